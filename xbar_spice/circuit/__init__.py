@@ -1,0 +1,1 @@
+"""From crossbars to SPICE text."""

@@ -1,0 +1,222 @@
+"""Crossbars as SPICE decks.
+
+Every connected end of a line is a voltage source behind its resistance: drivers carry the drive voltage and sense
+terminals 0 V, so that the current of a sense source is the result of the read. A deck is plain SPICE (elements,
+models, `.op`, `.save`, `.end`) and runs by hand with `ngspice -b`.
+
+Names count from 0, as the matrices do: word line 3 meets bit line 7 between the nodes w3_7 and b3_7.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import final
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from xbar_spice.array import Connection, Crossbar, Edge, Hookup, Side
+from xbar_spice.circuit.render import render
+from xbar_spice.errors import InvalidInputError
+from xbar_spice.linear import FloatArray
+
+__all__ = ["Deck", "Terminal", "array_deck", "bank_deck", "netlist"]
+
+
+@final
+@dataclass(frozen=True)
+class Terminal:
+    """One connected end of one line: where it is and which voltage source stands there."""
+
+    array: int
+    edge: Edge
+    line: int
+    source: str
+    volts: float
+
+    @property
+    def side(self) -> Side:
+        """The side that the line belongs to."""
+        return Connection(self.edge, 0.0).side
+
+    @property
+    def current(self) -> str:
+        """The name of its current as SPICE prints it, positive into the terminal."""
+        return f"i({self.source.lower()})"
+
+
+@final
+@dataclass(frozen=True)
+class Deck:
+    """A complete SPICE deck and the names in it."""
+
+    text: str
+    terminals: tuple[Terminal, ...]
+    _by_edge: dict[tuple[int, Edge], tuple[str, ...]] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        by_edge: dict[tuple[int, Edge], list[str]] = {}
+        for terminal in self.terminals:
+            by_edge.setdefault((terminal.array, terminal.edge), []).append(terminal.source)
+        object.__setattr__(self, "_by_edge", {key: tuple(names) for key, names in by_edge.items()})
+
+    def sources(self, array: int, edge: Edge) -> tuple[str, ...]:
+        """Voltage sources at an edge of an array, in the order of its lines; none if the edge is open."""
+        return self._by_edge.get((array, edge), ())
+
+
+def netlist(
+    crossbar: Crossbar,
+    drive: ArrayLike | None = None,
+    side: Side = "rows",
+    *,
+    title: str = "memristor crossbar",
+    comments: Mapping[str, object] | None = None,
+    netlists: Sequence[Path] = (),
+) -> str:
+    """The SPICE deck of one read of one array.
+
+    Args:
+        crossbar: the array.
+        drive: (ports,) volts at the driven side; 0 V everywhere when left out.
+        side: the driven side.
+        title: first line of the deck.
+        comments: more to say at the head of the deck, such as where the weights come from.
+        netlists: folders of the user's own templates, searched first.
+
+    Returns:
+        Text that `ngspice -b` runs as it is; it prints the current of every sense terminal.
+
+    Raises:
+        InvalidInputError: a drive of the wrong shape, or a broken template.
+    """
+    return array_deck(crossbar, drive, side, title=title, comments=comments, netlists=netlists).text
+
+
+def array_deck(
+    crossbar: Crossbar,
+    drive: ArrayLike | None = None,
+    side: Side = "rows",
+    *,
+    title: str = "memristor crossbar",
+    comments: Mapping[str, object] | None = None,
+    netlists: Sequence[Path] = (),
+) -> Deck:
+    """As `netlist`, with the names of the sources beside the text."""
+    return _deck("array.cir.j2", [crossbar], [""], [drive], side, title, comments, netlists)
+
+
+def bank_deck(
+    crossbars: Sequence[Crossbar],
+    side: Side = "rows",
+    *,
+    drives: Sequence[ArrayLike | None] | None = None,
+    names: Sequence[str] | None = None,
+    title: str = "bank of memristor crossbars",
+    comments: Mapping[str, object] | None = None,
+    netlists: Sequence[Path] = (),
+) -> Deck:
+    """One deck for arrays that are read together, each a subcircuit.
+
+    Args:
+        crossbars: the arrays.
+        side: the driven side of all of them.
+        drives: (ports,) volts for each array; 0 V when left out.
+        names: a name for each array, letters, digits and underscores; a0, a1, ... when left out.
+        title: first line of the deck.
+        comments: more to say at the head of the deck.
+        netlists: folders of the user's own templates, searched first.
+    """
+    names = [f"a{index}" for index in range(len(crossbars))] if names is None else names
+    drives = [None] * len(crossbars) if drives is None else drives
+    return _deck("bank.cir.j2", crossbars, names, drives, side, title, comments, netlists)
+
+
+def _deck(
+    template: str,
+    crossbars: Sequence[Crossbar],
+    names: Sequence[str],
+    drives: Sequence[ArrayLike | None],
+    side: Side,
+    title: str,
+    comments: Mapping[str, object] | None,
+    netlists: Sequence[Path],
+) -> Deck:
+    arrays = [
+        _array_variables(index, name, crossbar, _drive_volts(crossbar, drive, side), side)
+        for index, (name, crossbar, drive) in enumerate(zip(names, crossbars, drives, strict=True))
+    ]
+    variables = {
+        "title": title,
+        "comments": dict(comments or {}),
+        "side": side,
+        "arrays": arrays,
+        "cell_templates": sorted({crossbar.device.template for crossbar in crossbars}),
+    }
+    terminals = tuple(terminal for array in arrays for terminal in array["terminals"])  # type: ignore[attr-defined]
+    return Deck(render(template, variables, netlists=netlists), terminals)
+
+
+def _drive_volts(crossbar: Crossbar, drive: ArrayLike | None, side: Side) -> FloatArray:
+    ports = crossbar.ports(side)
+    volts = np.zeros(ports) if drive is None else np.asarray(drive, dtype=float)
+    if volts.shape != (ports,) or not np.isfinite(volts).all():
+        raise InvalidInputError(
+            f"a deck is one read: side={side!r} of this array takes a finite drive of shape ({ports},), "
+            f"got shape {volts.shape}"
+        )
+    return volts
+
+
+def _array_variables(
+    index: int, name: str, crossbar: Crossbar, volts: FloatArray, side: Side
+) -> dict[str, object]:
+    """What the templates may use of one array."""
+    hookup = crossbar.hookup(side)
+    prefix = f"{name}_" if name else ""
+
+    def ends(connection: Connection, driven: bool) -> list[Terminal]:
+        return [
+            Terminal(
+                index, connection.edge, line, f"V{prefix}{connection.edge}{line}", float(volts[line]) if driven else 0.0
+            )
+            for line in range(crossbar.ports(connection.side))
+        ]
+
+    connections = [
+        {
+            "edge": connection.edge,
+            "resistance": connection.resistance,
+            "segment": crossbar.segment_resistance(connection.side),
+            "driven": driven,
+            "terminals": ends(connection, driven),
+        }
+        for driven, group in ((True, hookup.driven), (False, hookup.sensed))
+        for connection in group
+    ]
+    return {
+        "name": name,
+        "prefix": prefix,
+        "rows": crossbar.shape[0],
+        "cols": crossbar.shape[1],
+        "r_word": crossbar.r_word,
+        "r_bit": crossbar.r_bit,
+        "r_driver": crossbar.r_driver,
+        "r_sense": crossbar.r_sense,
+        "word_node": _ideal_line_node(crossbar, hookup, "rows"),
+        "bit_node": _ideal_line_node(crossbar, hookup, "cols"),
+        "conductance": crossbar.conductance.tolist(),
+        "device": crossbar.device,
+        "connections": connections,
+        "terminals": [terminal for connection in connections for terminal in connection["terminals"]],
+    }
+
+
+def _ideal_line_node(crossbar: Crossbar, hookup: Hookup, side: Side) -> str:
+    """Stem of the node name of lines without wire resistance: that of a terminal which they touch directly."""
+    for connection in hookup.driven + hookup.sensed:
+        if connection.side == side and connection.resistance == 0:
+            return connection.edge
+    return "w" if side == "rows" else "b"

@@ -1,0 +1,57 @@
+"""Renders the Jinja templates of `netlists/` to SPICE text.
+
+Templates hold loops and names; numbers are computed in Python and printed with full precision.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError
+
+from xbar_spice.circuit.resources import search_path
+from xbar_spice.errors import InvalidInputError
+
+__all__ = ["comment", "number", "render"]
+
+
+def number(value: float) -> str:
+    """A SPICE number with 17 significant digits, which read back gives the very same float64."""
+    return f"{float(value):.17g}"
+
+
+def comment(text: object) -> str:
+    """Text that is safe inside a one-line SPICE comment: line breaks and control characters become spaces."""
+    return "".join(char if char.isprintable() else " " for char in str(text))
+
+
+def render(template: str, variables: Mapping[str, object], *, netlists: Sequence[Path] = ()) -> str:
+    """Render one template.
+
+    Args:
+        template: its name, relative to `netlists/`.
+        variables: what the template may use; an unknown name in it is an error.
+        netlists: folders of the user's own templates, searched before the shipped ones.
+
+    Raises:
+        InvalidInputError: the template is missing or broken, or uses a variable that is not given.
+    """
+    folders = search_path("netlists", netlists)
+    environment = Environment(
+        loader=FileSystemLoader(folders),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,  # SPICE text, not HTML
+    )
+    environment.filters |= {"number": number, "comment": comment}
+    try:
+        return environment.get_template(template).render(**variables)
+    except TemplateError as error:
+        place = f"{getattr(error, 'filename', None) or template}, line {getattr(error, 'lineno', None) or '?'}"
+        searched = ", ".join(map(str, folders))
+        raise InvalidInputError(
+            f"cannot render netlist template {template!r} ({place}): {error.message}; searched in {searched}"
+        ) from error

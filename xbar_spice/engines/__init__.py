@@ -1,0 +1,1 @@
+"""Engines: ways to answer the read of an array."""

@@ -1,0 +1,139 @@
+"""What every engine is: it programs crossbars once and then reads them often.
+
+An engine opens a `Bank`: a set of arrays that are read together, because a weight matrix is usually cut into several.
+A `Session` is a bank of one array with the plain interface. Engines know nothing of weights or networks.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Self, final
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from xbar_spice.array import Crossbar, Side
+from xbar_spice.errors import InvalidInputError
+from xbar_spice.linear import FloatArray
+
+__all__ = ["Bank", "Engine", "Session"]
+
+
+class Bank(ABC):
+    """Programmed arrays that are read together; a context manager, because a simulator may stand behind it."""
+
+    def __init__(self, crossbars: Sequence[Crossbar]) -> None:
+        self.crossbars: tuple[Crossbar, ...] = tuple(crossbars)
+        self._closed = False
+
+    @abstractmethod
+    def _read(self, drives: Sequence[FloatArray], side: Side) -> list[FloatArray]:
+        """Currents of every array for checked drives, all of shape (ports, batch) with one batch."""
+
+    def read(self, drives: Sequence[ArrayLike], side: Side = "rows") -> list[FloatArray]:
+        """Read all arrays at once.
+
+        Args:
+            drives: one (ports, batch) array of volts for each crossbar; the same batch for all.
+            side: the side that is driven; the other one is sensed.
+
+        Returns:
+            One (ports, batch) array of amperes for each crossbar, positive into the sense terminal.
+
+        Raises:
+            InvalidInputError: wrong shapes, values that are not finite, or a closed bank.
+            SimulationError: the simulator behind the bank failed.
+        """
+        if self._closed:
+            raise InvalidInputError("this session is closed; program the crossbar again to read it")
+        if len(drives) != len(self.crossbars):
+            raise InvalidInputError(f"this bank has {len(self.crossbars)} arrays, got {len(drives)} drives")
+        checked = [_checked_drive(xbar, drive, side) for xbar, drive in zip(self.crossbars, drives, strict=True)]
+        if len({drive.shape[1] for drive in checked}) > 1:
+            raise InvalidInputError(f"one batch for all arrays, got {[drive.shape[1] for drive in checked]}")
+        return self._read(checked, side)
+
+    def close(self) -> None:
+        """Free what stands behind the bank; a second call does nothing."""
+        self._closed = True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+@final
+class Session:
+    """One programmed array."""
+
+    def __init__(self, bank: Bank) -> None:
+        self._bank = bank
+
+    @property
+    def crossbar(self) -> Crossbar:
+        """The array behind this session."""
+        return self._bank.crossbars[0]
+
+    def read(self, drive: ArrayLike, side: Side = "rows") -> FloatArray:
+        """Drive one side of the array and sense the other.
+
+        Args:
+            drive: (ports,) or (ports, batch), volts at the sources of the driven side.
+            side: "rows" for a forward read, "cols" for a transposed one.
+
+        Returns:
+            (ports,) or (ports, batch) of the other side, amperes, positive into the sense terminal.
+
+        Raises:
+            InvalidInputError: wrong shape, values that are not finite, or a closed session.
+            SimulationError: the simulator behind the session failed.
+        """
+        volts = np.asarray(drive, dtype=float)
+        if volts.ndim == 1:
+            return self._bank.read([volts[:, np.newaxis]], side)[0][:, 0]
+        return self._bank.read([volts], side)[0]
+
+    def close(self) -> None:
+        """Free what stands behind the session; a second call does nothing."""
+        self._bank.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class Engine(ABC):
+    """A way to answer reads."""
+
+    name: str
+
+    @abstractmethod
+    def program_bank(self, crossbars: Sequence[Crossbar]) -> Bank:
+        """Prepare arrays that will be read together."""
+
+    def program(self, crossbar: Crossbar) -> Session:
+        """Prepare one array for many reads."""
+        return Session(self.program_bank([crossbar]))
+
+
+def _checked_drive(crossbar: Crossbar, drive: ArrayLike, side: Side) -> FloatArray:
+    volts = np.asarray(drive, dtype=float)
+    ports = crossbar.ports(side)
+    if volts.ndim != 2 or volts.shape[0] != ports:
+        raise InvalidInputError(
+            f"an array of {crossbar.shape[0]} rows x {crossbar.shape[1]} cols read with side={side!r} takes a drive "
+            f"of shape ({ports},) or ({ports}, batch), got {volts.shape}"
+        )
+    if not np.isfinite(volts).all():
+        raise InvalidInputError("drive voltages must be finite, got NaN or infinity among them")
+    return volts

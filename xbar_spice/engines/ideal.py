@@ -1,0 +1,40 @@
+"""The digital twin: every cell sees the full drive voltage, wires and periphery cost nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import final
+
+from xbar_spice.array import Crossbar, Side
+from xbar_spice.engines.base import Bank, Engine
+from xbar_spice.linear import FloatArray
+
+__all__ = ["IdealBank", "IdealEngine"]
+
+
+@final
+class IdealBank(Bank):
+    """Arrays without wires."""
+
+    def _read(self, drives: Sequence[FloatArray], side: Side) -> list[FloatArray]:
+        return [_ideal_currents(xbar, volts, side) for xbar, volts in zip(self.crossbars, drives, strict=True)]
+
+
+@final
+class IdealEngine(Engine):
+    """Reads without parasitics: I_j = sum_i I(G_ij, V_i)."""
+
+    name = "ideal"
+
+    def program_bank(self, crossbars: Sequence[Crossbar]) -> Bank:
+        return IdealBank(crossbars)
+
+
+def _ideal_currents(crossbar: Crossbar, volts: FloatArray, side: Side) -> FloatArray:
+    conductance = crossbar.conductance if side == "rows" else crossbar.conductance.T
+    if crossbar.device.linear:
+        return conductance.T @ volts
+    # The cell's voltage is word line minus bit line, so driving the columns reverses it.
+    sign = 1.0 if side == "rows" else -1.0
+    cells = crossbar.device.current(conductance[:, :, None], sign * volts[:, None, :])
+    return sign * cells.sum(axis=0)

@@ -1,0 +1,59 @@
+"""Every error of the toolkit, so that a caller can catch `XbarError` and mean all of them."""
+
+__all__ = [
+    "ConvergenceError",
+    "ConvergenceWarning",
+    "DeviceError",
+    "EngineUnavailableError",
+    "InvalidInputError",
+    "ReadTimeoutError",
+    "SimulationError",
+    "SimulatorCrashError",
+    "StudyError",
+    "WeightsError",
+    "XbarError",
+]
+
+
+class XbarError(Exception):
+    """Anything that goes wrong in xbar-spice."""
+
+
+class InvalidInputError(XbarError, ValueError):
+    """An argument is outside what is allowed; the text says what was given and what to try."""
+
+
+class WeightsError(InvalidInputError):
+    """A weight file lacks a tensor, or holds one of the wrong shape or with values that are not finite."""
+
+
+class DeviceError(InvalidInputError):
+    """A device model is unknown or cannot do what was asked of it."""
+
+
+class StudyError(InvalidInputError):
+    """A study file or a store of results cannot be used as it is."""
+
+
+class EngineUnavailableError(XbarError):
+    """An engine needs something that this machine lacks; the text says how to install it."""
+
+
+class SimulationError(XbarError):
+    """A simulator ran and failed; the text carries the deck, its last lines and how to reproduce it."""
+
+
+class SimulatorCrashError(SimulationError):
+    """The simulator's process died in the middle of a read, and again when the read was retried."""
+
+
+class ReadTimeoutError(SimulationError):
+    """A read took longer than its time limit, and again when it was retried."""
+
+
+class ConvergenceError(XbarError):
+    """An iteration did not converge and the caller asked for an exception."""
+
+
+class ConvergenceWarning(UserWarning):
+    """An iteration did not converge; the result says which samples are concerned."""

@@ -1,0 +1,130 @@
+"""Linear operators: the only thing that solvers see of a matrix, whether digital or read from an array."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import final
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.sparse.linalg import LinearOperator as ScipyLinearOperator
+
+from xbar_spice.errors import InvalidInputError
+
+__all__ = ["DenseOperator", "FloatArray", "LinearOperator", "TransposedOperator", "as_operator"]
+
+FloatArray = NDArray[np.float64]
+
+
+class LinearOperator(ABC):
+    """A real m x n matrix known by its products.
+
+    The transpose is an operator of its own because on an array it is a read of its own:
+    `op.T.mv` drives the other side, and need not be the exact transpose of `op.mv`.
+    """
+
+    @property
+    @abstractmethod
+    def shape(self) -> tuple[int, int]:
+        """(m, n)."""
+
+    @abstractmethod
+    def _forward(self, x: FloatArray) -> FloatArray:
+        """W x for x of shape (n, batch)."""
+
+    @abstractmethod
+    def _transposed(self, y: FloatArray) -> FloatArray:
+        """W^T y for y of shape (m, batch)."""
+
+    def mv(self, x: ArrayLike) -> FloatArray:
+        """Product with a vector or with each column of a batch.
+
+        Args:
+            x: (n,) or (n, batch).
+
+        Returns:
+            (m,) or (m, batch).
+
+        Raises:
+            InvalidInputError: x has another length than the operator has columns.
+        """
+        vectors = np.asarray(x, dtype=float)
+        if vectors.ndim not in (1, 2) or vectors.shape[0] != self.shape[1]:
+            raise InvalidInputError(
+                f"an operator of shape {self.shape} multiplies vectors of shape ({self.shape[1]},) "
+                f"or ({self.shape[1]}, batch), got {vectors.shape}"
+            )
+        if vectors.ndim == 1:
+            return self._forward(vectors[:, np.newaxis])[:, 0]
+        return self._forward(vectors)
+
+    @property
+    def T(self) -> LinearOperator:  # noqa: N802 - the field's name for a transpose
+        """The transposed operator, read in the other direction."""
+        return TransposedOperator(self)
+
+    def to_dense(self) -> FloatArray:
+        """The (m, n) matrix that `mv` applies, measured with one batch of unit vectors."""
+        return self._forward(np.eye(self.shape[1]))
+
+    def as_scipy(self) -> ScipyLinearOperator:
+        """The same operator for `scipy.sparse.linalg`."""
+        return ScipyLinearOperator(
+            shape=self.shape, dtype=float, matvec=self.mv, rmatvec=self.T.mv, matmat=self.mv, rmatmat=self.T.mv
+        )
+
+
+@final
+class TransposedOperator(LinearOperator):
+    """The view of an operator from its other side."""
+
+    def __init__(self, operator: LinearOperator) -> None:
+        self._operator = operator
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        rows, cols = self._operator.shape
+        return cols, rows
+
+    def _forward(self, x: FloatArray) -> FloatArray:
+        return self._operator._transposed(x)
+
+    def _transposed(self, y: FloatArray) -> FloatArray:
+        return self._operator._forward(y)
+
+    @property
+    def T(self) -> LinearOperator:  # noqa: N802
+        return self._operator
+
+
+@final
+class DenseOperator(LinearOperator):
+    """The digital twin: a matrix held in memory."""
+
+    def __init__(self, matrix: ArrayLike) -> None:
+        dense = np.array(matrix, dtype=float)
+        if dense.ndim != 2 or not dense.size:
+            raise InvalidInputError(f"a matrix must have shape (m, n) with m, n >= 1, got shape {dense.shape}")
+        if not np.isfinite(dense).all():
+            raise InvalidInputError("a matrix must be finite, got NaN or infinity in it")
+        dense.setflags(write=False)
+        self._matrix: FloatArray = dense
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        rows, cols = self._matrix.shape
+        return rows, cols
+
+    def _forward(self, x: FloatArray) -> FloatArray:
+        return self._matrix @ x
+
+    def _transposed(self, y: FloatArray) -> FloatArray:
+        return self._matrix.T @ y
+
+    def to_dense(self) -> FloatArray:
+        return self._matrix.copy()
+
+
+def as_operator(matrix: ArrayLike | LinearOperator) -> LinearOperator:
+    """An operator as it is; anything array-like as a `DenseOperator`."""
+    return matrix if isinstance(matrix, LinearOperator) else DenseOperator(matrix)
