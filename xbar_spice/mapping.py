@@ -1,0 +1,208 @@
+"""Weight matrices as crossbars: differential pairs, tiles, and the voltage scaling around them.
+
+A weight matrix W (m x n) acts as y = W x. A signed weight w is a pair of devices G+- = g_min + k max(+-w, 0) with
+k = (g_max - g_min) / max|W|, so that y = (I+ - I-) / (k * volts per unit of x). Input j is a word line, output i a
+bit line: an array of W has n rows. Tiles of T x T weights are arrays of their own whose currents are added digitally.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal, final
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from xbar_spice.array import Crossbar, Side, Terminations
+from xbar_spice.devices import Device, Ohmic
+from xbar_spice.errors import InvalidInputError
+from xbar_spice.linear import FloatArray
+from xbar_spice.variation import Variation
+
+__all__ = ["Design", "MappedArray", "MappedMatrix", "map_weights"]
+
+IntArray = NDArray[np.int64]
+
+
+@final
+@dataclass(frozen=True)
+class Design:
+    """How a weight matrix is built as arrays.
+
+    Attributes:
+        mapping: "differential" puts G+ and G- in two separate arrays, "interleaved" as neighbouring bit lines of one.
+        tile: largest number of inputs and of outputs of one array; None builds one array whatever its size.
+        g_min: lowest programmed conductance, siemens.
+        g_max: highest programmed conductance, siemens.
+        r_word: ohm per segment of a word line.
+        r_bit: ohm per segment of a bit line.
+        r_driver: ohm of each driver.
+        r_sense: ohm of each sense terminal.
+        v_read: volts that the largest entry of every input vector is scaled to.
+        device: law of the cells.
+        terminations: which ends of the lines a read uses.
+        variation: what programming does to the devices.
+    """
+
+    mapping: Literal["differential", "interleaved"] = "differential"
+    tile: int | None = None
+    g_min: float = 1e-6
+    g_max: float = 1e-4
+    r_word: float = 0.0
+    r_bit: float = 0.0
+    r_driver: float = 0.0
+    r_sense: float = 0.0
+    v_read: float = 0.2
+    device: Device = field(default_factory=Ohmic)
+    terminations: Terminations = field(default_factory=Terminations)
+    variation: Variation = field(default_factory=Variation)
+
+    def __post_init__(self) -> None:
+        if self.mapping not in ("differential", "interleaved"):
+            raise InvalidInputError(f"mapping must be 'differential' or 'interleaved', got {self.mapping!r}")
+        if self.tile is not None and (not isinstance(self.tile, int | np.integer) or self.tile < 1):
+            raise InvalidInputError(f"tile must be a whole number >= 1, or None for one array, got {self.tile!r}")
+        if not (np.isfinite(self.g_max) and 0 <= self.g_min < self.g_max):
+            raise InvalidInputError(f"0 <= g_min < g_max (siemens) is needed, got {self.g_min} and {self.g_max}")
+        if not (np.isfinite(self.v_read) and self.v_read > 0):
+            raise InvalidInputError(f"v_read must be finite and > 0 V, got {self.v_read}")
+        self.crossbar([[self.g_max]])  # checks the resistances
+
+    def crossbar(self, conductance: ArrayLike) -> Crossbar:
+        """An array of this design with these conductances."""
+        return Crossbar(
+            np.asarray(conductance, dtype=float),
+            r_word=self.r_word,
+            r_bit=self.r_bit,
+            r_driver=self.r_driver,
+            r_sense=self.r_sense,
+            device=self.device,
+            terminations=self.terminations,
+        )
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class MappedArray:
+    """One array of a weight matrix.
+
+    Attributes:
+        name: letters, digits and underscores; unique within the matrix.
+        crossbar: the programmed array.
+        inputs: (rows,) index of the input that each word line carries.
+        outputs: (cols,) index of the output that each bit line belongs to.
+        signs: (cols,) +1 or -1, with which a bit line counts for its output.
+    """
+
+    name: str
+    crossbar: Crossbar
+    inputs: IntArray
+    outputs: IntArray
+    signs: FloatArray
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class MappedMatrix:
+    """A weight matrix as a set of arrays, and the digital arithmetic around them.
+
+    Attributes:
+        shape: (m, n) of the weight matrix.
+        design: how it was built.
+        arrays: the arrays.
+        siemens_per_weight: k, the conductance of a weight of 1.
+    """
+
+    shape: tuple[int, int]
+    design: Design
+    arrays: tuple[MappedArray, ...]
+    siemens_per_weight: float
+
+    @property
+    def crossbars(self) -> tuple[Crossbar, ...]:
+        """The arrays alone, as engines take them."""
+        return tuple(array.crossbar for array in self.arrays)
+
+    def volts_per_unit(self, vectors: FloatArray) -> FloatArray:
+        """(batch,) scale that brings the largest entry of each vector to `v_read`."""
+        largest = np.abs(vectors).max(axis=0)
+        return self.design.v_read / np.where(largest > 0, largest, 1.0)
+
+    def drives(self, vectors: FloatArray, side: Side) -> list[FloatArray]:
+        """Voltages for every array.
+
+        A transposed read drives a minus bit line with the inverted voltage, which makes the sum on a shared word
+        line the differential result.
+
+        Args:
+            vectors: (n, batch) for side "rows", (m, batch) for "cols".
+            side: the driven side.
+        """
+        volts = vectors * self.volts_per_unit(vectors)
+        if side == "rows":
+            return [volts[array.inputs] for array in self.arrays]
+        return [array.signs[:, np.newaxis] * volts[array.outputs] for array in self.arrays]
+
+    def products(self, currents: Sequence[FloatArray], vectors: FloatArray, side: Side) -> FloatArray:
+        """(m, batch) products W x, or (n, batch) products W^T y, from the currents of every array."""
+        total = np.zeros((self.shape[0] if side == "rows" else self.shape[1], vectors.shape[1]))
+        for array, amperes in zip(self.arrays, currents, strict=True):
+            if side == "rows":
+                np.add.at(total, array.outputs, array.signs[:, np.newaxis] * amperes)
+            else:
+                np.add.at(total, array.inputs, amperes)
+        return total / (self.siemens_per_weight * self.volts_per_unit(vectors))
+
+
+def map_weights(
+    weights: ArrayLike, design: Design | None = None, *, rng: np.random.Generator | None = None
+) -> MappedMatrix:
+    """Program a weight matrix into arrays.
+
+    Devices are drawn for the whole matrix before it is cut, so that one seed gives the same devices at every
+    tile size.
+
+    Args:
+        weights: (m, n), finite.
+        design: how to build it; the default design when left out.
+        rng: source of the programming error.
+
+    Raises:
+        InvalidInputError: weights of the wrong shape or not finite, or no generator where one is needed.
+    """
+    design = Design() if design is None else design
+    matrix = np.asarray(weights, dtype=float)
+    if matrix.ndim != 2 or not matrix.size:
+        raise InvalidInputError(f"weights must have shape (m, n) with m, n >= 1, got {matrix.shape}")
+    if not np.isfinite(matrix).all():
+        raise InvalidInputError("weights must be finite, got NaN or infinity among them")
+    largest = float(np.abs(matrix).max())
+    siemens = (design.g_max - design.g_min) / (largest if largest > 0 else 1.0)
+    # (2, n, m): plus and minus devices, word lines first.
+    target = design.g_min + siemens * np.maximum(np.stack([matrix.T, -matrix.T]), 0.0)
+    devices = design.variation.apply(target, design.g_min, design.g_max, rng)
+    rows, cols = matrix.shape
+    return MappedMatrix((rows, cols), design, tuple(_cut(devices, design)), siemens)
+
+
+def _cut(devices: FloatArray, design: Design) -> list[MappedArray]:
+    """The arrays of every tile."""
+    _, inputs, outputs = devices.shape
+    size = design.tile or max(inputs, outputs)
+    arrays = []
+    for top in range(0, inputs, size):
+        for left in range(0, outputs, size):
+            rows = np.arange(top, min(top + size, inputs))
+            cols = np.arange(left, min(left + size, outputs))
+            plus, minus = devices[:, rows[:, np.newaxis], cols]
+            name = f"t{top // size}_{left // size}"
+            if design.mapping == "interleaved":
+                pairs = np.stack([plus, minus], axis=2).reshape(rows.size, 2 * cols.size)
+                signs = np.tile([1.0, -1.0], cols.size)
+                arrays.append(MappedArray(name, design.crossbar(pairs), rows, np.repeat(cols, 2), signs))
+                continue
+            for suffix, half, sign in (("p", plus, 1.0), ("m", minus, -1.0)):
+                signs = np.full(cols.size, sign)
+                arrays.append(MappedArray(name + suffix, design.crossbar(half), rows, cols, signs))
+    return arrays

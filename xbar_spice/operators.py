@@ -1,0 +1,182 @@
+"""Weight matrices that live in arrays: every product is a read."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, fields, replace
+from types import TracebackType
+from typing import Any, Literal, Self, final
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from xbar_spice.array import Side
+from xbar_spice.engines.base import Bank, Engine
+from xbar_spice.engines.registry import get_engine
+from xbar_spice.errors import InvalidInputError
+from xbar_spice.linear import DenseOperator, FloatArray, LinearOperator
+from xbar_spice.mapping import Design, MappedMatrix, map_weights
+from xbar_spice.stage import current_stage
+
+__all__ = ["AnalogMatrix", "ReadRecord", "ReadTrace", "program"]
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class ReadRecord:
+    """One analog read of all arrays of a matrix.
+
+    Attributes:
+        phase: what the product served: forward, newton, krylov, adjoint; empty outside a solver.
+        step: time step, or None.
+        newton: Newton iteration, or None.
+        krylov: Krylov iteration, or None.
+        matrix: name of the matrix.
+        direction: "forward" or "transposed".
+        batch: number of vectors in the read.
+        relative_error: |analog - digital| / |digital| over the batch, with the wanted weights as the digital matrix.
+        worst_relative_error: the largest such ratio of a single vector.
+        seconds: wall time of the read.
+    """
+
+    phase: str
+    step: int | None
+    newton: int | None
+    krylov: int | None
+    matrix: str
+    direction: Literal["forward", "transposed"]
+    batch: int
+    relative_error: float
+    worst_relative_error: float
+    seconds: float
+
+
+@final
+class ReadTrace:
+    """Collects a record of every read; may be shared by several matrices."""
+
+    def __init__(self) -> None:
+        self._records: list[ReadRecord] = []
+
+    def append(self, record: ReadRecord) -> None:
+        """Add one read."""
+        self._records.append(record)
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def __iter__(self) -> Iterator[ReadRecord]:
+        return iter(self._records)
+
+    def columns(self) -> dict[str, list[Any]]:
+        """The trace as columns by name, ready for a table."""
+        rows = [asdict(record) for record in self._records]
+        return {field.name: [row[field.name] for row in rows] for field in fields(ReadRecord)}
+
+
+@final
+class AnalogMatrix(LinearOperator):
+    """A weight matrix programmed into arrays; a context manager, because a simulator may stand behind it.
+
+    `mv` reads forward and `T.mv` transposed; both see all parasitics of their own direction.
+    """
+
+    def __init__(
+        self, weights: ArrayLike, mapped: MappedMatrix, bank: Bank, *, name: str = "W", trace: ReadTrace | None = None
+    ) -> None:
+        self._digital = DenseOperator(weights)
+        self._bank = bank
+        self._trace = trace
+        self.mapped = mapped
+        self.name = name
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.mapped.shape
+
+    def _forward(self, x: FloatArray) -> FloatArray:
+        return self._read(x, "rows")
+
+    def _transposed(self, y: FloatArray) -> FloatArray:
+        return self._read(y, "cols")
+
+    def _read(self, vectors: FloatArray, side: Side) -> FloatArray:
+        if not np.isfinite(vectors).all():
+            raise InvalidInputError(f"matrix {self.name!r} cannot be read with NaN or infinity in its input")
+        if not vectors.shape[1]:
+            return np.zeros((self.shape[0] if side == "rows" else self.shape[1], 0))
+        start = time.perf_counter()
+        currents = self._bank.read(self.mapped.drives(vectors, side), side)
+        products = self.mapped.products(currents, vectors, side)
+        if self._trace is not None:
+            self._trace.append(self._record(vectors, products, side, time.perf_counter() - start))
+        return products
+
+    def _record(self, vectors: FloatArray, products: FloatArray, side: Side, seconds: float) -> ReadRecord:
+        digital = self._digital if side == "rows" else self._digital.T
+        wanted = digital.mv(vectors)
+        error, size = np.linalg.norm(products - wanted, axis=0), np.linalg.norm(wanted, axis=0)
+        stage = current_stage()
+        return ReadRecord(
+            phase=stage.phase or "",
+            step=stage.step,
+            newton=stage.newton,
+            krylov=stage.krylov,
+            matrix=self.name,
+            direction="forward" if side == "rows" else "transposed",
+            batch=vectors.shape[1],
+            relative_error=float(np.linalg.norm(error) / max(np.linalg.norm(size), np.finfo(float).tiny)),
+            worst_relative_error=float(np.divide(error, size, out=np.zeros_like(error), where=size > 0).max()),
+            seconds=seconds,
+        )
+
+    def close(self) -> None:
+        """Free the arrays; a second call does nothing."""
+        self._bank.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def program(
+    weights: ArrayLike,
+    design: Design | None = None,
+    *,
+    engine: str | Engine = "nodal",
+    rng: np.random.Generator | None = None,
+    name: str = "W",
+    trace: ReadTrace | None = None,
+    **changes: Any,
+) -> AnalogMatrix:
+    """Program a weight matrix into arrays and connect them to an engine.
+
+    Args:
+        weights: (m, n), finite.
+        design: how the arrays are built.
+        engine: who answers reads: "ideal", "nodal", "ngspice", or a configured engine.
+        rng: source of the programming error; needed if the design's variation is random.
+        name: name of the matrix in traces and decks.
+        trace: collects a record of every read.
+        **changes: any field of `Design`, such as `r_word=1.0, tile=32`, on top of `design`.
+
+    Raises:
+        InvalidInputError: wrong weights, an unknown field or engine, or a value that is not allowed.
+        EngineUnavailableError: the engine needs something that this machine lacks.
+
+    Example:
+        >>> with program([[1.0, -2.0]], engine="ideal") as weights:
+        ...     weights.mv([3.0, 1.0]).round(12).tolist()
+        [1.0]
+    """
+    known = {field.name for field in fields(Design)}
+    if unknown := sorted(set(changes) - known):
+        raise InvalidInputError(f"unknown design field {', '.join(unknown)}; allowed are {', '.join(sorted(known))}")
+    built = replace(design or Design(), **changes)
+    mapped = map_weights(weights, built, rng=rng)
+    return AnalogMatrix(weights, mapped, get_engine(engine).program_bank(mapped.crossbars), name=name, trace=trace)

@@ -1,0 +1,81 @@
+"""What makes a programmed array differ from its target: programming error and stuck devices.
+
+Every draw comes from a generator that the caller passes in, and each effect draws the same numbers whether or not
+the other one is switched on, so that one source of error can be studied without moving the other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, final
+
+import numpy as np
+
+from xbar_spice.errors import InvalidInputError
+from xbar_spice.linear import FloatArray
+
+__all__ = ["Variation"]
+
+
+@final
+@dataclass(frozen=True)
+class Variation:
+    """Device statistics of one programming of an array.
+
+    Attributes:
+        programming: relative standard deviation of the conductance; 0 is perfect.
+        distribution: "gaussian" multiplies by 1 + s x, cut at 0 S; "lognormal" by exp(s x) (x standard normal).
+        stuck_on: probability that a device is stuck at `g_max`.
+        stuck_off: probability that a device is stuck at `g_min`.
+
+    Example:
+        >>> Variation(programming=0.05, distribution="lognormal").random
+        True
+    """
+
+    programming: float = 0.0
+    distribution: Literal["gaussian", "lognormal"] = "gaussian"
+    stuck_on: float = 0.0
+    stuck_off: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not (np.isfinite(self.programming) and self.programming >= 0):
+            raise InvalidInputError(f"programming must be finite and >= 0 (relative), got {self.programming}")
+        if self.distribution not in ("gaussian", "lognormal"):
+            raise InvalidInputError(f"distribution must be 'gaussian' or 'lognormal', got {self.distribution!r}")
+        if not (self.stuck_on >= 0 and self.stuck_off >= 0 and self.stuck_on + self.stuck_off <= 1):
+            raise InvalidInputError(
+                "stuck_on and stuck_off must be probabilities that add up to at most 1, "
+                f"got {self.stuck_on} and {self.stuck_off}"
+            )
+
+    @property
+    def random(self) -> bool:
+        """True if programming with it needs random numbers."""
+        return self.programming > 0 or self.stuck_on > 0 or self.stuck_off > 0
+
+    def apply(self, target: FloatArray, g_min: float, g_max: float, rng: np.random.Generator | None) -> FloatArray:
+        """The conductances that a chip ends up with.
+
+        Args:
+            target: wanted conductances of any shape, siemens.
+            g_min: conductance of a device that is stuck off, siemens.
+            g_max: conductance of a device that is stuck on, siemens.
+            rng: source of all draws; not needed when nothing is random.
+
+        Raises:
+            InvalidInputError: something is random and there is no generator.
+        """
+        if not self.random:
+            return target
+        if rng is None:
+            raise InvalidInputError(
+                f"{self!r} draws random numbers: pass rng=numpy.random.default_rng(seed), got no generator"
+            )
+        deviation = self.programming * rng.standard_normal(target.shape)
+        lot = rng.random(target.shape)
+        factor = np.exp(deviation) if self.distribution == "lognormal" else np.maximum(1.0 + deviation, 0.0)
+        programmed = target * factor
+        programmed[lot < self.stuck_on] = g_max
+        programmed[lot >= 1.0 - self.stuck_off] = g_min
+        return programmed
