@@ -14,7 +14,7 @@ import numpy as np
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear import FloatArray
 
-__all__ = ["Variation"]
+__all__ = ["Variation", "random_stream"]
 
 
 @final
@@ -79,3 +79,19 @@ class Variation:
         programmed[lot < self.stuck_on] = g_max
         programmed[lot >= 1.0 - self.stuck_off] = g_min
         return programmed
+
+
+def random_stream(seed: int, *names: str) -> np.random.Generator:
+    """An independent generator for each use of randomness, found by seed and name.
+
+    Args:
+        seed: the seed of a study or case, >= 0.
+        *names: what the numbers are for, such as "devices", "A".
+
+    Example:
+        >>> bool(random_stream(1, "devices").random() == random_stream(1, "data").random())
+        False
+    """
+    if seed < 0:
+        raise InvalidInputError(f"a seed must be >= 0, got {seed}")
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=tuple("/".join(names).encode())))

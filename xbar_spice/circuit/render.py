@@ -17,8 +17,8 @@ __all__ = ["comment", "number", "render"]
 
 
 def number(value: float) -> str:
-    """A SPICE number with 17 significant digits, which read back gives the very same float64."""
-    return f"{float(value):.17g}"
+    """The shortest SPICE number that reads back as the very same float64."""
+    return repr(float(value))
 
 
 def comment(text: object) -> str:

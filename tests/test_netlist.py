@@ -1,0 +1,111 @@
+"""Decks: golden text, plain SPICE, names, and what they give when run by hand."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from xbar_spice.array import Crossbar, Terminations
+from xbar_spice.circuit.netlist import array_deck, bank_deck, netlist
+from xbar_spice.circuit.render import number, render
+from xbar_spice.engines.registry import get_engine
+from xbar_spice.errors import InvalidInputError
+
+GOLDEN = Path(__file__).parent / "golden"
+SMALL = Crossbar([[1e-4, 2e-4], [3e-4, 0.0]], r_word=1.0, r_bit=2.0, r_driver=50.0, r_sense=25.0)
+IDEAL_LINES = Crossbar([[1e-4, 2e-4]])
+
+needs_ngspice = pytest.mark.skipif(shutil.which("ngspice") is None, reason="the ngspice command is not installed")
+
+
+def run_by_hand(deck: str, folder: Path) -> dict[str, float]:
+    """Source currents that `ngspice -b` prints for a deck."""
+    path = folder / "deck.cir"
+    path.write_text(deck)
+    done = subprocess.run(["ngspice", "-b", str(path)], capture_output=True, text=True, check=True, timeout=60)
+    return {name: float(value) for name, value in re.findall(r"^\s+(v\w+)#branch\s+(\S+)$", done.stdout, re.M)}
+
+
+def test_array_deck_is_the_golden_file():
+    deck = netlist(SMALL, [0.1, 0.2], title="two by two", comments={"weights": "none", "seed": 7})
+    assert deck == (GOLDEN / "array_2x2.cir").read_text()
+
+
+def test_bank_deck_is_the_golden_file():
+    deck = bank_deck([SMALL, IDEAL_LINES], "cols", drives=[[0.1, 0.2], [0.3, -0.1]], title="two arrays")
+    assert deck.text == (GOLDEN / "bank_transposed.cir").read_text()
+
+
+@needs_ngspice
+@pytest.mark.parametrize("side", ["rows", "cols"])
+@pytest.mark.parametrize("transposed", ["same_ends", "swapped_ends", "far_ends"])
+def test_deck_run_by_hand_gives_the_nodal_currents(side, transposed, tmp_path, rng):
+    crossbar = Crossbar(
+        10 ** rng.uniform(-5, -3, (3, 4)), 1, 2, 50, 25, terminations=Terminations("double", transposed)
+    )
+    volts = rng.uniform(-0.2, 0.2, crossbar.ports(side))
+    deck = array_deck(crossbar, volts, side)
+    printed = run_by_hand(deck.text, tmp_path)
+    sensed = [deck.sources(0, connection.edge) for connection in crossbar.hookup(side).sensed]
+    currents = np.sum([[printed[name.lower()] for name in names] for names in sensed], axis=0)
+    assert currents == pytest.approx(get_engine("nodal").program(crossbar).read(volts, side), rel=1e-5)
+
+
+@needs_ngspice
+def test_bank_deck_run_by_hand_gives_the_currents_of_every_array(tmp_path):
+    deck = bank_deck([SMALL, IDEAL_LINES], drives=[[0.1, 0.2], [0.3]])
+    printed = run_by_hand(deck.text, tmp_path)
+    for index, (crossbar, volts) in enumerate([(SMALL, [0.1, 0.2]), (IDEAL_LINES, [0.3])]):
+        currents = [printed[name.lower()] for name in deck.sources(index, "bottom")]
+        assert currents == pytest.approx(get_engine("nodal").program(crossbar).read(volts), rel=1e-5)
+
+
+@pytest.mark.parametrize("deck", [netlist(SMALL), bank_deck([SMALL, IDEAL_LINES]).text])
+def test_a_deck_is_plain_spice(deck):
+    lines = deck.splitlines()
+    assert ".control" not in deck
+    assert lines.count(".op") == 1
+    assert lines[-1] == ".end"
+    assert deck.endswith(".end\n")
+    assert all(len(line.split()) == 2 for line in lines if line.startswith(".save"))
+
+
+def test_the_same_array_gives_the_same_text():
+    assert netlist(SMALL, [0.1, 0.2]) == netlist(SMALL, [0.1, 0.2])
+
+
+def test_numbers_read_back_exactly(rng):
+    values = 10 ** rng.uniform(-12, 12, 100)
+    assert [float(number(value)) for value in values] == values.tolist()
+    assert number(np.float64(0.1)) == "0.1"
+
+
+def test_a_missing_cell_has_no_element():
+    assert not re.search(r"^R1_1 ", netlist(SMALL), re.M)
+
+
+def test_comments_cannot_become_spice():
+    deck = netlist(SMALL, title="x\n.control", comments={"file\nR9 a 0 1": "name\r\n.include /etc/passwd"})
+    assert all(line.startswith("*") for line in deck.splitlines()[:4])
+    assert not re.search(r"^(R9|\.include|\.control)", deck, re.M)
+
+
+def test_user_templates_come_first(tmp_path):
+    (tmp_path / "array.cir.j2").write_text("* mine, {{ arrays[0].rows }} rows\n.end\n")
+    assert netlist(SMALL, netlists=[tmp_path]) == "* mine, 2 rows\n.end\n"
+
+
+def test_a_template_error_names_file_and_line(tmp_path):
+    (tmp_path / "array.cir.j2").write_text("* fine\n{{ nonsense }}\n")
+    with pytest.raises(InvalidInputError, match=r"array\.cir\.j2.*'nonsense' is undefined"):
+        netlist(SMALL, netlists=[tmp_path])
+    with pytest.raises(InvalidInputError, match="cannot render netlist template 'missing'"):
+        render("missing", {})
+
+
+def test_a_deck_is_one_read():
+    with pytest.raises(InvalidInputError, match=r"drive of shape \(2,\), got shape \(2, 3\)"):
+        netlist(SMALL, np.zeros((2, 3)))

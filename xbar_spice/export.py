@@ -1,0 +1,147 @@
+"""Writes the netlists of a mapped weight matrix: decks that run by hand, and a manifest of the names in them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from xbar_spice.array import Side
+from xbar_spice.circuit.netlist import Deck, array_deck, bank_deck
+from xbar_spice.errors import InvalidInputError
+from xbar_spice.mapping import MappedArray, MappedMatrix
+
+__all__ = ["write_netlists"]
+
+DIRECTION: dict[Side, str] = {"rows": "forward", "cols": "transposed"}
+
+
+def write_netlists(
+    mapped: MappedMatrix,
+    folder: Path,
+    *,
+    name: str,
+    side: Side = "rows",
+    vector: ArrayLike | None = None,
+    comments: Mapping[str, object] | None = None,
+    netlists: Sequence[Path] = (),
+) -> list[Path]:
+    """Write one deck for the matrix, one for each of its arrays, and a manifest.
+
+    Args:
+        mapped: the programmed matrix (m x n).
+        folder: where to; made if missing. Decks of the arrays go into `folder/name/`.
+        name: name of the matrix; becomes the stem of the files.
+        side: "rows" for a forward read, "cols" for a transposed one.
+        vector: the vector to multiply, (n,) for side "rows" and (m,) for "cols"; all ones when left out.
+        comments: provenance, printed at the head of each deck.
+        netlists: folders of the user's own templates, searched first.
+
+    Returns:
+        The files written; the manifest is the last one.
+    """
+    if not name.isidentifier():
+        raise InvalidInputError(f"a matrix name must be letters, digits and underscores, got {name!r}")
+    length = mapped.shape[1] if side == "rows" else mapped.shape[0]
+    values = np.ones(length) if vector is None else np.asarray(vector, dtype=float)
+    if values.shape != (length,):
+        raise InvalidInputError(f"side={side!r} of {name} multiplies a vector of shape ({length},), got {values.shape}")
+    drives = [volts[:, 0] for volts in mapped.drives(values[:, np.newaxis], side)]
+    head = _head(mapped, values, comments)
+    stem = f"{name}.{DIRECTION[side]}"
+    names = [array.name for array in mapped.arrays]
+    title = f"weight matrix {name} ({mapped.shape[0]} x {mapped.shape[1]}), {DIRECTION[side]} read"
+    deck = bank_deck(
+        mapped.crossbars, side, drives=drives, names=names, title=title, comments=head, netlists=netlists
+    )
+    written = [_write(folder / f"{stem}.cir", deck.text)]
+    entries = []
+    for index, (array, volts) in enumerate(zip(mapped.arrays, drives, strict=True)):
+        single = array_deck(
+            array.crossbar,
+            volts,
+            side,
+            title=f"array {array.name} of {title}",
+            comments=head | {"inputs": _span(array.inputs), "outputs": _span(array.outputs)},
+            netlists=netlists,
+        )
+        written.append(_write(folder / name / f"{array.name}.{DIRECTION[side]}.cir", single.text))
+        entries.append(
+            {
+                "array": array.name,
+                "deck": f"{name}/{array.name}.{DIRECTION[side]}.cir",
+                "terminals": _terminals(deck, index, single, array, side),
+            }
+        )
+    manifest = _manifest(mapped, name, stem, side, values, entries)
+    written.append(_write(folder / f"{stem}.json", json.dumps(manifest, indent=1) + "\n"))
+    return written
+
+
+def _head(mapped: MappedMatrix, values: np.ndarray, comments: Mapping[str, object] | None) -> dict[str, object]:
+    design = mapped.design
+    volts = float(mapped.volts_per_unit(values[:, np.newaxis])[0])
+    return {
+        **dict(comments or {}),
+        "mapping": f"{design.mapping} pairs, {design.g_min:g} .. {design.g_max:g} S",
+        "tile": f"{design.tile} x {design.tile} weights" if design.tile else "none, one array",
+        "scale": f"{mapped.siemens_per_weight:.17g} S per unit of weight, {volts:.17g} V per unit of input",
+        "variation": design.variation,
+    }
+
+
+def _manifest(
+    mapped: MappedMatrix, name: str, stem: str, side: Side, values: np.ndarray, entries: list[dict[str, Any]]
+) -> dict[str, Any]:
+    volts = float(mapped.volts_per_unit(values[:, np.newaxis])[0])
+    return {
+        "about": (
+            "Product = sum over sense terminals of sign * current / (siemens_per_weight * volts_per_unit), added up at "
+            "'index'. A driver carries sign * vector[index] * volts_per_unit. Indices count from 0."
+        ),
+        "matrix": name,
+        "shape": list(mapped.shape),
+        "direction": DIRECTION[side],
+        "deck": f"{stem}.cir",
+        "siemens_per_weight": mapped.siemens_per_weight,
+        "volts_per_unit": volts,
+        "vector": values.tolist(),
+        "arrays": entries,
+    }
+
+
+def _terminals(deck: Deck, index: int, single: Deck, array: MappedArray, side: Side) -> list[dict[str, Any]]:
+    """Names of every terminal in the deck of the matrix and in that of the array, with index and sign."""
+    rows = []
+    in_bank = (terminal for terminal in deck.terminals if terminal.array == index)
+    for terminal, alone in zip(in_bank, single.terminals, strict=True):
+        on_rows = terminal.side == "rows"
+        rows.append(
+            {
+                "role": "driver" if terminal.side == side else "sense",
+                "edge": terminal.edge,
+                "line": terminal.line,
+                "vector": "input" if on_rows else "output",
+                "index": int((array.inputs if on_rows else array.outputs)[terminal.line]),
+                "sign": 1 if on_rows else int(array.signs[terminal.line]),
+                "source": terminal.source,
+                "current": terminal.current,
+                "source_in_array_deck": alone.source,
+                "current_in_array_deck": alone.current,
+            }
+        )
+    return rows
+
+
+def _span(indices: np.ndarray) -> str:
+    return f"{int(indices[0])} .. {int(indices[-1])}"
+
+
+def _write(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    return path
