@@ -1,0 +1,1 @@
+"""Neural ODE solvers and their exact discrete gradients; they see linear operators only."""

@@ -1,0 +1,133 @@
+"""Gradients of a loss of the last state: the exact adjoint of the discrete scheme that was run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from xbar_spice.errors import InvalidInputError
+from xbar_spice.linear import FloatArray
+from xbar_spice.solve.field import BoolArray
+from xbar_spice.solve.integrators import (
+    METHODS,
+    Nonconvergence,
+    Trajectory,
+    check_nonconvergence,
+    handle_nonconvergence,
+)
+from xbar_spice.solve.krylov import KrylovOptions
+from xbar_spice.solve.method import AdjointRun
+
+__all__ = ["Gradients", "gradients"]
+
+
+@final
+@dataclass(frozen=True)
+class Gradients:
+    """Gradients of a loss L(z_N); for a single z0 the batch axis is absent.
+
+    Attributes:
+        z0: dL/dz_0, (n[, batch]); NaN for a sample whose trajectory is not finite.
+        parameters: dL/d(parameter) by name, of the loss summed over the samples, without those that are not finite.
+        converged: Whether the transposed linear solve of each step converged, (steps[, batch]).
+        krylov_iterations: Transposed products of each solve, (steps[, batch]).
+        residuals: Relative residual that each solve left, (steps[, batch]).
+    """
+
+    z0: FloatArray
+    parameters: Mapping[str, FloatArray]
+    converged: BoolArray
+    krylov_iterations: NDArray[np.int64]
+    residuals: FloatArray
+
+    @property
+    def A(self) -> FloatArray:  # noqa: N802 - the matrix of the formula
+        """dL/dA, (m, n)."""
+        return self._parameter("A")
+
+    @property
+    def B(self) -> FloatArray:  # noqa: N802
+        """dL/dB, (n, m)."""
+        return self._parameter("B")
+
+    @property
+    def converged_all(self) -> bool:
+        """Whether every solve did."""
+        return bool(self.converged.all())
+
+    def _parameter(self, name: str) -> FloatArray:
+        if name not in self.parameters:
+            raise InvalidInputError(f"the field has the parameters {', '.join(self.parameters)}, not {name}")
+        return self.parameters[name]
+
+
+def gradients(
+    trajectory: Trajectory,
+    cotangent: ArrayLike,
+    *,
+    krylov: KrylovOptions | None = None,
+    nonconvergence: Nonconvergence = "warn",
+) -> Gradients:
+    """Gradients of L(z_N) with respect to the field's parameters and z0, exact for the discrete scheme.
+
+    The transposed products are reads of the operators that made the trajectory; the slopes are those it stored. If the
+    transposed reads are the exact transposes, these are the exact gradients of the *effective* model, however far its
+    matrices are from the programmed ones. Where a step of the trajectory did not converge, they are only as good as it.
+
+    Args:
+        trajectory: What `integrate` returned.
+        cotangent: dL/dz_N, of the shape of z0.
+        krylov: How linear systems are solved; as in the forward run by default.
+        nonconvergence: As for `integrate`.
+
+    Returns:
+        The gradients, with the convergence of each linear solve.
+
+    Raises:
+        InvalidInputError: The cotangent's shape is not that of z0, or it is not finite.
+        ConvergenceError: A solve did not converge and `nonconvergence` is "raise".
+
+    Example:
+        >>> from xbar_spice.solve.field import ReluField
+        >>> from xbar_spice.solve.integrators import integrate
+        >>> decay = integrate(ReluField([[1.0], [-1.0]], [[-1.0, 1.0]]), [8.0], h=1.0, steps=3)
+        >>> gradients(decay, [1.0]).z0  # z_3 = z_0 / 2^3
+        array([0.125])
+    """
+    given = np.array(cotangent, dtype=float)
+    expected = trajectory.z.shape[1:]
+    if given.shape != expected:
+        raise InvalidInputError(f"the cotangent must have the shape of z0, {expected}, got {given.shape}")
+    if not np.isfinite(given).all():
+        raise InvalidInputError("the cotangent must be finite, got NaN or infinity in it")
+    check_nonconvergence(nonconvergence)
+
+    batch = given if trajectory.batched else given[:, np.newaxis]
+    lost = ~np.isfinite(trajectory.run.z).all(axis=(0, 1))
+    with np.errstate(over="ignore", invalid="ignore"):
+        run = METHODS[trajectory.method].adjoint(
+            trajectory.run, np.where(lost, 0.0, batch), krylov or trajectory.krylov
+        )
+    run.report.converged[:, lost] = False
+    run.z0[:, lost] = np.nan
+    if not run.report.converged.all():
+        hint = "samples that are not finite have no gradient; for the others allow more Krylov iterations"
+        handle_nonconvergence(f"the adjoint of {trajectory.method}", run.report, nonconvergence, hint)
+    return _result(run, trajectory.batched)
+
+
+def _result(run: AdjointRun, batched: bool) -> Gradients:
+    report = run.report
+    if batched:
+        return Gradients(run.z0, run.parameters, report.converged, report.krylov_iterations, report.residuals)
+    return Gradients(
+        run.z0[:, 0],
+        run.parameters,
+        report.converged[:, 0],
+        report.krylov_iterations[:, 0],
+        report.residuals[:, 0],
+    )

@@ -1,0 +1,205 @@
+"""Time integration of a field by a named method; what does not converge is reported, never silent."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Literal, TypeVar, final, get_args
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from xbar_spice.errors import ConvergenceError, ConvergenceWarning, InvalidInputError
+from xbar_spice.linear import FloatArray
+from xbar_spice.solve.field import BoolArray, Evaluation, Field
+from xbar_spice.solve.krylov import KrylovOptions
+from xbar_spice.solve.method import ForwardRun, Method, SolveReport
+from xbar_spice.solve.multistep import AB3, AM3, FORWARD_EULER, IMPLICIT_EULER, TRAPEZOID
+from xbar_spice.solve.newton import NewtonOptions
+
+__all__ = ["METHODS", "Nonconvergence", "Trajectory", "check_nonconvergence", "handle_nonconvergence", "integrate"]
+
+Nonconvergence = Literal["warn", "raise", "ignore"]
+
+METHODS: Mapping[str, Method] = MappingProxyType(
+    {
+        "forward_euler": FORWARD_EULER,
+        "implicit_euler": IMPLICIT_EULER,
+        "trapezoid": TRAPEZOID,
+        "am3": AM3,
+        "ab3": AB3,
+    }
+)
+"""Every method by its name; an entry here is all that a new method needs."""
+
+Scalar = TypeVar("Scalar", bound=np.generic)
+
+_SAMPLES_NAMED = 4  # in a report of what did not converge; the arrays of the result name them all
+
+
+@final
+@dataclass(frozen=True)
+class Trajectory:
+    """A solution on the time grid, with all that the gradients need.
+
+    Shapes are given for a batch; for a single z0 of shape (n,) the batch axis is absent.
+
+    Attributes:
+        method: Name of the method.
+        run: The forward run, always with a batch axis.
+        krylov: How linear systems were solved; the adjoint's default.
+        batched: Whether z0 had a batch axis.
+    """
+
+    method: str
+    run: ForwardRun
+    krylov: KrylovOptions
+    batched: bool
+
+    @property
+    def field(self) -> Field:
+        """The field that was integrated."""
+        return self.run.field
+
+    @property
+    def h(self) -> float:
+        """Step size."""
+        return self.run.h
+
+    @property
+    def steps(self) -> int:
+        """Number of steps."""
+        return len(self.run.z) - 1
+
+    @property
+    def t(self) -> FloatArray:
+        """Times of the grid points, (steps + 1,), from 0."""
+        return self.h * np.arange(self.steps + 1, dtype=float)
+
+    @property
+    def z(self) -> FloatArray:
+        """States, (steps + 1, n, batch)."""
+        return self.run.z if self.batched else self.run.z[..., 0]
+
+    @property
+    def evaluations(self) -> tuple[tuple[Evaluation, ...], ...]:
+        """For each grid point the evaluations of f that belong to it, always with a batch axis."""
+        return self.run.evaluations
+
+    @property
+    def converged(self) -> BoolArray:
+        """Whether each step solved its equation and stayed finite, (steps, batch)."""
+        return self._squeezed(self.run.report.converged)
+
+    @property
+    def converged_all(self) -> bool:
+        """Whether every step of every sample did."""
+        return bool(self.run.report.converged.all())
+
+    @property
+    def newton_iterations(self) -> NDArray[np.int64]:
+        """Newton steps, (steps, batch); 0 for explicit steps."""
+        return self._squeezed(self.run.report.newton_iterations)
+
+    @property
+    def krylov_iterations(self) -> NDArray[np.int64]:
+        """Products with the Jacobian, (steps, batch); 0 for explicit steps."""
+        return self._squeezed(self.run.report.krylov_iterations)
+
+    @property
+    def residuals(self) -> FloatArray:
+        """Residual of each implicit equation relative to the state, (steps, batch); 0 for explicit steps."""
+        return self._squeezed(self.run.report.residuals)
+
+    def _squeezed(self, array: NDArray[Scalar]) -> NDArray[Scalar]:
+        return array if self.batched else array[..., 0]
+
+
+def integrate(
+    field: Field,
+    z0: ArrayLike,
+    method: str = "implicit_euler",
+    *,
+    h: float,
+    steps: int,
+    newton: NewtonOptions | None = None,
+    krylov: KrylovOptions | None = None,
+    nonconvergence: Nonconvergence = "warn",
+) -> Trajectory:
+    """Integrate dz/dt = f(z) from z0.
+
+    Args:
+        field: f.
+        z0: (n,), or (n, batch) for independent samples that advance together.
+        method: A name of `METHODS`.
+        h: Step size, > 0.
+        steps: Number of steps, >= 1.
+        newton: How implicit equations are solved; `NewtonOptions()` by default.
+        krylov: How linear systems are solved, here and by default in the adjoint; `KrylovOptions()` by default.
+        nonconvergence: What to do when a step is not solved or not finite: "warn" with a `ConvergenceWarning`, "raise"
+            a `ConvergenceError`, or "ignore", which leaves it to the caller to look at `converged`.
+
+    Returns:
+        The trajectory; its `converged`, (steps[, batch]), says which steps to trust.
+
+    Raises:
+        InvalidInputError: An argument is not allowed.
+        ConvergenceError: A step did not converge and `nonconvergence` is "raise".
+
+    Example:
+        >>> from xbar_spice.solve.field import ReluField
+        >>> decay = ReluField([[1.0], [-1.0]], [[-1.0, 1.0]])  # dz/dt = -z
+        >>> integrate(decay, [8.0], h=1.0, steps=3).z[:, 0]
+        array([8., 4., 2., 1.])
+    """
+    start = np.array(z0, dtype=float)
+    if start.ndim not in (1, 2) or start.shape[0] != field.states or not start.size:
+        raise InvalidInputError(f"z0 must have shape ({field.states},) or ({field.states}, batch), got {start.shape}")
+    if not np.isfinite(start).all():
+        raise InvalidInputError("z0 must be finite, got NaN or infinity in it")
+    if method not in METHODS:
+        raise InvalidInputError(f"method must be one of {', '.join(METHODS)}, got {method!r}")
+    if not (np.isfinite(h) and h > 0.0):
+        raise InvalidInputError(f"the step size h must be > 0, got {h}")
+    if steps != int(steps) or steps < 1:
+        raise InvalidInputError(f"steps must be an integer >= 1, got {steps}")
+    check_nonconvergence(nonconvergence)
+
+    krylov = krylov or KrylovOptions()
+    batch = start if start.ndim == 2 else start[:, np.newaxis]
+    with np.errstate(over="ignore", invalid="ignore"):  # a diverging sample is reported below
+        run = METHODS[method].run(field, batch, float(h), int(steps), newton or NewtonOptions(), krylov)
+    trajectory = Trajectory(method, run, krylov, batched=start.ndim == 2)
+    if not trajectory.converged_all:
+        hint = "try a smaller h, or look at `converged` and `residuals` of the trajectory"
+        handle_nonconvergence(f"{method} with h = {h:g}", run.report, nonconvergence, hint)
+    return trajectory
+
+
+def check_nonconvergence(choice: str) -> None:
+    """Refuse anything but the known ways to treat what did not converge."""
+    if choice not in get_args(Nonconvergence):
+        raise InvalidInputError(f"nonconvergence must be one of {get_args(Nonconvergence)}, got {choice!r}")
+
+
+def handle_nonconvergence(what: str, report: SolveReport, choice: Nonconvergence, hint: str) -> None:
+    """Warn or raise with the samples and steps that did not converge, for the caller of the caller."""
+    failed = ~report.converged
+    samples = np.flatnonzero(failed.any(axis=0))
+    named = "; ".join(
+        f"sample {sample} at {_steps_text(np.flatnonzero(failed[:, sample]))} "
+        f"(relative residual up to {report.residuals[failed[:, sample], sample].max():.1e})"
+        for sample in samples[:_SAMPLES_NAMED]
+    )
+    more = f"; and {samples.size - _SAMPLES_NAMED} more" if samples.size > _SAMPLES_NAMED else ""
+    text = f"{what} did not converge for {samples.size} of {failed.shape[1]} samples: {named}{more}; {hint}"
+    if choice == "raise":
+        raise ConvergenceError(text)
+    if choice == "warn":
+        warnings.warn(text, ConvergenceWarning, stacklevel=3)
+
+
+def _steps_text(steps: NDArray[np.intp]) -> str:
+    return f"step {steps[0]}" if steps.size == 1 else f"{steps.size} steps from {steps[0]} on"

@@ -1,0 +1,201 @@
+"""Newton's method for the implicit equation of a time step, for a batch of independent samples.
+
+The equation is F(z) = base + c f(z) - z = 0. With F'(z) = c J(z) - I, Newton's update z <- z - F'(z)^{-1} F(z) reads
+
+    (I - c J(z)) d = F(z),   z <- z + d,
+
+and its linear systems are solved matrix-free. Every residual costs one evaluation of f, every iteration of the linear
+solve one product with J; converged samples cost nothing, and the residual at the solution is kept for the adjoint.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xbar_spice.errors import InvalidInputError
+from xbar_spice.linear import FloatArray
+from xbar_spice.solve.field import BoolArray, Evaluation, Field, IndexArray
+from xbar_spice.solve.krylov import KrylovOptions, KrylovResult, gmres
+from xbar_spice.stage import stage
+
+__all__ = ["NewtonOptions", "NewtonResult", "solve_implicit"]
+
+_SETTLED = 1e-10  # see `_Iteration.advance`
+_LINEAR_SHARE = 0.1  # part of the allowed residual that the linear solve may leave
+_DECREASE = 1e-4  # |F| must fall by this part of what the linear model promises
+
+
+@final
+@dataclass(frozen=True)
+class NewtonOptions:
+    """How implicit equations are solved; |F| is measured relative to max(|base|, |z|).
+
+    Attributes:
+        rtol: |F| at which a sample has converged. With noisy reads set it to a few times their relative noise.
+        floor: |F| at which a sample that cannot be improved any more counts as converged: rounding of the reads may
+            well lie above `rtol`, but stagnation above `floor` is a failure.
+        max_iterations: Newton steps per sample.
+        max_backtracks: Halvings of a step that does not reduce |F|.
+
+    Raises:
+        InvalidInputError: A value is out of range.
+    """
+
+    rtol: float = 1e-14
+    floor: float = 1e-9
+    max_iterations: int = 50
+    max_backtracks: int = 12
+
+    def __post_init__(self) -> None:
+        for name, value in (("rtol", self.rtol), ("floor", self.floor)):
+            if not 0.0 <= value < 1.0:
+                raise InvalidInputError(f"{name} of Newton's method must be in [0, 1), got {value}")
+        if self.max_iterations < 1:
+            raise InvalidInputError(f"max_iterations of Newton's method must be >= 1, got {self.max_iterations}")
+        if self.max_backtracks < 0:
+            raise InvalidInputError(f"max_backtracks must be >= 0, got {self.max_backtracks}")
+
+
+@final
+@dataclass(frozen=True)
+class NewtonResult:
+    """Solution of a batch of implicit equations.
+
+    Attributes:
+        evaluation: The field at the solution, as read for the last residual.
+        converged: (batch,).
+        iterations: Newton steps of each sample, (batch,).
+        krylov_iterations: Products with J spent on each sample, (batch,).
+        residual: |F| / max(|base|, |z|), (batch,).
+    """
+
+    evaluation: Evaluation
+    converged: BoolArray
+    iterations: NDArray[np.int64]
+    krylov_iterations: NDArray[np.int64]
+    residual: FloatArray
+
+
+def solve_implicit(
+    field: Field,
+    base: FloatArray,
+    c: float,
+    guess: FloatArray | Evaluation,
+    newton: NewtonOptions | None = None,
+    krylov: KrylovOptions | None = None,
+) -> NewtonResult:
+    """Solve base + c f(z) = z for each sample.
+
+    Args:
+        field: f.
+        base: (n, batch).
+        c: Step size times the coefficient of the implicit term.
+        guess: Where to start, (n, batch), or the field as already evaluated there, which saves a read.
+        newton: Defaults of `NewtonOptions`.
+        krylov: Defaults of `KrylovOptions`.
+
+    Returns:
+        The field at the best point found for each sample, and whether that is a solution.
+    """
+    if not isinstance(guess, Evaluation):
+        with stage(phase="newton", newton=0):
+            guess = field.evaluate(guess)
+    state = _Iteration(field, base, c, guess, newton or NewtonOptions(), krylov or KrylovOptions())
+    for iteration in range(1, state.options.max_iterations + 1):
+        active = state.active()
+        if not active.size:
+            break
+        with stage(phase="krylov", newton=iteration):
+            step = state.solve_linear(active)
+        with stage(phase="newton", newton=iteration):
+            state.advance(active, step)
+    return NewtonResult(state.at, state.converged, state.iterations, state.krylov_iterations, state.size / state.scale)
+
+
+@final
+class _Iteration:
+    """The best point of each sample so far, and which samples are still under way."""
+
+    def __init__(
+        self,
+        field: Field,
+        base: FloatArray,
+        c: float,
+        start: Evaluation,
+        options: NewtonOptions,
+        krylov: KrylovOptions,
+    ) -> None:
+        self.field, self.base, self.c, self.options, self.krylov = field, base, c, options, krylov
+        self.at = start
+        self.residual = base + c * start.value - start.z  # F(z)
+        self.size = np.linalg.norm(self.residual, axis=0)
+        self.scale = _scale(base, start.z)
+        self.iterations = np.zeros(start.batch, dtype=np.int64)
+        self.krylov_iterations = np.zeros(start.batch, dtype=np.int64)
+        self.converged = self.size <= options.rtol * self.scale
+        self._stuck = ~np.isfinite(self.size)
+
+    def active(self) -> IndexArray:
+        return np.flatnonzero(~self.converged & ~self._stuck)
+
+    def solve_linear(self, active: IndexArray) -> KrylovResult:
+        """(I - c J) d = F for the active samples, as exactly as the residual aimed at deserves."""
+        here = self.at.columns(active)
+
+        def product(x: FloatArray, samples: IndexArray) -> FloatArray:
+            return x - self.c * self.field.jvp(here.columns(samples), x)
+
+        aim = _LINEAR_SHARE * self.options.rtol * self.scale[active] / self.size[active]
+        rtol = np.clip(aim, self.krylov.rtol, max(self.krylov.rtol, _LINEAR_SHARE))
+        solution = gmres(product, self.residual[:, active], self.krylov, rtol=rtol)
+        self.krylov_iterations[active] += solution.iterations
+        return solution
+
+    def advance(self, active: IndexArray, step: KrylovResult) -> None:
+        """Take the full step where it reduces |F|, else the largest half, quarter, ... that does."""
+        self.iterations[active] += 1
+        slope = self.at.slope[:, active]
+        improved = self._try(active, step.x, 1.0)
+        # Unchanged slopes mean that F was linear along the step: what is left of it after an exact linear solve is the
+        # rounding of the reads, which another iteration would only reproduce.
+        settled = improved & step.converged & (self.at.slope[:, active] == slope).all(axis=0)
+        settled &= self.size[active] <= _SETTLED * self.scale[active]
+        floored = ~improved & (self.size[active] <= self.options.floor * self.scale[active])
+
+        failing = np.flatnonzero(~improved & ~floored)
+        for halvings in range(1, self.options.max_backtracks + 1):
+            if not failing.size:
+                break
+            length = 0.5**halvings
+            failing = failing[~self._try(active[failing], length * step.x[:, failing], length)]
+        self.converged[active] = settled | floored | (self.size[active] <= self.options.rtol * self.scale[active])
+        self._stuck[active[failing]] = True
+
+    def _try(self, samples: IndexArray, change: FloatArray, length: float) -> BoolArray:
+        """Evaluate z + change, keep it for the samples whose |F| falls, and say which those are."""
+        z = self.at.z[:, samples] + change
+        better: BoolArray = np.asarray(np.isfinite(z).all(axis=0))
+        candidates = samples[better]
+        if not candidates.size:
+            return better
+        trial = self.field.evaluate(z[:, better])
+        residual = self.base[:, candidates] + self.c * trial.value - trial.z
+        size = np.linalg.norm(residual, axis=0)
+        kept = np.flatnonzero(size <= (1.0 - _DECREASE * length) * self.size[candidates])
+        better[better] = np.isin(np.arange(candidates.size), kept)
+        if kept.size:
+            taken = candidates[kept]
+            self.at = self.at.with_columns(taken, trial.columns(kept))
+            self.residual[:, taken], self.size[taken] = residual[:, kept], size[kept]
+            self.scale[taken] = _scale(self.base[:, taken], trial.z[:, kept])
+        return better
+
+
+def _scale(base: FloatArray, z: FloatArray) -> FloatArray:
+    """max(|base|, |z|) of each sample, 1 where both vanish."""
+    larger = np.maximum(np.linalg.norm(base, axis=0), np.linalg.norm(z, axis=0))
+    return np.where(larger > 0.0, larger, 1.0)
