@@ -1,0 +1,203 @@
+"""A trained neural ODE as a frozen value: matrices or kernels, the time grid, and the classifier behind it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Self, cast, final, get_args
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from xbar_spice.convolution import Padding, convolution_matrix
+from xbar_spice.errors import InvalidInputError, WeightsError
+from xbar_spice.linear import FloatArray
+
+__all__ = ["Classifier", "Kernels", "Model"]
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Kernels:
+    """The kernels of a convolutional neural ODE, taps in the order of `xbar_spice.convolution`.
+
+    A weight of `torch.nn.Conv2d` becomes a kernel by `w.flip(-2, -1).transpose(-2, -1).flatten(-2)`.
+
+    Args:
+        a: (q*q,), or (hidden channels, image channels, q*q); builds A.
+        b: (q*q,), or (image channels, hidden channels, q*q); builds B.
+        image_shape: (height, width).
+        padding: "circular" or "zero".
+
+    Raises:
+        WeightsError: A kernel has a shape, dtype or value that does not fit.
+    """
+
+    a: FloatArray
+    b: FloatArray
+    image_shape: tuple[int, int]
+    padding: Padding = "circular"
+
+    def __post_init__(self) -> None:
+        shape = np.asarray(self.image_shape)
+        if shape.shape != (2,) or not np.issubdtype(shape.dtype, np.integer) or shape.min() < 1:
+            raise WeightsError(f"tensor 'image_shape': expected two whole numbers >= 1, got {_brief(shape)}")
+        object.__setattr__(self, "image_shape", (int(shape[0]), int(shape[1])))
+        if self.padding not in get_args(Padding):
+            raise WeightsError(f"'padding': expected one of {get_args(Padding)}, got {self.padding!r}")
+        for name in ("a", "b"):
+            object.__setattr__(self, name, _real(name, getattr(self, name)))
+        A, B = self.matrices()
+        if A.shape != B.shape[::-1]:
+            raise WeightsError(
+                "tensor 'b': expected a kernel that leads back from the hidden channels of 'a' to those of the image, "
+                f"got shapes a {self.a.shape} and b {self.b.shape}"
+            )
+
+    def matrices(self) -> tuple[FloatArray, FloatArray]:
+        """A, (hidden, states), and B, (states, hidden), where an image has `states` pixels over all channels."""
+        return self._matrix("a", self.a), self._matrix("b", self.b)
+
+    def _matrix(self, name: str, kernel: FloatArray) -> FloatArray:
+        try:
+            return convolution_matrix(kernel, self.image_shape, self.padding)
+        except InvalidInputError as error:
+            raise WeightsError(f"tensor '{name}': {error}") from None
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Classifier:
+    """A linear classifier of final states.
+
+    Args:
+        weight: (classes, n).
+        bias: (classes,).
+
+    Raises:
+        WeightsError: A shape, dtype or value that does not fit.
+    """
+
+    weight: FloatArray
+    bias: FloatArray
+
+    def __post_init__(self) -> None:
+        weight = _real("classifier.weight", self.weight, "(classes, n)")
+        bias = _real("classifier.bias", self.bias, "(classes,)")
+        if bias.shape != weight.shape[:1]:
+            raise WeightsError(
+                f"tensor 'classifier.bias': expected shape {weight.shape[:1]} for a classifier.weight of shape "
+                f"{weight.shape}, got {bias.shape}"
+            )
+        object.__setattr__(self, "weight", weight)
+        object.__setattr__(self, "bias", bias)
+
+    def logits(self, z: ArrayLike) -> FloatArray:
+        """(classes, batch) scores of the states z, (n, batch); the largest one names the class."""
+        return cast(FloatArray, self.weight @ np.asarray(z, dtype=float) + self.bias[:, np.newaxis])
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A trained neural ODE dz/dt = B relu(A z), solved from 0 to `h * steps`.
+
+    Args:
+        A: (m, n).
+        B: (n, m).
+        h: Step length, > 0.
+        steps: Number of steps, >= 1.
+        method: Name of the integrator.
+        kernels: The kernels that A and B were built from; None for dense matrices.
+        classifier: What makes classes of final states; None if there is none.
+        source: Where the weights come from, in words.
+
+    Raises:
+        WeightsError: A shape, dtype or value that does not fit.
+
+    Example:
+        >>> Model([[1.0, 0.0]], [[0.0], [1.0]], h=0.25, steps=4).states
+        2
+    """
+
+    A: FloatArray
+    B: FloatArray
+    h: float
+    steps: int
+    method: str = "implicit_euler"
+    kernels: Kernels | None = None
+    classifier: Classifier | None = None
+    source: str = ""
+
+    def __post_init__(self) -> None:
+        A, B = _real("A", self.A, "(m, n)"), _real("B", self.B, "(n, m)")
+        if B.shape != A.shape[::-1]:
+            raise WeightsError(f"tensor 'B': expected shape {A.shape[::-1]} for an A of shape {A.shape}, got {B.shape}")
+        if self.kernels is not None and not all(map(np.array_equal, (A, B), self.kernels.matrices())):
+            raise WeightsError("tensors 'A', 'B': expected the matrices of the kernels, see Model.from_kernels")
+        if self.classifier is not None and self.classifier.weight.shape[1] != A.shape[1]:
+            raise WeightsError(
+                f"tensor 'classifier.weight': expected shape (classes, {A.shape[1]}) for states of length "
+                f"{A.shape[1]}, got {self.classifier.weight.shape}"
+            )
+        if not self.method:
+            raise WeightsError("'method': expected the name of an integrator, got an empty text")
+        checked = {"A": A, "B": B, "h": _step_length(self.h), "steps": _step_count(self.steps)}
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)
+
+    @classmethod
+    def from_kernels(cls, kernels: Kernels, **others: Any) -> Self:
+        """The model whose A and B are the convolutions of some kernels; `others` as for `Model`."""
+        A, B = kernels.matrices()
+        return cls(A, B, kernels=kernels, **others)
+
+    @property
+    def states(self) -> int:
+        """Length n of the state."""
+        return int(self.A.shape[1])
+
+    @property
+    def hidden(self) -> int:
+        """Number m of hidden units."""
+        return int(self.A.shape[0])
+
+
+def _real(name: str, value: ArrayLike, shape: str = "") -> FloatArray:
+    """A finite float64 copy that nobody can write to; `shape` in words, whose commas say the number of axes."""
+    array = np.asarray(value)
+    if not np.issubdtype(array.dtype, np.floating):
+        raise WeightsError(f"tensor '{name}': expected a floating-point dtype, got {array.dtype}")
+    axes = len([axis for axis in shape.strip("()").split(",") if axis])
+    if shape and (array.ndim != axes or not array.size):
+        raise WeightsError(f"tensor '{name}': expected shape {shape}, got {array.shape}")
+    wrong = int(np.count_nonzero(~np.isfinite(array)))
+    if wrong:
+        raise WeightsError(f"tensor '{name}': expected finite values, got NaN or infinity in {wrong} of {array.size}")
+    array = array.astype(np.float64)
+    array.setflags(write=False)
+    return array
+
+
+def _scalar(name: str, value: object, expected: str) -> float:
+    array = np.asarray(value)
+    if array.size != 1 or not (np.issubdtype(array.dtype, np.floating) or np.issubdtype(array.dtype, np.integer)):
+        raise WeightsError(f"tensor '{name}': expected {expected}, got {_brief(array)}")
+    return float(array.item())
+
+
+def _step_length(value: object) -> float:
+    h = _scalar("h", value, "one number > 0")
+    if not (np.isfinite(h) and h > 0):
+        raise WeightsError(f"tensor 'h': expected a finite step length > 0, got {h}")
+    return h
+
+
+def _step_count(value: object) -> int:
+    steps = _scalar("steps", value, "one whole number >= 1")
+    if not (steps.is_integer() and steps >= 1):
+        raise WeightsError(f"tensor 'steps': expected a whole number >= 1, got {steps:g}")
+    return int(steps)
+
+
+def _brief(array: NDArray[Any]) -> str:
+    return f"{array.tolist()}" if array.size <= 4 else f"{array.dtype} of shape {array.shape}"
