@@ -1,0 +1,239 @@
+"""Co-simulation: one model solved and differentiated twice, with digital matrices and with arrays, and compared.
+
+Both runs are the same solver code on the same samples; only the operators differ. The analog gradients are what the
+hardware returns: an analog forward run, and transposed reads of the same arrays.
+"""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections import Counter
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
+from typing import Any, final
+
+import numpy as np
+
+from xbar_spice.convolution import kernel_gradient
+from xbar_spice.engines.base import Engine
+from xbar_spice.engines.registry import get_engine
+from xbar_spice.errors import ConvergenceWarning, InvalidInputError
+from xbar_spice.linear import FloatArray, LinearOperator, as_operator
+from xbar_spice.mapping import Design
+from xbar_spice.operators import AnalogMatrix, ReadTrace, program
+from xbar_spice.solve.adjoint import Gradients, gradients
+from xbar_spice.solve.field import ReluField
+from xbar_spice.solve.integrators import Trajectory, integrate
+from xbar_spice.solve.krylov import KrylovOptions
+from xbar_spice.solve.newton import NewtonOptions
+from xbar_spice.train.losses import Objective
+from xbar_spice.variation import random_stream
+from xbar_spice.weights import Model
+
+__all__ = ["Comparison", "Cosimulation", "Problem", "SolverOptions", "compare", "cosimulate", "program_model"]
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """What is co-simulated.
+
+    Attributes:
+        model: a trained neural ODE.
+        z0: (n, samples) initial states.
+        objective: the loss of the final states.
+    """
+
+    model: Model
+    z0: FloatArray
+    objective: Objective
+
+    def __post_init__(self) -> None:
+        if self.z0.ndim != 2 or self.z0.shape[0] != self.model.states or not self.z0.shape[1]:
+            raise InvalidInputError(
+                f"z0 must have shape ({self.model.states}, samples) for this model, got {self.z0.shape}"
+            )
+
+
+@final
+@dataclass(frozen=True)
+class SolverOptions:
+    """How both runs solve their implicit equations; tighter costs more reads."""
+
+    newton: NewtonOptions = field(default_factory=lambda: NewtonOptions(rtol=1e-8))
+    krylov: KrylovOptions = field(default_factory=lambda: KrylovOptions(rtol=1e-8))
+
+
+@final
+@dataclass(frozen=True)
+class Comparison:
+    """An analog array of numbers against the digital one.
+
+    Attributes:
+        relative_error: |analog - digital| / |digital|.
+        cosine: of the angle between the two.
+        sign_agreement: part of the entries, digital zeros left out, whose signs agree.
+    """
+
+    relative_error: float
+    cosine: float
+    sign_agreement: float
+
+
+@final
+@dataclass(frozen=True)
+class Cosimulation:
+    """Result of one co-simulation.
+
+    Attributes:
+        record: what it showed, as plain values that JSON can hold.
+        trace: every analog read.
+        z: (steps + 1, n, samples) analog states.
+        gradients: the gradients that the hardware returned, by parameter.
+    """
+
+    record: dict[str, Any]
+    trace: ReadTrace
+    z: FloatArray
+    gradients: Mapping[str, FloatArray]
+
+
+def compare(analog: FloatArray, digital: FloatArray) -> Comparison:
+    """Relative norm of the difference, cosine, and sign agreement; NaN where the digital array is zero."""
+    size, found = float(np.linalg.norm(digital)), float(np.linalg.norm(analog))
+    if not (size > 0 and np.isfinite(found)):
+        return Comparison(float("nan"), float("nan"), float("nan"))
+    counted = digital != 0
+    return Comparison(
+        relative_error=float(np.linalg.norm(analog - digital)) / size,
+        cosine=float(np.vdot(analog, digital)) / (found * size) if found > 0 else 0.0,
+        sign_agreement=float((np.sign(analog[counted]) == np.sign(digital[counted])).mean()),
+    )
+
+
+def program_model(
+    model: Model, design: Design, engine: str | Engine, *, seed: int = 0, trace: ReadTrace | None = None
+) -> tuple[AnalogMatrix, AnalogMatrix]:
+    """Program A and B; each draws its devices from a stream of its own, found by seed and name."""
+    answering = get_engine(engine)
+    matrices = {"A": model.A, "B": model.B}
+    with ExitStack() as opened:
+        programmed = [
+            opened.enter_context(
+                program(
+                    W, design, engine=answering, rng=random_stream(seed, "devices", name), name=name, trace=trace
+                )
+            )
+            for name, W in matrices.items()
+        ]
+        opened.pop_all()
+    return programmed[0], programmed[1]
+
+
+def cosimulate(
+    problem: Problem,
+    design: Design,
+    *,
+    engine: str | Engine = "ngspice",
+    seed: int = 0,
+    solver: SolverOptions | None = None,
+    trace: ReadTrace | None = None,
+) -> Cosimulation:
+    """Solve and differentiate a model on arrays, and compare with the same run on digital matrices.
+
+    Args:
+        problem: model, samples and loss.
+        design: how A and B are built.
+        engine: who answers the reads.
+        seed: from which the devices are drawn.
+        solver: tolerances of both runs.
+        trace: where to record every read; a new one when left out.
+
+    Raises:
+        SimulationError: the simulator behind the engine failed for good.
+        EngineUnavailableError: the engine needs something that this machine lacks.
+    """
+    start = time.perf_counter()
+    options = solver or SolverOptions()
+    reads = ReadTrace() if trace is None else trace
+    model = problem.model
+    digital = _run(problem, as_operator(model.A), as_operator(model.B), options)
+    A, B = program_model(model, design, engine, seed=seed, trace=reads)
+    with A, B:
+        analog = _run(problem, A, B, options)
+    record = {
+        "engine": get_engine(engine).name if isinstance(engine, Engine) else engine,
+        "seed": seed,
+        "design": asdict(design) | {"device": repr(design.device)},
+        "samples": problem.z0.shape[1],
+        "solver": asdict(options),
+        **_compared(analog, digital),
+        "reads": dict(Counter(f"{read.matrix} {read.direction}" for read in reads)),
+        "read_seconds": sum(read.seconds for read in reads),
+        "worst_read_error": max((read.relative_error for read in reads), default=0.0),
+        "seconds": time.perf_counter() - start,
+    }
+    return Cosimulation(record, reads, analog.trajectory.z, analog.parameters)
+
+
+@final
+@dataclass(frozen=True)
+class _Run:
+    """Forward and adjoint run on one pair of operators."""
+
+    trajectory: Trajectory
+    gradients: Gradients
+    parameters: dict[str, FloatArray]
+    loss: float
+    accuracy: float | None
+
+
+def _run(problem: Problem, A: LinearOperator, B: LinearOperator, options: SolverOptions) -> _Run:
+    model = problem.model
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # the record says which samples and steps failed
+        trajectory = integrate(
+            ReluField(A, B),
+            problem.z0,
+            method=model.method,
+            h=model.h,
+            steps=model.steps,
+            newton=options.newton,
+            krylov=options.krylov,
+        )
+        scored = problem.objective.evaluate(trajectory.z[-1])
+        pulled = gradients(trajectory, scored.cotangent)
+    parameters = {"A": pulled.A, "B": pulled.B, "z0": pulled.z0}
+    if model.kernels is not None:
+        parameters |= {"a": model.kernels.gradient_a(pulled.A), "b": model.kernels.gradient_b(pulled.B)}
+    return _Run(trajectory, pulled, parameters, scored.loss, scored.accuracy)
+
+
+def _compared(analog: _Run, digital: _Run) -> dict[str, Any]:
+    return {
+        "state": asdict(compare(analog.trajectory.z[-1], digital.trajectory.z[-1])),
+        "loss": {
+            "analog": analog.loss,
+            "digital": digital.loss,
+            "relative_error": abs(analog.loss - digital.loss) / abs(digital.loss) if digital.loss else float("nan"),
+        },
+        "accuracy": {"analog": analog.accuracy, "digital": digital.accuracy},
+        "gradients": {
+            name: asdict(compare(values, digital.parameters[name])) for name, values in analog.parameters.items()
+        },
+        "convergence": {"analog": _convergence(analog), "digital": _convergence(digital)},
+    }
+
+
+def _convergence(run: _Run) -> dict[str, Any]:
+    forward, adjoint = run.trajectory, run.gradients
+    return {
+        "converged": bool(forward.converged_all and adjoint.converged_all),
+        "failed_samples": np.flatnonzero(~(forward.converged & adjoint.converged).all(axis=0)).tolist(),
+        "newton_iterations": forward.newton_iterations.max(axis=1).tolist(),
+        "krylov_iterations": forward.krylov_iterations.max(axis=1).tolist(),
+        "adjoint_krylov_iterations": adjoint.krylov_iterations.max(axis=1).tolist(),
+        "worst_residual": float(np.nanmax(forward.residuals)),
+    }
