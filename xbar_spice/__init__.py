@@ -1,0 +1,98 @@
+"""Circuit-level SPICE co-simulation of memristor crossbars that run neural ODEs.
+
+    >>> import xbar_spice as xs
+    >>> A, B = [[1.0, -0.5], [0.5, 1.0]], [[-1.0, 0.5], [0.5, -1.0]]
+    >>> with xs.program(A, r_word=1.0) as A_hw, xs.program(B, r_word=1.0) as B_hw:
+    ...     trajectory = xs.integrate(xs.ReluField(A_hw, B_hw), [1.0, 0.5], h=0.25, steps=4)
+    ...     gradient = xs.gradients(trajectory, cotangent=[1.0, 0.0])
+    >>> trajectory.z.shape, gradient.A.shape
+    ((5, 2), (2, 2))
+
+Names are imported when they are first used: simulator workers and `xbar-spice --help` start without SciPy.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from xbar_spice.array import Crossbar, Terminations
+    from xbar_spice.circuit.netlist import netlist
+    from xbar_spice.convolution import convolution_matrix, kernel_gradient
+    from xbar_spice.cosim import Problem, cosimulate
+    from xbar_spice.devices import Ohmic
+    from xbar_spice.engines.registry import get_engine
+    from xbar_spice.errors import XbarError
+    from xbar_spice.export import write_netlists
+    from xbar_spice.linear import LinearOperator
+    from xbar_spice.mapping import Design, map_weights
+    from xbar_spice.operators import AnalogMatrix, ReadTrace, program
+    from xbar_spice.solve.adjoint import gradients
+    from xbar_spice.solve.field import ReluField
+    from xbar_spice.solve.integrators import integrate
+    from xbar_spice.solve.krylov import KrylovOptions
+    from xbar_spice.solve.newton import NewtonOptions
+    from xbar_spice.variation import Variation
+    from xbar_spice.weights import Model, load_model, save_model
+
+__all__ = [
+    "AnalogMatrix",
+    "Crossbar",
+    "Design",
+    "KrylovOptions",
+    "LinearOperator",
+    "Model",
+    "NewtonOptions",
+    "Ohmic",
+    "Problem",
+    "ReadTrace",
+    "ReluField",
+    "Terminations",
+    "Variation",
+    "XbarError",
+    "convolution_matrix",
+    "cosimulate",
+    "get_engine",
+    "gradients",
+    "integrate",
+    "kernel_gradient",
+    "load_model",
+    "map_weights",
+    "netlist",
+    "program",
+    "save_model",
+    "write_netlists",
+]
+
+_MODULES = {
+    "array": ("Crossbar", "Terminations"),
+    "circuit.netlist": ("netlist",),
+    "convolution": ("convolution_matrix", "kernel_gradient"),
+    "cosim": ("Problem", "cosimulate"),
+    "devices": ("Ohmic",),
+    "engines.registry": ("get_engine",),
+    "errors": ("XbarError",),
+    "export": ("write_netlists",),
+    "linear": ("LinearOperator",),
+    "mapping": ("Design", "map_weights"),
+    "operators": ("AnalogMatrix", "ReadTrace", "program"),
+    "solve.adjoint": ("gradients",),
+    "solve.field": ("ReluField",),
+    "solve.integrators": ("integrate",),
+    "solve.krylov": ("KrylovOptions",),
+    "solve.newton": ("NewtonOptions",),
+    "variation": ("Variation",),
+    "weights": ("Model", "load_model", "save_model"),
+}
+_HOME = {name: f"xbar_spice.{module}" for module, names in _MODULES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
