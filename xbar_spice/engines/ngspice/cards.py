@@ -1,0 +1,86 @@
+"""The deck of a user as the resident simulator needs it, and as a person can run it: two rewritings of the same text.
+
+This is also where names are checked: whatever comes from outside reaches the simulator as cards of a deck, never as
+part of a command, and the names that stand in vector names are plain words.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+
+from xbar_spice.errors import InvalidInputError
+
+__all__ = ["SWEPT_SOURCE", "checked_sources", "resident_cards", "with_volts"]
+
+SWEPT_SOURCE = "vxbar_point"
+
+SOURCE_NAME = re.compile(r"[Vv][A-Za-z0-9_]{1,100}", re.ASCII)
+
+# What a deck asks to be analysed and saved gives way to the engine's own sweep.
+ANALYSIS_CARDS = frozenset((".op", ".dc", ".tran", ".ac", ".tf", ".noise", ".pz", ".sens", ".disto", ".save", ".print"))
+ANALYSIS_CARDS |= {".plot", ".probe", ".four", ".meas", ".measure", ".end"}
+COMMAND_CARDS = frozenset((".control", ".endc"))
+
+
+def checked_sources(names: Sequence[str]) -> tuple[str, ...]:
+    """Names of voltage sources, each a plain word and none twice (SPICE ignores case).
+
+    Raises:
+        InvalidInputError: a name is anything else.
+    """
+    for name in names:
+        if not SOURCE_NAME.fullmatch(name):
+            raise InvalidInputError(
+                f"the name of a voltage source is V and then letters, digits or underscores, got {name!r}"
+            )
+    if len({name.lower() for name in names}) < len(names):
+        raise InvalidInputError("two voltage sources of a deck have the same name")
+    return tuple(names)
+
+
+def resident_cards(deck: str, sources: Sequence[str], points: int) -> list[str]:
+    """The deck with its sources driven from outside and one sweep of `points` solutions as its analysis.
+
+    Elements, models and options stay as they are. The swept source is connected to nothing that matters.
+
+    Raises:
+        InvalidInputError: a source is not in the deck, or the deck holds commands.
+    """
+    names = checked_sources(sources)
+    # `external` is known to the shared library alone; ngspice asks for such a voltage at every iteration.
+    lines = [*_rewritten(deck, dict.fromkeys(names, "external"), without=ANALYSIS_CARDS)]
+    lines += [f"{SWEPT_SOURCE} xbar_point 0 0", "rxbar_point xbar_point 0 1"]
+    # One vector a card: a list that is too long for a line is cut silently, and then everything is saved.
+    lines += [f".save i({name})" for name in names]
+    return [*lines, f".dc {SWEPT_SOURCE} 0 {points - 1} 1", ".end"]
+
+
+def with_volts(deck: str, sources: Sequence[str], volts: Sequence[float]) -> str:
+    """The deck with these voltages at its sources: plain SPICE for a reader who wants to see a read fail."""
+    tails = {name: f"DC {value:.17g}" for name, value in zip(checked_sources(sources), volts, strict=True)}
+    return "\n".join(_rewritten(deck, tails)) + "\n"
+
+
+def _rewritten(deck: str, tails: Mapping[str, str], without: frozenset[str] = frozenset()) -> Iterator[str]:
+    """The lines of a deck with another tail behind name and nodes of some sources, and without some cards."""
+    title, *lines = deck.splitlines() or [""]
+    yield title
+    missing = {name.lower(): tail for name, tail in tails.items()}
+    depth, dropped = 0, False  # subcircuits entered; whether continuation lines go the way of their card
+    for line in lines:
+        word = line.split(maxsplit=1)[0].lower() if line.strip() else ""
+        if word.startswith("+"):
+            if not dropped:
+                yield line
+            continue
+        depth += (word == ".subckt") - (word == ".ends")
+        if word in COMMAND_CARDS:
+            raise InvalidInputError(f"the ngspice engine takes decks without commands, got {line.strip()!r}")
+        dropped = depth == 0 and (word in without or word in missing)
+        if depth == 0 and word in missing:
+            yield " ".join((*line.split()[:3], missing.pop(word)))
+        elif not dropped:
+            yield line
+    if missing:
+        raise InvalidInputError(f"the deck has no voltage source {', '.join(sorted(missing)[:3])} outside subcircuits")

@@ -1,0 +1,172 @@
+"""libngspice as PySpice binds it, with its messages read for what they mean. Lives in the worker process only."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections import deque
+from typing import Any, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xbar_spice.engines.ngspice.locate import require_library
+from xbar_spice.engines.ngspice.messages import Severity, classify
+
+with warnings.catch_warnings():
+    # PySpice's docstrings hold TeX in plain strings, an error where warnings are errors.
+    warnings.simplefilter("ignore")
+    from PySpice.Spice.NgSpice.Shared import NgSpiceShared, ffi
+
+__all__ = ["LibraryFailure", "Ngspice"]
+
+LINES_KEPT = 40  # of the simulator's last output, to be quoted in an error
+PROBE_DECK = "* which linear solver\nV1 1 0 1\nR1 1 0 1\n.options klu\n.op\n.end\n"
+
+
+@final
+class LibraryFailure(Exception):  # noqa: N818 - the supervisor turns it into one of the package's errors
+    """The simulator reported a failure, or did not give the results that it was asked for."""
+
+    def __init__(self, text: str, lines: list[str]) -> None:
+        super().__init__(text)
+        self.text = text
+        self.lines = lines
+
+
+@final
+class Ngspice(NgSpiceShared):  # type: ignore[misc]  # PySpice has no types
+    """The one simulator of this process: libngspice holds its state in globals.
+
+    The callbacks replace those of PySpice, which take every line on stderr for an error and build Python objects
+    for every vector of every solution.
+    """
+
+    def __init__(self) -> None:
+        self.points = 0
+        self._volts: list[list[float]] = []
+        self._rows: dict[bytes, int] = {}
+        self._first = 0
+        self._now: list[float] = []
+        self._recent: deque[str] = deque(maxlen=LINES_KEPT)
+        self._failures: list[str] = []
+        self.warnings: list[str] = []
+        self._path = require_library()
+        super().__init__(send_data=True)
+        # ngspice >= 40 estimates the memory of a run beforehand, overflows on long sweeps, and refuses them.
+        self.run("set no_mem_check")
+
+    @property
+    def library_path(self) -> str:
+        """What PySpice hands to the loader; its own names miss Debian's libngspice.so.0."""
+        return self._path
+
+    # --- commands -------------------------------------------------------------------------------------------------
+
+    def run(self, command: str) -> None:
+        """Run a command that the engine wrote.
+
+        Raises:
+            LibraryFailure: the simulator reported a failure.
+        """
+        self._failures.clear()
+        try:
+            self.exec_command(command)
+        except NameError as error:  # what PySpice raises for everything
+            raise self._failure(str(error)) from error
+        self._check()
+
+    def load(self, lines: list[str]) -> None:
+        """Load a circuit.
+
+        Raises:
+            LibraryFailure: the simulator could not read it as it stands.
+        """
+        self._failures.clear()
+        try:
+            self.load_circuit("\n".join(lines))  # which adds the empty line that ngspice wants after `.end`
+        except NameError as error:
+            raise self._failure(str(error)) from error
+        self._check()
+
+    def vector(self, name: str, start: int, stop: int) -> NDArray[np.float64]:
+        """Points start..stop-1 of a vector of the current plot, copied.
+
+        Raises:
+            LibraryFailure: the vector is missing or too short.
+        """
+        info = self._ngspice_shared.ngGet_Vec_Info(name.encode())
+        solved = 0 if info == ffi.NULL else info.v_length
+        if solved < stop:
+            raise self._failure(f"{name} has {solved} points, {stop} were asked for")
+        size = np.dtype(float).itemsize
+        return np.frombuffer(ffi.buffer(info.v_realdata + start, (stop - start) * size), dtype=float).copy()
+
+    def uses_klu(self) -> bool:
+        """Solve one resistor and see whether the library speaks of KLU; older versions ignore the option silently."""
+        self._recent.clear()
+        self.load(PROBE_DECK.splitlines())
+        self.run("op")
+        self.run("destroy all")
+        self.run("remcirc")
+        return any("klu" in line.lower() for line in self._recent)
+
+    # --- voltages of external sources -----------------------------------------------------------------------------
+
+    def drive_sources(self, names: list[str]) -> None:
+        """Say which rows of the voltages belong to which external sources."""
+        self._rows = {name.lower().encode(): row for row, name in enumerate(names)}
+
+    def drive_points(self, first: int, volts: NDArray[np.float64]) -> None:
+        """Voltages of the next solutions: column k of (sources, points) belongs to point `first` + k of the plot."""
+        self._volts = volts.T.tolist()
+        self._first = first
+        self._now = self._volts[0]
+
+    # --- callbacks: an exception in one is printed into the log and 0 is returned -----------------------------------
+
+    @staticmethod
+    def _get_vsrc_data(voltage: Any, time: float, name: Any, ident: int, user_data: Any) -> int:
+        self = ffi.from_handle(user_data)
+        voltage[0] = self._now[self._rows[ffi.string(name)]]
+        return 0
+
+    @staticmethod
+    def _send_data(data: Any, count: int, ident: int, user_data: Any) -> int:
+        """A point of the analysis is done: turn to the voltages of the next one."""
+        self = ffi.from_handle(user_data)
+        self.points = data.vecindex + 1
+        following = self.points - self._first
+        if 0 <= following < len(self._volts):
+            self._now = self._volts[following]
+        return 0
+
+    @staticmethod
+    def _send_char(message: Any, ident: int, user_data: Any) -> int:
+        self = ffi.from_handle(user_data)
+        stream, _, line = ffi.string(message).decode("utf-8", "replace").partition(" ")
+        line = line.strip()
+        os.write(2, f"{line}\n".encode())  # unbuffered, so that the log holds it even if the library crashes next
+        self._stdout.append(line)  # where PySpice reads the version from
+        if not line:
+            return 0
+        self._recent.append(line)
+        severity = classify(line)
+        if severity is Severity.FAILURE:
+            self._failures.append(line)
+        elif severity is Severity.WARNING and stream == "stderr":
+            self.warnings.append(line)
+        return 0
+
+    @staticmethod
+    def _exit(status: int, immediate: bool, quit_asked: bool, ident: int, user_data: Any) -> int:
+        self = ffi.from_handle(user_data)
+        self._failures.append(f"ngspice wants to exit with status {status}")
+        return status
+
+    def _check(self) -> None:
+        if self._failures:
+            raise self._failure(self._failures[0])
+
+    def _failure(self, text: str) -> LibraryFailure:
+        return LibraryFailure(self._failures[0] if self._failures else text, list(self._recent))

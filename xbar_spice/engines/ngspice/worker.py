@@ -1,0 +1,64 @@
+"""The process that hosts libngspice.
+
+libngspice keeps its state in globals and may exit, hang or crash, so it lives here and a supervisor (`process`) in the
+user's program talks to it through a socket. Requests are tuples of a word and its arguments; the answer to each is
+any number of ("part", array), then ("done", value) or ("failed", text, lines). Standard output and error are the log.
+Standard input is a lifeline: when the supervisor's end closes, for whatever reason, the worker ends at once.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from multiprocessing.connection import Connection
+
+from xbar_spice.engines.ngspice.library import LibraryFailure, Ngspice
+from xbar_spice.engines.ngspice.resident import ResidentCircuit
+
+__all__ = ["main", "serve"]
+
+
+def serve(connection: Connection) -> None:
+    """Answer requests until the other end closes."""
+    ngspice: Ngspice | None = None
+    circuit: ResidentCircuit | None = None
+    while True:
+        try:
+            word, *arguments = connection.recv()
+        except (EOFError, ConnectionError):
+            return
+        value: object = None
+        try:
+            ngspice = ngspice or Ngspice()
+            ngspice.warnings.clear()
+            if word == "info":
+                value = {"version": ngspice.ngspice_version, "library": ngspice.library_path, "klu": ngspice.uses_klu()}
+            elif word == "load":
+                circuit = ResidentCircuit(ngspice, *arguments)
+                value = list(ngspice.warnings)
+            elif word == "read" and circuit is not None:
+                for part in circuit.read(*arguments):
+                    connection.send(("part", part))
+                value = list(ngspice.warnings)
+            else:
+                raise ValueError(f"unknown or untimely request {word!r}")
+        except LibraryFailure as failure:
+            connection.send(("failed", failure.text, failure.lines))
+        else:
+            connection.send(("done", value))
+
+
+def main(descriptor: int) -> None:
+    """Serve the socket with this file descriptor, then end the process."""
+    # Ctrl-C reaches the whole foreground group; the supervisor decides what it means for its worker.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_supervisor, daemon=True).start()
+    serve(Connection(descriptor))
+    os._exit(0)  # the library's own clean-up at exit is not to be trusted, and nothing is left to save
+
+
+def _end_with_supervisor() -> None:
+    os.read(sys.stdin.fileno(), 1)
+    os._exit(0)
