@@ -120,6 +120,22 @@ def test_a_torch_convolution_becomes_a_kernel_as_documented() -> None:
     np.testing.assert_allclose(A @ image.ravel(), expected.ravel(), rtol=0, atol=1e-14)
 
 
+@pytest.mark.parametrize("channels", [None, (2, 1), (3, 2)])
+@pytest.mark.parametrize("padding", ["circular", "zero"])
+def test_kernel_gradients_are_the_adjoint_of_building_the_matrices(channels: Any, padding: Any) -> None:
+    """<A, G> = <a, gradient_a(G)>, and likewise for b, whose channels are the other way round."""
+    rng = np.random.default_rng(3)
+    a = rng.normal(size=(*(channels or ()), 9))
+    b = rng.normal(size=(*(channels or ())[::-1], 25))
+    kernels = Kernels(a, b, (6, 5), padding)
+    A, B = kernels.matrices()
+    G, H = rng.normal(size=A.shape), rng.normal(size=B.shape)
+    assert kernels.gradient_a(G).shape == a.shape
+    assert kernels.gradient_b(H).shape == b.shape
+    np.testing.assert_allclose(np.vdot(A, G), np.vdot(a, kernels.gradient_a(G)), rtol=1e-12)
+    np.testing.assert_allclose(np.vdot(B, H), np.vdot(b, kernels.gradient_b(H)), rtol=1e-12)
+
+
 @pytest.mark.parametrize("suffix", SUFFIXES)
 @pytest.mark.parametrize("dtype", [np.float16, np.float32])
 def test_short_floats_become_float64(tmp_path: Path, suffix: str, dtype: type) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import isqrt
 from typing import Any, Self, cast, final, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from xbar_spice.convolution import Padding, convolution_matrix
+from xbar_spice.convolution import Padding, convolution_matrix, kernel_gradient
 from xbar_spice.errors import InvalidInputError, WeightsError
 from xbar_spice.linear import FloatArray
 
@@ -56,6 +57,19 @@ class Kernels:
     def matrices(self) -> tuple[FloatArray, FloatArray]:
         """A, (hidden, states), and B, (states, hidden), where an image has `states` pixels over all channels."""
         return self._matrix("a", self.a), self._matrix("b", self.b)
+
+    def gradient_a(self, gradient: ArrayLike) -> FloatArray:
+        """dL/da, of the shape of a, from dL/dA."""
+        return self._gradient(self.a, gradient)
+
+    def gradient_b(self, gradient: ArrayLike) -> FloatArray:
+        """dL/db, of the shape of b, from dL/dB."""
+        return self._gradient(self.b, gradient)
+
+    def _gradient(self, kernel: FloatArray, gradient: ArrayLike) -> FloatArray:
+        channels = None if kernel.ndim == 1 else (kernel.shape[0], kernel.shape[1])
+        size = isqrt(kernel.shape[-1])
+        return kernel_gradient(gradient, self.image_shape, channels, size=size, padding=self.padding)
 
     def _matrix(self, name: str, kernel: FloatArray) -> FloatArray:
         try:

@@ -1,0 +1,1 @@
+"""Training of neural ODEs on digital operators: data sets, losses and the named tasks."""

@@ -1,0 +1,144 @@
+"""Losses of final states, with the cotangents from which the adjoint starts."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from xbar_spice.errors import InvalidInputError
+from xbar_spice.linear import FloatArray
+from xbar_spice.weights import Classifier
+
+__all__ = ["CrossEntropy", "CrossEntropyScore", "Objective", "Score", "SquaredDistance", "softmax_cross_entropy"]
+
+
+@dataclass(frozen=True, eq=False)
+class Score:
+    """A loss and what its gradient needs.
+
+    Attributes:
+        loss: mean over the samples.
+        accuracy: share of the samples that are classified correctly; None where nothing is classified.
+        cotangent: dL/dz, (n, batch), of the mean.
+    """
+
+    loss: float
+    accuracy: float | None
+    cotangent: FloatArray
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class CrossEntropyScore(Score):
+    """A `Score` that also has the gradients of the classifier.
+
+    Attributes:
+        accuracy: share of the samples that are classified correctly.
+        weight: dL/d(weight), (classes, n).
+        bias: dL/d(bias), (classes,).
+    """
+
+    accuracy: float
+    weight: FloatArray
+    bias: FloatArray
+
+
+class Objective(ABC):
+    """A loss of the final states of a fixed set of samples."""
+
+    @abstractmethod
+    def evaluate(self, z: FloatArray) -> Score:
+        """Score the final states z, (n, batch)."""
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class CrossEntropy(Objective):
+    """Mean softmax cross-entropy of a linear classifier.
+
+    Args:
+        classifier: makes scores of states.
+        labels: (batch,) true class of each sample, from 0.
+    """
+
+    classifier: Classifier
+    labels: NDArray[np.int64]
+
+    def evaluate(self, z: FloatArray) -> CrossEntropyScore:
+        return softmax_cross_entropy(self.classifier.weight, self.classifier.bias, z, self.labels)
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class SquaredDistance(Objective):
+    """Mean of |z - target|^2 / 2, for models without a classifier.
+
+    Args:
+        target: (n, batch).
+    """
+
+    target: FloatArray
+
+    def evaluate(self, z: FloatArray) -> Score:
+        if np.shape(z) != self.target.shape:
+            raise InvalidInputError(f"states must have the shape of the target, {self.target.shape}, got {np.shape(z)}")
+        difference = z - self.target
+        batch = z.shape[1]
+        return Score(0.5 * float(np.vdot(difference, difference)) / batch, None, difference / batch)
+
+
+def softmax_cross_entropy(weight: FloatArray, bias: FloatArray, z: FloatArray, labels: ArrayLike) -> CrossEntropyScore:
+    """Mean cross-entropy of softmax(weight z + bias), and its gradients.
+
+    With p = softmax(weight z + bias) and e the indicator of the true class, the gradient with respect to the scores
+    is p - e; those of weight, bias and z are its products with z^T, 1 and weight^T.
+
+    Args:
+        weight: (classes, n).
+        bias: (classes,).
+        z: States, (n, batch).
+        labels: True class of each sample, (batch,), from 0.
+
+    Returns:
+        Loss, accuracy and the gradients of the mean.
+
+    Raises:
+        InvalidInputError: The shapes do not belong together, or a label is not a class.
+
+    Example:
+        >>> score = softmax_cross_entropy(np.eye(2), np.zeros(2), np.array([[0.0], [0.0]]), [1])
+        >>> score.loss, score.cotangent.ravel()
+        (0.693147, array([ 0.5, -0.5]))
+    """
+    truth = _checked_labels(weight, z, labels)
+    samples = np.arange(z.shape[1])
+    scores = weight @ z + bias[:, np.newaxis]
+    shifted = scores - scores.max(axis=0)  # softmax does not change, and exp cannot overflow
+    logarithm = shifted - np.log(np.exp(shifted).sum(axis=0))
+    error = np.exp(logarithm)
+    error[truth, samples] -= 1.0
+    error /= samples.size
+    return CrossEntropyScore(
+        loss=-float(logarithm[truth, samples].mean()),
+        accuracy=float((scores.argmax(axis=0) == truth).mean()),
+        cotangent=weight.T @ error,
+        weight=error @ z.T,
+        bias=error.sum(axis=1),
+    )
+
+
+def _checked_labels(weight: FloatArray, z: FloatArray, labels: ArrayLike) -> NDArray[np.int64]:
+    truth = np.asarray(labels)
+    classes, n = weight.shape
+    if z.ndim != 2 or z.shape[0] != n or truth.shape != z.shape[1:]:
+        raise InvalidInputError(
+            f"a classifier of shape {weight.shape} takes states ({n}, batch) and labels (batch,), "
+            f"got {z.shape} and {truth.shape}"
+        )
+    if not np.issubdtype(truth.dtype, np.integer) or truth.min() < 0 or truth.max() >= classes:
+        raise InvalidInputError(f"labels must be whole numbers from 0 to {classes - 1}, got {np.unique(truth)[:12]}")
+    return truth.astype(np.int64)
