@@ -30,6 +30,9 @@ class NgspiceEngine(Engine):
         netlists: folders of the user's own templates, searched first.
         failures: folder for the decks of failed reads; a temporary one for each when left out.
 
+    Raises:
+        EngineUnavailableError: there is no libngspice; the text says how to get it.
+
     Example:
         >>> from xbar_spice.array import Crossbar
         >>> engine = NgspiceEngine(time_limit=10.0)
@@ -45,13 +48,11 @@ class NgspiceEngine(Engine):
 
     name = "ngspice"
 
-    def program_bank(self, crossbars: Sequence[Crossbar]) -> NgspiceBank:
-        """Prepare arrays for reads; nothing is started before the first one.
-
-        Raises:
-            EngineUnavailableError: there is no libngspice; the text says how to get it.
-        """
+    def __post_init__(self) -> None:
         require_library()
+
+    def program_bank(self, crossbars: Sequence[Crossbar]) -> NgspiceBank:
+        """Prepare arrays for reads; nothing is started before the first one."""
         return NgspiceBank(crossbars, self)
 
 

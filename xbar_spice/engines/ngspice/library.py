@@ -151,10 +151,10 @@ class Ngspice(NgSpiceShared):  # type: ignore[misc]  # PySpice has no types
         if not line:
             return 0
         self._recent.append(line)
-        severity = classify(line)
+        severity = classify(line, stream)
         if severity is Severity.FAILURE:
             self._failures.append(line)
-        elif severity is Severity.WARNING and stream == "stderr":
+        elif severity is Severity.WARNING:
             self.warnings.append(line)
         return 0
 

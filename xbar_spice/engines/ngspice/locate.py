@@ -11,7 +11,7 @@ from pathlib import Path
 
 from xbar_spice.errors import EngineUnavailableError
 
-__all__ = ["HOW_TO_INSTALL", "LIBRARY_VARIABLE", "find_library", "require_library"]
+__all__ = ["HOW_TO_INSTALL", "LIBRARY_VARIABLE", "find_library", "require_library", "unusable"]
 
 LIBRARY_VARIABLE = "NGSPICE_LIBRARY_PATH"
 
@@ -55,7 +55,12 @@ def require_library() -> str:
         return library
     asked = os.environ.get(LIBRARY_VARIABLE)
     reason = f"{LIBRARY_VARIABLE} is {asked!r}, which is no file" if asked else "libngspice was not found"
-    raise EngineUnavailableError(f"the ngspice engine cannot start: {reason}. To get ngspice:\n{HOW_TO_INSTALL}")
+    raise EngineUnavailableError(unusable(reason))
+
+
+def unusable(reason: str) -> str:
+    """What to tell a user whose ngspice cannot be used."""
+    return f"the ngspice engine cannot start: {reason}. To get ngspice:\n{HOW_TO_INSTALL}"
 
 
 def _folders(environment: Mapping[str, str]) -> Iterator[Path]:

@@ -1,8 +1,8 @@
 """What a line of ngspice's output means; the only place that decides it.
 
 ngspice writes progress, advice and errors alike to stdout and stderr, and PySpice takes every line on stderr for an
-error. A line that no rule knows counts as a warning: it is logged and quoted when something fails, but a run fails
-only on a line known to be a failure, or because its results are missing.
+error. A line on stderr that no rule knows counts as a warning: it is logged and quoted when something fails, but a run
+fails only on a line known to be a failure, or because its results are missing.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ RULES = (
         # ngspice goes on after these, with another circuit than the one in the deck: it leaves an element out,
         # raises a resistance, or ties a floating node to ground until the matrix can be solved.
         r"\binstance line, ignored",
-        r"\bresistance to(o)? low, set to\b",
+        r"\bresist(ance|or) .*\b(low|small), set to\b",
         r"\bsingular matrix\b",
         r"^doanalyses: ",
         r"\bsimulation\(s\) aborted",
@@ -65,8 +65,8 @@ RULES = (
 )
 
 
-def classify(line: str) -> Severity:
-    """The severity of one line, without the stream's name in front of it.
+def classify(line: str, stream: str = "stderr") -> Severity:
+    """The severity of one line that ngspice wrote to "stdout" or "stderr".
 
     Example:
         >>> classify("Using KLU as Direct Linear Solver").value, classify("Warning: v1: no DC value").value
@@ -75,4 +75,4 @@ def classify(line: str) -> Severity:
     for severity, pattern in RULES:
         if pattern.search(line):
             return severity
-    return Severity.WARNING
+    return Severity.WARNING if stream == "stderr" or line.lower().startswith("warning") else Severity.INFORMATION

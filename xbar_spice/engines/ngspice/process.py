@@ -23,7 +23,14 @@ from typing import IO, Self, final
 import numpy as np
 
 from xbar_spice.engines.ngspice.cards import checked_sources, resident_cards, with_volts
-from xbar_spice.errors import InvalidInputError, ReadTimeoutError, SimulationError, SimulatorCrashError
+from xbar_spice.engines.ngspice.locate import unusable
+from xbar_spice.errors import (
+    EngineUnavailableError,
+    InvalidInputError,
+    ReadTimeoutError,
+    SimulationError,
+    SimulatorCrashError,
+)
 from xbar_spice.linear import FloatArray
 
 __all__ = ["ResidentProcess", "Worker", "WorkerError", "WorkerFailed", "WorkerHung", "WorkerLost"]
@@ -121,6 +128,7 @@ class Worker:
             WorkerLost: the worker ended.
             WorkerHung: the worker was silent for too long.
             WorkerFailed: the simulator reported a failure.
+            EngineUnavailableError: there is no library that can be used.
         """
         os.ftruncate(self._log.fileno(), 0)
         parts: list[FloatArray] = []
@@ -133,6 +141,8 @@ class Worker:
                     parts.append(content[0])
                 elif word == "done":
                     return content[0], parts
+                elif word == "unavailable":
+                    raise EngineUnavailableError(unusable(content[0]))
                 else:
                     text, lines = content
                     raise WorkerFailed(text, lines, _columns(parts))

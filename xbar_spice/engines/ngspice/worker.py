@@ -2,7 +2,8 @@
 
 libngspice keeps its state in globals and may exit, hang or crash, so it lives here and a supervisor (`process`) in the
 user's program talks to it through a socket. Requests are tuples of a word and its arguments; the answer to each is
-any number of ("part", array), then ("done", value) or ("failed", text, lines). Standard output and error are the log.
+any number of ("part", array), then ("done", value), ("failed", text, lines), or ("unavailable", text) if the library
+cannot be used at all. Standard output and error are the log.
 Standard input is a lifeline: when the supervisor's end closes, for whatever reason, the worker ends at once.
 """
 
@@ -22,7 +23,12 @@ __all__ = ["main", "serve"]
 
 def serve(connection: Connection) -> None:
     """Answer requests until the other end closes."""
-    ngspice: Ngspice | None = None
+    try:
+        ngspice = Ngspice()
+    except Exception as error:  # PySpice, cffi and the loader each have their own
+        connection.recv()
+        connection.send(("unavailable", f"{type(error).__name__}: {error}"))
+        return
     circuit: ResidentCircuit | None = None
     while True:
         try:
@@ -31,7 +37,6 @@ def serve(connection: Connection) -> None:
             return
         value: object = None
         try:
-            ngspice = ngspice or Ngspice()
             ngspice.warnings.clear()
             if word == "info":
                 value = {"version": ngspice.ngspice_version, "library": ngspice.library_path, "klu": ngspice.uses_klu()}

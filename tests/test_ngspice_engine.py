@@ -1,0 +1,146 @@
+"""Arrays read through ngspice: signs, directions, banks; the laws that all engines share are in test_engines_laws."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import engine_or_skip, relative
+
+from xbar_spice.array import Crossbar, Side, Terminations
+from xbar_spice.engines.ideal import IdealEngine
+from xbar_spice.engines.ngspice.engine import NgspiceBank, NgspiceEngine
+from xbar_spice.engines.ngspice.installation import describe
+from xbar_spice.engines.ngspice.locate import LIBRARY_VARIABLE, find_library
+from xbar_spice.engines.nodal.engine import NodalEngine
+from xbar_spice.errors import EngineUnavailableError, InvalidInputError, SimulationError
+
+SIDES: tuple[Side, Side] = ("rows", "cols")
+WIRED: dict[str, Any] = {"r_word": 1.0, "r_bit": 2.0, "r_driver": 50.0, "r_sense": 25.0}
+TERMINATIONS = [
+    Terminations(drive=drive, transposed=transposed)
+    for drive in ("single", "double")
+    for transposed in ("same_ends", "swapped_ends", "far_ends")
+]
+
+
+@pytest.fixture
+def ngspice() -> NgspiceEngine:
+    engine = engine_or_skip("ngspice")
+    assert isinstance(engine, NgspiceEngine)
+    return engine
+
+
+def arrays(rng: np.random.Generator, *shapes: tuple[int, int], **options: Any) -> list[Crossbar]:
+    return [Crossbar(10 ** rng.uniform(-5, -3, shape), **(WIRED | options)) for shape in shapes]
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_current_into_the_sense_terminal_is_positive(
+    ngspice: NgspiceEngine, rng: np.random.Generator, side: Side
+) -> None:
+    crossbar = Crossbar(10 ** rng.uniform(-5, -3, (3, 4)))
+    volts = rng.uniform(-0.5, 0.5, crossbar.ports(side))
+    with ngspice.program(crossbar) as session, IdealEngine().program(crossbar) as ideal:
+        assert relative(session.read(volts, side), ideal.read(volts, side)) < 1e-12
+
+
+@pytest.mark.parametrize("terminations", TERMINATIONS, ids=lambda t: f"{t.drive}-{t.transposed}")
+def test_every_hookup_agrees_with_the_exact_network_solution(
+    ngspice: NgspiceEngine, rng: np.random.Generator, terminations: Terminations
+) -> None:
+    crossbars = arrays(rng, (5, 7), (4, 2), (1, 1), terminations=terminations)
+    with ngspice.program_bank(crossbars) as bank, NodalEngine().program_bank(crossbars) as exact:
+        for side in (*SIDES, "rows"):
+            drives = [rng.uniform(-0.5, 0.5, (crossbar.ports(side), 3)) for crossbar in crossbars]
+            for found, wanted in zip(bank.read(drives, side), exact.read(drives, side), strict=True):
+                assert relative(found, wanted) < 1e-11
+
+
+def test_both_directions_share_a_circuit_if_it_is_the_same(ngspice: NgspiceEngine, rng: np.random.Generator) -> None:
+    for transposed, processes in (("same_ends", 1), ("far_ends", 2)):
+        (crossbar,) = arrays(rng, (3, 3), terminations=Terminations(transposed=transposed))
+        with ngspice.program_bank([crossbar]) as bank:
+            for side in SIDES:
+                bank.read([np.ones((3, 1))], side)
+            assert isinstance(bank, NgspiceBank)
+            assert len({circuit.process.pid for circuit in bank._circuits.values()}) == processes
+
+
+def test_two_banks_side_by_side_are_bit_identical(ngspice: NgspiceEngine, rng: np.random.Generator) -> None:
+    crossbars = arrays(rng, (8, 8), (8, 6))
+    drives = [rng.uniform(-0.5, 0.5, (8, 5)) for _ in crossbars]
+    with ngspice.program_bank(crossbars) as one, ngspice.program_bank(crossbars) as other:
+        other.read([drive[:, :2] for drive in drives])  # what a bank was asked before makes no difference
+        for first, second in zip(one.read(drives), other.read(drives), strict=True):
+            np.testing.assert_array_equal(first, second)
+
+
+def test_a_batch_is_its_single_reads_bit_for_bit(ngspice: NgspiceEngine, rng: np.random.Generator) -> None:
+    (crossbar,) = arrays(rng, (9, 5))
+    volts = rng.uniform(-0.5, 0.5, (9, 20))
+    with ngspice.program(crossbar) as session:
+        batch = session.read(volts)
+        np.testing.assert_array_equal(batch, np.column_stack([session.read(vector) for vector in volts.T]))
+        assert session.read(volts[:, :0]).shape == (5, 0)
+
+
+def test_a_closed_bank_has_no_process_and_reads_no_more(ngspice: NgspiceEngine, rng: np.random.Generator) -> None:
+    (crossbar,) = arrays(rng, (2, 2))
+    session = ngspice.program(crossbar)
+    session.read(np.ones(2))
+    session.close()
+    session.close()
+    with pytest.raises(InvalidInputError, match="closed"):
+        session.read(np.ones(2))
+
+
+def test_a_broken_template_fails_with_a_deck_that_fails_by_hand(
+    ngspice: NgspiceEngine, rng: np.random.Generator, tmp_path: Path
+) -> None:
+    (tmp_path / "cells").mkdir()
+    (tmp_path / "cells" / "ohmic.cir.j2").write_text(
+        "{% macro models() %}{% endmacro %}"
+        "{% macro element(name, p, n, conductance, device) %}X{{ name }} {{ p }} {{ n }} forgotten{% endmacro %}"
+    )
+    (crossbar,) = arrays(rng, (2, 2))
+    engine = NgspiceEngine(netlists=(tmp_path,), failures=tmp_path / "failed")
+    with engine.program(crossbar) as session, pytest.raises(SimulationError, match="forgotten") as caught:
+        session.read(np.ones(2))
+    deck = re.search(r"ngspice -b (\S+)", str(caught.value))
+    assert deck is not None
+    if shutil.which("ngspice") is None:
+        pytest.skip("no command `ngspice` on this machine to run the deck with")
+    by_hand = subprocess.run(["ngspice", "-b", deck[1]], capture_output=True, text=True, check=False, timeout=60)
+    assert "forgotten" in by_hand.stdout + by_hand.stderr
+
+
+def test_a_missing_library_is_an_error_that_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(LIBRARY_VARIABLE, "/nowhere/libngspice.so")
+    with pytest.raises(EngineUnavailableError, match=r"/nowhere[\s\S]*apt install[\s\S]*conda[\s\S]*brew"):
+        NgspiceEngine()
+    installation = describe()
+    assert not installation.usable
+    assert "apt install" in installation.advice[0]
+
+
+@pytest.mark.skipif(find_library() is None, reason="no libngspice on this machine")
+def test_describe_tries_the_library() -> None:
+    installation = describe()
+    assert installation.usable
+    assert installation.version is not None
+    assert installation.klu == (installation.version >= 42)
+    assert installation.pyspice is not None
+
+
+@pytest.mark.skipif(find_library() is None, reason="no libngspice on this machine")
+def test_describe_survives_a_library_that_is_another_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    import _ctypes
+
+    monkeypatch.setenv(LIBRARY_VARIABLE, _ctypes.__file__)
+    assert "ngSpice_Init" in describe().advice[0]
