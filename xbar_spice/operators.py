@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, fields, replace
 from types import TracebackType
 from typing import Any, Literal, Self, final
@@ -54,14 +54,21 @@ class ReadRecord:
 
 @final
 class ReadTrace:
-    """Collects a record of every read; may be shared by several matrices."""
+    """Collects a record of every read; may be shared by several matrices.
 
-    def __init__(self) -> None:
+    Args:
+        observer: called with each record as it comes, such as by a progress bar.
+    """
+
+    def __init__(self, observer: Callable[[ReadRecord], None] | None = None) -> None:
         self._records: list[ReadRecord] = []
+        self._observer = observer
 
     def append(self, record: ReadRecord) -> None:
         """Add one read."""
         self._records.append(record)
+        if self._observer is not None:
+            self._observer(record)
 
     def __len__(self) -> int:
         return len(self._records)
