@@ -1,0 +1,81 @@
+"""The handwritten digits that scikit-learn ships: 1797 images of 8 x 8 pixels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import cast, final
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn import datasets
+from sklearn.model_selection import train_test_split
+
+from xbar_spice.errors import InvalidInputError
+from xbar_spice.linear import FloatArray
+
+__all__ = ["CLASSES", "IMAGE_SHAPE", "Digits", "Samples", "load_digits"]
+
+IMAGE_SHAPE = (8, 8)
+CLASSES = 10
+
+_DARKEST = 16.0  # of a pixel in the data set
+_TEST_SHARE = 0.25
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """Images with their classes.
+
+    Args:
+        x: (n, samples), one image per column, flattened row by row.
+        labels: (samples,), classes from 0.
+
+    Raises:
+        InvalidInputError: The shapes do not belong together.
+    """
+
+    x: FloatArray
+    labels: NDArray[np.int64]
+
+    def __post_init__(self) -> None:
+        if self.x.ndim != 2 or self.labels.shape != self.x.shape[1:]:
+            raise InvalidInputError(
+                f"x must have shape (n, samples) and labels (samples,), got {self.x.shape} and {self.labels.shape}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, samples: NDArray[np.int64] | slice) -> Samples:
+        """Some of the samples, by index or slice."""
+        return Samples(self.x[:, samples], self.labels[samples])
+
+
+@final
+@dataclass(frozen=True)
+class Digits:
+    """The digits, split for training and test."""
+
+    train: Samples
+    test: Samples
+
+
+def load_digits(seed: int = 0) -> Digits:
+    """Load the digits with pixels in [0, 1] and hold a quarter of them back, every class in its share.
+
+    Args:
+        seed: Which of the possible splits; the same seed always gives the same one.
+
+    Returns:
+        1347 samples to train with and 450 to test with; n = 64.
+
+    Raises:
+        InvalidInputError: The seed is negative.
+    """
+    if seed < 0:
+        raise InvalidInputError(f"a seed must be >= 0, got {seed}")
+    pixels, labels = datasets.load_digits(return_X_y=True)
+    train, test = train_test_split(np.arange(len(labels)), test_size=_TEST_SHARE, stratify=labels, random_state=seed)
+    everything = Samples(cast(FloatArray, pixels.T / _DARKEST), labels.astype(np.int64))
+    return Digits(everything.take(train), everything.take(test))

@@ -1,0 +1,90 @@
+"""The named tasks: what a neural ODE is trained for, how it starts and how it is trained."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Literal, final
+
+import numpy as np
+
+from xbar_spice.errors import InvalidInputError
+from xbar_spice.linear import FloatArray
+from xbar_spice.train.digits import IMAGE_SHAPE
+from xbar_spice.weights import Kernels, Model
+
+__all__ = ["TASKS", "Task", "named_task"]
+
+
+@final
+@dataclass(frozen=True)
+class Task:
+    """What is trained, and how.
+
+    Attributes:
+        name: By which `train` knows it.
+        structure: "convolution" for circular 3 x 3 kernels a and b, "dense" for full matrices A and B.
+        h: Step length.
+        steps: Number of implicit Euler steps.
+        stiffness: h |A| |B| in spectral norms at the start; from about 2 on Newton's method needs care.
+        epochs: Passes over the samples.
+        batch: Samples of a minibatch.
+        learning_rate: Of Adam at the start; it falls to zero along a cosine.
+        weight_decay: Of A and B or their kernels.
+        classifier_decay: Of the classifier's weight.
+    """
+
+    name: str
+    structure: Literal["convolution", "dense"]
+    h: float = 0.25
+    steps: int = 4
+    stiffness: float = 0.5
+    epochs: int = 6
+    batch: int = 128
+    learning_rate: float = 0.03
+    weight_decay: float = 0.0
+    classifier_decay: float = 1e-3
+
+    def initial(self, rng: np.random.Generator) -> Model:
+        """A random neural ODE without a classifier, scaled to the task's stiffness."""
+        norm = math.sqrt(self.stiffness / self.h)
+        if self.structure == "dense":
+            size = math.prod(IMAGE_SHAPE)
+            A, B = rng.normal(size=(2, size, size))
+            return Model(A * norm / _spectral(A), B * norm / _spectral(B), self.h, self.steps)
+        a, b = rng.normal(size=(2, 9))
+        A, B = Kernels(a, b, IMAGE_SHAPE).matrices()
+        kernels = Kernels(a * norm / _spectral(A), b * norm / _spectral(B), IMAGE_SHAPE)
+        return Model.from_kernels(kernels, h=self.h, steps=self.steps)
+
+
+TASKS: Mapping[str, Task] = MappingProxyType(
+    {
+        task.name: task
+        for task in (
+            Task("digits-conv", "convolution"),
+            Task("digits-dense", "dense", epochs=20, learning_rate=0.01, weight_decay=1e-3),
+        )
+    }
+)
+"""The named tasks; an entry here is all that a new one needs."""
+
+
+def named_task(task: str | Task) -> Task:
+    """The task of this name; a task as it is.
+
+    Raises:
+        InvalidInputError: No task has this name.
+    """
+    if isinstance(task, Task):
+        return task
+    if task not in TASKS:
+        raise InvalidInputError(f"task must be one of {', '.join(TASKS)}, got {task!r}")
+    return TASKS[task]
+
+
+def _spectral(matrix: FloatArray) -> float:
+    """The spectral norm."""
+    return float(np.linalg.norm(matrix, 2))
