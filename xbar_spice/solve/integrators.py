@@ -173,7 +173,7 @@ def integrate(
         run = METHODS[method].run(field, batch, float(h), int(steps), newton or NewtonOptions(), krylov)
     trajectory = Trajectory(method, run, krylov, batched=start.ndim == 2)
     if not trajectory.converged_all:
-        hint = "try a smaller h, or look at `converged` and `residuals` of the trajectory"
+        hint = "try a smaller h; if the reads are noisy, NewtonOptions(rtol=...) a few times their noise"
         handle_nonconvergence(f"{method} with h = {h:g}", run.report, nonconvergence, hint)
     return trajectory
 

@@ -22,13 +22,15 @@ from xbar_spice.stage import stage
 
 __all__ = ["KrylovOptions", "KrylovResult", "Product", "gmres"]
 
-Product = Callable[[FloatArray, NDArray[np.intp]], FloatArray]
+IndexArray = NDArray[np.intp]
+Product = Callable[[FloatArray, IndexArray], FloatArray]
 """M x for some samples: called with x (n, active) and the ascending indices of the active samples."""
 
 _EPS = float(np.finfo(float).eps)
 _ROUNDING = 4.0 * _EPS  # backward error |rhs - M x| / (|M| |x|) below which float64 has nothing left to gain
-_BREAKDOWN = 1e-14  # of |M v|: what orthogonalisation leaves is then rounding, the Krylov space is exhausted
+_BREAKDOWN = 1e-14  # of |M|: what orthogonalisation leaves is then rounding, the Krylov space is exhausted
 _SINGULAR = 1e-8  # a solution so large that rounding alone leaves this residual: singular to working precision
+_REFINE = 1e-14  # rounding of a cycle above which the true residual is worth a product
 _WORTHWHILE = 0.5  # an exhausted cycle that leaves more than this part of the residual is not worth repeating
 _PROGRESS = 0.999  # the same for a cycle that was cut short by the restart length
 
@@ -79,7 +81,12 @@ class KrylovResult:
 
 
 def gmres(
-    product: Product, rhs: FloatArray, options: KrylovOptions | None = None, *, rtol: FloatArray | None = None
+    product: Product,
+    rhs: FloatArray,
+    options: KrylovOptions | None = None,
+    *,
+    rtol: FloatArray | None = None,
+    refine: bool = True,
 ) -> KrylovResult:
     """Solve M x = rhs for each sample, starting from x = 0.
 
@@ -92,6 +99,8 @@ def gmres(
         rhs: (n, batch).
         options: Defaults of `KrylovOptions`.
         rtol: Residual asked of each sample, (batch,), in place of `options.rtol`.
+        refine: Whether to measure and correct the residual of a stiff system, in which the rounding of one cycle, about
+            eps |M| |x|, is felt. Newton's method goes without, because its own next residual does the same.
 
     Returns:
         The solutions, with iterations, residual and convergence of each sample.
@@ -102,38 +111,69 @@ def gmres(
         (array([[0.5, 1.5]]), array([1, 1]))
     """
     options = options or KrylovOptions()
-    n, batch = rhs.shape
-    scale = np.linalg.norm(rhs, axis=0)
-    usable = np.isfinite(scale)
-    targets = np.maximum(options.rtol if rtol is None else rtol, _ROUNDING) * np.ones(batch)
-    unit = np.divide(rhs, scale, out=np.zeros_like(rhs), where=usable & (scale > 0.0))
-    left = unit.copy()  # what is left of each right-hand side, in units of its norm
-    x = np.zeros((n, batch))
-    residual = np.where(usable, (scale > 0.0).astype(float), np.inf)
-    iterations = np.zeros(batch, dtype=np.int64)
-    converged = residual <= targets
-
-    active = np.flatnonzero(usable & ~converged)
+    targets = np.maximum(options.rtol if rtol is None else rtol, _ROUNDING) * np.ones(rhs.shape[1])
+    solve = _Solve(product, rhs, options, targets, refine)
+    active = np.flatnonzero(np.isfinite(solve.scale) & ~solve.converged)
     while active.size:
-        spent = int(iterations[active].max())
-        cycle = _Cycle(left[:, active], targets[active])
-        cycle.run(product, active, min(n, options.restart or n, options.max_iterations - spent), spent)
-        x[:, active] += cycle.correction
-        iterations[active] += cycle.steps
-        attainable = _ROUNDING * cycle.norm * np.linalg.norm(x[:, active], axis=0)
-        solvable = np.isfinite(cycle.estimate) & (attainable < _SINGULAR)
-        converged[active] = solvable & (cycle.estimate <= np.maximum(targets[active], attainable))
-        started_at, residual[active] = residual[active], np.maximum(cycle.estimate, attainable)
-
-        again = solvable & ~converged[active] & (iterations[active] < options.max_iterations - 1)
-        active, floor = active[again], (np.where(cycle.exhausted, _WORTHWHILE, _PROGRESS) * started_at)[again]
+        active = solve.cycle(active)
         if active.size:
-            with stage(krylov=int(iterations[active].max()) + 1):
-                left[:, active] = unit[:, active] - product(x[:, active], active)
-            iterations[active] += 1
-            residual[active] = np.linalg.norm(left[:, active], axis=0)
-            active = active[residual[active] <= floor]
-    return KrylovResult(x * np.where(usable, scale, 1.0), iterations, residual, converged)
+            active = solve.measure(active)
+    return solve.result()
+
+
+@final
+class _Solve:
+    """The state of each sample between cycles, in units of its right-hand side."""
+
+    def __init__(
+        self, product: Product, rhs: FloatArray, options: KrylovOptions, targets: FloatArray, refine: bool
+    ) -> None:
+        self.product, self.options, self.targets, self.refine = product, options, targets, refine
+        self.scale = np.linalg.norm(rhs, axis=0)
+        usable = np.isfinite(self.scale)
+        self.rhs = np.divide(rhs, self.scale, out=np.zeros_like(rhs), where=usable & (self.scale > 0.0))
+        self.left = self.rhs.copy()  # rhs - M x as last measured
+        self.x = np.zeros(rhs.shape)
+        self.iterations = np.zeros(rhs.shape[1], dtype=np.int64)
+        self.residual = np.where(usable, (self.scale > 0.0).astype(float), np.inf)
+        self.converged = self.residual <= targets
+        self._worthwhile = np.zeros(rhs.shape[1])  # residual below which the last cycle was worth its products
+        self._attainable = np.zeros(rhs.shape[1])  # residual that rounding leaves, at the least
+
+    def cycle(self, active: IndexArray) -> IndexArray:
+        """Improve the active samples by one cycle; returns those whose residual should then be measured."""
+        spent = int(self.iterations[active].max())
+        run = _Cycle(self.left[:, active], self.targets[active])
+        limit = min(len(self.rhs), self.options.restart or len(self.rhs), self.options.max_iterations - spent)
+        run.run(self.product, active, limit, spent)
+        self.x[:, active] += run.correction
+        self.iterations[active] += run.steps
+        self._worthwhile[active] = np.where(run.exhausted, _WORTHWHILE, _PROGRESS) * self.residual[active]
+        self._attainable[active] = _ROUNDING * run.norm * np.linalg.norm(self.x[:, active], axis=0)
+        rounding = _ROUNDING * run.norm * np.linalg.norm(run.correction, axis=0)
+        self.residual[active] = np.maximum(run.estimate, rounding)
+
+        solvable = np.isfinite(run.estimate) & (self._attainable[active] < _SINGULAR)
+        met = solvable & (run.estimate <= np.maximum(self.targets[active], rounding))
+        doubtful = met & (rounding > np.maximum(self.targets[active], _REFINE)) & self.refine
+        self.converged[active] = met
+        affordable = self.iterations[active] < self.options.max_iterations - 1
+        return np.asarray(active[solvable & (~met | doubtful) & affordable])
+
+    def measure(self, active: IndexArray) -> IndexArray:
+        """Read the true residual; returns the samples for which another cycle is worthwhile."""
+        with stage(krylov=int(self.iterations[active].max()) + 1):
+            self.left[:, active] = self.rhs[:, active] - self.product(self.x[:, active], active)
+        self.iterations[active] += 1
+        size = np.linalg.norm(self.left[:, active], axis=0)
+        self.residual[active] = size
+        self.converged[active] = size <= np.maximum(self.targets[active], self._attainable[active])
+        return np.asarray(active[(size > self.targets[active]) & (size <= self._worthwhile[active])])
+
+    def result(self) -> KrylovResult:
+        """Solutions in the units of the right-hand sides."""
+        x = self.x * np.where(np.isfinite(self.scale), self.scale, 1.0)
+        return KrylovResult(x, self.iterations, self.residual, self.converged)
 
 
 @final
@@ -165,21 +205,21 @@ class _Cycle:
         self._upper = np.zeros((samples, 0, 0))  # R
         self._turns = np.ones((samples, 1, 1))  # Q
 
-    def run(self, product: Product, active: NDArray[np.intp], limit: int, spent: int) -> None:
+    def run(self, product: Product, active: IndexArray, limit: int, spent: int) -> None:
         """Iterate until every sample has met its target, exhausted its space or made `limit` steps."""
         for k in range(limit):
             self._grow(k)
             with stage(krylov=spent + k + 1):
                 image = product(self._basis[:, k].T, active[self._live]).T
             size = np.linalg.norm(image, axis=1)
-            rest = self._extend(k, image)
             live = self._live
             self.steps[live] += 1
             self.norm[live] = np.fmax(self.norm[live], size)
+            rest = self._extend(k, image)
             lost = ~np.isfinite(size)
             estimate = self._beta[live] * np.abs(self._turns[:, k + 1, 0])
             self.estimate[live] = np.where(lost, np.inf, estimate)
-            self.exhausted[live] = (rest <= _BREAKDOWN * size) | (k + 1 == self._basis.shape[2])
+            self.exhausted[live] = (rest <= _BREAKDOWN * self.norm[live]) | (k + 1 == self._basis.shape[2])
             done = self.exhausted[live] | (estimate <= self._targets[live]) | lost | (k + 1 == limit)
             self._finish(done & ~lost, k + 1)
             self._keep(~done)
@@ -211,8 +251,10 @@ class _Cycle:
 
         column = (self._turns[:, : k + 1, : k + 1] @ (first + second))[..., 0]
         length = np.hypot(column[:, k], rest)
-        safe = np.where(length > 0.0, length, 1.0)
-        cosine, sine = np.where(length > 0.0, column[:, k], 1.0) / safe, rest / safe
+        # A column that vanishes (a singular M) leaves the residual as it is; `_finish` leaves its direction out.
+        vanishes = length <= _EPS * self.norm[self._live]
+        safe = np.where(vanishes, 1.0, length)
+        cosine, sine = np.where(vanishes, 0.0, column[:, k]) / safe, np.where(vanishes, 1.0, rest) / safe
         column[:, k] = length
         self._upper[:, : k + 1, k] = column
         upper_row = self._turns[:, k].copy()
@@ -228,7 +270,7 @@ class _Cycle:
         samples = self._live[done]
         upper = self._upper[done, :k, :k].copy()
         known = self._beta[samples, np.newaxis] * self._turns[done, :k, 0]
-        # Only the last diagonal entry can vanish (a singular M): its direction is then left out.
+        # Only the last diagonal entry can vanish, because the sample is then exhausted.
         singular = upper[:, -1, -1] <= _EPS * self.norm[samples]
         upper[singular, -1, -1], known[singular, -1] = 1.0, 0.0
         weights = np.linalg.solve(upper, known[..., np.newaxis])

@@ -71,6 +71,7 @@ class LinearMultistep(Method):
             z[k + 1], known[k + 1] = result.evaluation.z, result.evaluation
             report.converged[k], report.residuals[k] = result.converged, result.residual
             report.newton_iterations[k], report.krylov_iterations[k] = result.iterations, result.krylov_iterations
+        z.setflags(write=False)
         evaluations = tuple((known[k],) if k in known else () for k in range(steps + 1))
         return ForwardRun(field, h, z, evaluations, report)
 

@@ -24,7 +24,7 @@ from xbar_spice.stage import stage
 
 __all__ = ["NewtonOptions", "NewtonResult", "solve_implicit"]
 
-_SETTLED = 1e-10  # see `_Iteration.advance`
+_GAIN = 0.1  # part of |F| below which every step on a linear piece should get
 _LINEAR_SHARE = 0.1  # part of the allowed residual that the linear solve may leave
 _DECREASE = 1e-4  # |F| must fall by this part of what the linear model promises
 
@@ -40,15 +40,18 @@ class NewtonOptions:
             well lie above `rtol`, but stagnation above `floor` is a failure.
         max_iterations: Newton steps per sample.
         max_backtracks: Halvings of a step that does not reduce |F|.
+        max_uphill: Full steps taken although not even a halved one reduces |F|: across a kink of relu the way to the
+            solution may lead uphill. The best point seen is returned if it does not.
 
     Raises:
         InvalidInputError: A value is out of range.
     """
 
     rtol: float = 1e-14
-    floor: float = 1e-9
+    floor: float = 1e-8
     max_iterations: int = 50
-    max_backtracks: int = 12
+    max_backtracks: int = 8
+    max_uphill: int = 2
 
     def __post_init__(self) -> None:
         for name, value in (("rtol", self.rtol), ("floor", self.floor)):
@@ -56,8 +59,9 @@ class NewtonOptions:
                 raise InvalidInputError(f"{name} of Newton's method must be in [0, 1), got {value}")
         if self.max_iterations < 1:
             raise InvalidInputError(f"max_iterations of Newton's method must be >= 1, got {self.max_iterations}")
-        if self.max_backtracks < 0:
-            raise InvalidInputError(f"max_backtracks must be >= 0, got {self.max_backtracks}")
+        for name, count in (("max_backtracks", self.max_backtracks), ("max_uphill", self.max_uphill)):
+            if count < 0:
+                raise InvalidInputError(f"{name} must be >= 0, got {count}")
 
 
 @final
@@ -113,12 +117,12 @@ def solve_implicit(
             step = state.solve_linear(active)
         with stage(phase="newton", newton=iteration):
             state.advance(active, step)
-    return NewtonResult(state.at, state.converged, state.iterations, state.krylov_iterations, state.size / state.scale)
+    return state.result()
 
 
 @final
 class _Iteration:
-    """The best point of each sample so far, and which samples are still under way."""
+    """Where each sample is, the best point it has left uphill, and which samples are still under way."""
 
     def __init__(
         self,
@@ -136,8 +140,11 @@ class _Iteration:
         self.scale = _scale(base, start.z)
         self.iterations = np.zeros(start.batch, dtype=np.int64)
         self.krylov_iterations = np.zeros(start.batch, dtype=np.int64)
-        self.converged = self.size <= options.rtol * self.scale
         self._stuck = ~np.isfinite(self.size)
+        self.converged = ~self._stuck & (self.size <= options.rtol * self.scale)
+        self._same_slopes = np.zeros(start.batch, dtype=bool)  # between the last trial and where it started
+        self._uphill = np.full(start.batch, options.max_uphill)
+        self._best, self._best_relative = start, np.full(start.batch, np.inf)
 
     def active(self) -> IndexArray:
         return np.flatnonzero(~self.converged & ~self._stuck)
@@ -151,32 +158,60 @@ class _Iteration:
 
         aim = _LINEAR_SHARE * self.options.rtol * self.scale[active] / self.size[active]
         rtol = np.clip(aim, self.krylov.rtol, max(self.krylov.rtol, _LINEAR_SHARE))
-        solution = gmres(product, self.residual[:, active], self.krylov, rtol=rtol)
+        solution = gmres(product, self.residual[:, active], self.krylov, rtol=rtol, refine=False)
         self.krylov_iterations[active] += solution.iterations
         return solution
 
     def advance(self, active: IndexArray, step: KrylovResult) -> None:
-        """Take the full step where it reduces |F|, else the largest half, quarter, ... that does."""
+        """Take the full step where it reduces |F|, else the first half, quarter, ... that does, else the full one."""
         self.iterations[active] += 1
-        slope = self.at.slope[:, active]
+        before = self.size[active]
         improved = self._try(active, step.x, 1.0)
-        # Unchanged slopes mean that F was linear along the step: what is left of it after an exact linear solve is the
-        # rounding of the reads, which another iteration would only reproduce.
-        settled = improved & step.converged & (self.at.slope[:, active] == slope).all(axis=0)
-        settled &= self.size[active] <= _SETTLED * self.scale[active]
-        floored = ~improved & (self.size[active] <= self.options.floor * self.scale[active])
+        # Where the slopes have not changed F was linear along the step. If the solution of the linear system gains
+        # little nevertheless, what is left of F is the error of the reads, and neither shorter nor more steps help.
+        gained = improved & (self.size[active] <= np.maximum(_GAIN, 2.0 * step.residual) * before)
+        ended = step.converged & self._same_slopes[active] & ~gained
+        tiny = self.size[active] <= self.options.floor * self.scale[active]
+        ended |= ~improved & tiny
+        self._stuck[active[ended]] = True
 
-        failing = np.flatnonzero(~improved & ~floored)
+        failing = np.flatnonzero(~improved & ~ended)
         for halvings in range(1, self.options.max_backtracks + 1):
             if not failing.size:
                 break
             length = 0.5**halvings
             failing = failing[~self._try(active[failing], length * step.x[:, failing], length)]
-        self.converged[active] = settled | floored | (self.size[active] <= self.options.rtol * self.scale[active])
-        self._stuck[active[failing]] = True
+        self._go_uphill(active[failing], step.x[:, failing])
+        self.converged[active] = (ended & tiny) | (self.size[active] <= self.options.rtol * self.scale[active])
+
+    def _go_uphill(self, samples: IndexArray, change: FloatArray) -> None:
+        """Remember where the samples are and take the full step regardless, unless they have done so too often."""
+        allowed = self._uphill[samples] > 0
+        self._stuck[samples[~allowed]] = True
+        samples = samples[allowed]
+        if not samples.size:
+            return
+        self._uphill[samples] -= 1
+        relative = self.size[samples] / self.scale[samples]
+        record = samples[relative < self._best_relative[samples]]
+        self._best = self._best.with_columns(record, self.at.columns(record))
+        self._best_relative[record] = self.size[record] / self.scale[record]
+        moved = self._try(samples, change[:, allowed], -np.inf)
+        self._stuck[samples[~moved]] = True
+
+    def result(self) -> NewtonResult:
+        """Solutions, and the best points of the samples without one."""
+        relative = np.divide(self.size, self.scale, out=np.full_like(self.size, np.inf), where=np.isfinite(self.size))
+        back = np.flatnonzero(~self.converged & (self._best_relative < relative))
+        at = self.at.with_columns(back, self._best.columns(back)) if back.size else self.at
+        relative[back] = self._best_relative[back]
+        return NewtonResult(at, self.converged, self.iterations, self.krylov_iterations, relative)
 
     def _try(self, samples: IndexArray, change: FloatArray, length: float) -> BoolArray:
-        """Evaluate z + change, keep it for the samples whose |F| falls, and say which those are."""
+        """Evaluate z + change, keep it for the samples whose |F| falls enough, and say which those are.
+
+        A step of length t must reduce |F| by a small part of t; -inf takes whatever is finite.
+        """
         z = self.at.z[:, samples] + change
         better: BoolArray = np.asarray(np.isfinite(z).all(axis=0))
         candidates = samples[better]
@@ -185,6 +220,7 @@ class _Iteration:
         trial = self.field.evaluate(z[:, better])
         residual = self.base[:, candidates] + self.c * trial.value - trial.z
         size = np.linalg.norm(residual, axis=0)
+        self._same_slopes[candidates] = (trial.slope == self.at.slope[:, candidates]).all(axis=0)
         kept = np.flatnonzero(size <= (1.0 - _DECREASE * length) * self.size[candidates])
         better[better] = np.isin(np.arange(candidates.size), kept)
         if kept.size:
