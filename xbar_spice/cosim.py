@@ -101,9 +101,9 @@ class Cosimulation:
 
 
 def compare(analog: FloatArray, digital: FloatArray) -> Comparison:
-    """Relative norm of the difference, cosine, and sign agreement; NaN where the digital array is zero."""
+    """Relative norm of the difference, cosine, and sign agreement; NaN if the digital array is zero or one not finite."""
     size, found = float(np.linalg.norm(digital)), float(np.linalg.norm(analog))
-    if not (size > 0 and np.isfinite(found)):
+    if not (0 < size < np.inf and np.isfinite(found)):
         return Comparison(float("nan"), float("nan"), float("nan"))
     counted = digital != 0
     return Comparison(
@@ -164,7 +164,7 @@ def cosimulate(
     with A, B:
         analog = _run(problem, A, B, options)
     record = {
-        "engine": get_engine(engine).name if isinstance(engine, Engine) else engine,
+        "engine": engine.name if isinstance(engine, Engine) else engine,
         "seed": seed,
         "design": asdict(design) | {"device": repr(design.device)},
         "samples": problem.z0.shape[1],
@@ -203,12 +203,15 @@ def _run(problem: Problem, A: LinearOperator, B: LinearOperator, options: Solver
             newton=options.newton,
             krylov=options.krylov,
         )
-        scored = problem.objective.evaluate(trajectory.z[-1])
-        pulled = gradients(trajectory, scored.cotangent)
+        final = trajectory.z[-1]
+        finite = np.isfinite(final).all(axis=0)
+        scored = problem.objective.evaluate(np.where(finite, final, 0.0))
+        pulled = gradients(trajectory, np.where(finite, scored.cotangent, 0.0))
     parameters = {"A": pulled.A, "B": pulled.B, "z0": pulled.z0}
     if model.kernels is not None:
         parameters |= {"a": model.kernels.gradient_a(pulled.A), "b": model.kernels.gradient_b(pulled.B)}
-    return _Run(trajectory, pulled, parameters, scored.loss, scored.accuracy)
+    loss = scored.loss if finite.all() else float("nan")  # a sample that ran away has no loss, nor has their mean
+    return _Run(trajectory, pulled, parameters, loss, scored.accuracy)
 
 
 def _compared(analog: _Run, digital: _Run) -> dict[str, Any]:
@@ -235,5 +238,5 @@ def _convergence(run: _Run) -> dict[str, Any]:
         "newton_iterations": forward.newton_iterations.max(axis=1).tolist(),
         "krylov_iterations": forward.krylov_iterations.max(axis=1).tolist(),
         "adjoint_krylov_iterations": adjoint.krylov_iterations.max(axis=1).tolist(),
-        "worst_residual": float(np.nanmax(forward.residuals)),
+        "worst_residual": float(forward.residuals.max()),
     }

@@ -152,7 +152,7 @@ class MappedMatrix:
                 np.add.at(total, array.outputs, array.signs[:, np.newaxis] * amperes)
             else:
                 np.add.at(total, array.inputs, amperes)
-        return total / (self.siemens_per_weight * self.volts_per_unit(vectors))
+        return total / self.siemens_per_weight / self.volts_per_unit(vectors)
 
 
 def map_weights(
