@@ -1,9 +1,12 @@
 """A circuit that stays in the simulator, solved for one set of source voltages after another.
 
-How a read is made, and why. Measured with ngspice 46 and KLU, milliseconds per vector, N x N cells with wires on both
-sides, two cores (`scripts/bench_ngspice_reads` prints the table again):
+How a read is made, and why. Milliseconds per vector with ngspice 46 and KLU on an idle machine, N x N cells with wires
+on both sides (`scripts/bench_ngspice_reads` prints such a table):
 
-    | N  | alter + op | new .dc sweep | .dc sweep kept paused: one vector | 64 at once |
+    |  N | alter + op | new .dc sweep, 64 at once | paused .dc sweep, one vector | 64 at once |
+    |----|------------|---------------------------|------------------------------|------------|
+    | 16 |        3.1 |                      0.34 |                         0.43 |       0.29 |
+    | 32 |       15.4 |                       2.4 |                          2.8 |        2.5 |
 
 An analysis that is started anew allocates and orders its matrix first, which costs six times as much as a solution:
 `alter` and `op` do so at every vector. Here one `.dc` sweep over a source that is connected to nothing never ends:
