@@ -6,6 +6,7 @@ Templates hold loops and names; numbers are computed in Python and printed with 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError
@@ -38,6 +39,19 @@ def render(template: str, variables: Mapping[str, object], *, netlists: Sequence
         InvalidInputError: the template is missing or broken, or uses a variable that is not given.
     """
     folders = search_path("netlists", netlists)
+    try:
+        return _environment(folders).get_template(template).render(**variables)
+    except TemplateError as error:
+        place = f"{getattr(error, 'filename', None) or template}, line {getattr(error, 'lineno', None) or '?'}"
+        searched = ", ".join(map(str, folders))
+        raise InvalidInputError(
+            f"cannot render netlist template {template!r} ({place}): {error.message}; searched in {searched}"
+        ) from error
+
+
+@lru_cache
+def _environment(folders: tuple[Path, ...]) -> Environment:
+    """One for each search path, because it keeps the compiled templates."""
     environment = Environment(
         loader=FileSystemLoader(folders),
         undefined=StrictUndefined,
@@ -47,11 +61,4 @@ def render(template: str, variables: Mapping[str, object], *, netlists: Sequence
         autoescape=False,  # SPICE text, not HTML
     )
     environment.filters |= {"number": number, "comment": comment}
-    try:
-        return environment.get_template(template).render(**variables)
-    except TemplateError as error:
-        place = f"{getattr(error, 'filename', None) or template}, line {getattr(error, 'lineno', None) or '?'}"
-        searched = ", ".join(map(str, folders))
-        raise InvalidInputError(
-            f"cannot render netlist template {template!r} ({place}): {error.message}; searched in {searched}"
-        ) from error
+    return environment

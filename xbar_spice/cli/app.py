@@ -1,0 +1,171 @@
+"""The verbs of `xbar-spice`; each reads its options, calls the package, and says what came of it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from xbar_spice.cli.options import circuit_options, engine_option, existing_file, make_design, seed_option
+from xbar_spice.errors import XbarError
+
+__all__ = ["main"]
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="xbar-spice")
+def app() -> None:
+    """SPICE co-simulation of memristor crossbars that run neural ODEs.
+
+    A typical run: train a model, look at its netlists, co-simulate it, then study it over array sizes.
+
+    \b
+      xbar-spice train digits-conv --output weights.npz
+      xbar-spice netlist weights.npz --tile 16 --r-word 1 --r-bit 1 --output netlists
+      xbar-spice cosim weights.npz --tile 16 --r-word 1 --r-bit 1
+      xbar-spice study examples/array_size.toml --output runs/array_size
+      xbar-spice report runs/array_size
+    """
+
+
+@app.command()
+@click.argument("task", type=click.Choice(["digits-conv", "digits-dense"]))
+@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="Weight file, .npz or .safetensors.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of split, start and batches.")
+def train(task: str, output: Path | None, seed: int) -> None:
+    """Train a neural ODE on the handwritten digits of scikit-learn, on digital matrices.
+
+    digits-conv has circular 3x3 convolutions for A and B, digits-dense has dense matrices. The gradients are those of
+    the discrete adjoint, the same that co-simulation runs on arrays.
+    """
+    from xbar_spice.cli.progress import training_progress
+    from xbar_spice.train.training import train as train_task
+    from xbar_spice.weights import save_model
+
+    with training_progress(f"training {task}") as progress:
+        result = train_task(task, seed=seed, progress=progress)
+    path = output or Path(f"{task}.npz")
+    save_model(path, result.model)
+    click.echo(f"test accuracy    {result.test_accuracy:.2%} ({result.linear_accuracy:.2%} for the classifier alone)")
+    click.echo(f"train accuracy   {result.train_accuracy:.2%}")
+    click.echo(f"time             {result.seconds:.1f} s")
+    click.echo(f"weights          {path}")
+
+
+@app.command()
+@click.argument("weights", type=existing_file)
+@click.option("--output", type=click.Path(file_okay=False, path_type=Path), default=Path("netlists_out"), show_default=True)
+@click.option("--side", type=click.Choice(["rows", "cols"]), default="rows", show_default=True, help="The driven side.")
+@click.option("--netlists", type=click.Path(exists=True, file_okay=False, path_type=Path), multiple=True,
+              help="Folder of your own templates, searched first.")  # fmt: skip
+@seed_option
+@circuit_options
+def netlist(weights: Path, output: Path, side: Any, netlists: tuple[Path, ...], seed: int, **circuit: Any) -> None:
+    """Write the netlists of A and B from trained weights.
+
+    One deck for each matrix, one for each array, and a JSON manifest that maps every source and current to its matrix
+    index and sign. Every deck runs as it is: ngspice -b DECK.
+    """
+    from xbar_spice.export import write_netlists
+    from xbar_spice.mapping import map_weights
+    from xbar_spice.variation import random_stream
+    from xbar_spice.weights import load_model
+
+    design = make_design(circuit)
+    model = load_model(weights)
+    for name, matrix in (("A", model.A), ("B", model.B)):
+        mapped = map_weights(matrix, design, rng=random_stream(seed, "devices", name))
+        comments = {"weights": weights.name, "seed": seed}
+        files = write_netlists(mapped, output, name=name, side=side, comments=comments, netlists=netlists)
+        click.echo(f"{files[0]}  {len(mapped.arrays)} arrays, largest {max(x.shape for x in mapped.crossbars)}")
+        click.echo(f"{files[-1]}")
+    click.echo(f"run one by hand: ngspice -b {files[0]}")
+
+
+@app.command()
+@click.argument("weights", type=existing_file)
+@engine_option
+@click.option("--samples", type=click.IntRange(min=1), default=4, show_default=True, help="Test images.")
+@click.option("--output", type=click.Path(file_okay=False, path_type=Path), help="Folder for record.json and trace.csv.")
+@seed_option
+@circuit_options
+def cosim(weights: Path, engine: str, samples: int, output: Path | None, seed: int, **circuit: Any) -> None:
+    """Solve and differentiate a model on arrays, and compare with digital matrices.
+
+    Every product of the forward run, of Newton's linear solves and of the adjoint is a read of the arrays. A model
+    with 64 states and a classifier runs on handwritten digits, any other one on random states.
+    """
+    from xbar_spice.cli.progress import reading_progress
+    from xbar_spice.cli.tables import print_cosimulation
+    from xbar_spice.cosim import cosimulate
+    from xbar_spice.study.problem import make_problem
+    from xbar_spice.study.store import write_case
+    from xbar_spice.weights import load_model
+
+    problem = make_problem(load_model(weights), samples=samples, seed=seed)
+    with reading_progress(problem.model.steps) as trace:
+        result = cosimulate(problem, make_design(circuit), engine=engine, seed=seed, trace=trace)
+    print_cosimulation(result.record)
+    if output is not None:
+        click.echo(f"record and trace: {write_case(output, result)}")
+
+
+@app.command()
+@click.argument("study_file", metavar="STUDY.toml", type=existing_file)
+@click.option("--output", type=click.Path(file_okay=False, path_type=Path), help="Folder of the results.  [default: runs/NAME]")
+@click.option("--jobs", type=click.IntRange(min=1), help="Cases side by side.  [default: one for each core]")
+@click.option("--scheduler", metavar="ADDRESS", help="An existing Dask scheduler instead of a local cluster.")
+def study(study_file: Path, output: Path | None, jobs: int | None, scheduler: str | None) -> None:
+    """Run the cases of a study that are not there yet.
+
+    Finished cases are kept at once; run the same command again after an interruption or a change of the axes.
+    """
+    from xbar_spice.cli.progress import study_progress, training_progress
+    from xbar_spice.study.config import load_study
+    from xbar_spice.study.runner import run_study
+
+    parsed = load_study(study_file)
+    folder = output or Path("runs") / study_file.stem
+    with training_progress("training") as on_training, study_progress(parsed.name) as on_progress:
+        summary = run_study(
+            parsed,
+            folder,
+            study_file=study_file,
+            jobs=jobs,
+            scheduler=scheduler,
+            on_progress=on_progress,
+            on_training=on_training,
+        )
+    click.echo(f"{summary} in {summary.seconds:.0f} s")
+    click.echo(f"results: {folder}; now: xbar-spice report {folder}")
+    if summary.failed:
+        sys.exit(1)
+
+
+@app.command()
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="[default: FOLDER/report.html]")
+def report(folder: Path, output: Path | None) -> None:
+    """Write the HTML report and the figures of a study's results."""
+    from xbar_spice.report.html import write_report
+
+    click.echo(f"report: {write_report(folder, output or folder / 'report.html')}")
+
+
+@app.command()
+def doctor() -> None:
+    """Say what is installed, which ngspice, with KLU or not, and what to do about it."""
+    from xbar_spice.cli.doctor import print_findings
+
+    print_findings()
+
+
+def main() -> None:
+    """Entry point: an error of the package is a message, not a traceback."""
+    try:
+        app()
+    except XbarError as error:
+        click.secho(f"error: {error}", fg="red", err=True)
+        sys.exit(1)

@@ -1,0 +1,73 @@
+"""Progress bars on standard error; silent when that is no terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as ProgressBar
+
+from xbar_spice.operators import ReadRecord, ReadTrace
+from xbar_spice.study.runner import Progress
+from xbar_spice.train.training import Epoch
+
+__all__ = ["reading_progress", "study_progress", "training_progress"]
+
+
+@contextmanager
+def training_progress(what: str) -> Iterator[Callable[[Epoch], None]]:
+    """A bar that counts the epochs of a training; it appears with the first one."""
+    with _bar(MofNCompleteColumn()) as bar:
+        task = bar.add_task(what, total=None, note="", visible=False)
+
+        def update(epoch: Epoch) -> None:
+            note = f"loss {epoch.loss:.4f}"
+            bar.update(task, completed=epoch.number, total=epoch.of, note=note, visible=True)
+
+        yield update
+
+
+@contextmanager
+def study_progress(what: str) -> Iterator[Callable[[Progress], None]]:
+    """A bar that counts the cases of a study, with those that had a result before."""
+    with _bar(MofNCompleteColumn()) as bar:
+        task = bar.add_task(what, total=None, note="", visible=False)
+
+        def update(progress: Progress) -> None:
+            note = f"{progress.status}: {progress.case.label}"
+            bar.update(task, completed=progress.settled, total=progress.total, note=note, visible=True)
+            if progress.status == "failed":
+                bar.console.print(f"failed: {progress.case.label}: {progress.error.splitlines()[0]}", markup=False)
+
+        yield update
+
+
+@contextmanager
+def reading_progress(steps: int, what: str = "reads") -> Iterator[ReadTrace]:
+    """A trace whose reads move a bar: through the time steps forward, then back through the adjoint's."""
+    with _bar() as bar:
+        task = bar.add_task(what, total=2 * steps, note="")
+        count = 0
+
+        def observe(record: ReadRecord) -> None:
+            nonlocal count
+            count += 1
+            step = record.step or 0
+            done = 2 * steps - 1 - step if record.phase == "adjoint" else step
+            bar.update(task, completed=done, note=f"{count} reads, {record.phase} step {step}")
+
+        yield ReadTrace(observe)
+        bar.update(task, completed=2 * steps, note=f"{count} reads")
+
+
+def _bar(*columns: MofNCompleteColumn) -> ProgressBar:
+    return ProgressBar(
+        TextColumn("{task.description:<24}"),
+        BarColumn(),
+        *columns,
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[note]}"),
+        console=Console(stderr=True),
+    )
