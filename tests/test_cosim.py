@@ -71,7 +71,9 @@ def test_every_product_is_a_recorded_read(problem):
     result = cosimulate(problem, DESIGN, engine="nodal")
     phases = {record.phase for record in result.trace}
     assert phases == {"newton", "krylov", "adjoint"}
-    assert all(record.direction == ("transposed" if record.phase == "adjoint" else "forward") for record in result.trace)
+    assert all(
+        record.direction == ("transposed" if record.phase == "adjoint" else "forward") for record in result.trace
+    )
     assert sum(result.record["reads"].values()) == len(result.trace)
     assert {record.step for record in result.trace} == {0, 1, 2}
     assert all(record.krylov is not None for record in result.trace if record.phase == "krylov")

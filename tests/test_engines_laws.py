@@ -15,8 +15,19 @@ from xbar_spice.errors import InvalidInputError
 
 TRUTH = truth("crossbar")
 
-WIRES = [(0, 0, 0, 0), (0, 2, 0, 0), (1, 0, 0, 0), (1, 2, 0, 0), (0, 0, 50, 25), (0, 2, 50, 0), (1, 0, 0, 25), (1, 2, 50, 25)]
-TERMINATIONS = [Terminations(*ends) for ends in product(["single", "double"], ["same_ends", "swapped_ends", "far_ends"])]
+WIRES = [
+    (0, 0, 0, 0),
+    (0, 2, 0, 0),
+    (1, 0, 0, 0),
+    (1, 2, 0, 0),
+    (0, 0, 50, 25),
+    (0, 2, 50, 0),
+    (1, 0, 0, 25),
+    (1, 2, 50, 25),
+]
+TERMINATIONS = [
+    Terminations(*ends) for ends in product(["single", "double"], ["same_ends", "swapped_ends", "far_ends"])
+]
 TOPOLOGIES = list(product(WIRES, TERMINATIONS))
 
 
@@ -99,7 +110,9 @@ def test_a_batch_is_its_columns(engine, side, rng):
 
 
 def test_arrays_of_a_bank_do_not_see_each_other(engine, rng):
-    crossbars = [random_array(rng, wires, shape=shape) for wires, shape in zip(WIRES, [(1, 1), (2, 5), (5, 2)] * 3, strict=False)]
+    crossbars = [
+        random_array(rng, wires, shape=shape) for wires, shape in zip(WIRES, [(1, 1), (2, 5), (5, 2)] * 3, strict=False)
+    ]
     drives = [rng.uniform(-0.2, 0.2, (crossbar.shape[0], 2)) for crossbar in crossbars]
     with engine.program_bank(crossbars) as bank:
         together = bank.read(drives)
@@ -225,9 +238,7 @@ def kirchhoff(crossbar, side):
     as an unknown, so no node is ever merged.
     """
     rows, cols = crossbar.shape
-    branches = [
-        (("w", i, j), ("b", i, j), 1 / g) for (i, j), g in np.ndenumerate(crossbar.conductance) if g > 0
-    ]
+    branches = [(("w", i, j), ("b", i, j), 1 / g) for (i, j), g in np.ndenumerate(crossbar.conductance) if g > 0]
     branches += [(("w", i, j), ("w", i, j + 1), crossbar.r_word) for i in range(rows) for j in range(cols - 1)]
     branches += [(("b", i, j), ("b", i + 1, j), crossbar.r_bit) for i in range(rows - 1) for j in range(cols)]
     hookup = crossbar.hookup(side)
@@ -236,11 +247,16 @@ def kirchhoff(crossbar, side):
         for connection in connections:
             for line in range(crossbar.ports(connection.side)):
                 inner = {
-                    "left": ("w", line, 0), "right": ("w", line, cols - 1),
-                    "top": ("b", 0, line), "bottom": ("b", rows - 1, line),
+                    "left": ("w", line, 0),
+                    "right": ("w", line, cols - 1),
+                    "top": ("b", 0, line),
+                    "bottom": ("b", rows - 1, line),
                 }[connection.edge]
                 pin, joint = (connection.edge, line), (connection.edge, line, "joint")
-                branches += [(pin, joint, connection.resistance), (joint, inner, crossbar.segment_resistance(connection.side))]
+                branches += [
+                    (pin, joint, connection.resistance),
+                    (joint, inner, crossbar.segment_resistance(connection.side)),
+                ]
                 sources.append((pin, role, line))
     nodes = {node: k for k, node in enumerate(dict.fromkeys(n for a, b, _ in branches for n in (a, b)))}
     n, extra = len(nodes), [branch for branch in branches if branch[2] == 0]

@@ -18,7 +18,9 @@ DESIGN = Design(r_word=1.0, r_bit=2.0, r_driver=10.0, r_sense=5.0, tile=4)
 
 
 def test_files_and_head(tmp_path):
-    written = write_netlists(map_weights(WEIGHTS, DESIGN), tmp_path, name="A", comments={"weights": "some.npz", "seed": 3})
+    written = write_netlists(
+        map_weights(WEIGHTS, DESIGN), tmp_path, name="A", comments={"weights": "some.npz", "seed": 3}
+    )
     assert [path.relative_to(tmp_path).as_posix() for path in written[:2]] == ["A.forward.cir", "A/t0_0p.forward.cir"]
     assert written[-1] == tmp_path / "A.forward.json"
     head = written[0].read_text()[:1500]
@@ -57,7 +59,9 @@ def run_by_hand(deck):
 
 def test_manifest_names_drivers_with_their_voltage(tmp_path):
     mapped = map_weights(WEIGHTS, DESIGN)
-    manifest = json.loads(write_netlists(mapped, tmp_path, name="B", side="cols", vector=np.arange(5.0))[-1].read_text())
+    manifest = json.loads(
+        write_netlists(mapped, tmp_path, name="B", side="cols", vector=np.arange(5.0))[-1].read_text()
+    )
     deck = (tmp_path / manifest["deck"]).read_text()
     driver = next(t for t in manifest["arrays"][1]["terminals"] if t["role"] == "driver" and t["index"] == 3)
     volts = float(re.search(rf"^{driver['source']} \S+ 0 DC (\S+)$", deck, re.M)[1])
@@ -67,7 +71,7 @@ def test_manifest_names_drivers_with_their_voltage(tmp_path):
 
 def test_bad_names_and_vectors_are_refused(tmp_path):
     mapped = map_weights(WEIGHTS, DESIGN)
-    with pytest.raises(InvalidInputError, match="letters, digits and underscores, got 'A/../B'"):
+    with pytest.raises(InvalidInputError, match=r"letters, digits and underscores, got 'A/\.\./B'"):
         write_netlists(mapped, tmp_path, name="A/../B")
     with pytest.raises(InvalidInputError, match=r"vector of shape \(7,\), got \(5,\)"):
         write_netlists(mapped, tmp_path, name="A", vector=np.ones(5))

@@ -77,7 +77,7 @@ def test_an_empty_batch_costs_no_read(weights):
 
 
 def test_bad_input_is_refused_by_name(weights):
-    with pytest.raises(InvalidInputError, match="unknown design field r_wrd; allowed are .*r_word"):
+    with pytest.raises(InvalidInputError, match=r"unknown design field r_wrd; allowed are .*r_word"):
         program(weights, r_wrd=1.0)
     with pytest.raises(InvalidInputError, match=r"shape \(5, 7\) multiplies vectors of shape \(7,\)"):
         program(weights).mv(np.zeros(5))

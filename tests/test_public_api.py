@@ -21,7 +21,9 @@ def test_an_unknown_name_is_an_attribute_error():
 
 
 def test_importing_the_package_alone_stays_light():
-    code = "import sys, xbar_spice; print([m for m in ('scipy', 'pandas', 'matplotlib', 'PySpice') if m in sys.modules])"
+    code = (
+        "import sys, xbar_spice; print([m for m in ('scipy', 'pandas', 'matplotlib', 'PySpice') if m in sys.modules])"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
@@ -50,7 +52,7 @@ def test_hardware_gradients_are_exact_for_the_effective_matrices(method, mapping
         step = 1e-6 * rng.standard_normal(z0.shape)
         difference = loss(solve(A_hw, B_hw, z0 + step)) - loss(solve(A_hw, B_hw, z0 - step))
     assert np.abs(effective.z - solve(A, B).z).max() > 1e-5  # the wires do change the model
-    assert hardware.A == pytest.approx(exact.A, rel=1e-9, abs=1e-11)
-    assert hardware.B == pytest.approx(exact.B, rel=1e-9, abs=1e-11)
+    assert pytest.approx(exact.A, rel=1e-9, abs=1e-11) == hardware.A
+    assert pytest.approx(exact.B, rel=1e-9, abs=1e-11) == hardware.B
     assert hardware.z0 == pytest.approx(exact.z0, rel=1e-9, abs=1e-11)
     assert difference == pytest.approx(2 * np.sum(hardware.z0 * step), rel=1e-6)

@@ -46,7 +46,14 @@ def test_nothing_random_needs_no_generator():
 
 
 @pytest.mark.parametrize(
-    "values", [{"programming": -0.1}, {"programming": np.nan}, {"distribution": "cauchy"}, {"stuck_on": 0.7, "stuck_off": 0.4}, {"stuck_off": -0.1}]
+    "values",
+    [
+        {"programming": -0.1},
+        {"programming": np.nan},
+        {"distribution": "cauchy"},
+        {"stuck_on": 0.7, "stuck_off": 0.4},
+        {"stuck_off": -0.1},
+    ],
 )
 def test_bad_statistics_are_refused(values):
     with pytest.raises(InvalidInputError, match=next(iter(values))):

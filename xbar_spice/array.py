@@ -138,9 +138,7 @@ class Crossbar:
             case "same_ends":
                 return Hookup(driven=(sense_at_bottom,), sensed=self._ends("left", self.r_driver))
             case "swapped_ends":
-                return Hookup(
-                    driven=(Connection("bottom", self.r_driver),), sensed=self._ends("left", self.r_sense)
-                )
+                return Hookup(driven=(Connection("bottom", self.r_driver),), sensed=self._ends("left", self.r_sense))
             case "far_ends":
                 return Hookup(driven=self._ends("top", self.r_driver), sensed=(Connection("right", self.r_sense),))
 

@@ -16,7 +16,6 @@ from typing import Any, final
 
 import numpy as np
 
-from xbar_spice.convolution import kernel_gradient
 from xbar_spice.engines.base import Engine
 from xbar_spice.engines.registry import get_engine
 from xbar_spice.errors import ConvergenceWarning, InvalidInputError
@@ -101,7 +100,7 @@ class Cosimulation:
 
 
 def compare(analog: FloatArray, digital: FloatArray) -> Comparison:
-    """Relative norm of the difference, cosine, and sign agreement; NaN if the digital array is zero or one not finite."""
+    """Compare two arrays of one shape; all is NaN if the digital one is zero or one of them is not finite."""
     size, found = float(np.linalg.norm(digital)), float(np.linalg.norm(analog))
     if not (0 < size < np.inf and np.isfinite(found)):
         return Comparison(float("nan"), float("nan"), float("nan"))
@@ -122,9 +121,7 @@ def program_model(
     with ExitStack() as opened:
         programmed = [
             opened.enter_context(
-                program(
-                    W, design, engine=answering, rng=random_stream(seed, "devices", name), name=name, trace=trace
-                )
+                program(W, design, engine=answering, rng=random_stream(seed, "devices", name), name=name, trace=trace)
             )
             for name, W in matrices.items()
         ]

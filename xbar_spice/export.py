@@ -55,9 +55,7 @@ def write_netlists(
     stem = f"{name}.{DIRECTION[side]}"
     names = [array.name for array in mapped.arrays]
     title = f"weight matrix {name} ({mapped.shape[0]} x {mapped.shape[1]}), {DIRECTION[side]} read"
-    deck = bank_deck(
-        mapped.crossbars, side, drives=drives, names=names, title=title, comments=head, netlists=netlists
-    )
+    deck = bank_deck(mapped.crossbars, side, drives=drives, names=names, title=title, comments=head, netlists=netlists)
     written = [_write(folder / f"{stem}.cir", deck.text)]
     entries = []
     for index, (array, volts) in enumerate(zip(mapped.arrays, drives, strict=True)):

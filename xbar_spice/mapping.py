@@ -61,7 +61,7 @@ class Design:
     def __post_init__(self) -> None:
         if self.mapping not in ("differential", "interleaved"):
             raise InvalidInputError(f"mapping must be 'differential' or 'interleaved', got {self.mapping!r}")
-        if self.tile is not None and (not isinstance(self.tile, int | np.integer) or self.tile < 1):
+        if self.tile is not None and (self.tile != int(self.tile) or self.tile < 1):
             raise InvalidInputError(f"tile must be a whole number >= 1, or None for one array, got {self.tile!r}")
         if not (np.isfinite(self.g_max) and 0 <= self.g_min < self.g_max):
             raise InvalidInputError(f"0 <= g_min < g_max (siemens) is needed, got {self.g_min} and {self.g_max}")

@@ -170,32 +170,30 @@ def _drive_volts(crossbar: Crossbar, drive: ArrayLike | None, side: Side) -> Flo
     return volts
 
 
-def _array_variables(
-    index: int, name: str, crossbar: Crossbar, volts: FloatArray, side: Side
-) -> dict[str, object]:
+def _array_variables(index: int, name: str, crossbar: Crossbar, volts: FloatArray, side: Side) -> dict[str, object]:
     """What the templates may use of one array."""
     hookup = crossbar.hookup(side)
     prefix = f"{name}_" if name else ""
 
-    def ends(connection: Connection, driven: bool) -> list[Terminal]:
-        return [
-            Terminal(
-                index, connection.edge, line, f"V{prefix}{connection.edge}{line}", float(volts[line]) if driven else 0.0
+    terminals: list[Terminal] = []
+    connections = []
+    for driven, group in ((True, hookup.driven), (False, hookup.sensed)):
+        for connection in group:
+            edge = connection.edge
+            ends = [
+                Terminal(index, edge, line, f"V{prefix}{edge}{line}", float(volts[line]) if driven else 0.0)
+                for line in range(crossbar.ports(connection.side))
+            ]
+            terminals += ends
+            connections.append(
+                {
+                    "edge": edge,
+                    "resistance": connection.resistance,
+                    "segment": crossbar.segment_resistance(connection.side),
+                    "driven": driven,
+                    "terminals": ends,
+                }
             )
-            for line in range(crossbar.ports(connection.side))
-        ]
-
-    connections = [
-        {
-            "edge": connection.edge,
-            "resistance": connection.resistance,
-            "segment": crossbar.segment_resistance(connection.side),
-            "driven": driven,
-            "terminals": ends(connection, driven),
-        }
-        for driven, group in ((True, hookup.driven), (False, hookup.sensed))
-        for connection in group
-    ]
     return {
         "name": name,
         "prefix": prefix,
@@ -210,7 +208,7 @@ def _array_variables(
         "conductance": crossbar.conductance.tolist(),
         "device": crossbar.device,
         "connections": connections,
-        "terminals": [terminal for connection in connections for terminal in connection["terminals"]],
+        "terminals": terminals,
     }
 
 

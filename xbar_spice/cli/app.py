@@ -17,7 +17,7 @@ __all__ = ["main"]
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(package_name="xbar-spice")
 def app() -> None:
-    """SPICE co-simulation of memristor crossbars that run neural ODEs.
+    r"""SPICE co-simulation of memristor crossbars that run neural ODEs.
 
     A typical run: train a model, look at its netlists, co-simulate it, then study it over array sizes.
 
@@ -56,7 +56,9 @@ def train(task: str, output: Path | None, seed: int) -> None:
 
 @app.command()
 @click.argument("weights", type=existing_file)
-@click.option("--output", type=click.Path(file_okay=False, path_type=Path), default=Path("netlists_out"), show_default=True)
+@click.option(
+    "--output", type=click.Path(file_okay=False, path_type=Path), default=Path("netlists_out"), show_default=True
+)
 @click.option("--side", type=click.Choice(["rows", "cols"]), default="rows", show_default=True, help="The driven side.")
 @click.option("--netlists", type=click.Path(exists=True, file_okay=False, path_type=Path), multiple=True,
               help="Folder of your own templates, searched first.")  # fmt: skip
@@ -88,7 +90,9 @@ def netlist(weights: Path, output: Path, side: Any, netlists: tuple[Path, ...], 
 @click.argument("weights", type=existing_file)
 @engine_option
 @click.option("--samples", type=click.IntRange(min=1), default=4, show_default=True, help="Test images.")
-@click.option("--output", type=click.Path(file_okay=False, path_type=Path), help="Folder for record.json and trace.csv.")
+@click.option(
+    "--output", type=click.Path(file_okay=False, path_type=Path), help="Folder for record.json and trace.csv."
+)
 @seed_option
 @circuit_options
 def cosim(weights: Path, engine: str, samples: int, output: Path | None, seed: int, **circuit: Any) -> None:
@@ -114,7 +118,9 @@ def cosim(weights: Path, engine: str, samples: int, output: Path | None, seed: i
 
 @app.command()
 @click.argument("study_file", metavar="STUDY.toml", type=existing_file)
-@click.option("--output", type=click.Path(file_okay=False, path_type=Path), help="Folder of the results.  [default: runs/NAME]")
+@click.option(
+    "--output", type=click.Path(file_okay=False, path_type=Path), help="Folder of the results.  [default: runs/NAME]"
+)
 @click.option("--jobs", type=click.IntRange(min=1), help="Cases side by side.  [default: one for each core]")
 @click.option("--scheduler", metavar="ADDRESS", help="An existing Dask scheduler instead of a local cluster.")
 def study(study_file: Path, output: Path | None, jobs: int | None, scheduler: str | None) -> None:

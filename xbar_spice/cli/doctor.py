@@ -12,7 +12,17 @@ from xbar_spice.engines.ngspice.installation import describe
 
 __all__ = ["print_findings"]
 
-_PACKAGES = ("numpy", "scipy", "jinja2", "PySpice", "matplotlib", "pandas", "distributed", "scikit-learn", "safetensors")
+_PACKAGES = (
+    "numpy",
+    "scipy",
+    "jinja2",
+    "PySpice",
+    "matplotlib",
+    "pandas",
+    "distributed",
+    "scikit-learn",
+    "safetensors",
+)
 
 
 def print_findings() -> None:

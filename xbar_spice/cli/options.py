@@ -29,7 +29,9 @@ seed_option = click.option(
 )
 
 _CIRCUIT = [
-    click.option("--mapping", type=click.Choice(["differential", "interleaved"]), help="Pairs in two arrays or in one."),
+    click.option(
+        "--mapping", type=click.Choice(["differential", "interleaved"]), help="Pairs in two arrays or in one."
+    ),
     click.option("--tile", type=click.IntRange(min=1), help="Largest array: inputs and outputs.  [default: no limit]"),
     click.option("--r-word", type=float, help="Ohm per word-line segment."),
     click.option("--r-bit", type=float, help="Ohm per bit-line segment."),
@@ -65,7 +67,7 @@ def make_design(given: dict[str, Any]) -> Design:
     from xbar_spice.variation import Variation
 
     chosen = {name: value for name, value in given.items() if value is not None}
-    grouped = {
+    grouped: dict[str, Any] = {
         "terminations": Terminations(**_taken(chosen, "drive", "transposed")),
         "variation": Variation(**_taken(chosen, "programming", "distribution", "stuck_on", "stuck_off")),
     }

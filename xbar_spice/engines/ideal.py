@@ -36,5 +36,6 @@ def _ideal_currents(crossbar: Crossbar, volts: FloatArray, side: Side) -> FloatA
         return conductance.T @ volts
     # The cell's voltage is word line minus bit line, so driving the columns reverses it.
     sign = 1.0 if side == "rows" else -1.0
-    cells = crossbar.device.current(conductance[:, :, None], sign * volts[:, None, :])
-    return sign * cells.sum(axis=0)
+    cells: FloatArray = crossbar.device.current(conductance[:, :, None], sign * volts[:, None, :])
+    currents: FloatArray = sign * cells.sum(axis=0)
+    return currents

@@ -13,7 +13,7 @@ from sklearn.model_selection import train_test_split
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear import FloatArray
 
-__all__ = ["CLASSES", "IMAGE_SHAPE", "Digits", "Samples", "load_digits"]
+__all__ = ["CLASSES", "IMAGE_SHAPE", "Digits", "Samples", "jittered", "load_digits"]
 
 IMAGE_SHAPE = (8, 8)
 CLASSES = 10
@@ -79,3 +79,31 @@ def load_digits(seed: int = 0) -> Digits:
     train, test = train_test_split(np.arange(len(labels)), test_size=_TEST_SHARE, stratify=labels, random_state=seed)
     everything = Samples(cast(FloatArray, pixels.T / _DARKEST), labels.astype(np.int64))
     return Digits(everything.take(train), everything.take(test))
+
+
+def jittered(samples: Samples, pixels: float, rng: np.random.Generator) -> Samples:
+    """The images, each moved by a random part of a pixel along both axes; what comes in at the edges is empty.
+
+    Args:
+        samples: Images of `IMAGE_SHAPE`.
+        pixels: The largest move, in [0, 1].
+        rng: Where the moves are drawn from.
+
+    Raises:
+        InvalidInputError: The largest move is none or more than a pixel.
+    """
+    if not 0.0 <= pixels <= 1.0:
+        raise InvalidInputError(f"the largest move must be in [0, 1] pixels, got {pixels}")
+    images = samples.x.reshape(*IMAGE_SHAPE, -1)
+    for axis, move in enumerate(rng.uniform(-pixels, pixels, size=(2, len(samples)))):
+        images = _moved(images, move, axis)
+    return Samples(images.reshape(samples.x.shape), samples.labels)
+
+
+def _moved(images: FloatArray, move: FloatArray, axis: int) -> FloatArray:
+    """Each image moved by its own part of a pixel along an axis, interpolated linearly."""
+    along = np.moveaxis(images, axis, 0)
+    empty = np.zeros_like(along[:1])
+    forward, backward = np.concatenate([empty, along[:-1]]), np.concatenate([along[1:], empty])
+    moved = (1.0 - np.abs(move)) * along + np.maximum(move, 0.0) * forward + np.maximum(-move, 0.0) * backward
+    return np.moveaxis(moved, 0, axis)

@@ -22,7 +22,7 @@ from xbar_spice.solve.field import ReluField
 from xbar_spice.solve.integrators import Trajectory, integrate
 from xbar_spice.solve.krylov import KrylovOptions
 from xbar_spice.solve.newton import NewtonOptions
-from xbar_spice.train.digits import CLASSES, Samples, load_digits
+from xbar_spice.train.digits import CLASSES, Samples, jittered, load_digits
 from xbar_spice.train.losses import CrossEntropy, CrossEntropyScore
 from xbar_spice.train.optimise import Adam, fit_classifier
 from xbar_spice.train.tasks import Task, named_task
@@ -33,6 +33,7 @@ __all__ = ["Epoch", "Evaluated", "TrainingResult", "evaluate", "loss_and_gradien
 _TRAINING_TOLERANCE = 1e-5  # far below the noise of a minibatch; half the products of 1e-8
 _TOLERANCE = 1e-8
 _LINEAR_DECAY = 3e-4  # of 1e-4, 3e-4, 1e-3 the best for the plain classifier on the test samples: favours it
+_COPIES = 4  # jittered, of every sample, for the classifier's last fit
 _FIRST_FIT = 30  # iterations of the classifier's first fit, which is only a start
 
 
@@ -118,7 +119,7 @@ def train(task: str | Task, *, seed: int = 0, progress: Callable[[Epoch], None] 
                 progress(epoch)
         model = replace(
             model,
-            classifier=_fitted(chosen, model, digits.train),
+            classifier=_fitted(chosen, model, _multiplied(chosen, digits.train, np.random.default_rng([seed, 2]))),
             source=f"task {chosen.name}, seed {seed}",
         )
         linear = fit_classifier(digits.train.x, digits.train.labels, CLASSES, weight_decay=_LINEAR_DECAY)
@@ -186,7 +187,8 @@ def _epochs(task: Task, model: Model, data: Samples, rng: np.random.Generator) -
         order = rng.permutation(len(data))
         scores = []
         for index in range(batches):
-            minibatch = data.take(order[index * task.batch : (index + 1) * task.batch])
+            chosen = order[index * task.batch : (index + 1) * task.batch]
+            minibatch = jittered(data.take(chosen), task.jitter, rng)
             score, slopes = loss_and_gradients(model, minibatch, tolerance=_TRAINING_TOLERANCE)
             scores.append((score.loss, score.accuracy))
             parameters = _parameters(model)
@@ -212,6 +214,12 @@ def _with_parameters(model: Model, values: Mapping[str, FloatArray]) -> Model:
     kernels = replace(model.kernels, a=values["a"], b=values["b"])
     A, B = kernels.matrices()
     return replace(model, A=A, B=B, kernels=kernels, classifier=classifier)
+
+
+def _multiplied(task: Task, data: Samples, rng: np.random.Generator) -> Samples:
+    """The samples as they are, and jittered copies as the neural ODE was trained with."""
+    copies = [data, *(jittered(data, task.jitter, rng) for _ in range(_COPIES))]
+    return Samples(np.hstack([copy.x for copy in copies]), np.hstack([copy.labels for copy in copies]))
 
 
 def _fitted(task: Task, model: Model, data: Samples, max_iterations: int = 300) -> Classifier:
