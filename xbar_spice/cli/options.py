@@ -28,35 +28,35 @@ seed_option = click.option(
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="From which the devices are drawn."
 )
 
-_CIRCUIT = [
-    click.option(
-        "--mapping", type=click.Choice(["differential", "interleaved"]), help="Pairs in two arrays or in one."
-    ),
-    click.option("--tile", type=click.IntRange(min=1), help="Largest array: inputs and outputs.  [default: no limit]"),
-    click.option("--r-word", type=float, help="Ohm per word-line segment."),
-    click.option("--r-bit", type=float, help="Ohm per bit-line segment."),
-    click.option("--r-driver", type=float, help="Ohm of each driver."),
-    click.option("--r-sense", type=float, help="Ohm of each sense terminal."),
-    click.option("--g-min", type=float, help="Lowest conductance in siemens."),
-    click.option("--g-max", type=float, help="Highest conductance in siemens."),
-    click.option("--v-read", type=float, help="Volts of the largest input."),
-    click.option("--drive", type=click.Choice(["single", "double"]), help="Drive one or both ends of the word lines."),
-    click.option(
-        "--transposed",
-        type=click.Choice(["same_ends", "swapped_ends", "far_ends"]),
-        help="Where a transposed read meets the array.",
-    ),
-    click.option("--programming", type=float, help="Relative standard deviation of the conductances."),
-    click.option("--distribution", type=click.Choice(["gaussian", "lognormal"]), help="Of the programming error."),
-    click.option("--stuck-on", type=float, help="Probability that a device is stuck at --g-max."),
-    click.option("--stuck-off", type=float, help="Probability that a device is stuck at --g-min."),
-]
+_MAPPINGS = click.Choice(["differential", "interleaved"])
+_DRIVES = click.Choice(["single", "double"])
+_TRANSPOSED = click.Choice(["same_ends", "swapped_ends", "far_ends"])
+_DISTRIBUTIONS = click.Choice(["gaussian", "lognormal"])
+
+# Flag, type, help, and the default of `Design`, which is only shown: a test holds the two together.
+_CIRCUIT: tuple[tuple[str, Any, str, str], ...] = (
+    ("--mapping", _MAPPINGS, "Plus and minus devices in two arrays or in one.", "differential"),
+    ("--tile", click.IntRange(min=1), "Largest number of inputs and of outputs of an array.", "no limit"),
+    ("--r-word", float, "Ohm per word-line segment.", "0"),
+    ("--r-bit", float, "Ohm per bit-line segment.", "0"),
+    ("--r-driver", float, "Ohm of each driver.", "0"),
+    ("--r-sense", float, "Ohm of each sense terminal.", "0"),
+    ("--g-min", float, "Lowest conductance, siemens.", "1e-06"),
+    ("--g-max", float, "Highest conductance, siemens.", "0.0001"),
+    ("--v-read", float, "Volts of the largest input.", "0.2"),
+    ("--drive", _DRIVES, "Connect one or both ends of the word lines.", "single"),
+    ("--transposed", _TRANSPOSED, "Where a transposed read meets the array.", "same_ends"),
+    ("--programming", float, "Relative standard deviation of the conductances.", "0"),
+    ("--distribution", _DISTRIBUTIONS, "Distribution of that error.", "gaussian"),
+    ("--stuck-on", float, "Probability that a device is stuck at --g-max.", "0"),
+    ("--stuck-off", float, "Probability that a device is stuck at --g-min.", "0"),
+)
 
 
 def circuit_options(command: Command) -> Command:
     """Add the options that describe the arrays; what is left out has the default of `Design`."""
-    for option in reversed(_CIRCUIT):
-        command = option(command)
+    for flag, kind, text, default in reversed(_CIRCUIT):
+        command = click.option(flag, type=kind, help=text, show_default=default)(command)
     return command
 
 

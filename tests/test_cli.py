@@ -1,0 +1,127 @@
+"""The command line: every verb on a small model, and what a user sees when something is wrong."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from conftest import engine_or_skip
+
+from xbar_spice.cli.app import app
+from xbar_spice.cli.options import make_design
+from xbar_spice.mapping import Design
+from xbar_spice.weights import Kernels, Model, save_model
+
+VERBS = ("train", "netlist", "cosim", "study", "report", "doctor")
+
+STUDY = """
+name = "small"
+seeds = [0, 1]
+[model]
+weights = "small.npz"
+[data]
+samples = 2
+[circuit]
+engine = "nodal"
+variation.programming = 0.05
+[[axes]]
+name = "tile"
+fields = ["circuit.tile"]
+values = [2, 4]
+[[axes]]
+name = "wire resistance"
+unit = "ohm"
+fields = ["circuit.r_word", "circuit.r_bit"]
+values = [1.0, 5.0]
+"""
+
+
+@pytest.fixture
+def weights(tmp_path, rng):
+    kernels = Kernels(0.3 * rng.standard_normal(9), 0.3 * rng.standard_normal(9), (2, 3))
+    save_model(tmp_path / "small.npz", Model.from_kernels(kernels, h=0.25, steps=2))
+    return tmp_path / "small.npz"
+
+
+def run(*arguments, code=0):
+    done = CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
+    assert done.exit_code == code, done.output
+    return done.output
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_explains_itself(verb):
+    output = run(verb, "--help")
+    assert output.startswith("Usage:")
+    assert len(output.splitlines()) > 5
+    assert verb in run("--help")
+
+
+def test_shown_defaults_are_those_of_the_design():
+    assert make_design({}) == Design()
+    options = {option.name: option.show_default for option in app.commands["cosim"].params}
+    parts = {**vars(Design()), **vars(Design().variation), **vars(Design().terminations)}
+    shared = options.keys() & parts.keys()
+    assert len(shared) == 15
+    for name in shared:
+        value = parts[name]
+        assert options[name] == ("no limit" if value is None else f"{value:g}" if isinstance(value, float) else value)
+
+
+def test_options_become_the_design():
+    design = make_design({"tile": 8, "r_word": 1.0, "stuck_on": 0.1, "transposed": "far_ends", "g_min": None})
+    assert (design.tile, design.r_word, design.g_min) == (8, 1.0, Design().g_min)
+    assert design.variation.stuck_on == 0.1
+    assert design.terminations.transposed == "far_ends"
+
+
+def test_netlist_writes_decks_and_manifests(weights, tmp_path):
+    output = run("netlist", weights, "--tile", 4, "--r-word", 1, "--output", tmp_path / "decks")
+    assert "ngspice -b" in output
+    for name in ("A", "B"):
+        manifest = json.loads((tmp_path / "decks" / f"{name}.forward.json").read_text())
+        assert (tmp_path / "decks" / manifest["deck"]).is_file()
+        assert "weights: small.npz" in (tmp_path / "decks" / manifest["deck"]).read_text()
+
+
+@pytest.mark.parametrize("engine", ["ideal", "nodal", "ngspice"])
+def test_cosim_prints_and_keeps_what_it_finds(engine, weights, tmp_path):
+    engine_or_skip(engine)
+    output = run("cosim", weights, "--engine", engine, "--tile", 4, "--r-bit", 2, "--output", tmp_path / "one")
+    assert "gradient of a" in output
+    record = json.loads((tmp_path / "one" / "record.json").read_text())
+    assert record["engine"] == engine
+    trace = (tmp_path / "one" / "trace.csv").read_text().splitlines()
+    assert len(trace) - 1 == sum(record["reads"].values())
+
+
+def test_study_and_report(weights, tmp_path):
+    study = tmp_path / "small.toml"
+    study.write_text(STUDY)
+    assert "8 cases: 0 were there, 8 run" in run("study", study, "--output", tmp_path / "out", "--jobs", 1)
+    assert "8 cases: 8 were there, 0 run" in run("study", study, "--output", tmp_path / "out", "--jobs", 1)
+    report = Path(run("report", tmp_path / "out").split("report: ")[1].strip())
+    assert report.read_text().lower().startswith("<!doctype html>")
+
+
+def test_doctor_names_what_matters():
+    output = run("doctor")
+    for word in ("Python", "PySpice", "netlists", "libngspice", "engines"):
+        assert word in output
+
+
+def test_an_error_is_a_message_without_a_traceback(tmp_path):
+    np.savez(tmp_path / "bad.npz", A=np.ones((2, 2)))
+    command = [sys.executable, "-c", "from xbar_spice.cli import main; main()", "cosim", str(tmp_path / "bad.npz")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ")
+    assert "bad.npz" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_wrong_option_names_the_choices(weights):
+    assert "'ideal', 'nodal', 'ngspice'" in run("cosim", weights, "--engine", "spectre", code=2)
