@@ -139,6 +139,8 @@ def _checked_labels(weight: FloatArray, z: FloatArray, labels: ArrayLike) -> NDA
             f"a classifier of shape {weight.shape} takes states ({n}, batch) and labels (batch,), "
             f"got {z.shape} and {truth.shape}"
         )
+    if not truth.size:
+        raise InvalidInputError("a loss needs at least one sample, got none")
     if not np.issubdtype(truth.dtype, np.integer) or truth.min() < 0 or truth.max() >= classes:
         raise InvalidInputError(f"labels must be whole numbers from 0 to {classes - 1}, got {np.unique(truth)[:12]}")
     return truth.astype(np.int64)

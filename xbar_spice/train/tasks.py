@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Literal, final
+from typing import Literal, final, get_args
 
 import numpy as np
 
@@ -16,6 +16,8 @@ from xbar_spice.train.digits import IMAGE_SHAPE
 from xbar_spice.weights import Kernels, Model
 
 __all__ = ["TASKS", "Task", "named_task"]
+
+Structure = Literal["convolution", "dense"]
 
 
 @final
@@ -35,10 +37,13 @@ class Task:
         learning_rate: Of Adam at the start; it falls to zero along a cosine.
         weight_decay: Of A and B or their kernels.
         classifier_decay: Of the classifier's weight.
+
+    Raises:
+        InvalidInputError: A value is out of range.
     """
 
     name: str
-    structure: Literal["convolution", "dense"]
+    structure: Structure
     h: float = 0.25
     steps: int = 4
     stiffness: float = 0.5
@@ -48,6 +53,18 @@ class Task:
     learning_rate: float = 0.03
     weight_decay: float = 0.0
     classifier_decay: float = 1e-3
+
+    def __post_init__(self) -> None:
+        if self.structure not in get_args(Structure):
+            raise InvalidInputError(f"structure must be one of {get_args(Structure)}, got {self.structure!r}")
+        for name in ("steps", "epochs", "batch"):
+            if getattr(self, name) < 1:
+                raise InvalidInputError(f"{name} must be >= 1, got {getattr(self, name)}")
+        for name in ("h", "stiffness", "learning_rate", "classifier_decay"):
+            if not 0.0 < getattr(self, name) < math.inf:
+                raise InvalidInputError(f"{name} must be > 0 and finite, got {getattr(self, name)}")
+        if not 0.0 <= self.weight_decay < math.inf:
+            raise InvalidInputError(f"weight_decay must be >= 0 and finite, got {self.weight_decay}")
 
     def initial(self, rng: np.random.Generator) -> Model:
         """A random neural ODE without a classifier, scaled to the task's stiffness."""
