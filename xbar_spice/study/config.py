@@ -1,0 +1,243 @@
+"""A study file: what is simulated, which settings are varied, and with which seeds.
+
+    name = "error against array size"
+    seeds = [0, 1, 2]
+
+    [model]
+    weights = "weights.npz"            # relative to the study file; or task = "digits-conv", which is trained once
+
+    [circuit]
+    engine = "ngspice"
+    r_driver = 50.0
+
+    [[axes]]
+    name = "wire resistance"
+    unit = "ohm"
+    fields = ["circuit.r_word", "circuit.r_bit"]
+    values = [0.5, 2.0]
+
+Sections are `model`, `data`, `circuit` (the engine and all of `Design`) and `solver` (`SolverOptions`). An axis may
+vary any of their fields, or several together.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from copy import deepcopy
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar, cast
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from xbar_spice.cosim import SolverOptions
+from xbar_spice.engines.registry import ENGINES
+from xbar_spice.errors import StudyError
+from xbar_spice.mapping import Design
+from xbar_spice.study.messages import explain, leaves
+from xbar_spice.study.schema import Settings, build, settings_like
+from xbar_spice.train.tasks import named_task
+
+__all__ = ["Axis", "DataSettings", "ModelSettings", "Parameters", "Study", "load_study", "parse_study"]
+
+Scalar = bool | int | float | str
+Seed = Annotated[int, Field(ge=0)]
+Checked = TypeVar("Checked", bound=Settings)
+
+
+class ModelSettings(Settings):
+    """The model: a weight file, or a named training task whose weights are kept beside the results."""
+
+    weights: str | None = None
+    task: str | None = None
+    seed: Seed = 0  # of the training
+
+    @field_validator("task", mode="after")
+    @classmethod
+    def _known(cls, task: str | None) -> str | None:
+        if task is not None:
+            named_task(task)
+        return task
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if (self.weights is None) == (self.task is None):
+            given = "neither" if self.weights is None else "both"
+            raise ValueError(f"give either weights (a file) or task (a training task), got {given}")
+        return self
+
+
+class DataSettings(Settings):
+    """The samples: test images of the digits, or random states for models that are not made for them."""
+
+    task: Literal["auto", "digits", "random"] = "auto"
+    samples: Annotated[int, Field(ge=1)] = 8
+    seed: Seed = 0
+
+
+if TYPE_CHECKING:  # a type checker cannot look into models that are made at run time
+    Circuit = Settings
+    Solver = Settings
+else:
+    Circuit = settings_like(Design(), "Circuit", engine=(Literal[tuple(ENGINES)], "ngspice"))
+    Solver = settings_like(SolverOptions(), "Solver")
+
+
+class Parameters(Settings):
+    """All settings of one case, seed apart."""
+
+    model: ModelSettings
+    data: DataSettings = Field(default_factory=DataSettings)
+    circuit: Circuit = Field(default_factory=Circuit)
+    solver: Solver = Field(default_factory=Solver)
+
+    @field_validator("circuit", mode="after")
+    @classmethod
+    def _buildable(cls, circuit: Settings) -> Settings:
+        build(Design(), circuit.model_dump())  # checks what belongs together, such as g_min < g_max
+        return circuit
+
+    @field_validator("solver", mode="after")
+    @classmethod
+    def _solvable(cls, solver: Settings) -> Settings:
+        build(SolverOptions(), solver.model_dump())
+        return solver
+
+    @property
+    def engine(self) -> str:
+        """Name of the engine."""
+        return str(self.circuit.model_dump()["engine"])
+
+    def design(self) -> Design:
+        """How the arrays are built."""
+        return cast(Design, build(Design(), self.circuit.model_dump()))
+
+    def solver_options(self) -> SolverOptions:
+        """How equations are solved."""
+        return cast(SolverOptions, build(SolverOptions(), self.solver.model_dump()))
+
+
+class Axis(Settings):
+    """A setting that is varied, or several that are varied together."""
+
+    name: Annotated[str, Field(min_length=1)]
+    unit: str = ""
+    fields: Annotated[list[str], Field(min_length=1)]
+    values: Annotated[list[Scalar], Field(min_length=1)]
+
+    @field_validator("values", mode="after")
+    @classmethod
+    def _distinct(cls, values: list[Scalar]) -> list[Scalar]:
+        if len(set(values)) < len(values):
+            raise ValueError(f"values of an axis must differ, got {values}")
+        return values
+
+
+class Study(Parameters):
+    """A whole study file."""
+
+    name: Annotated[str, Field(min_length=1)]
+    seeds: Annotated[list[Seed], Field(min_length=1)] = Field(default_factory=lambda: [0])
+    axes: list[Axis] = Field(default_factory=list)
+
+    @field_validator("seeds", mode="after")
+    @classmethod
+    def _distinct_seeds(cls, seeds: list[int]) -> list[int]:
+        if len(set(seeds)) < len(seeds):
+            raise ValueError(f"seeds must differ, got {seeds}")
+        return seeds
+
+    @field_validator("axes", mode="after")
+    @classmethod
+    def _separate(cls, axes: list[Axis]) -> list[Axis]:
+        for what, found in (
+            ("name", [axis.name for axis in axes]),
+            ("field", [field for axis in axes for field in axis.fields]),
+        ):
+            twice = sorted({item for item in found if found.count(item) > 1})
+            if twice:
+                raise ValueError(f"every {what} may occur in one axis only, got {twice[0]!r} more than once")
+        return axes
+
+    def points(self) -> list[tuple[dict[str, Scalar], Parameters]]:
+        """Every combination of axis values by axis name, with the settings that it stands for.
+
+        Raises:
+            StudyError: a combination is not allowed.
+        """
+        base = self.model_dump(include=set(Parameters.model_fields))
+        found = []
+        for values in product(*(axis.values for axis in self.axes)):
+            settings = deepcopy(base)
+            for axis, value in zip(self.axes, values, strict=True):
+                for field in axis.fields:
+                    _set(settings, field, value)
+            point = {axis.name: value for axis, value in zip(self.axes, values, strict=True)}
+            where = ", ".join(f"{axis} = {value!r}" for axis, value in point.items())
+            found.append((point, _checked(Parameters, settings, f"axis value {where}" if where else "study")))
+        return found
+
+
+def load_study(path: Path) -> Study:
+    """Read a study file; every combination of its axes is checked.
+
+    Raises:
+        StudyError: the file cannot be read, a key is unknown, or a value is not allowed; the text names file, key,
+            what was given and what is allowed.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+        raise StudyError(f"{path}: cannot be read: {reason}") from error
+    try:
+        content = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise StudyError(f"{path}: not valid TOML: {error}") from error
+    return parse_study(content, str(path))
+
+
+def parse_study(content: Mapping[str, Any], source: str = "study") -> Study:
+    """The study that the content of a study file describes.
+
+    Args:
+        content: tables and values as `tomllib` gives them.
+        source: where they come from, for error texts.
+
+    Raises:
+        StudyError: see `load_study`.
+
+    Example:
+        >>> study = parse_study({"name": "one case", "model": {"weights": "weights.npz"}})
+        >>> len(study.points())
+        1
+    """
+    study = _checked(Study, content, source)
+    allowed = leaves(Parameters)
+    for axis in study.axes:
+        for field in axis.fields:
+            if field not in allowed:
+                raise StudyError(
+                    f"{source}: axis {axis.name!r} varies {field!r}, which is not a setting; "
+                    f"allowed are {', '.join(allowed)}"
+                )
+    try:
+        study.points()
+    except StudyError as error:
+        raise StudyError(f"{source}: {error}") from error
+    return study
+
+
+def _set(settings: dict[str, Any], path: str, value: Scalar) -> None:
+    *sections, key = path.split(".")
+    for section in sections:
+        settings = settings[section]
+    settings[key] = value
+
+
+def _checked(kind: type[Checked], content: Mapping[str, Any], source: str) -> Checked:
+    try:
+        return kind.model_validate(content)
+    except ValidationError as error:
+        raise StudyError(explain(error, kind, source)) from None

@@ -1,0 +1,57 @@
+"""How much of its drive voltage each cell of one array loses to the wires, in the first read of a study's hardest case.
+
+The voltages inside an array come from the nodal engine, whichever engine answers the study's reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from xbar_spice.engines.nodal.engine import cell_voltages
+from xbar_spice.mapping import map_weights
+from xbar_spice.study.cases import Case, make_case_problem, model_key
+from xbar_spice.variation import random_stream
+from xbar_spice.weights import Model
+
+__all__ = ["first_read_voltages", "hardest_case"]
+
+
+def hardest_case(cases: Sequence[Case]) -> Case | None:
+    """The case of the largest arrays, and of the highest wire resistance among those; None if no wire has any."""
+    designs = {case.id: case.parameters.design() for case in cases}
+
+    def hardness(case: Case) -> tuple[float, float]:
+        design = designs[case.id]
+        return (np.inf if design.tile is None else design.tile, design.r_word + design.r_bit)
+
+    wired = [
+        case for case in cases if designs[case.id].device.linear and designs[case.id].r_word + designs[case.id].r_bit
+    ]
+    return max(wired, key=hardness, default=None)
+
+
+def first_read_voltages(case: Case, models: Mapping[str, Model]) -> dict[str, Any]:
+    """Voltages in the array of A that carries the strongest drive, when A first reads an initial state.
+
+    Of the samples, the one with the largest sum of entries is read.
+
+    Returns:
+        `cells`, (rows, cols) volts across the cells; `drive`, (rows,) volts of the sources; and in `case`, `label`,
+        `array`, what they belong to.
+    """
+    problem = make_case_problem(case, models[model_key(case.parameters)])
+    A = map_weights(problem.model.A, case.parameters.design(), rng=random_stream(case.seed, "devices", "A"))
+    sample = int(np.abs(problem.z0).sum(axis=0).argmax())
+    drives = [volts[:, 0] for volts in A.drives(problem.z0[:, [sample]], "rows")]
+    strongest = int(np.argmax([np.abs(volts).sum() for volts in drives]))
+    array = A.arrays[strongest]
+    return {
+        "cells": cell_voltages(array.crossbar, drives[strongest], "rows"),
+        "drive": drives[strongest],
+        "case": case.id,
+        "label": case.label,
+        "array": f"A {array.name}",
+    }

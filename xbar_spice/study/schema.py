@@ -1,0 +1,77 @@
+"""Settings of a study file as pydantic models that follow the package's own dataclasses.
+
+A field that `Design` or the solver options gain can be set in a study file, and be an axis, without a change here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Literal, get_type_hints
+
+from pydantic import BaseModel, ConfigDict, Field, create_model
+
+from xbar_spice.devices import Device, Ohmic
+
+__all__ = ["DEVICES", "Settings", "build", "settings_like"]
+
+DEVICES: dict[str, Device] = {"ohmic": Ohmic()}
+
+
+class Settings(BaseModel):
+    """A part of a study file: unknown keys and values of another type are errors."""
+
+    # TOML has types: "16" is not the number 16.
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+def settings_like(default: Any, name: str, **more: tuple[Any, Any]) -> type[Settings]:
+    """A model with the fields, types and values of a dataclass instance, nested ones included.
+
+    Args:
+        default: the instance; its values become the defaults.
+        name: of the model.
+        **more: further fields, each as (type, default).
+
+    Example:
+        >>> from xbar_spice.variation import Variation
+        >>> settings_like(Variation(), "Devices")(stuck_on=0.5).stuck_on
+        0.5
+    """
+    hints = get_type_hints(type(default))
+    fields: dict[str, tuple[Any, Any]] = dict(more)
+    for field in dataclasses.fields(default):
+        value = getattr(default, field.name)
+        if isinstance(value, Device):
+            fields[field.name] = (Literal[tuple(DEVICES)], _name_of(value))
+        elif dataclasses.is_dataclass(value):
+            nested = settings_like(value, field.name)
+            fields[field.name] = (nested, Field(default_factory=nested))
+        else:
+            fields[field.name] = (hints[field.name], value)
+    model: type[Settings] = create_model(name, __base__=Settings, **fields)  # type: ignore[call-overload]
+    return model
+
+
+def build(default: Any, values: dict[str, Any]) -> Any:
+    """The dataclass that settings describe: `default` with the values of a dumped model; others are ignored.
+
+    Example:
+        >>> from xbar_spice.mapping import Design
+        >>> build(Design(), {"tile": 8, "device": "ohmic", "engine": "nodal"}).tile
+        8
+    """
+    changes: dict[str, Any] = {}
+    for field in dataclasses.fields(default):
+        if field.name not in values:
+            continue
+        old, value = getattr(default, field.name), values[field.name]
+        if isinstance(old, Device):
+            value = DEVICES[value]
+        elif dataclasses.is_dataclass(old):
+            value = build(old, value)
+        changes[field.name] = value
+    return dataclasses.replace(default, **changes)
+
+
+def _name_of(device: Device) -> str:
+    return next(name for name, known in DEVICES.items() if known == device)

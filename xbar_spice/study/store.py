@@ -1,0 +1,254 @@
+"""Results on disk: one folder per case, written as a whole or not at all.
+
+    STORE/study.json                  the study with all its cases, as it was last run
+    STORE/cases/ID/record.json        what a case showed
+    STORE/cases/ID/trace.csv          every analog read of it
+    STORE/failures/ID.json            why a case has no result
+    STORE/weights/                    models that were trained for the study
+    STORE/cell_deficit.npz            cell voltages of one array
+
+JSON has no NaN: a value that is not finite is null.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import math
+import os
+import secrets
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+import pandas as pd
+
+from xbar_spice.cosim import Cosimulation
+from xbar_spice.errors import StudyError
+
+__all__ = ["Store", "write_case"]
+
+_RECORD, _TRACE = "record.json", "trace.csv"
+_DRAFT = ".draft-"
+
+
+def write_case(folder: Path, result: Cosimulation, **more: Any) -> Path:
+    """Write the record and the trace of a co-simulation into a folder of their own.
+
+    A case that is there already is replaced; the folder never holds a part of one.
+
+    Args:
+        folder: its parent is created if need be.
+        result: what to write.
+        **more: further entries of the record.
+
+    Returns:
+        The folder.
+
+    Raises:
+        StudyError: the folder holds something else, or cannot be written.
+    """
+    folder = Path(folder)
+    foreign = sorted(set(os.listdir(folder)) - {_RECORD, _TRACE}) if folder.is_dir() else []
+    if foreign:
+        raise StudyError(f"{folder} holds {foreign[0]!r}, which is no part of a case; give a new folder")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        # Beside the target, because only within one file system is a renaming atomic.
+        draft = folder.with_name(f"{_DRAFT}{folder.name}-{secrets.token_hex(4)}")
+        draft.mkdir()
+        try:
+            _write(draft / _TRACE, pd.DataFrame(result.trace.columns()).to_csv(index=False))
+            _write(draft / _RECORD, to_json(result.record | more))
+            _sync(draft)
+            _move(draft, folder)
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+    except OSError as error:
+        raise StudyError(f"{folder}: cannot be written: {error.strerror or error}") from error
+    return folder
+
+
+@final
+class Store:
+    """The folder of a study's results.
+
+    Args:
+        folder: need not exist.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = Path(folder)
+        self._cases = self.folder / "cases"
+        self._failures = self.folder / "failures"
+
+    # --- writing ----------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other runs out, and clear away what an interrupted one left.
+
+        Raises:
+            StudyError: another run is writing here, or the folder cannot be written.
+        """
+        try:
+            self._cases.mkdir(parents=True, exist_ok=True)
+            lock = (self.folder / ".lock").open("w")
+        except OSError as error:
+            raise StudyError(f"{self.folder}: cannot be written: {error.strerror or error}") from error
+        with lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise StudyError(
+                    f"another run is writing to {self.folder}; wait for it, or give a new folder"
+                ) from error
+            for draft in self._cases.glob(f"{_DRAFT}*"):
+                shutil.rmtree(draft, ignore_errors=True)
+            yield
+
+    def write_study(self, study: Mapping[str, Any]) -> None:
+        """Keep what is run."""
+        self._replace(self.folder / "study.json", to_json(study))
+
+    def write_case(self, case_id: str, result: Cosimulation, **more: Any) -> None:
+        """Keep the result of a case; an earlier failure of it is forgotten."""
+        write_case(self._cases / case_id, result, **more)
+        (self._failures / f"{case_id}.json").unlink(missing_ok=True)
+
+    def write_failure(self, case_id: str, failure: Mapping[str, Any]) -> None:
+        """Keep why a case has no result."""
+        self._failures.mkdir(exist_ok=True)
+        self._replace(self._failures / f"{case_id}.json", to_json(failure))
+
+    def write_arrays(self, name: str, arrays: Mapping[str, Any]) -> None:
+        """Keep numbers that belong to the study as a whole, as NAME.npz."""
+        draft = self.folder / f"{_DRAFT}{name}.npz"
+        np.savez_compressed(draft, **arrays)
+        draft.replace(self.folder / f"{name}.npz")
+
+    def _replace(self, path: Path, text: str) -> None:
+        draft = path.with_name(f"{_DRAFT}{path.name}-{secrets.token_hex(4)}")
+        _write(draft, text)
+        draft.replace(path)
+
+    # --- reading ----------------------------------------------------------------------------------------------------
+
+    def study(self) -> dict[str, Any]:
+        """What `write_study` kept.
+
+        Raises:
+            StudyError: this is not the folder of a study.
+        """
+        try:
+            content = json.loads((self.folder / "study.json").read_text(encoding="utf-8"))
+            if isinstance(content, dict) and isinstance(content.get("cases"), list):
+                return content
+            reason = "it does not list the cases of a study"
+        except (OSError, ValueError) as error:
+            reason = f"{error}"
+        raise StudyError(f"{self.folder} is not the folder of a study: cannot use study.json: {reason}")
+
+    def finished(self) -> set[str]:
+        """Ids of the cases that have a result."""
+        return {record["case"]["id"] for record in self._readable()[0]}
+
+    def records(self) -> tuple[pd.DataFrame, list[str]]:
+        """All results, one row each with columns such as `state.relative_error`, and what could not be read."""
+        records, problems = self._readable()
+        return pd.json_normalize(records), problems
+
+    def trace(self, case_id: str) -> pd.DataFrame:
+        """Every analog read of a case.
+
+        Raises:
+            StudyError: there is no readable trace.
+        """
+        path = self._cases / case_id / _TRACE
+        try:
+            return pd.read_csv(path, keep_default_na=True, dtype={"phase": str})
+        except (OSError, ValueError) as error:
+            raise StudyError(f"{path}: cannot be read: {error}") from error
+
+    def failures(self) -> list[dict[str, Any]]:
+        """What `write_failure` kept, unreadable files left out."""
+        found = []
+        for path in sorted(self._failures.glob("*.json")) if self._failures.is_dir() else []:
+            try:
+                found.append(json.loads(path.read_text(encoding="utf-8")))
+            except (OSError, ValueError):
+                continue
+        return [failure for failure in found if isinstance(failure, dict) and "id" in failure]
+
+    def arrays(self, name: str) -> dict[str, np.ndarray[Any, Any]] | None:
+        """What `write_arrays` kept under a name; None if there is nothing readable."""
+        try:
+            with np.load(self.folder / f"{name}.npz", allow_pickle=False) as archive:
+                return dict(archive)
+        except (OSError, ValueError, EOFError, KeyError):
+            return None
+
+    def _readable(self) -> tuple[list[dict[str, Any]], list[str]]:
+        records, problems = [], []
+        for folder in sorted(self._cases.iterdir()) if self._cases.is_dir() else []:
+            if folder.name.startswith(_DRAFT):
+                continue
+            try:
+                record = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
+                named = record["case"]["id"]
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                problems.append(f"{folder}: not a finished case ({type(error).__name__}: {error})")
+                continue
+            if named != folder.name or not (folder / _TRACE).is_file():
+                problems.append(f"{folder}: not a finished case (its record is of {named!r}, or its trace is missing)")
+                continue
+            records.append(record)
+        return records, problems
+
+
+def to_json(value: Any) -> str:
+    """Text of plain and numpy values; what is not finite becomes null."""
+    return json.dumps(_plain(value), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple | np.ndarray):
+        return [_plain(entry) for entry in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def _write(path: Path, text: str) -> None:
+    with path.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync(folder: Path) -> None:
+    """Make the names in a folder durable."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _move(draft: Path, folder: Path) -> None:
+    """Give a finished draft its name; a folder cannot replace one that is not empty, so that steps aside."""
+    aside = None
+    if folder.exists():
+        aside = draft.with_name(f"{draft.name}-old")
+        folder.rename(aside)
+    draft.rename(folder)
+    _sync(folder.parent)
+    if aside is not None:
+        shutil.rmtree(aside, ignore_errors=True)
