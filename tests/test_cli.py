@@ -62,7 +62,7 @@ def test_every_verb_explains_itself(verb):
 
 def test_shown_defaults_are_those_of_the_design():
     assert make_design({}) == Design()
-    options = {option.name: option.show_default for option in app.commands["cosim"].params}
+    options = {option.name: getattr(option, "show_default", None) for option in app.commands["cosim"].params}
     parts = {**vars(Design()), **vars(Design().variation), **vars(Design().terminations)}
     shared = options.keys() & parts.keys()
     assert len(shared) == 15
