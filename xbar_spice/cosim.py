@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, final
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from xbar_spice.engines.base import Engine
 from xbar_spice.engines.registry import get_engine
@@ -156,10 +157,12 @@ def cosimulate(
     options = solver or SolverOptions()
     reads = ReadTrace() if trace is None else trace
     model = problem.model
-    digital = _run(problem, as_operator(model.A), as_operator(model.B), options)
-    A, B = program_model(model, design, engine, seed=seed, trace=reads)
-    with A, B:
-        analog = _run(problem, A, B, options)
+    # Products this small wait longer for a second thread than it saves; several cases may run side by side, too.
+    with threadpool_limits(limits=1, user_api="blas"):
+        digital = _run(problem, as_operator(model.A), as_operator(model.B), options)
+        A, B = program_model(model, design, engine, seed=seed, trace=reads)
+        with A, B:
+            analog = _run(problem, A, B, options)
     record = {
         "engine": engine.name if isinstance(engine, Engine) else engine,
         "seed": seed,
