@@ -121,6 +121,8 @@ def _client(workers: int, scheduler: str | None) -> Iterator[Any]:
         # Dask would give up a worker that is not back within 15 s of its death; a busy machine may need longer, and
         # with its last worker gone a run would wait for ever.
         "distributed.deploy.lost-worker-timeout": "7 days",
+        # Ctrl-C reaches every process of a terminal. This one ends the workers; they need not complain themselves.
+        "distributed.worker.preload": ["import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"],
     }
     size = {"n_workers": workers, "threads_per_worker": 1}
     with (
