@@ -88,6 +88,7 @@ def test_a_zero_matrix_maps_to_equal_pairs():
         ({"g_min": 1e-3}, "0 <= g_min < g_max"),
         ({"v_read": 0.0}, "v_read"),
         ({"r_bit": -1.0}, "r_bit must be finite and >= 0 ohm"),
+        ({"variation": 0.05}, r"variation must be a Variation, such as Variation\(programming=0.05\), got 0.05"),
     ],
 )
 def test_bad_designs_are_refused(values, message):

@@ -24,6 +24,12 @@ __all__ = ["Design", "MappedArray", "MappedMatrix", "map_weights"]
 
 IntArray = NDArray[np.int64]
 
+EXAMPLES = {
+    "device": "Ohmic()",
+    "terminations": 'Terminations(transposed="far_ends")',
+    "variation": "Variation(programming=0.05)",
+}
+
 
 @final
 @dataclass(frozen=True)
@@ -59,6 +65,11 @@ class Design:
     variation: Variation = field(default_factory=Variation)
 
     def __post_init__(self) -> None:
+        for name, kind in (("device", Device), ("terminations", Terminations), ("variation", Variation)):
+            if not isinstance(getattr(self, name), kind):
+                raise InvalidInputError(
+                    f"{name} must be a {kind.__name__}, such as {EXAMPLES[name]}, got {getattr(self, name)!r}"
+                )
         if self.mapping not in ("differential", "interleaved"):
             raise InvalidInputError(f"mapping must be 'differential' or 'interleaved', got {self.mapping!r}")
         if self.tile is not None and (self.tile != int(self.tile) or self.tile < 1):
