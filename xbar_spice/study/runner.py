@@ -17,7 +17,7 @@ from xbar_spice.study.cases import Case, expand, model_key
 from xbar_spice.study.config import Parameters, Study
 from xbar_spice.study.deficit import first_read_voltages, hardest_case
 from xbar_spice.study.execute import CaseFailure, Outcome, cores, run_here, run_on_dask
-from xbar_spice.study.problem import find_model, fingerprint
+from xbar_spice.study.problem import find_model, fingerprint, made_for_digits
 from xbar_spice.study.store import Store
 from xbar_spice.weights import Model
 
@@ -217,6 +217,7 @@ def _describe_model(settings: Any, model: Model) -> dict[str, Any]:
         "states": model.states,
         "hidden": model.hidden,
         "kernels": None if kernels is None else {"a": list(kernels.a.shape), "b": list(kernels.b.shape)},
+        "digits": made_for_digits(model),
         "method": model.method,
         "h": model.h,
         "steps": model.steps,

@@ -1,0 +1,175 @@
+"""Curves of an error over the array size: median and quartiles over seeds, fitted slopes, and what lies off them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, final
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from xbar_spice.linear import FloatArray
+from xbar_spice.report.data import UNCONVERGED, Axis, Results
+from xbar_spice.report.style import MARKERS, QUIET, colours, new_figure, set_abscissa, set_log_ordinate
+
+__all__ = ["Curve", "curve_of", "draw_curves", "fitted_slope"]
+
+NOTHING = 1e-12  # an error below this is rounding: it has no law
+_FIT_POINTS = 3
+
+
+@final
+@dataclass(frozen=True)
+class Curve:
+    """Statistics over the seeds at each abscissa.
+
+    Attributes:
+        x: (points,) abscissas with at least one value.
+        median: (points,).
+        low: (points,) lower quartile.
+        high: (points,) upper quartile.
+        seeds: (points,) number of values.
+    """
+
+    x: FloatArray
+    median: FloatArray
+    low: FloatArray
+    high: FloatArray
+    seeds: FloatArray
+
+
+def curve_of(cases: pd.DataFrame, x: str, y: str) -> Curve:
+    """Median and quartiles of a column at each value of another one; missing values are left out."""
+    known = cases[[x, y]].dropna().to_numpy(dtype=float)
+    abscissas = np.unique(known[:, 0])
+    groups = [known[known[:, 0] == value, 1] for value in abscissas]
+    low, median, high = np.array([np.quantile(group, [0.25, 0.5, 0.75]) for group in groups]).reshape(-1, 3).T
+    return Curve(abscissas, median, low, high, np.array([float(group.size) for group in groups]))
+
+
+def fitted_slope(curve: Curve) -> float | None:
+    """Exponent p of error ~ size^p by least squares; None if fewer than three points are above rounding.
+
+    Example:
+        >>> size = np.array([8.0, 16.0, 32.0])
+        >>> round(fitted_slope(Curve(size, size**2, size**2, size**2, size)), 6)
+        2.0
+    """
+    usable = (curve.x > 0) & (curve.median > NOTHING)
+    if np.count_nonzero(usable) < _FIT_POINTS:
+        return None
+    return float(np.polyfit(np.log(curve.x[usable]), np.log(curve.median[usable]), 1)[0])
+
+
+def draw_curves(
+    results: Results, columns: Sequence[str], titles: Sequence[str], label: str, *, percent: bool = True
+) -> Figure | None:
+    """One panel for each column and each value of the panel axis; None if there is nothing to draw.
+
+    Args:
+        results: the cases.
+        columns: entries of the record, none of them negative.
+        titles: of the columns; an empty one stands for none.
+        label: what all of them measure.
+        percent: label the ordinate in percent.
+    """
+    x, curves, panels, rest = results.roles()
+    drawn = _at_first_values(results.cases, rest)
+    if not any(column in drawn and drawn[column].notna().any() for column in columns):
+        return None
+    parts: Sequence[Any] = panels.values if panels else (None,)
+    grid = [(column, title, part) for part in parts for column, title in zip(columns, titles, strict=True)]
+    cols = len(columns) if len(columns) > 1 else min(len(parts), 3)
+    rows = -(-len(grid) // cols)
+    figure, axes = new_figure(rows, cols, width=3.4 if cols > 1 else 5.6, height=3.1 if cols > 1 else 3.7)
+    for panel, (column, title, part) in zip(axes, grid, strict=False):
+        chosen = drawn if panels is None else drawn[drawn[panels.name] == part]
+        _draw_panel(panel, chosen, column, x, curves)
+        heading = [title] if title else []
+        heading += [f"{panels.name} {panels.text(part)}"] if panels else []
+        panel.set_title(", ".join(heading))
+    for panel in axes[len(grid) :]:
+        panel.set_visible(False)
+    _set_ordinate(axes[: len(grid)], drawn, columns, percent=percent)
+    abscissas = sorted(float(value) for value in x.values) if x else []
+    for index, panel in enumerate(axes[: len(grid)]):
+        if abscissas:
+            set_abscissa(panel, abscissas)
+        if x and index + cols >= len(grid):
+            panel.set_xlabel(x.label)
+            panel.tick_params(labelbottom=True)
+        if index % cols == 0:
+            panel.set_ylabel(label)
+    for panel in axes[: len(grid)]:
+        if curves is not None or panel.get_legend_handles_labels()[1]:
+            panel.legend(title=curves.heading if curves else None, title_fontsize=9, alignment="left")
+    return figure
+
+
+def _plain(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _at_first_values(cases: pd.DataFrame, rest: Sequence[Axis]) -> pd.DataFrame:
+    """The cases at the first value of each axis that the figure has no room for."""
+    for axis in rest:
+        cases = cases[cases[axis.name] == axis.values[0]]
+    return cases
+
+
+def _draw_panel(axes: Axes, cases: pd.DataFrame, column: str, x: Axis | None, curves: Axis | None) -> None:
+    values: Sequence[Any] = curves.values if curves else (None,)
+    shades = colours(values, ordered=bool(curves and curves.numeric))
+    for value, shade, marker in zip(values, shades, MARKERS * len(values), strict=False):
+        chosen = cases if curves is None else cases[cases[curves.name] == value]
+        name = _plain(value) if curves else ""
+        _draw_curve(
+            axes,
+            chosen.assign(**{} if x else {_POSITION: 0.0}),
+            x.name if x else _POSITION,
+            column,
+            (shade, marker, name),
+        )
+    if x is None:
+        axes.set_xticks([])
+
+
+_POSITION = " position"  # of the only point of a study without an abscissa
+
+
+def _draw_curve(axes: Axes, cases: pd.DataFrame, x: str, column: str, look: tuple[Any, str, str]) -> None:
+    """One curve; zeros lie on the lower edge as hollow triangles, cases that did not converge are crosses."""
+    shade, marker, name = look
+    if column not in cases:
+        return
+    curve = curve_of(cases[cases["status"] == "ok"], x, column)
+    slope = fitted_slope(curve)
+    label = name if slope is None else f"{name}  (slope {slope:.2f})".strip()
+    positive = curve.median > 0
+    shown = np.where(positive, curve.median, np.nan)
+    axes.plot(curve.x, shown, marker=marker, color=shade, label=label or None)
+    if (curve.seeds > 1).any():
+        low = np.where(curve.low > 0, curve.low, np.where(positive, curve.median, np.nan))
+        axes.fill_between(curve.x, low, np.where(positive, curve.high, np.nan), color=shade, alpha=0.18, linewidth=0)
+    if (~positive).any():
+        edge = axes.get_xaxis_transform()
+        zeros = curve.x[~positive]
+        axes.plot(zeros, np.full(zeros.size, 0.03), "v", mfc="none", mec=shade, ms=8, transform=edge, clip_on=False)
+    lost = cases[(cases["status"] == UNCONVERGED) & (cases[column] > 0)]
+    if len(lost):
+        axes.plot(lost[x].astype(float), lost[column].astype(float), "x", color=shade, ms=7, mew=1.6)
+
+
+def _set_ordinate(panels: Sequence[Axes], cases: pd.DataFrame, columns: Sequence[str], *, percent: bool) -> None:
+    """A logarithmic scale; a note in its place if nothing is above zero."""
+    found = np.concatenate([cases[column].to_numpy(dtype=float) for column in columns if column in cases])
+    positive = found[np.isfinite(found) & (found > 0)]
+    for panel in panels:
+        if positive.size:
+            set_log_ordinate(panel, positive, percent=percent)
+            continue
+        panel.set_yticks([])
+        panel.text(0.5, 0.5, "exactly zero in every case", transform=panel.transAxes, ha="center", color=QUIET)

@@ -1,0 +1,179 @@
+"""The stored results of a study as one table, and which of its axes a figure draws how."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast, final
+
+import pandas as pd
+
+from xbar_spice.study.store import Store
+
+__all__ = ["Axis", "Results", "load_results"]
+
+OK, UNCONVERGED, FAILED, MISSING = "ok", "not converged", "failed", "not run"
+
+# For each role in a figure, the settings that like to have it.
+_SIZE = ("circuit.tile",)
+_WIRES = ("circuit.r_word", "circuit.r_bit")
+_DEVICES = "circuit.variation."
+_CURVE = 3  # values that make a curve
+
+
+@final
+@dataclass(frozen=True)
+class Axis:
+    """An axis of the study.
+
+    Attributes:
+        name: also the column of the table that holds its values.
+        unit: of the values; may be empty.
+        fields: settings that it varies.
+        values: all values, as the study lists them.
+    """
+
+    name: str
+    unit: str
+    fields: tuple[str, ...]
+    values: tuple[Any, ...]
+
+    @property
+    def varies(self) -> bool:
+        """Whether it has more than one value."""
+        return len(self.values) > 1
+
+    @property
+    def numeric(self) -> bool:
+        """Whether all values are numbers."""
+        return all(isinstance(value, int | float) and not isinstance(value, bool) for value in self.values)
+
+    @property
+    def label(self) -> str:
+        """For the axis of a plot."""
+        if self.fields == _SIZE and not self.unit:
+            return "array size T (tiles of T x T weights)"
+        return self.heading
+
+    @property
+    def heading(self) -> str:
+        """Name and unit."""
+        return f"{self.name} ({self.unit})" if self.unit else self.name
+
+    @property
+    def title(self) -> str:
+        """What it is, in words."""
+        return "array size" if self.fields == _SIZE else self.name
+
+    def text(self, value: Any) -> str:
+        """A value with its unit."""
+        number = f"{value:g}" if isinstance(value, float) else str(value)
+        return f"{number} {self.unit}".rstrip()
+
+
+@final
+@dataclass(frozen=True)
+class Results:
+    """What a store holds.
+
+    Attributes:
+        study: content of study.json.
+        axes: the axes of the study.
+        cases: one row per case: `id`, `label`, `seed`, `status`, the axes by name, and the record's entries by dotted
+            name. A name of an axis that the record uses as well belongs to the axis.
+        failures: what is known of failed cases.
+        problems: folders that hold no readable case.
+        others: number of results in the store that are no cases of the study as it was last run.
+        store: where all of it comes from.
+    """
+
+    study: dict[str, Any]
+    axes: tuple[Axis, ...]
+    cases: pd.DataFrame
+    failures: list[dict[str, Any]]
+    problems: list[str]
+    others: int
+    store: Store
+
+    def count(self, status: str) -> int:
+        """Number of cases of a status."""
+        return int((self.cases["status"] == status).sum())
+
+    @property
+    def usable(self) -> pd.DataFrame:
+        """The cases with a converged result."""
+        return self.cases[self.cases["status"] == OK]
+
+    def column(self, name: str) -> bool:
+        """Whether any case has a value of this entry."""
+        return name in self.cases and bool(self.cases[name].notna().any())
+
+    def roles(self) -> tuple[Axis | None, Axis | None, Axis | None, tuple[Axis, ...]]:
+        """Axes for the abscissa, the curves, the panels, and those that are left.
+
+        The abscissa is the array size, unless that has fewer than three values and another axis has more numbers.
+        Curves belong to the wire resistance, panels to the devices, if these vary; else to the next axis that does.
+        """
+        left = [axis for axis in self.axes if axis.varies]
+
+        def take(choices: Sequence[Axis]) -> Axis | None:
+            taken = next(iter(choices), None)
+            if taken is not None:
+                left.remove(taken)
+            return taken
+
+        numeric = sorted((axis for axis in left if axis.numeric), key=lambda axis: -len(axis.values))
+        x = take([axis for axis in numeric if axis.fields == _SIZE and len(axis.values) >= _CURVE] or numeric)
+        curves = take([axis for axis in left if set(axis.fields) & set(_WIRES)] or left)
+        panels = take([axis for axis in left if axis.fields[0].startswith(_DEVICES)] or left)
+        return x, curves, panels, tuple(left)
+
+
+def load_results(folder: Path) -> Results:
+    """Read a store.
+
+    Raises:
+        StudyError: the folder is not that of a study.
+    """
+    store = Store(folder)
+    study = store.study()
+    axes = tuple(
+        Axis(axis["name"], axis.get("unit", ""), tuple(axis["fields"]), tuple(axis["values"]))
+        for axis in study.get("axes", [])
+    )
+    records, problems = store.records()
+    failures = store.failures()
+    # The study says where a case lies on the axes: its record may be from a time when they had other names.
+    listed = pd.DataFrame(
+        [{"id": case["id"], "label": case["label"], "seed": case["seed"], **case["axes"]} for case in study["cases"]],
+        columns=["id", "label", "seed", *(axis.name for axis in axes)],
+    )
+    found = pd.DataFrame({"id": []}, dtype=object)
+    if len(records):
+        found = records.rename(columns={"case.id": "id"}).drop(columns=set(listed.columns) - {"id"}, errors="ignore")
+    cases = listed.merge(found, on="id", how="left")
+    cases["status"] = _statuses(cases, {str(failure["id"]) for failure in failures}, set(found["id"]))
+    known = set(listed["id"])
+    return Results(
+        study=study,
+        axes=axes,
+        cases=cases,
+        failures=[failure for failure in failures if failure["id"] in known - set(found["id"])],
+        problems=problems,
+        others=len(set(found["id"]) - known),
+        store=store,
+    )
+
+
+def _statuses(cases: pd.DataFrame, failed: set[str], finished: set[str]) -> list[str]:
+    """The status of every row; a comparison counts only if both of its runs converged."""
+    names = ("convergence.analog.converged", "convergence.digital.converged")
+    converged = [cases[name].tolist() if name in cases else [None] * len(cases) for name in names]
+    found = []
+    for case_id, *both in zip(cast(list[str], cases["id"].tolist()), *converged, strict=True):
+        if case_id not in finished:
+            found.append(FAILED if case_id in failed else MISSING)
+        else:
+            found.append(OK if all(value in (True, 1.0) for value in both) else UNCONVERGED)
+    return found

@@ -1,0 +1,117 @@
+"""The look of all figures: fonts, colours that colour-blind readers can tell apart, axes, and files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import (
+    FixedLocator,
+    FuncFormatter,
+    LogFormatterSciNotation,
+    LogLocator,
+    NullFormatter,
+    NullLocator,
+)
+
+from xbar_spice.linear import FloatArray
+
+__all__ = ["INK", "MARKERS", "QUIET", "colours", "new_figure", "save", "set_abscissa", "set_log_ordinate", "styled"]
+
+INK, QUIET = "#22272e", "#6b7280"
+MARKERS = "osD^vPX<>"
+_CATEGORIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")  # Okabe and Ito
+_STYLE: dict[str, Any] = {
+    "font.family": "DejaVu Sans",  # comes with matplotlib
+    "font.size": 10,
+    "axes.titlesize": 10.5,
+    "axes.labelsize": 10,
+    "axes.edgecolor": QUIET,
+    "axes.labelcolor": INK,
+    "axes.titlecolor": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#e5e7eb",
+    "grid.linewidth": 0.7,
+    "xtick.color": QUIET,
+    "ytick.color": QUIET,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "text.color": INK,
+    "legend.frameon": False,
+    "legend.fontsize": 9,
+    "lines.linewidth": 1.8,
+    "lines.markersize": 5.5,
+    "figure.facecolor": "white",
+    "savefig.facecolor": "white",
+    "svg.hashsalt": "xbar-spice",  # the same figure is the same file
+}
+
+
+@contextmanager
+def styled() -> Iterator[None]:
+    """Draw and save in this style."""
+    with mpl.rc_context(cast(Any, _STYLE)):
+        yield
+
+
+def new_figure(rows: int, cols: int, *, width: float, height: float, share: bool = True) -> tuple[Figure, list[Axes]]:
+    """A figure of `rows` x `cols` panels of this size in inches, row by row."""
+    figure = Figure(figsize=(width * cols + 0.6, height * rows + 0.4), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, list(figure.subplots(rows, cols, sharex=share, sharey=share, squeeze=False).flat)
+
+
+def colours(values: Sequence[Any], *, ordered: bool) -> list[Any]:
+    """One colour per value: a ramp from light to dark for numbers, distinct hues for names."""
+    if ordered and len(values) > 1:
+        return [mpl.colormaps["viridis"](position) for position in np.linspace(0.75, 0.08, len(values))]
+    return [_CATEGORIES[index % len(_CATEGORIES)] for index in range(len(values))]
+
+
+def set_abscissa(axes: Axes, values: Sequence[float]) -> None:
+    """A tick at every value; logarithmic if the values span a factor of four or more."""
+    low, high = min(values), max(values)
+    if low > 0 and high >= 4 * low:
+        axes.set_xscale("log")
+        axes.set_xlim(low / 1.25, high * 1.25)
+    elif high > low:
+        axes.set_xlim(low - 0.06 * (high - low), high + 0.06 * (high - low))
+    if len(values) <= 12:
+        axes.xaxis.set_major_locator(FixedLocator(list(values)))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_minor_formatter(NullFormatter())
+
+
+def set_log_ordinate(axes: Axes, values: FloatArray, *, percent: bool) -> None:
+    """A logarithmic scale for positive values, with few and plain labels: percent down to a ten-thousandth."""
+    low, high = float(values.min()), float(values.max())
+    axes.set_yscale("log")
+    axes.set_ylim(low / 1.3, high * 1.3 * (high / low) ** 0.25)  # with room for a legend
+    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high < 40 * low else (1.0,)))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+    if low < 1e-4:
+        axes.yaxis.set_major_formatter(LogFormatterSciNotation())
+    else:
+        axes.yaxis.set_major_formatter(
+            FuncFormatter(lambda value, _: f"{100 * value:g} %" if percent else f"{value:g}")
+        )
+
+
+def save(figure: Figure, folder: Path, name: str) -> tuple[Path, Path]:
+    """Write NAME.png and NAME.svg."""
+    folder.mkdir(parents=True, exist_ok=True)
+    png, svg = folder / f"{name}.png", folder / f"{name}.svg"
+    figure.savefig(png, dpi=160)
+    figure.savefig(svg, metadata={"Date": None})
+    return png, svg
