@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 
 from xbar_spice.array import Side
 from xbar_spice.circuit.netlist import Deck, array_deck, bank_deck
+from xbar_spice.circuit.render import number
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.mapping import MappedArray, MappedMatrix
 
@@ -87,7 +88,7 @@ def _head(mapped: MappedMatrix, values: np.ndarray, comments: Mapping[str, objec
         **dict(comments or {}),
         "mapping": f"{design.mapping} pairs, {design.g_min:g} .. {design.g_max:g} S",
         "tile": f"{design.tile} x {design.tile} weights" if design.tile else "none, one array",
-        "scale": f"{mapped.siemens_per_weight:.17g} S per unit of weight, {volts:.17g} V per unit of input",
+        "scale": f"{number(mapped.siemens_per_weight)} S per unit of weight, {number(volts)} V per unit of input",
         "variation": design.variation,
     }
 
