@@ -86,7 +86,7 @@ def draw_curves(
     rows = -(-len(grid) // cols)
     figure, axes = new_figure(rows, cols, width=3.4 if cols > 1 else 5.6, height=3.1 if cols > 1 else 3.7)
     for panel, (column, title, part) in zip(axes, grid, strict=False):
-        chosen = drawn if panels is None else drawn[drawn[panels.name] == part]
+        chosen = drawn if panels is None else drawn[drawn[panels.key] == part]
         _draw_panel(panel, chosen, column, x, curves)
         heading = [title] if title else []
         heading += [f"{panels.name} {panels.text(part)}"] if panels else []
@@ -116,7 +116,7 @@ def _plain(value: Any) -> str:
 def _at_first_values(cases: pd.DataFrame, rest: Sequence[Axis]) -> pd.DataFrame:
     """The cases at the first value of each axis that the figure has no room for."""
     for axis in rest:
-        cases = cases[cases[axis.name] == axis.values[0]]
+        cases = cases[cases[axis.key] == axis.values[0]]
     return cases
 
 
@@ -124,12 +124,12 @@ def _draw_panel(axes: Axes, cases: pd.DataFrame, column: str, x: Axis | None, cu
     values: Sequence[Any] = curves.values if curves else (None,)
     shades = colours(values, ordered=bool(curves and curves.numeric))
     for value, shade, marker in zip(values, shades, MARKERS * len(values), strict=False):
-        chosen = cases if curves is None else cases[cases[curves.name] == value]
+        chosen = cases if curves is None else cases[cases[curves.key] == value]
         name = _plain(value) if curves else ""
         _draw_curve(
             axes,
             chosen.assign(**{} if x else {_POSITION: 0.0}),
-            x.name if x else _POSITION,
+            x.key if x else _POSITION,
             column,
             (shade, marker, name),
         )

@@ -28,7 +28,7 @@ class Axis:
     """An axis of the study.
 
     Attributes:
-        name: also the column of the table that holds its values.
+        name: as the study calls it.
         unit: of the values; may be empty.
         fields: settings that it varies.
         values: all values, as the study lists them.
@@ -38,6 +38,11 @@ class Axis:
     unit: str
     fields: tuple[str, ...]
     values: tuple[Any, ...]
+
+    @property
+    def key(self) -> str:
+        """Name of the column that holds its values; cannot be the name of another one."""
+        return f"axis.{self.name}"
 
     @property
     def varies(self) -> bool:
@@ -80,8 +85,8 @@ class Results:
     Attributes:
         study: content of study.json.
         axes: the axes of the study.
-        cases: one row per case: `id`, `label`, `seed`, `status`, the axes by name, and the record's entries by dotted
-            name. A name of an axis that the record uses as well belongs to the axis.
+        cases: one row per case: `id`, `label`, `seed`, `status`, the axes by key, and the record's entries by dotted
+            name.
         failures: what is known of failed cases.
         problems: folders that hold no readable case.
         others: number of results in the store that are no cases of the study as it was last run.
@@ -146,8 +151,12 @@ def load_results(folder: Path) -> Results:
     failures = store.failures()
     # The study says where a case lies on the axes: its record may be from a time when they had other names.
     listed = pd.DataFrame(
-        [{"id": case["id"], "label": case["label"], "seed": case["seed"], **case["axes"]} for case in study["cases"]],
-        columns=["id", "label", "seed", *(axis.name for axis in axes)],
+        [
+            {"id": case["id"], "label": case["label"], "seed": case["seed"]}
+            | {f"axis.{name}": value for name, value in case["axes"].items()}
+            for case in study["cases"]
+        ],
+        columns=["id", "label", "seed", *(axis.key for axis in axes)],
     )
     found = pd.DataFrame({"id": []}, dtype=object)
     if len(records):

@@ -115,7 +115,7 @@ def _how_to_read(results: Results) -> str:
     cases = results.cases
     sentences = []
     most = (
-        int(cases.groupby([axis.name for axis in results.axes] or ["status"])["seed"].nunique().max() or 1)
+        int(cases.groupby([axis.key for axis in results.axes] or ["status"])["seed"].nunique().max() or 1)
         if len(cases)
         else 1
     )

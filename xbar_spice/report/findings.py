@@ -61,12 +61,12 @@ def _largest(results: Results) -> Iterator[str]:
     column = f"gradients.{gradient_names(results)[-1]}.relative_error"
     cases = results.usable
     for axis in (*([panels] if panels else []), *rest):
-        cases = cases[cases[axis.name] == axis.values[0]]
+        cases = cases[cases[axis.key] == axis.values[0]]
     where = ", ".join(f"{axis.name} {axis.text(axis.values[0])}" for axis in (*([panels] if panels else []), *rest))
     answers = []
     for value in curves.values if curves else (None,):
-        chosen = cases if curves is None else cases[cases[curves.name] == value]
-        curve = curve_of(chosen, x.name, column)
+        chosen = cases if curves is None else cases[cases[curves.key] == value]
+        curve = curve_of(chosen, x.key, column)
         if not curve.x.size:
             continue
         good = curve.x[np.cumprod(curve.median <= _TOLERABLE) > 0]  # and no smaller array is worse
@@ -125,7 +125,7 @@ def _medians(results: Results, column: str) -> dict[tuple[Any, ...], float]:
     """Median over seeds at each point of the study, by the values of its axes."""
     if not results.column(column):
         return {}
-    keys = [axis.name for axis in results.axes]
+    keys = [axis.key for axis in results.axes]
     points: dict[tuple[Any, ...], list[float]] = {}
     for row in results.usable.dropna(subset=[column]).to_dict("records"):
         points.setdefault(tuple(row[key] for key in keys), []).append(float(row[column]))

@@ -173,7 +173,7 @@ def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def _table(results: Results) -> dict[str, Any]:
     """Headings and rows; a cell is a text and the value to sort by."""
-    columns: list[tuple[str, str, Any]] = [(axis.heading, axis.name, None) for axis in results.axes]
+    columns: list[tuple[str, str, Any]] = [(axis.heading, axis.key, None) for axis in results.axes]
     columns += [("seed", "seed", None), ("status", "status", None)]
     columns += [
         ("error of z_T", "state.relative_error", percent),

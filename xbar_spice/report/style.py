@@ -99,7 +99,7 @@ def set_log_ordinate(axes: Axes, values: FloatArray, *, percent: bool) -> None:
     axes.set_yscale("log")
     axes.set_ylim(low / 1.3, high * 1.3 * (high / low) ** 0.25)  # with room for a legend
     axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high < 40 * low else (1.0,)))
-    axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.yaxis.set_minor_locator(NullLocator())
     if low < 1e-4:
         axes.yaxis.set_major_formatter(LogFormatterSciNotation())
     else:

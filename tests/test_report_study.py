@@ -1,0 +1,265 @@
+"""Reports of stores with everything that can be odd about them."""
+
+from __future__ import annotations
+
+import html.parser
+import math
+import re
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+from xbar_spice.errors import StudyError
+from xbar_spice.report import figures
+from xbar_spice.report.curves import Curve, curve_of, fitted_slope
+from xbar_spice.report.data import load_results
+from xbar_spice.report.findings import findings
+from xbar_spice.report.html import Section, write_report
+from xbar_spice.study.store import Store, to_json
+
+TILES = {"name": "tile", "unit": "", "fields": ["circuit.tile"], "values": [8, 16, 32]}
+WIRES = {"name": "wires", "unit": "ohm", "fields": ["circuit.r_word", "circuit.r_bit"], "values": [0.5, 2.0]}
+DEVICES = {"name": "error", "unit": "", "fields": ["circuit.variation.programming"], "values": [0.0, 0.05]}
+MAPPING = {"name": "mapping", "unit": "", "fields": ["circuit.mapping"], "values": ["differential", "interleaved"]}
+DRIVE = {"name": "drive", "unit": "", "fields": ["circuit.terminations.drive"], "values": ["single", "double"]}
+TRACE = "phase,step,newton,krylov,matrix,direction,batch,relative_error,worst_relative_error,seconds\n"
+
+
+@final
+class StoreMaker:
+    """Writes stores as a run would, with records made up from a formula."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def make(self, *axes: dict[str, Any], seeds: tuple[int, ...] = (0, 1, 2), **odd: Any) -> Path:
+        """A store; `odd` maps a status or entry to a test of the axes and the seed that it applies to."""
+        points: list[dict[str, Any]] = [{}]
+        for axis in axes:
+            points = [point | {axis["name"]: value} for point in points for value in axis["values"]]
+        cases = [(point, seed) for point in points for seed in seeds]
+        listed = []
+        for number, (point, seed) in enumerate(cases):
+            case = {"id": f"case{number}", "label": f"{point} seed {seed}", "axes": point, "seed": seed}
+            listed.append(case)
+            if odd.get("failed", never)(point, seed):
+                self._write(f"failures/{case['id']}.json", case | {"error": "E: <b>no</b>", "details": "line 1"})
+            elif not odd.get("missing", never)(point, seed):
+                self._write_case(case, odd)
+        study = {"name": "a <study>", "axes": list(axes), "seeds": list(seeds), "cases": listed, "models": []}
+        self._write("study.json", study | {"parameters": {}, "versions": {"xbar-spice": "0"}, "written": "2026-01-01"})
+        return self.folder
+
+    def _write_case(self, case: dict[str, Any], odd: dict[str, Any]) -> None:
+        point, seed = case["axes"], case["seed"]
+        tile, wire = point.get("tile", 16), point.get("wires", 1.0)
+        error = odd.get("error", lambda *_: 1e-4 * tile**1.5 * wire * (1 + 0.1 * seed))(point, seed)
+        compared = {"relative_error": error, "cosine": math.cos(min(error or 0.0, 1.5)), "sign_agreement": 1.0}
+        record = {
+            "case": case,
+            "engine": "nodal",
+            "state": compared,
+            "loss": {"relative_error": error},
+            "accuracy": {"analog": None, "digital": None},
+            "gradients": dict.fromkeys(("A", "B", "z0"), compared),
+            "convergence": {
+                "analog": {"converged": not odd.get("unconverged", never)(point, seed)},
+                "digital": {"converged": True},
+            },
+            "reads": {"A forward": 2},
+            "worst_read_error": error,
+            "seconds": 1.0,
+        }
+        self._write(f"cases/{case['id']}/record.json", record)
+        row = f"newton,0,0,,A,forward,2,{error},{error},0.1\n" if error is not None else ""
+        self._write(f"cases/{case['id']}/trace.csv", TRACE + 2 * row)
+
+    def _write(self, name: str, content: Any) -> None:
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content if isinstance(content, str) else to_json(content))
+
+
+def never(*_: Any) -> bool:
+    return False
+
+
+def always(*_: Any) -> bool:
+    return True
+
+
+@pytest.fixture
+def maker(tmp_path: Path) -> StoreMaker:
+    return StoreMaker(tmp_path / "store")
+
+
+ODD: dict[str, tuple[tuple[dict[str, Any], ...], dict[str, Any]]] = {
+    "as usual": ((TILES, WIRES, DEVICES), {}),
+    "no axis": ((), {}),
+    "one case": ((), {"seeds": (0,)}),
+    "one value on each axis": ((TILES | {"values": [8]}, WIRES | {"values": [1.0]}), {"seeds": (0,)}),
+    "no array size": ((WIRES,), {}),
+    "no numbers": ((MAPPING,), {}),
+    "more axes than a figure has room for": ((TILES, WIRES, DEVICES, MAPPING, DRIVE), {"seeds": (0,)}),
+    "an abscissa from zero": ((DEVICES | {"values": [0.0, 0.05, 0.1]},), {}),
+    "an axis named like an entry": (
+        (TILES | {"name": "seconds"}, WIRES | {"name": "engine"}, DEVICES | {"name": "seed"}),
+        {},
+    ),
+    "a failed case": ((TILES, WIRES), {"failed": lambda point, seed: point["tile"] == 8 and seed == 1}),
+    "a size that failed": ((TILES, WIRES), {"failed": lambda point, _: point["tile"] == 16}),
+    "all failed": ((TILES,), {"failed": always}),
+    "nothing run": ((TILES, WIRES), {"missing": always}),
+    "half run": ((TILES, WIRES), {"missing": lambda point, _: point["tile"] > 8}),
+    "not converged": ((TILES, WIRES), {"unconverged": lambda point, seed: point["tile"] == 32 and seed < 2}),
+    "nothing converged": ((TILES, WIRES), {"unconverged": always}),
+    "errors of zero": ((TILES, WIRES), {"error": lambda *_: 0.0}),
+    "some errors of zero": ((TILES, WIRES), {"error": lambda point, _: 0.0 if point["tile"] == 8 else 0.1}),
+    "errors of rounding": ((TILES, WIRES), {"error": lambda _, seed: 1e-16 * (1 + seed)}),
+    "errors that are null": ((TILES, WIRES), {"error": lambda point, _: None if point["tile"] == 16 else 0.1}),
+    "only null": ((TILES, WIRES), {"error": lambda *_: None}),
+    "huge errors": ((TILES, WIRES), {"error": lambda point, _: 1e30 * point["tile"], "unconverged": always}),
+}
+
+
+def save_quickly(figure: Figure, folder: Path, name: str) -> tuple[Path, Path]:
+    """Draw everything once, without care for the layout."""
+    folder.mkdir(parents=True, exist_ok=True)
+    figure.set_layout_engine("none")
+    figure.savefig(folder / f"{name}.png", dpi=20)
+    (folder / f"{name}.svg").write_text("<svg/>")
+    return folder / f"{name}.png", folder / f"{name}.svg"
+
+
+@pytest.mark.parametrize(("axes", "odd"), ODD.values(), ids=ODD)
+def test_every_store_makes_a_report(
+    axes: tuple[dict[str, Any], ...], odd: dict[str, Any], maker: StoreMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(figures, "save", save_quickly)
+    report = write_report(maker.make(*axes, **odd), maker.folder.parent / "out" / "report.html")
+    text = report.read_text()
+    assert "nan" not in re.sub(r"(?s)<script>.*</script>", "", text).lower()
+    assert len(load_results(maker.folder).cases) == text.count("<tr") - 1
+    assert text.count("<figure>") == len(list((report.parent / "figures").glob("*.png")))
+
+
+@final
+class References(html.parser.HTMLParser):
+    """Everything that a page would fetch or lead to, and the tags in it."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.found: list[str] = []
+        self.tags: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.found += [value or "" for name, value in attrs if name in ("src", "href", "srcset", "action", "data")]
+
+
+def test_the_page_needs_no_network_and_its_links_exist(maker: StoreMaker) -> None:
+    section = Section("More", ["Text."], ["name"], [["value"]], {"store": maker.folder})
+    report = write_report(maker.make(TILES, WIRES, seeds=(0, 1)), maker.folder.parent / "report.html", [section])
+    page = References(report.read_text())
+    names = {path.name for path in (report.parent / "figures").iterdir()}
+    assert names == {
+        f"{name}.{kind}"
+        for name in ("state_error", "gradient_error", "gradient_cosine", "reads")
+        for kind in ("png", "svg")
+    }
+    assert page.found
+    assert not [address for address in page.found if re.match(r"(https?:)?//", address)]
+    assert not re.search(r"@import|url\(", report.read_text())
+    assert "link" not in page.tags
+    for address in page.found:
+        assert address.startswith("data:image/svg+xml;base64,") or (report.parent / address).exists()
+
+
+def test_text_from_the_store_and_from_sections_is_escaped(maker: StoreMaker) -> None:
+    folder = maker.make(TILES, failed=always)
+    text = write_report(folder, folder / "report.html", [Section("<i>", ["<script>"])]).read_text()
+    assert "<b>no</b>" not in text
+    assert "&lt;b&gt;no&lt;/b&gt;" in text
+    assert "a &lt;study&gt;" in text
+    assert text.count("<script>") == 1
+
+
+def test_the_same_store_gives_the_same_files(maker: StoreMaker) -> None:
+    folder = maker.make()
+    first, second = (write_report(folder, folder.parent / name / "r.html").read_bytes() for name in "ab")
+    assert first == second
+
+
+def test_a_folder_without_a_study_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match="not the folder of a study"):
+        write_report(tmp_path, tmp_path / "report.html")
+
+
+def test_the_voltages_of_an_array_are_drawn(maker: StoreMaker) -> None:
+    folder = maker.make(TILES)
+    drive = np.array([0.2, 0.0, -0.1, 1e-4])
+    cells = np.outer(drive, [0.9, 0.8])
+    Store(folder).write_arrays("cell_deficit", {"cells": cells, "drive": drive, "label": "T", "array": "A t0_0"})
+    text = write_report(folder, folder / "report.html").read_text()
+    assert (folder / "figures" / "cell_deficit.png").exists()
+    assert "Median 15.0%, worst 20.0%" in text
+    assert "Grey word lines" in text
+
+
+# --- numbers --------------------------------------------------------------------------------------------------------
+
+
+def test_a_curve_has_the_quartiles_over_the_seeds_of_each_size() -> None:
+    table = pd.DataFrame({"tile": [8, 8, 8, 16, 16], "error": [1.0, 2.0, 9.0, 4.0, np.nan]})
+    curve = curve_of(table, "tile", "error")
+    assert curve.x.tolist() == [8.0, 16.0]
+    assert (curve.low.tolist(), curve.median.tolist(), curve.high.tolist()) == ([1.5, 4.0], [2.0, 4.0], [5.5, 4.0])
+    assert curve.seeds.tolist() == [3.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "errors", "slope"),
+    [
+        ([8, 16, 32], [1e-3, 4e-3, 1.6e-2], 2.0),
+        ([8, 16], [1e-3, 4e-3], None),
+        ([8, 16, 32], [1e-16, 2e-16, 4e-16], None),
+        ([0, 8, 16, 32], [1.0, 1e-3, 2e-3, 4e-3], 1.0),
+    ],
+    ids=["a power law", "two points", "rounding", "a point at zero"],
+)
+def test_a_slope_is_fitted_where_there_is_a_law(sizes: list[int], errors: list[float], slope: float | None) -> None:
+    x, y = np.array(sizes, dtype=float), np.array(errors)
+    assert fitted_slope(Curve(x, y, y, y, np.ones_like(x))) == (None if slope is None else pytest.approx(slope))
+
+
+def test_roles_go_to_size_wires_and_devices_whatever_their_order(maker: StoreMaker) -> None:
+    x, curves, panels, rest = load_results(maker.make(MAPPING, DEVICES, WIRES, TILES)).roles()
+    assert [axis.name for axis in (x, curves, panels, *rest) if axis] == ["tile", "wires", "error", "mapping"]
+
+
+def test_two_sizes_make_way_for_a_longer_axis(maker: StoreMaker) -> None:
+    errors = DEVICES | {"values": [0.01, 0.02, 0.05]}
+    x, curves, panels, _ = load_results(maker.make(TILES | {"values": [8, 16]}, errors)).roles()
+    assert [axis.name for axis in (x, curves, panels) if axis] == ["error", "tile"]
+
+
+def test_the_findings_hold_the_numbers_of_the_store(maker: StoreMaker) -> None:
+    exact = maker.make(TILES, WIRES, error=lambda point, _: 1e-4 * point["tile"] ** 2 * point["wires"])
+    said = " ".join(findings(load_results(exact))).replace("\u00a0", " ")
+    assert "off by 0.32 % at best (tile 8, wires 0.5 ohm) and by 20 % at worst (tile 32, wires 2 ohm)" in said
+    assert "the gradient of z0 is within 10 %: 32 at wires 0.5 ohm; 16 at wires 2 ohm" in said
+    assert "Every solve converged." in said
+
+
+def test_the_findings_count_what_went_wrong(maker: StoreMaker) -> None:
+    folder = maker.make(
+        TILES, failed=lambda point, _: point["tile"] == 8, unconverged=lambda _, seed: seed == 0, missing=never
+    )
+    said = " ".join(findings(load_results(folder)))
+    assert "2 of 9 cases did not converge" in said
+    assert "3 of 9 cases failed" in said
