@@ -10,7 +10,7 @@ from typing import final
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, ScalarFormatter
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator, ScalarFormatter
 
 from xbar_spice.errors import StudyError
 from xbar_spice.report.curves import draw_curves
@@ -22,6 +22,7 @@ __all__ = ["StoredFigure", "gradient_names", "write_figures"]
 _PHASES = {"forward": "explicit steps", "newton": "Newton residuals", "krylov": "linear solves", "adjoint": "adjoint"}
 _READS = ("A forward", "B forward", "A transposed", "B transposed")
 _PERCENT = FuncFormatter(lambda value, _: f"{100 * value:g} %")
+_ANGLES = (0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 40.0, 60.0, 90.0)  # degrees, at which cosines are given
 _WIDE = 8.0  # inches
 _FAINTEST_DRIVE = 0.1  # of the strongest one: below it, the deficit tells of the other lines' currents
 
@@ -89,10 +90,12 @@ def _drawn(results: Results) -> Iterator[tuple[str, str, str, Figure]]:
             if names
             else None
         )
+        if angle is not None:
+            _show_cosines(angle)
     if angle is not None:
         text = (
-            "Direction of the gradients: the angle between hardware and digital gradient. Its cosine is 0.9998 at 1°, "
-            "0.985 at 10° and 0.5 at 60°; at 90° a gradient step no longer descends"
+            "Direction of the gradients: the angle between hardware and digital gradient, its cosine on the right. "
+            "At 90° a gradient step no longer descends"
         )
         yield "gradient_cosine", f"Direction of the gradients{against}", f"{text}. {how}", angle
     yield from _deficit(results)
@@ -107,6 +110,18 @@ def _with_angles(results: Results, names: list[str]) -> Results:
         # Rounding may leave a cosine a little off 1, which is no angle.
         angles[f"angle.{name}"] = np.degrees(np.arccos(cosine.where(1.0 - cosine > 1e-14, 1.0).clip(-1.0, 1.0)))
     return Results(**{**results.__dict__, "cases": results.cases.assign(**angles)})
+
+
+def _show_cosines(figure: Figure) -> None:
+    """Cosines beside the last panel of each row, at angles that are drawn in degrees."""
+    for panel in figure.axes:
+        spec = panel.get_subplotspec()
+        if spec is not None and spec.is_last_col() and panel.get_visible():
+            right = panel.secondary_yaxis("right")
+            right.yaxis.set_major_locator(FixedLocator(_ANGLES))
+            right.yaxis.set_minor_locator(NullLocator())
+            right.yaxis.set_major_formatter(FuncFormatter(lambda angle, _: f"{np.cos(np.radians(angle)):.4g}"))
+            right.set_ylabel("cosine")
 
 
 def _how_to_read(results: Results) -> str:

@@ -7,8 +7,6 @@ from typing import cast, final
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn import datasets
-from sklearn.model_selection import train_test_split
 
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear import FloatArray
@@ -75,6 +73,10 @@ def load_digits(seed: int = 0) -> Digits:
     """
     if seed < 0:
         raise InvalidInputError(f"a seed must be >= 0, got {seed}")
+    # scikit-learn takes over a second to import, which every worker of a study would pay.
+    from sklearn import datasets  # noqa: PLC0415
+    from sklearn.model_selection import train_test_split  # noqa: PLC0415
+
     pixels, labels = datasets.load_digits(return_X_y=True)
     train, test = train_test_split(np.arange(len(labels)), test_size=_TEST_SHARE, stratify=labels, random_state=seed)
     everything = Samples(cast(FloatArray, pixels.T / _DARKEST), labels.astype(np.int64))
