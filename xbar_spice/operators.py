@@ -5,14 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, fields, replace
-from types import TracebackType
-from typing import Any, Literal, Self, final
+from typing import Any, Literal, final
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from xbar_spice.array import Side
-from xbar_spice.engines.base import Bank, Engine
+from xbar_spice.engines.base import Bank, Closeable, Engine
 from xbar_spice.engines.registry import get_engine
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear import DenseOperator, FloatArray, LinearOperator
@@ -83,7 +82,7 @@ class ReadTrace:
 
 
 @final
-class AnalogMatrix(LinearOperator):
+class AnalogMatrix(LinearOperator, Closeable):
     """A weight matrix programmed into arrays; a context manager, because a simulator may stand behind it.
 
     `mv` reads forward and `T.mv` transposed; both see all parasitics of their own direction.
@@ -139,16 +138,7 @@ class AnalogMatrix(LinearOperator):
         )
 
     def close(self) -> None:
-        """Free the arrays; a second call does nothing."""
         self._bank.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def program(

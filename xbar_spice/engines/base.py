@@ -18,10 +18,26 @@ from xbar_spice.array import Crossbar, Side
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear import FloatArray
 
-__all__ = ["Bank", "Engine", "Session"]
+__all__ = ["Bank", "Closeable", "Engine", "Session"]
 
 
-class Bank(ABC):
+class Closeable(ABC):
+    """What stands on live processes: a context manager that closes itself."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Free what stands behind it; a second call does nothing."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class Bank(Closeable):
     """Programmed arrays that are read together; a context manager, because a simulator may stand behind it."""
 
     def __init__(self, crossbars: Sequence[Crossbar]) -> None:
@@ -56,20 +72,11 @@ class Bank(ABC):
         return self._read(checked, side)
 
     def close(self) -> None:
-        """Free what stands behind the bank; a second call does nothing."""
         self._closed = True
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 @final
-class Session:
+class Session(Closeable):
     """One programmed array."""
 
     def __init__(self, bank: Bank) -> None:
@@ -100,16 +107,7 @@ class Session:
         return self._bank.read([volts], side)[0]
 
     def close(self) -> None:
-        """Free what stands behind the session; a second call does nothing."""
         self._bank.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 class Engine(ABC):
