@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xbar_spice.array import Crossbar, Terminations
-from xbar_spice.engines.nodal.engine import cell_voltages
+from xbar_spice.engines.nodal.solution import solve_array
 from xbar_spice.engines.registry import get_engine
 from xbar_spice.errors import InvalidInputError
 
@@ -182,7 +182,7 @@ def test_first_order_formula_leaves_a_second_order_residual(rng):
 def test_cell_voltages_give_the_sense_currents(rng):
     crossbar = random_array(rng)
     drive = rng.uniform(0, 0.2, crossbar.shape[0])
-    volts = cell_voltages(crossbar, drive)
+    volts = solve_array(crossbar, drive).cell_voltages
     read = get_engine("nodal").program(crossbar).read(drive)
     assert relative((crossbar.conductance * volts).sum(axis=0), read) < 1e-12
 

@@ -1,0 +1,70 @@
+"""Stopping rules: what a violation of Kirchhoff's laws inside the array may do to the result of a read."""
+
+from __future__ import annotations
+
+from typing import final
+
+import numpy as np
+
+from xbar_spice.engines.nodal.grid import BoolArray, Grid, RealArray
+from xbar_spice.linear import FloatArray
+
+__all__ = ["ReductionCheck", "SenseCheck"]
+
+
+@final
+class SenseCheck:
+    """Estimates the error of every sense current from the residual.
+
+    A residual is a current source across its cell. By reciprocity, what it sends into sense terminal j is the
+    voltage across that cell with 1 V at terminal j and 0 V elsewhere. That voltage is at most 1 V, so the sum of all
+    |residual| bounds the error. It is smaller on lines which line j feeds only through a small conductance and
+    a short wire: about G_kj times the resistance of line k; and a cell on line j itself passes its residual to its
+    own terminal, where it is counted, but for what its conductance takes back.
+    """
+
+    def __init__(self, grid: Grid, sense_axis: int, tolerance: float) -> None:
+        conductance = grid.conductances()
+        own, across = grid.lines[sense_axis], grid.lines[1 - sense_axis]
+        self._axis = 1 + sense_axis
+        self._across = np.minimum(1.0, conductance * across.span).astype(np.float32)  # an estimate
+        load = conductance.sum(axis=self._axis) * own.span + conductance.max(axis=self._axis) * across.span
+        self._own = np.minimum(1.0, load)
+        self._tolerance = tolerance
+
+    def error(self, residual: RealArray) -> RealArray:
+        """(batch, sensed lines) amperes."""
+        size = np.abs(residual)
+        driven = size.sum(axis=3 - self._axis).astype(np.float32)
+        if self._axis == 1:
+            crossing = np.matmul(driven[:, np.newaxis, :], self._across)[:, 0, :]
+        else:
+            crossing = np.matmul(self._across, driven[:, :, np.newaxis])[:, :, 0]
+        return np.asarray(self._own * size.sum(axis=self._axis) + crossing)
+
+    def allowance(self, currents: FloatArray, residual: FloatArray) -> FloatArray:
+        """(batch, sensed lines) amperes of error that the tolerance allows."""
+        sensed = currents.sum(axis=self._axis) + residual.sum(axis=self._axis)
+        return np.asarray(self._tolerance * np.abs(sensed))
+
+    def met_up_to_rounding(self, currents: FloatArray, residual: FloatArray) -> BoolArray:
+        """(batch,) the same, where a sense current is counted by the cells whose currents cancel in it."""
+        gross = np.abs(currents).sum(axis=self._axis)
+        return np.asarray((self.error(residual) <= self._tolerance * gross).all(axis=1))
+
+
+@final
+class ReductionCheck:
+    """Asks for a residual that is smaller by a factor than the one to start from."""
+
+    def __init__(self, residual: FloatArray, factor: float) -> None:
+        self._allowance = factor * self.error(residual)
+
+    def error(self, residual: RealArray) -> RealArray:
+        return np.abs(residual).sum(axis=(1, 2))[:, np.newaxis]
+
+    def allowance(self, currents: FloatArray, residual: FloatArray) -> FloatArray:
+        return np.asarray(self._allowance, dtype=float)
+
+    def met_up_to_rounding(self, currents: FloatArray, residual: FloatArray) -> BoolArray:
+        return np.asarray((self.error(residual) <= self._allowance).all(axis=1))

@@ -1,0 +1,133 @@
+"""The whole transfer matrix at once: lines are eliminated one after the other, with dense blocks.
+
+The array is cut between two rungs; a rung is one line along axis 1 and its cells. What lies on the far side of the cut
+is, seen from the n lines that cross it, an n x n admittance Y and a transfer W from the rungs' terminals to short
+circuit currents. Adding a rung adds its own admittance; crossing a wire segment of resistance r turns Y into
+(1 + r Y)^-1 Y and W into (1 + r Y)^-1 W. The last W is the answer. With N rungs this costs about 2 N n^3 operations,
+all of them in dense matrix products and Cholesky factors.
+
+Y has non-positive entries off its diagonal, and its row sums are what W makes of equal voltages at all terminals
+(then no current flows). Keeping these two instead of the diagonal avoids every subtraction, so that each entry of the
+result is accurate in itself, over any range of conductances (Grassmann, Taksar and Heyman, Oper. Res. 33, 1107, 1985).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+from scipy.linalg.blas import dsymv
+from scipy.linalg.lapack import dpotrf, dpotri
+
+from xbar_spice.engines.nodal.grid import Grid
+from xbar_spice.engines.nodal.line import Line
+from xbar_spice.linear import FloatArray
+
+__all__ = ["transfer_matrix"]
+
+
+def transfer_matrix(grid: Grid) -> FloatArray:
+    """Short-circuit currents of the lines along axis 0 for 1 V at each line along axis 1.
+
+    Args:
+        grid: linear cells; the lines along axis 0 have one terminal.
+
+    Returns:
+        (n0, n1), siemens, all >= 0.
+    """
+    n0, n1 = grid.shape
+    front = grid.lines[0]
+    rungs = _Rungs(grid.conductance, grid.lines[1])
+    coupling = np.zeros((n1, n1))  # -Y; the lower triangle without the diagonal counts, the rest is spoilt
+    transfer = np.zeros((n1, n0))
+    leak = np.zeros(n1)  # row sums of Y
+    for index in range(n0 - 1, -1, -1):
+        coupling += rungs.coupling(index)
+        transfer[:, index] = rungs.leak[index]
+        leak += rungs.leak[index]
+        resistance = front.segment if index else front.terminal
+        if resistance > 0:
+            crossing = _crossing(coupling, leak, resistance)
+            transfer[:, index:] = crossing @ transfer[:, index:]
+            leak = crossing @ leak
+            coupling = np.divide(crossing, resistance, out=crossing)
+    return np.ascontiguousarray(transfer.T)
+
+
+def _crossing(coupling: FloatArray, leak: FloatArray, resistance: float) -> FloatArray:
+    """(1 + r Y)^-1, all >= 0, in the place of `coupling`."""
+    np.fill_diagonal(coupling, 0.0)
+    diagonal = leak + dsymv(1.0, coupling.T, np.ones_like(leak), lower=0)
+    matrix = np.multiply(coupling, -resistance, out=coupling)
+    np.fill_diagonal(matrix, 1.0 + resistance * diagonal)
+    _invert(matrix)
+    return matrix
+
+
+def _invert(matrix: FloatArray) -> None:
+    """Put the inverse of a symmetric positive definite matrix, given by its lower triangle, in its place.
+
+    By halves, so that nearly all of the work is in matrix products, which run three times as fast as LAPACK's
+    inverse. The off-diagonal entries of these matrices are <= 0, so that no product here cancels another.
+    """
+    size = matrix.shape[0]
+    if size <= 64:
+        inverse, _ = dpotri(dpotrf(matrix.T, lower=0)[0], lower=0)
+        matrix[:] = np.triu(inverse) + np.triu(inverse, 1).T
+        return
+    half = size // 2
+    first, below, second = matrix[:half, :half], matrix[half:, :half], matrix[half:, half:]
+    _invert(first)
+    ratio = below @ first
+    second -= ratio @ below.T
+    _invert(second)
+    np.negative(second @ ratio, out=below)
+    first -= ratio.T @ below
+    matrix[:half, half:] = below.T
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class _Rungs:
+    """All rungs, reduced as ladders by series and parallel connection.
+
+    A rung seen from the far ends of its cells has the admittance diag(g) - g T^-1 g, where T is the tridiagonal matrix
+    of its line with the cells. With V(a) the voltage at node a, T^-1 between two nodes is that of the nearer node with
+    itself times the voltage ratio between them.
+    """
+
+    conductance: FloatArray
+    line: Line
+
+    def __post_init__(self) -> None:
+        conductance, line = self.conductance, self.line
+        beyond = conductance.copy()  # admittance of a node and all that lies beyond it, seen from the terminal
+        ratio = np.ones_like(conductance)  # voltage of a node over that of its neighbour nearer to the terminal
+        if line.double:
+            beyond[:, -1] += 1.0 / line.terminal
+        for cell in range(line.cells - 1, 0, -1):
+            ratio[:, cell] = 1.0 / (1.0 + line.segment * beyond[:, cell])
+            beyond[:, cell - 1] += beyond[:, cell] * ratio[:, cell]
+        before = np.empty_like(conductance)  # resistance from a node back to the terminal
+        before[:, 0] = line.terminal
+        for cell in range(1, line.cells):
+            previous = before[:, cell - 1]
+            before[:, cell] = line.segment + previous / (1.0 + conductance[:, cell - 1] * previous)
+        itself = before / (1.0 + beyond * before)  # diagonal of T^-1
+        reach = np.cumsum(np.log(ratio), axis=1)
+        volts = np.exp(reach) / (1.0 + line.terminal * beyond[:, :1])  # with 1 V at the terminals
+        if line.double:
+            volts += itself * np.exp(reach[:, -1:] - reach) / line.terminal
+        for name, value in {"_itself": itself, "_reach": reach, "leak": conductance * volts}.items():
+            object.__setattr__(self, name, value)
+
+    def coupling(self, index: int) -> FloatArray:
+        """g T^-1 g of one rung, (cells, cells); only the lower triangle counts."""
+        conductance, reach = self.conductance[index], self._reach[index]
+        near = conductance * self._itself[index]
+        if reach[-1] > -300.0:
+            return np.multiply.outer(conductance * np.exp(reach), near * np.exp(-reach))
+        # Far apart, the exponentials leave the range of numbers one by one but not as a ratio.
+        ratios = np.exp(np.minimum(np.subtract.outer(reach, reach), 0.0))
+        return np.asarray(conductance[:, np.newaxis] * ratios * near)

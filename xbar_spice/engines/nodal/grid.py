@@ -1,0 +1,133 @@
+"""A crossbar under one hookup as the solvers see it: conductances between two sets of lines.
+
+The unknowns are the currents y of the cells. The voltage of the cells is D = D0 - Z y, where D0 is the drive and Z y
+what the lines lose, the word line's loss plus the bit line's. An ohmic cell asks for y = G D, so one read is
+
+    (1 + G Z) y = G D0,    one unknown for each cell.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xbar_spice.array import Connection, Crossbar, Side
+from xbar_spice.engines.nodal.line import Line
+from xbar_spice.linear import FloatArray
+
+__all__ = ["BoolArray", "Grid", "Placement", "RealArray", "circuit_key", "place"]
+
+BoolArray = NDArray[np.bool_]
+RealArray = NDArray[np.floating]  # of either precision
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Grid:
+    """Cells between lines along axis 0 and lines along axis 1, every line counted from its terminal.
+
+    Attributes:
+        conductance: (n0, n1) or (batch, n0, n1), siemens; small-signal conductances may differ between vectors.
+        lines: the line that runs along axis 0 (there are n1 of it) and the one along axis 1 (n0 of it).
+    """
+
+    conductance: FloatArray
+    lines: tuple[Line, Line]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(n0, n1)."""
+        return self.lines[0].cells, self.lines[1].cells
+
+    def conductances(self) -> FloatArray:
+        """(1, n0, n1) or (batch, n0, n1)."""
+        return self.conductance if self.conductance.ndim == 3 else self.conductance[np.newaxis]
+
+    def drops(self, currents: FloatArray, out: FloatArray, work: FloatArray) -> FloatArray:
+        """Z y in volts for currents y of shape (batch, n0, n1), written to `out`; spoils `work`."""
+        out.fill(0.0)
+        for axis, line in enumerate(self.lines, start=1):
+            if line.terminal > 0:
+                line.add_drops(currents, axis, out, work)
+        return out
+
+    def residual(self, source: FloatArray, currents: FloatArray, out: FloatArray, work: FloatArray) -> FloatArray:
+        """f - G Z y - y in amperes, what the cells would like to carry on top of y; all (batch, n0, n1)."""
+        self.drops(currents, out, work)
+        out *= self.conductance
+        np.subtract(source, out, out=out)
+        out -= currents
+        return out
+
+
+@final
+@dataclass(frozen=True)
+class Placement:
+    """How the cells of an array lie in a grid.
+
+    Attributes:
+        flips: axes of the array to reverse, so that every line is counted from its terminal.
+        swapped: whether axis 0 of the grid runs along the word lines (across the array's columns).
+        sense_axis: the axis of the grid over which a sensed line adds up its cells.
+        sign: +1 if the word lines are driven, -1 if the bit lines are: cells count voltage and current from word
+            line to bit line, reads count them from drive to sense.
+    """
+
+    flips: tuple[int, ...]
+    swapped: bool
+    sense_axis: int
+    sign: float
+
+    def to_grid(self, cells: FloatArray) -> FloatArray:
+        """(..., rows, cols) of an array to (..., n0, n1), contiguous."""
+        flipped = np.flip(cells, tuple(axis - 2 for axis in self.flips))
+        return np.ascontiguousarray(np.swapaxes(flipped, -1, -2) if self.swapped else flipped)
+
+    def to_array(self, cells: FloatArray) -> FloatArray:
+        """(..., n0, n1) of a grid to (..., rows, cols)."""
+        unswapped = np.swapaxes(cells, -1, -2) if self.swapped else cells
+        return np.flip(unswapped, tuple(axis - 2 for axis in self.flips))
+
+    def drive_to_grid(self, volts: FloatArray) -> FloatArray:
+        """(ports, batch) of a read to (batch, n0, 1) or (batch, 1, n1), which broadcasts over the cells."""
+        return np.expand_dims(self._ordered(volts.T, self.sense_axis), 2 - self.sense_axis)
+
+    def from_sense(self, currents: FloatArray) -> FloatArray:
+        """(batch, lines) sums over the sense axis to (ports, batch) of a read."""
+        return self._ordered(currents, 1 - self.sense_axis).T
+
+    def _ordered(self, lines: FloatArray, axis: int) -> FloatArray:
+        array_axis = 1 - axis if self.swapped else axis
+        return lines[:, ::-1] if array_axis in self.flips else lines
+
+
+def place(crossbar: Crossbar, side: Side) -> tuple[Grid, Placement]:
+    """The grid of a read that drives `side`; the same grid for both sides of one circuit.
+
+    Axis 0 gets the longer lines, which is the cheaper way round for every method, but never lines with terminals at
+    both ends, which `elimination` cannot have there.
+    """
+    hookup = crossbar.hookup(side)
+    driven, sensed = _line(crossbar, hookup.driven), _line(crossbar, hookup.sensed)
+    word, bit = (driven, sensed) if side == "rows" else (sensed, driven)
+    near = {connections[0].edge for connections in (hookup.driven, hookup.sensed)}
+    # Axis 0 of the array runs along the bit lines, axis 1 along the word lines.
+    flips = tuple(axis for axis, edge in ((0, "bottom"), (1, "right")) if edge in near)
+    swapped = bit.double or (word.cells > bit.cells and not word.double)
+    placement = Placement(flips, swapped, int(swapped == (side == "rows")), 1.0 if side == "rows" else -1.0)
+    return Grid(placement.to_grid(crossbar.conductance), (word, bit) if swapped else (bit, word)), placement
+
+
+def circuit_key(crossbar: Crossbar, side: Side) -> frozenset[Connection]:
+    """Equal keys mean one circuit, whichever side is driven."""
+    return crossbar.hookup(side).connections
+
+
+def _line(crossbar: Crossbar, connections: tuple[Connection, ...]) -> Line:
+    near = connections[0]
+    segment = crossbar.segment_resistance(near.side)
+    cells = crossbar.shape[1] if near.side == "rows" else crossbar.shape[0]
+    return Line(cells, segment, near.resistance + segment, double=len(connections) == 2)

@@ -1,0 +1,112 @@
+"""Newton's method for cells with a nonlinear law I(G, V): I(G, D0 - Z y) = y.
+
+The linearised array has the differential conductances of the cells, which differ between the vectors of a batch, and
+is solved as any other. For cells whose current rises with their voltage the equation is the gradient of a convex
+function (the co-content of the network), so it has one solution, and shortened steps lead there from anywhere.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import final
+
+import numpy as np
+
+from xbar_spice.devices import Device
+from xbar_spice.engines.nodal.checks import ReductionCheck, SenseCheck
+from xbar_spice.engines.nodal.conjugate_gradients import Outcome
+from xbar_spice.engines.nodal.grid import BoolArray, Grid, Placement
+from xbar_spice.engines.nodal.solver import LinearCircuit, batches
+from xbar_spice.errors import ConvergenceError
+from xbar_spice.linear import FloatArray
+
+__all__ = ["operating_point", "read_nonlinear"]
+
+ITERATIONS = 50
+HALVINGS = 25
+WORKING_ARRAYS = 20
+FORCING = 1e-4  # how far the linear solver reduces the residual of a Newton step
+
+
+def read_nonlinear(
+    grid: Grid, placement: Placement, device: Device, volts: FloatArray, tolerance: float
+) -> FloatArray:
+    """(ports, batch) sense currents for (ports, batch) volts.
+
+    Raises:
+        ConvergenceError: for the columns of the drive that did not converge.
+    """
+    sensed = []
+    for columns in batches(grid, volts.shape[1], WORKING_ARRAYS):
+        outcome = operating_point(grid, placement, device, volts[:, columns], tolerance)
+        if not outcome.converged.all():
+            failed = (columns.start + np.flatnonzero(~outcome.converged)).tolist()
+            raise ConvergenceError(
+                f"Newton's method did not converge for columns {failed} of the drive, with {device!r} cells and "
+                f"up to {np.abs(volts[:, failed]).max():g} V; try lower voltages"
+            )
+        total = (outcome.currents + outcome.residual).sum(axis=1 + placement.sense_axis)
+        sensed.append(placement.sign * total)
+    return placement.from_sense(np.concatenate(sensed))
+
+
+def operating_point(
+    grid: Grid, placement: Placement, device: Device, volts: FloatArray, tolerance: float
+) -> Outcome:
+    """What every cell carries from its word line to its bit line, for one batch of (ports, batch) volts."""
+    state = _State(grid, device, placement.sign * placement.drive_to_grid(volts))
+    failed = np.zeros(volts.shape[1], dtype=bool)
+    for iteration in range(ITERATIONS):
+        circuit = LinearCircuit(state.small_signal(), "iterative", tolerance)
+        check = circuit.sense_check(placement.sense_axis)
+        done = (check.error(state.residual) <= check.allowance(state.currents, state.residual)).all(axis=1)
+        if (done | failed).all():
+            break
+        active = (~(done | failed))[:, np.newaxis, np.newaxis]
+        residual = np.where(active, state.residual, 0.0)
+        step = circuit.solve(residual, ReductionCheck(residual, FORCING)).currents
+        failed |= ~(state.advance(step) | done)
+    converged = done | check.met_up_to_rounding(state.currents, state.residual)
+    return Outcome(state.currents, state.residual, converged, iteration)
+
+
+@final
+class _State:
+    """Cell currents y and what the cells would like to carry on top, I(G, D0 - Z y) - y, both (batch, n0, n1)."""
+
+    def __init__(self, grid: Grid, device: Device, drive: FloatArray) -> None:
+        self._grid = grid
+        self._device = device
+        self._drive = drive
+        self.currents = np.zeros((drive.shape[0], *grid.shape))
+        self.volts, self.residual = self._evaluate(self.currents)
+
+    def small_signal(self) -> Grid:
+        """The array linearised here."""
+        return replace(
+            self._grid, conductance=self._device.differential_conductance(self._grid.conductance, self.volts)
+        )
+
+    def advance(self, step: FloatArray) -> BoolArray:
+        """Take the step, halved until the residual falls; (batch,) whether that was possible."""
+        length = np.ones((step.shape[0], 1, 1))
+        before = np.abs(self.residual).sum(axis=(1, 2))
+        for _ in range(HALVINGS):
+            currents = self.currents + length * step
+            volts, residual = self._evaluate(currents)
+            # A voltage so far off that the law overflows gives no number, which is not a smaller one.
+            fallen = np.abs(residual).sum(axis=(1, 2)) <= (1.0 - 1e-4 * length[:, 0, 0]) * before
+            if (fallen | (before == 0)).all():
+                break
+            length[~fallen] *= 0.5
+        fallen |= before == 0
+        taken = fallen[:, np.newaxis, np.newaxis]
+        self.currents = np.where(taken, currents, self.currents)
+        self.volts = np.where(taken, volts, self.volts)
+        self.residual = np.where(taken, residual, self.residual)
+        return fallen
+
+    def _evaluate(self, currents: FloatArray) -> tuple[FloatArray, FloatArray]:
+        volts = self._drive - self._grid.drops(currents, np.empty_like(currents), np.empty_like(currents))
+        with np.errstate(over="ignore", invalid="ignore"):
+            return volts, self._device.current(self._grid.conductance, volts) - currents

@@ -1,0 +1,166 @@
+"""Everything inside an array in one read: voltages, currents and power of cells, wires and periphery."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from xbar_spice.array import Crossbar, Side
+from xbar_spice.engines.nodal.grid import Grid, Placement, place
+from xbar_spice.engines.nodal.newton import operating_point
+from xbar_spice.engines.nodal.solver import LinearCircuit, require_convergence
+from xbar_spice.errors import InvalidInputError
+from xbar_spice.linear import FloatArray
+
+__all__ = ["Solution", "solve_array"]
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Solution:
+    """The state of an array in one read.
+
+    Attributes:
+        crossbar: the array.
+        side: the driven side.
+        drive: (ports,) volts at the sources of that side.
+        word_voltages: (rows, cols) volts at each cell's word-line end.
+        bit_voltages: (rows, cols) volts at each cell's bit-line end.
+        cell_currents: (rows, cols) amperes from word line to bit line.
+        word_currents: (rows, cols + 1) amperes to the right, in the segment before each cell and behind the last one.
+        bit_currents: (rows + 1, cols) amperes downward, in the segment above each cell and below the last one.
+    """
+
+    crossbar: Crossbar
+    side: Side
+    drive: FloatArray
+    word_voltages: FloatArray
+    bit_voltages: FloatArray
+    cell_currents: FloatArray
+    word_currents: FloatArray
+    bit_currents: FloatArray
+
+    @property
+    def cell_voltages(self) -> FloatArray:
+        """(rows, cols) volts, word line minus bit line."""
+        return self.word_voltages - self.bit_voltages
+
+    @property
+    def sense_currents(self) -> FloatArray:
+        """(ports,) amperes into the sense terminals; what a read returns."""
+        return self.cell_currents.sum(axis=0) if self.side == "rows" else -self.cell_currents.sum(axis=1)
+
+    @property
+    def worst_cell(self) -> tuple[int, int]:
+        """(row, column) of the cell whose voltage falls furthest short of its drive."""
+        driven = self.drive[:, np.newaxis] if self.side == "rows" else -self.drive[np.newaxis, :]
+        row, col = np.unravel_index(np.argmax(np.abs(driven - self.cell_voltages)), self.crossbar.shape)
+        return int(row), int(col)
+
+    @property
+    def cell_power(self) -> FloatArray:
+        """(rows, cols) watts."""
+        return self.cell_currents * self.cell_voltages
+
+    @property
+    def word_wire_power(self) -> FloatArray:
+        """(rows, cols + 1) watts in the segments of the word lines."""
+        return self.crossbar.r_word * self.word_currents**2
+
+    @property
+    def bit_wire_power(self) -> FloatArray:
+        """(rows + 1, cols) watts in the segments of the bit lines."""
+        return self.crossbar.r_bit * self.bit_currents**2
+
+    @property
+    def periphery_power(self) -> float:
+        """Watts in the resistances of drivers and sense terminals."""
+        hookup = self.crossbar.hookup(self.side)
+        return float(
+            sum(
+                connection.resistance * np.sum(self._terminal_currents()[connection.edge] ** 2)
+                for connection in hookup.driven + hookup.sensed
+            )
+        )
+
+    @property
+    def source_power(self) -> float:
+        """Watts that the sources deliver."""
+        ends = self._terminal_currents()
+        into_array = {"left": 1.0, "right": -1.0, "top": 1.0, "bottom": -1.0}
+        return float(
+            sum(
+                into_array[connection.edge] * self.drive @ ends[connection.edge]
+                for connection in self.crossbar.hookup(self.side).driven
+            )
+        )
+
+    def _terminal_currents(self) -> dict[str, FloatArray]:
+        return {
+            "left": self.word_currents[:, 0],
+            "right": self.word_currents[:, -1],
+            "top": self.bit_currents[0],
+            "bottom": self.bit_currents[-1],
+        }
+
+
+def solve_array(crossbar: Crossbar, drive: ArrayLike, side: Side = "rows", *, tolerance: float = 1e-10) -> Solution:
+    """Solve an array and keep everything inside.
+
+    Args:
+        crossbar: the array, with cells of any law.
+        drive: (ports,) volts at the driven side.
+        side: the driven side.
+        tolerance: relative error of the sense currents.
+
+    Raises:
+        InvalidInputError: a drive of another shape or not finite.
+        ConvergenceError: the iteration did not converge.
+    """
+    volts = np.asarray(drive, dtype=float)
+    if volts.shape != (crossbar.ports(side),) or not np.isfinite(volts).all():
+        raise InvalidInputError(
+            f"side={side!r} of this array takes one finite drive of shape ({crossbar.ports(side)},), got {volts.shape}"
+        )
+    grid, placement = place(crossbar, side)
+    column = volts[:, np.newaxis]
+    if crossbar.device.linear:
+        outcome = LinearCircuit(grid, "iterative", tolerance).respond(placement, column)
+        outcome_sign = placement.sign
+    else:
+        outcome = operating_point(grid, placement, crossbar.device, column, tolerance)
+        outcome_sign = 1.0
+    require_convergence(outcome)
+    cells = outcome_sign * (outcome.currents + outcome.residual)
+    return _describe(crossbar, side, volts, grid, placement, cells)
+
+
+def _describe(
+    crossbar: Crossbar, side: Side, volts: FloatArray, grid: Grid, placement: Placement, cells: FloatArray
+) -> Solution:
+    """The lines' state, from what every cell carries: (1, n0, n1) amperes from word line to bit line."""
+    word_axis, bit_axis = (0, 1) if placement.swapped else (1, 0)
+    flipped = {word_axis: 1 in placement.flips, bit_axis: 0 in placement.flips}
+    nodes, wires = {}, {}
+    for axis, draws in ((word_axis, cells), (bit_axis, -cells)):
+        line = grid.lines[axis]
+        drops = np.zeros_like(cells)
+        line.add_drops(draws, axis + 1, drops, np.empty_like(cells))
+        nodes[axis] = placement.to_array(-drops[0])
+        through = line.through_currents(draws, axis + 1)[0]
+        # Counted from the terminal; in the array from left to right and from top to bottom.
+        wires[axis] = placement.to_array(-through if flipped[axis] else through)
+    driven = volts[:, np.newaxis] if side == "rows" else volts[np.newaxis, :]
+    return Solution(
+        crossbar,
+        side,
+        volts,
+        nodes[word_axis] + (driven if side == "rows" else 0.0),
+        nodes[bit_axis] + (driven if side == "cols" else 0.0),
+        placement.to_array(cells[0]),
+        wires[word_axis],
+        wires[bit_axis],
+    )

@@ -1,0 +1,136 @@
+"""One circuit, prepared once and solved for many drives: which method answers, and what is kept for the next read.
+
+The transfer matrix answers any number of reads but costs n0 n1^3; a vector by conjugate gradients costs a multiple
+of n0 n1^2. The constants below are times measured by scripts/bench_nodal; only their ratio matters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cached_property
+from typing import Literal, final
+
+import numpy as np
+
+from xbar_spice.engines.nodal.checks import SenseCheck
+from xbar_spice.engines.nodal.conjugate_gradients import Check, Outcome, solve_currents
+from xbar_spice.engines.nodal.elimination import transfer_matrix
+from xbar_spice.engines.nodal.factor import FactorPreconditioner
+from xbar_spice.engines.nodal.grid import Grid, Placement
+from xbar_spice.engines.nodal.spectral import SpectralPreconditioner
+from xbar_spice.errors import ConvergenceError
+from xbar_spice.linear import FloatArray
+
+__all__ = ["LinearCircuit", "Method", "batches", "require_convergence"]
+
+Method = Literal["auto", "direct", "iterative"]
+
+SINGLE_PRECISION_FROM = 192  # cells on a line; below, matrix products are too short for single precision to pay
+BATCH_BYTES = 400e6  # working memory of vectors that are solved together
+WORKING_ARRAYS = 10
+FACTOR_CELLS = 400_000  # above, a sparse factor takes more memory than a workstation has
+
+
+@final
+class LinearCircuit:
+    """The network of one array under one hookup, with ohmic or linearised cells."""
+
+    def __init__(self, grid: Grid, method: Method = "auto", tolerance: float = 1e-10) -> None:
+        self.grid = grid
+        self._method = method
+        self._tolerance = tolerance
+        self._solved = 0  # vectors that conjugate gradients have answered
+        self._unfit = False  # the spectral preconditioner has failed here
+        self._checks: dict[int, SenseCheck] = {}
+
+    @cached_property
+    def transfer(self) -> FloatArray:
+        """(n0, n1) siemens: current of each line along axis 0 for 1 V at each line along axis 1."""
+        return transfer_matrix(self.grid)
+
+    def read(self, placement: Placement, volts: FloatArray) -> FloatArray:
+        """(ports, batch) sense currents in amperes for (ports, batch) volts at the driven side."""
+        if self._prefers_transfer(volts.shape[1]):
+            return self._through_transfer(placement, volts)
+        sensed = []
+        for columns in batches(self.grid, volts.shape[1]):
+            outcome = self.respond(placement, volts[:, columns])
+            if not outcome.converged.all() and self._method == "auto":
+                return self._through_transfer(placement, volts)
+            require_convergence(outcome, columns.start)
+            sensed.append((outcome.currents + outcome.residual).sum(axis=1 + placement.sense_axis))
+        self._solved += volts.shape[1]
+        return placement.from_sense(np.concatenate(sensed))
+
+    def respond(self, placement: Placement, volts: FloatArray) -> Outcome:
+        """What every cell carries, counted from the driven to the sensed line, in one batch."""
+        return self.solve(
+            self.grid.conductance * placement.drive_to_grid(volts), self.sense_check(placement.sense_axis)
+        )
+
+    def sense_check(self, sense_axis: int) -> SenseCheck:
+        """The stopping rule of a read at this circuit's tolerance."""
+        if sense_axis not in self._checks:
+            self._checks[sense_axis] = SenseCheck(self.grid, sense_axis, self._tolerance)
+        return self._checks[sense_axis]
+
+    def solve(self, source: FloatArray, check: Check) -> Outcome:
+        """(1 + G Z) y = f by conjugate gradients, with the sparse factor where the spectral preconditioner fails."""
+        start = None
+        if not self._unfit:
+            outcome = solve_currents(self.grid, source, self._spectral, check)
+            self._unfit = not outcome.converged.all()
+            if not self._unfit or self.grid.conductance.size > FACTOR_CELLS:
+                return outcome
+            start = outcome.currents
+        return solve_currents(self.grid, source, self._factor, check, start)
+
+    @cached_property
+    def _spectral(self) -> SpectralPreconditioner:
+        single = min(self.grid.shape) >= SINGLE_PRECISION_FROM
+        return SpectralPreconditioner(self.grid, np.float32 if single else np.float64)
+
+    @cached_property
+    def _factor(self) -> FactorPreconditioner:
+        return FactorPreconditioner(self.grid)
+
+    def _through_transfer(self, placement: Placement, volts: FloatArray) -> FloatArray:
+        transfer = self.transfer if placement.sense_axis == 0 else self.transfer.T
+        return placement.from_sense(placement.drive_to_grid(volts).reshape(volts.shape[1], -1) @ transfer)
+
+    def _prefers_transfer(self, vectors: int) -> bool:
+        if self._method != "auto":
+            return self._method == "direct"
+        if "transfer" in self.__dict__:
+            return True
+        # With all vectors so far counted, at most twice the time is spent that the better choice would have taken.
+        return transfer_seconds(self.grid) <= (self._solved + vectors) * vector_seconds(self.grid)
+
+
+def batches(grid: Grid, vectors: int, arrays: int = WORKING_ARRAYS) -> Iterator[slice]:
+    """Slices of a batch that are solved together, when a solution needs so many arrays of cells at once."""
+    together = max(1, int(BATCH_BYTES / (8 * arrays * grid.shape[0] * grid.shape[1])))
+    for first in range(0, vectors, together):
+        yield slice(first, min(first + together, vectors))
+
+
+def require_convergence(outcome: Outcome, first: int = 0) -> None:
+    """Raise for the vectors of a batch that are not solved; `first` is the number of its first vector."""
+    if not outcome.converged.all():
+        columns = (first + np.flatnonzero(~outcome.converged)).tolist()
+        raise ConvergenceError(
+            f"conjugate gradients stalled for columns {columns} of the drive after {outcome.iterations} iterations; "
+            "try NodalEngine(method='direct') or a larger tolerance"
+        )
+
+
+def transfer_seconds(grid: Grid) -> float:
+    """About what `transfer_matrix` takes."""
+    n0, n1 = grid.shape
+    return n0 * (60e-6 + 2.4 * n1**3 / 50e9)
+
+
+def vector_seconds(grid: Grid) -> float:
+    """About what one vector takes by conjugate gradients."""
+    n0, n1 = grid.shape
+    return 20 * (200e-6 + 5e-6 * n0 + 4 * n0 * n1**2 / 150e9 + 2e-8 * n0 * n1)
