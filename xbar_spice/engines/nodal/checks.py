@@ -21,9 +21,15 @@ class SenseCheck:
     |residual| bounds the error. It is smaller on lines which line j feeds only through a small conductance and
     a short wire: about G_kj times the resistance of line k; and a cell on line j itself passes its residual to its
     own terminal, where it is counted, but for what its conductance takes back.
+
+    Args:
+        grid: the array.
+        sense_axis: the axis over which a sensed line adds up its cells.
+        tolerance: the error allowed, relative to a sense current.
+        each: whether that is each line's own sense current, or the largest of all lines.
     """
 
-    def __init__(self, grid: Grid, sense_axis: int, tolerance: float) -> None:
+    def __init__(self, grid: Grid, sense_axis: int, tolerance: float, *, each: bool = True) -> None:
         conductance = grid.conductances()
         own, across = grid.lines[sense_axis], grid.lines[1 - sense_axis]
         self._axis = 1 + sense_axis
@@ -31,6 +37,7 @@ class SenseCheck:
         load = conductance.sum(axis=self._axis) * own.span + conductance.max(axis=self._axis) * across.span
         self._own = np.minimum(1.0, load)
         self._tolerance = tolerance
+        self._each = each
 
     def error(self, residual: RealArray) -> RealArray:
         """(batch, sensed lines) amperes."""
@@ -45,12 +52,15 @@ class SenseCheck:
     def allowance(self, currents: FloatArray, residual: FloatArray) -> FloatArray:
         """(batch, sensed lines) amperes of error that the tolerance allows."""
         sensed = currents.sum(axis=self._axis) + residual.sum(axis=self._axis)
-        return np.asarray(self._tolerance * np.abs(sensed))
+        return self._share(np.abs(sensed))
 
     def met_up_to_rounding(self, currents: FloatArray, residual: FloatArray) -> BoolArray:
         """(batch,) the same, where a sense current is counted by the cells whose currents cancel in it."""
         gross = np.abs(currents).sum(axis=self._axis)
-        return np.asarray((self.error(residual) <= self._tolerance * gross).all(axis=1))
+        return np.asarray((self.error(residual) <= self._share(gross)).all(axis=1))
+
+    def _share(self, sensed: FloatArray) -> FloatArray:
+        return self._tolerance * (sensed if self._each else sensed.max(axis=1, keepdims=True))
 
 
 @final

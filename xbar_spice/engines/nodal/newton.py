@@ -51,14 +51,17 @@ def read_nonlinear(
 
 
 def operating_point(
-    grid: Grid, placement: Placement, device: Device, volts: FloatArray, tolerance: float
+    grid: Grid, placement: Placement, device: Device, volts: FloatArray, tolerance: float, *, each: bool = True
 ) -> Outcome:
-    """What every cell carries from its word line to its bit line, for one batch of (ports, batch) volts."""
+    """What every cell carries from its word line to its bit line, for one batch of (ports, batch) volts.
+
+    The tolerance is relative to each sense current, or to the largest one.
+    """
     state = _State(grid, device, placement.sign * placement.drive_to_grid(volts))
     failed = np.zeros(volts.shape[1], dtype=bool)
     for iteration in range(ITERATIONS):
         circuit = LinearCircuit(state.small_signal(), "iterative", tolerance)
-        check = circuit.sense_check(placement.sense_axis)
+        check = SenseCheck(circuit.grid, placement.sense_axis, tolerance, each=each)
         done = (check.error(state.residual) <= check.allowance(state.currents, state.residual)).all(axis=1)
         if (done | failed).all():
             break

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from xbar_spice.array import Crossbar, Side
+from xbar_spice.engines.nodal.checks import SenseCheck
 from xbar_spice.engines.nodal.grid import Grid, Placement, place
 from xbar_spice.engines.nodal.newton import operating_point
 from xbar_spice.engines.nodal.solver import LinearCircuit, require_convergence
@@ -114,7 +115,7 @@ def solve_array(crossbar: Crossbar, drive: ArrayLike, side: Side = "rows", *, to
         crossbar: the array, with cells of any law.
         drive: (ports,) volts at the driven side.
         side: the driven side.
-        tolerance: relative error of the sense currents.
+        tolerance: error of the sense currents, relative to the largest of them.
 
     Raises:
         InvalidInputError: a drive of another shape or not finite.
@@ -128,13 +129,13 @@ def solve_array(crossbar: Crossbar, drive: ArrayLike, side: Side = "rows", *, to
     grid, placement = place(crossbar, side)
     column = volts[:, np.newaxis]
     if crossbar.device.linear:
-        outcome = LinearCircuit(grid, "iterative", tolerance).respond(placement, column)
-        outcome_sign = placement.sign
+        source = placement.sign * grid.conductance * placement.drive_to_grid(column)
+        check = SenseCheck(grid, placement.sense_axis, tolerance, each=False)
+        outcome = LinearCircuit(grid).solve(source, check)
     else:
-        outcome = operating_point(grid, placement, crossbar.device, column, tolerance)
-        outcome_sign = 1.0
+        outcome = operating_point(grid, placement, crossbar.device, column, tolerance, each=False)
     require_convergence(outcome)
-    cells = outcome_sign * (outcome.currents + outcome.residual)
+    cells = outcome.currents + outcome.residual
     return _describe(crossbar, side, volts, grid, placement, cells)
 
 

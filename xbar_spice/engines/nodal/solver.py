@@ -53,8 +53,10 @@ class LinearCircuit:
         if self._prefers_transfer(volts.shape[1]):
             return self._through_transfer(placement, volts)
         sensed = []
+        check = self._sense_check(placement.sense_axis)
         for columns in batches(self.grid, volts.shape[1]):
-            outcome = self.respond(placement, volts[:, columns])
+            source = self.grid.conductance * placement.drive_to_grid(volts[:, columns])
+            outcome = self._iterate(source, check) if self._method == "auto" else self.solve(source, check)
             if not outcome.converged.all() and self._method == "auto":
                 return self._through_transfer(placement, volts)
             require_convergence(outcome, columns.start)
@@ -62,28 +64,22 @@ class LinearCircuit:
         self._solved += volts.shape[1]
         return placement.from_sense(np.concatenate(sensed))
 
-    def respond(self, placement: Placement, volts: FloatArray) -> Outcome:
-        """What every cell carries, counted from the driven to the sensed line, in one batch."""
-        return self.solve(
-            self.grid.conductance * placement.drive_to_grid(volts), self.sense_check(placement.sense_axis)
-        )
+    def solve(self, source: FloatArray, check: Check) -> Outcome:
+        """(1 + G Z) y = f by conjugate gradients, with the sparse factor where the spectral preconditioner fails."""
+        outcome = None if self._unfit else self._iterate(source, check)
+        if outcome is not None and (outcome.converged.all() or self.grid.conductance.size > FACTOR_CELLS):
+            return outcome
+        return solve_currents(self.grid, source, self._factor, check, outcome and outcome.currents)
 
-    def sense_check(self, sense_axis: int) -> SenseCheck:
-        """The stopping rule of a read at this circuit's tolerance."""
+    def _iterate(self, source: FloatArray, check: Check) -> Outcome:
+        outcome = solve_currents(self.grid, source, self._spectral, check)
+        self._unfit = not outcome.converged.all()
+        return outcome
+
+    def _sense_check(self, sense_axis: int) -> SenseCheck:
         if sense_axis not in self._checks:
             self._checks[sense_axis] = SenseCheck(self.grid, sense_axis, self._tolerance)
         return self._checks[sense_axis]
-
-    def solve(self, source: FloatArray, check: Check) -> Outcome:
-        """(1 + G Z) y = f by conjugate gradients, with the sparse factor where the spectral preconditioner fails."""
-        start = None
-        if not self._unfit:
-            outcome = solve_currents(self.grid, source, self._spectral, check)
-            self._unfit = not outcome.converged.all()
-            if not self._unfit or self.grid.conductance.size > FACTOR_CELLS:
-                return outcome
-            start = outcome.currents
-        return solve_currents(self.grid, source, self._factor, check, start)
 
     @cached_property
     def _spectral(self) -> SpectralPreconditioner:
