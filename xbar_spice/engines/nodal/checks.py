@@ -41,23 +41,28 @@ class SenseCheck:
 
     def error(self, residual: RealArray) -> RealArray:
         """(batch, sensed lines) amperes."""
-        size = np.abs(residual)
-        driven = size.sum(axis=3 - self._axis).astype(np.float32)
+        return self._weighted(np.abs(residual), self._own, self._across)
+
+    def _weighted(self, size: RealArray, own: FloatArray, across: RealArray) -> RealArray:
+        driven = size.sum(axis=3 - self._axis).astype(across.dtype)
         if self._axis == 1:
-            crossing = np.matmul(driven[:, np.newaxis, :], self._across)[:, 0, :]
+            crossing = np.matmul(driven[:, np.newaxis, :], across)[:, 0, :]
         else:
-            crossing = np.matmul(self._across, driven[:, :, np.newaxis])[:, :, 0]
-        return np.asarray(self._own * size.sum(axis=self._axis) + crossing)
+            crossing = np.matmul(across, driven[:, :, np.newaxis])[:, :, 0]
+        return np.asarray(own * size.sum(axis=self._axis) + crossing)
 
     def allowance(self, currents: FloatArray, residual: FloatArray) -> FloatArray:
         """(batch, sensed lines) amperes of error that the tolerance allows."""
         sensed = currents.sum(axis=self._axis) + residual.sum(axis=self._axis)
         return self._share(np.abs(sensed))
 
-    def met_up_to_rounding(self, currents: FloatArray, residual: FloatArray) -> BoolArray:
-        """(batch,) the same, where a sense current is counted by the cells whose currents cancel in it."""
+    def met_by_noise(self, currents: FloatArray, residual: FloatArray, rounding: BoolArray) -> BoolArray:
+        sensed = np.abs(currents.sum(axis=self._axis) + residual.sum(axis=self._axis))
         gross = np.abs(currents).sum(axis=self._axis)
-        return np.asarray((self.error(residual) <= self._share(gross)).all(axis=1))
+        # Rounding errors are independent: they add up by their squares. Six standard deviations are allowed for.
+        noise = 6 * np.sqrt(self._weighted(residual**2, self._own**2, self._across.astype(float) ** 2))
+        independent = (noise <= self._share(sensed)).all(axis=1) & rounding
+        return np.asarray((self.error(residual) <= self._share(gross)).all(axis=1) | independent)
 
     def _share(self, sensed: FloatArray) -> FloatArray:
         return self._tolerance * (sensed if self._each else sensed.max(axis=1, keepdims=True))
@@ -76,5 +81,5 @@ class ReductionCheck:
     def allowance(self, currents: FloatArray, residual: FloatArray) -> FloatArray:
         return np.asarray(self._allowance, dtype=float)
 
-    def met_up_to_rounding(self, currents: FloatArray, residual: FloatArray) -> BoolArray:
-        return np.asarray((self.error(residual) <= self._allowance).all(axis=1))
+    def met_by_noise(self, currents: FloatArray, residual: FloatArray, rounding: BoolArray) -> BoolArray:
+        return rounding

@@ -19,11 +19,12 @@ import numpy as np
 from xbar_spice.engines.nodal.grid import BoolArray, Grid, RealArray
 from xbar_spice.linear import FloatArray
 
-__all__ = ["Check", "Outcome", "Preconditioner", "solve_currents"]
+__all__ = ["ROUNDING", "Check", "Outcome", "Preconditioner", "solve_currents"]
 
 ITERATIONS = 80  # of one correction; the preconditioner of an array that needs more does not fit it
 CORRECTIONS = 8
-GAIN = {np.dtype(np.float32): 1e-6, np.dtype(np.float64): 1e-12}  # what one correction can take off the residual
+ROUNDING = 1e-13  # of the source: a residual below is noise
+GAIN = {np.dtype(np.float32): 1e-4, np.dtype(np.float64): 1e-12}  # what one correction can take off the residual
 
 
 class Preconditioner(Protocol):
@@ -66,8 +67,11 @@ class Check(Protocol):
     def allowance(self, currents: FloatArray, residual: FloatArray) -> FloatArray:
         """What is tolerated at these currents."""
 
-    def met_up_to_rounding(self, currents: FloatArray, residual: FloatArray) -> BoolArray:
-        """(batch,) whether the error is as small as cancellation in the result lets it be."""
+    def met_by_noise(self, currents: FloatArray, residual: FloatArray, rounding: BoolArray) -> BoolArray:
+        """(batch,) whether the result is as good as cancellation in it and rounding errors in the residual allow.
+
+        `rounding`, (batch,), says of which residuals rounding errors are all that is left.
+        """
 
 
 def solve_currents(
@@ -89,65 +93,78 @@ def solve_currents(
     currents = np.zeros_like(source) if start is None else start.copy()
     if start is not None:
         grid.residual(source, currents, residual, work)
-    excess = grid.conductance.astype(precondition.conductance.dtype) - precondition.conductance
-    total, done = 0, np.zeros(source.shape[0], dtype=bool)
+    descent = _Descent(grid, precondition, source.shape[0])
+    done = np.zeros(source.shape[0], dtype=bool)
     for _ in range(CORRECTIONS):
         before = np.abs(residual).sum()
-        total += _correct(grid, currents, residual, excess, precondition, check)
+        descent.correct(currents, residual, check)
         grid.residual(source, currents, residual, work)
         done = (check.error(residual) <= check.allowance(currents, residual)).all(axis=1)
         if done.all() or not np.abs(residual).sum() < 0.1 * before:
             break
-    return Outcome(currents, residual, done | check.met_up_to_rounding(currents, residual), total)
+    rounding = np.abs(residual).sum(axis=(1, 2)) <= ROUNDING * np.abs(source).sum(axis=(1, 2))
+    done |= check.met_by_noise(currents, residual, rounding)
+    return Outcome(currents, residual, done, descent.iterations)
 
 
-def _correct(
-    grid: Grid,
-    currents: FloatArray,
-    residual: FloatArray,
-    excess: RealArray,
-    precondition: Preconditioner,
-    check: Check,
-) -> int:
-    """Add to `currents` in place what reduces their residual as far as the precision goes; the iterations it took."""
-    # Scaling keeps single precision away from its limits.
-    scale = np.abs(residual).max(axis=(1, 2), keepdims=True)
-    scale[scale == 0] = 1.0
-    left = (residual / scale).astype(excess.dtype)
-    allowed = check.allowance(currents, residual) / scale[:, :, 0]
-    goal = np.maximum(allowed, GAIN[excess.dtype] * check.error(left))
-    volts, iterations = _iterate(left, excess, precondition, lambda rest: bool((check.error(rest) <= goal).all()))
-    # (1/Z + G) e = r - rest, so the currents of the correction, Z^-1 e, are r - rest - G e.
-    change = residual / scale
-    change -= left
-    change -= grid.conductance * volts
-    change *= scale
-    currents += change
-    return iterations
+@final
+class _Descent:
+    """The conjugate directions of one solve, kept from one correction of the currents to the next."""
 
+    def __init__(self, grid: Grid, precondition: Preconditioner, batch: int) -> None:
+        dtype = precondition.conductance.dtype
+        self._conductance = grid.conductance
+        self._precondition = precondition
+        self._excess = grid.conductance.astype(dtype) - precondition.conductance
+        self._direction = np.zeros((batch, *grid.shape), dtype=dtype)
+        self._image = np.zeros_like(self._direction)
+        self._curvature = np.zeros((batch, 1, 1), dtype=dtype)
+        self._scale = np.ones((batch, 1, 1))
+        self.iterations = 0
 
-def _iterate(
-    residual: RealArray, excess: RealArray, precondition: Preconditioner, done: Callable[[RealArray], bool]
-) -> tuple[RealArray, int]:
-    """Conjugate gradients from zero; `residual` becomes what is left. The voltages and the number of iterations."""
-    volts, direction, image = np.zeros_like(residual), np.zeros_like(residual), np.zeros_like(residual)
-    slope = np.zeros((residual.shape[0], 1, 1), dtype=residual.dtype)
-    for iteration in range(1, ITERATIONS + 1):
-        correction = precondition(residual)
-        new_slope = _dot(residual, correction)
-        turn, slope = _ratio(new_slope, slope), new_slope
-        direction *= turn
-        direction += correction
-        image *= turn
-        image += residual
-        correction *= excess
-        image += correction
-        step = _ratio(slope, _dot(direction, image))
-        volts += np.multiply(direction, step, out=correction)
-        residual -= np.multiply(image, step, out=correction)
-        if done(residual):
-            break
-    return volts, iteration
+    def correct(self, currents: FloatArray, residual: FloatArray, check: Check) -> None:
+        """Add to `currents` in place what reduces their residual as far as the precision goes."""
+        self._rescale(np.abs(residual).max(axis=(1, 2), keepdims=True))
+        change = residual / self._scale
+        left = change.astype(self._direction.dtype)
+        allowed = check.allowance(currents, residual) / self._scale[:, :, 0]
+        goal = np.maximum(allowed, GAIN[left.dtype] * check.error(left))
+        volts = self._iterate(left, lambda rest: bool((check.error(rest) <= goal).all()))
+        # (1/Z + G) e = r - rest, so the currents of the correction, Z^-1 e, are r - rest - G e.
+        change -= left
+        change -= self._conductance * volts
+        change *= self._scale
+        currents += change
+
+    def _rescale(self, scale: FloatArray) -> None:
+        """Measure residuals in units of `scale`, which keeps single precision away from its limits."""
+        scale = np.where(scale > 0, scale, self._scale)
+        ratio = (self._scale / scale).astype(self._direction.dtype)
+        self._direction *= ratio
+        self._image *= ratio
+        self._curvature *= ratio**2
+        self._scale = scale
+
+    def _iterate(self, residual: RealArray, done: Callable[[RealArray], bool]) -> RealArray:
+        """Conjugate gradients from zero; `residual` becomes what is left. Returns the voltages."""
+        volts, direction, image = np.zeros_like(residual), self._direction, self._image
+        for _ in range(ITERATIONS):
+            self.iterations += 1
+            correction = self._precondition(residual)
+            # Steps and turns by their definition: the shorter formulas trust that no residual was ever replaced.
+            direction *= (turn := -_ratio(_dot(correction, image), self._curvature))
+            direction += correction
+            image *= turn
+            image += residual
+            correction *= self._excess
+            image += correction
+            self._curvature = _dot(direction, image)
+            step = _ratio(_dot(residual, direction), self._curvature)
+            volts += np.multiply(direction, step, out=correction)
+            residual -= np.multiply(image, step, out=correction)
+            if done(residual):
+                break
+        return volts
 
 
 def _dot(first: RealArray, second: RealArray) -> RealArray:

@@ -14,7 +14,7 @@ import numpy as np
 
 from xbar_spice.devices import Device
 from xbar_spice.engines.nodal.checks import ReductionCheck, SenseCheck
-from xbar_spice.engines.nodal.conjugate_gradients import Outcome
+from xbar_spice.engines.nodal.conjugate_gradients import ROUNDING, Outcome
 from xbar_spice.engines.nodal.grid import BoolArray, Grid, Placement
 from xbar_spice.engines.nodal.solver import LinearCircuit, batches
 from xbar_spice.errors import ConvergenceError
@@ -69,7 +69,8 @@ def operating_point(
         residual = np.where(active, state.residual, 0.0)
         step = circuit.solve(residual, ReductionCheck(residual, FORCING)).currents
         failed |= ~(state.advance(step) | done)
-    converged = done | check.met_up_to_rounding(state.currents, state.residual)
+    rounding = np.abs(state.residual).sum(axis=(1, 2)) <= ROUNDING * state.ideal_current()
+    converged = done | check.met_by_noise(state.currents, state.residual, rounding)
     return Outcome(state.currents, state.residual, converged, iteration)
 
 
@@ -83,6 +84,10 @@ class _State:
         self._drive = drive
         self.currents = np.zeros((drive.shape[0], *grid.shape))
         self.volts, self.residual = self._evaluate(self.currents)
+
+    def ideal_current(self) -> FloatArray:
+        """(batch,) amperes that all cells would carry at their full drive, about."""
+        return np.asarray((self._grid.conductance * np.abs(self._drive)).sum(axis=(1, 2)))
 
     def small_signal(self) -> Grid:
         """The array linearised here."""

@@ -18,6 +18,7 @@ from xbar_spice.engines.nodal.elimination import transfer_matrix
 from xbar_spice.engines.nodal.factor import FactorPreconditioner
 from xbar_spice.engines.nodal.grid import Grid, Placement
 from xbar_spice.engines.nodal.spectral import SpectralPreconditioner
+from xbar_spice.engines.nodal.threads import suitable_threads
 from xbar_spice.errors import ConvergenceError
 from xbar_spice.linear import FloatArray
 
@@ -46,7 +47,8 @@ class LinearCircuit:
     @cached_property
     def transfer(self) -> FloatArray:
         """(n0, n1) siemens: current of each line along axis 0 for 1 V at each line along axis 1."""
-        return transfer_matrix(self.grid)
+        with suitable_threads(self.grid.shape[1]):
+            return transfer_matrix(self.grid)
 
     def read(self, placement: Placement, volts: FloatArray) -> FloatArray:
         """(ports, batch) sense currents in amperes for (ports, batch) volts at the driven side."""
@@ -72,7 +74,8 @@ class LinearCircuit:
         return solve_currents(self.grid, source, self._factor, check, outcome and outcome.currents)
 
     def _iterate(self, source: FloatArray, check: Check) -> Outcome:
-        outcome = solve_currents(self.grid, source, self._spectral, check)
+        with suitable_threads(self.grid.shape[1]):
+            outcome = solve_currents(self.grid, source, self._spectral, check)
         self._unfit = not outcome.converged.all()
         return outcome
 
