@@ -6,9 +6,13 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import final
 
+import numpy as np
+from numpy.typing import NDArray
+
+from xbar_spice.errors import DeviceError
 from xbar_spice.linear import FloatArray
 
-__all__ = ["Device", "Ohmic"]
+__all__ = ["Device", "Ohmic", "OneTransistorOneResistor", "Polynomial", "Sinh"]
 
 
 class Device(ABC):
@@ -36,6 +40,15 @@ class Device(ABC):
     def differential_conductance(self, conductance: FloatArray, voltage: FloatArray) -> FloatArray:
         """dI/dV at V in siemens."""
 
+    def conductance_sensitivity(self, conductance: FloatArray, voltage: FloatArray) -> FloatArray:
+        """dI/dG at V in volts: what a change of the programmed conductance does.
+
+        Central differences unless a law knows better, good to about nine digits.
+        """
+        step = 1e-5 * np.maximum(conductance, 1e-12)
+        rise = self.current(conductance + step, voltage) - self.current(np.maximum(conductance - step, 0.0), voltage)
+        return np.asarray(rise / (step + np.minimum(step, conductance)))
+
 
 @final
 @dataclass(frozen=True)
@@ -55,3 +68,154 @@ class Ohmic(Device):
 
     def differential_conductance(self, conductance: FloatArray, voltage: FloatArray) -> FloatArray:
         return conductance + 0.0 * voltage
+
+    def conductance_sensitivity(self, conductance: FloatArray, voltage: FloatArray) -> FloatArray:
+        return voltage + 0.0 * conductance
+
+
+@final
+@dataclass(frozen=True)
+class Sinh(Device):
+    """I = G v0 sinh(V / v0): conduction through a barrier.
+
+    Attributes:
+        v0: volts beyond which the current grows faster than the voltage.
+    """
+
+    v0: float = 0.25
+
+    def __post_init__(self) -> None:
+        _require_positive("v0", self.v0, "V")
+
+    @property
+    def linear(self) -> bool:
+        return False
+
+    @property
+    def template(self) -> str:
+        return "cells/sinh.cir.j2"
+
+    def current(self, conductance: FloatArray, voltage: FloatArray) -> FloatArray:
+        return np.asarray(conductance * self.v0 * np.sinh(voltage / self.v0))
+
+    def differential_conductance(self, conductance: FloatArray, voltage: FloatArray) -> FloatArray:
+        return np.asarray(conductance * np.cosh(voltage / self.v0))
+
+    def conductance_sensitivity(self, conductance: FloatArray, voltage: FloatArray) -> FloatArray:
+        return np.asarray(self.v0 * np.sinh(voltage / self.v0) + 0.0 * conductance)
+
+
+@final
+@dataclass(frozen=True)
+class Polynomial(Device):
+    """I = G V + a2(G) V^2 + a3(G) V^3, where a2 and a3 are polynomials of log10(G / 1 S).
+
+    The default coefficients describe HfO2 devices of 50 to 225 uS up to 0.5 V (V. Milo et al., IRPS 2021, as fitted
+    in CrossSim). Outside the range of G the fit is taken at its nearest end, in proportion to G.
+
+    Attributes:
+        square: coefficients of a2 in A/V^2, highest power first.
+        cube: coefficients of a3 in A/V^3, highest power first.
+        g_range: siemens between which the fit holds.
+    """
+
+    square: tuple[float, ...] = (1.388e-4, 1.541e-3, 5.711e-3, 7.063e-3)
+    cube: tuple[float, ...] = (8.871e-5, 6.7919e-4, 1.2968e-3)
+    g_range: tuple[float, float] = (50e-6, 225e-6)
+
+    def __post_init__(self) -> None:
+        low, high = self.g_range
+        if not 0 < low < high < np.inf:
+            raise DeviceError(f"g_range must be 0 < low < high in siemens, got {self.g_range}")
+
+    @property
+    def linear(self) -> bool:
+        return False
+
+    @property
+    def template(self) -> str:
+        return "cells/polynomial.cir.j2"
+
+    def coefficients(self, conductance: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """a2 in A/V^2 and a3 in A/V^3 of cells with these conductances."""
+        inside = np.clip(conductance, *self.g_range)
+        scale, decades = conductance / inside, np.log10(inside)
+        return scale * np.polyval(self.square, decades), scale * np.polyval(self.cube, decades)
+
+    def current(self, conductance: FloatArray, voltage: FloatArray) -> FloatArray:
+        square, cube = self.coefficients(conductance)
+        return np.asarray(voltage * (conductance + voltage * (square + voltage * cube)))
+
+    def differential_conductance(self, conductance: FloatArray, voltage: FloatArray) -> FloatArray:
+        square, cube = self.coefficients(conductance)
+        return np.asarray(conductance + voltage * (2 * square + voltage * 3 * cube))
+
+
+@final
+@dataclass(frozen=True)
+class OneTransistorOneResistor(Device):
+    """An ohmic cell in series with a level-1 NMOS transistor whose source is at the bit line.
+
+    In triode the transistor carries beta (v_on u - u^2 / 2) for the voltage u across it, in saturation (u >= v_on)
+    beta v_on^2 / 2, with v_on = v_gate - v_threshold; a negative u exchanges source and drain. Bulk effect and
+    channel-length modulation are left out.
+
+    Attributes:
+        beta: transconductance parameter KP W / L, A/V^2.
+        v_gate: volts of the gate above the bit-line end.
+        v_threshold: threshold voltage, volts.
+    """
+
+    beta: float = 1e-3
+    v_gate: float = 1.2
+    v_threshold: float = 0.4
+
+    def __post_init__(self) -> None:
+        _require_positive("beta", self.beta, "A/V^2")
+        _require_positive("v_gate - v_threshold", self.v_on, "V")
+
+    @property
+    def v_on(self) -> float:
+        """Overdrive, volts."""
+        return self.v_gate - self.v_threshold
+
+    @property
+    def linear(self) -> bool:
+        return False
+
+    @property
+    def template(self) -> str:
+        return "cells/one_transistor_one_resistor.cir.j2"
+
+    def transistor_voltage(self, conductance: FloatArray, voltage: FloatArray) -> FloatArray:
+        """u, from G (V - u) = beta (v_on u - u^2 / 2), or from the saturated current; volts."""
+        slope = self.beta * self.v_on + conductance
+        root = np.sqrt(np.maximum(slope**2 - 2 * self.beta * conductance * voltage, 0.0))
+        triode = 2 * conductance * voltage / (slope + root)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            saturated = voltage - 0.5 * self.beta * self.v_on**2 / conductance
+        return np.where(self._saturates(conductance, voltage), saturated, triode)
+
+    def current(self, conductance: FloatArray, voltage: FloatArray) -> FloatArray:
+        triode = conductance * (voltage - self.transistor_voltage(conductance, voltage))
+        return np.where(self._saturates(conductance, voltage), 0.5 * self.beta * self.v_on**2, triode)
+
+    def differential_conductance(self, conductance: FloatArray, voltage: FloatArray) -> FloatArray:
+        channel = self._channel(conductance, voltage)
+        return np.asarray(conductance * channel / (conductance + channel))
+
+    def conductance_sensitivity(self, conductance: FloatArray, voltage: FloatArray) -> FloatArray:
+        channel = self._channel(conductance, voltage)
+        return np.asarray((voltage - self.transistor_voltage(conductance, voltage)) * channel / (conductance + channel))
+
+    def _channel(self, conductance: FloatArray, voltage: FloatArray) -> FloatArray:
+        """Differential conductance of the transistor, siemens; 0 in saturation."""
+        return self.beta * np.maximum(self.v_on - self.transistor_voltage(conductance, voltage), 0.0)
+
+    def _saturates(self, conductance: FloatArray, voltage: FloatArray) -> NDArray[np.bool_]:
+        return np.asarray(conductance * (voltage - self.v_on) >= 0.5 * self.beta * self.v_on**2)
+
+
+def _require_positive(name: str, value: float, unit: str) -> None:
+    if not 0 < value < np.inf:
+        raise DeviceError(f"{name} must be finite and > 0 {unit}, got {value}")
