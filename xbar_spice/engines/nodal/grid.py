@@ -95,6 +95,10 @@ class Placement:
         """(ports, batch) of a read to (batch, n0, 1) or (batch, 1, n1), which broadcasts over the cells."""
         return np.expand_dims(self._ordered(volts.T, self.sense_axis), 2 - self.sense_axis)
 
+    def sense_to_grid(self, volts: FloatArray) -> FloatArray:
+        """(ports, batch) of the sensed side, likewise."""
+        return np.expand_dims(self._ordered(volts.T, 1 - self.sense_axis), 1 + self.sense_axis)
+
     def from_sense(self, currents: FloatArray) -> FloatArray:
         """(batch, lines) sums over the sense axis to (ports, batch) of a read."""
         return self._ordered(currents, 1 - self.sense_axis).T
