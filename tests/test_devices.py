@@ -14,7 +14,14 @@ from xbar_spice.engines.registry import get_engine
 from xbar_spice.errors import ConvergenceError, DeviceError
 
 TRUTH = json.loads((Path(__file__).parent / "truth" / "crossbar.json").read_text())
-DEVICES = [Ohmic(), Sinh(0.25), Sinh(0.08), Polynomial(), OneTransistorOneResistor(), OneTransistorOneResistor(2e-4, 0.9, 0.5)]
+DEVICES = [
+    Ohmic(),
+    Sinh(0.25),
+    Sinh(0.08),
+    Polynomial(),
+    OneTransistorOneResistor(),
+    OneTransistorOneResistor(2e-4, 0.9, 0.5),
+]
 NONLINEAR = DEVICES[1:]
 
 
@@ -55,7 +62,9 @@ def test_transistor_in_saturation_carries_its_limit():
     assert np.all(device.differential_conductance(np.array([1e-3]), np.array([0.5])) == 0)
 
 
-@pytest.mark.parametrize("make", [lambda: Sinh(0.0), lambda: OneTransistorOneResistor(v_gate=0.1), lambda: Polynomial(g_range=(1, 0.5))])
+@pytest.mark.parametrize(
+    "make", [lambda: Sinh(0.0), lambda: OneTransistorOneResistor(v_gate=0.1), lambda: Polynomial(g_range=(1, 0.5))]
+)
 def test_senseless_parameters_are_refused(make):
     with pytest.raises(DeviceError):
         make()

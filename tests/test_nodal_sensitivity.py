@@ -6,14 +6,19 @@ import numpy as np
 import pytest
 
 from xbar_spice.array import Crossbar, Terminations
-from xbar_spice.devices import OneTransistorOneResistor, Ohmic, Polynomial, Sinh
+from xbar_spice.devices import Ohmic, OneTransistorOneResistor, Polynomial, Sinh
 from xbar_spice.engines.nodal.engine import NodalEngine
 from xbar_spice.engines.nodal.sensitivity import Change, Sensitivity
 from xbar_spice.errors import InvalidInputError
 
 NAMES = ("r_word", "r_bit", "r_driver", "r_sense")
 DEVICES = [Ohmic(), Sinh(0.2), Polynomial(), OneTransistorOneResistor()]
-ENDS = [Terminations(), Terminations("double"), Terminations(transposed="swapped_ends"), Terminations("double", "far_ends")]
+ENDS = [
+    Terminations(),
+    Terminations("double"),
+    Terminations(transposed="swapped_ends"),
+    Terminations("double", "far_ends"),
+]
 
 
 def array(rng, device=None, terminations=None, shape=(5, 4)):
@@ -38,7 +43,9 @@ def test_products_with_changes_are_finite_differences(device, side, terminations
     volts = rng.uniform(-0.3, 0.3, (crossbar.ports(side), 2))
     operator = Sensitivity(crossbar, volts, side, tolerance=1e-12)
     change = Change(crossbar.conductance * rng.uniform(-1, 1, crossbar.shape), *rng.uniform(-10, 10, 4))
-    slope = (read(shifted(crossbar, change, 1e-4), volts, side) - read(shifted(crossbar, change, -1e-4), volts, side)) / 2e-4
+    slope = (
+        read(shifted(crossbar, change, 1e-4), volts, side) - read(shifted(crossbar, change, -1e-4), volts, side)
+    ) / 2e-4
     found = operator.jvp(change)
     assert np.abs(found - slope).max() < 1e-6 * np.abs(slope).max()
     weights = rng.normal(size=found.shape)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from xbar_spice.engines.nodal.engine import cell_voltages
+from xbar_spice.engines.nodal.solution import solve_array
 from xbar_spice.mapping import map_weights
 from xbar_spice.study.cases import Case, make_case_problem, model_key
 from xbar_spice.variation import random_stream
@@ -49,7 +49,7 @@ def first_read_voltages(case: Case, models: Mapping[str, Model]) -> dict[str, An
     strongest = int(np.argmax([np.abs(volts).sum() for volts in drives]))
     array = A.arrays[strongest]
     return {
-        "cells": cell_voltages(array.crossbar, drives[strongest], "rows"),
+        "cells": solve_array(array.crossbar, drives[strongest], "rows").cell_voltages,
         "drive": drives[strongest],
         "case": case.id,
         "label": case.label,

@@ -76,7 +76,7 @@ class ReductionCheck:
         self._allowance = factor * self.error(residual)
 
     def error(self, residual: RealArray) -> RealArray:
-        return np.abs(residual).sum(axis=(1, 2))[:, np.newaxis]
+        return np.asarray(np.abs(residual).sum(axis=(1, 2))[:, np.newaxis])
 
     def allowance(self, currents: FloatArray, residual: FloatArray) -> FloatArray:
         return np.asarray(self._allowance, dtype=float)

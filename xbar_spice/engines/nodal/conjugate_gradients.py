@@ -94,12 +94,12 @@ def solve_currents(
     if start is not None:
         grid.residual(source, currents, residual, work)
     descent = _Descent(grid, precondition, source.shape[0])
-    done = np.zeros(source.shape[0], dtype=bool)
+    done: BoolArray = np.zeros(source.shape[0], dtype=bool)
     for _ in range(CORRECTIONS):
         before = np.abs(residual).sum()
         descent.correct(currents, residual, check)
         grid.residual(source, currents, residual, work)
-        done = (check.error(residual) <= check.allowance(currents, residual)).all(axis=1)
+        done = np.asarray((check.error(residual) <= check.allowance(currents, residual)).all(axis=1))
         if done.all() or not np.abs(residual).sum() < 0.1 * before:
             break
     rounding = np.abs(residual).sum(axis=(1, 2)) <= ROUNDING * np.abs(source).sum(axis=(1, 2))
@@ -139,7 +139,9 @@ class _Descent:
     def _rescale(self, scale: FloatArray) -> None:
         """Measure residuals in units of `scale`, which keeps single precision away from its limits."""
         scale = np.where(scale > 0, scale, self._scale)
-        ratio = (self._scale / scale).astype(self._direction.dtype)
+        ratio = self._scale / scale
+        # A residual that fell so far at once is noise, and earlier directions mean nothing to it.
+        ratio = np.where(ratio < 1e8, ratio, 0.0).astype(self._direction.dtype)
         self._direction *= ratio
         self._image *= ratio
         self._curvature *= ratio**2
@@ -169,7 +171,7 @@ class _Descent:
 
 def _dot(first: RealArray, second: RealArray) -> RealArray:
     """(batch, 1, 1) inner products."""
-    return np.einsum("bij,bij->b", first, second)[:, np.newaxis, np.newaxis]
+    return np.asarray(np.einsum("bij,bij->b", first, second))[:, np.newaxis, np.newaxis]
 
 
 def _ratio(numerator: RealArray, denominator: RealArray) -> RealArray:

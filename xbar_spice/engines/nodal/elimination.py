@@ -13,7 +13,6 @@ result is accurate in itself, over any range of conductances (Grassmann, Taksar 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import final
 
 import numpy as np
@@ -88,7 +87,6 @@ def _invert(matrix: FloatArray) -> None:
 
 
 @final
-@dataclass(frozen=True, eq=False)
 class _Rungs:
     """All rungs, reduced as ladders by series and parallel connection.
 
@@ -97,11 +95,7 @@ class _Rungs:
     itself times the voltage ratio between them.
     """
 
-    conductance: FloatArray
-    line: Line
-
-    def __post_init__(self) -> None:
-        conductance, line = self.conductance, self.line
+    def __init__(self, conductance: FloatArray, line: Line) -> None:
         beyond = conductance.copy()  # admittance of a node and all that lies beyond it, seen from the terminal
         ratio = np.ones_like(conductance)  # voltage of a node over that of its neighbour nearer to the terminal
         if line.double:
@@ -119,15 +113,17 @@ class _Rungs:
         volts = np.exp(reach) / (1.0 + line.terminal * beyond[:, :1])  # with 1 V at the terminals
         if line.double:
             volts += itself * np.exp(reach[:, -1:] - reach) / line.terminal
-        for name, value in {"_itself": itself, "_reach": reach, "leak": conductance * volts}.items():
-            object.__setattr__(self, name, value)
+        self.leak: FloatArray = conductance * volts
+        self._conductance = conductance
+        self._itself: FloatArray = itself
+        self._reach: FloatArray = reach
 
     def coupling(self, index: int) -> FloatArray:
-        """g T^-1 g of one rung, (cells, cells); only the lower triangle counts."""
-        conductance, reach = self.conductance[index], self._reach[index]
+        """The product g T^-1 g of one rung, (cells, cells); only the lower triangle counts."""
+        conductance, reach = self._conductance[index], self._reach[index]
         near = conductance * self._itself[index]
         if reach[-1] > -300.0:
-            return np.multiply.outer(conductance * np.exp(reach), near * np.exp(-reach))
+            return np.asarray(np.multiply.outer(conductance * np.exp(reach), near * np.exp(-reach)))
         # Far apart, the exponentials leave the range of numbers one by one but not as a ratio.
         ratios = np.exp(np.minimum(np.subtract.outer(reach, reach), 0.0))
         return np.asarray(conductance[:, np.newaxis] * ratios * near)

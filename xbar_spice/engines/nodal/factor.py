@@ -75,9 +75,7 @@ class FactorPreconditioner:
         inner = (rows != GROUND) & (cols != GROUND)
         matrix = coo_array((entries[inner], (rows[inner], cols[inner])), shape=(self._count, self._count))
         # Symmetric positive definite: diagonal pivots are stable, and keep the fill low.
-        return splu(
-            matrix.tocsc(), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True}
-        )
+        return splu(matrix.tocsc(), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
 
 
 def _nodes(line: Line) -> tuple[IntArray, bool]:

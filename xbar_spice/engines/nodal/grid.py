@@ -55,7 +55,7 @@ class Grid:
         return out
 
     def residual(self, source: FloatArray, currents: FloatArray, out: FloatArray, work: FloatArray) -> FloatArray:
-        """f - G Z y - y in amperes, what the cells would like to carry on top of y; all (batch, n0, n1)."""
+        """The residual f - G Z y - y in amperes, what the cells would carry on top of y; all (batch, n0, n1)."""
         self.drops(currents, out, work)
         out *= self.conductance
         np.subtract(source, out, out=out)

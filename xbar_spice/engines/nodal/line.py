@@ -45,7 +45,7 @@ class Line:
         if not self.double:
             return np.zeros(self.cells)
         from_near = self.terminal + self.segment * np.arange(self.cells)
-        return from_near / (from_near[-1] + self.terminal)
+        return np.asarray(from_near / (from_near[-1] + self.terminal))
 
     def wire_currents(self, currents: FloatArray, axis: int, out: FloatArray | None = None) -> FloatArray:
         """Current that reaches each cell's node from the near side, in amperes.

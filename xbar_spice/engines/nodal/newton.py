@@ -28,9 +28,7 @@ WORKING_ARRAYS = 20
 FORCING = 1e-4  # how far the linear solver reduces the residual of a Newton step
 
 
-def read_nonlinear(
-    grid: Grid, placement: Placement, device: Device, volts: FloatArray, tolerance: float
-) -> FloatArray:
+def read_nonlinear(grid: Grid, placement: Placement, device: Device, volts: FloatArray, tolerance: float) -> FloatArray:
     """(ports, batch) sense currents for (ports, batch) volts.
 
     Raises:
@@ -59,7 +57,8 @@ def operating_point(
     """
     state = _State(grid, device, placement.sign * placement.drive_to_grid(volts))
     failed = np.zeros(volts.shape[1], dtype=bool)
-    for iteration in range(ITERATIONS):
+    iterations = 0
+    for _ in range(ITERATIONS):
         circuit = LinearCircuit(state.small_signal(), "iterative", tolerance)
         check = SenseCheck(circuit.grid, placement.sense_axis, tolerance, each=each)
         done = (check.error(state.residual) <= check.allowance(state.currents, state.residual)).all(axis=1)
@@ -67,11 +66,12 @@ def operating_point(
             break
         active = (~(done | failed))[:, np.newaxis, np.newaxis]
         residual = np.where(active, state.residual, 0.0)
-        step = circuit.solve(residual, ReductionCheck(residual, FORCING)).currents
-        failed |= ~(state.advance(step) | done)
+        inner = circuit.solve(residual, ReductionCheck(residual, FORCING))
+        iterations += inner.iterations
+        failed |= ~(state.advance(inner.currents) | done)
     rounding = np.abs(state.residual).sum(axis=(1, 2)) <= ROUNDING * state.ideal_current()
     converged = done | check.met_by_noise(state.currents, state.residual, rounding)
-    return Outcome(state.currents, state.residual, converged, iteration)
+    return Outcome(state.currents, state.residual, converged, iterations)
 
 
 @final
@@ -112,7 +112,7 @@ class _State:
         self.currents = np.where(taken, currents, self.currents)
         self.volts = np.where(taken, volts, self.volts)
         self.residual = np.where(taken, residual, self.residual)
-        return fallen
+        return np.asarray(fallen)
 
     def _evaluate(self, currents: FloatArray) -> tuple[FloatArray, FloatArray]:
         volts = self._drive - self._grid.drops(currents, np.empty_like(currents), np.empty_like(currents))

@@ -110,7 +110,9 @@ class Sensitivity:
         wanted = wanted[:, np.newaxis] if wanted.ndim == 1 else wanted
         batch = self._cells.shape[0]
         if wanted.shape != self.currents.shape:
-            raise InvalidInputError(f"weights must have the shape of the currents, {self.currents.shape}, got {wanted.shape}")
+            raise InvalidInputError(
+                f"weights must have the shape of the currents, {self.currents.shape}, got {wanted.shape}"
+            )
         # The adjoint array: 1 V times the weight at each sense terminal, the drivers at 0 V.
         ordered = self._placement.sense_to_grid(self._placement.sign * wanted)
         source = self._small_signal.conductance * ordered
@@ -157,7 +159,7 @@ class Sensitivity:
 
 
 def _dropped(line: Line, through: FloatArray, axis: int, segment: float, terminal: float) -> FloatArray:
-    """dZ y in volts: what the nodes lose when every resistance grows while its current flows."""
+    """The drops dZ y in volts: what the nodes lose when every resistance grows while its current flows."""
     sources = segment * through
     ends = [slice(None)] * 3
     for end in (0, -1):

@@ -52,7 +52,7 @@ class Solution:
     @property
     def sense_currents(self) -> FloatArray:
         """(ports,) amperes into the sense terminals; what a read returns."""
-        return self.cell_currents.sum(axis=0) if self.side == "rows" else -self.cell_currents.sum(axis=1)
+        return np.asarray(self.cell_currents.sum(axis=0) if self.side == "rows" else -self.cell_currents.sum(axis=1))
 
     @property
     def worst_cell(self) -> tuple[int, int]:

@@ -74,4 +74,4 @@ class SpectralPreconditioner:
         for cell in range(1, len(nodes)):
             np.multiply(nodes[cell - 1], self._looking[cell], out=term)
             np.add(nodes[cell], term, out=nodes[cell])
-        return flow
+        return np.asarray(flow)
