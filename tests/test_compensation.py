@@ -1,0 +1,43 @@
+"""Compensated arrays read as wanted, by another simulator too; what cannot be reached is reported."""
+
+import numpy as np
+import pytest
+from conftest import engine_or_skip
+
+from xbar_spice.array import Crossbar
+from xbar_spice.compensation import compensate
+from xbar_spice.devices import Sinh
+from xbar_spice.errors import InvalidInputError
+
+
+def test_a_compensated_array_reads_as_wanted_in_ngspice(rng):
+    wanted = rng.uniform(20e-6, 80e-6, (6, 5))
+    found = compensate(Crossbar(wanted, 10, 10, 50, 50), wanted, 1e-6, 200e-6)
+    assert not found.limited.any()
+    assert np.abs(found.error).max() <= 1e-9 * wanted.max()
+    with engine_or_skip("ngspice").program(found.crossbar) as session:
+        assert session.read(np.eye(6)).T == pytest.approx(wanted, rel=1e-7)
+
+
+def test_what_the_window_forbids_is_reported(rng):
+    wanted = rng.uniform(20e-6, 80e-6, (6, 5))
+    plain = Crossbar(wanted, 50, 50, 200, 200)
+    found = compensate(plain, wanted, 1e-6, 80e-6)
+    assert found.limited.any()
+    assert found.crossbar.conductance.max() <= 80e-6
+    assert np.abs(found.error).max() > 1e-9 * wanted.max()
+    uncompensated = compensate(plain, wanted, 1e-6, 80e-6, tolerance=10.0)
+    assert np.linalg.norm(found.error) < 0.5 * np.linalg.norm(uncompensated.error)
+
+
+@pytest.mark.parametrize(
+    ("crossbar", "wanted", "window"),
+    [
+        (Crossbar([[1e-4]]), [[1e-4, 1e-4]], (0, 1e-3)),
+        (Crossbar([[1e-4]]), [[1e-4]], (1e-3, 1e-4)),
+        (Crossbar([[1e-4]], device=Sinh()), [[1e-4]], (0, 1e-3)),
+    ],
+)
+def test_senseless_requests_are_refused(crossbar, wanted, window):
+    with pytest.raises(InvalidInputError):
+        compensate(crossbar, wanted, *window)
