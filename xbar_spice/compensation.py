@@ -1,7 +1,7 @@
 """Conductances whose array, wires included, has the wanted transfer matrix.
 
-Wires, drivers and sense terminals make the effective matrix of an array smaller than its conductances. Programming other
-conductances undoes that as far as the devices' window allows. Gauss-Newton on the derivative of all sense currents;
+Wires, drivers and sense terminals make the effective matrix of an array smaller than its conductances. Other
+conductances undo that as far as the devices' window allows. Gauss-Newton on the derivative of all sense currents;
 devices at the edge of the window stay there.
 """
 
