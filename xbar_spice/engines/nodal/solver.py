@@ -126,7 +126,7 @@ def require_convergence(outcome: Outcome, first: int = 0) -> None:
 def transfer_seconds(grid: Grid) -> float:
     """About what `transfer_matrix` takes."""
     n0, n1 = grid.shape
-    return n0 * (60e-6 + 2.4 * n1**3 / 50e9)
+    return n0 * (60e-6 + 2.4 * n1**3 / 26e9)
 
 
 def vector_seconds(grid: Grid) -> float:

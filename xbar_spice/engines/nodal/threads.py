@@ -16,7 +16,8 @@ from threadpoolctl import ThreadpoolController
 
 __all__ = ["suitable_threads"]
 
-PARALLEL_FROM = 320  # cells on a line; shorter products are over before a second thread is awake
+PARALLEL_FROM = 768  # cells on a line; shorter products are over before a second thread is awake
+PROBE = 320  # size of a product that takes a few milliseconds
 
 
 @contextmanager
@@ -41,8 +42,8 @@ def _threads_pay() -> bool:
 
 
 def _product_seconds() -> float:
-    """Median time of a product that takes a few milliseconds."""
-    matrix = np.ones((PARALLEL_FROM, PARALLEL_FROM))
+    """Median time of a product of the size `PROBE`."""
+    matrix = np.ones((PROBE, PROBE))
     out = np.empty_like(matrix)
     seconds = []
     for _ in range(5):
