@@ -20,6 +20,7 @@ from xbar_spice.solve.integrators import METHODS, Trajectory, integrate
 from xbar_spice.solve.krylov import KrylovOptions
 
 TRUTH = json.loads((Path(__file__).parent / "truth" / "neural_ode.json").read_text(encoding="utf-8"))
+ANY_FIELD = [method for method in METHODS if "verlet" not in method]
 CASES = [
     pytest.param(case, method, id=f"{case['name']}-{method}")
     for case in TRUTH["cases"]
@@ -84,7 +85,7 @@ def test_reference_values(case: dict[str, Any], method: str) -> None:
     m=st.integers(1, 12),
     batch=st.integers(1, 4),
     strength=st.floats(0.05, 0.95),
-    method=st.sampled_from(list(METHODS)),
+    method=st.sampled_from(ANY_FIELD),
     seed=st.integers(0, 2**32 - 1),
 )
 def test_identities_of_exact_gradients(n: int, m: int, batch: int, strength: float, method: str, seed: int) -> None:
@@ -101,7 +102,7 @@ def test_identities_of_exact_gradients(n: int, m: int, batch: int, strength: flo
     assert np.all(np.abs(np.sum(trajectory.z[0] * g.z0, axis=0) - ends) <= 1e-13 * size)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", [method for method in ANY_FIELD if method != "dopri5"])
 def test_finite_differences(method: str) -> None:
     """Central differences along a random direction of (A, B, z0), Richardson extrapolated."""
     A, B, h = random_problem(3, 6, 8, 0.7)
@@ -162,7 +163,7 @@ def test_stiff_and_switching(size: tuple[int, int], stiffness: float) -> None:
         assert_close(getattr(actual, name), getattr(expected, name), 1e-12)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", ANY_FIELD)
 def test_batch_is_the_sum_of_its_samples(method: str) -> None:
     A, B, h = random_problem(8, 5, 7, 0.8)
     rng = np.random.default_rng(1)

@@ -20,6 +20,7 @@ from xbar_spice.solve.integrators import METHODS, integrate
 from xbar_spice.solve.newton import NewtonOptions
 
 TRUTH = json.loads((Path(__file__).parent / "truth" / "neural_ode.json").read_text(encoding="utf-8"))
+ANY_FIELD = [method for method in METHODS if "verlet" not in method]
 CASES = [
     pytest.param(case, method, id=f"{case['name']}-{method}")
     for case in TRUTH["cases"]
@@ -130,7 +131,7 @@ def test_order_of_convergence(method: str, order: int) -> None:
     np.testing.assert_allclose(np.log2(errors[0] / errors[1]), order, atol=0.1)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", ANY_FIELD)
 def test_batch_equals_singles(method: str) -> None:
     rng = np.random.default_rng(9)
     A, B, z0 = rng.normal(size=(7, 5)), rng.normal(size=(5, 7)), rng.normal(size=(5, 6))
@@ -143,7 +144,7 @@ def test_batch_equals_singles(method: str) -> None:
         np.testing.assert_array_equal(together.newton_iterations[:, sample], alone.newton_iterations)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", ANY_FIELD)
 def test_a_batch_of_one_keeps_its_axis(method: str) -> None:
     trajectory = integrate(ReluField([[1.0]], [[-1.0]]), [[1.0]], method, h=0.1, steps=3)
     assert trajectory.z.shape == (4, 1, 1)

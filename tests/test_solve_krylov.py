@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear import FloatArray
-from xbar_spice.solve.krylov import KrylovOptions, gmres
+from xbar_spice.solve.krylov import KrylovOptions, solve_linear
 from xbar_spice.stage import current_stage
 
 
@@ -53,7 +53,7 @@ def dense_solution(systems: Systems, rhs: FloatArray) -> FloatArray:
 )
 def test_reaches_rounding_times_condition(n: int, batch: int, size: float, seed: int) -> None:
     systems, rhs = random_systems(seed, n, batch, size)
-    result = gmres(systems, rhs, KrylovOptions(rtol=1e-14))
+    result = solve_linear(systems, rhs, KrylovOptions(rtol=1e-14))
     expected = dense_solution(systems, rhs)
     error = np.linalg.norm(result.x - expected, axis=0) / np.linalg.norm(expected, axis=0)
     condition = np.linalg.cond(systems.matrices)
@@ -67,7 +67,7 @@ def test_converged_samples_cost_no_product() -> None:
     matrices = np.array([np.diag(np.minimum(np.arange(8), i) + 1.0) for i in range(8)])
     systems, rhs = Systems(matrices), np.ones((8, 8))
     rhs[:, 3] = 0.0
-    result = gmres(systems, rhs)
+    result = solve_linear(systems, rhs)
     np.testing.assert_array_equal(systems.products, [1, 2, 3, 0, 5, 6, 7, 8])
     np.testing.assert_array_equal(result.iterations, systems.products)
     assert result.converged.all()
@@ -79,7 +79,7 @@ def test_converged_samples_cost_no_product() -> None:
 def test_each_sample_meets_its_own_tolerance() -> None:
     systems, rhs = random_systems(1, 60, 3, 0.5)
     asked = np.array([1e-2, 1e-6, 1e-12])
-    result = gmres(systems, rhs, rtol=asked)
+    result = solve_linear(systems, rhs, rtol=asked)
     left = np.linalg.norm(rhs - np.einsum("aij,ja->ia", systems.matrices, result.x), axis=0)
     relative = left / np.linalg.norm(rhs, axis=0)
     assert np.all(relative <= asked)
@@ -89,9 +89,9 @@ def test_each_sample_meets_its_own_tolerance() -> None:
 
 def test_batch_equals_singles() -> None:
     systems, rhs = random_systems(2, 25, 5, 0.8)
-    together = gmres(systems, rhs)
+    together = solve_linear(systems, rhs)
     for sample in range(5):
-        alone = gmres(Systems(systems.matrices[[sample]]), rhs[:, [sample]])
+        alone = solve_linear(Systems(systems.matrices[[sample]]), rhs[:, [sample]])
         np.testing.assert_allclose(together.x[:, [sample]], alone.x, rtol=0, atol=1e-13)
         assert abs(together.iterations[sample] - alone.iterations[0]) <= 1
 
@@ -99,7 +99,7 @@ def test_batch_equals_singles() -> None:
 @pytest.mark.parametrize("restart", [1, 3, 7, 100])
 def test_restarted_cycles_reach_the_same_solution(restart: int) -> None:
     systems, rhs = random_systems(3, 30, 4, 0.4)
-    result = gmres(systems, rhs, KrylovOptions(restart=restart))
+    result = solve_linear(systems, rhs, KrylovOptions(restart=restart))
     assert result.converged.all()
     np.testing.assert_allclose(result.x, dense_solution(systems, rhs), rtol=0, atol=1e-12)
 
@@ -107,7 +107,7 @@ def test_restarted_cycles_reach_the_same_solution(restart: int) -> None:
 def test_singular_systems_are_reported_unless_the_solution_lies_in_their_krylov_space() -> None:
     """A nilpotent matrix gives e_1 no Krylov space at all; diag(2, 0) has e_1 in its range but not (1, 1)."""
     systems = Systems(np.array([[[0.0, 1.0], [0.0, 0.0]]] * 2 + [[[2.0, 0.0], [0.0, 0.0]]] * 2))
-    result = gmres(systems, np.array([[1.0, 0.0, 1.0, 1.0], [0.0, 1.0, 0.0, 1.0]]))
+    result = solve_linear(systems, np.array([[1.0, 0.0, 1.0, 1.0], [0.0, 1.0, 0.0, 1.0]]))
     np.testing.assert_array_equal(result.converged, [False, False, True, False])
     np.testing.assert_allclose(result.x[:, 2], [0.5, 0.0], atol=1e-15)
     np.testing.assert_allclose(result.residual[[0, 1, 3]], [1.0, 1.0, np.sqrt(0.5)], rtol=1e-12)
@@ -117,14 +117,14 @@ def test_singular_systems_are_reported_unless_the_solution_lies_in_their_krylov_
 def test_near_singular_system_is_not_called_converged() -> None:
     """At condition 1e15 rounding leaves a visible residual, whatever the recurrence claims."""
     scales = np.geomspace(1.0, 1e-15, 12)
-    result = gmres(Systems(np.diag(scales)[np.newaxis]), np.ones((12, 1)))
+    result = solve_linear(Systems(np.diag(scales)[np.newaxis]), np.ones((12, 1)))
     assert not result.converged[0]
     assert np.isfinite(result.x).all()
 
 
 def test_iteration_limit_is_kept_and_reported() -> None:
     systems, rhs = random_systems(4, 50, 3, 0.9)
-    result = gmres(systems, rhs, KrylovOptions(max_iterations=7))
+    result = solve_linear(systems, rhs, KrylovOptions(max_iterations=7))
     assert not result.converged.any()
     np.testing.assert_array_equal(systems.products, 7)
     left = np.linalg.norm(rhs - np.einsum("aij,ja->ia", systems.matrices, result.x), axis=0)
@@ -135,7 +135,7 @@ def test_samples_that_are_not_finite_leave_the_others_alone() -> None:
     systems, rhs = random_systems(5, 10, 4, 0.3)
     systems.matrices[2] = np.nan
     rhs[0, 1] = np.inf
-    result = gmres(systems, rhs)
+    result = solve_linear(systems, rhs)
     np.testing.assert_array_equal(result.converged, [True, False, False, True])
     assert systems.products[1] == 0
     np.testing.assert_array_equal(result.x[:, [1, 2]], 0.0)
@@ -146,7 +146,7 @@ def test_samples_that_are_not_finite_leave_the_others_alone() -> None:
 @pytest.mark.parametrize("scale", [1e-100, 1e100])
 def test_scale_of_the_right_hand_side_does_not_matter(scale: float) -> None:
     systems, rhs = random_systems(6, 12, 3, 0.5)
-    result = gmres(systems, scale * rhs)
+    result = solve_linear(systems, scale * rhs)
     assert result.converged.all()
     np.testing.assert_allclose(result.x / scale, dense_solution(systems, rhs), rtol=0, atol=1e-13)
 

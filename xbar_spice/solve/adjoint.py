@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import final
 
@@ -20,7 +20,7 @@ from xbar_spice.solve.integrators import (
     handle_nonconvergence,
 )
 from xbar_spice.solve.krylov import KrylovOptions
-from xbar_spice.solve.method import AdjointRun
+from xbar_spice.solve.method import AdjointRun, ForwardRun, SolveReport
 
 __all__ = ["Gradients", "gradients"]
 
@@ -107,26 +107,42 @@ def gradients(
     check_nonconvergence(nonconvergence)
 
     batch = given if trajectory.batched else given[:, np.newaxis]
-    lost = ~np.isfinite(trajectory.run.z).all(axis=(0, 1))
+    lost = np.logical_or.reduce([~np.isfinite(run.z).all(axis=(0, 1)) for run in trajectory.runs])
     with np.errstate(over="ignore", invalid="ignore"):
-        run = METHODS[trajectory.method].adjoint(
-            trajectory.run, np.where(lost, 0.0, batch), krylov or trajectory.krylov
+        run = chained_adjoint(
+            trajectory.method, trajectory.runs, np.where(lost, 0.0, batch), krylov or trajectory.options.krylov
         )
     run.report.converged[:, lost] = False
     run.z0[:, lost] = np.nan
     if not run.report.converged.all():
         hint = "samples that are not finite have no gradient; for the others allow more Krylov iterations"
         handle_nonconvergence(f"the adjoint of {trajectory.method}", run.report, nonconvergence, hint)
-    return _result(run, trajectory.batched)
+    return as_gradients(run, trajectory.batched)
 
 
-def _result(run: AdjointRun, batched: bool) -> Gradients:
+def chained_adjoint(
+    method: str, runs: Sequence[ForwardRun], cotangent: FloatArray, krylov: KrylovOptions
+) -> AdjointRun:
+    """The adjoint of runs that follow each other, the last one first, in terms of the parameters of each layer."""
+    parts: list[AdjointRun] = []
+    for run in reversed(runs):
+        parts.insert(0, METHODS[method].adjoint(run, cotangent, krylov))
+        cotangent = parts[0].z0
+    parameters: dict[str, FloatArray] = {}
+    for layer, (run, part) in enumerate(zip(runs, parts, strict=True)):
+        for name, gradient in run.field.tie.collect(part.gradients).items():
+            parameters[name if len(runs) == 1 else f"{name}[{layer}]"] = gradient
+    return AdjointRun(cotangent, parameters, SolveReport.joined([part.report for part in parts]))
+
+
+def as_gradients(run: AdjointRun, batched: bool) -> Gradients:
+    """The result of an adjoint run; without a batch axis for a single z0."""
     report = run.report
     if batched:
-        return Gradients(run.z0, run.parameters, report.converged, report.krylov_iterations, report.residuals)
+        return Gradients(run.z0, run.gradients, report.converged, report.krylov_iterations, report.residuals)
     return Gradients(
         run.z0[:, 0],
-        run.parameters,
+        run.gradients,
         report.converged[:, 0],
         report.krylov_iterations[:, 0],
         report.residuals[:, 0],

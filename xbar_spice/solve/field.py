@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import final
 
@@ -12,8 +11,19 @@ from numpy.typing import ArrayLike, NDArray
 
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear import FloatArray, LinearOperator, as_operator
+from xbar_spice.solve.activation import Activation, get_activation
+from xbar_spice.solve.tie import Parameters, Tie
 
-__all__ = ["BoolArray", "Evaluation", "Field", "IndexArray", "ReluField"]
+__all__ = [
+    "ActivationField",
+    "BoolArray",
+    "Evaluation",
+    "Field",
+    "IndexArray",
+    "LayerField",
+    "ReluField",
+    "add_gradients",
+]
 
 BoolArray = NDArray[np.bool_]
 IndexArray = NDArray[np.intp]
@@ -64,12 +74,22 @@ class Field(ABC):
 
     The transposed derivative comes in the two halves in which an array makes it, because the first alone gives the
     gradients of the parameters: `pull_hidden` carries a cotangent back to the hidden units, `pull_state` on to z.
+
+    Attributes:
+        twin: The same field with the programmed weights, digitally, for the linear solver "chord"; None without one.
     """
+
+    twin: Field | None = None
 
     @property
     @abstractmethod
     def states(self) -> int:
         """Length n of the state."""
+
+    @property
+    @abstractmethod
+    def hidden_units(self) -> int:
+        """Number m of hidden units."""
 
     @abstractmethod
     def evaluate(self, z: FloatArray) -> Evaluation:
@@ -90,14 +110,28 @@ class Field(ABC):
     @abstractmethod
     def parameter_gradients(
         self, evaluation: Evaluation, cotangent: FloatArray, hidden_cotangent: FloatArray
-    ) -> Mapping[str, FloatArray]:
-        """The gradients of w^T f with respect to each parameter, summed over the batch; digital, no read.
+    ) -> Parameters:
+        """The gradients of w^T f with respect to each matrix, summed over the batch; digital, no read.
 
         Args:
             evaluation: Where.
             cotangent: w, (n, batch).
             hidden_cotangent: `pull_hidden` of w, (m, batch).
         """
+
+    @abstractmethod
+    def parameter_jvp(self, evaluation: Evaluation, direction: Parameters) -> FloatArray:
+        """The change of f at fixed z for a change of each matrix, (n, batch); a matrix left out does not change."""
+
+    @property
+    def outputs(self) -> int:
+        """Length of f(z): `states`, unless it is a part of a `SplitField`."""
+        return self.states
+
+    @property
+    def tie(self) -> Tie:
+        """How the matrices depend on the field's parameters; by default they are the parameters."""
+        return Tie()
 
     def evaluate_finite(self, z: FloatArray) -> Evaluation:
         """Evaluate f where z is finite; no array is driven with infinity, such a sample keeps the value NaN."""
@@ -111,12 +145,119 @@ class Field(ABC):
         """J(z)^T w for each sample; cotangent and result (n, batch)."""
         return self.pull_state(evaluation, self.pull_hidden(evaluation, cotangent))
 
+    def pull(self, evaluation: Evaluation, cotangent: FloatArray, total: dict[str, FloatArray]) -> FloatArray:
+        """J(z)^T w, and on the way the gradients of w^T f with respect to the matrices, added to `total`."""
+        hidden = self.pull_hidden(evaluation, cotangent)
+        add_gradients(total, self.parameter_gradients(evaluation, cotangent, hidden))
+        return self.pull_state(evaluation, hidden)
+
+    def push(self, evaluation: Evaluation, change: FloatArray, direction: Parameters) -> FloatArray:
+        """The change of f for a change of z, (n, batch), and of the matrices."""
+        return self.jvp(evaluation, change) + self.parameter_jvp(evaluation, direction)
+
+
+def add_gradients(total: dict[str, FloatArray], gradients: Parameters) -> None:
+    """Add gradients to those collected so far."""
+    for name, gradient in gradients.items():
+        total[name] = total[name] + gradient if name in total else gradient
+
+
+class ActivationField(Field):
+    """f(z) = B sig(A z), or with a bias on the array B sig(A [z; 1]), the last input of A held at one.
+
+    With s = A z, r = sig(s) and D = diag(sig'(s)) the Jacobian is J = B D A.
+
+    Args:
+        A: m x n matrix or operator; m x (n + 1) with a bias, the bias being its last column.
+        B: n x m matrix or operator.
+        activation: Name of an activation, or an `Activation`.
+        bias: Whether A has a column for a bias.
+        tie: Parameters that A and B share; by default they are the parameters themselves.
+
+    Raises:
+        InvalidInputError: The shapes of A and B do not belong together, a matrix is not finite, or the activation is
+            unknown.
+
+    Example:
+        >>> field = ActivationField([[1.0, 0.5]], [[2.0]], "identity", bias=True)  # 2 (z + 0.5)
+        >>> field.evaluate(np.array([[1.0]])).value[:, 0]
+        array([3.])
+    """
+
+    def __init__(
+        self,
+        A: ArrayLike | LinearOperator,
+        B: ArrayLike | LinearOperator,
+        activation: str | Activation = "relu",
+        *,
+        bias: bool = False,
+        tie: Tie | None = None,
+    ) -> None:
+        self.A = as_operator(A)
+        self.B = as_operator(B)
+        self.activation = get_activation(activation)
+        self.bias = bias
+        self._tie = tie or Tie()
+        n, m = self.B.shape
+        if self.A.shape != (m, n + bias):
+            formula, inputs = (
+                (f"B {self.activation.name}(A [z; 1])", "n + 1") if bias else (f"B {self.activation.name}(A z)", "n")
+            )
+            raise InvalidInputError(
+                f"{formula} needs A of shape (m, {inputs}) and B of shape (n, m), "
+                f"got A {self.A.shape} and B {self.B.shape}"
+            )
+
+    @property
+    def states(self) -> int:
+        return self.B.shape[0]
+
+    @property
+    def hidden_units(self) -> int:
+        return self.A.shape[0]
+
+    @property
+    def tie(self) -> Tie:
+        return self._tie
+
+    def evaluate(self, z: FloatArray) -> Evaluation:
+        s = self.A.mv(self._driven(z, 1.0))
+        r = self.activation.value(s)
+        return Evaluation(z=z, value=self.B.mv(r), slope=self.activation.slope(s, r), hidden=r)
+
+    def jvp(self, evaluation: Evaluation, direction: FloatArray) -> FloatArray:
+        return self.B.mv(evaluation.slope * self.A.mv(self._driven(direction, 0.0)))  # B D A x
+
+    def pull_hidden(self, evaluation: Evaluation, cotangent: FloatArray) -> FloatArray:
+        return evaluation.slope * self.B.T.mv(cotangent)  # p = D B^T w
+
+    def pull_state(self, evaluation: Evaluation, hidden_cotangent: FloatArray) -> FloatArray:
+        return self.A.T.mv(hidden_cotangent)[: self.states]  # A^T p
+
+    def parameter_gradients(
+        self, evaluation: Evaluation, cotangent: FloatArray, hidden_cotangent: FloatArray
+    ) -> Parameters:
+        return {
+            "A": hidden_cotangent @ self._driven(evaluation.z, 1.0).T,  # p z^T
+            "B": cotangent @ evaluation.hidden.T,  # w r^T
+        }
+
+    def parameter_jvp(self, evaluation: Evaluation, direction: Parameters) -> FloatArray:
+        change = np.zeros_like(evaluation.value)
+        if "A" in direction:
+            change += self.B.mv(evaluation.slope * (direction["A"] @ self._driven(evaluation.z, 1.0)))  # B D dA z
+        if "B" in direction:
+            change += direction["B"] @ evaluation.hidden  # dB r
+        return change
+
+    def _driven(self, z: FloatArray, last: float) -> FloatArray:
+        """What drives A: the state, and with a bias the constant below it."""
+        return np.vstack([z, np.full((1, z.shape[1]), last)]) if self.bias else z
+
 
 @final
-class ReluField(Field):
+class ReluField(ActivationField):
     """f(z) = B relu(A z), with the derivative u of relu taken as u(0) = 0.
-
-    With s = A z, r = relu(s) and D = diag(u(s)) the Jacobian is J = B D A.
 
     Args:
         A: m x n matrix or operator.
@@ -132,35 +273,89 @@ class ReluField(Field):
     """
 
     def __init__(self, A: ArrayLike | LinearOperator, B: ArrayLike | LinearOperator) -> None:
-        self.A = as_operator(A)
-        self.B = as_operator(B)
-        if self.A.shape != self.B.shape[::-1]:
-            raise InvalidInputError(
-                f"B relu(A z) needs A of shape (m, n) and B of shape (n, m), got A {self.A.shape} and B {self.B.shape}"
-            )
+        super().__init__(A, B, "relu")
+
+
+@final
+class LayerField(Field):
+    """f(y) = sign sig(K y + b), one read of one array; the bias is added behind it, digitally.
+
+    Args:
+        K: l x k matrix or operator; square unless it is a part of a `SplitField`.
+        b: (l,); none when left out.
+        activation: Name of an activation, or an `Activation`.
+        sign: 1 or -1.
+        tie: As for `ActivationField`.
+
+    Raises:
+        InvalidInputError: b does not belong to K or is not finite, or the activation or the sign is unknown.
+
+    Example:
+        >>> LayerField([[0.0, 1.0], [-1.0, 0.0]], activation="identity").evaluate(np.array([[1.0], [2.0]])).value[:, 0]
+        array([ 2., -1.])
+    """
+
+    def __init__(
+        self,
+        K: ArrayLike | LinearOperator,
+        b: ArrayLike | None = None,
+        activation: str | Activation = "tanh",
+        *,
+        sign: int = 1,
+        tie: Tie | None = None,
+    ) -> None:
+        self.K = as_operator(K)
+        self.b: FloatArray | None = None if b is None else np.array(b, dtype=float)
+        self.activation = get_activation(activation)
+        self.sign = sign
+        self._tie = tie or Tie()
+        if self.b is not None and (self.b.shape != self.K.shape[:1] or not np.isfinite(self.b).all()):
+            raise InvalidInputError(f"b must be finite and of shape {self.K.shape[:1]} for K {self.K.shape}, got {b!r}")
+        if sign not in (-1, 1):
+            raise InvalidInputError(f"sign must be 1 or -1, got {sign}")
 
     @property
     def states(self) -> int:
-        return self.A.shape[1]
+        return self.K.shape[1]
+
+    @property
+    def outputs(self) -> int:
+        return self.K.shape[0]
+
+    @property
+    def hidden_units(self) -> int:
+        return self.K.shape[0]
+
+    @property
+    def tie(self) -> Tie:
+        return self._tie
 
     def evaluate(self, z: FloatArray) -> Evaluation:
-        s = self.A.mv(z)
-        r = np.maximum(s, 0.0)
-        return Evaluation(z=z, value=self.B.mv(r), slope=s > 0.0, hidden=r)
+        s = self.K.mv(z)
+        if self.b is not None:
+            s = s + self.b[:, np.newaxis]
+        r = self.activation.value(s)
+        return Evaluation(z=z, value=self.sign * r, slope=self.activation.slope(s, r), hidden=r)
 
     def jvp(self, evaluation: Evaluation, direction: FloatArray) -> FloatArray:
-        return self.B.mv(evaluation.slope * self.A.mv(direction))  # B D A x
+        return self.sign * (evaluation.slope * self.K.mv(direction))  # D K x
 
     def pull_hidden(self, evaluation: Evaluation, cotangent: FloatArray) -> FloatArray:
-        return evaluation.slope * self.B.T.mv(cotangent)  # p = D B^T w
+        return self.sign * (evaluation.slope * cotangent)  # p = D w
 
     def pull_state(self, evaluation: Evaluation, hidden_cotangent: FloatArray) -> FloatArray:
-        return self.A.T.mv(hidden_cotangent)  # A^T p
+        return self.K.T.mv(hidden_cotangent)  # K^T p
 
     def parameter_gradients(
         self, evaluation: Evaluation, cotangent: FloatArray, hidden_cotangent: FloatArray
-    ) -> Mapping[str, FloatArray]:
-        return {
-            "A": hidden_cotangent @ evaluation.z.T,  # p z^T
-            "B": cotangent @ evaluation.hidden.T,  # w r^T
-        }
+    ) -> Parameters:
+        gradients = {"K": hidden_cotangent @ evaluation.z.T}  # p y^T
+        return gradients if self.b is None else gradients | {"b": hidden_cotangent.sum(axis=1)}
+
+    def parameter_jvp(self, evaluation: Evaluation, direction: Parameters) -> FloatArray:
+        change = np.zeros_like(evaluation.value)
+        if "K" in direction:
+            change += direction["K"] @ evaluation.z
+        if "b" in direction:
+            change += direction["b"][:, np.newaxis]
+        return self.sign * (evaluation.slope * change)  # D (dK y + db)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from types import MappingProxyType
 from typing import Literal, TypeVar, final, get_args
 
@@ -13,11 +14,16 @@ from numpy.typing import ArrayLike, NDArray
 
 from xbar_spice.errors import ConvergenceError, ConvergenceWarning, InvalidInputError
 from xbar_spice.linear import FloatArray
-from xbar_spice.solve.field import BoolArray, Evaluation, Field
+from xbar_spice.solve.dormand_prince import DOPRI5
+from xbar_spice.solve.field import BoolArray, Field
 from xbar_spice.solve.krylov import KrylovOptions
-from xbar_spice.solve.method import ForwardRun, Method, SolveReport
+from xbar_spice.solve.layers import Layers
+from xbar_spice.solve.method import ForwardRun, Grid, Method, SolveOptions, SolveReport
 from xbar_spice.solve.multistep import AB3, AM3, FORWARD_EULER, IMPLICIT_EULER, TRAPEZOID
 from xbar_spice.solve.newton import NewtonOptions
+from xbar_spice.solve.runge_kutta import RK4
+from xbar_spice.solve.step_control import AdaptiveOptions
+from xbar_spice.solve.verlet import VELOCITY_VERLET, VERLET
 
 __all__ = ["METHODS", "Nonconvergence", "Trajectory", "check_nonconvergence", "handle_nonconvergence", "integrate"]
 
@@ -30,6 +36,10 @@ METHODS: Mapping[str, Method] = MappingProxyType(
         "trapezoid": TRAPEZOID,
         "am3": AM3,
         "ab3": AB3,
+        "rk4": RK4,
+        "dopri5": DOPRI5,
+        "verlet": VERLET,
+        "velocity_verlet": VELOCITY_VERLET,
     }
 )
 """Every method by its name; an entry here is all that a new method needs."""
@@ -48,77 +58,85 @@ class Trajectory:
 
     Attributes:
         method: Name of the method.
-        run: The forward run, always with a batch axis.
-        krylov: How linear systems were solved; the adjoint's default.
+        runs: The forward run of each layer, always with a batch axis; one run for a field that does not change.
+        options: How steps were solved; the adjoint's default.
         batched: Whether z0 had a batch axis.
     """
 
     method: str
-    run: ForwardRun
-    krylov: KrylovOptions
+    runs: tuple[ForwardRun, ...]
+    options: SolveOptions
     batched: bool
 
     @property
-    def field(self) -> Field:
-        """The field that was integrated."""
-        return self.run.field
-
-    @property
     def h(self) -> float:
-        """Step size."""
-        return self.run.h
+        """Distance of the grid's points."""
+        return self.runs[0].grid.h
 
     @property
     def steps(self) -> int:
         """Number of steps."""
-        return len(self.run.z) - 1
+        return len(self.report.converged)
 
     @property
     def t(self) -> FloatArray:
         """Times of the grid points, (steps + 1,), from 0."""
         return self.h * np.arange(self.steps + 1, dtype=float)
 
-    @property
+    @cached_property
     def z(self) -> FloatArray:
         """States, (steps + 1, n, batch)."""
-        return self.run.z if self.batched else self.run.z[..., 0]
+        return self._squeezed(np.concatenate([self.runs[0].z[:1], *(run.z[1:] for run in self.runs)]))
 
-    @property
-    def evaluations(self) -> tuple[tuple[Evaluation, ...], ...]:
-        """For each grid point the evaluations of f that belong to it, always with a batch axis."""
-        return self.run.evaluations
+    @cached_property
+    def report(self) -> SolveReport:
+        """How each step went, always with a batch axis."""
+        return SolveReport.joined([run.report for run in self.runs])
 
     @property
     def converged(self) -> BoolArray:
         """Whether each step solved its equation and stayed finite, (steps, batch)."""
-        return self._squeezed(self.run.report.converged)
+        return self._squeezed(self.report.converged)
 
     @property
     def converged_all(self) -> bool:
         """Whether every step of every sample did."""
-        return bool(self.run.report.converged.all())
+        return bool(self.report.converged.all())
 
     @property
     def newton_iterations(self) -> NDArray[np.int64]:
         """Newton steps, (steps, batch); 0 for explicit steps."""
-        return self._squeezed(self.run.report.newton_iterations)
+        return self._squeezed(self.report.newton_iterations)
 
     @property
     def krylov_iterations(self) -> NDArray[np.int64]:
         """Products with the Jacobian, (steps, batch); 0 for explicit steps."""
-        return self._squeezed(self.run.report.krylov_iterations)
+        return self._squeezed(self.report.krylov_iterations)
+
+    @property
+    def evaluations(self) -> NDArray[np.int64]:
+        """Evaluations of f, (steps, batch); also called NFE."""
+        return self._squeezed(self.report.evaluations)
+
+    @property
+    def rejected(self) -> NDArray[np.int64]:
+        """Steps that an adaptive method tried in vain, (steps, batch)."""
+        return self._squeezed(self.report.rejected)
 
     @property
     def residuals(self) -> FloatArray:
-        """Residual of each implicit equation relative to the state, (steps, batch); 0 for explicit steps."""
-        return self._squeezed(self.run.report.residuals)
+        """Residual of each implicit equation relative to the state, (steps, batch); 0 for explicit steps.
+
+        Of an adaptive method the error of the last step before each grid point, 1 being what is allowed.
+        """
+        return self._squeezed(self.report.residuals)
 
     def _squeezed(self, array: NDArray[Scalar]) -> NDArray[Scalar]:
         return array if self.batched else array[..., 0]
 
 
 def integrate(
-    field: Field,
+    field: Field | Layers,
     z0: ArrayLike,
     method: str = "implicit_euler",
     *,
@@ -126,18 +144,20 @@ def integrate(
     steps: int,
     newton: NewtonOptions | None = None,
     krylov: KrylovOptions | None = None,
+    adaptive: AdaptiveOptions | None = None,
     nonconvergence: Nonconvergence = "warn",
 ) -> Trajectory:
     """Integrate dz/dt = f(z) from z0.
 
     Args:
-        field: f.
+        field: f, or `Layers` of fields that follow each other in time.
         z0: (n,), or (n, batch) for independent samples that advance together.
         method: A name of `METHODS`.
-        h: Step size, > 0.
-        steps: Number of steps, >= 1.
+        h: Step size, > 0; of an adaptive method the distance of the points at which states are returned.
+        steps: Number of steps, >= 1; a multiple of the number of layers.
         newton: How implicit equations are solved; `NewtonOptions()` by default.
         krylov: How linear systems are solved, here and by default in the adjoint; `KrylovOptions()` by default.
+        adaptive: How an adaptive method chooses its steps; `AdaptiveOptions()` by default.
         nonconvergence: What to do when a step is not solved or not finite: "warn" with a `ConvergenceWarning`, "raise"
             a `ConvergenceError`, or "ignore", which leaves it to the caller to look at `converged`.
 
@@ -154,9 +174,10 @@ def integrate(
         >>> integrate(decay, [8.0], h=1.0, steps=3).z[:, 0]
         array([8., 4., 2., 1.])
     """
+    layers = field if isinstance(field, Layers) else Layers([field])
     start = np.array(z0, dtype=float)
-    if start.ndim not in (1, 2) or start.shape[0] != field.states or not start.size:
-        raise InvalidInputError(f"z0 must have shape ({field.states},) or ({field.states}, batch), got {start.shape}")
+    if start.ndim not in (1, 2) or start.shape[0] != layers.states or not start.size:
+        raise InvalidInputError(f"z0 must have shape ({layers.states},) or ({layers.states}, batch), got {start.shape}")
     if not np.isfinite(start).all():
         raise InvalidInputError("z0 must be finite, got NaN or infinity in it")
     if method not in METHODS:
@@ -167,14 +188,17 @@ def integrate(
         raise InvalidInputError(f"steps must be an integer >= 1, got {steps}")
     check_nonconvergence(nonconvergence)
 
-    krylov = krylov or KrylovOptions()
-    batch = start if start.ndim == 2 else start[:, np.newaxis]
+    options = SolveOptions(newton or NewtonOptions(), krylov or KrylovOptions(), adaptive or AdaptiveOptions())
+    z = start if start.ndim == 2 else start[:, np.newaxis]
+    runs: list[ForwardRun] = []
     with np.errstate(over="ignore", invalid="ignore"):  # a diverging sample is reported below
-        run = METHODS[method].run(field, batch, float(h), int(steps), newton or NewtonOptions(), krylov)
-    trajectory = Trajectory(method, run, krylov, batched=start.ndim == 2)
+        for layer, grid in layers.pieces(Grid(float(h), int(steps))):
+            runs.append(METHODS[method].run(layer, z, grid, options))
+            z = runs[-1].z[-1]
+    trajectory = Trajectory(method, tuple(runs), options, batched=start.ndim == 2)
     if not trajectory.converged_all:
         hint = "try a smaller h; if the reads are noisy, NewtonOptions(rtol=...) a few times their noise"
-        handle_nonconvergence(f"{method} with h = {h:g}", run.report, nonconvergence, hint)
+        handle_nonconvergence(f"{method} with h = {h:g}", trajectory.report, nonconvergence, hint)
     return trajectory
 
 

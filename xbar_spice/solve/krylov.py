@@ -1,34 +1,33 @@
-"""GMRES for a batch of independent linear systems that are known by their products only.
+"""Iterative solution of a batch of independent linear systems that are known by their products only.
 
 All samples advance together, so that one batched read of an array serves every one of them; a sample that has converged
-leaves the batch, so that no read is spent on it.
-
-Source: Saad and Schultz, GMRES, SIAM J. Sci. Stat. Comput. 7 (1986) 856; why Gram-Schmidt is done twice: Giraud et
-al., Numer. Math. 101 (2005) 87.
+leaves the batch, so that no read is spent on it. A method is a `Cycle`; around it the true residual is measured where
+rounding may have spoiled the recurrence, and the cycle repeated on it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import final
+from typing import Literal, final, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear import FloatArray
+from xbar_spice.solve.bicgstab import BiCGSTAB
+from xbar_spice.solve.conjugate_gradient import ConjugateGradient
+from xbar_spice.solve.cycle import Cycle, IndexArray, Product
+from xbar_spice.solve.gmres import Arnoldi
+from xbar_spice.solve.richardson import Richardson
 from xbar_spice.stage import stage
 
-__all__ = ["KrylovOptions", "KrylovResult", "Product", "gmres"]
+__all__ = ["KrylovOptions", "KrylovResult", "LinearMethod", "solve_linear"]
 
-IndexArray = NDArray[np.intp]
-Product = Callable[[FloatArray, IndexArray], FloatArray]
-"""M x for some samples: called with x (n, active) and the ascending indices of the active samples."""
+LinearMethod = Literal["gmres", "bicgstab", "cg", "richardson", "chord"]
 
 _EPS = float(np.finfo(float).eps)
 _ROUNDING = 4.0 * _EPS  # backward error |rhs - M x| / (|M| |x|) below which float64 has nothing left to gain
-_BREAKDOWN = 1e-14  # of |M|: what orthogonalisation leaves is then rounding, the Krylov space is exhausted
 _SINGULAR = 1e-8  # a solution so large that rounding alone leaves this residual: singular to working precision
 _REFINE = 1e-14  # rounding of a cycle above which the true residual is worth a product
 _WORTHWHILE = 0.5  # an exhausted cycle that leaves more than this part of the residual is not worth repeating
@@ -43,7 +42,12 @@ class KrylovOptions:
     Attributes:
         rtol: Residual aimed at, relative to the right-hand side. A Newton step asks for no more than it needs.
         max_iterations: Products per system.
-        restart: Length of a cycle, which bounds the memory; None for as many as there are unknowns.
+        restart: Length of a cycle of GMRES, which bounds its memory; None for as many as there are unknowns.
+        method: "gmres" (1 product per iteration), "bicgstab" (2, no memory), "cg" (1, no memory; only for symmetric
+            systems, B = -A^T), "richardson" (1; only if h |A| |B| is small) or "chord" (a digital twin solves, the
+            array corrects: the fewest reads if the twin is good).
+        damping: Factor of the corrections of "richardson" and "chord".
+        warm_start: Whether the adjoint's systems start from the one before instead of from zero.
 
     Raises:
         InvalidInputError: A value is out of range.
@@ -52,6 +56,9 @@ class KrylovOptions:
     rtol: float = 1e-15
     max_iterations: int = 1000
     restart: int | None = None
+    method: LinearMethod = "gmres"
+    damping: float = 1.0
+    warm_start: bool = False
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.rtol < 1.0:
@@ -60,6 +67,12 @@ class KrylovOptions:
             raise InvalidInputError(f"max_iterations of a linear solve must be >= 1, got {self.max_iterations}")
         if self.restart is not None and self.restart < 1:
             raise InvalidInputError(f"restart must be None or >= 1, got {self.restart}")
+        if self.method not in get_args(LinearMethod):
+            raise InvalidInputError(
+                f"method of a linear solve must be one of {', '.join(get_args(LinearMethod))}, got {self.method!r}"
+            )
+        if not 0.0 < self.damping <= 1.0:
+            raise InvalidInputError(f"damping must be in (0, 1], got {self.damping}")
 
 
 @final
@@ -80,15 +93,17 @@ class KrylovResult:
     converged: NDArray[np.bool_]
 
 
-def gmres(
+def solve_linear(
     product: Product,
     rhs: FloatArray,
     options: KrylovOptions | None = None,
     *,
     rtol: FloatArray | None = None,
     refine: bool = True,
+    start: FloatArray | None = None,
+    inverse: Product | None = None,
 ) -> KrylovResult:
-    """Solve M x = rhs for each sample, starting from x = 0.
+    """Solve M x = rhs for each sample.
 
     A sample whose right-hand side is zero gets the solution zero at no product; one whose right-hand side is not finite
     is not attempted. A cycle that ends short of its aim is followed by another one on the true residual (one product
@@ -101,19 +116,26 @@ def gmres(
         rtol: Residual asked of each sample, (batch,), in place of `options.rtol`.
         refine: Whether to measure and correct the residual of a stiff system, in which the rounding of one cycle, about
             eps |M| |x|, is felt. Newton's method goes without, because its own next residual does the same.
+        start: Where to start, (n, batch), for one product more; zero when left out.
+        inverse: The digital twin of M^{-1} x, called as `product` is; needed by, and for, the method "chord".
 
     Returns:
         The solutions, with iterations, residual and convergence of each sample.
 
+    Raises:
+        InvalidInputError: The method is "cg" and the system is not symmetric.
+
     Example:
-        >>> halves = gmres(lambda x, active: 2.0 * x, np.array([[1.0, 3.0]]))
+        >>> halves = solve_linear(lambda x, active: 2.0 * x, np.array([[1.0, 3.0]]))
         >>> halves.x, halves.iterations
         (array([[0.5, 1.5]]), array([1, 1]))
     """
     options = options or KrylovOptions()
     targets = np.maximum(options.rtol if rtol is None else rtol, _ROUNDING) * np.ones(rhs.shape[1])
-    solve = _Solve(product, rhs, options, targets, refine)
+    solve = _Solve(product, rhs, options, targets, refine, inverse)
     active = np.flatnonzero(np.isfinite(solve.scale) & ~solve.converged)
+    if start is not None and active.size:
+        active = solve.begin(active, start)
     while active.size:
         active = solve.cycle(active)
         if active.size:
@@ -126,9 +148,16 @@ class _Solve:
     """The state of each sample between cycles, in units of its right-hand side."""
 
     def __init__(
-        self, product: Product, rhs: FloatArray, options: KrylovOptions, targets: FloatArray, refine: bool
+        self,
+        product: Product,
+        rhs: FloatArray,
+        options: KrylovOptions,
+        targets: FloatArray,
+        refine: bool,
+        inverse: Product | None,
     ) -> None:
         self.product, self.options, self.targets, self.refine = product, options, targets, refine
+        self.inverse = inverse
         self.scale = np.linalg.norm(rhs, axis=0)
         usable = np.isfinite(self.scale)
         self.rhs = np.divide(rhs, self.scale, out=np.zeros_like(rhs), where=usable & (self.scale > 0.0))
@@ -143,8 +172,10 @@ class _Solve:
     def cycle(self, active: IndexArray) -> IndexArray:
         """Improve the active samples by one cycle; returns those whose residual should then be measured."""
         spent = int(self.iterations[active].max())
-        run = _Cycle(self.left[:, active], self.targets[active])
-        limit = min(len(self.rhs), self.options.restart or len(self.rhs), self.options.max_iterations - spent)
+        run = self._method(self.left[:, active], self.targets[active])
+        limit = self.options.max_iterations - spent
+        if self.options.restart is not None and self.options.method == "gmres":
+            limit = min(limit, self.options.restart)
         run.run(self.product, active, limit, spent)
         self.x[:, active] += run.correction
         self.iterations[active] += run.steps
@@ -155,10 +186,33 @@ class _Solve:
 
         solvable = np.isfinite(run.estimate) & (self._attainable[active] < _SINGULAR)
         met = solvable & (run.estimate <= np.maximum(self.targets[active], rounding))
-        doubtful = met & (rounding > np.maximum(self.targets[active], _REFINE)) & self.refine
+        # The recurrences without memory drift from the true residual; that of GMRES does not.
+        drift = self.options.method in ("bicgstab", "cg")
+        doubtful = met & (drift | (rounding > np.maximum(self.targets[active], _REFINE))) & self.refine
         self.converged[active] = met
         affordable = self.iterations[active] < self.options.max_iterations - 1
         return np.asarray(active[solvable & (~met | doubtful) & affordable])
+
+    def _method(self, residual: FloatArray, targets: FloatArray) -> Cycle:
+        match self.options.method:
+            case "gmres":
+                return Arnoldi(residual, targets)
+            case "bicgstab":
+                return BiCGSTAB(residual, targets)
+            case "cg":
+                return ConjugateGradient(residual, targets)
+            case "richardson" | "chord":
+                return Richardson(residual, targets, self.options.damping, self.inverse)
+
+    def begin(self, active: IndexArray, start: FloatArray) -> IndexArray:
+        """Start the active samples from a guess if it is better than zero; returns those that are not solved by it."""
+        self.x[:, active] = start[:, active] / self.scale[active]
+        self._worthwhile[active] = self.residual[active]
+        left = self.measure(active)
+        worse = active[~self.converged[active] & ~np.isin(active, left)]
+        self.x[:, worse], self.left[:, worse] = 0.0, self.rhs[:, worse]
+        self.residual[worse] = 1.0
+        return np.asarray(active[~self.converged[active]])
 
     def measure(self, active: IndexArray) -> IndexArray:
         """Read the true residual; returns the samples for which another cycle is worthwhile."""
@@ -174,109 +228,3 @@ class _Solve:
         """Solutions in the units of the right-hand sides."""
         x = self.x * np.where(np.isfinite(self.scale), self.scale, 1.0)
         return KrylovResult(x, self.iterations, self.residual, self.converged)
-
-
-@final
-class _Cycle:
-    """One Arnoldi cycle for the samples of a batch, each with its own basis; a finished sample leaves.
-
-    With V the orthonormal basis, M V_k = V_{k+1} H; Q H = R (Q orthogonal, R upper triangular) turns the least-squares
-    problem min |beta e_1 - H y| into R y = beta Q e_1, and the next entry of beta Q e_1 is the residual.
-
-    Attributes:
-        correction: What to add to the solution, (n, samples).
-        steps: Products spent on each sample.
-        estimate: |residual| after the cycle; infinite where a product was not finite.
-        norm: Largest |M v| seen, a lower bound of |M|.
-        exhausted: Whether the Krylov space of the sample ended before its residual did.
-    """
-
-    def __init__(self, residual: FloatArray, targets: FloatArray) -> None:
-        n, samples = residual.shape
-        beta = np.linalg.norm(residual, axis=0)
-        self.correction = np.zeros((n, samples))
-        self.steps = np.zeros(samples, dtype=np.int64)
-        self.estimate = beta.copy()
-        self.norm = np.zeros(samples)
-        self.exhausted = np.zeros(samples, dtype=bool)
-        self._beta, self._targets = beta, targets
-        self._live = np.arange(samples)
-        self._basis = (residual / beta).T[:, np.newaxis].copy()  # V: (live, k, n)
-        self._upper = np.zeros((samples, 0, 0))  # R
-        self._turns = np.ones((samples, 1, 1))  # Q
-
-    def run(self, product: Product, active: IndexArray, limit: int, spent: int) -> None:
-        """Iterate until every sample has met its target, exhausted its space or made `limit` steps."""
-        for k in range(limit):
-            self._grow(k)
-            with stage(krylov=spent + k + 1):
-                image = product(self._basis[:, k].T, active[self._live]).T
-            size = np.linalg.norm(image, axis=1)
-            live = self._live
-            self.steps[live] += 1
-            self.norm[live] = np.fmax(self.norm[live], size)
-            rest = self._extend(k, image)
-            lost = ~np.isfinite(size)
-            estimate = self._beta[live] * np.abs(self._turns[:, k + 1, 0])
-            self.estimate[live] = np.where(lost, np.inf, estimate)
-            self.exhausted[live] = (rest <= _BREAKDOWN * self.norm[live]) | (k + 1 == self._basis.shape[2])
-            done = self.exhausted[live] | (estimate <= self._targets[live]) | lost | (k + 1 == limit)
-            self._finish(done & ~lost, k + 1)
-            self._keep(~done)
-            if not self._live.size:
-                return
-
-    def _grow(self, k: int) -> None:
-        """Make room for step k; capacity doubles, so that growing costs little."""
-        live, room, n = self._basis.shape
-        if k + 2 <= room:
-            return
-        wider = min(max(2 * room, 8), n + 1)
-        basis, upper, turns = np.zeros((live, wider, n)), np.zeros((live, wider, wider)), np.zeros((live, wider, wider))
-        basis[:, :room] = self._basis
-        upper[:, : self._upper.shape[1], : self._upper.shape[2]] = self._upper
-        turns[:] = np.eye(wider)
-        turns[:, :room, :room] = self._turns
-        self._basis, self._upper, self._turns = basis, upper, turns
-
-    def _extend(self, k: int, image: FloatArray) -> FloatArray:
-        """Orthogonalise M v_k, add its column to R and its rotation to Q; returns h_{k+1,k}."""
-        known = self._basis[:, : k + 1]
-        first = known @ image[..., np.newaxis]
-        image = image - (known.mT @ first)[..., 0]
-        second = known @ image[..., np.newaxis]
-        image = image - (known.mT @ second)[..., 0]
-        rest: FloatArray = np.linalg.norm(image, axis=1)
-        self._basis[:, k + 1] = image / np.where(rest > 0.0, rest, 1.0)[:, np.newaxis]
-
-        column = (self._turns[:, : k + 1, : k + 1] @ (first + second))[..., 0]
-        length = np.hypot(column[:, k], rest)
-        # A column that vanishes (a singular M) leaves the residual as it is; `_finish` leaves its direction out.
-        vanishes = length <= _EPS * self.norm[self._live]
-        safe = np.where(vanishes, 1.0, length)
-        cosine, sine = np.where(vanishes, 0.0, column[:, k]) / safe, np.where(vanishes, 1.0, rest) / safe
-        column[:, k] = length
-        self._upper[:, : k + 1, k] = column
-        upper_row = self._turns[:, k].copy()
-        lower_row = self._turns[:, k + 1].copy()
-        self._turns[:, k] = cosine[:, np.newaxis] * upper_row + sine[:, np.newaxis] * lower_row
-        self._turns[:, k + 1] = cosine[:, np.newaxis] * lower_row - sine[:, np.newaxis] * upper_row
-        return rest
-
-    def _finish(self, done: NDArray[np.bool_], k: int) -> None:
-        """Solve R y = beta Q e_1 for the samples that are done, and add up their correction V y."""
-        if not done.any():
-            return
-        samples = self._live[done]
-        upper = self._upper[done, :k, :k].copy()
-        known = self._beta[samples, np.newaxis] * self._turns[done, :k, 0]
-        # Only the last diagonal entry can vanish, because the sample is then exhausted.
-        singular = upper[:, -1, -1] <= _EPS * self.norm[samples]
-        upper[singular, -1, -1], known[singular, -1] = 1.0, 0.0
-        weights = np.linalg.solve(upper, known[..., np.newaxis])
-        self.correction[:, samples] = (self._basis[done, :k].mT @ weights)[..., 0].T
-
-    def _keep(self, live: NDArray[np.bool_]) -> None:
-        if not live.all():
-            self._live, self._basis = self._live[live], self._basis[live]
-            self._upper, self._turns = self._upper[live], self._turns[live]

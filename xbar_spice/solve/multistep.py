@@ -24,10 +24,12 @@ from typing import final
 import numpy as np
 
 from xbar_spice.linear import FloatArray
-from xbar_spice.solve.field import Evaluation, Field, IndexArray
-from xbar_spice.solve.krylov import KrylovOptions, KrylovResult, gmres
-from xbar_spice.solve.method import AdjointRun, ForwardRun, Method, SolveReport
-from xbar_spice.solve.newton import NewtonOptions, solve_implicit
+from xbar_spice.solve.field import Evaluation, Field, add_gradients
+from xbar_spice.solve.krylov import KrylovOptions
+from xbar_spice.solve.method import AdjointRun, ForwardRun, Grid, Method, SolveOptions, SolveReport
+from xbar_spice.solve.newton import solve_implicit
+from xbar_spice.solve.systems import solve_adjoint, solve_tangent
+from xbar_spice.solve.tie import Parameters
 from xbar_spice.stage import stage
 
 __all__ = ["AB3", "AM3", "FORWARD_EULER", "IMPLICIT_EULER", "TRAPEZOID", "LinearMultistep"]
@@ -51,32 +53,38 @@ class LinearMultistep(Method):
         row = self.rows[min(step, len(self.rows) - 1)]
         return row[j] if j < len(row) else 0.0
 
-    def run(
-        self, field: Field, z0: FloatArray, h: float, steps: int, newton: NewtonOptions, krylov: KrylovOptions
-    ) -> ForwardRun:
-        z = np.empty((steps + 1, *z0.shape))
+    @property
+    def one_step(self) -> bool:  # type: ignore[override]
+        return all(not any(row[2:]) for row in self.rows)
+
+    def run(self, field: Field, z0: FloatArray, grid: Grid, options: SolveOptions) -> ForwardRun:
+        z = np.empty((grid.steps + 1, *z0.shape))
         z[0] = z0
         known: dict[int, Evaluation] = {}
-        report = SolveReport.blank(steps, z0.shape[1])
-        for k in range(steps):
-            with stage(step=k):
-                base = z[k] + h * self._explicit_part(field, z, known, k)
-                c = h * self.coefficient(k, 0)
+        report = SolveReport.blank(grid.steps, z0.shape[1])
+        for k in range(grid.steps):
+            with stage(step=grid.start + k):
+                base = z[k] + grid.h * self._explicit_part(field, z, known, k, report)
+                c = grid.h * self.coefficient(k, 0)
                 if c == 0.0:
                     z[k + 1] = base
                     report.converged[k] = np.isfinite(base).all(axis=0)
                     continue
                 # f(z_k) is mostly known from the step before, then the residual at the start guess costs no read.
-                result = solve_implicit(field, base, c, known.get(k, z[k]), newton, krylov)
+                guess = known.get(k, z[k])
+                if options.newton.start == "extrapolated" and k > 0:
+                    guess = 2.0 * z[k] - z[k - 1]
+                result = solve_implicit(field, base, c, guess, options.newton, options.krylov)
             z[k + 1], known[k + 1] = result.evaluation.z, result.evaluation
             report.converged[k], report.residuals[k] = result.converged, result.residual
             report.newton_iterations[k], report.krylov_iterations[k] = result.iterations, result.krylov_iterations
+            report.evaluations[k] += result.evaluations
         z.setflags(write=False)
-        evaluations = tuple((known[k],) if k in known else () for k in range(steps + 1))
-        return ForwardRun(field, h, z, evaluations, report)
+        evaluations = tuple((known[k],) if k in known else () for k in range(grid.steps + 1))
+        return ForwardRun(field, grid, z, evaluations, report)
 
     def _explicit_part(
-        self, field: Field, z: FloatArray, known: dict[int, Evaluation], step: int
+        self, field: Field, z: FloatArray, known: dict[int, Evaluation], step: int, report: SolveReport
     ) -> FloatArray | float:
         """The sum over j >= 1 of b_j f(z_{step+1-j}); what has not been evaluated yet is evaluated now."""
         total: FloatArray | float = 0.0
@@ -87,36 +95,58 @@ class LinearMultistep(Method):
             if point not in known:
                 with stage(phase="forward"):
                     known[point] = field.evaluate_finite(z[point])
+                report.evaluations[step] += 1
             total = total + b * known[point].value
         return total
 
     def adjoint(self, run: ForwardRun, cotangent: FloatArray, krylov: KrylovOptions) -> AdjointRun:
-        field, steps = run.field, len(run.z) - 1
-        report = SolveReport.blank(steps, cotangent.shape[1])
-        parameters: dict[str, FloatArray] = {}
+        field, grid = run.field, run.grid
+        report = SolveReport.blank(grid.steps, cotangent.shape[1])
+        total: dict[str, FloatArray] = {}
         mu: dict[int, FloatArray] = {}
-        multiplier = cotangent
-        for k in range(steps, -1, -1):
-            w = self._handed_back(mu, run.h, k)
+        multiplier, gain = cotangent, np.zeros_like(cotangent)
+        for k in range(grid.steps, -1, -1):
+            w = self._handed_back(mu, grid.h, k)
             if w is not None:
-                (point,) = run.evaluations[k]
-                with stage(phase="adjoint", step=k):
-                    hidden = field.pull_hidden(point, w)
-                    multiplier = multiplier + field.pull_state(point, hidden)
-                _add(parameters, field.parameter_gradients(point, w, hidden))
-            c = run.h * self.coefficient(k - 1, 0)
+                with stage(phase="adjoint", step=grid.start + k):
+                    multiplier = multiplier + field.pull(run.evaluations[k][0], w, total)
+            c = grid.h * self.coefficient(k - 1, 0)
             if c != 0.0:
                 (point,) = run.evaluations[k]
-                with stage(phase="adjoint", step=k - 1):
-                    solution = _solve_transposed(field, point, c, multiplier, krylov)
+                rhs = multiplier
+                with stage(phase="adjoint", step=grid.start + k - 1):
+                    # What the solve added to its right-hand side one step later is a good guess of what it adds here.
+                    solution = solve_adjoint(field, point, c, rhs, krylov, rhs + gain if krylov.warm_start else None)
                     multiplier = solution.x
                     # J^T c mu = mu - rhs is known already: only the hidden half is read.
                     hidden = field.pull_hidden(point, c * multiplier)
-                _add(parameters, field.parameter_gradients(point, c * multiplier, hidden))
+                gain = multiplier - rhs
+                add_gradients(total, field.parameter_gradients(point, c * multiplier, hidden))
                 report.converged[k - 1], report.residuals[k - 1] = solution.converged, solution.residual
                 report.krylov_iterations[k - 1] = solution.iterations
             mu[k] = multiplier
-        return AdjointRun(multiplier, parameters, report)
+        return AdjointRun(multiplier, total, report)
+
+    def tangent(self, run: ForwardRun, change: FloatArray, direction: Parameters, krylov: KrylovOptions) -> FloatArray:
+        field, grid = run.field, run.grid
+        slopes: dict[int, FloatArray] = {}  # changes of f(z_k)
+        changes = [change]
+        for k in range(grid.steps):
+            base = changes[k]
+            for j in range(1, self._width):
+                b, point = self.coefficient(k, j), k + 1 - j
+                if b == 0.0:
+                    continue
+                if point not in slopes:
+                    slopes[point] = field.push(run.evaluations[point][0], changes[point], direction)
+                base = base + grid.h * b * slopes[point]
+            c = grid.h * self.coefficient(k, 0)
+            if c != 0.0:
+                (point_after,) = run.evaluations[k + 1]
+                base = base + c * field.parameter_jvp(point_after, direction)
+                base = solve_tangent(field, point_after, c, base, krylov).x
+            changes.append(base)
+        return changes[-1]
 
     def _handed_back(self, mu: Mapping[int, FloatArray], h: float, point: int) -> FloatArray | None:
         """w_k, or None where no later step uses f(z_k)."""
@@ -131,22 +161,6 @@ class LinearMultistep(Method):
     @property
     def _width(self) -> int:
         return max(len(row) for row in self.rows)
-
-
-def _solve_transposed(
-    field: Field, point: Evaluation, c: float, rhs: FloatArray, krylov: KrylovOptions
-) -> KrylovResult:
-    """(I - c J^T) mu = rhs, with the products read from the transposed side of the arrays."""
-
-    def product(x: FloatArray, samples: IndexArray) -> FloatArray:
-        return x - c * field.vjp(point.columns(samples), x)
-
-    return gmres(product, rhs, krylov)
-
-
-def _add(total: dict[str, FloatArray], gradients: Mapping[str, FloatArray]) -> None:
-    for name, gradient in gradients.items():
-        total[name] = total[name] + gradient if name in total else gradient
 
 
 FORWARD_EULER = LinearMultistep(((0.0, 1.0),))

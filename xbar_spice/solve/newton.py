@@ -11,7 +11,7 @@ solve one product with J; converged samples cost nothing, and the residual at th
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import final
+from typing import Literal, final, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,14 +19,22 @@ from numpy.typing import NDArray
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear import FloatArray
 from xbar_spice.solve.field import BoolArray, Evaluation, Field, IndexArray
-from xbar_spice.solve.krylov import KrylovOptions, KrylovResult, gmres
+from xbar_spice.solve.krylov import KrylovOptions, KrylovResult
+from xbar_spice.solve.systems import solve_tangent
 from xbar_spice.stage import stage
 
-__all__ = ["NewtonOptions", "NewtonResult", "solve_implicit"]
+__all__ = ["NewtonOptions", "NewtonResult", "measured_noise", "solve_implicit"]
+
+Forcing = Literal["tight", "eisenstat-walker"]
+Start = Literal["last", "extrapolated"]
 
 _GAIN = 0.1  # part of |F| below which every step on a linear piece should get
 _LINEAR_SHARE = 0.1  # part of the allowed residual that the linear solve may leave
 _DECREASE = 1e-4  # |F| must fall by this part of what the linear model promises
+_NOISE = 3.0  # |F| in units of the noise of a read below which Newton's method only follows the noise
+_SAME_SLOPE = 1e-7  # slopes of a smooth activation that differ by less are the same; those of relu are bits
+_FORCING = 0.9  # Eisenstat and Walker's second choice: rtol = 0.9 (|F| / |F before|)^2 ...
+_LOOSEST = 0.1  # ... and what it starts with
 
 
 @final
@@ -42,6 +50,12 @@ class NewtonOptions:
         max_backtracks: Halvings of a step that does not reduce |F|.
         max_uphill: Full steps taken although not even a halved one reduces |F|: across a kink of relu the way to the
             solution may lead uphill. The best point seen is returned if it does not.
+        noise: Relative error of a read, as `measured_noise` gives it; a sample with |F| below three times as much has
+            converged, because further reads would only follow the noise.
+        forcing: How exactly a Newton step is solved: "tight", as exactly as `rtol` needs if F is linear, which relu
+            makes it but for its kinks, or "eisenstat-walker", as exactly as the last step was good.
+        start: Where a time step starts: at the "last" state, whose residual is mostly known, or "extrapolated" from
+            the last two for one evaluation more.
 
     Raises:
         InvalidInputError: A value is out of range.
@@ -52,9 +66,12 @@ class NewtonOptions:
     max_iterations: int = 50
     max_backtracks: int = 8
     max_uphill: int = 2
+    noise: float = 0.0
+    forcing: Forcing = "tight"
+    start: Start = "last"
 
     def __post_init__(self) -> None:
-        for name, value in (("rtol", self.rtol), ("floor", self.floor)):
+        for name, value in (("rtol", self.rtol), ("floor", self.floor), ("noise", self.noise)):
             if not 0.0 <= value < 1.0:
                 raise InvalidInputError(f"{name} of Newton's method must be in [0, 1), got {value}")
         if self.max_iterations < 1:
@@ -62,6 +79,14 @@ class NewtonOptions:
         for name, count in (("max_backtracks", self.max_backtracks), ("max_uphill", self.max_uphill)):
             if count < 0:
                 raise InvalidInputError(f"{name} must be >= 0, got {count}")
+        for name, choice, allowed in (("forcing", self.forcing, Forcing), ("start", self.start, Start)):
+            if choice not in get_args(allowed):
+                raise InvalidInputError(f"{name} must be one of {', '.join(get_args(allowed))}, got {choice!r}")
+
+    @property
+    def tolerance(self) -> float:
+        """|F| at which a sample has converged."""
+        return max(self.rtol, _NOISE * self.noise)
 
 
 @final
@@ -74,6 +99,7 @@ class NewtonResult:
         converged: (batch,).
         iterations: Newton steps of each sample, (batch,).
         krylov_iterations: Products with J spent on each sample, (batch,).
+        evaluations: Evaluations of f at each sample, that of an unknown start included, (batch,).
         residual: |F| / max(|base|, |z|), (batch,).
     """
 
@@ -81,6 +107,7 @@ class NewtonResult:
     converged: BoolArray
     iterations: NDArray[np.int64]
     krylov_iterations: NDArray[np.int64]
+    evaluations: NDArray[np.int64]
     residual: FloatArray
 
 
@@ -105,10 +132,12 @@ def solve_implicit(
     Returns:
         The field at the best point found for each sample, and whether that is a solution.
     """
+    known = isinstance(guess, Evaluation)
     if not isinstance(guess, Evaluation):
         with stage(phase="newton", newton=0):
             guess = field.evaluate(guess)
     state = _Iteration(field, base, c, guess, newton or NewtonOptions(), krylov or KrylovOptions())
+    state.evaluations += not known
     for iteration in range(1, state.options.max_iterations + 1):
         active = state.active()
         if not active.size:
@@ -118,6 +147,21 @@ def solve_implicit(
         with stage(phase="newton", newton=iteration):
             state.advance(active, step)
     return state.result()
+
+
+def measured_noise(field: Field, z: FloatArray, repeats: int = 8) -> float:
+    """Relative standard deviation of f(z) from read to read, for `NewtonOptions.noise`; 0 for exact reads.
+
+    Args:
+        field: f.
+        z: Where to read, (n, batch); typical states.
+        repeats: Evaluations to spend, >= 2.
+    """
+    if repeats < 2:
+        raise InvalidInputError(f"noise is measured by at least 2 evaluations, got repeats = {repeats}")
+    values = np.stack([field.evaluate(z).value for _ in range(repeats)])
+    spread = np.linalg.norm(values.std(axis=0, ddof=1), axis=0)
+    return float(np.max(spread / np.maximum(np.linalg.norm(values.mean(axis=0), axis=0), np.finfo(float).tiny)))
 
 
 @final
@@ -140,8 +184,10 @@ class _Iteration:
         self.scale = _scale(base, start.z)
         self.iterations = np.zeros(start.batch, dtype=np.int64)
         self.krylov_iterations = np.zeros(start.batch, dtype=np.int64)
+        self.evaluations = np.zeros(start.batch, dtype=np.int64)
+        self._before = np.full(start.batch, np.inf)  # |F| before the last Newton step
         self._stuck = ~np.isfinite(self.size)
-        self.converged = ~self._stuck & (self.size <= options.rtol * self.scale)
+        self.converged = ~self._stuck & (self.size <= options.tolerance * self.scale)
         self._same_slopes = np.zeros(start.batch, dtype=bool)  # between the last trial and where it started
         self._uphill = np.full(start.batch, options.max_uphill)
         self._best, self._best_relative = start, np.full(start.batch, np.inf)
@@ -151,14 +197,17 @@ class _Iteration:
 
     def solve_linear(self, active: IndexArray) -> KrylovResult:
         """(I - c J) d = F for the active samples, as exactly as the residual aimed at deserves."""
+        aim = _LINEAR_SHARE * self.options.tolerance * self.scale[active] / self.size[active]
+        loosest = np.full(active.size, _LINEAR_SHARE)
+        if self.options.forcing == "eisenstat-walker":
+            gain = np.minimum(self.size[active] / self._before[active], 1.0)
+            loosest = np.where(np.isfinite(self._before[active]), np.minimum(_FORCING * gain**2, _LOOSEST), _LOOSEST)
+            aim = np.maximum(aim, loosest)
+        rtol = np.clip(aim, self.krylov.rtol, np.maximum(self.krylov.rtol, loosest))
         here = self.at.columns(active)
-
-        def product(x: FloatArray, samples: IndexArray) -> FloatArray:
-            return x - self.c * self.field.jvp(here.columns(samples), x)
-
-        aim = _LINEAR_SHARE * self.options.rtol * self.scale[active] / self.size[active]
-        rtol = np.clip(aim, self.krylov.rtol, max(self.krylov.rtol, _LINEAR_SHARE))
-        solution = gmres(product, self.residual[:, active], self.krylov, rtol=rtol, refine=False)
+        rhs = self.residual[:, active]
+        solution = solve_tangent(self.field, here, self.c, rhs, self.krylov, rtol=rtol, refine=False)
+        self._before[active] = self.size[active]
         self.krylov_iterations[active] += solution.iterations
         return solution
 
@@ -182,7 +231,7 @@ class _Iteration:
             length = 0.5**halvings
             failing = failing[~self._try(active[failing], length * step.x[:, failing], length)]
         self._go_uphill(active[failing], step.x[:, failing])
-        self.converged[active] = (ended & tiny) | (self.size[active] <= self.options.rtol * self.scale[active])
+        self.converged[active] = (ended & tiny) | (self.size[active] <= self.options.tolerance * self.scale[active])
 
     def _go_uphill(self, samples: IndexArray, change: FloatArray) -> None:
         """Remember where the samples are and take the full step regardless, unless they have done so too often."""
@@ -205,7 +254,7 @@ class _Iteration:
         back = np.flatnonzero(~self.converged & (self._best_relative < relative))
         at = self.at.with_columns(back, self._best.columns(back)) if back.size else self.at
         relative[back] = self._best_relative[back]
-        return NewtonResult(at, self.converged, self.iterations, self.krylov_iterations, relative)
+        return NewtonResult(at, self.converged, self.iterations, self.krylov_iterations, self.evaluations, relative)
 
     def _try(self, samples: IndexArray, change: FloatArray, length: float) -> BoolArray:
         """Evaluate z + change, keep it for the samples whose |F| falls enough, and say which those are.
@@ -218,9 +267,11 @@ class _Iteration:
         if not candidates.size:
             return better
         trial = self.field.evaluate(z[:, better])
+        self.evaluations[candidates] += 1
         residual = self.base[:, candidates] + self.c * trial.value - trial.z
         size = np.linalg.norm(residual, axis=0)
-        self._same_slopes[candidates] = (trial.slope == self.at.slope[:, candidates]).all(axis=0)
+        turned = np.abs(np.subtract(trial.slope, self.at.slope[:, candidates], dtype=float))
+        self._same_slopes[candidates] = (turned <= _SAME_SLOPE).all(axis=0)
         kept = np.flatnonzero(size <= (1.0 - _DECREASE * length) * self.size[candidates])
         better[better] = np.isin(np.arange(candidates.size), kept)
         if kept.size:

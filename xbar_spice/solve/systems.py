@@ -1,0 +1,76 @@
+"""The linear systems of implicit steps, (I - c J) x = r and (I - c J^T) x = r, with J read from arrays.
+
+With the method "chord" a digital twin of the field solves them, its Jacobian taken at the slopes that the arrays'
+evaluation stored, and the arrays only measure what is left.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from xbar_spice.errors import InvalidInputError
+from xbar_spice.linear import FloatArray
+from xbar_spice.solve.cycle import IndexArray, Product
+from xbar_spice.solve.field import Evaluation, Field
+from xbar_spice.solve.krylov import KrylovOptions, KrylovResult, solve_linear
+
+__all__ = ["dense_jacobian", "solve_adjoint", "solve_tangent"]
+
+
+def dense_jacobian(field: Field, evaluation: Evaluation) -> FloatArray:
+    """J(z) of each sample, (batch, n, n), measured with one batch of n unit vectors for each."""
+    n, batch = evaluation.z.shape
+    repeated = evaluation.columns(np.repeat(np.arange(batch), n))
+    columns = field.jvp(repeated, np.tile(np.eye(n), batch))
+    return columns.reshape(n, batch, n).transpose(1, 0, 2)
+
+
+def solve_tangent(
+    field: Field,
+    at: Evaluation,
+    c: float,
+    rhs: FloatArray,
+    krylov: KrylovOptions,
+    *,
+    rtol: FloatArray | None = None,
+    refine: bool = True,
+) -> KrylovResult:
+    """(I - c J) x = rhs; with "chord" and without `refine` by the twin alone, at no product."""
+    inverse = _twin_inverse(field, at, c, transposed=False) if krylov.method == "chord" else None
+    if inverse is not None and not refine:
+        batch = rhs.shape[1]
+        x = inverse(rhs, np.arange(batch))
+        return KrylovResult(x, np.zeros(batch, dtype=np.int64), np.ones(batch), np.zeros(batch, dtype=bool))
+
+    def product(x: FloatArray, samples: IndexArray) -> FloatArray:
+        return x - c * field.jvp(at.columns(samples), x)
+
+    return solve_linear(product, rhs, krylov, rtol=rtol, refine=refine, inverse=inverse)
+
+
+def solve_adjoint(
+    field: Field, at: Evaluation, c: float, rhs: FloatArray, krylov: KrylovOptions, start: FloatArray | None = None
+) -> KrylovResult:
+    """(I - c J^T) x = rhs, with the products read from the transposed side of the arrays."""
+
+    def product(x: FloatArray, samples: IndexArray) -> FloatArray:
+        return x - c * field.vjp(at.columns(samples), x)
+
+    inverse = _twin_inverse(field, at, c, transposed=True) if krylov.method == "chord" else None
+    return solve_linear(product, rhs, krylov, start=start, inverse=inverse)
+
+
+def _twin_inverse(field: Field, at: Evaluation, c: float, *, transposed: bool) -> Product:
+    """X to (I - c J)^{-1} x of the digital twin; the inverse is made once for all iterations."""
+    if field.twin is None:
+        raise InvalidInputError(
+            "the linear solver chord needs a digital twin of the field: set field.twin to a field of the programmed "
+            "weights, or choose gmres"
+        )
+    jacobian = dense_jacobian(field.twin, at)
+    inverse = np.linalg.inv(np.eye(jacobian.shape[1]) - c * (jacobian.mT if transposed else jacobian))
+
+    def apply(x: FloatArray, samples: IndexArray) -> FloatArray:
+        return np.asarray(np.einsum("aij,ja->ia", inverse[samples], x), dtype=float)
+
+    return apply
