@@ -27,18 +27,31 @@ if TYPE_CHECKING:
     from xbar_spice.mapping import Design, map_weights
     from xbar_spice.operators import AnalogMatrix, ReadTrace, program
     from xbar_spice.solve.adjoint import gradients
-    from xbar_spice.solve.field import ReluField
+    from xbar_spice.solve.continuous import continuous_gradients
+    from xbar_spice.solve.field import ActivationField, LayerField, ReluField
+    from xbar_spice.solve.fields import antisymmetric_field, convolution_field, hamiltonian_field, parabolic_field
+    from xbar_spice.solve.fourier import FourierConvolution, fourier_matrices
     from xbar_spice.solve.integrators import integrate
     from xbar_spice.solve.krylov import KrylovOptions
+    from xbar_spice.solve.layers import Layers
+    from xbar_spice.solve.memory import checkpointed_gradients, reversed_gradients
     from xbar_spice.solve.newton import NewtonOptions
+    from xbar_spice.solve.split import SplitField
+    from xbar_spice.solve.step_control import AdaptiveOptions
+    from xbar_spice.solve.tangent import tangent
     from xbar_spice.variation import Variation
     from xbar_spice.weights import Model, load_model, save_model
 
 __all__ = [
+    "ActivationField",
+    "AdaptiveOptions",
     "AnalogMatrix",
     "Crossbar",
     "Design",
+    "FourierConvolution",
     "KrylovOptions",
+    "LayerField",
+    "Layers",
     "LinearOperator",
     "Model",
     "NewtonOptions",
@@ -46,20 +59,30 @@ __all__ = [
     "Problem",
     "ReadTrace",
     "ReluField",
+    "SplitField",
     "Terminations",
     "Variation",
     "XbarError",
+    "antisymmetric_field",
+    "checkpointed_gradients",
+    "continuous_gradients",
+    "convolution_field",
     "convolution_matrix",
     "cosimulate",
+    "fourier_matrices",
     "get_engine",
     "gradients",
+    "hamiltonian_field",
     "integrate",
     "kernel_gradient",
     "load_model",
     "map_weights",
     "netlist",
+    "parabolic_field",
     "program",
+    "reversed_gradients",
     "save_model",
+    "tangent",
     "write_netlists",
 ]
 
@@ -76,10 +99,18 @@ _MODULES = {
     "mapping": ("Design", "map_weights"),
     "operators": ("AnalogMatrix", "ReadTrace", "program"),
     "solve.adjoint": ("gradients",),
-    "solve.field": ("ReluField",),
+    "solve.continuous": ("continuous_gradients",),
+    "solve.field": ("ActivationField", "LayerField", "ReluField"),
+    "solve.fields": ("antisymmetric_field", "convolution_field", "hamiltonian_field", "parabolic_field"),
+    "solve.fourier": ("FourierConvolution", "fourier_matrices"),
     "solve.integrators": ("integrate",),
     "solve.krylov": ("KrylovOptions",),
+    "solve.layers": ("Layers",),
+    "solve.memory": ("checkpointed_gradients", "reversed_gradients"),
     "solve.newton": ("NewtonOptions",),
+    "solve.split": ("SplitField",),
+    "solve.step_control": ("AdaptiveOptions",),
+    "solve.tangent": ("tangent",),
     "variation": ("Variation",),
     "weights": ("Model", "load_model", "save_model"),
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import final
 
@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear import FloatArray
-from xbar_spice.solve.field import BoolArray
+from xbar_spice.solve.field import BoolArray, add_gradients
 from xbar_spice.solve.integrators import (
     METHODS,
     Nonconvergence,
@@ -21,6 +21,7 @@ from xbar_spice.solve.integrators import (
 )
 from xbar_spice.solve.krylov import KrylovOptions
 from xbar_spice.solve.method import AdjointRun, ForwardRun, SolveReport
+from xbar_spice.solve.tie import Parameters, Tie
 
 __all__ = ["Gradients", "gradients"]
 
@@ -98,19 +99,16 @@ def gradients(
         >>> gradients(decay, [1.0]).z0  # z_3 = z_0 / 2^3
         array([0.125])
     """
-    given = np.array(cotangent, dtype=float)
-    expected = trajectory.z.shape[1:]
-    if given.shape != expected:
-        raise InvalidInputError(f"the cotangent must have the shape of z0, {expected}, got {given.shape}")
-    if not np.isfinite(given).all():
-        raise InvalidInputError("the cotangent must be finite, got NaN or infinity in it")
+    batch = checked_cotangent(cotangent, trajectory.z.shape[1:])
     check_nonconvergence(nonconvergence)
 
-    batch = given if trajectory.batched else given[:, np.newaxis]
     lost = np.logical_or.reduce([~np.isfinite(run.z).all(axis=(0, 1)) for run in trajectory.runs])
     with np.errstate(over="ignore", invalid="ignore"):
         run = chained_adjoint(
-            trajectory.method, trajectory.runs, np.where(lost, 0.0, batch), krylov or trajectory.options.krylov
+            trajectory.method,
+            reversed(list(enumerate(trajectory.runs))),
+            np.where(lost, 0.0, batch),
+            krylov or trajectory.options.krylov,
         )
     run.report.converged[:, lost] = False
     run.z0[:, lost] = np.nan
@@ -120,19 +118,46 @@ def gradients(
     return as_gradients(run, trajectory.batched)
 
 
+def checked_cotangent(cotangent: ArrayLike, expected: tuple[int, ...]) -> FloatArray:
+    """The cotangent with a batch axis, if it is finite and has the shape of z0."""
+    given = np.array(cotangent, dtype=float)
+    if given.shape != expected:
+        raise InvalidInputError(f"the cotangent must have the shape of z0, {expected}, got {given.shape}")
+    if not np.isfinite(given).all():
+        raise InvalidInputError("the cotangent must be finite, got NaN or infinity in it")
+    return given if given.ndim == 2 else given[:, np.newaxis]
+
+
 def chained_adjoint(
-    method: str, runs: Sequence[ForwardRun], cotangent: FloatArray, krylov: KrylovOptions
+    method: str, runs: Iterable[tuple[int, ForwardRun]], cotangent: FloatArray, krylov: KrylovOptions
 ) -> AdjointRun:
-    """The adjoint of runs that follow each other, the last one first, in terms of the parameters of each layer."""
-    parts: list[AdjointRun] = []
-    for run in reversed(runs):
-        parts.insert(0, METHODS[method].adjoint(run, cotangent, krylov))
-        cotangent = parts[0].z0
-    parameters: dict[str, FloatArray] = {}
-    for layer, (run, part) in enumerate(zip(runs, parts, strict=True)):
-        for name, gradient in run.field.tie.collect(part.gradients).items():
-            parameters[name if len(runs) == 1 else f"{name}[{layer}]"] = gradient
-    return AdjointRun(cotangent, parameters, SolveReport.joined([part.report for part in parts]))
+    """The adjoint of runs that follow each other, in terms of the parameters of each layer.
+
+    Args:
+        method: By which they were made.
+        runs: The last run first, each with the number of its layer; made while they are consumed, they need no memory.
+        cotangent: dL/dz_N, (n, batch).
+        krylov: How linear systems are solved.
+    """
+    totals: dict[int, dict[str, FloatArray]] = {}
+    ties: dict[int, Tie] = {}
+    reports: list[SolveReport] = []
+    for layer, run in runs:
+        part = METHODS[method].adjoint(run, cotangent, krylov)
+        cotangent = part.z0
+        reports.insert(0, part.report)
+        ties[layer] = run.field.tie
+        add_gradients(totals.setdefault(layer, {}), part.gradients)
+    return AdjointRun(cotangent, by_layer(totals, ties), SolveReport.joined(reports))
+
+
+def by_layer(totals: Mapping[int, Parameters], ties: Mapping[int, Tie]) -> Parameters:
+    """Gradients with respect to the parameters, named by layer if there are several."""
+    return {
+        name if len(totals) == 1 else f"{name}[{layer}]": gradient
+        for layer in sorted(totals)
+        for name, gradient in ties[layer].collect(totals[layer]).items()
+    }
 
 
 def as_gradients(run: AdjointRun, batched: bool) -> Gradients:

@@ -25,7 +25,15 @@ from xbar_spice.solve.runge_kutta import RK4
 from xbar_spice.solve.step_control import AdaptiveOptions
 from xbar_spice.solve.verlet import VELOCITY_VERLET, VERLET
 
-__all__ = ["METHODS", "Nonconvergence", "Trajectory", "check_nonconvergence", "handle_nonconvergence", "integrate"]
+__all__ = [
+    "METHODS",
+    "Nonconvergence",
+    "Trajectory",
+    "check_nonconvergence",
+    "checked_problem",
+    "handle_nonconvergence",
+    "integrate",
+]
 
 Nonconvergence = Literal["warn", "raise", "ignore"]
 
@@ -174,6 +182,29 @@ def integrate(
         >>> integrate(decay, [8.0], h=1.0, steps=3).z[:, 0]
         array([8., 4., 2., 1.])
     """
+    layers, z, grid = checked_problem(field, z0, method, h, steps)
+    check_nonconvergence(nonconvergence)
+    options = SolveOptions(newton or NewtonOptions(), krylov or KrylovOptions(), adaptive or AdaptiveOptions())
+    runs: list[ForwardRun] = []
+    with np.errstate(over="ignore", invalid="ignore"):  # a diverging sample is reported below
+        for layer, piece in layers.pieces(grid):
+            runs.append(METHODS[method].run(layer, z, piece, options))
+            z = runs[-1].z[-1]
+    trajectory = Trajectory(method, tuple(runs), options, batched=np.ndim(z0) == 2)
+    if not trajectory.converged_all:
+        hint = "try a smaller h; if the reads are noisy, NewtonOptions(rtol=...) a few times their noise"
+        handle_nonconvergence(f"{method} with h = {h:g}", trajectory.report, nonconvergence, hint)
+    return trajectory
+
+
+def checked_problem(
+    field: Field | Layers, z0: ArrayLike, method: str, h: float, steps: int
+) -> tuple[Layers, FloatArray, Grid]:
+    """What is to be solved: the layers, z0 with a batch axis, and the grid.
+
+    Raises:
+        InvalidInputError: As for `integrate`.
+    """
     layers = field if isinstance(field, Layers) else Layers([field])
     start = np.array(z0, dtype=float)
     if start.ndim not in (1, 2) or start.shape[0] != layers.states or not start.size:
@@ -186,20 +217,7 @@ def integrate(
         raise InvalidInputError(f"the step size h must be > 0, got {h}")
     if steps != int(steps) or steps < 1:
         raise InvalidInputError(f"steps must be an integer >= 1, got {steps}")
-    check_nonconvergence(nonconvergence)
-
-    options = SolveOptions(newton or NewtonOptions(), krylov or KrylovOptions(), adaptive or AdaptiveOptions())
-    z = start if start.ndim == 2 else start[:, np.newaxis]
-    runs: list[ForwardRun] = []
-    with np.errstate(over="ignore", invalid="ignore"):  # a diverging sample is reported below
-        for layer, grid in layers.pieces(Grid(float(h), int(steps))):
-            runs.append(METHODS[method].run(layer, z, grid, options))
-            z = runs[-1].z[-1]
-    trajectory = Trajectory(method, tuple(runs), options, batched=start.ndim == 2)
-    if not trajectory.converged_all:
-        hint = "try a smaller h; if the reads are noisy, NewtonOptions(rtol=...) a few times their noise"
-        handle_nonconvergence(f"{method} with h = {h:g}", trajectory.report, nonconvergence, hint)
-    return trajectory
+    return layers, start if start.ndim == 2 else start[:, np.newaxis], Grid(float(h), int(steps))
 
 
 def check_nonconvergence(choice: str) -> None:

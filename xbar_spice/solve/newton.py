@@ -150,7 +150,7 @@ def solve_implicit(
 
 
 def measured_noise(field: Field, z: FloatArray, repeats: int = 8) -> float:
-    """Relative standard deviation of f(z) from read to read, for `NewtonOptions.noise`; 0 for exact reads.
+    """Relative standard deviation of f(z) from read to read, for `NewtonOptions.noise`; rounding for exact reads.
 
     Args:
         field: f.

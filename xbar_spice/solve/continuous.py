@@ -1,0 +1,96 @@
+"""The continuous adjoint: differentiate the equation, then discretise it, for comparison with the exact adjoint.
+
+Backwards in time lam obeys dlam/dtau = J(z(t))^T lam, tau = T - t, and the parameters' gradients are the integral of
+those of the vjp with lam. Solved by some method on the states of a run this is not the gradient of what was computed:
+for implicit Euler it has J at the point before a step where the exact adjoint has it at the point after, an O(h) error.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from xbar_spice.errors import InvalidInputError
+from xbar_spice.linear import FloatArray
+from xbar_spice.solve.adjoint import Gradients, as_gradients, by_layer, checked_cotangent
+from xbar_spice.solve.field import add_gradients
+from xbar_spice.solve.integrators import METHODS, Trajectory
+from xbar_spice.solve.krylov import KrylovOptions
+from xbar_spice.solve.method import AdjointRun, ForwardRun, SolveReport
+from xbar_spice.solve.multistep import LinearMultistep
+from xbar_spice.solve.systems import solve_adjoint
+from xbar_spice.stage import stage
+
+__all__ = ["continuous_gradients"]
+
+
+def continuous_gradients(
+    trajectory: Trajectory, cotangent: ArrayLike, method: str | None = None, *, krylov: KrylovOptions | None = None
+) -> Gradients:
+    """Gradients by solving the adjoint equation on the states of a run; inexact by the error of the method.
+
+    Args:
+        trajectory: What `integrate` returned.
+        cotangent: dL/dz_N, of the shape of z0.
+        method: forward_euler, implicit_euler, trapezoid, am3 or ab3; that of the trajectory when left out.
+        krylov: How linear systems are solved; as in the forward run by default.
+
+    Raises:
+        InvalidInputError: The cotangent's shape is not that of z0, or the method needs states between grid points.
+
+    Example:
+        >>> from xbar_spice.solve.field import ReluField
+        >>> from xbar_spice.solve.integrators import integrate
+        >>> decay = integrate(ReluField([[1.0], [-1.0]], [[-1.0, 1.0]]), [8.0], h=1.0, steps=3)
+        >>> continuous_gradients(decay, [1.0], "trapezoid").z0  # 1 / 3^3; the exact one is 1 / 2^3
+        array([0.037])
+    """
+    name = method or trajectory.method
+    scheme = METHODS.get(name)
+    if not isinstance(scheme, LinearMultistep):
+        allowed = ", ".join(key for key, known in METHODS.items() if isinstance(known, LinearMultistep))
+        raise InvalidInputError(f"the adjoint equation is solved on the grid, by one of {allowed}; got {name}")
+    multiplier = checked_cotangent(cotangent, trajectory.z.shape[1:])
+    totals: dict[int, dict[str, FloatArray]] = {}
+    reports: list[SolveReport] = []
+    for layer, run in reversed(list(enumerate(trajectory.runs))):
+        totals[layer] = {}
+        report = SolveReport.blank(run.grid.steps, multiplier.shape[1])
+        multiplier = _solve(scheme, run, multiplier, krylov or trajectory.options.krylov, totals[layer], report)
+        reports.insert(0, report)
+    ties = {layer: run.field.tie for layer, run in enumerate(trajectory.runs)}
+    adjoint = AdjointRun(multiplier, by_layer(totals, ties), SolveReport.joined(reports))
+    return as_gradients(adjoint, trajectory.batched)
+
+
+def _solve(
+    scheme: LinearMultistep,
+    run: ForwardRun,
+    end: FloatArray,
+    krylov: KrylovOptions,
+    total: dict[str, FloatArray],
+    report: SolveReport,
+) -> FloatArray:
+    """Lam at the first point of a run; what it adds to the parameters' gradients goes to `total`."""
+    field, h, steps = run.field, run.grid.h, run.grid.steps
+    with stage(phase="adjoint"):
+        at = [field.evaluate_finite(z) for z in run.z[::-1]]  # at tau = 0, h, 2h ...
+    lam = [end]
+    for i in range(steps):
+        with stage(phase="adjoint", step=run.grid.start + steps - 1 - i):
+            after = lam[i]
+            for j in range(1, i + 2):
+                weight = h * scheme.coefficient(i, j)
+                if weight != 0.0:
+                    after = after + field.pull(at[i + 1 - j], weight * lam[i + 1 - j], total)
+            c = h * scheme.coefficient(i, 0)
+            if c != 0.0:
+                solution = solve_adjoint(field, at[i + 1], c, after, krylov)
+                after = solution.x
+                hidden = field.pull_hidden(at[i + 1], c * after)
+                add_gradients(total, field.parameter_gradients(at[i + 1], c * after, hidden))
+                row = steps - 1 - i
+                report.converged[row], report.residuals[row] = solution.converged, solution.residual
+                report.krylov_iterations[row] = solution.iterations
+        lam.append(after)
+    return np.asarray(lam[-1], dtype=float)
