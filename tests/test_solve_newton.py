@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear import FloatArray, LinearOperator
+from xbar_spice.solve.activation import get_activation
 from xbar_spice.solve.field import ReluField
+from xbar_spice.solve.fields import parabolic_field
 from xbar_spice.solve.krylov import KrylovOptions
 from xbar_spice.solve.newton import NewtonOptions, solve_implicit
 
@@ -183,3 +185,22 @@ def test_a_linear_solve_cut_short_only_slows_newton_down() -> None:
     result = solve_implicit(ReluField(A, B), base, 0.8, base, krylov=KrylovOptions(max_iterations=4))
     assert result.converged.all()
     assert result.iterations.max() > 3
+
+
+@pytest.mark.parametrize(
+    ("activation", "strength"),
+    [("relu", 30.0), ("relu", 200.0), ("tanh", 2e3), ("sigmoid", 2e3), ("softplus", 2e3)],
+)
+@pytest.mark.parametrize("seed", range(3))
+def test_stiff_contractions_converge(activation: str, strength: float, seed: int) -> None:
+    """-K^T sig(K z) at large h|K|^2: units that jump from one saturation to the other must not look linear."""
+    rng = np.random.default_rng(seed)
+    K = rng.normal(size=(12, 8))
+    K *= np.sqrt(strength) / np.linalg.norm(K, 2)
+    base = rng.normal(size=(8, 10))
+    result = solve_implicit(parabolic_field(K, activation), base, 1.0, base)
+    assert result.converged.all()
+    z = result.evaluation.z
+    left = base - K.T @ get_activation(activation).value(K @ z) - z
+    size = np.maximum(np.linalg.norm(base, axis=0), np.linalg.norm(z, axis=0))
+    assert (np.linalg.norm(left, axis=0) <= 1e-12 * size).all()

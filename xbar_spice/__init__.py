@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from xbar_spice.linear import LinearOperator
     from xbar_spice.mapping import Design, map_weights
     from xbar_spice.operators import AnalogMatrix, ReadTrace, program
+    from xbar_spice.solve.activation import Activation
     from xbar_spice.solve.adjoint import gradients
     from xbar_spice.solve.continuous import continuous_gradients
     from xbar_spice.solve.field import ActivationField, LayerField, ReluField
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from xbar_spice.solve.krylov import KrylovOptions
     from xbar_spice.solve.layers import Layers
     from xbar_spice.solve.memory import checkpointed_gradients, reversed_gradients
-    from xbar_spice.solve.newton import NewtonOptions
+    from xbar_spice.solve.newton import NewtonOptions, measured_noise
     from xbar_spice.solve.split import SplitField
     from xbar_spice.solve.step_control import AdaptiveOptions
     from xbar_spice.solve.tangent import tangent
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from xbar_spice.weights import Model, load_model, save_model
 
 __all__ = [
+    "Activation",
     "ActivationField",
     "AdaptiveOptions",
     "AnalogMatrix",
@@ -77,6 +79,7 @@ __all__ = [
     "kernel_gradient",
     "load_model",
     "map_weights",
+    "measured_noise",
     "netlist",
     "parabolic_field",
     "program",
@@ -98,6 +101,7 @@ _MODULES = {
     "linear": ("LinearOperator",),
     "mapping": ("Design", "map_weights"),
     "operators": ("AnalogMatrix", "ReadTrace", "program"),
+    "solve.activation": ("Activation",),
     "solve.adjoint": ("gradients",),
     "solve.continuous": ("continuous_gradients",),
     "solve.field": ("ActivationField", "LayerField", "ReluField"),
@@ -107,7 +111,7 @@ _MODULES = {
     "solve.krylov": ("KrylovOptions",),
     "solve.layers": ("Layers",),
     "solve.memory": ("checkpointed_gradients", "reversed_gradients"),
-    "solve.newton": ("NewtonOptions",),
+    "solve.newton": ("NewtonOptions", "measured_noise"),
     "solve.split": ("SplitField",),
     "solve.step_control": ("AdaptiveOptions",),
     "solve.tangent": ("tangent",),

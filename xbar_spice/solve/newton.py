@@ -32,7 +32,7 @@ _GAIN = 0.1  # part of |F| below which every step on a linear piece should get
 _LINEAR_SHARE = 0.1  # part of the allowed residual that the linear solve may leave
 _DECREASE = 1e-4  # |F| must fall by this part of what the linear model promises
 _NOISE = 3.0  # |F| in units of the noise of a read below which Newton's method only follows the noise
-_SAME_SLOPE = 1e-7  # slopes of a smooth activation that differ by less are the same; those of relu are bits
+_SHORT = 1e-7  # part of |z| below which a step of a smooth field is as good as on a line
 _FORCING = 0.9  # Eisenstat and Walker's second choice: rtol = 0.9 (|F| / |F before|)^2 ...
 _LOOSEST = 0.1  # ... and what it starts with
 
@@ -188,7 +188,7 @@ class _Iteration:
         self._before = np.full(start.batch, np.inf)  # |F| before the last Newton step
         self._stuck = ~np.isfinite(self.size)
         self.converged = ~self._stuck & (self.size <= options.tolerance * self.scale)
-        self._same_slopes = np.zeros(start.batch, dtype=bool)  # between the last trial and where it started
+        self._linear = np.zeros(start.batch, dtype=bool)  # whether F is so between the last trial and its start
         self._uphill = np.full(start.batch, options.max_uphill)
         self._best, self._best_relative = start, np.full(start.batch, np.inf)
 
@@ -216,10 +216,10 @@ class _Iteration:
         self.iterations[active] += 1
         before = self.size[active]
         improved = self._try(active, step.x, 1.0)
-        # Where the slopes have not changed F was linear along the step. If the solution of the linear system gains
+        # Where F was linear along the step, the step should have solved it. If the solution of the linear system gains
         # little nevertheless, what is left of F is the error of the reads, and neither shorter nor more steps help.
         gained = improved & (self.size[active] <= np.maximum(_GAIN, 2.0 * step.residual) * before)
-        ended = step.converged & self._same_slopes[active] & ~gained
+        ended = step.converged & self._linear[active] & ~gained
         tiny = self.size[active] <= self.options.floor * self.scale[active]
         ended |= ~improved & tiny
         self._stuck[active[ended]] = True
@@ -270,8 +270,7 @@ class _Iteration:
         self.evaluations[candidates] += 1
         residual = self.base[:, candidates] + self.c * trial.value - trial.z
         size = np.linalg.norm(residual, axis=0)
-        turned = np.abs(np.subtract(trial.slope, self.at.slope[:, candidates], dtype=float))
-        self._same_slopes[candidates] = (turned <= _SAME_SLOPE).all(axis=0)
+        self._linear[candidates] = _linear_between(self.at.columns(candidates), trial)
         kept = np.flatnonzero(size <= (1.0 - _DECREASE * length) * self.size[candidates])
         better[better] = np.isin(np.arange(candidates.size), kept)
         if kept.size:
@@ -280,6 +279,16 @@ class _Iteration:
             self.residual[:, taken], self.size[taken] = residual[:, kept], size[kept]
             self.scale[taken] = _scale(self.base[:, taken], trial.z[:, kept])
         return better
+
+
+def _linear_between(start: Evaluation, end: Evaluation) -> BoolArray:
+    """Whether f is linear between two points, (batch,): with slopes that are bits, if none of them has changed.
+
+    Other slopes may be the same at both ends and not in between, so that only a short step tells.
+    """
+    if start.slope.dtype == np.bool_:
+        return np.asarray((start.slope == end.slope).all(axis=0))
+    return np.asarray(np.linalg.norm(end.z - start.z, axis=0) <= _SHORT * np.linalg.norm(start.z, axis=0))
 
 
 def _scale(base: FloatArray, z: FloatArray) -> FloatArray:

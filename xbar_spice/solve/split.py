@@ -5,13 +5,13 @@ dy/dt = velocity(z),   dz/dt = force(y),   the state being [y; z]
 
 from __future__ import annotations
 
-from typing import final
+from typing import cast, final
 
 import numpy as np
 
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear import FloatArray
-from xbar_spice.solve.field import Evaluation, Field
+from xbar_spice.solve.field import BoolArray, Evaluation, Field
 from xbar_spice.solve.tie import Parameters, Tie
 
 __all__ = ["SplitField", "prefixed", "unprefixed"]
@@ -71,7 +71,7 @@ class SplitField(Field):
         return Evaluation(
             z=z,
             value=np.vstack([velocity.value, force.value]),
-            slope=np.asarray(np.vstack([velocity.slope, force.slope]), dtype=float),
+            slope=cast("BoolArray | FloatArray", np.vstack([velocity.slope, force.slope])),  # bits stay bits
             hidden=np.vstack([velocity.hidden, force.hidden]),
         )
 
