@@ -15,7 +15,8 @@ from xbar_spice.solve.adjoint import gradients
 from xbar_spice.solve.field import ActivationField, ReluField
 from xbar_spice.solve.integrators import integrate
 from xbar_spice.solve.krylov import KrylovOptions, solve_linear
-from xbar_spice.solve.newton import NewtonOptions, measured_noise, solve_implicit
+from xbar_spice.solve.newton import NewtonOptions, solve_implicit
+from xbar_spice.solve.noise import measured_noise
 
 METHODS = ("gmres", "bicgstab", "cg", "richardson", "chord")
 

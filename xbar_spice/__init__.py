@@ -36,7 +36,8 @@ if TYPE_CHECKING:
     from xbar_spice.solve.krylov import KrylovOptions
     from xbar_spice.solve.layers import Layers
     from xbar_spice.solve.memory import checkpointed_gradients, reversed_gradients
-    from xbar_spice.solve.newton import NewtonOptions, measured_noise
+    from xbar_spice.solve.newton import NewtonOptions
+    from xbar_spice.solve.noise import measured_noise
     from xbar_spice.solve.split import SplitField
     from xbar_spice.solve.step_control import AdaptiveOptions
     from xbar_spice.solve.tangent import tangent
@@ -111,7 +112,8 @@ _MODULES = {
     "solve.krylov": ("KrylovOptions",),
     "solve.layers": ("Layers",),
     "solve.memory": ("checkpointed_gradients", "reversed_gradients"),
-    "solve.newton": ("NewtonOptions", "measured_noise"),
+    "solve.newton": ("NewtonOptions",),
+    "solve.noise": ("measured_noise",),
     "solve.split": ("SplitField",),
     "solve.step_control": ("AdaptiveOptions",),
     "solve.tangent": ("tangent",),

@@ -10,7 +10,7 @@ solve one product with J; converged samples cost nothing, and the residual at th
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, final, get_args
 
 import numpy as np
@@ -23,7 +23,7 @@ from xbar_spice.solve.krylov import KrylovOptions, KrylovResult
 from xbar_spice.solve.systems import solve_tangent
 from xbar_spice.stage import stage
 
-__all__ = ["NewtonOptions", "NewtonResult", "measured_noise", "solve_implicit"]
+__all__ = ["NewtonOptions", "NewtonResult", "solve_implicit"]
 
 Forcing = Literal["tight", "eisenstat-walker"]
 Start = Literal["last", "extrapolated"]
@@ -33,6 +33,7 @@ _LINEAR_SHARE = 0.1  # part of the allowed residual that the linear solve may le
 _DECREASE = 1e-4  # |F| must fall by this part of what the linear model promises
 _NOISE = 3.0  # |F| in units of the noise of a read below which Newton's method only follows the noise
 _SHORT = 1e-7  # part of |z| below which a step of a smooth field is as good as on a line
+_FAR = 1e-2  # |F| left beyond any noise: the iteration has lost its way, not its accuracy
 _FORCING = 0.9  # Eisenstat and Walker's second choice: rtol = 0.9 (|F| / |F before|)^2 ...
 _LOOSEST = 0.1  # ... and what it starts with
 
@@ -50,6 +51,8 @@ class NewtonOptions:
         max_backtracks: Halvings of a step that does not reduce |F|.
         max_uphill: Full steps taken although not even a halved one reduces |F|: across a kink of relu the way to the
             solution may lead uphill. The best point seen is returned if it does not.
+        continuation: Halvings of c with which a sample that has lost its way is tried again: the solution for a small
+            c starts the iteration for twice as much, up to c itself. 0 for no second try.
         noise: Relative error of a read, as `measured_noise` gives it; a sample with |F| below three times as much has
             converged, because further reads would only follow the noise.
         forcing: How exactly a Newton step is solved: "tight", as exactly as `rtol` needs if F is linear, which relu
@@ -66,6 +69,7 @@ class NewtonOptions:
     max_iterations: int = 50
     max_backtracks: int = 8
     max_uphill: int = 2
+    continuation: int = 6
     noise: float = 0.0
     forcing: Forcing = "tight"
     start: Start = "last"
@@ -76,7 +80,11 @@ class NewtonOptions:
                 raise InvalidInputError(f"{name} of Newton's method must be in [0, 1), got {value}")
         if self.max_iterations < 1:
             raise InvalidInputError(f"max_iterations of Newton's method must be >= 1, got {self.max_iterations}")
-        for name, count in (("max_backtracks", self.max_backtracks), ("max_uphill", self.max_uphill)):
+        for name, count in (
+            ("max_backtracks", self.max_backtracks),
+            ("max_uphill", self.max_uphill),
+            ("continuation", self.continuation),
+        ):
             if count < 0:
                 raise InvalidInputError(f"{name} must be >= 0, got {count}")
         for name, choice, allowed in (("forcing", self.forcing, Forcing), ("start", self.start, Start)):
@@ -132,13 +140,30 @@ def solve_implicit(
     Returns:
         The field at the best point found for each sample, and whether that is a solution.
     """
+    options, linear = newton or NewtonOptions(), krylov or KrylovOptions()
+    result = _iterate(field, base, c, guess, options, linear)
+    lost = np.flatnonzero(~result.converged & (result.residual > _FAR) & np.isfinite(result.residual))
+    if lost.size and options.continuation:
+        result = _continue(field, base, c, result, lost, options, linear)
+    return result
+
+
+def _iterate(
+    field: Field,
+    base: FloatArray,
+    c: float,
+    guess: FloatArray | Evaluation,
+    options: NewtonOptions,
+    krylov: KrylovOptions,
+) -> NewtonResult:
+    """Newton's method for all samples from one guess."""
     known = isinstance(guess, Evaluation)
     if not isinstance(guess, Evaluation):
         with stage(phase="newton", newton=0):
             guess = field.evaluate(guess)
-    state = _Iteration(field, base, c, guess, newton or NewtonOptions(), krylov or KrylovOptions())
+    state = _Iteration(field, base, c, guess, options, krylov)
     state.evaluations += not known
-    for iteration in range(1, state.options.max_iterations + 1):
+    for iteration in range(1, options.max_iterations + 1):
         active = state.active()
         if not active.size:
             break
@@ -149,19 +174,27 @@ def solve_implicit(
     return state.result()
 
 
-def measured_noise(field: Field, z: FloatArray, repeats: int = 8) -> float:
-    """Relative standard deviation of f(z) from read to read, for `NewtonOptions.noise`; rounding for exact reads.
-
-    Args:
-        field: f.
-        z: Where to read, (n, batch); typical states.
-        repeats: Evaluations to spend, >= 2.
-    """
-    if repeats < 2:
-        raise InvalidInputError(f"noise is measured by at least 2 evaluations, got repeats = {repeats}")
-    values = np.stack([field.evaluate(z).value for _ in range(repeats)])
-    spread = np.linalg.norm(values.std(axis=0, ddof=1), axis=0)
-    return float(np.max(spread / np.maximum(np.linalg.norm(values.mean(axis=0), axis=0), np.finfo(float).tiny)))
+def _continue(
+    field: Field,
+    base: FloatArray,
+    c: float,
+    result: NewtonResult,
+    lost: IndexArray,
+    options: NewtonOptions,
+    krylov: KrylovOptions,
+) -> NewtonResult:
+    """Follow the solution of the lost samples from a small c to c; one that gets lost again keeps what it had."""
+    guess: FloatArray | Evaluation = base[:, lost]
+    for halvings in range(options.continuation, -1, -1):
+        part = _iterate(field, base[:, lost], c / 2**halvings, guess, options, krylov)
+        for counts in ("iterations", "krylov_iterations", "evaluations"):
+            getattr(result, counts)[lost] += getattr(part, counts)
+        found = np.flatnonzero(part.converged)
+        lost, guess = lost[found], part.evaluation.columns(found)
+        if not lost.size:
+            return result
+    result.converged[lost], result.residual[lost] = True, part.residual[found]
+    return replace(result, evaluation=result.evaluation.with_columns(lost, part.evaluation.columns(found)))
 
 
 @final
