@@ -13,10 +13,11 @@ from scipy.integrate import solve_ivp
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear import FloatArray
 from xbar_spice.solve.adjoint import Gradients, gradients
-from xbar_spice.solve.field import ActivationField, Field, LayerField, ReluField
+from xbar_spice.solve.field import ActivationField, Field, ReluField
 from xbar_spice.solve.fields import antisymmetric_field, convolution_field, hamiltonian_field, parabolic_field
 from xbar_spice.solve.integrators import METHODS, Trajectory, integrate
 from xbar_spice.solve.krylov import KrylovOptions
+from xbar_spice.solve.layer_field import LayerField
 from xbar_spice.solve.layers import Layers
 from xbar_spice.solve.newton import NewtonOptions
 from xbar_spice.solve.split import SplitField

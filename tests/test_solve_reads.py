@@ -10,7 +10,9 @@ import pytest
 from xbar_spice.linear import FloatArray, LinearOperator
 from xbar_spice.solve.adjoint import gradients
 from xbar_spice.solve.field import ReluField
+from xbar_spice.solve.fields import hamiltonian_field
 from xbar_spice.solve.integrators import integrate
+from xbar_spice.solve.layers import Layers
 from xbar_spice.stage import Stage, current_stage, stage
 
 
@@ -124,3 +126,41 @@ def test_a_batch_shares_its_reads() -> None:
     trajectory = integrate(field, z0, h=0.02, steps=3)
     assert A.count("krylov") <= 3 * (trajectory.krylov_iterations.max() + 6)
     assert A.vectors("krylov") == trajectory.krylov_iterations.sum()
+
+
+@pytest.mark.parametrize(("method", "reads"), [("rk4", 4), ("ab3", 1)])
+def test_explicit_methods_read_once_for_each_stage_and_way(method: str, reads: int) -> None:
+    field, A, B = recorded_field(5)
+    trajectory = integrate(field, np.ones((6, 3)), method, h=0.02, steps=5)
+    for operator in (A, B):
+        assert [(at.phase, at.step) for at, _, _ in operator.reads] == [
+            ("forward", k) for k in range(5) for _ in range(reads)
+        ]
+        operator.reads.clear()
+    gradients(trajectory, np.ones((6, 3)))
+    for operator in (A, B):
+        assert len(operator.reads) == operator.count("adjoint", "transposed") == 5 * reads
+
+
+def test_one_array_of_a_hamiltonian_is_read_from_both_sides_and_steps_are_counted_through_layers() -> None:
+    arrays = [RecordedOperator(np.random.default_rng(seed).normal(size=(3, 3))) for seed in range(2)]
+    layers = Layers([hamiltonian_field(array) for array in arrays])
+    trajectory = integrate(layers, np.ones((6, 2)), "verlet", h=0.1, steps=4)
+    for layer, array in enumerate(arrays):
+        assert [(at.step, way) for at, way, _ in array.reads] == [
+            (2 * layer + k, way) for k in range(2) for way in ("forward", "transposed")
+        ]
+        array.reads.clear()
+    gradients(trajectory, np.ones((6, 2)))
+    for layer, array in enumerate(arrays):
+        assert [(at.phase, at.step, way) for at, way, _ in array.reads] == [
+            ("adjoint", 2 * layer + k, way) for k in (1, 0) for way in ("forward", "transposed")
+        ]
+
+
+def test_dopri5_reads_only_samples_on_their_way() -> None:
+    field, A, _ = recorded_field(6)
+    z0 = np.random.default_rng(0).normal(size=(6, 4)) * np.array([1.0, 1.0, 0.0, 1.0])
+    trajectory = integrate(field, z0, "dopri5", h=0.3, steps=2)
+    assert A.vectors("forward") == trajectory.evaluations.sum()
+    assert trajectory.evaluations[:, 2].sum() < trajectory.evaluations[:, 0].sum()

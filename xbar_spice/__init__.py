@@ -29,11 +29,12 @@ if TYPE_CHECKING:
     from xbar_spice.solve.activation import Activation
     from xbar_spice.solve.adjoint import gradients
     from xbar_spice.solve.continuous import continuous_gradients
-    from xbar_spice.solve.field import ActivationField, LayerField, ReluField
+    from xbar_spice.solve.field import ActivationField, ReluField
     from xbar_spice.solve.fields import antisymmetric_field, convolution_field, hamiltonian_field, parabolic_field
     from xbar_spice.solve.fourier import FourierConvolution, fourier_matrices
     from xbar_spice.solve.integrators import integrate
     from xbar_spice.solve.krylov import KrylovOptions
+    from xbar_spice.solve.layer_field import LayerField
     from xbar_spice.solve.layers import Layers
     from xbar_spice.solve.memory import checkpointed_gradients, reversed_gradients
     from xbar_spice.solve.newton import NewtonOptions
@@ -105,11 +106,12 @@ _MODULES = {
     "solve.activation": ("Activation",),
     "solve.adjoint": ("gradients",),
     "solve.continuous": ("continuous_gradients",),
-    "solve.field": ("ActivationField", "LayerField", "ReluField"),
+    "solve.field": ("ActivationField", "ReluField"),
     "solve.fields": ("antisymmetric_field", "convolution_field", "hamiltonian_field", "parabolic_field"),
     "solve.fourier": ("FourierConvolution", "fourier_matrices"),
     "solve.integrators": ("integrate",),
     "solve.krylov": ("KrylovOptions",),
+    "solve.layer_field": ("LayerField",),
     "solve.layers": ("Layers",),
     "solve.memory": ("checkpointed_gradients", "reversed_gradients"),
     "solve.newton": ("NewtonOptions",),

@@ -11,7 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear import FloatArray
-from xbar_spice.solve.field import BoolArray, add_gradients
+from xbar_spice.solve.evaluation import BoolArray
+from xbar_spice.solve.field import add_gradients
 from xbar_spice.solve.integrators import (
     METHODS,
     Nonconvergence,

@@ -10,7 +10,8 @@ from typing import final
 import numpy as np
 
 from xbar_spice.linear import FloatArray
-from xbar_spice.solve.cycle import Cycle, IndexArray, Product, dot
+from xbar_spice.solve.cycle import Cycle, Product, dot
+from xbar_spice.solve.evaluation import IndexArray
 
 __all__ = ["BiCGSTAB"]
 

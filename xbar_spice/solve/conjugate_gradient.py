@@ -14,7 +14,8 @@ import numpy as np
 
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear import FloatArray
-from xbar_spice.solve.cycle import Cycle, IndexArray, Product, dot
+from xbar_spice.solve.cycle import Cycle, Product, dot
+from xbar_spice.solve.evaluation import IndexArray
 
 __all__ = ["ConjugateGradient"]
 

@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xbar_spice.linear import FloatArray
+from xbar_spice.solve.evaluation import IndexArray
 from xbar_spice.stage import stage
 
-__all__ = ["Cycle", "IndexArray", "Product"]
+__all__ = ["Cycle", "Product", "dot"]
 
-IndexArray = NDArray[np.intp]
 Product = Callable[[FloatArray, IndexArray], FloatArray]
 """M x for some samples: called with x (n, active) and the ascending indices of the active samples."""
 

@@ -16,7 +16,8 @@ from typing import final
 import numpy as np
 
 from xbar_spice.linear import FloatArray
-from xbar_spice.solve.field import BoolArray, Evaluation, Field, IndexArray
+from xbar_spice.solve.evaluation import BoolArray, Evaluation, IndexArray
+from xbar_spice.solve.field import Field
 from xbar_spice.solve.krylov import KrylovOptions
 from xbar_spice.solve.method import AdjointRun, ForwardRun, Grid, Method, SolveOptions, SolveReport, Substep
 from xbar_spice.solve.runge_kutta import Tableau

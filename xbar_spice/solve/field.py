@@ -3,70 +3,19 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import final
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear import FloatArray, LinearOperator, as_operator
 from xbar_spice.solve.activation import Activation, get_activation
+from xbar_spice.solve.evaluation import Evaluation
 from xbar_spice.solve.tie import Parameters, Tie
 
-__all__ = [
-    "ActivationField",
-    "BoolArray",
-    "Evaluation",
-    "Field",
-    "IndexArray",
-    "LayerField",
-    "ReluField",
-    "add_gradients",
-]
-
-BoolArray = NDArray[np.bool_]
-IndexArray = NDArray[np.intp]
-
-
-@final
-@dataclass(frozen=True, slots=True)
-class Evaluation:
-    """What one evaluation of a field leaves behind: all that its derivatives need, so that nothing is read again.
-
-    The slopes are stored, never derived again: a second, noisy read of s could fall on the other side of a kink.
-
-    Attributes:
-        z: State, (n, batch).
-        value: f(z), (n, batch).
-        slope: Derivative of the activation at each hidden unit, (m, batch); bits for relu.
-        hidden: Activation of each hidden unit, (m, batch).
-    """
-
-    z: FloatArray
-    value: FloatArray
-    slope: BoolArray | FloatArray
-    hidden: FloatArray
-
-    @property
-    def batch(self) -> int:
-        """Number of samples."""
-        return int(self.z.shape[1])
-
-    def columns(self, samples: IndexArray) -> Evaluation:
-        """The evaluation of some samples, given by distinct ascending indices."""
-        if samples.size == self.batch:
-            return self
-        return Evaluation(self.z[:, samples], self.value[:, samples], self.slope[:, samples], self.hidden[:, samples])
-
-    def with_columns(self, samples: IndexArray, other: Evaluation) -> Evaluation:
-        """This evaluation with the given samples replaced by the columns of another one."""
-        if samples.size == self.batch:
-            return other
-        merged = Evaluation(self.z.copy(), self.value.copy(), self.slope.copy(), self.hidden.copy())
-        merged.z[:, samples], merged.value[:, samples] = other.z, other.value
-        merged.slope[:, samples], merged.hidden[:, samples] = other.slope, other.hidden
-        return merged
+__all__ = ["ActivationField", "Field", "ReluField", "add_gradients"]
 
 
 class Field(ABC):
@@ -274,88 +223,3 @@ class ReluField(ActivationField):
 
     def __init__(self, A: ArrayLike | LinearOperator, B: ArrayLike | LinearOperator) -> None:
         super().__init__(A, B, "relu")
-
-
-@final
-class LayerField(Field):
-    """f(y) = sign sig(K y + b), one read of one array; the bias is added behind it, digitally.
-
-    Args:
-        K: l x k matrix or operator; square unless it is a part of a `SplitField`.
-        b: (l,); none when left out.
-        activation: Name of an activation, or an `Activation`.
-        sign: 1 or -1.
-        tie: As for `ActivationField`.
-
-    Raises:
-        InvalidInputError: b does not belong to K or is not finite, or the activation or the sign is unknown.
-
-    Example:
-        >>> LayerField([[0.0, 1.0], [-1.0, 0.0]], activation="identity").evaluate(np.array([[1.0], [2.0]])).value[:, 0]
-        array([ 2., -1.])
-    """
-
-    def __init__(
-        self,
-        K: ArrayLike | LinearOperator,
-        b: ArrayLike | None = None,
-        activation: str | Activation = "tanh",
-        *,
-        sign: int = 1,
-        tie: Tie | None = None,
-    ) -> None:
-        self.K = as_operator(K)
-        self.b: FloatArray | None = None if b is None else np.array(b, dtype=float)
-        self.activation = get_activation(activation)
-        self.sign = sign
-        self._tie = tie or Tie()
-        if self.b is not None and (self.b.shape != self.K.shape[:1] or not np.isfinite(self.b).all()):
-            raise InvalidInputError(f"b must be finite and of shape {self.K.shape[:1]} for K {self.K.shape}, got {b!r}")
-        if sign not in (-1, 1):
-            raise InvalidInputError(f"sign must be 1 or -1, got {sign}")
-
-    @property
-    def states(self) -> int:
-        return self.K.shape[1]
-
-    @property
-    def outputs(self) -> int:
-        return self.K.shape[0]
-
-    @property
-    def hidden_units(self) -> int:
-        return self.K.shape[0]
-
-    @property
-    def tie(self) -> Tie:
-        return self._tie
-
-    def evaluate(self, z: FloatArray) -> Evaluation:
-        s = self.K.mv(z)
-        if self.b is not None:
-            s = s + self.b[:, np.newaxis]
-        r = self.activation.value(s)
-        return Evaluation(z=z, value=self.sign * r, slope=self.activation.slope(s, r), hidden=r)
-
-    def jvp(self, evaluation: Evaluation, direction: FloatArray) -> FloatArray:
-        return self.sign * (evaluation.slope * self.K.mv(direction))  # D K x
-
-    def pull_hidden(self, evaluation: Evaluation, cotangent: FloatArray) -> FloatArray:
-        return self.sign * (evaluation.slope * cotangent)  # p = D w
-
-    def pull_state(self, evaluation: Evaluation, hidden_cotangent: FloatArray) -> FloatArray:
-        return self.K.T.mv(hidden_cotangent)  # K^T p
-
-    def parameter_gradients(
-        self, evaluation: Evaluation, cotangent: FloatArray, hidden_cotangent: FloatArray
-    ) -> Parameters:
-        gradients = {"K": hidden_cotangent @ evaluation.z.T}  # p y^T
-        return gradients if self.b is None else gradients | {"b": hidden_cotangent.sum(axis=1)}
-
-    def parameter_jvp(self, evaluation: Evaluation, direction: Parameters) -> FloatArray:
-        change = np.zeros_like(evaluation.value)
-        if "K" in direction:
-            change += direction["K"] @ evaluation.z
-        if "b" in direction:
-            change += direction["b"][:, np.newaxis]
-        return self.sign * (evaluation.slope * change)  # D (dK y + db)

@@ -12,7 +12,8 @@ from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear import FloatArray, LinearOperator, as_operator
 from xbar_spice.solve.activation import Activation
 from xbar_spice.solve.compose import FirstRows, ProductOperator, ScaledOperator, SumOperator
-from xbar_spice.solve.field import ActivationField, LayerField
+from xbar_spice.solve.field import ActivationField
+from xbar_spice.solve.layer_field import LayerField
 from xbar_spice.solve.split import SplitField
 from xbar_spice.solve.tie import Parameters, Tie
 

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xbar_spice.linear import FloatArray
-from xbar_spice.solve.cycle import Cycle, IndexArray, Product
+from xbar_spice.solve.cycle import Cycle, Product
+from xbar_spice.solve.evaluation import IndexArray
 
 __all__ = ["Arnoldi"]
 

@@ -15,7 +15,8 @@ from numpy.typing import ArrayLike, NDArray
 from xbar_spice.errors import ConvergenceError, ConvergenceWarning, InvalidInputError
 from xbar_spice.linear import FloatArray
 from xbar_spice.solve.dormand_prince import DOPRI5
-from xbar_spice.solve.field import BoolArray, Field
+from xbar_spice.solve.evaluation import BoolArray
+from xbar_spice.solve.field import Field
 from xbar_spice.solve.krylov import KrylovOptions
 from xbar_spice.solve.layers import Layers
 from xbar_spice.solve.method import ForwardRun, Grid, Method, SolveOptions, SolveReport

@@ -17,7 +17,8 @@ from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear import FloatArray
 from xbar_spice.solve.bicgstab import BiCGSTAB
 from xbar_spice.solve.conjugate_gradient import ConjugateGradient
-from xbar_spice.solve.cycle import Cycle, IndexArray, Product
+from xbar_spice.solve.cycle import Cycle, Product
+from xbar_spice.solve.evaluation import IndexArray
 from xbar_spice.solve.gmres import Arnoldi
 from xbar_spice.solve.richardson import Richardson
 from xbar_spice.stage import stage

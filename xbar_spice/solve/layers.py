@@ -26,7 +26,7 @@ class Layers:
         InvalidInputError: There is no layer, or their states have different lengths.
 
     Example:
-        >>> from xbar_spice.solve.field import LayerField
+        >>> from xbar_spice.solve.layer_field import LayerField
         >>> from xbar_spice.solve.integrators import integrate
         >>> blocks = Layers([LayerField([[1.0]], activation="relu"), LayerField([[2.0]], activation="relu")])
         >>> integrate(blocks, [1.0], "forward_euler", h=1.0, steps=2).z[:, 0]

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xbar_spice.linear import FloatArray
-from xbar_spice.solve.field import BoolArray, Evaluation, Field, IndexArray
+from xbar_spice.solve.evaluation import BoolArray, Evaluation, IndexArray
+from xbar_spice.solve.field import Field
 from xbar_spice.solve.krylov import KrylovOptions
 from xbar_spice.solve.newton import NewtonOptions
 from xbar_spice.solve.step_control import AdaptiveOptions

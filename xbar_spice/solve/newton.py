@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear import FloatArray
-from xbar_spice.solve.field import BoolArray, Evaluation, Field, IndexArray
+from xbar_spice.solve.evaluation import BoolArray, Evaluation, IndexArray
+from xbar_spice.solve.field import Field
 from xbar_spice.solve.krylov import KrylovOptions, KrylovResult
 from xbar_spice.solve.systems import solve_tangent
 from xbar_spice.stage import stage

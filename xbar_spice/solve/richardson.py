@@ -11,7 +11,8 @@ from typing import final
 import numpy as np
 
 from xbar_spice.linear import FloatArray
-from xbar_spice.solve.cycle import Cycle, IndexArray, Product
+from xbar_spice.solve.cycle import Cycle, Product
+from xbar_spice.solve.evaluation import IndexArray
 
 __all__ = ["Richardson"]
 

@@ -11,7 +11,8 @@ import numpy as np
 
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear import FloatArray
-from xbar_spice.solve.field import BoolArray, Evaluation, Field
+from xbar_spice.solve.evaluation import BoolArray, Evaluation
+from xbar_spice.solve.field import Field
 from xbar_spice.solve.tie import Parameters, Tie
 
 __all__ = ["SplitField", "prefixed", "unprefixed"]
@@ -33,7 +34,7 @@ class SplitField(Field):
         InvalidInputError: The shapes of the parts do not belong together.
 
     Example:
-        >>> from xbar_spice.solve.field import LayerField
+        >>> from xbar_spice.solve.layer_field import LayerField
         >>> spring = SplitField(LayerField([[1.0]], activation="identity"), LayerField([[-4.0]], activation="identity"))
         >>> spring.evaluate(np.array([[1.0], [3.0]])).value[:, 0]
         array([ 3., -4.])

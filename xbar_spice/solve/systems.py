@@ -10,8 +10,9 @@ import numpy as np
 
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear import FloatArray
-from xbar_spice.solve.cycle import IndexArray, Product
-from xbar_spice.solve.field import Evaluation, Field
+from xbar_spice.solve.cycle import Product
+from xbar_spice.solve.evaluation import Evaluation, IndexArray
+from xbar_spice.solve.field import Field
 from xbar_spice.solve.krylov import KrylovOptions, KrylovResult, solve_linear
 
 __all__ = ["dense_jacobian", "solve_adjoint", "solve_tangent"]

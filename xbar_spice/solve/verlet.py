@@ -23,7 +23,8 @@ import numpy as np
 
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear import FloatArray
-from xbar_spice.solve.field import Evaluation, Field
+from xbar_spice.solve.evaluation import Evaluation
+from xbar_spice.solve.field import Field
 from xbar_spice.solve.krylov import KrylovOptions
 from xbar_spice.solve.method import AdjointRun, ForwardRun, Grid, Method, SolveOptions, SolveReport
 from xbar_spice.solve.split import SplitField, prefixed, unprefixed
