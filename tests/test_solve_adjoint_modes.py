@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from conftest import relative
 
-from xbar_spice.errors import ConvergenceWarning, InvalidInputError
+from xbar_spice.errors import ConvergenceError, ConvergenceWarning, InvalidInputError
 from xbar_spice.linear import FloatArray
 from xbar_spice.solve.adjoint import Gradients, gradients
 from xbar_spice.solve.continuous import continuous_gradients
@@ -198,3 +198,12 @@ def test_what_cannot_be_done_is_named() -> None:
         pytest.raises(InvalidInputError, match="cotangent must be finite"),
     ):
         checkpointed_gradients(blowing, [1.0], numbers, "forward_euler", h=1.0, steps=4, every=2)
+    with pytest.raises(ConvergenceError, match="forward_euler with h = 1 did not converge for 1 of 1 samples"):
+        reversed_gradients(blowing, [1.0], numbers, "forward_euler", h=1.0, steps=4, nonconvergence="raise")
+
+
+def test_a_warning_points_at_the_caller() -> None:
+    blowing = ReluField([[1.0]], [[1e200]])
+    with pytest.warns(ConvergenceWarning) as caught, pytest.raises(InvalidInputError):
+        reversed_gradients(blowing, [1.0], numbers, "forward_euler", h=1.0, steps=4)
+    assert caught[0].filename == __file__

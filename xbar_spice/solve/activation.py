@@ -25,13 +25,11 @@ class Activation:
         name: How it is called.
         value: r = sig(s).
         slope: sig'(s), called with s and r; bits where it is 0 or 1 only.
-        homogeneous: Whether sig(c s) = c sig(s) for c > 0, which gives the gradients of a field two identities.
     """
 
     name: str
     value: Callable[[FloatArray], FloatArray]
     slope: Callable[[FloatArray, FloatArray], NDArray[np.bool_] | FloatArray]
-    homogeneous: bool = False
 
 
 def _sigmoid(s: FloatArray) -> FloatArray:
@@ -39,9 +37,9 @@ def _sigmoid(s: FloatArray) -> FloatArray:
 
 
 _KNOWN = (
-    Activation("relu", lambda s: np.maximum(s, 0.0), lambda s, r: s > 0.0, homogeneous=True),  # u(0) = 0
-    Activation("identity", lambda s: s, lambda s, r: np.ones(s.shape, dtype=bool), homogeneous=True),
-    Activation("abs", np.abs, lambda s, r: np.sign(s), homogeneous=True),
+    Activation("relu", lambda s: np.maximum(s, 0.0), lambda s, r: s > 0.0),  # u(0) = 0
+    Activation("identity", lambda s: s, lambda s, r: np.ones(s.shape, dtype=bool)),
+    Activation("abs", np.abs, lambda s, r: np.sign(s)),
     Activation("tanh", np.tanh, lambda s, r: 1.0 - r * r),
     Activation("sigmoid", _sigmoid, lambda s, r: r * (1.0 - r)),
     Activation("softplus", lambda s: np.logaddexp(0.0, s), lambda s, r: _sigmoid(s)),

@@ -113,9 +113,8 @@ def gradients(
         )
     run.report.converged[:, lost] = False
     run.z0[:, lost] = np.nan
-    if not run.report.converged.all():
-        hint = "samples that are not finite have no gradient; for the others allow more Krylov iterations"
-        handle_nonconvergence(f"the adjoint of {trajectory.method}", run.report, nonconvergence, hint)
+    hint = "samples that are not finite have no gradient; for the others allow more Krylov iterations"
+    handle_nonconvergence(f"the adjoint of {trajectory.method}", run.report, nonconvergence, hint)
     return as_gradients(run, trajectory.batched)
 
 

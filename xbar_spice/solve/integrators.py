@@ -192,9 +192,8 @@ def integrate(
             runs.append(METHODS[method].run(layer, z, piece, options))
             z = runs[-1].z[-1]
     trajectory = Trajectory(method, tuple(runs), options, batched=np.ndim(z0) == 2)
-    if not trajectory.converged_all:
-        hint = "try a smaller h; if the reads are noisy, NewtonOptions(rtol=...) a few times their noise"
-        handle_nonconvergence(f"{method} with h = {h:g}", trajectory.report, nonconvergence, hint)
+    hint = "try a smaller h; if the reads are noisy, NewtonOptions(noise=...) as measured_noise gives it"
+    handle_nonconvergence(f"{method} with h = {h:g}", trajectory.report, nonconvergence, hint)
     return trajectory
 
 
@@ -228,7 +227,9 @@ def check_nonconvergence(choice: str) -> None:
 
 
 def handle_nonconvergence(what: str, report: SolveReport, choice: Nonconvergence, hint: str) -> None:
-    """Warn or raise with the samples and steps that did not converge, for the caller of the caller."""
+    """Warn or raise with the samples and steps that did not converge, if any, for the caller of the caller."""
+    if report.converged.all():
+        return
     failed = ~report.converged
     samples = np.flatnonzero(failed.any(axis=0))
     named = "; ".join(

@@ -28,6 +28,8 @@ from xbar_spice.solve.method import ForwardRun, Grid, SolveOptions, SolveReport
 
 __all__ = ["LeanGradients", "checkpointed_gradients", "reversed_gradients", "stored_numbers"]
 
+_HINT = "try a smaller h"
+
 Cotangent = Callable[[FloatArray], ArrayLike]
 
 
@@ -119,12 +121,12 @@ def checkpointed_gradients(
             reports.append(run.report)
             z = run.z[-1].copy()
             del run
-        _report(f"{method} with h = {h:g}", SolveReport.joined(reports), nonconvergence)
+        handle_nonconvergence(f"{method} with h = {h:g}", SolveReport.joined(reports), nonconvergence, _HINT)
         last = z if np.ndim(z0) == 2 else z[:, 0]
         multiplier = checked_cotangent(cotangent(last), last.shape)
         backwards = ((segments[number][0], solved(number)) for number in reversed(range(len(segments))))
         adjoint = chained_adjoint(method, backwards, multiplier, options.krylov)
-    _report(f"the adjoint of {method}", adjoint.report, nonconvergence)
+    handle_nonconvergence(f"the adjoint of {method}", adjoint.report, nonconvergence, _HINT)
     peak = (len(starts) + 1) * z.size + tape
     return LeanGradients(last, as_gradients(adjoint, last.ndim == 2), 0.0, peak)
 
@@ -138,6 +140,7 @@ def reversed_gradients(
     h: float,
     steps: int,
     options: SolveOptions | None = None,
+    nonconvergence: Nonconvergence = "warn",
 ) -> LeanGradients:
     """Solve and differentiate with the memory of one step, every state rebuilt from the one after it.
 
@@ -152,18 +155,24 @@ def reversed_gradients(
         h: As for `integrate`.
         steps: As for `integrate`.
         options: How steps are solved; `SolveOptions()` by default.
+        nonconvergence: As for `integrate`; on the way back `drift` says what was lost.
 
     Raises:
         InvalidInputError: An argument is not allowed, or the method is not one of one step.
+        ConvergenceError: A step did not converge and `nonconvergence` is "raise".
     """
     layers, start, grid = checked_problem(field, z0, method, h, steps)
     _check_one_step(method)
     options = options or SolveOptions()
     segments = list(_segments(layers, grid, 1))
+    reports: list[SolveReport] = []
     z, tape = start, 0
     with np.errstate(over="ignore", invalid="ignore"):
         for _, part_field, part in segments:
-            z = METHODS[method].run(part_field, z, part, options).z[-1].copy()
+            run = METHODS[method].run(part_field, z, part, options)
+            reports.append(run.report)
+            z = run.z[-1].copy()
+        handle_nonconvergence(f"{method} with h = {h:g}", SolveReport.joined(reports), nonconvergence, _HINT)
         last = z if np.ndim(z0) == 2 else z[:, 0]
         multiplier = checked_cotangent(cotangent(last), last.shape)
 
@@ -176,6 +185,7 @@ def reversed_gradients(
                 yield layer, run
 
         adjoint = chained_adjoint(method, backwards(), multiplier, options.krylov)
+        handle_nonconvergence(f"the adjoint of {method}", adjoint.report, nonconvergence, _HINT)
         drift = np.linalg.norm(z - start, axis=0) / np.maximum(np.linalg.norm(start, axis=0), np.finfo(float).tiny)
     return LeanGradients(last, as_gradients(adjoint, last.ndim == 2), float(drift.max()), z.size + tape)
 
@@ -194,8 +204,3 @@ def _check_one_step(method: str) -> None:
             f"{method} needs values of earlier steps, so its run cannot be cut; choose one of {allowed}, "
             "or gradients(integrate(...)), which stores the run"
         )
-
-
-def _report(what: str, report: SolveReport, nonconvergence: Nonconvergence) -> None:
-    if not report.converged.all():
-        handle_nonconvergence(what, report, nonconvergence, "try a smaller h")

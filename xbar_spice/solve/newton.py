@@ -45,7 +45,7 @@ class NewtonOptions:
     """How implicit equations are solved; |F| is measured relative to max(|base|, |z|).
 
     Attributes:
-        rtol: |F| at which a sample has converged. With noisy reads set it to a few times their relative noise.
+        rtol: |F| at which a sample has converged; of noisy reads give the `noise`, too.
         floor: |F| at which a sample that cannot be improved any more counts as converged: rounding of the reads may
             well lie above `rtol`, but stagnation above `floor` is a failure.
         max_iterations: Newton steps per sample.
