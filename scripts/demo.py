@@ -53,7 +53,7 @@ def main() -> None:
     decks = written_netlists(problem, weights, output / "netlists")
     run_by_hand(decks, ngspice)
 
-    step("3. Co-simulate: every product of Newton, GMRES and the adjoint is a read of the arrays")
+    step("3. Co-simulate: every product is a read of the arrays")
     result = cosimulated(problem, ngspice, output / "cosim")
 
     step("4. Study the error against array size")

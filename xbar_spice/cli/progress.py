@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from textwrap import shorten
+
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as ProgressBar
@@ -14,6 +16,9 @@ from xbar_spice.study.runner import Progress
 from xbar_spice.train.training import Epoch
 
 __all__ = ["reading_progress", "study_progress", "training_progress"]
+
+
+_NOTE = 28  # letters behind a bar, so that the bar keeps its place on a narrow terminal
 
 
 @contextmanager
@@ -36,7 +41,7 @@ def study_progress(what: str) -> Iterator[Callable[[Progress], None]]:
         task = bar.add_task(what, total=None, note="", visible=False)
 
         def update(progress: Progress) -> None:
-            note = f"{progress.status}: {progress.case.label}"
+            note = shorten(progress.case.label, _NOTE, placeholder=" ...")
             bar.update(task, completed=progress.settled, total=progress.total, note=note, visible=True)
             if progress.status == "failed":
                 bar.console.print(f"failed: {progress.case.label}: {progress.error.splitlines()[0]}", markup=False)
@@ -64,7 +69,7 @@ def reading_progress(steps: int, what: str = "reads") -> Iterator[ReadTrace]:
 
 def _bar(*columns: MofNCompleteColumn) -> ProgressBar:
     return ProgressBar(
-        TextColumn("{task.description:<24}"),
+        TextColumn("{task.description:<22}"),
         BarColumn(),
         *columns,
         TimeElapsedColumn(),
