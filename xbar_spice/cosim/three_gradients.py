@@ -60,7 +60,8 @@ class GradientStudy:
             and of the parameter, the first gradient against the second: "bias" hardware and true, "shift" true and
             digital, "total" hardware and digital, "transpose" hardware and effective, "hybrid" hybrid and true. Under
             "descent" the decrease of the analog loss by one small step against each gradient, expected to first order
-            and measured. Under "adjoint_mismatch" that of A and B.
+            and measured; less is measured where a weight is to grow beyond the range of the chip. Under
+            "adjoint_mismatch" that of A and B.
     """
 
     gradients: Mapping[str, Mapping[str, FloatArray]]
