@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from xbar_spice.array import Crossbar, Terminations
     from xbar_spice.circuit.netlist import netlist
     from xbar_spice.convolution import convolution_matrix, kernel_gradient
-    from xbar_spice.cosim import Problem, cosimulate
+    from xbar_spice.cosim import Problem, attribute, cosimulate, three_gradients
     from xbar_spice.devices import Ohmic
     from xbar_spice.engines.registry import get_engine
     from xbar_spice.errors import XbarError
@@ -68,6 +68,7 @@ __all__ = [
     "Variation",
     "XbarError",
     "antisymmetric_field",
+    "attribute",
     "checkpointed_gradients",
     "continuous_gradients",
     "convolution_field",
@@ -88,6 +89,7 @@ __all__ = [
     "reversed_gradients",
     "save_model",
     "tangent",
+    "three_gradients",
     "write_netlists",
 ]
 
@@ -95,7 +97,7 @@ _MODULES = {
     "array": ("Crossbar", "Terminations"),
     "circuit.netlist": ("netlist",),
     "convolution": ("convolution_matrix", "kernel_gradient"),
-    "cosim": ("Problem", "cosimulate"),
+    "cosim": ("Problem", "attribute", "cosimulate", "three_gradients"),
     "devices": ("Ohmic",),
     "engines.registry": ("get_engine",),
     "errors": ("XbarError",),

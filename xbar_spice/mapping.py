@@ -112,6 +112,11 @@ class MappedArray:
     outputs: IntArray
     signs: FloatArray
 
+    @property
+    def devices(self) -> tuple[IntArray, IntArray, IntArray]:
+        """Indices that pick this array's (rows, cols) out of all devices of the matrix, (2, inputs, outputs)."""
+        return (self.signs < 0).astype(np.int64), self.inputs[:, np.newaxis], self.outputs
+
 
 @final
 @dataclass(frozen=True, eq=False)
@@ -167,7 +172,11 @@ class MappedMatrix:
 
 
 def map_weights(
-    weights: ArrayLike, design: Design | None = None, *, rng: np.random.Generator | None = None
+    weights: ArrayLike,
+    design: Design | None = None,
+    *,
+    rng: np.random.Generator | None = None,
+    siemens_per_weight: float | None = None,
 ) -> MappedMatrix:
     """Program a weight matrix into arrays.
 
@@ -178,9 +187,12 @@ def map_weights(
         weights: (m, n), finite.
         design: how to build it; the default design when left out.
         rng: source of the programming error.
+        siemens_per_weight: k of an earlier programming, for new weights on the same chip; weights beyond its range are
+            clipped to `g_max`. Left out, the largest weight takes the whole range.
 
     Raises:
-        InvalidInputError: weights of the wrong shape or not finite, or no generator where one is needed.
+        InvalidInputError: weights of the wrong shape or not finite, a k that is not positive, or no generator where
+            one is needed.
     """
     design = Design() if design is None else design
     matrix = np.asarray(weights, dtype=float)
@@ -188,10 +200,14 @@ def map_weights(
         raise InvalidInputError(f"weights must have shape (m, n) with m, n >= 1, got {matrix.shape}")
     if not np.isfinite(matrix).all():
         raise InvalidInputError("weights must be finite, got NaN or infinity among them")
+    if siemens_per_weight is not None and not 0 < siemens_per_weight < np.inf:
+        raise InvalidInputError(f"siemens_per_weight must be finite and > 0, got {siemens_per_weight}")
     largest = float(np.abs(matrix).max())
-    siemens = (design.g_max - design.g_min) / (largest if largest > 0 else 1.0)
+    siemens = siemens_per_weight or (design.g_max - design.g_min) / (largest if largest > 0 else 1.0)
     # (2, n, m): plus and minus devices, word lines first.
     target = design.g_min + siemens * np.maximum(np.stack([matrix.T, -matrix.T]), 0.0)
+    if siemens_per_weight is not None:
+        target = np.minimum(target, design.g_max)
     devices = design.variation.apply(target, design.g_min, design.g_max, rng)
     rows, cols = matrix.shape
     return MappedMatrix((rows, cols), design, tuple(_cut(devices, design)), siemens)

@@ -149,6 +149,7 @@ def program(
     rng: np.random.Generator | None = None,
     name: str = "W",
     trace: ReadTrace | None = None,
+    siemens_per_weight: float | None = None,
     **changes: Any,
 ) -> AnalogMatrix:
     """Program a weight matrix into arrays and connect them to an engine.
@@ -160,6 +161,7 @@ def program(
         rng: source of the programming error; needed if the design's variation is random.
         name: name of the matrix in traces and decks.
         trace: collects a record of every read.
+        siemens_per_weight: scale of an earlier programming, as for `map_weights`.
         **changes: any field of `Design`, such as `r_word=1.0, tile=32`, on top of `design`.
 
     Raises:
@@ -175,5 +177,5 @@ def program(
     if unknown := sorted(set(changes) - known):
         raise InvalidInputError(f"unknown design field {', '.join(unknown)}; allowed are {', '.join(sorted(known))}")
     built = replace(design or Design(), **changes)
-    mapped = map_weights(weights, built, rng=rng)
+    mapped = map_weights(weights, built, rng=rng, siemens_per_weight=siemens_per_weight)
     return AnalogMatrix(weights, mapped, get_engine(engine).program_bank(mapped.crossbars), name=name, trace=trace)

@@ -20,11 +20,11 @@ from threadpoolctl import threadpool_limits
 from xbar_spice.engines.base import Engine
 from xbar_spice.engines.registry import get_engine
 from xbar_spice.errors import ConvergenceWarning, InvalidInputError
-from xbar_spice.linear import FloatArray, LinearOperator, as_operator
+from xbar_spice.linear import FloatArray
 from xbar_spice.mapping import Design
 from xbar_spice.operators import AnalogMatrix, ReadTrace, program
 from xbar_spice.solve.adjoint import Gradients, gradients
-from xbar_spice.solve.field import ReluField
+from xbar_spice.solve.field import Field, ReluField
 from xbar_spice.solve.integrators import Trajectory, integrate
 from xbar_spice.solve.krylov import KrylovOptions
 from xbar_spice.solve.newton import NewtonOptions
@@ -32,7 +32,18 @@ from xbar_spice.train.losses import Objective
 from xbar_spice.variation import random_stream
 from xbar_spice.weights import Model
 
-__all__ = ["Comparison", "Cosimulation", "Problem", "SolverOptions", "compare", "cosimulate", "program_model"]
+__all__ = [
+    "Comparison",
+    "Cosimulation",
+    "Problem",
+    "Run",
+    "SolverOptions",
+    "compare",
+    "cosimulate",
+    "named_gradients",
+    "program_model",
+    "solve_model",
+]
 
 
 @final
@@ -114,17 +125,40 @@ def compare(analog: FloatArray, digital: FloatArray) -> Comparison:
 
 
 def program_model(
-    model: Model, design: Design, engine: str | Engine, *, seed: int = 0, trace: ReadTrace | None = None
+    model: Model,
+    design: Design,
+    engine: str | Engine,
+    *,
+    seed: int = 0,
+    trace: ReadTrace | None = None,
+    scales: Mapping[str, float] | None = None,
 ) -> tuple[AnalogMatrix, AnalogMatrix]:
-    """Program A and B; each draws its devices from a stream of its own, found by seed and name."""
+    """Program A and B; each draws its devices from a stream of its own, found by seed and name.
+
+    Args:
+        model: the weights.
+        design: how the arrays are built.
+        engine: who answers the reads.
+        seed: from which the devices are drawn.
+        trace: collects a record of every read.
+        scales: siemens per weight of "A" and "B" of an earlier programming, to write other weights to the same chip.
+    """
     answering = get_engine(engine)
-    matrices = {"A": model.A, "B": model.B}
+    known = scales or {}
     with ExitStack() as opened:
         programmed = [
             opened.enter_context(
-                program(W, design, engine=answering, rng=random_stream(seed, "devices", name), name=name, trace=trace)
+                program(
+                    W,
+                    design,
+                    engine=answering,
+                    rng=random_stream(seed, "devices", name),
+                    name=name,
+                    trace=trace,
+                    siemens_per_weight=known.get(name),
+                )
             )
-            for name, W in matrices.items()
+            for name, W in (("A", model.A), ("B", model.B))
         ]
         opened.pop_all()
     return programmed[0], programmed[1]
@@ -159,10 +193,10 @@ def cosimulate(
     model = problem.model
     # Products this small wait longer for a second thread than it saves; several cases may run side by side, too.
     with threadpool_limits(limits=1, user_api="blas"):
-        digital = _run(problem, as_operator(model.A), as_operator(model.B), options)
+        digital = solve_model(problem, ReluField(model.A, model.B), options)
         A, B = program_model(model, design, engine, seed=seed, trace=reads)
         with A, B:
-            analog = _run(problem, A, B, options)
+            analog = solve_model(problem, ReluField(A, B), options)
     record = {
         "engine": engine.name if isinstance(engine, Engine) else engine,
         "seed": seed,
@@ -180,8 +214,16 @@ def cosimulate(
 
 @final
 @dataclass(frozen=True)
-class _Run:
-    """Forward and adjoint run on one pair of operators."""
+class Run:
+    """Forward and adjoint run of one field.
+
+    Attributes:
+        trajectory: the forward run.
+        gradients: what the adjoint returned.
+        parameters: its gradients by name, those of kernels included.
+        loss: NaN if a sample is not finite.
+        accuracy: None where nothing is classified.
+    """
 
     trajectory: Trajectory
     gradients: Gradients
@@ -190,12 +232,13 @@ class _Run:
     accuracy: float | None
 
 
-def _run(problem: Problem, A: LinearOperator, B: LinearOperator, options: SolverOptions) -> _Run:
+def solve_model(problem: Problem, model_field: Field, options: SolverOptions) -> Run:
+    """Solve and differentiate a model whose field is given, whatever its operators are."""
     model = problem.model
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # the record says which samples and steps failed
         trajectory = integrate(
-            ReluField(A, B),
+            model_field,
             problem.z0,
             method=model.method,
             h=model.h,
@@ -207,14 +250,20 @@ def _run(problem: Problem, A: LinearOperator, B: LinearOperator, options: Solver
         finite = np.isfinite(final).all(axis=0)
         scored = problem.objective.evaluate(np.where(finite, final, 0.0))
         pulled = gradients(trajectory, np.where(finite, scored.cotangent, 0.0))
-    parameters = {"A": pulled.A, "B": pulled.B, "z0": pulled.z0}
-    if model.kernels is not None:
-        parameters |= {"a": model.kernels.gradient_a(pulled.A), "b": model.kernels.gradient_b(pulled.B)}
+    parameters = named_gradients(model, pulled.A, pulled.B, pulled.z0)
     loss = scored.loss if finite.all() else float("nan")  # a sample that ran away has no loss, nor has their mean
-    return _Run(trajectory, pulled, parameters, loss, scored.accuracy)
+    return Run(trajectory, pulled, parameters, loss, scored.accuracy)
 
 
-def _compared(analog: _Run, digital: _Run) -> dict[str, Any]:
+def named_gradients(model: Model, A: FloatArray, B: FloatArray, z0: FloatArray) -> dict[str, FloatArray]:
+    """Gradients by the name of their parameter, with those of the kernels if the model has some."""
+    parameters = {"A": A, "B": B, "z0": z0}
+    if model.kernels is not None:
+        parameters |= {"a": model.kernels.gradient_a(A), "b": model.kernels.gradient_b(B)}
+    return parameters
+
+
+def _compared(analog: Run, digital: Run) -> dict[str, Any]:
     return {
         "state": asdict(compare(analog.trajectory.z[-1], digital.trajectory.z[-1])),
         "loss": {
@@ -230,7 +279,7 @@ def _compared(analog: _Run, digital: _Run) -> dict[str, Any]:
     }
 
 
-def _convergence(run: _Run) -> dict[str, Any]:
+def _convergence(run: Run) -> dict[str, Any]:
     forward, adjoint = run.trajectory, run.gradients
     return {
         "converged": bool(forward.converged_all and adjoint.converged_all),

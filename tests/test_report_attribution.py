@@ -1,0 +1,17 @@
+"""The figure of an attribution."""
+
+import numpy as np
+
+from xbar_spice.cosim import Attribution
+from xbar_spice.report.attribution import draw_attribution
+
+
+def test_bars_are_the_values_and_the_largest_share_is_on_top():
+    errors = np.einsum("i...,i->...", np.indices((2, 2)), np.array([0.01, 0.03]))
+    record = Attribution(("wires", "programming error"), {"state": errors, "loss": 2 * errors}, {}).record
+    figure = draw_attribution(record, ["state", "loss"])
+    state, loss = figure.axes
+    assert [label.get_text() for label in state.get_yticklabels()] == ["wires", "programming error"]
+    assert np.allclose([bar.get_width() for bar in state.patches], [0.01, 0.03] * 3)
+    assert np.allclose([bar.get_width() for bar in loss.patches], [0.02, 0.06] * 3)
+    assert state.get_title() == "state: 4 %"

@@ -1,0 +1,33 @@
+"""Co-simulation: one model on digital matrices and on arrays, its gradients, and where their errors come from."""
+
+from xbar_spice.cosim.attribution import Attribution, attribute
+from xbar_spice.cosim.circuit_field import CircuitField
+from xbar_spice.cosim.run import (
+    Comparison,
+    Cosimulation,
+    Problem,
+    SolverOptions,
+    compare,
+    cosimulate,
+    program_model,
+)
+from xbar_spice.cosim.three_gradients import GradientStudy, three_gradients
+from xbar_spice.cosim.true_gradient import CircuitGradients, circuit_gradients, weight_gradient
+
+__all__ = [
+    "Attribution",
+    "CircuitField",
+    "CircuitGradients",
+    "Comparison",
+    "Cosimulation",
+    "GradientStudy",
+    "Problem",
+    "SolverOptions",
+    "attribute",
+    "circuit_gradients",
+    "compare",
+    "cosimulate",
+    "program_model",
+    "three_gradients",
+    "weight_gradient",
+]
