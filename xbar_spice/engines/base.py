@@ -134,4 +134,4 @@ def _checked_drive(crossbar: Crossbar, drive: ArrayLike, side: Side) -> FloatArr
         )
     if not np.isfinite(volts).all():
         raise InvalidInputError("drive voltages must be finite, got NaN or infinity among them")
-    return volts
+    return crossbar.applied(volts, side)

@@ -37,8 +37,13 @@ class Line:
     @property
     def span(self) -> float:
         """The largest entry of Z, in ohm: what a cell sees of the line at the place where the line is weakest."""
-        end_to_end = self.terminal + (self.cells - 1) * self.segment
-        return (end_to_end + self.terminal) / 4 + self.terminal / 2 if self.double else end_to_end
+        to_last = self.terminal + (self.cells - 1) * self.segment
+        return self.end_to_end / 4 + self.terminal / 2 if self.double else to_last
+
+    @property
+    def end_to_end(self) -> float:
+        """Ohm between two terminals."""
+        return 2 * self.terminal + (self.cells - 1) * self.segment
 
     def far_share(self) -> FloatArray:
         """(cells,) share of each cell's current that the far terminal carries."""
