@@ -35,7 +35,6 @@ class FactorPreconditioner:
 
     def __init__(self, grid: Grid) -> None:
         self.conductance: RealArray = grid.conductance
-        n0, n1 = grid.shape
         connected = [_connected(grid, axis) for axis in (0, 1)]
         upper = _nodes(grid.lines[0], connected[0])
         lower = _nodes(grid.lines[1], connected[1])

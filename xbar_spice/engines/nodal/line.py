@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from xbar_spice.linear import FloatArray
 
@@ -71,9 +72,9 @@ class Line:
             wires -= np.expand_dims(self.far_current(currents, axis), axis)
         return wires
 
-    def far_current(self, currents: FloatArray, axis: int) -> FloatArray:
+    def far_current(self, currents: NDArray[np.floating], axis: int) -> FloatArray:
         """Current that the far terminal delivers to each line, in amperes; the axis of the line is gone."""
-        return np.tensordot(currents, self.far_share(), axes=([axis], [0]))
+        return np.asarray(np.tensordot(currents, self.far_share(), axes=([axis], [0])))
 
     def through_currents(self, currents: FloatArray, axis: int) -> FloatArray:
         """Current away from the near terminal in the resistance before each cell and in the one behind the last."""
