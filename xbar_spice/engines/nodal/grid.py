@@ -16,13 +16,12 @@ from numpy.typing import NDArray
 
 from xbar_spice.array import Connection, Crossbar, Side
 from xbar_spice.engines.nodal.floating import FloatingLines
-from xbar_spice.engines.nodal.line import Line
+from xbar_spice.engines.nodal.line import Line, RealArray
 from xbar_spice.linear import FloatArray
 
 __all__ = ["BoolArray", "Grid", "Placement", "RealArray", "circuit_key", "place"]
 
 BoolArray = NDArray[np.bool_]
-RealArray = NDArray[np.floating]  # of either precision
 
 
 @final

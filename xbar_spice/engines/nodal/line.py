@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 
 from xbar_spice.linear import FloatArray
 
-__all__ = ["Line"]
+__all__ = ["Line", "RealArray"]
+
+RealArray = NDArray[np.floating]  # of either precision
 
 
 @final
@@ -72,7 +74,7 @@ class Line:
             wires -= np.expand_dims(self.far_current(currents, axis), axis)
         return wires
 
-    def far_current(self, currents: NDArray[np.floating], axis: int) -> FloatArray:
+    def far_current(self, currents: RealArray, axis: int) -> FloatArray:
         """Current that the far terminal delivers to each line, in amperes; the axis of the line is gone."""
         return np.asarray(np.tensordot(currents, self.far_share(), axes=([axis], [0])))
 

@@ -16,7 +16,7 @@ from xbar_spice.engines.nodal.checks import SenseCheck
 from xbar_spice.engines.nodal.conjugate_gradients import Check, Outcome, Preconditioner, solve_currents
 from xbar_spice.engines.nodal.elimination import transfer_matrix
 from xbar_spice.engines.nodal.factor import FactorPreconditioner
-from xbar_spice.engines.nodal.floating import FloatingPreconditioner
+from xbar_spice.engines.nodal.floating_preconditioner import FloatingPreconditioner
 from xbar_spice.engines.nodal.grid import Grid, Placement
 from xbar_spice.engines.nodal.spectral import SpectralPreconditioner
 from xbar_spice.engines.nodal.threads import suitable_threads
