@@ -19,7 +19,7 @@ from xbar_spice.engines.nodal.factor import FactorPreconditioner
 from xbar_spice.engines.nodal.floating_preconditioner import FloatingPreconditioner
 from xbar_spice.engines.nodal.grid import Grid, Placement
 from xbar_spice.engines.nodal.spectral import SpectralPreconditioner
-from xbar_spice.engines.nodal.threads import suitable_threads
+from xbar_spice.engines.nodal.threads import allowed_threads, single_thread, suitable_threads
 from xbar_spice.errors import ConvergenceError
 from xbar_spice.linear import FloatArray
 
@@ -28,6 +28,7 @@ __all__ = ["LinearCircuit", "Method", "batches", "require_convergence"]
 Method = Literal["auto", "direct", "iterative"]
 
 SINGLE_PRECISION_FROM = 192  # cells on a line; below, matrix products are too short for single precision to pay
+OVERLAP_FROM = 96  # cells on a rung; below, handing over a product costs as much as the product
 BATCH_BYTES = 400e6  # working memory of vectors that are solved together
 WORKING_ARRAYS = 10
 FACTOR_CELLS = 400_000  # above, a sparse factor takes more memory than a workstation has
@@ -50,8 +51,9 @@ class LinearCircuit:
         """(n0, n1) siemens: current of each line along axis 0 for 1 V at each line along axis 1."""
         if self.grid.floating:
             return self._transfer_by_vectors()
-        with suitable_threads(self.grid.shape[1]):
-            return transfer_matrix(self.grid)
+        overlap = self.grid.shape[1] >= OVERLAP_FROM and allowed_threads() > 1
+        with single_thread():  # each of the two that overlap
+            return transfer_matrix(self.grid, overlap=overlap)
 
     def _transfer_by_vectors(self) -> FloatArray:
         """For arrays with floating lines, which elimination does not know."""
