@@ -12,6 +12,7 @@ from conftest import engine_or_skip
 
 from xbar_spice.cli.app import app
 from xbar_spice.cli.options import make_design
+from xbar_spice.devices import Sinh
 from xbar_spice.mapping import Design
 from xbar_spice.weights import Kernels, Model, save_model
 
@@ -65,9 +66,9 @@ def test_shown_defaults_are_those_of_the_design():
     options = {option.name: getattr(option, "show_default", None) for option in app.commands["cosim"].params}
     parts = {**vars(Design()), **vars(Design().variation), **vars(Design().terminations)}
     shared = options.keys() & parts.keys()
-    assert len(shared) == 15
+    assert len(shared) == 16
     for name in shared:
-        value = parts[name]
+        value = "ohmic" if name == "device" else parts[name]
         assert options[name] == ("no limit" if value is None else f"{value:g}" if isinstance(value, float) else value)
 
 
@@ -76,6 +77,7 @@ def test_options_become_the_design():
     assert (design.tile, design.r_word, design.g_min) == (8, 1.0, Design().g_min)
     assert design.variation.stuck_on == 0.1
     assert design.terminations.transposed == "far_ends"
+    assert make_design({"device": "stanford_gap"}).device == Sinh(0.25)
 
 
 def test_netlist_writes_decks_and_manifests(weights, tmp_path):

@@ -235,17 +235,20 @@ def kirchhoff(crossbar, side):
     """Transfer matrix by dense modified nodal analysis, written independently of the engines.
 
     Every resistor is a branch between named nodes; 0 ohm is a branch that forces equal voltages, with its current
-    as an unknown, so no node is ever merged.
+    as an unknown, so no node is ever merged. A word line with neither terminals nor cells is left out.
     """
     rows, cols = crossbar.shape
+    bare = [row for row in crossbar.open_rows if not crossbar.conductance[row].any()]
     branches = [(("w", i, j), ("b", i, j), 1 / g) for (i, j), g in np.ndenumerate(crossbar.conductance) if g > 0]
-    branches += [(("w", i, j), ("w", i, j + 1), crossbar.r_word) for i in range(rows) for j in range(cols - 1)]
+    branches += [
+        (("w", i, j), ("w", i, j + 1), crossbar.r_word) for i in range(rows) if i not in bare for j in range(cols - 1)
+    ]
     branches += [(("b", i, j), ("b", i + 1, j), crossbar.r_bit) for i in range(rows - 1) for j in range(cols)]
     hookup = crossbar.hookup(side)
     sources = []
     for role, connections in (("drive", hookup.driven), ("sense", hookup.sensed)):
         for connection in connections:
-            for line in range(crossbar.ports(connection.side)):
+            for line in crossbar.connected(connection.side):
                 inner = {
                     "left": ("w", line, 0),
                     "right": ("w", line, cols - 1),

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from xbar_spice.devices import Polynomial
 from xbar_spice.errors import StudyError
 from xbar_spice.mapping import Design
 from xbar_spice.study.config import load_study, parse_study
@@ -34,12 +35,14 @@ def test_every_setting_reaches_the_design() -> None:
         "r_word": 2,
         "variation": {"programming": 0.1},
         "terminations": {"drive": "double"},
+        "device": "hfo2_milo2021",
     }
     solver = {"newton": {"max_iterations": 7}}
     ((_, parameters),) = parse_study(PLAIN | {"circuit": circuit, "solver": solver}).points()
     design = parameters.design()
     assert (design.tile, design.r_word, design.variation.programming) == (8, 2.0, 0.1)
     assert design.terminations.drive == "double"
+    assert design.device == Polynomial()
     assert parameters.solver_options().newton.max_iterations == 7
     assert parameters.solver_options().newton.rtol == 1e-8
 

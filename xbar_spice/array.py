@@ -6,6 +6,7 @@ One wire segment lies between neighbouring cells of a line and one between a con
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal, final
 
@@ -93,9 +94,11 @@ class Crossbar:
         r_sense: ohm between each line and its sense terminal at 0 V.
         device: law of the cells.
         terminations: which ends of the lines a read uses.
+        open_rows: word lines that no terminal touches. They float at the voltage at which they carry no current; drives
+            of such lines do nothing, and a read that senses them finds 0 A.
 
     Raises:
-        InvalidInputError: a value is not finite, negative, or of the wrong shape.
+        InvalidInputError: a value is not finite, negative, or of the wrong shape, or there is no such word line.
 
     Example:
         >>> Crossbar([[1e-4, 2e-4], [3e-4, 4e-4]], r_word=1.0, r_bit=1.0).shape
@@ -109,11 +112,13 @@ class Crossbar:
     r_sense: float = 0.0
     device: Device = field(default_factory=Ohmic)
     terminations: Terminations = field(default_factory=Terminations)
+    open_rows: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "conductance", _checked_conductance(self.conductance))
         for name in ("r_word", "r_bit", "r_driver", "r_sense"):
             object.__setattr__(self, name, _checked_resistance(name, getattr(self, name)))
+        object.__setattr__(self, "open_rows", _checked_rows(self.open_rows, self.shape[0]))
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -124,6 +129,19 @@ class Crossbar:
     def ports(self, side: Side) -> int:
         """Number of lines of a side."""
         return self.shape[0] if _checked_side(side) == "rows" else self.shape[1]
+
+    def connected(self, side: Side) -> tuple[int, ...]:
+        """The lines of a side that have terminals."""
+        open_lines = self.open_rows if side == "rows" else ()
+        return tuple(line for line in range(self.ports(side)) if line not in open_lines)
+
+    def applied(self, volts: FloatArray, side: Side) -> FloatArray:
+        """(ports, ...) volts of a drive as they reach the array: 0 V at lines without terminals."""
+        if side == "cols" or not self.open_rows:
+            return volts
+        applied = volts.copy()
+        applied[list(self.open_rows)] = 0.0
+        return applied
 
     def segment_resistance(self, side: Side) -> float:
         """Ohm per segment of the lines of a side."""
@@ -170,6 +188,13 @@ def _checked_resistance(name: str, value: float) -> float:
     if not (np.isfinite(number) and number >= 0):
         raise InvalidInputError(f"{name} must be finite and >= 0 ohm, got {value}")
     return number
+
+
+def _checked_rows(lines: Iterable[int], rows: int) -> tuple[int, ...]:
+    known = tuple(sorted({int(line) for line in lines}))
+    if known and not 0 <= known[0] <= known[-1] < rows:
+        raise InvalidInputError(f"open_rows must lie between 0 and {rows - 1}, got {known}")
+    return known
 
 
 def _checked_side(side: Side) -> Side:

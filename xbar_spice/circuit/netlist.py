@@ -182,7 +182,7 @@ def _array_variables(index: int, name: str, crossbar: Crossbar, volts: FloatArra
             edge = connection.edge
             ends = [
                 Terminal(index, edge, line, f"V{prefix}{edge}{line}", float(volts[line]) if driven else 0.0)
-                for line in range(crossbar.ports(connection.side))
+                for line in crossbar.connected(connection.side)
             ]
             terminals += ends
             connections.append(
@@ -206,6 +206,7 @@ def _array_variables(index: int, name: str, crossbar: Crossbar, volts: FloatArra
         "word_node": _ideal_line_node(crossbar, hookup, "rows"),
         "bit_node": _ideal_line_node(crossbar, hookup, "cols"),
         "conductance": crossbar.conductance.tolist(),
+        "bare_rows": [row for row in crossbar.open_rows if not crossbar.conductance[row].any()],
         "device": crossbar.device,
         "connections": connections,
         "terminals": terminals,

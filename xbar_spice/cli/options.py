@@ -44,6 +44,7 @@ _CIRCUIT: tuple[tuple[str, Any, str, str], ...] = (
     ("--g-min", float, "Lowest conductance, siemens.", "1e-06"),
     ("--g-max", float, "Highest conductance, siemens.", "0.0001"),
     ("--v-read", float, "Volts of the largest input.", "0.2"),
+    ("--device", str, "Law of the cells: ohmic, a file of models/ without its ending, or the path of one.", "ohmic"),
     ("--drive", _DRIVES, "Connect one or both ends of the word lines.", "single"),
     ("--transposed", _TRANSPOSED, "Where a transposed read meets the array.", "same_ends"),
     ("--programming", float, "Relative standard deviation of the conductances.", "0"),
@@ -63,6 +64,7 @@ def circuit_options(command: Command) -> Command:
 def make_design(given: dict[str, Any]) -> Design:
     """The design that the options of `circuit_options` describe."""
     from xbar_spice.array import Terminations
+    from xbar_spice.circuit.device_models import load_device
     from xbar_spice.mapping import Design
     from xbar_spice.variation import Variation
 
@@ -71,6 +73,8 @@ def make_design(given: dict[str, Any]) -> Design:
         "terminations": Terminations(**_taken(chosen, "drive", "transposed")),
         "variation": Variation(**_taken(chosen, "programming", "distribution", "stuck_on", "stuck_off")),
     }
+    if "device" in chosen:
+        grouped["device"] = load_device(chosen.pop("device"))
     return Design(**chosen, **grouped)
 
 

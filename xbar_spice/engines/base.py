@@ -91,7 +91,7 @@ class Session(Closeable):
         """Drive one side of the array and sense the other.
 
         Args:
-            drive: (ports,) or (ports, batch), volts at the sources of the driven side.
+            drive: (ports,) or (ports, batch), volts at the sources of the driven side; those of open lines do nothing.
             side: "rows" for a forward read, "cols" for a transposed one.
 
         Returns:
@@ -134,4 +134,4 @@ def _checked_drive(crossbar: Crossbar, drive: ArrayLike, side: Side) -> FloatArr
         )
     if not np.isfinite(volts).all():
         raise InvalidInputError("drive voltages must be finite, got NaN or infinity among them")
-    return volts
+    return crossbar.applied(volts, side)

@@ -31,11 +31,15 @@ class IdealEngine(Engine):
 
 
 def _ideal_currents(crossbar: Crossbar, volts: FloatArray, side: Side) -> FloatArray:
-    conductance = crossbar.conductance if side == "rows" else crossbar.conductance.T
+    cells = crossbar.conductance
+    if crossbar.open_rows:  # a floating line settles at the 0 V of the bit lines; sensed, it has no terminal
+        cells = cells.copy()
+        cells[list(crossbar.open_rows)] = 0.0
+    conductance = cells if side == "rows" else cells.T
     if crossbar.device.linear:
         return conductance.T @ volts
     # The cell's voltage is word line minus bit line, so driving the columns reverses it.
     sign = 1.0 if side == "rows" else -1.0
-    cells: FloatArray = crossbar.device.current(conductance[:, :, None], sign * volts[:, None, :])
-    currents: FloatArray = sign * cells.sum(axis=0)
+    flows: FloatArray = crossbar.device.current(conductance[:, :, None], sign * volts[:, None, :])
+    currents: FloatArray = sign * flows.sum(axis=0)
     return currents

@@ -10,11 +10,12 @@ from typing import Any, Literal, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
-from xbar_spice.devices import Device, Ohmic
+from xbar_spice.circuit.device_models import device_names, load_device
+from xbar_spice.devices import Device
 
 __all__ = ["DEVICES", "Settings", "build", "settings_like"]
 
-DEVICES: dict[str, Device] = {"ohmic": Ohmic()}
+DEVICES: dict[str, Device] = {name: load_device(name) for name in device_names()}
 
 
 class Settings(BaseModel):

@@ -93,12 +93,16 @@ class NgspiceBank(Bank):
         volts = np.zeros((len(rows), drives[0].shape[1]))
         for index, (crossbar, drive) in enumerate(zip(self.crossbars, drives, strict=True)):
             for connection in crossbar.hookup(side).driven:
-                volts[at(index, connection)] = drive
+                volts[at(index, connection)] = drive[list(crossbar.connected(side))]
         currents = circuit.process.read(volts)
-        return [
-            np.sum([currents[at(index, connection)] for connection in crossbar.hookup(side).sensed], axis=0)
-            for index, crossbar in enumerate(self.crossbars)
-        ]
+        sensed = []
+        for index, crossbar in enumerate(self.crossbars):
+            ends = crossbar.hookup(side).sensed
+            found = np.zeros((crossbar.ports(ends[0].side), volts.shape[1]))  # an open line carries nothing
+            lines = list(crossbar.connected(ends[0].side))
+            found[lines] = np.sum([currents[at(index, connection)] for connection in ends], axis=0)
+            sensed.append(found)
+        return sensed
 
     def _circuit(self, side: Side) -> Circuit:
         if side not in self._circuits:

@@ -6,6 +6,7 @@ from typing import final
 
 import numpy as np
 
+from xbar_spice.engines.nodal.floating import FloatingLines
 from xbar_spice.engines.nodal.grid import BoolArray, Grid, RealArray
 from xbar_spice.linear import FloatArray
 
@@ -36,8 +37,18 @@ class SenseCheck:
         self._across = np.minimum(1.0, conductance * across.span).astype(np.float32)  # an estimate
         load = conductance.sum(axis=self._axis) * own.span + conductance.max(axis=self._axis) * across.span
         self._own = np.minimum(1.0, load)
+        self._stray: FloatingLines | None = None
+        if grid.floating:
+            self._let_float(grid.floating, sensed=grid.floating.axis == sense_axis)
         self._tolerance = tolerance
         self._each = each
+
+    def _let_float(self, lines: FloatingLines, *, sensed: bool) -> None:
+        """A driven line that floats passes on all it gets; a sensed one has no current, but passes it to all others."""
+        lines.add(self._across, (0.0 if sensed else 1.0) - lines.take(self._across))
+        if sensed:
+            self._own[:, lines.places] = 0.0
+            self._stray = lines
 
     def error(self, residual: RealArray) -> RealArray:
         """(batch, sensed lines) amperes."""
@@ -45,6 +56,8 @@ class SenseCheck:
 
     def _weighted(self, size: RealArray, own: FloatArray, across: RealArray) -> RealArray:
         driven = size.sum(axis=3 - self._axis).astype(across.dtype)
+        if self._stray:
+            driven += self._stray.take(size).sum(axis=(1, 2), dtype=across.dtype)[:, np.newaxis]
         if self._axis == 1:
             crossing = np.matmul(driven[:, np.newaxis, :], across)[:, 0, :]
         else:

@@ -49,6 +49,7 @@ class Outcome:
         currents: (batch, n0, n1) y, amperes; exactly what the wires carry.
         residual: (batch, n0, n1) f - G Z y - y, amperes: what the cells would like to carry on top.
         converged: (batch,) whether the check is met.
+        levels: (batch, lines) volts by which floating lines lie above where the source assumes them.
         iterations: number of preconditioner calls.
     """
 
@@ -56,6 +57,7 @@ class Outcome:
     residual: FloatArray
     converged: BoolArray
     iterations: int
+    levels: FloatArray
 
 
 class Check(Protocol):
@@ -93,18 +95,19 @@ def solve_currents(
     currents = np.zeros_like(source) if start is None else start.copy()
     if start is not None:
         grid.residual(source, currents, residual, work)
+    levels = np.zeros((source.shape[0], 0))
     descent = _Descent(grid, precondition, source.shape[0])
     done: BoolArray = np.zeros(source.shape[0], dtype=bool)
     for _ in range(CORRECTIONS):
         before = np.abs(residual).sum()
         descent.correct(currents, residual, check)
-        grid.residual(source, currents, residual, work)
+        levels = grid.residual(source, currents, residual, work)
         done = np.asarray((check.error(residual) <= check.allowance(currents, residual)).all(axis=1))
         if done.all() or not np.abs(residual).sum() < 0.1 * before:
             break
     rounding = np.abs(residual).sum(axis=(1, 2)) <= ROUNDING * np.abs(source).sum(axis=(1, 2))
     done |= check.met_by_noise(currents, residual, rounding)
-    return Outcome(currents, residual, done, descent.iterations)
+    return Outcome(currents, residual, done, descent.iterations, levels)
 
 
 @final

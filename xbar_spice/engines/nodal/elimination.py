@@ -13,7 +13,10 @@ result is accurate in itself, over any range of conductances (Grassmann, Taksar 
 
 from __future__ import annotations
 
-from typing import final
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Self, final
 
 import numpy as np
 from scipy.linalg.blas import dsymv
@@ -25,12 +28,15 @@ from xbar_spice.linear import FloatArray
 
 __all__ = ["transfer_matrix"]
 
+BACKLOG = 4  # blocks that may wait for the second thread
 
-def transfer_matrix(grid: Grid) -> FloatArray:
+
+def transfer_matrix(grid: Grid, *, overlap: bool = False) -> FloatArray:
     """Short-circuit currents of the lines along axis 0 for 1 V at each line along axis 1.
 
     Args:
         grid: linear cells; the lines along axis 0 have one terminal.
+        overlap: carry W along in a second thread, while the first one is at the next Y.
 
     Returns:
         (n0, n1), siemens, all >= 0.
@@ -39,19 +45,48 @@ def transfer_matrix(grid: Grid) -> FloatArray:
     front = grid.lines[0]
     rungs = _Rungs(grid.conductance, grid.lines[1])
     coupling = np.zeros((n1, n1))  # -Y; the lower triangle without the diagonal counts, the rest is spoilt
-    transfer = np.zeros((n1, n0))
+    transfer = rungs.leak.T.copy()  # column by column, each right from the rung where it begins
     leak = np.zeros(n1)  # row sums of Y
-    for index in range(n0 - 1, -1, -1):
-        coupling += rungs.coupling(index)
-        transfer[:, index] = rungs.leak[index]
-        leak += rungs.leak[index]
-        resistance = front.segment if index else front.terminal
-        if resistance > 0:
-            crossing = _crossing(coupling, leak, resistance)
-            transfer[:, index:] = crossing @ transfer[:, index:]
-            leak = crossing @ leak
-            coupling = np.divide(crossing, resistance, out=crossing)
+
+    def carry(crossing: FloatArray, index: int) -> None:
+        transfer[:, index:] = crossing @ transfer[:, index:]
+
+    with _Background(overlap) as background:
+        for index in range(n0 - 1, -1, -1):
+            coupling += rungs.coupling(index)
+            leak += rungs.leak[index]
+            resistance = front.segment if index else front.terminal
+            if resistance > 0:
+                crossing = _crossing(coupling, leak, resistance)
+                background.run(carry, crossing, index)
+                leak = crossing @ leak
+                coupling = crossing / resistance
     return np.ascontiguousarray(transfer.T)
+
+
+@final
+class _Background:
+    """Runs one call after the other, in a thread of their own if asked to."""
+
+    def __init__(self, threaded: bool) -> None:
+        self._pool = ThreadPoolExecutor(1) if threaded else None
+        self._pending: deque[Future[None]] = deque()
+
+    def run(self, work: Callable[[FloatArray, int], None], crossing: FloatArray, index: int) -> None:
+        """Start a call; waits while more than `BACKLOG` of them are not done."""
+        if self._pool is None:
+            work(crossing, index)
+            return
+        self._pending.append(self._pool.submit(work, crossing, index))
+        if len(self._pending) > BACKLOG:
+            self._pending.popleft().result()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._pool:
+            self._pool.shutdown()
 
 
 def _crossing(coupling: FloatArray, leak: FloatArray, resistance: float) -> FloatArray:

@@ -65,8 +65,12 @@ class NodalBank(Bank):
         if not volts.shape[1]:
             return np.zeros((crossbar.ports("cols" if side == "rows" else "rows"), 0))
         if not crossbar.device.linear:
-            return read_nonlinear(grid, placement, crossbar.device, volts, self._tolerance)
-        known, key = self._circuits[index], circuit_key(crossbar, side)
-        if key not in known:
-            known[key] = LinearCircuit(grid, self._method, self._tolerance)
-        return known[key].read(placement, volts)
+            currents = read_nonlinear(grid, placement, crossbar.device, volts, self._tolerance)
+        else:
+            known, key = self._circuits[index], circuit_key(crossbar, side)
+            if key not in known:
+                known[key] = LinearCircuit(grid, self._method, self._tolerance)
+            currents = known[key].read(placement, volts)
+        if side == "cols":
+            currents[list(crossbar.open_rows)] = 0.0  # but for rounding, it is
+        return currents

@@ -1,7 +1,7 @@
 """The exact preconditioner: a sparse factor of Kirchhoff's equations, for arrays that the spectral one does not fit.
 
-Unknowns are the voltages of the line nodes. A line that touches its terminal without resistance is at 0 V there, and
-a line without wire resistance is one node.
+Unknowns are the voltages of the line nodes. A line that touches its terminal without resistance is at 0 V there, a line
+without wire resistance is one node, and a floating line lacks the branches to its terminals.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.linalg import SuperLU, splu
 
-from xbar_spice.engines.nodal.grid import Grid, RealArray
+from xbar_spice.engines.nodal.grid import BoolArray, Grid, RealArray
 from xbar_spice.engines.nodal.line import Line
 from xbar_spice.linear import FloatArray
 
@@ -35,17 +35,16 @@ class FactorPreconditioner:
 
     def __init__(self, grid: Grid) -> None:
         self.conductance: RealArray = grid.conductance
-        along_0, grounds_0 = _nodes(grid.lines[0])
-        along_1, grounds_1 = _nodes(grid.lines[1])
-        n0, n1 = grid.shape
-        count_0 = int(along_0.max()) + 1
-        self._upper = _spread(along_0, n1).T
-        self._lower = _spread(along_1, n0)
-        self._lower = np.where(self._lower == GROUND, GROUND, self._lower + count_0 * n1)
-        self._count = max(int(self._upper.max()), int(self._lower.max())) + 1
+        connected = [_connected(grid, axis) for axis in (0, 1)]
+        upper = _nodes(grid.lines[0], connected[0])
+        lower = _nodes(grid.lines[1], connected[1])
+        count = int(upper.max()) + 1
+        self._lower = np.where(lower == GROUND, GROUND, lower + count)
+        self._upper = upper.T
+        self._count = max(count, int(self._lower.max()) + 1)
         wires = [
-            *_wires(grid.lines[0], self._upper.T, grounds_0),
-            *_wires(grid.lines[1], self._lower, grounds_1),
+            *_wires(grid.lines[0], upper, connected[0]),
+            *_wires(grid.lines[1], self._lower, connected[1]),
         ]
         self._factors = [self._factorise(cells, wires) for cells in grid.conductances()]
 
@@ -78,24 +77,29 @@ class FactorPreconditioner:
         return splu(matrix.tocsc(), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
 
 
-def _nodes(line: Line) -> tuple[IntArray, bool]:
-    """(cells,) node numbers along one line, and whether its first node is the terminal itself."""
-    grounded = line.terminal == 0
-    numbers = np.arange(line.cells) if line.segment > 0 else np.zeros(line.cells, dtype=np.int64)
-    return (np.full(line.cells, GROUND) if grounded else numbers), grounded
+def _connected(grid: Grid, axis: int) -> BoolArray:
+    """(lines,) whether each line along an axis has terminals."""
+    connected = np.ones(grid.shape[1 - axis], dtype=bool)
+    if grid.floating and grid.floating.axis == axis:
+        connected[grid.floating.places] = False
+    return connected
 
 
-def _spread(numbers: IntArray, lines: int) -> IntArray:
-    """(lines, cells) node numbers of many lines."""
-    per_line = int(numbers.max()) + 1
-    return np.where(numbers == GROUND, GROUND, numbers + per_line * np.arange(lines)[:, np.newaxis])
+def _nodes(line: Line, connected: BoolArray) -> IntArray:
+    """(lines, cells) node numbers; those of lines that are the ground are `GROUND`."""
+    per_line = line.cells if line.segment > 0 else 1
+    has_nodes = ~connected | (line.terminal > 0)
+    first = np.where(has_nodes, per_line * (np.cumsum(has_nodes) - 1), GROUND)[:, np.newaxis]
+    along = np.arange(line.cells) if line.segment > 0 else np.zeros(line.cells, dtype=np.int64)
+    return np.where(first == GROUND, GROUND, first + along)
 
 
-def _wires(line: Line, nodes: IntArray, grounded: bool) -> Branches:
-    if grounded:
-        return []
-    ends = [nodes[:, 0], nodes[:, -1]] if line.double else [nodes[:, 0]]
-    branches = [(end, np.full_like(end, GROUND), np.full(end.size, 1.0 / line.terminal)) for end in ends]
+def _wires(line: Line, nodes: IntArray, connected: BoolArray) -> Branches:
+    branches: Branches = []
+    if line.terminal > 0:
+        near, far = nodes[connected, 0], nodes[connected, -1]
+        ends = [near, far] if line.double else [near]
+        branches += [(end, np.full_like(end, GROUND), np.full(end.size, 1.0 / line.terminal)) for end in ends]
     if line.segment > 0:
         first, second = nodes[:, :-1].ravel(), nodes[:, 1:].ravel()
         branches.append((first, second, np.full(first.size, 1.0 / line.segment)))

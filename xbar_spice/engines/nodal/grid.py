@@ -15,13 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xbar_spice.array import Connection, Crossbar, Side
-from xbar_spice.engines.nodal.line import Line
+from xbar_spice.engines.nodal.floating import FloatingLines
+from xbar_spice.engines.nodal.line import Line, RealArray
 from xbar_spice.linear import FloatArray
 
 __all__ = ["BoolArray", "Grid", "Placement", "RealArray", "circuit_key", "place"]
 
 BoolArray = NDArray[np.bool_]
-RealArray = NDArray[np.floating]  # of either precision
 
 
 @final
@@ -32,10 +32,12 @@ class Grid:
     Attributes:
         conductance: (n0, n1) or (batch, n0, n1), siemens; small-signal conductances may differ between vectors.
         lines: the line that runs along axis 0 (there are n1 of it) and the one along axis 1 (n0 of it).
+        floating: the lines that are left open, if any.
     """
 
     conductance: FloatArray
     lines: tuple[Line, Line]
+    floating: FloatingLines | None = None
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -52,15 +54,54 @@ class Grid:
         for axis, line in enumerate(self.lines, start=1):
             if line.terminal > 0:
                 line.add_drops(currents, axis, out, work)
+        if self.floating:
+            self.floating.add_drops(currents, out)
         return out
 
     def residual(self, source: FloatArray, currents: FloatArray, out: FloatArray, work: FloatArray) -> FloatArray:
-        """The residual f - G Z y - y in amperes, what the cells would carry on top of y; all (batch, n0, n1)."""
+        """Write the residual f - G Z y - y in amperes to `out`, what the cells would carry on top of y.
+
+        Args:
+            source: f, all arrays (batch, n0, n1).
+            currents: y.
+            out: where the residual goes.
+            work: an array to spoil.
+
+        Returns:
+            (batch, lines) volts by which the floating lines lie above where the source assumes them.
+        """
         self.drops(currents, out, work)
         out *= self.conductance
         np.subtract(source, out, out=out)
         out -= currents
-        return out
+        if self.floating:
+            return self.floating.settle(out, self.conductances())
+        return np.zeros((source.shape[0], 0))
+
+    def volts(self, drive: FloatArray, currents: FloatArray, levels: FloatArray) -> FloatArray:
+        """(batch, n0, n1) volts across the cells, D0 - Z y and the levels of floating lines."""
+        volts = drive - self.drops(currents, np.empty_like(currents), np.empty_like(currents))
+        if self.floating:
+            self.floating.raise_by(levels, volts)
+        return np.asarray(volts)
+
+    def line_volts(self, draws: FloatArray, axis: int, levels: FloatArray) -> FloatArray:
+        """(batch, n0, n1) volts of the nodes along `axis` above their drive, when the cells draw these currents."""
+        drops = np.zeros_like(draws)
+        self.lines[axis].add_drops(draws, axis + 1, drops, np.empty_like(draws))
+        if self.floating and self.floating.axis == axis:
+            self.floating.add_drops(draws, drops)
+            self.floating.raise_by(-levels, drops)
+        return -drops
+
+    def through_currents(self, currents: FloatArray, axis: int) -> FloatArray:
+        """`Line.through_currents` of the lines along `axis`, 0 or 1; nothing passes the ends of floating ones."""
+        line = self.lines[axis]
+        through = line.through_currents(currents, axis + 1)
+        if self.floating and self.floating.axis == axis and line.double:
+            far = line.far_current(self.floating.take(currents), 2)
+            self.floating.add(through, far[:, :, np.newaxis])
+        return through
 
 
 @final
@@ -122,12 +163,23 @@ def place(crossbar: Crossbar, side: Side) -> tuple[Grid, Placement]:
     flips = tuple(axis for axis, edge in ((0, "bottom"), (1, "right")) if edge in near)
     swapped = bit.double or (word.cells > bit.cells and not word.double)
     placement = Placement(flips, swapped, int(swapped == (side == "rows")), 1.0 if side == "rows" else -1.0)
-    return Grid(placement.to_grid(crossbar.conductance), (word, bit) if swapped else (bit, word)), placement
+    lines = (word, bit) if swapped else (bit, word)
+    return Grid(placement.to_grid(crossbar.conductance), lines, _floating(crossbar, placement, word)), placement
 
 
 def circuit_key(crossbar: Crossbar, side: Side) -> frozenset[Connection]:
     """Equal keys mean one circuit, whichever side is driven."""
     return crossbar.hookup(side).connections
+
+
+def _floating(crossbar: Crossbar, placement: Placement, word: Line) -> FloatingLines | None:
+    """The open word lines; one without cells carries nothing, whatever is connected to it."""
+    rows = [row for row in crossbar.open_rows if crossbar.conductance[row].any()]
+    if not rows:
+        return None
+    places = np.array(rows)
+    places = crossbar.shape[0] - 1 - places if 0 in placement.flips else places
+    return FloatingLines(word, 0 if placement.swapped else 1, places)
 
 
 def _line(crossbar: Crossbar, connections: tuple[Connection, ...]) -> Line:

@@ -11,10 +11,13 @@ from functools import lru_cache
 from typing import final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from xbar_spice.linear import FloatArray
 
-__all__ = ["Line"]
+__all__ = ["Line", "RealArray"]
+
+RealArray = NDArray[np.floating]  # of either precision
 
 
 @final
@@ -37,8 +40,13 @@ class Line:
     @property
     def span(self) -> float:
         """The largest entry of Z, in ohm: what a cell sees of the line at the place where the line is weakest."""
-        end_to_end = self.terminal + (self.cells - 1) * self.segment
-        return (end_to_end + self.terminal) / 4 + self.terminal / 2 if self.double else end_to_end
+        to_last = self.terminal + (self.cells - 1) * self.segment
+        return self.end_to_end / 4 + self.terminal / 2 if self.double else to_last
+
+    @property
+    def end_to_end(self) -> float:
+        """Ohm between two terminals."""
+        return 2 * self.terminal + (self.cells - 1) * self.segment
 
     def far_share(self) -> FloatArray:
         """(cells,) share of each cell's current that the far terminal carries."""
@@ -66,9 +74,9 @@ class Line:
             wires -= np.expand_dims(self.far_current(currents, axis), axis)
         return wires
 
-    def far_current(self, currents: FloatArray, axis: int) -> FloatArray:
+    def far_current(self, currents: RealArray, axis: int) -> FloatArray:
         """Current that the far terminal delivers to each line, in amperes; the axis of the line is gone."""
-        return np.tensordot(currents, self.far_share(), axes=([axis], [0]))
+        return np.asarray(np.tensordot(currents, self.far_share(), axes=([axis], [0])))
 
     def through_currents(self, currents: FloatArray, axis: int) -> FloatArray:
         """Current away from the near terminal in the resistance before each cell and in the one behind the last."""

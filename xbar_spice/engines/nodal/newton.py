@@ -68,10 +68,10 @@ def operating_point(
         residual = np.where(active, state.residual, 0.0)
         inner = circuit.solve(residual, ReductionCheck(residual, FORCING))
         iterations += inner.iterations
-        failed |= ~(state.advance(inner.currents) | done)
+        failed |= ~(state.advance(inner.currents, inner.levels) | done)
     rounding = np.abs(state.residual).sum(axis=(1, 2)) <= ROUNDING * state.ideal_current()
     converged = done | check.met_by_noise(state.currents, state.residual, rounding)
-    return Outcome(state.currents, state.residual, converged, iterations)
+    return Outcome(state.currents, state.residual, converged, iterations, state.levels)
 
 
 @final
@@ -83,7 +83,8 @@ class _State:
         self._device = device
         self._drive = drive
         self.currents = np.zeros((drive.shape[0], *grid.shape))
-        self.volts, self.residual = self._evaluate(self.currents)
+        self.levels = np.zeros((drive.shape[0], grid.floating.places.size if grid.floating else 0))
+        self.volts, self.residual = self._evaluate(self.currents, self.levels)
 
     def ideal_current(self) -> FloatArray:
         """(batch,) amperes that all cells would carry at their full drive, about."""
@@ -95,13 +96,13 @@ class _State:
             self._grid, conductance=self._device.differential_conductance(self._grid.conductance, self.volts)
         )
 
-    def advance(self, step: FloatArray) -> BoolArray:
+    def advance(self, step: FloatArray, rise: FloatArray) -> BoolArray:
         """Take the step, halved until the residual falls; (batch,) whether that was possible."""
         length = np.ones((step.shape[0], 1, 1))
         before = np.abs(self.residual).sum(axis=(1, 2))
         for _ in range(HALVINGS):
-            currents = self.currents + length * step
-            volts, residual = self._evaluate(currents)
+            currents, levels = self.currents + length * step, self.levels + length[:, :, 0] * rise
+            volts, residual = self._evaluate(currents, levels)
             # A voltage so far off that the law overflows gives no number, which is not a smaller one.
             fallen = np.abs(residual).sum(axis=(1, 2)) <= (1.0 - 1e-4 * length[:, 0, 0]) * before
             if (fallen | (before == 0)).all():
@@ -110,11 +111,12 @@ class _State:
         fallen |= before == 0
         taken = fallen[:, np.newaxis, np.newaxis]
         self.currents = np.where(taken, currents, self.currents)
+        self.levels = np.where(taken[:, :, 0], levels, self.levels)
         self.volts = np.where(taken, volts, self.volts)
         self.residual = np.where(taken, residual, self.residual)
         return np.asarray(fallen)
 
-    def _evaluate(self, currents: FloatArray) -> tuple[FloatArray, FloatArray]:
-        volts = self._drive - self._grid.drops(currents, np.empty_like(currents), np.empty_like(currents))
+    def _evaluate(self, currents: FloatArray, levels: FloatArray) -> tuple[FloatArray, FloatArray]:
+        volts = self._grid.volts(self._drive, currents, levels)
         with np.errstate(over="ignore", invalid="ignore"):
             return volts, self._device.current(self._grid.conductance, volts) - currents

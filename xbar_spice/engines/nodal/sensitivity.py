@@ -11,7 +11,7 @@ two currents through it. No derivative is ever stored for pairs of ports and cel
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import final
 
 import numpy as np
@@ -20,8 +20,7 @@ from numpy.typing import ArrayLike
 from xbar_spice.array import Crossbar, Side
 from xbar_spice.engines.nodal.checks import ReductionCheck, SenseCheck
 from xbar_spice.engines.nodal.conjugate_gradients import Check, Outcome
-from xbar_spice.engines.nodal.grid import Grid, place
-from xbar_spice.engines.nodal.line import Line
+from xbar_spice.engines.nodal.grid import place
 from xbar_spice.engines.nodal.newton import operating_point
 from xbar_spice.engines.nodal.solver import LinearCircuit, require_convergence
 from xbar_spice.errors import InvalidInputError
@@ -70,6 +69,7 @@ class Sensitivity:
                 f"side={side!r} of this array takes finite drives of shape ({crossbar.ports(side)}, batch), "
                 f"got {volts.shape}"
             )
+        volts = crossbar.applied(volts, side)
         self._crossbar = crossbar
         self._side: Side = side
         self._tolerance = tolerance
@@ -77,10 +77,11 @@ class Sensitivity:
         outcome = operating_point(self._grid, self._placement, crossbar.device, volts, tolerance, each=False)
         require_convergence(outcome)
         self._cells = outcome.currents + outcome.residual
-        lost = self._drops(self._cells)
-        self._volts = self._placement.sign * self._placement.drive_to_grid(volts) - lost
+        self._volts = self._grid.volts(
+            self._placement.sign * self._placement.drive_to_grid(volts), self._cells, outcome.levels
+        )
         law, conductance = crossbar.device, self._grid.conductance
-        self._small_signal = Grid(law.differential_conductance(conductance, self._volts), self._grid.lines)
+        self._small_signal = replace(self._grid, conductance=law.differential_conductance(conductance, self._volts))
         self._by_conductance = law.conductance_sensitivity(conductance, self._volts)
         self._circuit = LinearCircuit(self._small_signal, tolerance=tolerance)
 
@@ -92,11 +93,11 @@ class Sensitivity:
     def jvp(self, change: Change) -> FloatArray:
         """(ports, batch) amperes by which a small change moves the sense currents."""
         source = self._by_conductance * self._placement.to_grid(np.asarray(change.conductance, dtype=float))
-        for axis, line in enumerate(self._grid.lines):
+        for axis in (0, 1):
             segment, terminal = self._resistances(change, axis)
             if segment or terminal:
-                through = line.through_currents(self._cells, axis + 1)
-                source -= self._small_signal.conductance * _dropped(line, through, axis + 1, segment, terminal)
+                dropped = self._dropped(axis, segment, terminal)
+                source -= self._small_signal.conductance * dropped
         outcome = self._solve(source, ReductionCheck(source, self._tolerance))
         return self._sum(outcome.currents + outcome.residual)
 
@@ -120,8 +121,8 @@ class Sensitivity:
         check = SenseCheck(self._small_signal, 1 - self._placement.sense_axis, self._tolerance, each=False)
         outcome = self._solve(source, check)
         adjoint = outcome.currents + outcome.residual
-        cells = (self._by_conductance * (ordered - self._drops(adjoint))).sum(axis=0)
-        by_line = [self._line_gradient(line, adjoint, axis + 1) for axis, line in enumerate(self._grid.lines)]
+        cells = (self._by_conductance * self._grid.volts(ordered, adjoint, outcome.levels)).sum(axis=0)
+        by_line = [self._line_gradient(adjoint, axis) for axis in (0, 1)]
         return self._named(self._placement.to_array(cells), by_line)
 
     def _solve(self, source: FloatArray, check: Check) -> Outcome:
@@ -129,17 +130,26 @@ class Sensitivity:
         require_convergence(outcome)
         return outcome
 
-    def _drops(self, currents: FloatArray) -> FloatArray:
-        return self._grid.drops(currents, np.empty_like(currents), np.empty_like(currents))
-
     def _sum(self, cells: FloatArray) -> FloatArray:
         return self._placement.from_sense(self._placement.sign * cells.sum(axis=1 + self._placement.sense_axis))
 
-    def _line_gradient(self, line: Line, adjoint: FloatArray, axis: int) -> tuple[float, float]:
+    def _line_gradient(self, adjoint: FloatArray, axis: int) -> tuple[float, float]:
         """With respect to all segments and to all terminal resistances of the lines along `axis`."""
-        product = line.through_currents(self._cells, axis) * line.through_currents(adjoint, axis)
-        ends = np.take(product, [0, -1], axis=axis).sum()
+        product = self._grid.through_currents(self._cells, axis) * self._grid.through_currents(adjoint, axis)
+        ends = np.take(product, [0, -1], axis=axis + 1).sum()
         return -float(product.sum()), -float(ends)
+
+    def _dropped(self, axis: int, segment: float, terminal: float) -> FloatArray:
+        """The drops dZ y in volts: what the nodes lose when every resistance grows while its current flows."""
+        line, through = self._grid.lines[axis], np.moveaxis(self._grid.through_currents(self._cells, axis), axis + 1, 2)
+        sources = segment * through
+        sources[:, :, [0, -1]] = terminal * through[:, :, [0, -1]]
+        total = np.cumsum(sources, axis=2)
+        ends = total[:, :, -1:].copy()
+        floating = self._grid.floating
+        if floating and floating.axis == axis:
+            ends[:, floating.places] = 0.0  # the far end of a floating line is at no fixed voltage
+        return np.moveaxis(total[:, :, : line.cells] - line.far_share() * ends, 2, axis + 1)
 
     def _roles(self) -> tuple[str, str]:
         """The resistances in the terminals of the word lines and of the bit lines."""
@@ -156,18 +166,3 @@ class Sensitivity:
         word, bit = by_line if self._placement.swapped else by_line[::-1]
         ends = dict(zip(self._roles(), (word[1], bit[1]), strict=True))
         return Change(conductance, word[0], bit[0], ends["r_driver"], ends["r_sense"])
-
-
-def _dropped(line: Line, through: FloatArray, axis: int, segment: float, terminal: float) -> FloatArray:
-    """The drops dZ y in volts: what the nodes lose when every resistance grows while its current flows."""
-    sources = segment * through
-    ends = [slice(None)] * 3
-    for end in (0, -1):
-        ends[axis] = slice(0, 1) if end == 0 else slice(-1, None)
-        sources[tuple(ends)] = terminal * through[tuple(ends)]
-    total = np.cumsum(sources, axis=axis)
-    ends[axis] = slice(0, line.cells)
-    share = line.far_share().reshape([-1 if place == axis else 1 for place in range(3)])
-    ends_total = [slice(None)] * 3
-    ends_total[axis] = slice(-1, None)
-    return np.asarray(total[tuple(ends)] - share * total[tuple(ends_total)])

@@ -126,6 +126,7 @@ def solve_array(crossbar: Crossbar, drive: ArrayLike, side: Side = "rows", *, to
         raise InvalidInputError(
             f"side={side!r} of this array takes one finite drive of shape ({crossbar.ports(side)},), got {volts.shape}"
         )
+    volts = crossbar.applied(volts, side)
     grid, placement = place(crossbar, side)
     column = volts[:, np.newaxis]
     if crossbar.device.linear:
@@ -136,22 +137,25 @@ def solve_array(crossbar: Crossbar, drive: ArrayLike, side: Side = "rows", *, to
         outcome = operating_point(grid, placement, crossbar.device, column, tolerance, each=False)
     require_convergence(outcome)
     cells = outcome.currents + outcome.residual
-    return _describe(crossbar, side, volts, grid, placement, cells)
+    return _describe(crossbar, side, volts, grid, placement, cells, outcome.levels)
 
 
 def _describe(
-    crossbar: Crossbar, side: Side, volts: FloatArray, grid: Grid, placement: Placement, cells: FloatArray
+    crossbar: Crossbar,
+    side: Side,
+    volts: FloatArray,
+    grid: Grid,
+    placement: Placement,
+    cells: FloatArray,
+    levels: FloatArray,
 ) -> Solution:
     """The lines' state, from what every cell carries: (1, n0, n1) amperes from word line to bit line."""
     word_axis, bit_axis = (0, 1) if placement.swapped else (1, 0)
     flipped = {word_axis: 1 in placement.flips, bit_axis: 0 in placement.flips}
     nodes, wires = {}, {}
     for axis, draws in ((word_axis, cells), (bit_axis, -cells)):
-        line = grid.lines[axis]
-        drops = np.zeros_like(cells)
-        line.add_drops(draws, axis + 1, drops, np.empty_like(cells))
-        nodes[axis] = placement.to_array(-drops[0])
-        through = line.through_currents(draws, axis + 1)[0]
+        nodes[axis] = placement.to_array(grid.line_volts(draws, axis, levels)[0])
+        through = grid.through_currents(draws, axis)[0]
         # Counted from the terminal; in the array from left to right and from top to bottom.
         wires[axis] = placement.to_array(-through if flipped[axis] else through)
     driven = volts[:, np.newaxis] if side == "rows" else volts[np.newaxis, :]

@@ -13,12 +13,13 @@ from typing import Literal, final
 import numpy as np
 
 from xbar_spice.engines.nodal.checks import SenseCheck
-from xbar_spice.engines.nodal.conjugate_gradients import Check, Outcome, solve_currents
+from xbar_spice.engines.nodal.conjugate_gradients import Check, Outcome, Preconditioner, solve_currents
 from xbar_spice.engines.nodal.elimination import transfer_matrix
 from xbar_spice.engines.nodal.factor import FactorPreconditioner
+from xbar_spice.engines.nodal.floating_preconditioner import FloatingPreconditioner
 from xbar_spice.engines.nodal.grid import Grid, Placement
 from xbar_spice.engines.nodal.spectral import SpectralPreconditioner
-from xbar_spice.engines.nodal.threads import suitable_threads
+from xbar_spice.engines.nodal.threads import allowed_threads, single_thread, suitable_threads
 from xbar_spice.errors import ConvergenceError
 from xbar_spice.linear import FloatArray
 
@@ -27,6 +28,7 @@ __all__ = ["LinearCircuit", "Method", "batches", "require_convergence"]
 Method = Literal["auto", "direct", "iterative"]
 
 SINGLE_PRECISION_FROM = 192  # cells on a line; below, matrix products are too short for single precision to pay
+OVERLAP_FROM = 96  # cells on a rung; below, handing over a product costs as much as the product
 BATCH_BYTES = 400e6  # working memory of vectors that are solved together
 WORKING_ARRAYS = 10
 FACTOR_CELLS = 400_000  # above, a sparse factor takes more memory than a workstation has
@@ -47,8 +49,27 @@ class LinearCircuit:
     @cached_property
     def transfer(self) -> FloatArray:
         """(n0, n1) siemens: current of each line along axis 0 for 1 V at each line along axis 1."""
-        with suitable_threads(self.grid.shape[1]):
-            return transfer_matrix(self.grid)
+        if self.grid.floating:
+            return self._transfer_by_vectors()
+        overlap = self.grid.shape[1] >= OVERLAP_FROM and allowed_threads() > 1
+        with single_thread():  # each of the two that overlap
+            return transfer_matrix(self.grid, overlap=overlap)
+
+    def _transfer_by_vectors(self) -> FloatArray:
+        """For arrays with floating lines, which elimination does not know."""
+        n0, n1 = self.grid.shape
+        transfer, check = np.empty((n0, n1)), self._sense_check(0)
+        driven = self.grid.conductance.copy()
+        if self.grid.floating and self.grid.floating.axis == 1:
+            driven[self.grid.floating.places] = 0.0
+        for lines in batches(self.grid, n0):
+            source = np.zeros((lines.stop - lines.start, n0, n1))
+            for vector, line in enumerate(range(lines.start, lines.stop)):
+                source[vector, line] = driven[line]
+            outcome = self.solve(source, check)
+            require_convergence(outcome, lines.start)
+            transfer[lines] = (outcome.currents + outcome.residual).sum(axis=1)
+        return transfer
 
     def read(self, placement: Placement, volts: FloatArray) -> FloatArray:
         """(ports, batch) sense currents in amperes for (ports, batch) volts at the driven side."""
@@ -58,8 +79,9 @@ class LinearCircuit:
         check = self._sense_check(placement.sense_axis)
         for columns in batches(self.grid, volts.shape[1]):
             source = self.grid.conductance * placement.drive_to_grid(volts[:, columns])
-            outcome = self._iterate(source, check) if self._method == "auto" else self.solve(source, check)
-            if not outcome.converged.all() and self._method == "auto":
+            by_transfer = self._method == "auto" and not self.grid.floating  # if conjugate gradients fail
+            outcome = self._iterate(source, check) if by_transfer else self.solve(source, check)
+            if not outcome.converged.all() and by_transfer:
                 return self._through_transfer(placement, volts)
             require_convergence(outcome, columns.start)
             sensed.append((outcome.currents + outcome.residual).sum(axis=1 + placement.sense_axis))
@@ -85,7 +107,10 @@ class LinearCircuit:
         return self._checks[sense_axis]
 
     @cached_property
-    def _spectral(self) -> SpectralPreconditioner:
+    def _spectral(self) -> Preconditioner:
+        if self.grid.floating:
+            whole = SpectralPreconditioner(self.grid, np.float64)
+            return FloatingPreconditioner(self.grid.floating, self.grid.shape, whole)
         single = min(self.grid.shape) >= SINGLE_PRECISION_FROM
         return SpectralPreconditioner(self.grid, np.float32 if single else np.float64)
 
@@ -124,8 +149,10 @@ def require_convergence(outcome: Outcome, first: int = 0) -> None:
 
 
 def transfer_seconds(grid: Grid) -> float:
-    """About what `transfer_matrix` takes."""
+    """About what the transfer matrix takes."""
     n0, n1 = grid.shape
+    if grid.floating:
+        return n0 * vector_seconds(grid)
     return n0 * (60e-6 + 2.4 * n1**3 / 26e9)
 
 

@@ -14,7 +14,7 @@ from functools import lru_cache
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
-__all__ = ["suitable_threads"]
+__all__ = ["allowed_threads", "single_thread", "suitable_threads"]
 
 PARALLEL_FROM = 768  # cells on a line; shorter products are over before a second thread is awake
 PROBE = 320  # size of a product that takes a few milliseconds
@@ -26,6 +26,19 @@ def suitable_threads(size: int) -> Iterator[None]:
     if size >= PARALLEL_FROM and _threads_pay():
         yield
         return
+    with single_thread():
+        yield
+
+
+def allowed_threads() -> int:
+    """How many threads a matrix product may use by the caller's own limit."""
+    pools = [pool["num_threads"] for pool in _controller().info() if pool["user_api"] == "blas"]
+    return min(pools, default=1)
+
+
+@contextmanager
+def single_thread() -> Iterator[None]:
+    """Keep every matrix product to the thread that asks for it."""
     with _controller().limit(limits=1, user_api="blas"):
         yield
 
@@ -36,7 +49,7 @@ def _controller() -> ThreadpoolController:
 
 
 def _threads_pay() -> bool:
-    with _controller().limit(limits=1, user_api="blas"):
+    with single_thread():
         alone = _product_seconds()
     return _product_seconds() < 0.85 * alone
 
