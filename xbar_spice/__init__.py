@@ -17,9 +17,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from xbar_spice.array import Crossbar, Terminations
     from xbar_spice.circuit.netlist import netlist
+    from xbar_spice.circuit.device_models import load_device
+    from xbar_spice.compensation import compensate
     from xbar_spice.convolution import convolution_matrix, kernel_gradient
     from xbar_spice.cosim import Problem, attribute, cosimulate, three_gradients
-    from xbar_spice.devices import Ohmic
+    from xbar_spice.devices import Ohmic, OneTransistorOneResistor, Polynomial, Sinh
+    from xbar_spice.engines.nodal.sensitivity import Sensitivity
+    from xbar_spice.engines.nodal.solution import solve_array
     from xbar_spice.engines.registry import get_engine
     from xbar_spice.errors import XbarError
     from xbar_spice.export import write_netlists
@@ -60,9 +64,13 @@ __all__ = [
     "Model",
     "NewtonOptions",
     "Ohmic",
+    "OneTransistorOneResistor",
+    "Polynomial",
     "Problem",
     "ReadTrace",
     "ReluField",
+    "Sensitivity",
+    "Sinh",
     "SplitField",
     "Terminations",
     "Variation",
@@ -70,6 +78,7 @@ __all__ = [
     "antisymmetric_field",
     "attribute",
     "checkpointed_gradients",
+    "compensate",
     "continuous_gradients",
     "convolution_field",
     "convolution_matrix",
@@ -80,6 +89,7 @@ __all__ = [
     "hamiltonian_field",
     "integrate",
     "kernel_gradient",
+    "load_device",
     "load_model",
     "map_weights",
     "measured_noise",
@@ -88,6 +98,7 @@ __all__ = [
     "program",
     "reversed_gradients",
     "save_model",
+    "solve_array",
     "tangent",
     "three_gradients",
     "write_netlists",
@@ -96,9 +107,13 @@ __all__ = [
 _MODULES = {
     "array": ("Crossbar", "Terminations"),
     "circuit.netlist": ("netlist",),
+    "circuit.device_models": ("load_device",),
+    "compensation": ("compensate",),
     "convolution": ("convolution_matrix", "kernel_gradient"),
     "cosim": ("Problem", "attribute", "cosimulate", "three_gradients"),
-    "devices": ("Ohmic",),
+    "devices": ("Ohmic", "OneTransistorOneResistor", "Polynomial", "Sinh"),
+    "engines.nodal.sensitivity": ("Sensitivity",),
+    "engines.nodal.solution": ("solve_array",),
     "engines.registry": ("get_engine",),
     "errors": ("XbarError",),
     "export": ("write_netlists",),
