@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from xbar_spice.array import Crossbar, Terminations
-    from xbar_spice.circuit.netlist import netlist
     from xbar_spice.circuit.device_models import load_device
+    from xbar_spice.circuit.netlist import netlist
     from xbar_spice.compensation import compensate
     from xbar_spice.convolution import convolution_matrix, kernel_gradient
     from xbar_spice.cosim import Problem, attribute, cosimulate, three_gradients
