@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -54,3 +56,9 @@ def truth(name: str) -> dict[str, Any]:
 def relative(found: Any, wanted: Any) -> float:
     """Largest deviation relative to the largest wanted value; absolute where all that is wanted is zero."""
     return float(np.abs(np.subtract(found, wanted)).max() / (np.abs(wanted).max() or 1.0))
+
+
+def run_by_hand(deck: Path) -> dict[str, float]:
+    """Source currents that `ngspice -b` prints for a deck."""
+    done = subprocess.run(["ngspice", "-b", str(deck)], capture_output=True, text=True, check=True, timeout=60)
+    return {name: float(value) for name, value in re.findall(r"^\s+(v\w+)#branch\s+(\S+)$", done.stdout, re.M)}

@@ -3,10 +3,10 @@
 import json
 import re
 import shutil
-import subprocess
 
 import numpy as np
 import pytest
+from conftest import run_by_hand
 
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.export import write_netlists
@@ -50,11 +50,6 @@ def test_a_stranger_can_rebuild_the_product_from_decks_and_manifest(side, mappin
     analog = program(WEIGHTS, mapped.design)
     wanted = analog.mv(vector) if side == "rows" else analog.T.mv(vector)
     assert product == pytest.approx(wanted, abs=2e-4 * np.abs(wanted).max())  # batch mode prints six digits
-
-
-def run_by_hand(deck):
-    done = subprocess.run(["ngspice", "-b", str(deck)], capture_output=True, text=True, check=True, timeout=60)
-    return {name: float(value) for name, value in re.findall(r"^\s+(v\w+)#branch\s+(\S+)$", done.stdout, re.M)}
 
 
 def test_manifest_names_drivers_with_their_voltage(tmp_path):

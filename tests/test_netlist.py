@@ -2,11 +2,11 @@
 
 import re
 import shutil
-import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import run_by_hand
 
 from xbar_spice.array import Crossbar, Terminations
 from xbar_spice.circuit.netlist import array_deck, bank_deck, netlist
@@ -21,12 +21,10 @@ IDEAL_LINES = Crossbar([[1e-4, 2e-4]])
 needs_ngspice = pytest.mark.skipif(shutil.which("ngspice") is None, reason="the ngspice command is not installed")
 
 
-def run_by_hand(deck: str, folder: Path) -> dict[str, float]:
-    """Source currents that `ngspice -b` prints for a deck."""
+def written(deck: str, folder: Path) -> Path:
     path = folder / "deck.cir"
     path.write_text(deck)
-    done = subprocess.run(["ngspice", "-b", str(path)], capture_output=True, text=True, check=True, timeout=60)
-    return {name: float(value) for name, value in re.findall(r"^\s+(v\w+)#branch\s+(\S+)$", done.stdout, re.M)}
+    return path
 
 
 def test_array_deck_is_the_golden_file():
@@ -48,7 +46,7 @@ def test_deck_run_by_hand_gives_the_nodal_currents(side, transposed, tmp_path, r
     )
     volts = rng.uniform(-0.2, 0.2, crossbar.ports(side))
     deck = array_deck(crossbar, volts, side)
-    printed = run_by_hand(deck.text, tmp_path)
+    printed = run_by_hand(written(deck.text, tmp_path))
     sensed = [deck.sources(0, connection.edge) for connection in crossbar.hookup(side).sensed]
     currents = np.sum([[printed[name.lower()] for name in names] for names in sensed], axis=0)
     assert currents == pytest.approx(get_engine("nodal").program(crossbar).read(volts, side), rel=1e-5)
@@ -57,7 +55,7 @@ def test_deck_run_by_hand_gives_the_nodal_currents(side, transposed, tmp_path, r
 @needs_ngspice
 def test_bank_deck_run_by_hand_gives_the_currents_of_every_array(tmp_path):
     deck = bank_deck([SMALL, IDEAL_LINES], drives=[[0.1, 0.2], [0.3]])
-    printed = run_by_hand(deck.text, tmp_path)
+    printed = run_by_hand(written(deck.text, tmp_path))
     for index, (crossbar, volts) in enumerate([(SMALL, [0.1, 0.2]), (IDEAL_LINES, [0.3])]):
         currents = [printed[name.lower()] for name in deck.sources(index, "bottom")]
         assert currents == pytest.approx(get_engine("nodal").program(crossbar).read(volts), rel=1e-5)

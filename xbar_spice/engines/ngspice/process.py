@@ -104,7 +104,6 @@ class Worker:
         self._socket = ours
         self._connection = Connection(os.dup(ours.fileno()))
         # The finalizer also runs when the interpreter ends, so that a bank left open leaves no process behind.
-        # The finalizer also runs when the interpreter ends, so that a bank left open leaves no process behind.
         self._finalizer = weakref.finalize(
             self, _end, os.getpid(), self._process, self._socket, self._connection, self._log
         )

@@ -9,7 +9,7 @@ import numpy as np
 
 from xbar_spice.array import Connection, Crossbar, Side
 from xbar_spice.engines.base import Bank, Engine
-from xbar_spice.engines.nodal.grid import circuit_key, place
+from xbar_spice.engines.nodal.grid import Placement, circuit_key, place
 from xbar_spice.engines.nodal.newton import read_nonlinear
 from xbar_spice.engines.nodal.solver import LinearCircuit, Method
 from xbar_spice.errors import InvalidInputError
@@ -55,22 +55,31 @@ class NodalBank(Bank):
         self._method: Method = method
         self._tolerance = tolerance
         self._circuits: list[dict[frozenset[Connection], LinearCircuit]] = [{} for _ in self.crossbars]
+        self._placed: dict[tuple[int, Side], tuple[LinearCircuit, Placement]] = {}
 
     def _read(self, drives: Sequence[FloatArray], side: Side) -> list[FloatArray]:
         return [self._read_one(index, volts, side) for index, volts in enumerate(drives)]
 
     def _read_one(self, index: int, volts: FloatArray, side: Side) -> FloatArray:
         crossbar = self.crossbars[index]
-        grid, placement = place(crossbar, side)
+        circuit, placement = self._circuit(index, side)
         if not volts.shape[1]:
             return np.zeros((crossbar.ports("cols" if side == "rows" else "rows"), 0))
         if not crossbar.device.linear:
-            currents = read_nonlinear(grid, placement, crossbar.device, volts, self._tolerance)
+            currents = read_nonlinear(circuit.grid, placement, crossbar.device, volts, self._tolerance)
         else:
-            known, key = self._circuits[index], circuit_key(crossbar, side)
-            if key not in known:
-                known[key] = LinearCircuit(grid, self._method, self._tolerance)
-            currents = known[key].read(placement, volts)
+            currents = circuit.read(placement, volts)
         if side == "cols":
             currents[list(crossbar.open_rows)] = 0.0  # but for rounding, it is
         return currents
+
+    def _circuit(self, index: int, side: Side) -> tuple[LinearCircuit, Placement]:
+        """The circuit of a read and how the array lies in it, prepared at the first read of that side."""
+        if (index, side) not in self._placed:
+            crossbar = self.crossbars[index]
+            grid, placement = place(crossbar, side)
+            known, key = self._circuits[index], circuit_key(crossbar, side)
+            if key not in known:
+                known[key] = LinearCircuit(grid, self._method, self._tolerance)
+            self._placed[index, side] = known[key], placement
+        return self._placed[index, side]
