@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from xbar_spice.engines.ngspice import process as process_module
-from xbar_spice.engines.ngspice.cards import checked_sources, resident_cards, with_volts
+from xbar_spice.engines.ngspice.cards import checked_nodes, checked_sources, resident_cards, with_volts
 from xbar_spice.engines.ngspice.locate import LIBRARY_VARIABLE, find_library
 from xbar_spice.engines.ngspice.messages import Severity, classify
 from xbar_spice.engines.ngspice.process import ResidentProcess
@@ -85,6 +85,12 @@ def test_the_current_of_a_source_is_positive_from_its_node_through_it_to_ground(
 
 
 @needs_library
+def test_voltages_of_nodes_follow_the_currents() -> None:
+    with ResidentProcess(DIVIDER, SOURCES, nodes=["B", "a"]) as circuit:
+        results = circuit.read(np.array([[1.0, -2.0], [3.0, 0.5]]))
+    assert results[2:].tolist() == [[3.0, 0.5], [1.0, -2.0]]
+
+
 def test_volts_and_amperes_pass_without_loss_of_a_bit(volts: np.ndarray) -> None:
     deck = "* one ohm\nVa a 0 0\nR1 a 0 1\n.op\n.end"
     with ResidentProcess(deck, ["Va"]) as circuit:
@@ -341,6 +347,12 @@ def test_the_worker_ends_with_the_program_that(ending: str, code: int, tmp_path:
 def test_names_that_are_not_plain_words_are_refused(name: str) -> None:
     with pytest.raises(InvalidInputError, match="name of a voltage source"):
         checked_sources([name])
+
+
+@pytest.mark.parametrize("name", ["", "0a", "a)", "a b", "a\n.end", "v(a)", "a;b"])
+def test_nodes_that_are_not_plain_words_are_refused(name: str) -> None:
+    with pytest.raises(InvalidInputError, match="name of a node"):
+        checked_nodes([name])
 
 
 def test_the_same_name_twice_is_refused() -> None:

@@ -11,11 +11,12 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from xbar_spice.errors import InvalidInputError
 
-__all__ = ["SWEPT_SOURCE", "checked_sources", "resident_cards", "with_volts"]
+__all__ = ["SWEPT_SOURCE", "checked_nodes", "checked_sources", "resident_cards", "with_volts"]
 
 SWEPT_SOURCE = "vxbar_point"
 
 SOURCE_NAME = re.compile(r"[Vv][A-Za-z0-9_]{1,100}", re.ASCII)
+NODE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,100}", re.ASCII)
 
 # What a deck asks to be analysed and saved gives way to the engine's own sweep.
 ANALYSIS_CARDS = frozenset((".op", ".dc", ".tran", ".ac", ".tf", ".noise", ".pz", ".sens", ".disto", ".save", ".print"))
@@ -39,10 +40,25 @@ def checked_sources(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(names)
 
 
-def resident_cards(deck: str, sources: Sequence[str], points: int) -> list[str]:
+def checked_nodes(names: Sequence[str]) -> tuple[str, ...]:
+    """Names of nodes, each a plain word.
+
+    Raises:
+        InvalidInputError: a name is anything else.
+    """
+    for name in names:
+        if not NODE_NAME.fullmatch(name):
+            raise InvalidInputError(
+                f"the name of a node is a letter and then letters, digits or underscores, got {name!r}"
+            )
+    return tuple(names)
+
+
+def resident_cards(deck: str, sources: Sequence[str], points: int, nodes: Sequence[str] = ()) -> list[str]:
     """The deck with its sources driven from outside and one sweep of `points` solutions as its analysis.
 
-    Elements, models and options stay as they are. The swept source is connected to nothing that matters.
+    Elements, models and options stay as they are. Currents of the sources and voltages of the nodes are kept. The
+    swept source is connected to nothing that matters.
 
     Raises:
         InvalidInputError: a source is not in the deck, or the deck holds commands.
@@ -52,7 +68,7 @@ def resident_cards(deck: str, sources: Sequence[str], points: int) -> list[str]:
     lines = [*_rewritten(deck, dict.fromkeys(names, "external"), without=ANALYSIS_CARDS)]
     lines += [f"{SWEPT_SOURCE} xbar_point 0 0", "rxbar_point xbar_point 0 1"]
     # One vector a card: a list that is too long for a line is cut silently, and then everything is saved.
-    lines += [f".save i({name})" for name in names]
+    lines += [f".save i({name})" for name in names] + [f".save v({node})" for node in checked_nodes(nodes)]
     return [*lines, f".dc {SWEPT_SOURCE} 0 {points - 1} 1", ".end"]
 
 

@@ -22,7 +22,7 @@ from typing import IO, Self, final
 
 import numpy as np
 
-from xbar_spice.engines.ngspice.cards import checked_sources, resident_cards, with_volts
+from xbar_spice.engines.ngspice.cards import checked_nodes, checked_sources, resident_cards, with_volts
 from xbar_spice.engines.ngspice.locate import unusable
 from xbar_spice.errors import (
     EngineUnavailableError,
@@ -180,13 +180,14 @@ class ResidentProcess:
 
     Args:
         deck: SPICE text; what it asks to be analysed and saved is replaced.
-        sources: voltage sources at the top level of the deck; they are driven, and their currents are the result.
+        sources: voltage sources at the top level of the deck; they are driven, and their currents are results.
+        nodes: nodes of the deck whose voltages are results, too.
         time_limit: seconds that a solution may take; the worker says when it has made 16 or fewer of them.
         start_limit: seconds that loading the deck and a first solution may take.
         failures: folder for the decks of failed reads; a new temporary folder for each when left out.
 
     Raises:
-        InvalidInputError: a source is not in the deck, or a limit is not positive.
+        InvalidInputError: a source is not in the deck, a name is not a plain word, or a limit is not positive.
     """
 
     def __init__(
@@ -194,6 +195,7 @@ class ResidentProcess:
         deck: str,
         sources: Sequence[str],
         *,
+        nodes: Sequence[str] = (),
         time_limit: float = 60.0,
         start_limit: float = 300.0,
         failures: Path | None = None,
@@ -203,8 +205,9 @@ class ResidentProcess:
                 raise InvalidInputError(f"{name} must be a positive number of seconds, got {limit}")
         self._deck = deck
         self._sources = checked_sources(sources)
-        self._points = max(64, min(POINTS, BYTES_KEPT // (8 * max(1, len(sources)))))
-        self._cards = resident_cards(deck, sources, self._points)
+        self._nodes = checked_nodes(nodes)
+        self._points = max(64, min(POINTS, BYTES_KEPT // (8 * max(1, len(sources) + len(nodes)))))
+        self._cards = resident_cards(deck, sources, self._points, nodes)
         self._time_limit = time_limit
         self._start_limit = start_limit
         self._failures = failures
@@ -224,7 +227,7 @@ class ResidentProcess:
             volts: (sources, batch), volts.
 
         Returns:
-            (sources, batch), amperes, positive from the source's first node through it to the other.
+            (sources + nodes, batch): amperes from a source's first node through it to the other, then volts.
 
         Raises:
             SimulatorCrashError: the worker ended during the read, and again during a second attempt.
@@ -232,7 +235,7 @@ class ResidentProcess:
             SimulationError: the deck cannot be read or solved.
         """
         if volts.shape[1] == 0:
-            return np.zeros((len(self._sources), 0))
+            return np.zeros((len(self._sources) + len(self._nodes), 0))
         with self._lock:
             try:
                 return self._attempt(volts)
@@ -266,7 +269,9 @@ class ResidentProcess:
         try:
             if self._worker is None:
                 self._worker = Worker()
-                warnings, _ = self._worker.ask(("load", self._cards, self._sources, self._points), self._start_limit)
+                warnings, _ = self._worker.ask(
+                    ("load", self._cards, self._sources, self._nodes, self._points), self._start_limit
+                )
                 self._warn(warnings)
             warnings, parts = self._worker.ask(("read", volts), self._time_limit)
         except BaseException:  # also Ctrl-C: half an answer may be in the pipe, and a failed sweep is of no more use

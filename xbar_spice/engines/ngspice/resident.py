@@ -42,16 +42,20 @@ class ResidentCircuit:
     Args:
         ngspice: the simulator; it holds one resident circuit, because it can pause one sweep.
         cards: the circuit, with a `.dc` sweep over `points` solutions as its only analysis.
-        sources: the external sources; their currents are the results.
+        sources: the external sources; their currents are results.
+        nodes: whose voltages are the results that follow.
         points: solutions of one sweep. The simulator keeps the results of a sweep until the next one starts.
 
     Raises:
         LibraryFailure: the circuit cannot be read or solved.
     """
 
-    def __init__(self, ngspice: Ngspice, cards: list[str], sources: Sequence[str], points: int) -> None:
+    def __init__(
+        self, ngspice: Ngspice, cards: list[str], sources: Sequence[str], nodes: Sequence[str], points: int
+    ) -> None:
         self._ngspice = ngspice
-        self._probes = [f"{name.lower()}#branch" for name in sources]
+        self._sources = len(sources)
+        self._probes = [f"{name.lower()}#branch" for name in sources] + [node.lower() for node in nodes]
         self._points = points
         self._done = 0
         ngspice.drive_sources(list(sources))
@@ -59,13 +63,13 @@ class ResidentCircuit:
         self._start_sweep()
 
     def read(self, volts: NDArray[np.float64]) -> Iterator[NDArray[np.float64]]:
-        """Currents for each column of voltages, a part of the batch at a time.
+        """Results for each column of voltages, a part of the batch at a time.
 
         Args:
             volts: (sources, batch), volts.
 
         Yields:
-            (sources, part), amperes, from the positive node of a source through it to the other.
+            (sources + nodes, part), amperes from the positive node of a source through it to the other, then volts.
 
         Raises:
             LibraryFailure: a solution was not found.
@@ -82,7 +86,7 @@ class ResidentCircuit:
         """Set up a new sweep and solve its first point at 0 V, which leaves a factorised matrix for the reads."""
         self._ngspice.run("destroy all")
         self._done = 0
-        self._advance(np.zeros((len(self._probes), 1)))
+        self._advance(np.zeros((self._sources, 1)))
 
     def _advance(self, volts: NDArray[np.float64]) -> NDArray[np.float64]:
         first, stop = self._done, self._done + volts.shape[1]
@@ -90,7 +94,7 @@ class ResidentCircuit:
         self._done = stop
         # A sweep that is asked for one step more than it has points ends by itself and frees what it holds.
         self._ngspice.run(f"step {stop - first + (stop == self._points)}")
-        currents = np.array([self._ngspice.vector(probe, first, stop) for probe in self._probes])
-        if not np.isfinite(currents).all():
+        results = np.array([self._ngspice.vector(probe, first, stop) for probe in self._probes])
+        if not np.isfinite(results).all():
             raise LibraryFailure("the solution holds numbers that are not finite", [])
-        return currents
+        return results
