@@ -3,6 +3,9 @@
 A weight matrix W (m x n) acts as y = W x. A signed weight w is a pair of devices G+- = g_min + k max(+-w, 0) with
 k = (g_max - g_min) / max|W|, so that y = (I+ - I-) / (k * volts per unit of x). Input j is a word line, output i a
 bit line: an array of W has n rows. Tiles of T x T weights are arrays of their own whose currents are added digitally.
+
+With a headroom h, k is smaller by h: the largest weight leaves the upper part of the range free, for weights that will
+grow and for the larger conductances of a compensated array.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from xbar_spice.array import Crossbar, Side, Terminations
+from xbar_spice.compensation import compensate
 from xbar_spice.devices import Device, Ohmic
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear import FloatArray
@@ -23,6 +27,8 @@ from xbar_spice.variation import Variation
 __all__ = ["Design", "MappedArray", "MappedMatrix", "map_weights"]
 
 IntArray = NDArray[np.int64]
+
+COMPENSATED = 1e-6  # of the largest conductance: far below what programming can do
 
 EXAMPLES = {
     "device": "Ohmic()",
@@ -49,6 +55,9 @@ class Design:
         device: law of the cells.
         terminations: which ends of the lines a read uses.
         variation: what programming does to the devices.
+        headroom: how many times the range of conductances holds the largest weight.
+        compensated: program the conductances that undo wires, drivers and sense terminals, see `compensate`; what
+            the variation will do to a device is not known then.
     """
 
     mapping: Literal["differential", "interleaved"] = "differential"
@@ -63,6 +72,8 @@ class Design:
     device: Device = field(default_factory=Ohmic)
     terminations: Terminations = field(default_factory=Terminations)
     variation: Variation = field(default_factory=Variation)
+    headroom: float = 1.0
+    compensated: bool = False
 
     def __post_init__(self) -> None:
         for name, kind in (("device", Device), ("terminations", Terminations), ("variation", Variation)):
@@ -78,6 +89,12 @@ class Design:
             raise InvalidInputError(f"0 <= g_min < g_max (siemens) is needed, got {self.g_min} and {self.g_max}")
         if not (np.isfinite(self.v_read) and self.v_read > 0):
             raise InvalidInputError(f"v_read must be finite and > 0 V, got {self.v_read}")
+        if not 1 <= self.headroom < np.inf:
+            raise InvalidInputError(f"headroom must be finite and >= 1, got {self.headroom}")
+        if self.compensated and not self.device.linear:
+            raise InvalidInputError(
+                f"only linear cells can be compensated, got {self.device!r}; try compensated=False or Ohmic()"
+            )
         self.crossbar([[self.g_max]])  # checks the resistances
 
     def crossbar(self, conductance: ArrayLike) -> Crossbar:
@@ -188,7 +205,7 @@ def map_weights(
         design: how to build it; the default design when left out.
         rng: source of the programming error.
         siemens_per_weight: k of an earlier programming, for new weights on the same chip; weights beyond its range are
-            clipped to `g_max`. Left out, the largest weight takes the whole range.
+            clipped to `g_max`. Left out, the largest weight takes the range but for the design's headroom.
 
     Raises:
         InvalidInputError: weights of the wrong shape or not finite, a k that is not positive, or no generator where
@@ -203,14 +220,27 @@ def map_weights(
     if siemens_per_weight is not None and not 0 < siemens_per_weight < np.inf:
         raise InvalidInputError(f"siemens_per_weight must be finite and > 0, got {siemens_per_weight}")
     largest = float(np.abs(matrix).max())
-    siemens = siemens_per_weight or (design.g_max - design.g_min) / (largest if largest > 0 else 1.0)
+    whole = (design.g_max - design.g_min) / design.headroom
+    siemens = siemens_per_weight or whole / (largest if largest > 0 else 1.0)
     # (2, n, m): plus and minus devices, word lines first.
     target = design.g_min + siemens * np.maximum(np.stack([matrix.T, -matrix.T]), 0.0)
     if siemens_per_weight is not None:
         target = np.minimum(target, design.g_max)
+    if design.compensated:
+        target = _compensated(target, design)
     devices = design.variation.apply(target, design.g_min, design.g_max, rng)
     rows, cols = matrix.shape
     return MappedMatrix((rows, cols), design, tuple(_cut(devices, design)), siemens)
+
+
+def _compensated(target: FloatArray, design: Design) -> FloatArray:
+    """Conductances whose arrays read like the target without wires, as far as the range allows."""
+    found = np.empty_like(target)
+    for array in _cut(target, design):
+        wanted = array.crossbar.conductance
+        undone = compensate(array.crossbar, wanted, design.g_min, design.g_max, tolerance=COMPENSATED)
+        found[array.devices] = undone.crossbar.conductance
+    return found
 
 
 def _cut(devices: FloatArray, design: Design) -> list[MappedArray]:

@@ -12,7 +12,7 @@ from rich.progress import Progress as ProgressBar
 
 from xbar_spice.operators import ReadRecord, ReadTrace
 from xbar_spice.study.runner import Progress
-from xbar_spice.train.training import Epoch
+from xbar_spice.train.descent import Epoch
 
 __all__ = ["reading_progress", "study_progress", "training_progress"]
 

@@ -43,6 +43,7 @@ __all__ = [
     "named_gradients",
     "program_model",
     "solve_model",
+    "weight_scales",
 ]
 
 
@@ -141,10 +142,11 @@ def program_model(
         engine: who answers the reads.
         seed: from which the devices are drawn.
         trace: collects a record of every read.
-        scales: siemens per weight of "A" and "B" of an earlier programming, to write other weights to the same chip.
+        scales: siemens per weight of "A" and "B" of an earlier programming, to write other weights to the same chip;
+            by default those of the model's weight range.
     """
     answering = get_engine(engine)
-    known = scales or {}
+    known = weight_scales(model, design) if scales is None else scales
     with ExitStack() as opened:
         programmed = [
             opened.enter_context(
@@ -162,6 +164,14 @@ def program_model(
         ]
         opened.pop_all()
     return programmed[0], programmed[1]
+
+
+def weight_scales(model: Model, design: Design) -> dict[str, float]:
+    """Siemens per weight of "A" and "B" where the model says which weights its chip holds; empty where it does not."""
+    if model.weight_range is None:
+        return {}
+    window = design.g_max - design.g_min
+    return {name: window / largest for name, largest in zip("AB", model.weight_range, strict=True)}
 
 
 def cosimulate(

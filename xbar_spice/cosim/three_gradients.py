@@ -26,7 +26,8 @@ from xbar_spice.cosim.run import (
     program_model,
     solve_model,
 )
-from xbar_spice.cosim.true_gradient import CircuitGradients, circuit_gradients, weight_gradient
+from xbar_spice.cosim.spliced import Spliced
+from xbar_spice.cosim.true_gradient import circuit_gradients, weight_gradients
 from xbar_spice.engines.base import Engine
 from xbar_spice.linear import DenseOperator, FloatArray, LinearOperator
 from xbar_spice.mapping import Design
@@ -98,7 +99,7 @@ def three_gradients(
         A, B = program_model(model, design, engine, seed=seed)
         with A, B:
             hardware = solve_model(problem, ReluField(A, B), options)
-            mixed = ReluField(_Spliced(A, DenseOperator(model.A)), _Spliced(B, DenseOperator(model.B)))
+            mixed = ReluField(Spliced(A, DenseOperator(model.A)), Spliced(B, DenseOperator(model.B)))
             hybrid = solve_model(problem, mixed, options)
             exact = circuit_gradients(problem, A, B, options)
             mismatch = {matrix.name: adjoint_mismatch(matrix, random_stream(seed, "mismatch")) for matrix in (A, B)}
@@ -107,7 +108,7 @@ def three_gradients(
             "hardware": hardware.parameters,
             "hybrid": hybrid.parameters,
             "effective": named_gradients(model, exact.effective["A"], exact.effective["B"], exact.z0),
-            "true": _with_respect_to_weights(model, A, B, exact, seed),
+            "true": named_gradients(model, *weight_gradients(model, A, B, exact.devices, seed), exact.z0),
         }
         descent = _Descent(problem, design, engine, seed, options, _scales(A, B), step)
         record = {
@@ -138,36 +139,6 @@ def adjoint_mismatch(matrix: LinearOperator, rng: np.random.Generator) -> float:
     forward, transposed = (y * matrix.mv(x)).sum(axis=0), (x * matrix.T.mv(y)).sum(axis=0)
     size = max(np.linalg.norm(forward), np.linalg.norm(transposed))
     return float(np.linalg.norm(forward - transposed) / size) if size > 0 else 0.0
-
-
-@final
-class _Spliced(LinearOperator):
-    """Forward products of one operator, transposed products of another one."""
-
-    def __init__(self, forward: LinearOperator, transposed: LinearOperator) -> None:
-        self._by_mv, self._by_transpose = forward, transposed
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        return self._by_mv.shape
-
-    def _forward(self, x: FloatArray) -> FloatArray:
-        return self._by_mv.mv(x)
-
-    def _transposed(self, y: FloatArray) -> FloatArray:
-        return self._by_transpose.T.mv(y)
-
-
-def _with_respect_to_weights(
-    model: Model, A: AnalogMatrix, B: AnalogMatrix, exact: CircuitGradients, seed: int
-) -> dict[str, FloatArray]:
-    by_matrix = {
-        matrix.name: weight_gradient(
-            W, matrix.mapped, exact.devices[matrix.name], random_stream(seed, "devices", matrix.name)
-        )
-        for W, matrix in ((model.A, A), (model.B, B))
-    }
-    return named_gradients(model, by_matrix["A"], by_matrix["B"], exact.z0)
 
 
 def _scales(*matrices: AnalogMatrix) -> dict[str, float]:

@@ -19,11 +19,15 @@ import numpy as np
 
 from xbar_spice.cosim.circuit_field import CircuitField, ReadDerivative
 from xbar_spice.cosim.run import Problem, SolverOptions, solve_model
+from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear import FloatArray
 from xbar_spice.mapping import MappedMatrix
 from xbar_spice.operators import AnalogMatrix
+from xbar_spice.solve.adjoint import Gradients
+from xbar_spice.variation import random_stream
+from xbar_spice.weights import Model
 
-__all__ = ["CircuitGradients", "circuit_gradients", "weight_gradient"]
+__all__ = ["CircuitGradients", "circuit_gradients", "device_gradients", "weight_gradient", "weight_gradients"]
 
 
 @final
@@ -67,19 +71,41 @@ def circuit_gradients(
     field = CircuitField(A, B)
     run = solve_model(problem, field, solver or SolverOptions())
     effective = {"A": run.gradients.A, "B": run.gradients.B}
+    return CircuitGradients(run.loss, run.gradients.z0, effective, device_gradients(field, run.gradients))
+
+
+def device_gradients(field: CircuitField, gradients: Gradients) -> dict[str, FloatArray]:
+    """dL/dG of "A" and "B", (2, inputs, outputs) per siemens, from the gradients of a run of the field."""
     if field.of_A.linear:
-        devices = {
-            "A": _from_effective(field.of_A, effective["A"]),
-            "B": _from_effective(field.of_B, effective["B"]),
-        }
-    else:
-        devices = {name: run.gradients.parameters[f"{name} devices"] for name in effective}
-    return CircuitGradients(run.loss, run.gradients.z0, effective, devices)
+        return {"A": _from_effective(field.of_A, gradients.A), "B": _from_effective(field.of_B, gradients.B)}
+    return {name: gradients.parameters[f"{name} devices"] for name in "AB"}
 
 
 def _from_effective(read: ReadDerivative, gradient: FloatArray) -> FloatArray:
     """dL/dG of linear cells: <dL/dW, W(G)> is a weighted sum of the reads of all unit vectors."""
     return read.device_gradient(np.eye(gradient.shape[1]), gradient)
+
+
+def weight_gradients(
+    model: Model, A: AnalogMatrix, B: AnalogMatrix, devices: Mapping[str, FloatArray], seed: int
+) -> tuple[FloatArray, FloatArray]:
+    """dL/dA and dL/dB with respect to the weights that `program_model` wrote to a chip.
+
+    Args:
+        model: the weights.
+        A: the programmed A of the model.
+        B: the programmed B of the model.
+        devices: dL/dG of "A" and "B".
+        seed: from which the devices of the chip were drawn.
+
+    Raises:
+        InvalidInputError: the arrays are compensated.
+    """
+    of_A, of_B = (
+        weight_gradient(W, matrix.mapped, devices[name], random_stream(seed, "devices", name))
+        for name, W, matrix in (("A", model.A, A), ("B", model.B, B))
+    )
+    return of_A, of_B
 
 
 def weight_gradient(
@@ -95,7 +121,15 @@ def weight_gradient(
 
     Returns:
         (m, n).
+
+    Raises:
+        InvalidInputError: the arrays are compensated: a device then depends on all weights of its array.
     """
+    if mapped.design.compensated:
+        raise InvalidInputError(
+            "the true gradient of a compensated design is not known, since every device depends on all weights of its "
+            "array; use the hardware gradient, which differs from it by the variation alone, or compensated=False"
+        )
     # The devices are affine in their targets: programmed with 1 S for a window of no width, they show their factors.
     factors = mapped.design.variation.apply(np.ones_like(devices), 0.0, 0.0, rng)
     plus, minus = mapped.siemens_per_weight * factors * devices
