@@ -83,7 +83,7 @@ def test_the_part_of_a_step_is_the_gradient_of_a_layer_of_its_own(method, name):
     layers = gradients(run(Layers([FIELDS[name]] * STEPS), method), cotangent()).parameters
     for parameter, values in parts.items():
         for step in range(STEPS):
-            tolerance = 1e-4 if method == "dopri5" else 1e-11
+            tolerance = 2e-3 if method == "dopri5" else 1e-11
             assert relative(values[step], layers[f"{parameter}[{step}]"]) < tolerance
 
 
