@@ -39,6 +39,12 @@ FIELDS: dict[str, Field] = {
     "hamiltonian": hamiltonian_field(weights(3, 3), weights(3)),
 }
 TABLE = [(method, name) for method, name in product(METHODS, FIELDS) if "verlet" not in method or name == "hamiltonian"]
+# dopri5 starts each layer with a step of its own choice, after which the kinks of relu fall elsewhere in a step.
+LAYERED = [
+    (method, name)
+    for method, name in TABLE
+    if METHODS[method].one_step and (method, name) not in {("dopri5", "relu"), ("dopri5", "convolution")}
+]
 
 
 def run(field, method, z0=None, steps=STEPS):
@@ -76,14 +82,14 @@ def test_the_part_of_a_sample_is_the_gradient_of_that_sample_alone(method, name)
             assert relative(parts[parameter][sample], wanted) < 1e-10
 
 
-@pytest.mark.parametrize(("method", "name"), [case for case in TABLE if METHODS[case[0]].one_step])
+@pytest.mark.parametrize(("method", "name"), LAYERED)
 def test_the_part_of_a_step_is_the_gradient_of_a_layer_of_its_own(method, name):
-    """One layer for each step, all with the same weights; dopri5 starts each layer with a step of its own choice."""
+    """One layer for each step, all with the same weights."""
     parts = gradients(run(FIELDS[name], method), cotangent(), by="step").parameters
     layers = gradients(run(Layers([FIELDS[name]] * STEPS), method), cotangent()).parameters
     for parameter, values in parts.items():
         for step in range(STEPS):
-            tolerance = 2e-3 if method == "dopri5" else 1e-11
+            tolerance = 1e-4 if method == "dopri5" else 1e-11
             assert relative(values[step], layers[f"{parameter}[{step}]"]) < tolerance
 
 
