@@ -23,7 +23,7 @@ from xbar_spice.solve.field import Field
 from xbar_spice.solve.split import prefixed
 from xbar_spice.solve.tie import Parameters, Tie
 
-__all__ = ["By", "Contributions", "Split", "split_axes"]
+__all__ = ["By", "Contributions", "Split", "split_axes", "summed"]
 
 By = Literal["step", "sample"]
 """What a gradient may be split by."""
@@ -46,6 +46,11 @@ def split_axes(by: Split, *, batched: bool = True) -> tuple[By, ...]:
         raise InvalidInputError(f"by must be one or several of {get_args(By)}, got {', '.join(map(repr, unknown))}")
     axes: tuple[By, ...] = ("step", "sample")
     return tuple(axis for axis in axes if axis in wanted and (batched or axis != "sample"))
+
+
+def summed(values: FloatArray, axes: tuple[By, ...], *, but: By | None = None) -> FloatArray:
+    """Split gradients with these leading axes, summed over all of them but one."""
+    return np.asarray(values.sum(axis=tuple(index for index, axis in enumerate(axes) if axis != but)))
 
 
 @final
