@@ -11,6 +11,7 @@ from xbar_spice.cosim.run import (
     cosimulate,
     program_model,
 )
+from xbar_spice.cosim.sensitivity_map import SensitivityMap, chip_losses, sensitivity_map
 from xbar_spice.cosim.three_gradients import GradientStudy, three_gradients
 from xbar_spice.cosim.true_gradient import CircuitGradients, circuit_gradients, weight_gradient
 
@@ -22,12 +23,15 @@ __all__ = [
     "Cosimulation",
     "GradientStudy",
     "Problem",
+    "SensitivityMap",
     "SolverOptions",
     "attribute",
+    "chip_losses",
     "circuit_gradients",
     "compare",
     "cosimulate",
     "program_model",
+    "sensitivity_map",
     "three_gradients",
     "weight_gradient",
 ]
