@@ -12,6 +12,7 @@ from xbar_spice.cosim.run import (
     program_model,
 )
 from xbar_spice.cosim.sensitivity_map import SensitivityMap, chip_losses, sensitivity_map
+from xbar_spice.cosim.sign_flips import SignFlips, sign_flips
 from xbar_spice.cosim.three_gradients import GradientStudy, three_gradients
 from xbar_spice.cosim.true_gradient import CircuitGradients, circuit_gradients, weight_gradient
 
@@ -24,6 +25,7 @@ __all__ = [
     "GradientStudy",
     "Problem",
     "SensitivityMap",
+    "SignFlips",
     "SolverOptions",
     "attribute",
     "chip_losses",
@@ -32,6 +34,7 @@ __all__ = [
     "cosimulate",
     "program_model",
     "sensitivity_map",
+    "sign_flips",
     "three_gradients",
     "weight_gradient",
 ]
