@@ -1,12 +1,13 @@
 """What the variation of each device does to the loss, against single changed devices and against drawn chips."""
 
+from contextlib import ExitStack
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from conftest import relative
 
-from xbar_spice.cosim import Problem, SolverOptions, chip_losses, program_model, sensitivity_map
+from xbar_spice.cosim import Problem, SolverOptions, chip_loss, chip_losses, program_model, sensitivity_map
 from xbar_spice.cosim.run import solve_model
 from xbar_spice.devices import Sinh
 from xbar_spice.engines.registry import get_engine
@@ -45,23 +46,24 @@ def aimed(problem):
 
 def run(problem, design, changes):
     """On the chip as wanted, with the conductances of some matrices changed by (2, inputs, outputs) siemens."""
-    engine = get_engine("nodal")
-    changed = []
-    for matrix in program_model(problem.model, replace(design, variation=Variation()), engine):
-        arrays = [
-            replace(
-                array,
-                crossbar=replace(
-                    array.crossbar,
-                    conductance=array.crossbar.conductance
-                    + (changes[matrix.name][array.devices] if matrix.name in changes else 0.0),
-                ),
+    with ExitStack() as opened:
+        chip = []
+        for matrix in program_model(problem.model, replace(design, variation=Variation()), "nodal"):
+            arrays = tuple(
+                replace(
+                    array,
+                    crossbar=replace(
+                        array.crossbar,
+                        conductance=array.crossbar.conductance
+                        + (changes[matrix.name][array.devices] if matrix.name in changes else 0.0),
+                    ),
+                )
+                for array in matrix.mapped.arrays
             )
-            for array in matrix.mapped.arrays
-        ]
-        mapped = replace(matrix.mapped, arrays=tuple(arrays))
-        changed.append(AnalogMatrix(np.zeros(mapped.shape), mapped, engine.program_bank(mapped.crossbars)))
-    return solve_model(problem, ReluField(*changed), TIGHT)
+            mapped = replace(matrix.mapped, arrays=arrays)
+            bank = get_engine("nodal").program_bank(mapped.crossbars)
+            chip.append(opened.enter_context(AnalogMatrix(np.zeros(mapped.shape), mapped, bank)))
+        return solve_model(problem, ReluField(*chip), TIGHT)
 
 
 def final_states(problem, design, changes):
@@ -169,3 +171,20 @@ def test_without_variation_nothing_is_to_be_feared(problem):
     assert found.loss_std == 0
     assert found.loss_increase == 0
     assert found.variance_share(0.5) == 0
+
+
+def test_a_chip_of_given_devices_is_the_one_that_was_drawn(problem):
+    """Devices left out are as wanted, those given are as they are."""
+    with ExitStack() as opened:
+        drawn = {
+            matrix.name: opened.enter_context(matrix) for matrix in program_model(problem.model, WIRED, "nodal", seed=5)
+        }
+        devices = {}
+        for name, matrix in drawn.items():
+            devices[name] = np.zeros((2, *matrix.shape[::-1]))
+            for array in matrix.mapped.arrays:
+                devices[name][array.devices] = array.crossbar.conductance
+    (wanted,) = chip_losses(problem, WIRED, [5])
+    assert chip_loss(problem, WIRED, devices) == pytest.approx(wanted, rel=1e-12)
+    assert chip_loss(problem, WIRED, {}) == pytest.approx(sensitivity_map(problem, WIRED).loss, rel=1e-12)
+    assert chip_loss(problem, WIRED, {"A": devices["A"]}) != pytest.approx(wanted, rel=1e-6)

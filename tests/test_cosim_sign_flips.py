@@ -11,11 +11,11 @@ def test_flipped_entries_are_counted_and_measured_against_the_largest():
     reference = np.array([[8.0, -4.0, 0.0], [0.4, -0.08, 2.0]])
     found = np.array([[1.0, -4.0, 3.0], [-0.1, 0.5, 0.0]])
     flips = sign_flips(found, reference)
-    assert flips.share == pytest.approx(3 / 5)  # 0.4 and -0.08 changed sides, 2 vanished; the zero does not count
-    assert flips.largest == 0.25
-    assert flips.median == pytest.approx(0.05)
-    assert flips.share_above(0.1) == pytest.approx(1 / 3)
-    assert flips.share_above(0.3) == 0
+    assert flips.share == pytest.approx(2 / 5)  # 0.4 and -0.08 changed sides; 2 vanished, the zero does not count
+    assert flips.largest == pytest.approx(0.05)
+    assert flips.median == pytest.approx(0.03)
+    assert flips.share_above(0.02) == pytest.approx(1 / 4)
+    assert flips.share_above(0.1) == 0
 
 
 def test_shares_are_those_of_the_comparison(rng):

@@ -16,6 +16,7 @@ states themselves. All derivatives are those through the circuit, down to each d
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Literal, final
 
@@ -26,6 +27,7 @@ from xbar_spice.cosim.circuit_field import CircuitField
 from xbar_spice.cosim.run import Problem, SolverOptions, program_model, solve_model
 from xbar_spice.cosim.true_gradient import with_devices
 from xbar_spice.engines.base import Engine
+from xbar_spice.engines.registry import get_engine
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear import FloatArray
 from xbar_spice.mapping import Design, MappedMatrix
@@ -34,7 +36,7 @@ from xbar_spice.solve.adjoint import gradients
 from xbar_spice.solve.field import ReluField
 from xbar_spice.variation import Variation
 
-__all__ = ["DeviceMap", "RankedDevice", "SensitivityMap", "chip_losses", "sensitivity_map"]
+__all__ = ["DeviceMap", "RankedDevice", "SensitivityMap", "chip_loss", "chip_losses", "sensitivity_map"]
 
 
 @final
@@ -218,6 +220,45 @@ def chip_losses(
             with A, B:
                 losses.append(solve_model(problem, ReluField(A, B), solver or SolverOptions()).loss)
     return np.array(losses)
+
+
+def chip_loss(
+    problem: Problem,
+    design: Design,
+    conductance: Mapping[str, FloatArray],
+    *,
+    engine: str | Engine = "nodal",
+    solver: SolverOptions | None = None,
+) -> float:
+    """The analog loss of one chip whose devices are given.
+
+    Args:
+        problem: model, samples and loss.
+        design: how A and B are built; nothing varies.
+        conductance: (2, inputs, outputs) siemens of the devices of "A", "B" or both; as wanted where left out.
+        engine: who answers the reads.
+        solver: tolerances.
+    """
+    answering = get_engine(engine)
+    with threadpool_limits(limits=1, user_api="blas"), ExitStack() as opened:
+        chip = []
+        for matrix in program_model(problem.model, replace(design, variation=Variation()), answering):
+            with matrix:
+                mapped = matrix.mapped
+            if matrix.name in conductance:
+                mapped = _with_devices_of(mapped, conductance[matrix.name])
+            W = getattr(problem.model, matrix.name)
+            bank = answering.program_bank(mapped.crossbars)
+            chip.append(opened.enter_context(AnalogMatrix(W, mapped, bank, name=matrix.name)))
+        return solve_model(problem, ReluField(*chip), solver or SolverOptions()).loss
+
+
+def _with_devices_of(mapped: MappedMatrix, conductance: FloatArray) -> MappedMatrix:
+    arrays = tuple(
+        replace(array, crossbar=replace(array.crossbar, conductance=conductance[array.devices]))
+        for array in mapped.arrays
+    )
+    return replace(mapped, arrays=arrays)
 
 
 def _device_map(

@@ -1,4 +1,9 @@
-"""Entries of a gradient whose sign is wrong: how many, and how large they would have been."""
+"""Entries of a gradient whose sign is wrong: how many, and how large they would have been.
+
+A trainer moves a weight of a flipped entry the wrong way. An entry that is zero, such as those of a unit of relu that no
+sample switches on, moves nothing and is no flip, although the true gradient is hardly ever zero: all devices of an
+array share its wires.
+"""
 
 from __future__ import annotations
 
@@ -16,11 +21,11 @@ __all__ = ["SignFlips", "sign_flips"]
 @final
 @dataclass(frozen=True, eq=False)
 class SignFlips:
-    """Entries whose sign differs from that of a reference; zeros of the reference are left out.
+    """Entries whose sign is the opposite of that of a reference; zeros of the reference are left out.
 
     Attributes:
         sizes: (entries,) of the reference, relative to its largest, in any order.
-        flipped: (entries,) of these, which have another sign.
+        flipped: (entries,) of these, which have the opposite sign.
     """
 
     sizes: FloatArray
@@ -66,5 +71,5 @@ def sign_flips(found: FloatArray, reference: FloatArray) -> SignFlips:
         raise InvalidInputError(f"gradients must have one shape, got {found.shape} and {reference.shape}")
     counted = reference != 0
     sizes = np.abs(reference[counted])
-    flipped = np.sign(found[counted]) != np.sign(reference[counted])
+    flipped = np.sign(found[counted]) == -np.sign(reference[counted])
     return SignFlips(sizes / sizes.max(initial=np.finfo(float).tiny), flipped)

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
-from xbar_spice.report.style import MARKERS, colours, new_figure, set_abscissa, set_log_ordinate, styled
+from xbar_spice.report.style import INK, MARKERS, colours, new_figure, set_abscissa, set_log_ordinate, styled
 
 __all__ = ["draw_directions", "draw_parts"]
 
@@ -45,7 +46,8 @@ def draw_parts(record: Mapping[str, Any], parameters: Sequence[str]) -> Figure:
             for (difference, label), shade, marker in zip(_DIFFERENCES.items(), shades, MARKERS, strict=False):
                 errors = [part["relative_error"] for part in record["by"][axis][difference][parameter]]
                 whole = record["differences"][difference][parameter]["relative_error"]
-                axes.plot(range(len(errors)), errors, marker=marker, lw=1.0, color=shade, label=label)
+                joined = "-" if axis == "step" else ""  # images have no order
+                axes.plot(range(len(errors)), errors, joined, marker=marker, lw=1.2, color=shade, label=label)
                 axes.axhline(whole, color=shade, lw=1.0, ls="--")
             set_log_ordinate(axes, values[values > 0], percent=True)
             axes.set_xticks(range(len(errors)))
@@ -53,7 +55,11 @@ def draw_parts(record: Mapping[str, Any], parameters: Sequence[str]) -> Figure:
             axes.set_title(f"gradient of {parameter}, by {_AXES[axis]}")
         for axes in panels[:: len(_AXES)]:
             axes.set_ylabel("relative error")
-        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+        handles = [
+            *panels[0].get_lines()[::2],
+            Line2D([], [], color=INK, lw=1.0, ls="--", label="of the whole gradient"),
+        ]
+        figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
     return figure
 
 
