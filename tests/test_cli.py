@@ -16,7 +16,7 @@ from xbar_spice.devices import Sinh
 from xbar_spice.mapping import Design
 from xbar_spice.weights import Kernels, Model, save_model
 
-VERBS = ("train", "netlist", "cosim", "study", "report", "doctor")
+VERBS = ("train", "tune", "netlist", "cosim", "study", "report", "doctor")
 
 STUDY = """
 name = "small"
@@ -66,9 +66,9 @@ def test_shown_defaults_are_those_of_the_design():
     options = {option.name: getattr(option, "show_default", None) for option in app.commands["cosim"].params}
     parts = {**vars(Design()), **vars(Design().variation), **vars(Design().terminations)}
     shared = options.keys() & parts.keys()
-    assert len(shared) == 16
+    assert len(shared) == 18
     for name in shared:
-        value = "ohmic" if name == "device" else parts[name]
+        value = {"device": "ohmic", "compensated": "uncompensated"}.get(name, parts[name])
         assert options[name] == ("no limit" if value is None else f"{value:g}" if isinstance(value, float) else value)
 
 
@@ -78,6 +78,7 @@ def test_options_become_the_design():
     assert design.variation.stuck_on == 0.1
     assert design.terminations.transposed == "far_ends"
     assert make_design({"device": "stanford_gap"}).device == Sinh(0.25)
+    assert make_design({"compensated": True, "headroom": 2.0}) == Design(compensated=True, headroom=2.0)
 
 
 def test_netlist_writes_decks_and_manifests(weights, tmp_path):
