@@ -1,6 +1,7 @@
 """The command line: every verb on a small model, and what a user sees when something is wrong."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,9 +15,9 @@ from xbar_spice.cli.app import app
 from xbar_spice.cli.options import make_design
 from xbar_spice.devices import Sinh
 from xbar_spice.mapping import Design
-from xbar_spice.weights import Kernels, Model, save_model
+from xbar_spice.weights import Classifier, Kernels, Model, load_model, save_model
 
-VERBS = ("train", "netlist", "cosim", "study", "report", "doctor")
+VERBS = ("train", "tune", "netlist", "cosim", "study", "report", "doctor")
 
 STUDY = """
 name = "small"
@@ -66,9 +67,9 @@ def test_shown_defaults_are_those_of_the_design():
     options = {option.name: getattr(option, "show_default", None) for option in app.commands["cosim"].params}
     parts = {**vars(Design()), **vars(Design().variation), **vars(Design().terminations)}
     shared = options.keys() & parts.keys()
-    assert len(shared) == 16
+    assert len(shared) == 18
     for name in shared:
-        value = "ohmic" if name == "device" else parts[name]
+        value = {"device": "ohmic", "compensated": "uncompensated"}.get(name, parts[name])
         assert options[name] == ("no limit" if value is None else f"{value:g}" if isinstance(value, float) else value)
 
 
@@ -78,6 +79,7 @@ def test_options_become_the_design():
     assert design.variation.stuck_on == 0.1
     assert design.terminations.transposed == "far_ends"
     assert make_design({"device": "stanford_gap"}).device == Sinh(0.25)
+    assert make_design({"compensated": True, "headroom": 2.0}) == Design(compensated=True, headroom=2.0)
 
 
 def test_netlist_writes_decks_and_manifests(weights, tmp_path):
@@ -98,6 +100,19 @@ def test_cosim_prints_and_keeps_what_it_finds(engine, weights, tmp_path):
     assert record["engine"] == engine
     trace = (tmp_path / "one" / "trace.csv").read_text().splitlines()
     assert len(trace) - 1 == sum(record["reads"].values())
+
+
+def test_tune_keeps_the_weights_and_the_range_of_their_chip(tmp_path, rng):
+    kernels = Kernels(0.2 * rng.standard_normal(9), 0.2 * rng.standard_normal(9), (8, 8))
+    classifier = Classifier(rng.standard_normal((10, 64)) / 8, np.zeros(10))
+    save_model(tmp_path / "digits.npz", Model.from_kernels(kernels, h=0.25, steps=1, classifier=classifier))
+    options = ("--engine", "ideal", "--programming", 0.1, "--headroom", 2, "--epochs", 1, "--learning-rate", 0.05)
+    output = run("tune", tmp_path / "digits.npz", *options, "--output", tmp_path / "tuned.npz")
+    before, after = (float(re.search(rf"{name} +(\S+)", output).group(1)) for name in ("as deployed", "epoch 1"))
+    assert after < before
+    tuned = load_model(tmp_path / "tuned.npz")
+    assert tuned.weight_range == (2 * np.abs(kernels.a).max(), 2 * np.abs(kernels.b).max())
+    assert not np.array_equal(tuned.kernels.a, kernels.a)
 
 
 def test_study_and_report(weights, tmp_path):

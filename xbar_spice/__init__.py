@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from xbar_spice.circuit.netlist import netlist
     from xbar_spice.compensation import compensate
     from xbar_spice.convolution import convolution_matrix, kernel_gradient
-    from xbar_spice.cosim import Problem, attribute, cosimulate, sensitivity_map, three_gradients
+    from xbar_spice.cosim import Chip, Problem, attribute, cosimulate, sensitivity_map, three_gradients
     from xbar_spice.devices import Ohmic, OneTransistorOneResistor, Polynomial, Sinh
     from xbar_spice.engines.nodal.sensitivity import Sensitivity
     from xbar_spice.engines.nodal.solution import solve_array
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from xbar_spice.solve.split import SplitField
     from xbar_spice.solve.step_control import AdaptiveOptions
     from xbar_spice.solve.tangent import tangent
+    from xbar_spice.train.training import tune
     from xbar_spice.variation import Variation
     from xbar_spice.weights import Model, load_model, save_model
 
@@ -54,6 +55,7 @@ __all__ = [
     "ActivationField",
     "AdaptiveOptions",
     "AnalogMatrix",
+    "Chip",
     "Crossbar",
     "Design",
     "FourierConvolution",
@@ -102,16 +104,17 @@ __all__ = [
     "solve_array",
     "tangent",
     "three_gradients",
+    "tune",
     "write_netlists",
 ]
 
 _MODULES = {
     "array": ("Crossbar", "Terminations"),
-    "circuit.netlist": ("netlist",),
     "circuit.device_models": ("load_device",),
+    "circuit.netlist": ("netlist",),
     "compensation": ("compensate",),
     "convolution": ("convolution_matrix", "kernel_gradient"),
-    "cosim": ("Problem", "attribute", "cosimulate", "sensitivity_map", "three_gradients"),
+    "cosim": ("Chip", "Problem", "attribute", "cosimulate", "sensitivity_map", "three_gradients"),
     "devices": ("Ohmic", "OneTransistorOneResistor", "Polynomial", "Sinh"),
     "engines.nodal.sensitivity": ("Sensitivity",),
     "engines.nodal.solution": ("solve_array",),
@@ -137,6 +140,7 @@ _MODULES = {
     "solve.split": ("SplitField",),
     "solve.step_control": ("AdaptiveOptions",),
     "solve.tangent": ("tangent",),
+    "train.training": ("tune",),
     "variation": ("Variation",),
     "weights": ("Model", "load_model", "save_model"),
 }

@@ -28,7 +28,7 @@ __all__ = ["Design", "MappedArray", "MappedMatrix", "map_weights"]
 
 IntArray = NDArray[np.int64]
 
-COMPENSATED = 1e-6  # of the largest conductance: far below what programming can do
+COMPENSATED = 1e-3  # of the largest conductance: less than programming can hit
 
 EXAMPLES = {
     "device": "Ohmic()",

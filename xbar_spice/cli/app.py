@@ -8,7 +8,14 @@ from typing import Any
 
 import click
 
-from xbar_spice.cli.options import circuit_options, engine_option, existing_file, make_design, seed_option
+from xbar_spice.cli.options import (
+    circuit_options,
+    engine_option,
+    existing_file,
+    make_design,
+    seed_option,
+    training_engine_option,
+)
 from xbar_spice.errors import XbarError
 
 __all__ = ["main"]
@@ -25,6 +32,7 @@ def app() -> None:
       xbar-spice train digits-conv --output weights.npz
       xbar-spice netlist weights.npz --tile 16 --r-word 1 --r-bit 1 --output netlists
       xbar-spice cosim weights.npz --tile 16 --r-word 1 --r-bit 1
+      xbar-spice tune weights.npz --tile 16 --r-word 1 --r-bit 1 --programming 0.1 --output tuned.npz
       xbar-spice study examples/array_size.toml --output runs/array_size
       xbar-spice report runs/array_size
     """
@@ -56,6 +64,58 @@ def train(task: str, output: Path | None, seed: int) -> None:
 
 @app.command()
 @click.argument("weights", type=existing_file)
+@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), required=True,
+              help="Weight file, .npz or .safetensors.")  # fmt: skip
+@click.option("--gradient", type=click.Choice(["hardware", "hybrid", "true"]), default="hardware", show_default=True,
+              help="Transposed reads, transposes of the weights as meant, or through the circuit.")  # fmt: skip
+@click.option("--epochs", type=click.IntRange(min=1), default=5, show_default=True, help="Passes over the images.")
+@click.option("--learning-rate", type=click.FloatRange(min=0, min_open=True), default=0.003, show_default=True,
+              help="Of Adam at the start.")  # fmt: skip
+@click.option("--classifier-only", is_flag=True, help="Leave the arrays as they are.")
+@training_engine_option
+@seed_option
+@circuit_options
+def tune(
+    weights: Path,
+    output: Path,
+    gradient: Any,
+    epochs: int,
+    learning_rate: float,
+    classifier_only: bool,
+    engine: str,
+    seed: int,
+    **circuit: Any,
+) -> None:
+    """Train a digits model further on the arrays of one chip.
+
+    Every step reads the arrays forward and, for the gradient, transposed, and writes the new weights to the same
+    devices, whose errors stay. Loss and accuracy are those of the chip on images held back. The weight file keeps the
+    range of weights that the chip holds: with the same options and seed, cosim and netlist find the chip as training
+    left it.
+    """
+    from dataclasses import replace
+
+    from xbar_spice.cli.progress import training_progress
+    from xbar_spice.cosim import Chip
+    from xbar_spice.train.training import TUNING
+    from xbar_spice.train.training import tune as tune_model
+    from xbar_spice.weights import load_model, save_model
+
+    chip = Chip(make_design(circuit), engine=engine, seed=seed, gradient=gradient)
+    trained: Any = "classifier" if classifier_only else "everything"
+    schedule = replace(TUNING, epochs=epochs, learning_rate=learning_rate, trained=trained)
+    with training_progress(f"tuning {weights.name}") as progress:
+        result = tune_model(load_model(weights), schedule, seed=seed, processor=chip, progress=progress)
+    save_model(output, result.model)
+    click.echo("on the chip      loss      accuracy on images held back")
+    for name, test in (("as deployed", result.before), *((f"epoch {x.number}", x.test) for x in result.history)):
+        click.echo(f"{name:<16} {test.loss:<9.4f} {test.accuracy:.2%}")
+    click.echo(f"time             {result.seconds:.1f} s")
+    click.echo(f"weights          {output}")
+
+
+@app.command()
+@click.argument("weights", type=existing_file)
 @click.option(
     "--output", type=click.Path(file_okay=False, path_type=Path), default=Path("netlists_out"), show_default=True
 )
@@ -70,6 +130,7 @@ def netlist(weights: Path, output: Path, side: Any, netlists: tuple[Path, ...], 
     One deck for each matrix, one for each array, and a JSON manifest that maps every source and current to its matrix
     index and sign. Every deck runs as it is: ngspice -b DECK.
     """
+    from xbar_spice.cosim import weight_scales
     from xbar_spice.export import write_netlists
     from xbar_spice.mapping import map_weights
     from xbar_spice.variation import random_stream
@@ -77,8 +138,10 @@ def netlist(weights: Path, output: Path, side: Any, netlists: tuple[Path, ...], 
 
     design = make_design(circuit)
     model = load_model(weights)
+    scales = weight_scales(model, design)
     for name, matrix in (("A", model.A), ("B", model.B)):
-        mapped = map_weights(matrix, design, rng=random_stream(seed, "devices", name))
+        rng = random_stream(seed, "devices", name)
+        mapped = map_weights(matrix, design, rng=rng, siemens_per_weight=scales.get(name))
         comments = {"weights": weights.name, "seed": seed}
         files = write_netlists(mapped, output, name=name, side=side, comments=comments, netlists=netlists)
         click.echo(f"{files[0]}  {len(mapped.arrays)} arrays, largest {max(x.shape for x in mapped.crossbars)}")

@@ -11,19 +11,27 @@ import click
 if TYPE_CHECKING:
     from xbar_spice.mapping import Design
 
-__all__ = ["circuit_options", "engine_option", "existing_file", "make_design", "seed_option"]
+__all__ = [
+    "circuit_options",
+    "engine_option",
+    "existing_file",
+    "make_design",
+    "seed_option",
+    "training_engine_option",
+]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 existing_file = click.Path(exists=True, dir_okay=False, path_type=Path)
 
-engine_option = click.option(
-    "--engine",
-    type=click.Choice(["ideal", "nodal", "ngspice"]),
-    default="ngspice",
-    show_default=True,
-    help="Who answers reads.",
-)
+_ENGINE: dict[str, Any] = {
+    "type": click.Choice(["ideal", "nodal", "ngspice"]),
+    "show_default": True,
+    "help": "Who answers reads.",
+}
+engine_option = click.option("--engine", default="ngspice", **_ENGINE)
+# Training programs the arrays anew at every step, which costs ngspice far more than a read.
+training_engine_option = click.option("--engine", default="nodal", **_ENGINE)
 seed_option = click.option(
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="From which the devices are drawn."
 )
@@ -51,13 +59,15 @@ _CIRCUIT: tuple[tuple[str, Any, str, str], ...] = (
     ("--distribution", _DISTRIBUTIONS, "Distribution of that error.", "gaussian"),
     ("--stuck-on", float, "Probability that a device is stuck at --g-max.", "0"),
     ("--stuck-off", float, "Probability that a device is stuck at --g-min.", "0"),
+    ("--headroom", float, "How many times the range of conductances holds the largest weight.", "1"),
+    ("--compensated/--uncompensated", None, "Program what undoes wires, drivers and sense terminals.", "uncompensated"),
 )
 
 
 def circuit_options(command: Command) -> Command:
     """Add the options that describe the arrays; what is left out has the default of `Design`."""
     for flag, kind, text, default in reversed(_CIRCUIT):
-        command = click.option(flag, type=kind, help=text, show_default=default)(command)
+        command = click.option(flag, type=kind, default=None, help=text, show_default=default)(command)
     return command
 
 

@@ -80,7 +80,12 @@ class Tuned:
 
 
 def train(
-    task: str | Task, *, seed: int = 0, processor: Processor | None = None, progress: OnEpoch | None = None
+    task: str | Task,
+    *,
+    seed: int = 0,
+    processor: Processor | None = None,
+    deployed_on: Processor | None = None,
+    progress: OnEpoch | None = None,
 ) -> TrainingResult:
     """Train a neural ODE that classifies handwritten digits.
 
@@ -91,6 +96,7 @@ def train(
         task: A name of `TASKS`, or a task of one's own.
         seed: Of all that is random, >= 0.
         processor: Who runs the model; digital matrices when left out.
+        deployed_on: Who runs it when its loss and accuracy are measured; the processor when left out.
         progress: Called after every epoch.
 
     Raises:
@@ -102,10 +108,12 @@ def train(
     digits, schedule = load_digits(), chosen.schedule
     # These products are too small to share: a second thread mostly waits for the first, and costs its core.
     with threadpool_limits(limits=1, user_api="blas"):
-        model = _prepared(chosen.initial(np.random.default_rng([seed, 0])), processor)
+        model = chosen.initial(np.random.default_rng([seed, 0]))
+        model = _prepared(_prepared(model, processor), deployed_on)
         model = replace(model, classifier=_fitted(schedule, model, digits.train, processor, _FIRST_FIT))
         history: list[Epoch] = []
-        for epoch, trained in epochs(schedule, model, digits, np.random.default_rng([seed, 1]), processor=processor):
+        rng = np.random.default_rng([seed, 1])
+        for epoch, trained in epochs(schedule, model, digits, rng, processor=processor, deployed_on=deployed_on):
             model = trained
             _report(history, epoch, progress)
         samples = _multiplied(schedule, digits.train, np.random.default_rng([seed, 2]))
@@ -116,7 +124,7 @@ def train(
         )
         linear = fit_classifier(digits.train.x, digits.train.labels, CLASSES, weight_decay=_LINEAR_DECAY)
         found = [
-            evaluate(model, data, processor=processor, tolerance=schedule.tolerance).accuracy
+            evaluate(model, data, processor=deployed_on or processor, tolerance=schedule.tolerance).accuracy
             for data in (digits.train, digits.test)
         ]
         return TrainingResult(
@@ -150,7 +158,7 @@ def tune(
         schedule: How.
         seed: Of the minibatches, >= 0.
         processor: Who runs the model; digital matrices when left out.
-        deployed_on: Who runs the samples held back; the processor when left out.
+        deployed_on: Who runs it when its loss and accuracy are measured; the processor when left out.
         digits: Samples; the handwritten digits when left out.
         progress: Called after every epoch.
 
