@@ -155,6 +155,22 @@ def test_ranked_devices_are_where_they_say(problem, label):
     )
 
 
+def test_places_are_counted_on_every_array(problem):
+    """B is 4 x 5 in tiles of 3: of the tiles with fewer lines the last parts are the shorter ones."""
+    found = sensitivity_map(problem, DESIGNS["two arrays, tiles"])
+    total = np.zeros((2, 2))
+    for part in found.matrices.values():
+        for top, left in ((0, 0), (0, 3), (3, 0), (3, 3)):
+            tile = (part.loss_std**2)[:, top : top + 3, left : left + 3].sum(axis=0)
+            rows, cols = (-(-length // 2) for length in tile.shape)
+            total += [
+                [tile[:rows, :cols].sum(), tile[:rows, cols:].sum()],
+                [tile[rows:, :cols].sum(), tile[rows:, cols:].sum()],
+            ]
+    assert found.variance_by_place(2) == pytest.approx(total / total.sum())
+    assert found.variance_by_place(1) == pytest.approx(1)
+
+
 def test_shares_of_the_variance_grow_to_one(problem):
     found = sensitivity_map(problem, WIRED)
     shares = [found.variance_share(part) for part in (0.0, 0.1, 0.5, 1.0)]

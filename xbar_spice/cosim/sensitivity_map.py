@@ -148,6 +148,19 @@ class SensitivityMap:
         variances = np.concatenate([(part.loss_std**2).ravel() for part in self.matrices.values()])
         return np.asarray(np.sort(variances)[::-1] / max(variances.sum(), np.finfo(float).tiny))
 
+    def variance_by_place(self, parts: int) -> FloatArray:
+        """(parts, parts) shares of the variance of the loss by the place on an array, summed over all arrays.
+
+        Row 0 is the part of the word lines that is farthest from sensing, column 0 that of the bit lines that is
+        nearest to the drivers.
+        """
+        total = np.zeros((parts, parts))
+        for part in self.matrices.values():
+            for values in part.by_array(part.loss_std**2).values():
+                for row, words in enumerate(np.array_split(values, parts, axis=0)):
+                    total[row] += [cells.sum() for cells in np.array_split(words, parts, axis=1)]
+        return total / max(float(total.sum()), np.finfo(float).tiny)
+
     def ranked(self, count: int, by: Literal["loss_std", "loss_increase"] = "loss_std") -> list[RankedDevice]:
         """The devices that cost most, the first one most of all."""
         found: list[RankedDevice] = []

@@ -1,7 +1,7 @@
 """Entries of a gradient whose sign is wrong: how many, and how large they would have been.
 
-A trainer moves a weight of a flipped entry the wrong way. An entry that is zero, such as those of a unit of relu that no
-sample switches on, moves nothing and is no flip, although the true gradient is hardly ever zero: all devices of an
+A trainer moves the weight of a flipped entry the wrong way. An entry that is zero, such as those of a unit of relu that
+no sample switches on, moves nothing and is no flip, although the true gradient is hardly ever zero: all devices of an
 array share its wires.
 """
 

@@ -46,8 +46,8 @@ def draw_parts(record: Mapping[str, Any], parameters: Sequence[str]) -> Figure:
             for (difference, label), shade, marker in zip(_DIFFERENCES.items(), shades, MARKERS, strict=False):
                 errors = [part["relative_error"] for part in record["by"][axis][difference][parameter]]
                 whole = record["differences"][difference][parameter]["relative_error"]
-                joined = "-" if axis == "step" else ""  # images have no order
-                axes.plot(range(len(errors)), errors, joined, marker=marker, lw=1.2, color=shade, label=label)
+                joined = "-" if axis == "step" else "none"  # images have no order
+                axes.plot(range(len(errors)), errors, marker=marker, ls=joined, lw=1.2, color=shade, label=label)
                 axes.axhline(whole, color=shade, lw=1.0, ls="--")
             set_log_ordinate(axes, values[values > 0], percent=True)
             axes.set_xticks(range(len(errors)))
@@ -91,8 +91,10 @@ def draw_directions(
             set_log_ordinate(axes, values[values > 0], percent=True)
             set_abscissa(axes, [float(size) for size in sizes])
             axes.set_xlabel("array size")
-        figure.legend(*transpose.get_legend_handles_labels(), loc="outside lower left", ncols=len(records))
-        figure.legend(*_extra(descent, records), loc="outside lower right", ncols=2)
+        figure.legend(
+            *transpose.get_legend_handles_labels(), loc="outside lower left", ncols=len(records), handlelength=3.5
+        )
+        figure.legend(*_extra(descent, records), loc="outside lower right", ncols=2, handlelength=3.5)
     return figure
 
 
