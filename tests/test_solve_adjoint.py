@@ -79,6 +79,23 @@ def test_reference_values(case: dict[str, Any], method: str) -> None:
         np.testing.assert_allclose(gradient, reference, rtol=1e-10, atol=1e-14 * np.abs(reference).max())
 
 
+@pytest.mark.parametrize("method", ["forward_euler", "rk4"])
+def test_central_differences_across_a_kink_are_the_mean_of_both_sides(method: str) -> None:
+    """Hidden unit 0 starts at exactly zero, where u(0) = 0: the reference's differences average its two slopes."""
+    (case,) = (case for case in TRUTH["cases"] if case["name"] == "C4_kinks")
+    A, z0 = numbers(case["A"]), numbers(case["z0"])
+    assert A[0] @ z0 == 0.0
+
+    def found(start: FloatArray) -> Gradients:
+        trajectory = integrate(ReluField(A, case["B"]), start, method, h=case["h"], steps=case["steps"])
+        return gradients(trajectory, trajectory.z[-1] - numbers(case["target"]))
+
+    off, on = found(z0), found(z0 + 1e-15 * A[0])  # too short a way for any other unit to switch
+    for name in ("A", "B", "z0"):
+        mean = (getattr(off, name) + getattr(on, name)) / 2.0
+        assert_close(mean, numbers(case["results"][method][f"grad_{name}"]), 1e-12)
+
+
 @settings(deadline=None, max_examples=40)
 @given(
     n=st.integers(1, 9),

@@ -64,6 +64,25 @@ def test_reference_values(case: dict[str, Any], method: str) -> None:
         np.testing.assert_array_equal(trajectory.newton_iterations, expected["newton_iterations_per_step"])
 
 
+@pytest.mark.parametrize(("case", "method"), CASES)
+def test_reference_activation_patterns(case: dict[str, Any], method: str) -> None:
+    """How large the states get, how close hidden units come to their kinks, and in how many steps some switch."""
+    expected, A = case["results"][method], numbers(case["A"])
+    trajectory = integrate(ReluField(A, case["B"]), case["z0"], method, h=case["h"], steps=case["steps"])
+    units = trajectory.z @ A.T
+    size = np.abs(units)
+    np.testing.assert_allclose(np.abs(trajectory.z).max(), float(expected["max_abs_z"]), rtol=1e-12)
+    np.testing.assert_allclose(size.min(), float(expected["min_abs_preactivation_on_grid"]), rtol=1e-9)
+    nearest = float(expected["min_nonzero_abs_preactivation"])
+    np.testing.assert_allclose(size[size > 0].min(), nearest, rtol=1e-9)
+    switches = ((units[1:] > 0) != (units[:-1] > 0)).any(axis=1).sum()
+    assert switches == expected["steps_with_activation_switch"]
+    if "eigenvalues_of_minus_J" in case:
+        J = -numbers(case["B"]) @ ((units[0] > 0)[:, np.newaxis] * A)
+        np.testing.assert_allclose(np.linalg.eigvalsh(J), case["eigenvalues_of_minus_J"], rtol=1e-9)
+        np.testing.assert_allclose(case["h"] * np.linalg.eigvalsh(J)[-1], case["h_lambda_max"], rtol=1e-12)
+
+
 @settings(deadline=None, max_examples=30)
 @given(n=st.integers(1, 12), m=st.integers(1, 15), strength=st.floats(0.05, 0.95), seed=st.integers(0, 2**32 - 1))
 def test_implicit_euler_equals_dense_newton(n: int, m: int, strength: float, seed: int) -> None:
