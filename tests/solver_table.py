@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from conftest import truth
 
 from xbar_spice.linear import FloatArray
 from xbar_spice.solve.adjoint import Gradients
@@ -86,6 +87,21 @@ PAIRS = [
     for field in FIELDS
     if "verlet" not in method or field in SPLIT
 ]
+
+
+ANY_FIELD = [method for method in METHODS if "verlet" not in method]
+REFERENCE = [
+    pytest.param(case, method, id=f"{case['name']}-{method}")
+    for case in truth("neural_ode")["cases"]
+    if "A" in case
+    for method in case["results"]
+]
+"""The reference cases of B relu(A z), each with the methods that it has values for."""
+
+
+def numbers(values: Any) -> FloatArray:
+    """Of reference data, which are decimal strings."""
+    return np.array(values, dtype=float)
 
 
 def run(method: str, name: str, parameters: Parameters, z0: FloatArray, **options: Any) -> Trajectory:

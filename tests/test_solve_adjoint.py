@@ -2,54 +2,23 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from conftest import truth
+from doubles import TwoSided
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from solver_table import ANY_FIELD, REFERENCE, numbers
 
 from xbar_spice.convolution import convolution_matrix, kernel_gradient
 from xbar_spice.errors import ConvergenceError, ConvergenceWarning, InvalidInputError
-from xbar_spice.linear import FloatArray, LinearOperator
+from xbar_spice.linear import FloatArray
 from xbar_spice.solve.adjoint import Gradients, gradients
 from xbar_spice.solve.field import ReluField
-from xbar_spice.solve.integrators import METHODS, Trajectory, integrate
+from xbar_spice.solve.integrators import Trajectory, integrate
 from xbar_spice.solve.krylov import KrylovOptions
-
-TRUTH = json.loads((Path(__file__).parent / "truth" / "neural_ode.json").read_text(encoding="utf-8"))
-ANY_FIELD = [method for method in METHODS if "verlet" not in method]
-CASES = [
-    pytest.param(case, method, id=f"{case['name']}-{method}")
-    for case in TRUTH["cases"]
-    if "A" in case
-    for method in case["results"]
-    if method in METHODS
-]
-
-
-class TwoSided(LinearOperator):
-    """An array whose transposed read is not the transpose of its forward read."""
-
-    def __init__(self, forward: FloatArray, transposed: FloatArray) -> None:
-        self.forward, self.transposed = forward, transposed
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        rows, cols = self.forward.shape
-        return rows, cols
-
-    def _forward(self, x: FloatArray) -> FloatArray:
-        return np.asarray(self.forward @ x)
-
-    def _transposed(self, y: FloatArray) -> FloatArray:
-        return np.asarray(self.transposed @ y)
-
-
-def numbers(values: Any) -> FloatArray:
-    return np.array(values, dtype=float)
 
 
 def assert_close(actual: FloatArray, expected: FloatArray, tolerance: float) -> None:
@@ -65,7 +34,7 @@ def random_problem(seed: int, n: int, m: int, strength: float) -> tuple[FloatArr
     return A, B, strength / float(np.linalg.norm(A, 2) * np.linalg.norm(B, 2))
 
 
-@pytest.mark.parametrize(("case", "method"), CASES)
+@pytest.mark.parametrize(("case", "method"), REFERENCE)
 def test_reference_values(case: dict[str, Any], method: str) -> None:
     values = case["results"][method]
     # Finite differences straddle a kink that is hit exactly; there the reference with u(0) = 0 counts.
@@ -82,7 +51,7 @@ def test_reference_values(case: dict[str, Any], method: str) -> None:
 @pytest.mark.parametrize("method", ["forward_euler", "rk4"])
 def test_central_differences_across_a_kink_are_the_mean_of_both_sides(method: str) -> None:
     """Hidden unit 0 starts at exactly zero, where u(0) = 0: the reference's differences average its two slopes."""
-    (case,) = (case for case in TRUTH["cases"] if case["name"] == "C4_kinks")
+    (case,) = (case for case in truth("neural_ode")["cases"] if case["name"] == "C4_kinks")
     A, z0 = numbers(case["A"]), numbers(case["z0"])
     assert A[0] @ z0 == 0.0
 
