@@ -180,44 +180,6 @@ def test_kernel_gradients_of_a_convolution(padding: Any) -> None:
     np.testing.assert_allclose(slope, numeric, rtol=1e-8)
 
 
-@pytest.mark.parametrize("method", ["forward_euler", "implicit_euler"])
-def test_mismatched_transposes_give_the_error_of_the_formula(method: str) -> None:
-    """With E_A = A_t - A^T, E_B = B_t - B^T, Delta = E_A D B^T + A^T D E_B + E_A D E_B, e = returned - exact adjoint:
-
-    forward Euler   e_n = (I + h A_t D B_t) e_{n+1} + h Delta lam_{n+1}
-    implicit Euler  (I - h A_t D B_t) e_n = e_{n+1} + h Delta lam_n
-    dgB = h sum e r^T,  dgA = h sum D (B_t e + E_B lam) z^T
-    """
-    n, m, steps = 6, 9, 5
-    A, B, h = random_problem(4, n, m, 0.8)
-    rng = np.random.default_rng(2)
-    E_A, E_B = 0.1 * rng.normal(size=(n, m)), 0.1 * rng.normal(size=(m, n))
-    A_t, B_t = A.T + E_A, B.T + E_B
-    z0, cotangent = rng.normal(size=n), rng.normal(size=n)
-    trajectory = integrate(ReluField(A, B), z0, method, h=h, steps=steps)
-    exact = gradients(trajectory, cotangent)
-    skewed = integrate(ReluField(TwoSided(A, A_t), TwoSided(B, B_t)), z0, method, h=h, steps=steps)
-    returned = gradients(skewed, cotangent)
-
-    lam, e, one = cotangent, np.zeros(n), np.eye(n)
-    error_A, error_B = np.zeros((m, n)), np.zeros((n, m))
-    for k in range(steps - 1, -1, -1):
-        z = trajectory.z[k if method == "forward_euler" else k + 1]
-        D = np.diag((A @ z > 0.0).astype(float))
-        delta = E_A @ D @ B.T + A.T @ D @ E_B + E_A @ D @ E_B
-        if method == "implicit_euler":
-            lam = np.asarray(np.linalg.solve(one - h * A.T @ D @ B.T, lam), dtype=float)
-            e = np.asarray(np.linalg.solve(one - h * A_t @ D @ B_t, e + h * delta @ lam), dtype=float)
-        error_B += h * np.outer(e, D @ A @ z)
-        error_A += h * np.outer(D @ (B_t @ e + E_B @ lam), z)
-        if method == "forward_euler":
-            lam, e = lam + h * A.T @ D @ B.T @ lam, (one + h * A_t @ D @ B_t) @ e + h * delta @ lam
-    assert np.linalg.norm(e) > 1e-3
-    assert_close(returned.z0 - exact.z0, e, 1e-11)
-    assert_close(returned.A - exact.A, error_A, 1e-11)
-    assert_close(returned.B - exact.B, error_B, 1e-11)
-
-
 def test_stored_slopes_serve_the_adjoint() -> None:
     """The adjoint must not read forward again: a forward side that fails after the run is not noticed."""
     A, B, h = random_problem(5, 4, 6, 0.7)
