@@ -24,6 +24,7 @@ from xbar_spice.linear import FloatArray
 from xbar_spice.mapping import Design
 from xbar_spice.operators import AnalogMatrix, ReadTrace, program
 from xbar_spice.solve.adjoint import Gradients, gradients
+from xbar_spice.solve.contributions import Split
 from xbar_spice.solve.field import Field, ReluField
 from xbar_spice.solve.integrators import Trajectory, integrate
 from xbar_spice.solve.krylov import KrylovOptions
@@ -220,7 +221,7 @@ class Run:
     Attributes:
         trajectory: the forward run.
         gradients: what the adjoint returned.
-        parameters: its gradients by name, those of kernels included.
+        parameters: its gradients by name, those of kernels included; with leading axes if they are split.
         loss: NaN if a sample is not finite.
         accuracy: None where nothing is classified.
     """
@@ -232,8 +233,8 @@ class Run:
     accuracy: float | None
 
 
-def solve_model(problem: Problem, model_field: Field, options: SolverOptions) -> Run:
-    """Solve and differentiate a model whose field is given, whatever its operators are."""
+def solve_model(problem: Problem, model_field: Field, options: SolverOptions, by: Split = ()) -> Run:
+    """Solve and differentiate a model whose field is given, whatever its operators are; `by` as for `gradients`."""
     model = problem.model
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # the record says which samples and steps failed
@@ -249,15 +250,18 @@ def solve_model(problem: Problem, model_field: Field, options: SolverOptions) ->
         final = trajectory.z[-1]
         finite = np.isfinite(final).all(axis=0)
         scored = problem.objective.evaluate(np.where(finite, final, 0.0))
-        pulled = gradients(trajectory, np.where(finite, scored.cotangent, 0.0))
+        pulled = gradients(trajectory, np.where(finite, scored.cotangent, 0.0), by=by)
     parameters = named_gradients(model, pulled.A, pulled.B, pulled.z0)
     loss = scored.loss if finite.all() else float("nan")  # a sample that ran away has no loss, nor has their mean
     return Run(trajectory, pulled, parameters, loss, scored.accuracy)
 
 
-def named_gradients(model: Model, A: FloatArray, B: FloatArray, z0: FloatArray) -> dict[str, FloatArray]:
-    """Gradients by the name of their parameter, with those of the kernels if the model has some."""
-    parameters = {"A": A, "B": B, "z0": z0}
+def named_gradients(model: Model, A: FloatArray, B: FloatArray, z0: FloatArray | None = None) -> dict[str, FloatArray]:
+    """Gradients by the name of their parameter, with those of the kernels if the model has some.
+
+    A and B may have leading axes, as split gradients do.
+    """
+    parameters = {"A": A, "B": B} | ({} if z0 is None else {"z0": z0})
     if model.kernels is not None:
         parameters |= {"a": model.kernels.gradient_a(A), "b": model.kernels.gradient_b(B)}
     return parameters

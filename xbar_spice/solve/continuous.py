@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear import FloatArray
 from xbar_spice.solve.adjoint import Gradients, as_gradients, by_layer, checked_cotangent
-from xbar_spice.solve.field import add_gradients
+from xbar_spice.solve.contributions import Contributions, Split, split_axes
 from xbar_spice.solve.integrators import METHODS, Trajectory
 from xbar_spice.solve.krylov import KrylovOptions
 from xbar_spice.solve.method import AdjointRun, ForwardRun, SolveReport
@@ -25,7 +25,12 @@ __all__ = ["continuous_gradients"]
 
 
 def continuous_gradients(
-    trajectory: Trajectory, cotangent: ArrayLike, method: str | None = None, *, krylov: KrylovOptions | None = None
+    trajectory: Trajectory,
+    cotangent: ArrayLike,
+    method: str | None = None,
+    *,
+    by: Split = (),
+    krylov: KrylovOptions | None = None,
 ) -> Gradients:
     """Gradients by solving the adjoint equation on the states of a run; inexact by the error of the method.
 
@@ -33,10 +38,12 @@ def continuous_gradients(
         trajectory: What `integrate` returned.
         cotangent: dL/dz_N, of the shape of z0.
         method: forward_euler, implicit_euler, trapezoid, am3 or ab3; that of the trajectory when left out.
+        by: As for `gradients`; a step here is one of the adjoint equation.
         krylov: How linear systems are solved; as in the forward run by default.
 
     Raises:
-        InvalidInputError: The cotangent's shape is not that of z0, or the method needs states between grid points.
+        InvalidInputError: The cotangent's shape is not that of z0, `by` is unknown, or the method needs states between
+            grid points.
 
     Example:
         >>> from xbar_spice.solve.field import ReluField
@@ -51,16 +58,18 @@ def continuous_gradients(
         allowed = ", ".join(key for key, known in METHODS.items() if isinstance(known, LinearMultistep))
         raise InvalidInputError(f"the adjoint equation is solved on the grid, by one of {allowed}; got {name}")
     multiplier = checked_cotangent(cotangent, trajectory.z.shape[1:])
-    totals: dict[int, dict[str, FloatArray]] = {}
+    axes = split_axes(by, batched=trajectory.batched)
+    totals: dict[int, Contributions] = {}
     reports: list[SolveReport] = []
     for layer, run in reversed(list(enumerate(trajectory.runs))):
-        totals[layer] = {}
+        totals[layer] = Contributions(axes, multiplier.shape[1])
+        totals[layer].cover(run.grid.numbers)
         report = SolveReport.blank(run.grid.steps, multiplier.shape[1])
         multiplier = _solve(scheme, run, multiplier, krylov or trajectory.options.krylov, totals[layer], report)
         reports.insert(0, report)
     ties = {layer: run.field.tie for layer, run in enumerate(trajectory.runs)}
-    adjoint = AdjointRun(multiplier, by_layer(totals, ties), SolveReport.joined(reports))
-    return as_gradients(adjoint, trajectory.batched)
+    adjoint = AdjointRun(multiplier, SolveReport.joined(reports))
+    return as_gradients(adjoint, by_layer(totals, ties), trajectory.batched)
 
 
 def _solve(
@@ -68,7 +77,7 @@ def _solve(
     run: ForwardRun,
     end: FloatArray,
     krylov: KrylovOptions,
-    total: dict[str, FloatArray],
+    total: Contributions,
     report: SolveReport,
 ) -> FloatArray:
     """Lam at the first point of a run; what it adds to the parameters' gradients goes to `total`."""
@@ -77,18 +86,19 @@ def _solve(
         at = [field.evaluate_finite(z) for z in run.z[::-1]]  # at tau = 0, h, 2h ...
     lam = [end]
     for i in range(steps):
-        with stage(phase="adjoint", step=run.grid.start + steps - 1 - i):
+        step = run.grid.start + steps - 1 - i
+        with stage(phase="adjoint", step=step):
             after = lam[i]
             for j in range(1, i + 2):
                 weight = h * scheme.coefficient(i, j)
                 if weight != 0.0:
-                    after = after + field.pull(at[i + 1 - j], weight * lam[i + 1 - j], total)
+                    after = after + total.pull(field, at[i + 1 - j], {step: weight * lam[i + 1 - j]})
             c = h * scheme.coefficient(i, 0)
             if c != 0.0:
                 solution = solve_adjoint(field, at[i + 1], c, after, krylov)
                 after = solution.x
                 hidden = field.pull_hidden(at[i + 1], c * after)
-                add_gradients(total, field.parameter_gradients(at[i + 1], c * after, hidden))
+                total.add(field, at[i + 1], c * after, hidden, step=step)
                 row = steps - 1 - i
                 report.converged[row], report.residuals[row] = solution.converged, solution.residual
                 report.krylov_iterations[row] = solution.iterations

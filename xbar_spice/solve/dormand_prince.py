@@ -16,6 +16,7 @@ from typing import final
 import numpy as np
 
 from xbar_spice.linear import FloatArray
+from xbar_spice.solve.contributions import Contributions
 from xbar_spice.solve.evaluation import BoolArray, Evaluation, IndexArray
 from xbar_spice.solve.field import Field
 from xbar_spice.solve.krylov import KrylovOptions
@@ -66,15 +67,23 @@ class DormandPrince(Method):
         z.setflags(write=False)
         return ForwardRun(field, grid, z, ((),) * (grid.steps + 1), report, tuple(substeps))
 
-    def adjoint(self, run: ForwardRun, cotangent: FloatArray, krylov: KrylovOptions) -> AdjointRun:
-        total: dict[str, FloatArray] = {}
+    def adjoint(
+        self, run: ForwardRun, cotangent: FloatArray, krylov: KrylovOptions, total: Contributions
+    ) -> AdjointRun:
         multiplier = cotangent.copy()
         for k in range(run.grid.steps - 1, -1, -1):
-            with stage(phase="adjoint", step=run.grid.start + k):
+            step = run.grid.start + k
+            with stage(phase="adjoint", step=step):
                 for taken in reversed(run.substeps[k]):
+
+                    def pull(
+                        at: Evaluation, w: FloatArray, step: int = step, samples: IndexArray = taken.samples
+                    ) -> FloatArray:
+                        return total.pull(run.field, at, {step: w}, samples=samples)
+
                     part = multiplier[:, taken.samples]
-                    multiplier[:, taken.samples] = _TABLEAU.pull(run.field, taken.stages, taken.h, part, total)
-        return AdjointRun(multiplier, total, SolveReport.blank(run.grid.steps, cotangent.shape[1]))
+                    multiplier[:, taken.samples] = _TABLEAU.pull(pull, taken.stages, taken.h, part)
+        return AdjointRun(multiplier, SolveReport.blank(run.grid.steps, cotangent.shape[1]))
 
     def tangent(self, run: ForwardRun, change: FloatArray, direction: Parameters, krylov: KrylovOptions) -> FloatArray:
         change = change.copy()

@@ -21,6 +21,7 @@ from numpy.typing import ArrayLike
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear import FloatArray
 from xbar_spice.solve.adjoint import Gradients, as_gradients, chained_adjoint, checked_cotangent
+from xbar_spice.solve.contributions import Split, split_axes
 from xbar_spice.solve.field import Field
 from xbar_spice.solve.integrators import METHODS, Nonconvergence, checked_problem, handle_nonconvergence
 from xbar_spice.solve.layers import Layers
@@ -59,7 +60,7 @@ def stored_numbers(run: ForwardRun) -> int:
     return sum(array.size for array in {id(array): array for array in arrays}.values())
 
 
-def checkpointed_gradients(
+def checkpointed_gradients(  # noqa: PLR0913 - the problem, its solution and what is wanted of it
     field: Field | Layers,
     z0: ArrayLike,
     cotangent: Cotangent,
@@ -68,6 +69,7 @@ def checkpointed_gradients(
     h: float,
     steps: int,
     every: int,
+    by: Split = (),
     options: SolveOptions | None = None,
     nonconvergence: Nonconvergence = "warn",
 ) -> LeanGradients:
@@ -84,6 +86,7 @@ def checkpointed_gradients(
         h: As for `integrate`.
         steps: As for `integrate`.
         every: Steps between two checkpoints; every layer begins with one.
+        by: What the gradients are split by, as for `gradients`.
         options: How steps are solved; `SolveOptions()` by default.
         nonconvergence: As for `integrate`.
 
@@ -101,7 +104,7 @@ def checkpointed_gradients(
     _check_one_step(method)
     if every < 1:
         raise InvalidInputError(f"every must be at least one step, got {every}")
-    options = options or SolveOptions()
+    options, axes = options or SolveOptions(), split_axes(by, batched=np.ndim(z0) == 2)
     segments = list(_segments(layers, grid, every))
     starts: list[FloatArray] = []
     reports: list[SolveReport] = []
@@ -125,10 +128,10 @@ def checkpointed_gradients(
         last = z if np.ndim(z0) == 2 else z[:, 0]
         multiplier = checked_cotangent(cotangent(last), last.shape)
         backwards = ((segments[number][0], solved(number)) for number in reversed(range(len(segments))))
-        adjoint = chained_adjoint(method, backwards, multiplier, options.krylov)
+        adjoint, found = chained_adjoint(method, backwards, multiplier, options.krylov, axes)
     handle_nonconvergence(f"the adjoint of {method}", adjoint.report, nonconvergence, _HINT)
     peak = (len(starts) + 1) * z.size + tape
-    return LeanGradients(last, as_gradients(adjoint, last.ndim == 2), 0.0, peak)
+    return LeanGradients(last, as_gradients(adjoint, found, last.ndim == 2), 0.0, peak)
 
 
 def reversed_gradients(
@@ -139,6 +142,7 @@ def reversed_gradients(
     *,
     h: float,
     steps: int,
+    by: Split = (),
     options: SolveOptions | None = None,
     nonconvergence: Nonconvergence = "warn",
 ) -> LeanGradients:
@@ -154,6 +158,7 @@ def reversed_gradients(
         method: A method of one step.
         h: As for `integrate`.
         steps: As for `integrate`.
+        by: What the gradients are split by, as for `gradients`.
         options: How steps are solved; `SolveOptions()` by default.
         nonconvergence: As for `integrate`; on the way back `drift` says what was lost.
 
@@ -163,7 +168,7 @@ def reversed_gradients(
     """
     layers, start, grid = checked_problem(field, z0, method, h, steps)
     _check_one_step(method)
-    options = options or SolveOptions()
+    options, axes = options or SolveOptions(), split_axes(by, batched=np.ndim(z0) == 2)
     segments = list(_segments(layers, grid, 1))
     reports: list[SolveReport] = []
     z, tape = start, 0
@@ -184,10 +189,10 @@ def reversed_gradients(
                 tape = max(tape, stored_numbers(run))
                 yield layer, run
 
-        adjoint = chained_adjoint(method, backwards(), multiplier, options.krylov)
+        adjoint, found = chained_adjoint(method, backwards(), multiplier, options.krylov, axes)
         handle_nonconvergence(f"the adjoint of {method}", adjoint.report, nonconvergence, _HINT)
         drift = np.linalg.norm(z - start, axis=0) / np.maximum(np.linalg.norm(start, axis=0), np.finfo(float).tiny)
-    return LeanGradients(last, as_gradients(adjoint, last.ndim == 2), float(drift.max()), z.size + tape)
+    return LeanGradients(last, as_gradients(adjoint, found, last.ndim == 2), float(drift.max()), z.size + tape)
 
 
 def _segments(layers: Layers, grid: Grid, every: int) -> Iterator[tuple[int, Field, Grid]]:

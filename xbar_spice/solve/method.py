@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xbar_spice.linear import FloatArray
+from xbar_spice.solve.contributions import Contributions
 from xbar_spice.solve.evaluation import BoolArray, Evaluation, IndexArray
 from xbar_spice.solve.field import Field
 from xbar_spice.solve.krylov import KrylovOptions
@@ -35,6 +36,11 @@ class Grid:
     h: float
     steps: int
     start: int = 0
+
+    @property
+    def numbers(self) -> range:
+        """The numbers of its steps."""
+        return range(self.start, self.start + self.steps)
 
 
 @final
@@ -128,16 +134,14 @@ class ForwardRun:
 @final
 @dataclass(frozen=True)
 class AdjointRun:
-    """Gradients of a loss of the last state.
+    """What an adjoint run found besides the gradients of the parameters.
 
     Attributes:
         z0: dL/dz_0, (n, batch).
-        gradients: dL/d(matrix) by name, summed over the batch.
         report: How each linear solve went.
     """
 
     z0: FloatArray
-    gradients: Parameters
     report: SolveReport
 
 
@@ -152,10 +156,13 @@ class Method(ABC):
         """Integrate from z0, (n, batch), over a grid."""
 
     @abstractmethod
-    def adjoint(self, run: ForwardRun, cotangent: FloatArray, krylov: KrylovOptions) -> AdjointRun:
+    def adjoint(
+        self, run: ForwardRun, cotangent: FloatArray, krylov: KrylovOptions, total: Contributions
+    ) -> AdjointRun:
         """Differentiate the run: cotangent dL/dz_N, (n, batch), to the gradients of L.
 
-        The transposed products are reads of the arrays that made the run, and the slopes are those it stored.
+        Those of the matrices are added to `total`. The transposed products are reads of the arrays that made the run,
+        and the slopes are those it stored.
         """
 
     @abstractmethod

@@ -24,8 +24,9 @@ from typing import final
 import numpy as np
 
 from xbar_spice.linear import FloatArray
+from xbar_spice.solve.contributions import Contributions
 from xbar_spice.solve.evaluation import Evaluation
-from xbar_spice.solve.field import Field, add_gradients
+from xbar_spice.solve.field import Field
 from xbar_spice.solve.krylov import KrylovOptions
 from xbar_spice.solve.method import AdjointRun, ForwardRun, Grid, Method, SolveOptions, SolveReport
 from xbar_spice.solve.newton import solve_implicit
@@ -100,17 +101,18 @@ class LinearMultistep(Method):
             total = total + b * known[point].value
         return total
 
-    def adjoint(self, run: ForwardRun, cotangent: FloatArray, krylov: KrylovOptions) -> AdjointRun:
+    def adjoint(
+        self, run: ForwardRun, cotangent: FloatArray, krylov: KrylovOptions, total: Contributions
+    ) -> AdjointRun:
         field, grid = run.field, run.grid
         report = SolveReport.blank(grid.steps, cotangent.shape[1])
-        total: dict[str, FloatArray] = {}
         mu: dict[int, FloatArray] = {}
         multiplier, gain = cotangent, np.zeros_like(cotangent)
         for k in range(grid.steps, -1, -1):
-            w = self._handed_back(mu, grid.h, k)
-            if w is not None:
+            w = self._handed_back(mu, grid, k)
+            if w:
                 with stage(phase="adjoint", step=grid.start + k):
-                    multiplier = multiplier + field.pull(run.evaluations[k][0], w, total)
+                    multiplier = multiplier + total.pull(field, run.evaluations[k][0], w)
             c = grid.h * self.coefficient(k - 1, 0)
             if c != 0.0:
                 (point,) = run.evaluations[k]
@@ -122,11 +124,11 @@ class LinearMultistep(Method):
                     # J^T c mu = mu - rhs is known already: only the hidden half is read.
                     hidden = field.pull_hidden(point, c * multiplier)
                 gain = multiplier - rhs
-                add_gradients(total, field.parameter_gradients(point, c * multiplier, hidden))
+                total.add(field, point, c * multiplier, hidden, step=grid.start + k - 1)
                 report.converged[k - 1], report.residuals[k - 1] = solution.converged, solution.residual
                 report.krylov_iterations[k - 1] = solution.iterations
             mu[k] = multiplier
-        return AdjointRun(multiplier, total, report)
+        return AdjointRun(multiplier, report)
 
     def tangent(self, run: ForwardRun, change: FloatArray, direction: Parameters, krylov: KrylovOptions) -> FloatArray:
         field, grid = run.field, run.grid
@@ -149,15 +151,14 @@ class LinearMultistep(Method):
             changes.append(base)
         return changes[-1]
 
-    def _handed_back(self, mu: Mapping[int, FloatArray], h: float, point: int) -> FloatArray | None:
-        """w_k, or None where no later step uses f(z_k)."""
-        total: FloatArray | None = None
-        for j in range(1, self._width):
-            b = self.coefficient(point - 1 + j, j)
-            if b != 0.0 and point + j in mu:
-                term = h * b * mu[point + j]
-                total = term if total is None else total + term
-        return total
+    def _handed_back(self, mu: Mapping[int, FloatArray], grid: Grid, point: int) -> dict[int, FloatArray]:
+        """The terms of w_k, by the step that uses f(z_k)."""
+        weights = {j: grid.h * self.coefficient(point - 1 + j, j) for j in range(1, self._width)}
+        return {
+            grid.start + point - 1 + j: weight * mu[point + j]
+            for j, weight in weights.items()
+            if weight != 0.0 and point + j in mu
+        }
 
     @property
     def _width(self) -> int:
