@@ -79,10 +79,10 @@ class MeanOperator(LinearOperator):
         return self._operators[0].shape
 
     def _forward(self, x: FloatArray) -> FloatArray:
-        return np.mean([operator.mv(x) for operator in self._operators], axis=0)
+        return np.asarray(np.mean([operator.mv(x) for operator in self._operators], axis=0), dtype=float)
 
     def _transposed(self, y: FloatArray) -> FloatArray:
-        return np.mean([operator.T.mv(y) for operator in self._operators], axis=0)
+        return np.asarray(np.mean([operator.T.mv(y) for operator in self._operators], axis=0), dtype=float)
 
 
 @final
