@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from xbar_spice.circuit.netlist import netlist
     from xbar_spice.compensation import compensate
     from xbar_spice.convolution import convolution_matrix, kernel_gradient
-    from xbar_spice.cosim import Problem, attribute, cosimulate, three_gradients
+    from xbar_spice.cosim import Problem, attribute, cosimulate, sensitivity_map, three_gradients
     from xbar_spice.devices import Ohmic, OneTransistorOneResistor, Polynomial, Sinh
     from xbar_spice.engines.nodal.sensitivity import Sensitivity
     from xbar_spice.engines.nodal.solution import solve_array
@@ -98,6 +98,7 @@ __all__ = [
     "program",
     "reversed_gradients",
     "save_model",
+    "sensitivity_map",
     "solve_array",
     "tangent",
     "three_gradients",
@@ -110,7 +111,7 @@ _MODULES = {
     "circuit.device_models": ("load_device",),
     "compensation": ("compensate",),
     "convolution": ("convolution_matrix", "kernel_gradient"),
-    "cosim": ("Problem", "attribute", "cosimulate", "three_gradients"),
+    "cosim": ("Problem", "attribute", "cosimulate", "sensitivity_map", "three_gradients"),
     "devices": ("Ohmic", "OneTransistorOneResistor", "Polynomial", "Sinh"),
     "engines.nodal.sensitivity": ("Sensitivity",),
     "engines.nodal.solution": ("solve_array",),

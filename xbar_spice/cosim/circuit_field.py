@@ -67,24 +67,41 @@ class ReadDerivative:
 
         Args:
             x: (n, batch) inputs.
-            cotangent: (..., m, batch); each leading index is a sum of its own.
+            cotangent: (m, batch).
 
         Returns:
-            (..., 2, n, m) per siemens: plus and minus device of the weight from input j to output i at [:, j, i].
+            (2, n, m) per siemens: plus and minus device of the weight from input j to output i at [:, j, i].
         """
         mapped = self._mapped
         outputs, inputs = mapped.shape
-        weights = cotangent.reshape(-1, *cotangent.shape[-2:]) / mapped.siemens_per_weight / mapped.volts_per_unit(x)
-        totals = np.zeros((len(weights), 2, inputs, outputs))
+        total = np.zeros((2, inputs, outputs))
+        weights = cotangent / mapped.siemens_per_weight / mapped.volts_per_unit(x)
         for array, volts in zip(mapped.arrays, mapped.drives(x, "rows"), strict=True):
-            wanted = array.signs[:, np.newaxis] * weights[:, array.outputs]
-            used = volts.any(axis=0) & wanted.any(axis=(0, 1))
-            if not used.any():
-                continue
-            reads = Sensitivity(array.crossbar, volts[:, used])
-            for total, weight in zip(totals, wanted, strict=True):
-                total[array.devices] += reads.vjp(weight[:, used]).conductance
-        return totals.reshape(*cotangent.shape[:-2], 2, inputs, outputs)
+            wanted = array.signs[:, np.newaxis] * weights[array.outputs]
+            used = volts.any(axis=0) & wanted.any(axis=0)
+            if used.any():
+                change = Sensitivity(array.crossbar, volts[:, used]).vjp(wanted[:, used])
+                total[array.devices] += change.conductance
+        return total
+
+    def devices_of(self, gradient: FloatArray) -> FloatArray:
+        """The gradient of <gradient, W> with respect to all devices, W being the effective matrix of linear cells.
+
+        Args:
+            gradient: (..., m, n).
+
+        Returns:
+            (..., 2, n, m) per siemens, as `device_gradient`.
+        """
+        mapped = self._mapped
+        outputs, inputs = mapped.shape
+        wanted = gradient.reshape(-1, outputs, inputs) / mapped.siemens_per_weight
+        total = np.zeros((len(wanted), 2, inputs, outputs))
+        for array in mapped.arrays:
+            weights = array.signs[:, np.newaxis] * wanted[:, array.outputs[:, np.newaxis], array.inputs]
+            reads = Sensitivity(array.crossbar, np.eye(array.inputs.size))
+            total[(slice(None), *array.devices)] += reads.conductance_gradients(weights)
+        return total.reshape(*gradient.shape[:-2], 2, inputs, outputs)
 
     def _linearised(self, x: FloatArray) -> FloatArray:
         mapped, column = self._mapped, x[:, np.newaxis]

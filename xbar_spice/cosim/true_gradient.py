@@ -64,7 +64,7 @@ def circuit_gradients(
     """Solve a model on programmed arrays and differentiate the analog loss exactly.
 
     No transposed read is made: the derivatives of the forward reads come from the nodal engine. For linear cells that
-    takes one forward solve per input of an array, and one adjoint solve for each of them and each part of the gradient;
+    takes one forward solve per input and one adjoint solve per output of an array, whatever the parts of the gradient;
     for nonlinear cells the solves of the small-signal arrays at every operating point of the run.
 
     Args:
@@ -95,9 +95,7 @@ def with_devices(field: CircuitField, parameters: Parameters) -> CircuitParts:
     """The gradients with respect to devices beside those of the matrices, whatever their leading axes."""
     effective = {name: parameters[name] for name in ("A", "B")}
     if field.of_A.linear:
-        reads = {"A": field.of_A, "B": field.of_B}
-        # <dL/dW, W(G)> is a weighted sum of the reads of all unit vectors.
-        devices = {name: reads[name].device_gradient(np.eye(W.shape[-1]), W) for name, W in effective.items()}
+        devices = {"A": field.of_A.devices_of(effective["A"]), "B": field.of_B.devices_of(effective["B"])}
     else:
         devices = {name: parameters[f"{name} devices"] for name in effective}
     return CircuitParts(effective, devices)

@@ -85,7 +85,8 @@ class CrossEntropy(Objective):
         p = np.exp(scores - scores.max(axis=0))
         p /= p.sum(axis=0)
         away = np.eye(len(p))[:, :, np.newaxis] - p
-        return np.asarray(np.sqrt(p / z.shape[1])[:, np.newaxis] * np.einsum("cn,kcb->knb", weight, away))
+        towards = np.einsum("cn,kcb->knb", weight, away)
+        return np.asarray(np.sqrt(p / z.shape[1])[:, np.newaxis] * towards, dtype=float)
 
 
 @final
@@ -108,7 +109,7 @@ class SquaredDistance(Objective):
 
     def curvature(self, z: FloatArray) -> FloatArray:
         n, batch = z.shape
-        return np.repeat(np.eye(n)[:, :, np.newaxis], batch, axis=2) / np.sqrt(batch)
+        return np.asarray(np.repeat(np.eye(n)[:, :, np.newaxis], batch, axis=2) / np.sqrt(batch))
 
 
 def softmax_cross_entropy(weight: FloatArray, bias: FloatArray, z: FloatArray, labels: ArrayLike) -> CrossEntropyScore:
