@@ -45,6 +45,7 @@ class Design:
     Attributes:
         mapping: "differential" puts G+ and G- in two separate arrays, "interleaved" as neighbouring bit lines of one.
         tile: largest number of inputs and of outputs of one array; None builds one array whatever its size.
+        skip_empty: leave out the tiles whose weights are all zero.
         g_min: lowest programmed conductance, siemens.
         g_max: highest programmed conductance, siemens.
         r_word: ohm per segment of a word line.
@@ -74,6 +75,7 @@ class Design:
     variation: Variation = field(default_factory=Variation)
     headroom: float = 1.0
     compensated: bool = False
+    skip_empty: bool = False
 
     def __post_init__(self) -> None:
         for name, kind in (("device", Device), ("terminations", Terminations), ("variation", Variation)):
@@ -226,25 +228,26 @@ def map_weights(
     target = design.g_min + siemens * np.maximum(np.stack([matrix.T, -matrix.T]), 0.0)
     if siemens_per_weight is not None:
         target = np.minimum(target, design.g_max)
+    used = matrix.T != 0
     if design.compensated:
-        target = _compensated(target, design)
+        target = _compensated(target, design, used)
     devices = design.variation.apply(target, design.g_min, design.g_max, rng)
     rows, cols = matrix.shape
-    return MappedMatrix((rows, cols), design, tuple(_cut(devices, design)), siemens)
+    return MappedMatrix((rows, cols), design, tuple(_cut(devices, design, used)), siemens)
 
 
-def _compensated(target: FloatArray, design: Design) -> FloatArray:
+def _compensated(target: FloatArray, design: Design, used: NDArray[np.bool_]) -> FloatArray:
     """Conductances whose arrays read like the target without wires, as far as the range allows."""
-    found = np.empty_like(target)
-    for array in _cut(target, design):
+    found = target.copy()
+    for array in _cut(target, design, used):
         wanted = array.crossbar.conductance
         undone = compensate(array.crossbar, wanted, design.g_min, design.g_max, tolerance=COMPENSATED)
         found[array.devices] = undone.crossbar.conductance
     return found
 
 
-def _cut(devices: FloatArray, design: Design) -> list[MappedArray]:
-    """The arrays of every tile."""
+def _cut(devices: FloatArray, design: Design, used: NDArray[np.bool_]) -> list[MappedArray]:
+    """The arrays of every tile; with `skip_empty` of those that are used, and of the first one if none is."""
     _, inputs, outputs = devices.shape
     size = design.tile or max(inputs, outputs)
     arrays = []
@@ -252,6 +255,8 @@ def _cut(devices: FloatArray, design: Design) -> list[MappedArray]:
         for left in range(0, outputs, size):
             rows = np.arange(top, min(top + size, inputs))
             cols = np.arange(left, min(left + size, outputs))
+            if design.skip_empty and not used[rows[:, np.newaxis], cols].any() and (used.any() or top or left):
+                continue
             plus, minus = devices[:, rows[:, np.newaxis], cols]
             name = f"t{top // size}_{left // size}"
             if design.mapping == "interleaved":

@@ -21,7 +21,7 @@ from xbar_spice.solve.integrators import (
     handle_nonconvergence,
 )
 from xbar_spice.solve.krylov import KrylovOptions
-from xbar_spice.solve.method import AdjointRun, ForwardRun, SolveReport
+from xbar_spice.solve.method import AdjointRun, Carry, ForwardRun, SolveReport
 from xbar_spice.solve.tie import Parameters, Tie
 
 __all__ = ["Gradients", "gradients"]
@@ -157,11 +157,14 @@ def chained_adjoint(
     totals: dict[int, Contributions] = {}
     ties: dict[int, Tie] = {}
     reports: list[SolveReport] = []
+    carry: Carry = ()
     for layer, run in runs:
+        if layer not in totals:  # every layer starts afresh
+            carry = ()
         total = totals.setdefault(layer, Contributions(axes, cotangent.shape[1]))
         total.cover(run.grid.numbers)
-        part = METHODS[method].adjoint(run, cotangent, krylov, total)
-        cotangent = part.z0
+        part = METHODS[method].adjoint(run, cotangent, krylov, total, carry)
+        cotangent, carry = part.z0, part.carry
         reports.insert(0, part.report)
         ties[layer] = run.field.tie
     return AdjointRun(cotangent, SolveReport.joined(reports)), by_layer(totals, ties)

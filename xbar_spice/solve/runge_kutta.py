@@ -23,7 +23,7 @@ from xbar_spice.solve.contributions import Contributions
 from xbar_spice.solve.evaluation import Evaluation
 from xbar_spice.solve.field import Field
 from xbar_spice.solve.krylov import KrylovOptions
-from xbar_spice.solve.method import AdjointRun, ForwardRun, Grid, Method, SolveOptions, SolveReport
+from xbar_spice.solve.method import AdjointRun, Carry, ForwardRun, Grid, Method, SolveOptions, SolveReport
 from xbar_spice.solve.tie import Parameters
 from xbar_spice.stage import stage
 
@@ -100,7 +100,7 @@ class RungeKutta(Method):
 
     tableau: Tableau
 
-    def run(self, field: Field, z0: FloatArray, grid: Grid, options: SolveOptions) -> ForwardRun:
+    def run(self, field: Field, z0: FloatArray, grid: Grid, options: SolveOptions, carry: Carry = ()) -> ForwardRun:
         z = np.empty((grid.steps + 1, *z0.shape))
         z[0] = z0
         report = SolveReport.blank(grid.steps, z0.shape[1])
@@ -115,7 +115,12 @@ class RungeKutta(Method):
         return ForwardRun(field, grid, z, (*evaluations, ()), report)
 
     def adjoint(
-        self, run: ForwardRun, cotangent: FloatArray, krylov: KrylovOptions, total: Contributions
+        self,
+        run: ForwardRun,
+        cotangent: FloatArray,
+        krylov: KrylovOptions,
+        total: Contributions,
+        carry: Carry = (),
     ) -> AdjointRun:
         multiplier = cotangent
         for k in range(run.grid.steps - 1, -1, -1):

@@ -27,7 +27,7 @@ from xbar_spice.solve.contributions import Contributions
 from xbar_spice.solve.evaluation import Evaluation
 from xbar_spice.solve.field import Field
 from xbar_spice.solve.krylov import KrylovOptions
-from xbar_spice.solve.method import AdjointRun, ForwardRun, Grid, Method, SolveOptions, SolveReport
+from xbar_spice.solve.method import AdjointRun, Carry, ForwardRun, Grid, Method, SolveOptions, SolveReport
 from xbar_spice.solve.split import SplitField, unprefixed
 from xbar_spice.solve.tie import Parameters
 from xbar_spice.stage import stage
@@ -46,7 +46,7 @@ class Verlet(Method):
 
     kicks: tuple[float, float]
 
-    def run(self, field: Field, z0: FloatArray, grid: Grid, options: SolveOptions) -> ForwardRun:
+    def run(self, field: Field, z0: FloatArray, grid: Grid, options: SolveOptions, carry: Carry = ()) -> ForwardRun:
         split = _split(field)
         states = np.empty((grid.steps + 1, *z0.shape))
         states[0] = z0
@@ -79,7 +79,12 @@ class Verlet(Method):
         return np.vstack([y, z + second * h * after.value]), (before, drift, after)
 
     def adjoint(
-        self, run: ForwardRun, cotangent: FloatArray, krylov: KrylovOptions, total: Contributions
+        self,
+        run: ForwardRun,
+        cotangent: FloatArray,
+        krylov: KrylovOptions,
+        total: Contributions,
+        carry: Carry = (),
     ) -> AdjointRun:
         field, h = _split(run.field), run.grid.h
         p, q = cotangent[: field.y_size], cotangent[field.y_size :]
