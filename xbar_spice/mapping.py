@@ -15,9 +15,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from xbar_spice.array import Crossbar, Side, Terminations
+from xbar_spice.converters import Converters, quantise
 from xbar_spice.devices import Device, Ohmic
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear import FloatArray
+from xbar_spice.read_noise import ReadNoise
 from xbar_spice.variation import Variation
 
 __all__ = ["Design", "MappedArray", "MappedMatrix", "map_weights"]
@@ -28,6 +30,15 @@ EXAMPLES = {
     "device": "Ohmic()",
     "terminations": 'Terminations(transposed="far_ends")',
     "variation": "Variation(programming=0.05)",
+    "noise": "ReadNoise(device=0.01)",
+    "converters": "Converters(adc_bits=8)",
+}
+KINDS = {
+    "device": Device,
+    "terminations": Terminations,
+    "variation": Variation,
+    "noise": ReadNoise,
+    "converters": Converters,
 }
 
 
@@ -49,6 +60,8 @@ class Design:
         device: law of the cells.
         terminations: which ends of the lines a read uses.
         variation: what programming does to the devices.
+        noise: what every read adds.
+        converters: resolution of drives and sense currents.
     """
 
     mapping: Literal["differential", "interleaved"] = "differential"
@@ -63,9 +76,11 @@ class Design:
     device: Device = field(default_factory=Ohmic)
     terminations: Terminations = field(default_factory=Terminations)
     variation: Variation = field(default_factory=Variation)
+    noise: ReadNoise = field(default_factory=ReadNoise)
+    converters: Converters = field(default_factory=Converters)
 
     def __post_init__(self) -> None:
-        for name, kind in (("device", Device), ("terminations", Terminations), ("variation", Variation)):
+        for name, kind in KINDS.items():
             if not isinstance(getattr(self, name), kind):
                 raise InvalidInputError(
                     f"{name} must be a {kind.__name__}, such as {EXAMPLES[name]}, got {getattr(self, name)!r}"
@@ -79,6 +94,16 @@ class Design:
         if not (np.isfinite(self.v_read) and self.v_read > 0):
             raise InvalidInputError(f"v_read must be finite and > 0 V, got {self.v_read}")
         self.crossbar([[self.g_max]])  # checks the resistances
+
+    @property
+    def random(self) -> bool:
+        """True if runs with other seeds differ."""
+        return self.variation.random or self.noise.random
+
+    @property
+    def exact_reads(self) -> bool:
+        """True if reads are what the arrays answer, without noise and rounding."""
+        return not self.noise.random and self.converters.ideal
 
     def crossbar(self, conductance: ArrayLike) -> Crossbar:
         """An array of this design with these conductances."""
@@ -149,13 +174,14 @@ class MappedMatrix:
         """Voltages for every array.
 
         A transposed read drives a minus bit line with the inverted voltage, which makes the sum on a shared word
-        line the differential result.
+        line the differential result. DACs give the nearest of their levels.
 
         Args:
             vectors: (n, batch) for side "rows", (m, batch) for "cols".
             side: the driven side.
         """
-        volts = vectors * self.volts_per_unit(vectors)
+        exact = vectors * self.volts_per_unit(vectors)
+        volts = quantise(exact, self.design.v_read, self.design.converters.dac_bits)
         if side == "rows":
             return [volts[array.inputs] for array in self.arrays]
         return [array.signs[:, np.newaxis] * volts[array.outputs] for array in self.arrays]

@@ -22,6 +22,7 @@ from xbar_spice.cosim.run import (
     Problem,
     SolverOptions,
     compare,
+    expected_noise,
     named_gradients,
     program_model,
     solve_model,
@@ -97,10 +98,11 @@ def three_gradients(
         digital = solve_model(problem, ReluField(model.A, model.B), options)
         A, B = program_model(model, design, engine, seed=seed)
         with A, B:
-            hardware = solve_model(problem, ReluField(A, B), options)
+            allowed = options.allowing(expected_noise(model, A, B, digital.trajectory.z))
+            hardware = solve_model(problem, ReluField(A, B), allowed)
             mixed = ReluField(_Spliced(A, DenseOperator(model.A)), _Spliced(B, DenseOperator(model.B)))
-            hybrid = solve_model(problem, mixed, options)
-            exact = circuit_gradients(problem, A, B, options)
+            hybrid = solve_model(problem, mixed, allowed)
+            exact = circuit_gradients(problem, A, B, allowed)
             mismatch = {matrix.name: adjoint_mismatch(matrix, random_stream(seed, "mismatch")) for matrix in (A, B)}
         found = {
             "digital": digital.parameters,
@@ -109,7 +111,7 @@ def three_gradients(
             "effective": named_gradients(model, exact.effective["A"], exact.effective["B"], exact.z0),
             "true": _with_respect_to_weights(model, A, B, exact, seed),
         }
-        descent = _Descent(problem, design, engine, seed, options, _scales(A, B), step)
+        descent = _Descent(problem, design, engine, seed, allowed, _scales(A, B), step)
         record = {
             "engine": engine.name if isinstance(engine, Engine) else engine,
             "seed": seed,
