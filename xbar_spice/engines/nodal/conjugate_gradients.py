@@ -24,6 +24,7 @@ __all__ = ["ROUNDING", "Check", "Outcome", "Preconditioner", "solve_currents"]
 ITERATIONS = 80  # of one correction; the preconditioner of an array that needs more does not fit it
 CORRECTIONS = 8
 ROUNDING = 1e-13  # of the source: a residual below is noise
+NOTHING = 1e-30  # of the source: a residual below is none, even beside a sense current that should be exactly 0
 GAIN = {np.dtype(np.float32): 1e-4, np.dtype(np.float64): 1e-12}  # what one correction can take off the residual
 
 
@@ -105,8 +106,8 @@ def solve_currents(
         done = np.asarray((check.error(residual) <= check.allowance(currents, residual)).all(axis=1))
         if done.all() or not np.abs(residual).sum() < 0.1 * before:
             break
-    rounding = np.abs(residual).sum(axis=(1, 2)) <= ROUNDING * np.abs(source).sum(axis=(1, 2))
-    done |= check.met_by_noise(currents, residual, rounding)
+    left, whole = np.abs(residual).sum(axis=(1, 2)), np.abs(source).sum(axis=(1, 2))
+    done |= check.met_by_noise(currents, residual, left <= ROUNDING * whole) | (left <= NOTHING * whole)
     return Outcome(currents, residual, done, descent.iterations, levels)
 
 
