@@ -164,13 +164,26 @@ class _Descent:
             image += residual
             correction *= self._excess
             image += correction
-            self._curvature = _dot(direction, image)
-            step = _ratio(_dot(residual, direction), self._curvature)
+            self._curvature, step = self._line(residual)
             volts += np.multiply(direction, step, out=correction)
             residual -= np.multiply(image, step, out=correction)
             if done(residual):
                 break
         return volts
+
+
+    def _line(self, residual: RealArray) -> tuple[RealArray, RealArray]:
+        """Curvature along the direction, and the step to the minimum, both (batch, 1, 1).
+
+        A residual that stiff wires cannot pass on, such as one that adds up to zero on a line of one node, costs no
+        voltage: direction and curvature are rounding errors. A step of 1 takes it away, since the preconditioner is
+        exact about wires.
+        """
+        direction, image = self._direction, self._image
+        curvature = _dot(direction, image)
+        noise = 4 * np.finfo(direction.dtype).eps * np.sqrt(_dot(direction, direction) * _dot(image, image))
+        curvature = np.where(curvature > noise, curvature, 0.0)
+        return curvature, np.where(curvature > 0, _ratio(_dot(residual, direction), curvature), 1.0)
 
 
 def _dot(first: RealArray, second: RealArray) -> RealArray:

@@ -135,7 +135,7 @@ def _resistances(line: Line) -> FloatArray:
     units = np.eye(line.cells)[np.newaxis]
     resistances = np.zeros_like(units)
     line._add_running_drops(units, 2, resistances, np.empty_like(units))
-    return resistances[0]
+    return np.asarray(resistances[0])
 
 
 @lru_cache(maxsize=16)

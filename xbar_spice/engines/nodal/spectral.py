@@ -114,4 +114,4 @@ class StackedPreconditioner:
         _, n0, n1 = residual.shape
         source = (residual.reshape(-1, n1) @ self._modes).reshape(len(self._inverses), -1, n0, n1)
         volts = np.matmul(self._inverses, source.transpose(0, 3, 2, 1)).transpose(0, 3, 2, 1)
-        return (volts.reshape(-1, n1) @ self._modes.T).reshape(residual.shape)
+        return np.asarray(volts.reshape(-1, n1) @ self._modes.T).reshape(residual.shape)

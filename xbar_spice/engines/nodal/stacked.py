@@ -22,7 +22,7 @@ __all__ = ["read_stacked", "stacks"]
 
 
 def stacks(placed: Mapping[int, tuple[LinearCircuit, Placement, Device]]) -> list[list[int]]:
-    """The numbers of arrays that can be read together: small ones with the same lines and cells, and none that float."""
+    """The numbers of arrays that can be read together: small ones with the same lines and cells, none that floats."""
     found: dict[object, list[int]] = {}
     for number, (circuit, placement, device) in placed.items():
         if circuit.grid.floating is None and circuit.grid.shape[0] <= DENSE_TO:
