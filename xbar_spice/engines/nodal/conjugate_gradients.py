@@ -171,7 +171,6 @@ class _Descent:
                 break
         return volts
 
-
     def _line(self, residual: RealArray) -> tuple[RealArray, RealArray]:
         """Curvature along the direction, and the step to the minimum, both (batch, 1, 1).
 
