@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xbar_spice.converters import Converters, level_spacing, quantise
-from xbar_spice.cosim import Problem, cosimulate
+from xbar_spice.cosim import Problem, cosimulate, three_gradients
 from xbar_spice.engines.ideal import IdealEngine
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.mapping import Design, map_weights
@@ -148,6 +148,17 @@ def test_engines_answer_for_the_very_levels(weights):
         currents = bank.read(drives, "rows")
     expected = [array.crossbar.conductance.T @ volts for array, volts in zip(mapped.arrays, drives, strict=True)]
     assert all(relative(*pair) < 1e-13 for pair in zip(currents, expected, strict=True))
+
+
+def test_gradients_pass_straight_through(rng):
+    """The true gradient of a quantised chip goes to that of an exact one as 2^-bits."""
+    A, B = rng.standard_normal((6, 5)), rng.standard_normal((5, 6)) / 3
+    model = Model(A, B, h=0.25, steps=2, method="forward_euler")
+    problem = Problem(model, rng.standard_normal((5, 3)), SquaredDistance(np.zeros((5, 3))))
+    designs = [Design(r_word=1.0, converters=Converters(bits, bits)) for bits in (None, 10, 20)]
+    exact, coarse, fine = (three_gradients(problem, design).gradients["true"]["A"] for design in designs)
+    assert 1e-4 < relative(coarse, exact) < 3e-2
+    assert relative(fine, exact) < 3e-5
 
 
 @pytest.mark.parametrize("bits", [5, 8])

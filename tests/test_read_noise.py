@@ -5,7 +5,7 @@ import pytest
 from conftest import engine_or_skip, relative
 
 from xbar_spice.array import Crossbar
-from xbar_spice.cosim import Problem, cosimulate, program_model
+from xbar_spice.cosim import Problem, cosimulate, program_model, three_gradients
 from xbar_spice.cosim.run import SolverOptions, expected_noise
 from xbar_spice.devices import Ohmic, OneTransistorOneResistor, Polynomial, Sinh
 from xbar_spice.engines.nodal.sensitivity import Sensitivity
@@ -162,6 +162,20 @@ def test_error_of_a_run_grows_in_proportion_to_the_noise(problem):
         return np.mean([state["relative_error"] for state in found])
 
     assert error(0.04) / error(0.01) == pytest.approx(4.0, rel=0.35)
+
+
+def test_read_noise_shows_in_the_bias_of_the_hardware_gradient_only(problem):
+    """At exact transposes without wires, hardware - true is what the reads of the two runs scatter."""
+
+    def differences(sigma):
+        record = three_gradients(problem, Design(noise=ReadNoise(device=sigma)), seed=1).record
+        return record["differences"]["bias"]["A"]["relative_error"], record["adjoint_mismatch"]["A"]
+
+    (quiet, matched), (low, some), (high, more) = map(differences, (0.0, 0.003, 0.03))
+    assert quiet < 1e-6
+    assert matched < 1e-12
+    assert 1e-4 < low < 0.3 * high
+    assert more / some == pytest.approx(10.0, rel=0.3)
 
 
 @pytest.mark.parametrize("values", [{"device": -0.1}, {"device": np.inf}, {"sense": -1.0}, {"law": "pink"}])

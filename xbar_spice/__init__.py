@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from xbar_spice.circuit.device_models import load_device
     from xbar_spice.circuit.netlist import netlist
     from xbar_spice.compensation import compensate
+    from xbar_spice.converters import Converters
     from xbar_spice.convolution import convolution_matrix, kernel_gradient
     from xbar_spice.cosim import Problem, attribute, cosimulate, three_gradients
     from xbar_spice.devices import Ohmic, OneTransistorOneResistor, Polynomial, Sinh
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from xbar_spice.linear import LinearOperator
     from xbar_spice.mapping import Design, map_weights
     from xbar_spice.operators import AnalogMatrix, ReadTrace, program
+    from xbar_spice.read_noise import ReadNoise, pcm_read_noise, thermal_noise
     from xbar_spice.solve.activation import Activation
     from xbar_spice.solve.adjoint import gradients
     from xbar_spice.solve.continuous import continuous_gradients
@@ -54,6 +56,7 @@ __all__ = [
     "ActivationField",
     "AdaptiveOptions",
     "AnalogMatrix",
+    "Converters",
     "Crossbar",
     "Design",
     "FourierConvolution",
@@ -67,6 +70,7 @@ __all__ = [
     "OneTransistorOneResistor",
     "Polynomial",
     "Problem",
+    "ReadNoise",
     "ReadTrace",
     "ReluField",
     "Sensitivity",
@@ -95,11 +99,13 @@ __all__ = [
     "measured_noise",
     "netlist",
     "parabolic_field",
+    "pcm_read_noise",
     "program",
     "reversed_gradients",
     "save_model",
     "solve_array",
     "tangent",
+    "thermal_noise",
     "three_gradients",
     "write_netlists",
 ]
@@ -109,6 +115,7 @@ _MODULES = {
     "circuit.netlist": ("netlist",),
     "circuit.device_models": ("load_device",),
     "compensation": ("compensate",),
+    "converters": ("Converters",),
     "convolution": ("convolution_matrix", "kernel_gradient"),
     "cosim": ("Problem", "attribute", "cosimulate", "three_gradients"),
     "devices": ("Ohmic", "OneTransistorOneResistor", "Polynomial", "Sinh"),
@@ -120,6 +127,7 @@ _MODULES = {
     "linear": ("LinearOperator",),
     "mapping": ("Design", "map_weights"),
     "operators": ("AnalogMatrix", "ReadTrace", "program"),
+    "read_noise": ("ReadNoise", "pcm_read_noise", "thermal_noise"),
     "solve.activation": ("Activation",),
     "solve.adjoint": ("gradients",),
     "solve.continuous": ("continuous_gradients",),

@@ -25,6 +25,7 @@ ITERATIONS = 80  # of one correction; the preconditioner of an array that needs 
 CORRECTIONS = 8
 ROUNDING = 1e-13  # of the source: a residual below is noise
 NOTHING = 1e-30  # of the source: a residual below is none, even beside a sense current that should be exactly 0
+_UNSCALABLE = 1e-280  # amperes: a residual that rounding has all but removed, whose inverse would overflow
 GAIN = {np.dtype(np.float32): 1e-4, np.dtype(np.float64): 1e-12}  # what one correction can take off the residual
 
 
@@ -99,15 +100,17 @@ def solve_currents(
     levels = np.zeros((source.shape[0], 0))
     descent = _Descent(grid, precondition, source.shape[0])
     done: BoolArray = np.zeros(source.shape[0], dtype=bool)
+    left = whole = np.abs(source).sum(axis=(1, 2))
     for _ in range(CORRECTIONS):
         before = np.abs(residual).sum()
         descent.correct(currents, residual, check)
         levels = grid.residual(source, currents, residual, work)
+        left = np.abs(residual).sum(axis=(1, 2))
         done = np.asarray((check.error(residual) <= check.allowance(currents, residual)).all(axis=1))
+        done |= left <= NOTHING * whole
         if done.all() or not np.abs(residual).sum() < 0.1 * before:
             break
-    left, whole = np.abs(residual).sum(axis=(1, 2)), np.abs(source).sum(axis=(1, 2))
-    done |= check.met_by_noise(currents, residual, left <= ROUNDING * whole) | (left <= NOTHING * whole)
+    done |= check.met_by_noise(currents, residual, left <= ROUNDING * whole)
     return Outcome(currents, residual, done, descent.iterations, levels)
 
 
@@ -142,7 +145,7 @@ class _Descent:
 
     def _rescale(self, scale: FloatArray) -> None:
         """Measure residuals in units of `scale`, which keeps single precision away from its limits."""
-        scale = np.where(scale > 0, scale, self._scale)
+        scale = np.where(scale > _UNSCALABLE, scale, self._scale)
         ratio = self._scale / scale
         # A residual that fell so far at once is noise, and earlier directions mean nothing to it.
         ratio = np.where(ratio < 1e8, ratio, 0.0).astype(self._direction.dtype)
