@@ -97,12 +97,9 @@ class SolverOptions:
             return self
         left = min(noise, _LARGEST_NOISE)
         linear = left if self.krylov.method == "gmres" else 5.0 * left
-        return SolverOptions(
-            replace(
-                self.newton, noise=max(self.newton.noise, left / 2), floor=max(self.newton.floor, 3.0 * left)
-            ),  # it stops at three times what it is told
-            replace(self.krylov, rtol=max(self.krylov.rtol, linear)),
-        )
+        told = max(self.newton.noise, left / 2)  # Newton's method stops at three times what it is told
+        newton = replace(self.newton, noise=told, floor=max(self.newton.floor, 3.0 * left))
+        return SolverOptions(newton, replace(self.krylov, rtol=max(self.krylov.rtol, linear)))
 
 
 @final

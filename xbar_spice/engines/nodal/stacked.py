@@ -23,10 +23,10 @@ __all__ = ["read_stacked", "stacks"]
 
 def stacks(placed: Mapping[int, tuple[LinearCircuit, Placement, Device]]) -> list[list[int]]:
     """The numbers of arrays that can be read together: small ones with the same lines and cells, none that floats."""
-    found: dict[object, list[int]] = {}
+    found: dict[object, list[int]] = {}  # a device that a user brings need not be hashable, but it is one object
     for number, (circuit, placement, device) in placed.items():
         if circuit.grid.floating is None and circuit.grid.shape[0] <= DENSE_TO:
-            found.setdefault((circuit.grid.lines, placement, device), []).append(number)
+            found.setdefault((circuit.grid.lines, placement, id(device)), []).append(number)
     return [stack for stack in found.values() if len(stack) > 1]
 
 
