@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from xbar_spice.circuit.device_models import load_device
     from xbar_spice.circuit.netlist import netlist
     from xbar_spice.compensation import compensate
+    from xbar_spice.converters import Converters
     from xbar_spice.convolution import convolution_matrix, kernel_gradient
     from xbar_spice.cosim import Chip, Problem, attribute, cosimulate, sensitivity_map, three_gradients
     from xbar_spice.devices import Ohmic, OneTransistorOneResistor, Polynomial, Sinh
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from xbar_spice.linear import LinearOperator
     from xbar_spice.mapping import Design, map_weights
     from xbar_spice.operators import AnalogMatrix, ReadTrace, program
+    from xbar_spice.read_noise import ReadNoise, pcm_read_noise, thermal_noise
     from xbar_spice.solve.activation import Activation
     from xbar_spice.solve.adjoint import gradients
     from xbar_spice.solve.continuous import continuous_gradients
@@ -56,6 +58,7 @@ __all__ = [
     "AdaptiveOptions",
     "AnalogMatrix",
     "Chip",
+    "Converters",
     "Crossbar",
     "Design",
     "FourierConvolution",
@@ -69,6 +72,7 @@ __all__ = [
     "OneTransistorOneResistor",
     "Polynomial",
     "Problem",
+    "ReadNoise",
     "ReadTrace",
     "ReluField",
     "Sensitivity",
@@ -97,12 +101,14 @@ __all__ = [
     "measured_noise",
     "netlist",
     "parabolic_field",
+    "pcm_read_noise",
     "program",
     "reversed_gradients",
     "save_model",
     "sensitivity_map",
     "solve_array",
     "tangent",
+    "thermal_noise",
     "three_gradients",
     "tune",
     "write_netlists",
@@ -113,6 +119,7 @@ _MODULES = {
     "circuit.device_models": ("load_device",),
     "circuit.netlist": ("netlist",),
     "compensation": ("compensate",),
+    "converters": ("Converters",),
     "convolution": ("convolution_matrix", "kernel_gradient"),
     "cosim": ("Chip", "Problem", "attribute", "cosimulate", "sensitivity_map", "three_gradients"),
     "devices": ("Ohmic", "OneTransistorOneResistor", "Polynomial", "Sinh"),
@@ -124,6 +131,7 @@ _MODULES = {
     "linear": ("LinearOperator",),
     "mapping": ("Design", "map_weights"),
     "operators": ("AnalogMatrix", "ReadTrace", "program"),
+    "read_noise": ("ReadNoise", "pcm_read_noise", "thermal_noise"),
     "solve.activation": ("Activation",),
     "solve.adjoint": ("gradients",),
     "solve.continuous": ("continuous_gradients",),

@@ -19,9 +19,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from xbar_spice.array import Crossbar, Side, Terminations
 from xbar_spice.compensation import compensate
+from xbar_spice.converters import Converters, quantise
 from xbar_spice.devices import Device, Ohmic
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear import FloatArray
+from xbar_spice.read_noise import ReadNoise
 from xbar_spice.variation import Variation
 
 __all__ = ["Design", "MappedArray", "MappedMatrix", "map_weights"]
@@ -34,6 +36,15 @@ EXAMPLES = {
     "device": "Ohmic()",
     "terminations": 'Terminations(transposed="far_ends")',
     "variation": "Variation(programming=0.05)",
+    "noise": "ReadNoise(device=0.01)",
+    "converters": "Converters(adc_bits=8)",
+}
+KINDS = {
+    "device": Device,
+    "terminations": Terminations,
+    "variation": Variation,
+    "noise": ReadNoise,
+    "converters": Converters,
 }
 
 
@@ -56,6 +67,8 @@ class Design:
         device: law of the cells.
         terminations: which ends of the lines a read uses.
         variation: what programming does to the devices.
+        noise: what every read adds.
+        converters: resolution of drives and sense currents.
         headroom: how many times the range of conductances holds the largest weight.
         compensated: program the conductances that undo wires, drivers and sense terminals, see `compensate`; what
             the variation will do to a device is not known then.
@@ -73,12 +86,14 @@ class Design:
     device: Device = field(default_factory=Ohmic)
     terminations: Terminations = field(default_factory=Terminations)
     variation: Variation = field(default_factory=Variation)
+    noise: ReadNoise = field(default_factory=ReadNoise)
+    converters: Converters = field(default_factory=Converters)
     headroom: float = 1.0
     compensated: bool = False
     skip_empty: bool = False
 
     def __post_init__(self) -> None:
-        for name, kind in (("device", Device), ("terminations", Terminations), ("variation", Variation)):
+        for name, kind in KINDS.items():
             if not isinstance(getattr(self, name), kind):
                 raise InvalidInputError(
                     f"{name} must be a {kind.__name__}, such as {EXAMPLES[name]}, got {getattr(self, name)!r}"
@@ -98,6 +113,16 @@ class Design:
                 f"only linear cells can be compensated, got {self.device!r}; try compensated=False or Ohmic()"
             )
         self.crossbar([[self.g_max]])  # checks the resistances
+
+    @property
+    def random(self) -> bool:
+        """True if runs with other seeds differ."""
+        return self.variation.random or self.noise.random
+
+    @property
+    def exact_reads(self) -> bool:
+        """True if reads are what the arrays answer, without noise and rounding."""
+        return not self.noise.random and self.converters.ideal
 
     def crossbar(self, conductance: ArrayLike) -> Crossbar:
         """An array of this design with these conductances."""
@@ -168,13 +193,14 @@ class MappedMatrix:
         """Voltages for every array.
 
         A transposed read drives a minus bit line with the inverted voltage, which makes the sum on a shared word
-        line the differential result.
+        line the differential result. DACs give the nearest of their levels.
 
         Args:
             vectors: (n, batch) for side "rows", (m, batch) for "cols".
             side: the driven side.
         """
-        volts = vectors * self.volts_per_unit(vectors)
+        exact = vectors * self.volts_per_unit(vectors)
+        volts = quantise(exact, self.design.v_read, self.design.converters.dac_bits)
         if side == "rows":
             return [volts[array.inputs] for array in self.arrays]
         return [array.signs[:, np.newaxis] * volts[array.outputs] for array in self.arrays]

@@ -8,14 +8,7 @@ from typing import Any
 
 import click
 
-from xbar_spice.cli.options import (
-    circuit_options,
-    engine_option,
-    existing_file,
-    make_design,
-    seed_option,
-    training_engine_option,
-)
+from xbar_spice.cli.options import circuit_options, engine_option, existing_file, make_design, seed_option
 from xbar_spice.errors import XbarError
 
 __all__ = ["main"]
@@ -33,6 +26,7 @@ def app() -> None:
       xbar-spice netlist weights.npz --tile 16 --r-word 1 --r-bit 1 --output netlists
       xbar-spice cosim weights.npz --tile 16 --r-word 1 --r-bit 1
       xbar-spice tune weights.npz --tile 16 --r-word 1 --r-bit 1 --programming 0.1 --output tuned.npz
+      xbar-spice attribute weights.npz --tile 16 --r-word 1 --r-bit 1 --programming 0.03 --adc-bits 8
       xbar-spice study examples/array_size.toml --output runs/array_size
       xbar-spice report runs/array_size
     """
@@ -72,7 +66,7 @@ def train(task: str, output: Path | None, seed: int) -> None:
 @click.option("--learning-rate", type=click.FloatRange(min=0, min_open=True), default=0.003, show_default=True,
               help="Of Adam at the start.")  # fmt: skip
 @click.option("--classifier-only", is_flag=True, help="Leave the arrays as they are.")
-@training_engine_option
+@engine_option("nodal")  # training programs arrays anew at every step, which costs ngspice far more than a read
 @seed_option
 @circuit_options
 def tune(
@@ -151,7 +145,7 @@ def netlist(weights: Path, output: Path, side: Any, netlists: tuple[Path, ...], 
 
 @app.command()
 @click.argument("weights", type=existing_file)
-@engine_option
+@engine_option()
 @click.option("--samples", type=click.IntRange(min=1), default=4, show_default=True, help="Test images.")
 @click.option(
     "--output", type=click.Path(file_okay=False, path_type=Path), help="Folder for record.json and trace.csv."
@@ -177,6 +171,87 @@ def cosim(weights: Path, engine: str, samples: int, output: Path | None, seed: i
     print_cosimulation(result.record)
     if output is not None:
         click.echo(f"record and trace: {write_case(output, result)}")
+
+
+@app.command()
+@click.argument("weights", type=existing_file)
+@engine_option("nodal", "; derivatives come from nodal")
+@click.option("--samples", type=click.IntRange(min=1), default=4, show_default=True, help="Test images.")
+@click.option("--output", type=click.Path(file_okay=False, path_type=Path), help="Folder for gradients.json.")
+@seed_option
+@circuit_options
+def gradients(weights: Path, engine: str, samples: int, output: Path | None, seed: int, **circuit: Any) -> None:
+    """Compare what the arrays return as gradient with the true one and the digital one.
+
+    bias is hardware - true, what a trainer on the arrays gets wrong; shift is true - digital, what the circuit changes
+    in the model. The true gradient is that of the analog loss, through the sensitivities of the circuit.
+    """
+    from xbar_spice.cli.progress import waiting
+    from xbar_spice.cli.tables import print_gradients
+    from xbar_spice.cosim import three_gradients
+    from xbar_spice.study.problem import make_problem
+    from xbar_spice.study.store import write_record
+    from xbar_spice.weights import load_model
+
+    problem = make_problem(load_model(weights), samples=samples, seed=seed)
+    with waiting("three gradients"):
+        record = three_gradients(problem, make_design(circuit), engine=engine, seed=seed).record
+    print_gradients(record)
+    if output is not None:
+        click.echo(f"record: {write_record(output / 'gradients.json', record)}")
+
+
+@app.command()
+@click.argument("weights", type=existing_file)
+@engine_option("nodal", "; derivatives come from nodal")
+@click.option("--samples", type=click.IntRange(min=1), default=4, show_default=True, help="Test images.")
+@click.option("--orders", type=click.IntRange(min=4), help="Random orders to sample.  [default: all combinations]")
+@click.option("--jobs", type=click.IntRange(min=1), help="Runs side by side.  [default: one for each core]")
+@click.option(
+    "--output", type=click.Path(file_okay=False, path_type=Path), help="Folder for attribution.json, .png and .svg."
+)
+@seed_option
+@circuit_options
+def attribute(
+    weights: Path,
+    engine: str,
+    samples: int,
+    orders: int | None,
+    jobs: int | None,
+    output: Path | None,
+    seed: int,
+    **circuit: Any,
+) -> None:
+    """Say where the errors come from: each imperfection alone, its Shapley value, and all but it.
+
+    Every combination of the imperfections that the options describe is co-simulated with the same devices.
+    """
+    from xbar_spice.cli.progress import counting_progress
+    from xbar_spice.cli.tables import print_attribution
+    from xbar_spice.cosim import attribute as attribute_errors
+    from xbar_spice.report.attribution import draw_attribution
+    from xbar_spice.report.style import save, styled
+    from xbar_spice.study.execute import cores
+    from xbar_spice.study.problem import make_problem
+    from xbar_spice.study.store import write_record
+    from xbar_spice.weights import load_model
+
+    problem = make_problem(load_model(weights), samples=samples, seed=seed)
+    with counting_progress("co-simulations") as on_run:
+        found = attribute_errors(
+            problem,
+            make_design(circuit),
+            engine=engine,
+            seed=seed,
+            orders=orders,
+            jobs=jobs or cores(),
+            on_run=on_run,
+        )
+    print_attribution(found.record)
+    if output is not None:
+        click.echo(f"record: {write_record(output / 'attribution.json', found.record)}")
+        with styled():
+            click.echo(f"figure: {save(draw_attribution(found.record), output, 'attribution')[0]}")
 
 
 @app.command()

@@ -11,7 +11,7 @@ import warnings
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, final
 
 import numpy as np
@@ -41,11 +41,14 @@ __all__ = [
     "SolverOptions",
     "compare",
     "cosimulate",
+    "expected_noise",
     "named_gradients",
     "program_model",
     "solve_model",
     "weight_scales",
 ]
+
+_LARGEST_NOISE = 0.3  # beyond which Newton's method would take any state for a solution
 
 
 @final
@@ -73,10 +76,32 @@ class Problem:
 @final
 @dataclass(frozen=True)
 class SolverOptions:
-    """How both runs solve their implicit equations; tighter costs more reads."""
+    """How both runs solve their implicit equations; tighter costs more reads.
+
+    What read noise and converters leave of an equation is known before it is solved, so that the analog run does not
+    spend reads on more: see `allowing`.
+    """
 
     newton: NewtonOptions = field(default_factory=lambda: NewtonOptions(rtol=1e-8))
     krylov: KrylovOptions = field(default_factory=lambda: KrylovOptions(rtol=1e-8))
+
+    def allowing(self, noise: float) -> SolverOptions:
+        """The same, but no more exact than noisy reads allow.
+
+        The residual of a solution is itself about as large as the noise. Newton's method stops at one and a half times
+        that, and a sample that is stuck below three times has converged; linear systems are solved to the noise of one
+        product, or to five times as much where the method measures the true residual, noise and all.
+
+        Args:
+            noise: of the residual of an implicit step, relative to the state, as `expected_noise` gives it.
+        """
+        if not noise:
+            return self
+        left = min(noise, _LARGEST_NOISE)
+        linear = left if self.krylov.method == "gmres" else 5.0 * left
+        told = max(self.newton.noise, left / 2)  # Newton's method stops at three times what it is told
+        newton = replace(self.newton, noise=told, floor=max(self.newton.floor, 3.0 * left))
+        return SolverOptions(newton, replace(self.krylov, rtol=max(self.krylov.rtol, linear)))
 
 
 @final
@@ -113,6 +138,28 @@ class Cosimulation:
     gradients: Mapping[str, FloatArray]
 
 
+def expected_noise(model: Model, A: AnalogMatrix, B: AnalogMatrix, states: FloatArray) -> float:
+    """What read noise and converters leave of the equation base + c f(z) - z = 0 of an implicit step.
+
+    Args:
+        model: the digital model, whose step length is taken for c.
+        A: its programmed A.
+        B: its programmed B.
+        states: (steps + 1, n, samples) through which it goes.
+
+    Returns:
+        The largest root mean square of c f(z) over all states and samples, relative to |z|; 0 for exact reads.
+    """
+    if A.mapped.design.exact_reads and B.mapped.design.exact_reads:
+        return 0.0
+    z = np.concatenate(list(states), axis=1)
+    z = z[:, np.isfinite(z).all(axis=0) & z.any(axis=0)]
+    z = z / np.abs(z).max(axis=0)  # reads are scaled to `v_read`, so that the size of a state does not matter
+    s = model.A @ z
+    variance = B.spread(np.maximum(s, 0.0)) ** 2 + model.B**2 @ (A.spread(z) ** 2 * (s > 0))
+    return float((model.h * np.sqrt(variance.sum(axis=0)) / np.linalg.norm(z, axis=0)).max(initial=0.0))
+
+
 def compare(analog: FloatArray, digital: FloatArray) -> Comparison:
     """Compare two arrays of one shape; all is NaN if the digital one is zero or one of them is not finite."""
     size, found = float(np.linalg.norm(digital)), float(np.linalg.norm(analog))
@@ -135,7 +182,7 @@ def program_model(
     trace: ReadTrace | None = None,
     scales: Mapping[str, float] | None = None,
 ) -> tuple[AnalogMatrix, AnalogMatrix]:
-    """Program A and B; each draws its devices from a stream of its own, found by seed and name.
+    """Program A and B; each draws its devices, and its read noise, from streams of its own, found by seed and name.
 
     Args:
         model: the weights.
@@ -156,6 +203,7 @@ def program_model(
                     design,
                     engine=answering,
                     rng=random_stream(seed, "devices", name),
+                    noise_rng=random_stream(seed, "read noise", name),
                     name=name,
                     trace=trace,
                     siemens_per_weight=known.get(name),
@@ -207,13 +255,15 @@ def cosimulate(
         digital = solve_model(problem, ReluField(model.A, model.B), options)
         A, B = program_model(model, design, engine, seed=seed, trace=reads)
         with A, B:
-            analog = solve_model(problem, ReluField(A, B), options)
+            noise = expected_noise(model, A, B, digital.trajectory.z)
+            analog = solve_model(problem, ReluField(A, B), options.allowing(noise))
     record = {
         "engine": engine.name if isinstance(engine, Engine) else engine,
         "seed": seed,
         "design": asdict(design) | {"device": repr(design.device)},
         "samples": problem.z0.shape[1],
         "solver": asdict(options),
+        "noise": noise,
         **_compared(analog, digital),
         "reads": dict(Counter(f"{read.matrix} {read.direction}" for read in reads)),
         "read_seconds": sum(read.seconds for read in reads),

@@ -24,6 +24,7 @@ from xbar_spice.cosim.run import (
     Run,
     SolverOptions,
     compare,
+    expected_noise,
     named_gradients,
     program_model,
     solve_model,
@@ -107,10 +108,11 @@ def three_gradients(
         digital = solve_model(problem, ReluField(model.A, model.B), options, axes)
         A, B = program_model(model, design, engine, seed=seed)
         with A, B:
-            hardware = solve_model(problem, ReluField(A, B), options, axes)
+            allowed = options.allowing(expected_noise(model, A, B, digital.trajectory.z))
+            hardware = solve_model(problem, ReluField(A, B), allowed, axes)
             mixed = ReluField(Spliced(A, DenseOperator(model.A)), Spliced(B, DenseOperator(model.B)))
-            hybrid = solve_model(problem, mixed, options, axes)
-            exact = circuit_gradients(problem, A, B, options, by=axes)
+            hybrid = solve_model(problem, mixed, allowed, axes)
+            exact = circuit_gradients(problem, A, B, allowed, by=axes)
             mismatch = {matrix.name: adjoint_mismatch(matrix, random_stream(seed, "mismatch")) for matrix in (A, B)}
         runs = {"digital": digital, "hardware": hardware, "hybrid": hybrid}
         weights = _Weights(model, A, B, seed)
@@ -135,7 +137,7 @@ def three_gradients(
         }
         if step is not None:
             scales = {matrix.name: matrix.mapped.siemens_per_weight for matrix in (A, B)}
-            descent = Descent(problem, design, engine, seed, options, scales, step)
+            descent = Descent(problem, design, engine, seed, allowed, scales, step)
             record["descent"] = {name: descent.along(found[name], found["true"], hardware.loss) for name in _DIRECTIONS}
     return GradientStudy(found, exact.devices, parts, record)
 

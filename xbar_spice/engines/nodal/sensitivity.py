@@ -74,12 +74,11 @@ class Sensitivity:
         self._side: Side = side
         self._tolerance = tolerance
         self._grid, self._placement = place(crossbar, side)
-        outcome = operating_point(self._grid, self._placement, crossbar.device, volts, tolerance, each=False)
+        between_ends = self._placement.sign * self._placement.drive_to_grid(volts)
+        outcome = operating_point(self._grid, self._placement, crossbar.device, between_ends, tolerance, each=False)
         require_convergence(outcome)
         self._cells = outcome.currents + outcome.residual
-        self._volts = self._grid.volts(
-            self._placement.sign * self._placement.drive_to_grid(volts), self._cells, outcome.levels
-        )
+        self._volts = self._grid.volts(between_ends, self._cells, outcome.levels)
         law, conductance = crossbar.device, self._grid.conductance
         self._small_signal = (
             self._grid
