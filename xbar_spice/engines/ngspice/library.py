@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import time
 import warnings
 from collections import deque
+from functools import cached_property
 from typing import Any, final
 
 import numpy as np
@@ -51,6 +53,7 @@ class Ngspice(NgSpiceShared):  # type: ignore[misc]  # PySpice has no types
         self._recent: deque[str] = deque(maxlen=LINES_KEPT)
         self._failures: list[str] = []
         self.warnings: list[str] = []
+        self.busy = 0.0  # seconds spent on commands
         self._path = require_library()
         super().__init__(send_data=True)
         # ngspice >= 40 estimates the memory of a run beforehand, overflows on long sweeps, and refuses them.
@@ -70,10 +73,13 @@ class Ngspice(NgSpiceShared):  # type: ignore[misc]  # PySpice has no types
             LibraryFailure: the simulator reported a failure.
         """
         self._failures.clear()
+        start = time.perf_counter()
         try:
             self.exec_command(command)
         except NameError as error:  # what PySpice raises for everything
             raise self._failure(str(error)) from error
+        finally:
+            self.busy += time.perf_counter() - start
         self._check()
 
     def load(self, lines: list[str]) -> None:
@@ -89,8 +95,8 @@ class Ngspice(NgSpiceShared):  # type: ignore[misc]  # PySpice has no types
             raise self._failure(str(error)) from error
         self._check()
 
-    def vector(self, name: str, start: int, stop: int) -> NDArray[np.float64]:
-        """Points start..stop-1 of a vector of the current plot, copied.
+    def vector(self, name: str, start: int, stop: int) -> NDArray[np.float64 | np.complex128]:
+        """Points start..stop-1 of a vector of the current plot, copied; complex in an `.ac` analysis.
 
         Raises:
             LibraryFailure: the vector is missing or too short.
@@ -99,11 +105,16 @@ class Ngspice(NgSpiceShared):  # type: ignore[misc]  # PySpice has no types
         solved = 0 if info == ffi.NULL else info.v_length
         if solved < stop:
             raise self._failure(f"{name} has {solved} points, {stop} were asked for")
-        size = np.dtype(float).itemsize
-        return np.frombuffer(ffi.buffer(info.v_realdata + start, (stop - start) * size), dtype=float).copy()
+        data, kind = (info.v_realdata, float) if info.v_realdata != ffi.NULL else (info.v_compdata, complex)
+        size = np.dtype(kind).itemsize
+        return np.frombuffer(ffi.buffer(data + start, (stop - start) * size), dtype=kind).copy()
 
-    def uses_klu(self) -> bool:
-        """Solve one resistor and see whether the library speaks of KLU; older versions ignore the option silently."""
+    @cached_property
+    def klu(self) -> bool:
+        """Whether KLU solves; found by one resistor, because older versions ignore the option silently.
+
+        To be asked for before a circuit is loaded.
+        """
         self._recent.clear()
         self.load(PROBE_DECK.splitlines())
         self.run("op")

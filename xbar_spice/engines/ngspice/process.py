@@ -18,11 +18,18 @@ import weakref
 from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import IO, Self, final
+from typing import IO, Any, Self, final
 
 import numpy as np
 
-from xbar_spice.engines.ngspice.cards import checked_nodes, checked_sources, resident_cards, with_volts
+from xbar_spice.engines.ngspice.cards import (
+    checked_nodes,
+    checked_sources,
+    paired_cards,
+    resident_cards,
+    resistive,
+    with_volts,
+)
 from xbar_spice.engines.ngspice.locate import unusable
 from xbar_spice.errors import (
     EngineUnavailableError,
@@ -206,8 +213,12 @@ class ResidentProcess:
         self._deck = deck
         self._sources = checked_sources(sources)
         self._nodes = checked_nodes(nodes)
-        self._points = max(64, min(POINTS, BYTES_KEPT // (8 * max(1, len(sources) + len(nodes)))))
+        # A point holds a complex number of each result, and of some more than are asked for.
+        self._points = max(64, min(POINTS, BYTES_KEPT // (16 * max(1, len(sources) + len(nodes)))))
         self._cards = resident_cards(deck, sources, self._points, nodes)
+        linear = resistive(deck, sources)
+        self._paired = paired_cards(deck, sources, self._points, nodes) if linear else None
+        self._busy = 0.0
         self._time_limit = time_limit
         self._start_limit = start_limit
         self._failures = failures
@@ -219,6 +230,11 @@ class ResidentProcess:
     def pid(self) -> int | None:
         """Process id of the worker, None while there is none."""
         return self._worker.pid if self._worker else None
+
+    @property
+    def busy(self) -> float:
+        """Seconds that the present worker has spent inside the simulator's library."""
+        return self._busy
 
     def read(self, volts: FloatArray) -> FloatArray:
         """Solve the deck once for each column.
@@ -269,20 +285,19 @@ class ResidentProcess:
         try:
             if self._worker is None:
                 self._worker = Worker()
-                warnings, _ = self._worker.ask(
-                    ("load", self._cards, self._sources, self._nodes, self._points), self._start_limit
-                )
-                self._warn(warnings)
-            warnings, parts = self._worker.ask(("read", volts), self._time_limit)
+                request = ("load", self._cards, self._paired, self._sources, self._nodes, self._points)
+                self._note(self._worker.ask(request, self._start_limit)[0])
+            value, parts = self._worker.ask(("read", volts), self._time_limit)
         except BaseException:  # also Ctrl-C: half an answer may be in the pipe, and a failed sweep is of no more use
             self.close()
             raise
-        self._warn(warnings)
+        self._note(value)
         return np.hstack(parts)
 
-    def _warn(self, warnings: object) -> None:
-        """Pass on what ngspice warned of, each line once."""
-        for line in warnings if isinstance(warnings, list) else []:
+    def _note(self, value: Any) -> None:
+        """Pass on what ngspice warned of, each line once, and keep how long it has worked."""
+        warnings, self._busy = value
+        for line in warnings:
             if line not in self._warned:
                 self._warned.add(line)
                 logger.warning("ngspice: %s", line)

@@ -16,7 +16,7 @@ import threading
 from multiprocessing.connection import Connection
 
 from xbar_spice.engines.ngspice.library import LibraryFailure, Ngspice
-from xbar_spice.engines.ngspice.resident import ResidentCircuit
+from xbar_spice.engines.ngspice.resident import ResidentCircuit, load
 
 __all__ = ["main", "serve"]
 
@@ -39,14 +39,14 @@ def serve(connection: Connection) -> None:
         try:
             ngspice.warnings.clear()
             if word == "info":
-                value = {"version": ngspice.ngspice_version, "library": ngspice.library_path, "klu": ngspice.uses_klu()}
+                value = {"version": ngspice.ngspice_version, "library": ngspice.library_path, "klu": ngspice.klu}
             elif word == "load":
-                circuit = ResidentCircuit(ngspice, *arguments)
-                value = list(ngspice.warnings)
+                circuit = load(ngspice, *arguments)
+                value = ngspice.warnings, ngspice.busy
             elif word == "read" and circuit is not None:
                 for part in circuit.read(*arguments):
                     connection.send(("part", part))
-                value = list(ngspice.warnings)
+                value = ngspice.warnings, ngspice.busy
             else:
                 raise ValueError(f"unknown or untimely request {word!r}")
         except LibraryFailure as failure:
