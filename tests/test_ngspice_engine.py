@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 from conftest import engine_or_skip, relative
 
 from xbar_spice.array import Crossbar, Side, Terminations
+from xbar_spice.devices import Sinh
 from xbar_spice.engines.ideal import IdealEngine
-from xbar_spice.engines.ngspice.engine import NgspiceBank, NgspiceEngine
+from xbar_spice.engines.ngspice.characterised import CharacterisedBank
+from xbar_spice.engines.ngspice.engine import NgspiceBank, NgspiceEngine, share
 from xbar_spice.engines.ngspice.installation import describe
 from xbar_spice.engines.ngspice.locate import LIBRARY_VARIABLE, find_library
 from xbar_spice.engines.nodal.engine import NodalEngine
-from xbar_spice.errors import EngineUnavailableError, InvalidInputError, SimulationError
+from xbar_spice.errors import CharacterisationError, EngineUnavailableError, InvalidInputError, SimulationError
+from xbar_spice.operators import ReadTrace, program
 
 SIDES: tuple[Side, Side] = ("rows", "cols")
 WIRED: dict[str, Any] = {"r_word": 1.0, "r_bit": 2.0, "r_driver": 50.0, "r_sense": 25.0}
@@ -69,7 +75,8 @@ def test_both_directions_share_a_circuit_if_it_is_the_same(ngspice: NgspiceEngin
             for side in SIDES:
                 bank.read([np.ones((3, 1))], side)
             assert isinstance(bank, NgspiceBank)
-            assert len({circuit.process.pid for circuit in bank._circuits.values()}) == processes
+            pids = {circuit.process.pid for circuits in bank._circuits.values() for circuit in circuits}
+            assert len(pids) == processes
 
 
 def test_two_banks_side_by_side_are_bit_identical(ngspice: NgspiceEngine, rng: np.random.Generator) -> None:
@@ -88,6 +95,107 @@ def test_a_batch_is_its_single_reads_bit_for_bit(ngspice: NgspiceEngine, rng: np
         batch = session.read(volts)
         np.testing.assert_array_equal(batch, np.column_stack([session.read(vector) for vector in volts.T]))
         assert session.read(volts[:, :0]).shape == (5, 0)
+
+
+def test_workers_side_by_side_give_what_one_gives_bit_for_bit(ngspice: NgspiceEngine, rng: np.random.Generator) -> None:
+    crossbars = arrays(rng, (8, 8), (8, 6), (5, 8), (1, 3))
+    with (
+        NgspiceEngine(workers=1).program_bank(crossbars) as one,
+        NgspiceEngine(workers=3).program_bank(crossbars) as three,
+    ):
+        for side in SIDES:
+            drives = [rng.uniform(-0.5, 0.5, (crossbar.ports(side), 5)) for crossbar in crossbars]
+            for found, wanted in zip(three.read(drives, side), one.read(drives, side), strict=True):
+                np.testing.assert_array_equal(found, wanted)
+        assert isinstance(three, NgspiceBank)
+        workers = [circuit.process.pid for circuit in three._circuits["rows"]]
+    assert len(set(workers)) == 3
+    assert not any(psutil.pid_exists(pid) for pid in workers)
+
+
+def test_one_of_several_workers_may_be_lost(ngspice: NgspiceEngine, rng: np.random.Generator) -> None:
+    crossbars = arrays(rng, (4, 4), (4, 4))
+    with NgspiceEngine(workers=2).program_bank(crossbars) as bank:
+        drives = [np.ones((4, 3))] * 2
+        before = bank.read(drives)
+        assert isinstance(bank, NgspiceBank)
+        lost = bank._circuits["rows"][1].process.pid
+        assert lost is not None
+        os.kill(lost, signal.SIGKILL)
+        np.testing.assert_array_equal(bank.read(drives), before)
+
+
+@pytest.mark.parametrize("workers", [None, 1, 2, 5])
+def test_every_array_has_one_worker(workers: int | None) -> None:
+    cells = [1024, 4, 700, 700, 64]
+    groups = share(cells, workers)
+    assert sorted(index for group in groups for index in group) == list(range(5))
+    loads = [sum(cells[index] for index in group) for group in groups]
+    assert max(loads) <= max(max(cells), 2 * sum(cells) / len(groups))
+    if workers is not None:
+        assert len(groups) == workers
+
+
+# --- characterised reads ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("terminations", TERMINATIONS, ids=lambda t: f"{t.drive}-{t.transposed}")
+def test_characterised_reads_are_those_of_the_netlist(
+    ngspice: NgspiceEngine, rng: np.random.Generator, terminations: Terminations
+) -> None:
+    crossbars = arrays(rng, (5, 7), (4, 2), terminations=terminations)
+    with (
+        NgspiceEngine(characterise=True, check_every=4).program_bank(crossbars) as matrix,
+        ngspice.program_bank(crossbars) as netlist,
+    ):
+        sources = []
+        for side in (*SIDES, *SIDES, *SIDES):
+            drives = [rng.uniform(-0.5, 0.5, (crossbar.ports(side), 3)) for crossbar in crossbars]
+            for found, wanted in zip(matrix.read(drives, side), netlist.read(drives, side), strict=True):
+                assert relative(found, wanted) < 1e-11
+            sources.append(matrix.source)
+            assert netlist.source == "netlist"
+    assert sources == ["checked", *3 * ["characterised"], "checked", "characterised"]
+
+
+def test_a_read_that_is_not_that_of_the_matrix_says_what_differs(
+    ngspice: NgspiceEngine, rng: np.random.Generator
+) -> None:
+    crossbars = arrays(rng, (3, 3), (4, 2))
+    with NgspiceEngine(characterise=True, check_every=2).program_bank(crossbars) as bank:
+        drives = [np.full((3, 2), 0.1), np.full((4, 2), 0.1)]
+        bank.read(drives)
+        assert isinstance(bank, CharacterisedBank)
+        bank._transfer["rows"][1][1] *= 1 + 1e-6
+        bank.read(drives)  # not checked
+        with pytest.raises(CharacterisationError, match=r"array 1 of 2[\s\S]*read 3[\s\S]*bit line 1[\s\S]*1\.0e-09"):
+            bank.read(drives)
+
+
+def test_cells_that_are_not_linear_cannot_be_characterised(ngspice: NgspiceEngine) -> None:
+    with pytest.raises(InvalidInputError, match=r"needs linear cells, got Sinh[\s\S]*characterise=False"):
+        NgspiceEngine(characterise=True).program(Crossbar([[1e-4]], device=Sinh()))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"check_every": 0}, "check_every"), ({"workers": 0}, "workers"), ({"tolerance": 0.0}, "tolerance")],
+)
+def test_options_that_make_no_sense_are_refused(ngspice: NgspiceEngine, options: Any, message: str) -> None:
+    with pytest.raises(InvalidInputError, match=message):
+        NgspiceEngine(**options)
+
+
+def test_the_trace_says_which_reads_were_driven(ngspice: NgspiceEngine, rng: np.random.Generator) -> None:
+    trace = ReadTrace()
+    engine = NgspiceEngine(characterise=True, check_every=3)
+    weights = rng.standard_normal((3, 4))
+    with program(weights, engine=engine, trace=trace, r_word=1.0, r_bit=1.0, tile=2) as analog:
+        for _ in range(4):
+            analog.mv(np.ones(4))
+    with program(weights, engine="nodal", trace=trace) as analog:
+        analog.mv(np.ones(4))
+    assert trace.columns()["source"] == ["checked", "characterised", "characterised", "checked", ""]
 
 
 def test_a_closed_bank_has_no_process_and_reads_no_more(ngspice: NgspiceEngine, rng: np.random.Generator) -> None:

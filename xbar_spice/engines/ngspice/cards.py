@@ -13,8 +13,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from xbar_spice.errors import InvalidInputError
 
 __all__ = [
-    "REAL_GAIN",
     "IMAGINARY_GAIN",
+    "REAL_GAIN",
     "SWEPT_SOURCE",
     "checked_nodes",
     "checked_sources",

@@ -6,14 +6,17 @@ import os
 import time
 import warnings
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
+from pathlib import Path
 from typing import Any, final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from xbar_spice.engines.ngspice.locate import require_library
-from xbar_spice.engines.ngspice.messages import Severity, classify
+from xbar_spice.engines.ngspice.messages import Cause, Severity, classify, diagnose
 
 with warnings.catch_warnings():
     # PySpice's docstrings hold TeX in plain strings, an error where warnings are errors.
@@ -30,10 +33,11 @@ PROBE_DECK = "* which linear solver\nV1 1 0 1\nR1 1 0 1\n.options klu\n.op\n.end
 class LibraryFailure(Exception):  # noqa: N818 - the supervisor turns it into one of the package's errors
     """The simulator reported a failure, or did not give the results that it was asked for."""
 
-    def __init__(self, text: str, lines: list[str]) -> None:
+    def __init__(self, text: str, lines: list[str], cause: Cause = Cause.OTHER) -> None:
         super().__init__(text)
         self.text = text
         self.lines = lines
+        self.cause = cause
 
 
 @final
@@ -55,7 +59,8 @@ class Ngspice(NgSpiceShared):  # type: ignore[misc]  # PySpice has no types
         self.warnings: list[str] = []
         self.busy = 0.0  # seconds spent on commands
         self._path = require_library()
-        super().__init__(send_data=True)
+        with _no_user_files():
+            super().__init__(send_data=True)
         # ngspice >= 40 estimates the memory of a run beforehand, overflows on long sweeps, and refuses them.
         self.run("set no_mem_check")
 
@@ -172,7 +177,10 @@ class Ngspice(NgSpiceShared):  # type: ignore[misc]  # PySpice has no types
     @staticmethod
     def _exit(status: int, immediate: bool, quit_asked: bool, ident: int, user_data: Any) -> int:
         self = ffi.from_handle(user_data)
-        self._failures.append(f"ngspice wants to exit with status {status}")
+        if not self._failures:
+            # What it would do after this is not to be relied on; the supervisor knows how to go on.
+            os.write(2, f"ngspice exits with status {status}\n".encode())
+            os._exit(status)
         return status
 
     def _check(self) -> None:
@@ -180,4 +188,26 @@ class Ngspice(NgSpiceShared):  # type: ignore[misc]  # PySpice has no types
             raise self._failure(self._failures[0])
 
     def _failure(self, text: str) -> LibraryFailure:
-        return LibraryFailure(self._failures[0] if self._failures else text, list(self._recent))
+        failures = self._failures or [text]
+        return LibraryFailure(failures[0], list(self._recent), diagnose(failures))
+
+
+@contextmanager
+def _no_user_files() -> Iterator[None]:
+    """Keep the library from `.spiceinit` and `spice.rc`, which it looks for where the user works and at home.
+
+    They may change how decks are read and how exactly they are solved. Only the initialisation sees another place, so
+    that relative names of files in a deck still mean what they say.
+    """
+    nowhere = str(Path(__file__).parent)  # a folder that is there and has no such files
+    working, home = os.getcwd(), os.environ.get("HOME")
+    os.chdir(nowhere)
+    os.environ["HOME"] = nowhere
+    try:
+        yield
+    finally:
+        os.chdir(working)
+        if home is None:
+            del os.environ["HOME"]
+        else:
+            os.environ["HOME"] = home

@@ -2,8 +2,8 @@
 
 libngspice keeps its state in globals and may exit, hang or crash, so it lives here and a supervisor (`process`) in the
 user's program talks to it through a socket. Requests are tuples of a word and its arguments; the answer to each is
-any number of ("part", array), then ("done", value), ("failed", text, lines), or ("unavailable", text) if the library
-cannot be used at all. Standard output and error are the log.
+any number of ("part", array), then ("done", value), ("failed", cause, text, lines), or ("unavailable", text) if the
+library cannot be used at all. Standard output and error are the log.
 Standard input is a lifeline: when the supervisor's end closes, for whatever reason, the worker ends at once.
 """
 
@@ -50,7 +50,7 @@ def serve(connection: Connection) -> None:
             else:
                 raise ValueError(f"unknown or untimely request {word!r}")
         except LibraryFailure as failure:
-            connection.send(("failed", failure.text, failure.lines))
+            connection.send(("failed", failure.cause, failure.text, failure.lines))
         else:
             connection.send(("done", value))
 
