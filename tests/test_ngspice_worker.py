@@ -388,7 +388,7 @@ HOSTILE = "set ngbehavior=ltpsa\noption klu=0 reltol=0.1 abstol=1 gmin=1e-3 rshu
 @needs_library
 @pytest.mark.parametrize("name", [".spiceinit", "spice.rc"])
 def test_files_of_the_user_change_nothing(name: str, volts: np.ndarray, tmp_path: Path, monkeypatch: Any) -> None:
-    deck = DIVIDER.replace(".op\n", ".model dio d\nD1 m 0 dio\n.op")
+    deck = DIVIDER.replace(".op\n", ".model dio d\nD1 m 0 dio\n.op\n")
     with ResidentProcess(deck, SOURCES) as circuit:
         wanted = circuit.read(volts)
     for place in ("home", "work"):
@@ -437,7 +437,7 @@ def test_both_ways_of_reading_agree_bit_for_bit_in_the_voltages(size: float, vol
 @needs_library
 def test_a_network_read_two_vectors_at_a_time_is_the_network_read_one_at_a_time(volts: np.ndarray) -> None:
     deck = ladder(12)
-    with_a_diode_that_does_nothing = deck.replace(".op\n", ".model dio d(is=1e-60)\nD1 0 0 dio\n.op")
+    with_a_diode_that_does_nothing = deck.replace(".op\n", ".model dio d(is=1e-60)\nD1 0 0 dio\n.op\n")
     with (
         ResidentProcess(deck, SOURCES, nodes=["n3_4"]) as paired,
         ResidentProcess(with_a_diode_that_does_nothing, SOURCES, nodes=["n3_4"]) as swept,

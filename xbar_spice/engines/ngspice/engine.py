@@ -126,6 +126,16 @@ class NgspiceBank(Bank):
     def source(self) -> str:
         return "netlist"
 
+    @property
+    def busy(self) -> float:
+        """Seconds that the present workers have spent inside the simulator's library, added up."""
+        return sum(process.busy for process in self.processes)
+
+    @property
+    def processes(self) -> list[ResidentProcess]:
+        """The circuits of all reads so far, each once."""
+        return list({id(c.process): c.process for circuits in self._circuits.values() for c in circuits}.values())
+
     def _read(self, drives: Sequence[FloatArray], side: Side) -> list[FloatArray]:
         circuits = self._circuits_for(side)
         volts = [self._volts(circuit, drives, side) for circuit in circuits]
@@ -189,9 +199,8 @@ class NgspiceBank(Bank):
     def close(self) -> None:
         """End the worker processes."""
         super().close()
-        for circuits in self._circuits.values():
-            for circuit in circuits:
-                circuit.process.close()
+        for process in self.processes:
+            process.close()
         self._circuits = {}
         self._threads.shutdown()
 

@@ -46,6 +46,7 @@ RULES = (
         r"^using (klu|sparse)",
         r"^doing analysis at",
         r"^reference value",
+        r"^linear circuit, option noopac",
         r"^no\. of data rows",
         r"^(doanalyses: )?pause requested",
         r"^(\w+ )?simulation interrupted",  # a run that is paused by `step`, as reads are

@@ -29,7 +29,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from typing import Any, final
+from typing import final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,12 +73,11 @@ def load(
 
 
 class ResidentCircuit(ABC):
-    """One circuit in the simulator, loaded and factorised; the arguments are those of `load`."""
+    """One circuit in the simulator, loaded and factorised; the arguments of its kinds are those of `load`."""
 
-    def __init__(self, ngspice: Ngspice, sources: Sequence[str], nodes: Sequence[str], points: int) -> None:
+    def __init__(self, ngspice: Ngspice, sources: Sequence[str], points: int) -> None:
         self._ngspice = ngspice
         self._sources = len(sources)
-        self._nodes = [node.lower() for node in nodes]
         self._points = points
         self._done = 0
 
@@ -126,9 +125,6 @@ class ResidentCircuit(ABC):
         # A sweep that is asked for one step more than it has points ends by itself and frees what it holds.
         self._ngspice.run(f"step {points + (self._done == self._points)}")
 
-    def _results(self, names: Sequence[str], first: int) -> NDArray[Any]:
-        return np.array([self._ngspice.vector(name, first, self._done) for name in names])
-
 
 @final
 class SweptCircuit(ResidentCircuit):
@@ -139,17 +135,16 @@ class SweptCircuit(ResidentCircuit):
     def __init__(
         self, ngspice: Ngspice, cards: list[str], sources: Sequence[str], nodes: Sequence[str], points: int
     ) -> None:
-        super().__init__(ngspice, sources, nodes, points)
-        self._probes = [f"{name.lower()}#branch" for name in sources] + self._nodes
+        super().__init__(ngspice, sources, points)
         ngspice.drive_sources(list(sources))
         ngspice.load(cards)
+        ngspice.collect([f"{name}#branch" for name in sources] + list(nodes), float)
         self._start_sweep()
 
     def _advance(self, volts: NDArray[np.float64]) -> NDArray[np.float64]:
-        first = self._done
-        self._ngspice.drive_points(first, volts)
+        self._ngspice.drive_points(self._done, volts)
         self._step(volts.shape[1])
-        return self._results(self._probes, first)
+        return self._ngspice.collected(volts.shape[1]).T
 
 
 @final
@@ -161,28 +156,34 @@ class PairedCircuit(ResidentCircuit):
     def __init__(
         self, ngspice: Ngspice, cards: list[str], sources: Sequence[str], nodes: Sequence[str], points: int
     ) -> None:
-        super().__init__(ngspice, sources, nodes, points)
-        self._probes = [f"{REAL_GAIN}{k}#branch" for k in range(len(sources))] + self._nodes
+        super().__init__(ngspice, sources, points)
+        ngspice.drive_sources([])
         self._gains = np.zeros((2, len(sources)))  # as the simulator has them
         # Sparse 1.3 orders the real and the complex matrix, seconds each, and needs the complex one only.
         ngspice.load(cards if ngspice.klu else [*cards[:-1], ".options noopac", cards[-1]])
+        ngspice.collect([f"{REAL_GAIN}{k}#branch" for k in range(len(sources))] + list(nodes), complex)
         self._start_sweep()
 
     def _advance(self, volts: NDArray[np.float64]) -> NDArray[np.float64]:
-        first, count = self._done, volts.shape[1]
+        count = volts.shape[1]
         pairs = np.zeros((2 * -(-count // 2), self._sources))
         pairs[:count] = volts.T
         for pair in pairs.reshape(-1, 2, self._sources):
             self._set_gains(pair)
             self._step(1)
-        found = self._results(self._probes, first)
-        # Real and imaginary parts of a point are neighbours in memory, as their vectors are in the batch.
-        return found.view(np.float64)[:, :count]
+        found = self._ngspice.collected(len(pairs) // 2)
+        vectors = np.stack([found.real, found.imag], axis=1).reshape(len(pairs), -1)[:count]
+        return vectors.T
 
     def _set_gains(self, pair: NDArray[np.float64]) -> None:
-        for part, source in zip(*np.nonzero(pair != self._gains), strict=True):
-            name = (REAL_GAIN, IMAGINARY_GAIN)[part]
-            self._ngspice.run(f"alter @{name}{source}[gain] = {_exact(pair[part, source])}")
+        changed = np.argwhere(pair != self._gains).tolist()
+        values = pair[pair != self._gains].tolist()
+        self._ngspice.run_quiet(
+            [
+                f"alter @{(REAL_GAIN, IMAGINARY_GAIN)[part]}{source}[gain] = {_exact(value)}"
+                for (part, source), value in zip(changed, values, strict=True)
+            ]
+        )
         self._gains[:] = pair
 
 
