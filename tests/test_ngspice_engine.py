@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import psutil
 import pytest
-from conftest import engine_or_skip, relative
+from conftest import engine_or_skip, relative, run_by_hand
 
 from xbar_spice.array import Crossbar, Side, Terminations
+from xbar_spice.circuit.netlist import array_deck, bank_deck
+from xbar_spice.circuit.resources import search_path
 from xbar_spice.devices import Sinh
 from xbar_spice.engines.ideal import IdealEngine
 from xbar_spice.engines.ngspice.characterised import CharacterisedBank
@@ -131,9 +135,94 @@ def test_every_array_has_one_worker(workers: int | None) -> None:
     groups = share(cells, workers)
     assert sorted(index for group in groups for index in group) == list(range(5))
     loads = [sum(cells[index] for index in group) for group in groups]
-    assert max(loads) <= max(max(cells), 2 * sum(cells) / len(groups))
+    assert max(loads) <= max(*cells, 2 * sum(cells) / len(groups))
     if workers is not None:
         assert len(groups) == workers
+
+
+# --- what comes from outside is never a command -----------------------------------------------------------------------
+
+ODD = "a title\n.control\nshell touch hacked\n.endc\nV9 1 0 5 \x1b; $(touch hacked) `touch hacked` \u2028 'q\" {x}"
+
+
+@pytest.mark.skipif(shutil.which("ngspice") is None, reason="no command `ngspice` on this machine")
+def test_titles_and_comments_are_never_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    deck = array_deck(Crossbar([[1e-4]], r_word=1.0), [0.5], title=ODD, comments={ODD: ODD})
+    plain = array_deck(Crossbar([[1e-4]], r_word=1.0), [0.5])
+    assert len(deck.text.splitlines()) == len(plain.text.splitlines()) + 1
+    (tmp_path / "odd.cir").write_text(deck.text)
+    (tmp_path / "plain.cir").write_text(plain.text)
+    assert run_by_hand(tmp_path / "odd.cir") == run_by_hand(tmp_path / "plain.cir") != {}
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["odd.cir", "plain.cir"]
+
+
+@pytest.mark.parametrize("name", ["a\n.control", "a;b", "a b", "1a", "", "a$b", "ä"])
+def test_names_of_arrays_are_plain_words(name: str) -> None:
+    with pytest.raises(InvalidInputError, match="name"):
+        bank_deck([Crossbar([[1e-4]])], names=[name])
+
+
+@pytest.mark.parametrize("folder", ["with space", "se;mi", "quo'te\"s", "$(touch hacked)", "new\nline"])
+def test_folders_may_have_any_name(ngspice: NgspiceEngine, folder: str, tmp_path: Path) -> None:
+    place = tmp_path / folder
+    (place / "cells").mkdir(parents=True)
+    shutil.copy(search_path("netlists")[0] / "cells" / "ohmic.cir.j2", place / "cells")
+    with NgspiceEngine(netlists=(place,), failures=place).program(Crossbar([[1e-4]])) as session:
+        assert session.read([1.0]) == pytest.approx([1e-4], rel=1e-12)
+    (place / "cells" / "ohmic.cir.j2").write_text(
+        "{% macro models() %}{% endmacro %}"
+        "{% macro element(name, p, n, conductance, device) %}R{{ name }} {{ p }} nowhere{% endmacro %}"
+    )
+    broken = NgspiceEngine(netlists=(place,), failures=place / "failed").program(Crossbar([[1e-4]], r_bit=1.0))
+    with broken as session, pytest.raises(SimulationError) as caught:
+        session.read([1.0])
+    command = re.search(r"to reproduce: (.*?)\n  the simulator's", str(caught.value), re.S)
+    assert command is not None
+    _, _, deck = shlex.split(command[1])
+    assert Path(deck).parent == place / "failed"
+    assert Path(deck).is_file()
+
+
+def test_the_same_seed_gives_the_same_deck_byte_for_byte() -> None:
+    program_text = (
+        "import hashlib, numpy as np, xbar_spice as xs\n"
+        "from xbar_spice.mapping import map_weights, Design\n"
+        "from xbar_spice.circuit.netlist import bank_deck\n"
+        "from xbar_spice.variation import random_stream\n"
+        "design = Design(tile=3, r_word=1.0, variation=xs.Variation(programming=0.1, stuck_on=0.1))\n"
+        "weights = np.random.default_rng(5).standard_normal((4, 7))\n"
+        "mapped = map_weights(weights, design, rng=random_stream(3, 'devices', 'A'))\n"
+        "print(hashlib.sha256(bank_deck(mapped.crossbars).text.encode()).hexdigest())\n"
+    )
+    found = {
+        subprocess.run(
+            [sys.executable, "-c", program_text],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(found) == 1
+
+
+def test_two_programs_side_by_side_read_the_same_bits(ngspice: NgspiceEngine) -> None:
+    program_text = (
+        "import numpy as np, xbar_spice as xs\n"
+        "rng = np.random.default_rng(1)\n"
+        "xbar = xs.Crossbar(10 ** rng.uniform(-5, -3, (12, 9)), r_word=1.0, r_bit=2.0, r_driver=50.0)\n"
+        "with xs.get_engine('ngspice').program(xbar) as session:\n"
+        "    print(session.read(rng.uniform(-0.5, 0.5, (12, 40))).tobytes().hex())\n"
+    )
+    programs = [
+        subprocess.Popen([sys.executable, "-c", program_text], stdout=subprocess.PIPE, text=True) for _ in range(2)
+    ]
+    first, second = (each.communicate(timeout=120)[0] for each in programs)
+    assert [each.returncode for each in programs] == [0, 0]
+    assert first == second
+    assert len(first) == 16 * 9 * 40 + 1
 
 
 # --- characterised reads ----------------------------------------------------------------------------------------------
