@@ -129,6 +129,27 @@ def test_one_of_several_workers_may_be_lost(ngspice: NgspiceEngine, rng: np.rand
         np.testing.assert_array_equal(bank.read(drives), before)
 
 
+def test_ctrl_c_ends_all_workers_in_the_middle_of_a_read(ngspice: NgspiceEngine) -> None:
+    program_text = (
+        "import os, signal, threading, numpy as np, xbar_spice as xs\n"
+        "rng = np.random.default_rng(1)\n"
+        "xbars = [xs.Crossbar(10 ** rng.uniform(-5, -3, (32, 32)), r_word=1.0, r_bit=2.0) for _ in range(4)]\n"
+        "with xs.get_engine('ngspice', workers=2).program_bank(xbars) as bank:\n"
+        "    bank.read([np.ones((32, 1))] * 4)\n"
+        "    print(*(process.pid for process in bank.processes), flush=True)\n"
+        "    threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()\n"
+        "    bank.read([np.ones((32, 20000))] * 4)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program_text], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert "KeyboardInterrupt" in done.stderr.splitlines()[-1]
+    assert done.returncode == -signal.SIGINT
+    workers = [int(pid) for pid in done.stdout.split()]
+    assert len(workers) == 2
+    assert not any(psutil.pid_exists(pid) for pid in workers)
+
+
 @pytest.mark.parametrize("workers", [None, 1, 2, 5])
 def test_every_array_has_one_worker(workers: int | None) -> None:
     cells = [1024, 4, 700, 700, 64]

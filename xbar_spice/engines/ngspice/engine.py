@@ -24,7 +24,7 @@ from xbar_spice.linear import FloatArray
 
 __all__ = ["NgspiceBank", "NgspiceEngine", "share"]
 
-# A worker of its own costs a third of a second to start and 60 MB; this many cells take ngspice 0.3 ms a vector.
+# A worker of its own costs a quarter of a second to start and 45 MB; this many cells take ngspice 0.3 ms a vector.
 CELLS_WORTH_A_WORKER = 512
 
 
