@@ -142,6 +142,19 @@ def test_attribute_prints_and_keeps_what_it_finds(weights, tmp_path):
     assert (tmp_path / "out" / "attribution.png").is_file()
 
 
+def test_cosim_can_characterise_and_says_which_reads_were_driven(weights, tmp_path):
+    engine_or_skip("ngspice")
+    run("cosim", weights, "--characterise", "--tile", 4, "--r-bit", 2, "--output", tmp_path / "one")
+    header, *rows = (line.split(",") for line in (tmp_path / "one" / "trace.csv").read_text().splitlines())
+    sources = [row[header.index("source")] for row in rows]
+    assert set(sources) == {"characterised", "checked"}
+    assert sources[0] == "checked"
+    assert len(sources) / 16 <= sources.count("checked") <= len(sources) / 16 + 2  # A and B are counted apart
+    refused = CliRunner().invoke(app, ["cosim", str(weights), "--engine", "nodal", "--characterise"])
+    assert refused.exit_code == 2
+    assert "for --engine ngspice" in refused.output
+
+
 def test_study_and_report(weights, tmp_path):
     study = tmp_path / "small.toml"
     study.write_text(STUDY)
@@ -153,7 +166,7 @@ def test_study_and_report(weights, tmp_path):
 
 def test_doctor_names_what_matters():
     output = run("doctor")
-    for word in ("Python", "PySpice", "netlists", "libngspice", "engines"):
+    for word in ("Python", "PySpice", "netlists", "libngspice", "ngspice 39 and 46", "engines"):
         assert word in output
 
 

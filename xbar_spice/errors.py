@@ -1,14 +1,18 @@
 """Every error of the toolkit, so that a caller can catch `XbarError` and mean all of them."""
 
 __all__ = [
+    "CharacterisationError",
     "ConvergenceError",
     "ConvergenceWarning",
     "DeviceError",
     "EngineUnavailableError",
     "InvalidInputError",
+    "NonConvergenceError",
     "ReadTimeoutError",
     "SimulationError",
     "SimulatorCrashError",
+    "SimulatorExitError",
+    "SingularCircuitError",
     "StudyError",
     "WeightsError",
     "XbarError",
@@ -45,6 +49,22 @@ class SimulationError(XbarError):
 
 class SimulatorCrashError(SimulationError):
     """The simulator's process died in the middle of a read, and again when the read was retried."""
+
+
+class SimulatorExitError(SimulationError):
+    """The simulator ended its process by itself in the middle of a read, and again when the read was retried."""
+
+
+class SingularCircuitError(SimulationError):
+    """The equations of a circuit have no unique solution: a part of it floats, or voltage sources form a loop."""
+
+
+class NonConvergenceError(SimulationError):
+    """The simulator's iteration found no solution of a nonlinear circuit."""
+
+
+class CharacterisationError(SimulationError):
+    """A read through the netlist differs from the transfer matrix that stands for it."""
 
 
 class ReadTimeoutError(SimulationError):

@@ -39,6 +39,8 @@ class ReadRecord:
         relative_error: |analog - digital| / |digital| over the batch, with the wanted weights as the digital matrix.
         worst_relative_error: the largest such ratio of a single vector.
         seconds: wall time of the read.
+        source: "netlist" if a circuit simulator was driven, "characterised" if the transfer matrix that was read from
+            it once answered, "checked" if both did and agreed; empty for engines without a simulator.
     """
 
     phase: str
@@ -51,6 +53,7 @@ class ReadRecord:
     relative_error: float
     worst_relative_error: float
     seconds: float
+    source: str = ""
 
 
 @final
@@ -166,6 +169,7 @@ class AnalogMatrix(LinearOperator, Closeable):
             relative_error=float(np.linalg.norm(error) / max(np.linalg.norm(size), np.finfo(float).tiny)),
             worst_relative_error=float(np.divide(error, size, out=np.zeros_like(error), where=size > 0).max()),
             seconds=seconds,
+            source=self._bank.source,
         )
 
     def close(self) -> None:

@@ -9,6 +9,7 @@ Names count from 0, as the matrices do: word line 3 meets bit line 7 between the
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +24,8 @@ from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear import FloatArray
 
 __all__ = ["Deck", "Terminal", "array_deck", "bank_deck", "netlist"]
+
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*", re.ASCII)
 
 
 @final
@@ -128,8 +131,16 @@ def bank_deck(
         title: first line of the deck.
         comments: more to say at the head of the deck.
         netlists: folders of the user's own templates, searched first.
+
+    Raises:
+        InvalidInputError: a name of another form, a drive of the wrong shape, or a broken template.
     """
     names = [f"a{index}" for index in range(len(crossbars))] if names is None else names
+    for name in names:
+        if not _NAME.fullmatch(name):
+            raise InvalidInputError(
+                f"the name of an array is a letter and then letters, digits or underscores, got {name!r}"
+            )
     drives = [None] * len(crossbars) if drives is None else drives
     return _deck("bank.cir.j2", crossbars, names, drives, side, title, comments, netlists)
 

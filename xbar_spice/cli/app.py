@@ -146,13 +146,18 @@ def netlist(weights: Path, output: Path, side: Any, netlists: tuple[Path, ...], 
 @app.command()
 @click.argument("weights", type=existing_file)
 @engine_option()
+@click.option(
+    "--characterise", is_flag=True, help="Read transfer matrices once through ngspice, and check them on the way."
+)
 @click.option("--samples", type=click.IntRange(min=1), default=4, show_default=True, help="Test images.")
 @click.option(
     "--output", type=click.Path(file_okay=False, path_type=Path), help="Folder for record.json and trace.csv."
 )
 @seed_option
 @circuit_options
-def cosim(weights: Path, engine: str, samples: int, output: Path | None, seed: int, **circuit: Any) -> None:
+def cosim(
+    weights: Path, engine: str, characterise: bool, samples: int, output: Path | None, seed: int, **circuit: Any
+) -> None:
     """Solve and differentiate a model on arrays, and compare with digital matrices.
 
     Every product of the forward run, of Newton's linear solves and of the adjoint is a read of the arrays. A model
@@ -161,13 +166,17 @@ def cosim(weights: Path, engine: str, samples: int, output: Path | None, seed: i
     from xbar_spice.cli.progress import reading_progress
     from xbar_spice.cli.tables import print_cosimulation
     from xbar_spice.cosim import cosimulate
+    from xbar_spice.engines.registry import get_engine
     from xbar_spice.study.problem import make_problem
     from xbar_spice.study.store import write_case
     from xbar_spice.weights import load_model
 
+    if characterise and engine != "ngspice":
+        raise click.UsageError(f"--characterise is for --engine ngspice, got {engine}")
+    answering = get_engine(engine, **({"characterise": True} if characterise else {}))
     problem = make_problem(load_model(weights), samples=samples, seed=seed)
     with reading_progress(problem.model.steps) as trace:
-        result = cosimulate(problem, make_design(circuit), engine=engine, seed=seed, trace=trace)
+        result = cosimulate(problem, make_design(circuit), engine=answering, seed=seed, trace=trace)
     print_cosimulation(result.record)
     if output is not None:
         click.echo(f"record and trace: {write_case(output, result)}")
