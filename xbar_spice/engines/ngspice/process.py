@@ -33,7 +33,7 @@ from xbar_spice.errors import (
 )
 from xbar_spice.linear import FloatArray
 
-__all__ = ["ResidentProcess", "Worker", "WorkerError", "WorkerFailed", "WorkerHung", "WorkerLost"]
+__all__ = ["ResidentProcess", "Worker", "WorkerError", "WorkerFailed", "WorkerHung", "WorkerLost", "failure_report"]
 
 # The worker needs NumPy, PySpice and a few modules beside this one; importing the package as a whole would make its
 # start several times as long. An empty package that knows where its modules are is enough, installed or not.
@@ -288,22 +288,26 @@ class ResidentProcess:
                 logger.warning("ngspice: %s", line)
 
     def _report(self, what: str, error: WorkerError, volts: FloatArray) -> str:
-        """The text of an error, with everything that is needed to see it happen again."""
-        folder = self._failures or Path(tempfile.mkdtemp(prefix="xbar-spice-failed-read-"))
-        folder.mkdir(parents=True, exist_ok=True)
-        text = with_volts(self._deck, self._sources, volts[:, min(error.solved, volts.shape[1] - 1)].tolist())
-        path = folder / f"{hashlib.sha256(text.encode()).hexdigest()[:12]}.cir"
-        path.write_text(text, encoding="utf-8")
-        lines = error.lines[-LINES_QUOTED:] or ["(nothing)"]
-        return "\n".join(
-            [
-                what,
-                f"  deck: {path}",
-                f"  to reproduce: ngspice -b {shlex.quote(str(path))}",
-                "  the simulator's last lines:",
-                *(f"    {line}" for line in lines),
-            ]
-        )
+        volts_at_failure = volts[:, min(error.solved, volts.shape[1] - 1)].tolist()
+        return failure_report(what, error, with_volts(self._deck, self._sources, volts_at_failure), self._failures)
+
+
+def failure_report(what: str, error: WorkerError, deck: str, folder: Path | None) -> str:
+    """The text of an error, with everything that is needed to see it happen again; keeps the deck in the folder."""
+    folder = folder or Path(tempfile.mkdtemp(prefix="xbar-spice-failed-read-"))
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{hashlib.sha256(deck.encode()).hexdigest()[:12]}.cir"
+    path.write_text(deck, encoding="utf-8")
+    lines = error.lines[-LINES_QUOTED:] or ["(nothing)"]
+    return "\n".join(
+        [
+            what,
+            f"  deck: {path}",
+            f"  to reproduce: ngspice -b {shlex.quote(str(path))}",
+            "  the simulator's last lines:",
+            *(f"    {line}" for line in lines),
+        ]
+    )
 
 
 def _columns(parts: list[FloatArray]) -> int:

@@ -17,6 +17,7 @@ from multiprocessing.connection import Connection
 
 from xbar_spice.engines.ngspice.library import LibraryFailure, Ngspice
 from xbar_spice.engines.ngspice.resident import ResidentCircuit
+from xbar_spice.engines.ngspice.waveforms import waveforms
 
 __all__ = ["main", "serve"]
 
@@ -45,6 +46,10 @@ def serve(connection: Connection) -> None:
                 value = list(ngspice.warnings)
             elif word == "read" and circuit is not None:
                 for part in circuit.read(*arguments):
+                    connection.send(("part", part))
+                value = list(ngspice.warnings)
+            elif word == "transient":
+                for part in waveforms(ngspice, *arguments):
                     connection.send(("part", part))
                 value = list(ngspice.warnings)
             else:
