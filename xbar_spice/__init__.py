@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from xbar_spice.convolution import convolution_matrix, kernel_gradient
     from xbar_spice.cosim import Problem, attribute, cosimulate, three_gradients
     from xbar_spice.devices import Ohmic, OneTransistorOneResistor, Polynomial, Sinh
+    from xbar_spice.dynamics import read_pulse
     from xbar_spice.engines.nodal.sensitivity import Sensitivity
     from xbar_spice.engines.nodal.solution import solve_array
     from xbar_spice.engines.registry import get_engine
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from xbar_spice.linear import LinearOperator
     from xbar_spice.mapping import Design, map_weights
     from xbar_spice.operators import AnalogMatrix, ReadTrace, program
+    from xbar_spice.pulse import LineCapacitance, Pulse
     from xbar_spice.solve.activation import Activation
     from xbar_spice.solve.adjoint import gradients
     from xbar_spice.solve.continuous import continuous_gradients
@@ -60,6 +62,7 @@ __all__ = [
     "KrylovOptions",
     "LayerField",
     "Layers",
+    "LineCapacitance",
     "LinearOperator",
     "Model",
     "NewtonOptions",
@@ -67,6 +70,7 @@ __all__ = [
     "OneTransistorOneResistor",
     "Polynomial",
     "Problem",
+    "Pulse",
     "ReadTrace",
     "ReluField",
     "Sensitivity",
@@ -96,6 +100,7 @@ __all__ = [
     "netlist",
     "parabolic_field",
     "program",
+    "read_pulse",
     "reversed_gradients",
     "save_model",
     "solve_array",
@@ -112,6 +117,7 @@ _MODULES = {
     "convolution": ("convolution_matrix", "kernel_gradient"),
     "cosim": ("Problem", "attribute", "cosimulate", "three_gradients"),
     "devices": ("Ohmic", "OneTransistorOneResistor", "Polynomial", "Sinh"),
+    "dynamics": ("read_pulse",),
     "engines.nodal.sensitivity": ("Sensitivity",),
     "engines.nodal.solution": ("solve_array",),
     "engines.registry": ("get_engine",),
@@ -120,6 +126,7 @@ _MODULES = {
     "linear": ("LinearOperator",),
     "mapping": ("Design", "map_weights"),
     "operators": ("AnalogMatrix", "ReadTrace", "program"),
+    "pulse": ("LineCapacitance", "Pulse"),
     "solve.activation": ("Activation",),
     "solve.adjoint": ("gradients",),
     "solve.continuous": ("continuous_gradients",),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from functools import cached_property
 from typing import final
@@ -41,7 +42,7 @@ class ModalRead(PulseRead):
         super().__init__(crossbar, side, drive, pulse, capacitance)
         if not crossbar.device.linear:
             raise DeviceError(
-                f"modes exist for ohmic cells only, and these are {type(crossbar.device).__name__}: use engine='ngspice'"
+                f"only ohmic cells have modes, and these are {type(crossbar.device).__name__}: use engine='ngspice'"
             )
         self._network = build_network(crossbar, side, capacitance)
         network = self._network
@@ -76,7 +77,7 @@ class ModalRead(PulseRead):
         if math.isinf(pulse.width):
             corners.append(pulse.rise + SPANS * slowest)
         pieces = [np.array(corners)]
-        for first, last in zip(corners[:-1], corners[1:], strict=True):
+        for first, last in itertools.pairwise(corners):
             if last > first:
                 pieces.append(first + np.geomspace(min(1e-4 * slowest, 1e-3 * (last - first)), last - first, 400)[:-1])
                 pieces.append(np.linspace(first, last, 50, endpoint=False))

@@ -8,9 +8,9 @@ where f are the currents that the sources send in through conductances, and g th
 with C x = tau G x and x' G x = 1 decouple it. G is positive definite, so nodes without capacitance are modes of tau = 0
 and need no special case.
 
-The modes are found in the Krylov space of G^-1 C that the drive spans: beginning with the final state, each vector costs
-one solution with the sparse factor of G. Slow modes come out first. The space grows until what it leaves of the equation
-is small; for a small array it ends by itself, and then holds every mode that the drive excites.
+The modes are found in the Krylov space of G^-1 C that the drive spans: beginning with the final state, each vector
+costs one solution with the sparse factor of G. Slow modes come out first. The space grows until what it leaves of the
+equation is small; for a small array it ends by itself, and then holds every mode that the drive excites.
 """
 
 from __future__ import annotations
@@ -62,8 +62,8 @@ def excited_modes(network: Network, volts: FloatArray, rise: float, tolerance: f
         network: the array.
         volts: (sources,) volts at full drive.
         rise: seconds of the edges.
-        tolerance: error of the voltages relative to those of the settled read, both in the norm v' G v, from a hundredth
-            of the slowest time constant after an edge on. Earlier, the fastest modes are taken together.
+        tolerance: error of the voltages relative to those of the settled read, both in the norm v' G v, from a
+            hundredth of the slowest time constant after an edge on. Earlier, the fastest modes are taken together.
 
     Raises:
         ConvergenceError: the space grew too large.
@@ -83,8 +83,8 @@ def excited_modes(network: Network, volts: FloatArray, rise: float, tolerance: f
             break
         if space.size == MOST_VECTORS:
             raise ConvergenceError(
-                f"the modes of this array do not converge with {MOST_VECTORS} vectors; try a longer rise, which excites "
-                "fewer of them, or engine='ngspice'"
+                f"the modes of this array do not converge with {MOST_VECTORS} vectors; try a longer rise, which "
+                "excites fewer of them, or engine='ngspice'"
             )
     times, turn, _, lags = space.decoupled(f, g)
     return Modes(settled, times, space.basis @ turn, lags)

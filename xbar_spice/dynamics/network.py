@@ -112,24 +112,10 @@ def build_network(crossbar: Crossbar, side: Side, capacitance: LineCapacitance) 
         for connection, driven in ends
         for line in crossbar.connected(connection.side)
     )
-    word, bit, inner = _place_nodes(crossbar, ends)
+    word, bit, inner = _place_nodes(crossbar, [connection for connection, _ in ends])
     nodes = inner + len(sources)
-    wires, periphery, cells, across = (_Branches() for _ in range(4))
-    if crossbar.r_word > 0:
-        kept = word[word[:, 0] >= 0]
-        wires.add(kept[:, :-1], kept[:, 1:], 1.0 / crossbar.r_word)
-    if crossbar.r_bit > 0:
-        wires.add(bit[:-1], bit[1:], 1.0 / crossbar.r_bit)
-    source = inner
-    for connection, _ in ends:
-        lines = np.array(crossbar.connected(connection.side), dtype=np.int64)
-        pins = source + np.arange(lines.size)
-        source += lines.size
-        segment = crossbar.segment_resistance(connection.side)
-        if (total := connection.resistance + segment) > 0:
-            line_ends = _line_ends(connection.edge, word, bit)[lines]
-            wires.add(pins, line_ends, segment / total**2)  # each takes its share of the power of both
-            periphery.add(pins, line_ends, connection.resistance / total**2)
+    wires, periphery = _line_conductances(crossbar, [connection for connection, _ in ends], word, bit, inner)
+    cells, across = _Branches(), _Branches()
     present = crossbar.conductance > 0
     cells.add(word[present], bit[present], crossbar.conductance[present])
     across.add(word[present], bit[present], capacitance.c_cell)
@@ -137,43 +123,66 @@ def build_network(crossbar: Crossbar, side: Side, capacitance: LineCapacitance) 
     np.add.at(to_ground, word[word >= 0], capacitance.c_word)
     np.add.at(to_ground, bit, capacitance.c_bit)
     return Network(
-        inner,
-        sources,
-        word,
-        bit,
-        wires.matrix(nodes),
-        periphery.matrix(nodes),
-        cells.matrix(nodes),
-        across.matrix(nodes, to_ground),
+        inner=inner,
+        sources=sources,
+        word=word,
+        bit=bit,
+        wires=wires.matrix(nodes),
+        periphery=periphery.matrix(nodes),
+        cells=cells.matrix(nodes),
+        capacitance=across.matrix(nodes, to_ground),
     )
 
 
-def _place_nodes(crossbar: Crossbar, ends: list[tuple[Connection, bool]]) -> tuple[IntArray, IntArray, int]:
+def _line_conductances(
+    crossbar: Crossbar, ends: list[Connection], word: IntArray, bit: IntArray, inner: int
+) -> tuple[_Branches, _Branches]:
+    """Wires and periphery."""
+    wires, periphery = _Branches(), _Branches()
+    if crossbar.r_word > 0:
+        kept = word[word[:, 0] >= 0]
+        wires.add(kept[:, :-1], kept[:, 1:], 1.0 / crossbar.r_word)
+    if crossbar.r_bit > 0:
+        wires.add(bit[:-1], bit[1:], 1.0 / crossbar.r_bit)
+    source = inner
+    for connection in ends:
+        lines = np.array(crossbar.connected(connection.side), dtype=np.int64)
+        pins = source + np.arange(lines.size)
+        source += lines.size
+        segment = crossbar.segment_resistance(connection.side)
+        if (total := connection.resistance + segment) > 0:
+            line_ends = {"left": word[:, 0], "right": word[:, -1], "top": bit[0], "bottom": bit[-1]}
+            line_end = line_ends[connection.edge][lines]
+            wires.add(pins, line_end, segment / total**2)  # each takes its share of the power of both
+            periphery.add(pins, line_end, connection.resistance / total**2)
+    return wires, periphery
+
+
+def _place_nodes(crossbar: Crossbar, ends: list[Connection]) -> tuple[IntArray, IntArray, int]:
     """Nodes of word lines and bit lines, both (rows, cols), and the number of those without a source."""
     rows, cols = crossbar.shape
-    bare = [row for row in crossbar.open_rows if not crossbar.conductance[row].any()]
+    places: dict[Side, IntArray] = {}
     inner = 0
-    places = {}
-    for side, lines, cells in (("rows", rows, cols), ("cols", cols, rows)):
-        direct = [c for c, _ in ends if c.side == side and c.resistance + crossbar.segment_resistance(c.side) == 0]
-        touching = crossbar.connected(direct[0].side) if direct else ()
-        per_line = cells if (crossbar.r_word if side == "rows" else crossbar.r_bit) > 0 else 1
-        nodes = np.full((lines, cells), -1, dtype=np.int64)
+    # A row with neither terminals nor cells has no node: nothing fixes its voltage.
+    bare = [row for row in crossbar.open_rows if not crossbar.conductance[row].any()]
+    extents: tuple[tuple[Side, int, int], ...] = (("rows", rows, cols), ("cols", cols, rows))
+    for side, lines, cells in extents:
+        at_source = crossbar.connected(side) if any(c.side == side and _touches(crossbar, c) for c in ends) else ()
+        along = np.arange(cells) if crossbar.segment_resistance(side) > 0 else np.zeros(cells, dtype=np.int64)
+        places[side] = np.full((lines, cells), -1, dtype=np.int64)
         for line in range(lines):
-            if line in touching or (side == "rows" and line in bare):
-                continue
-            nodes[line] = inner + (np.arange(cells) if per_line > 1 else 0)
-            inner += per_line
-        places[side] = nodes
-    first = inner
-    for connection, _ in ends:  # lines that touch a source are its node
+            if line not in at_source and not (side == "rows" and line in bare):
+                places[side][line] = inner + along
+                inner += 1 + int(along[-1])
+    source = inner
+    for connection in ends:
         connected = list(crossbar.connected(connection.side))
-        if connection.resistance + crossbar.segment_resistance(connection.side) == 0:
-            places[connection.side][connected] = first + np.arange(len(connected))[:, np.newaxis]
-        first += len(connected)
+        if _touches(crossbar, connection):
+            places[connection.side][connected] = source + np.arange(len(connected))[:, np.newaxis]
+        source += len(connected)
     return places["rows"], places["cols"].T, inner
 
 
-def _line_ends(edge: Edge, word: IntArray, bit: IntArray) -> IntArray:
-    """The node of each line at this edge of the array."""
-    return {"left": word[:, 0], "right": word[:, -1], "top": bit[0], "bottom": bit[-1]}[edge]
+def _touches(crossbar: Crossbar, connection: Connection) -> bool:
+    """Whether lines are their sources' nodes."""
+    return connection.resistance == 0 and crossbar.segment_resistance(connection.side) == 0

@@ -110,9 +110,7 @@ class PulseRead(ABC):
             InvalidInputError: a moment before the pulse or beyond what was solved.
         """
 
-    def settling_times(
-        self, accuracy: float, reference: Literal["each", "largest"] = "each"
-    ) -> FloatArray:
+    def settling_times(self, accuracy: float, reference: Literal["each", "largest"] = "each") -> FloatArray:
         """When each sense current comes to stay near its settled value, while the drive is on.
 
         Args:

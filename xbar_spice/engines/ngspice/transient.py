@@ -79,8 +79,10 @@ def run_transient(
 
 def _cards(deck: str, sources: Sequence[str], nodes: Sequence[str]) -> list[str]:
     """The deck with what is to be kept; a measurement adds elements to the circuit, and nobody would read it."""
-    lines = [line for line in deck.splitlines() if not line.lower().startswith((".meas", ".save", ".end"))]
-    if any(line.strip().lower() == ".control" for line in lines):
+    words = [(line.split(maxsplit=1) or [""])[0].lower() for line in deck.splitlines()]
+    if ".control" in words:
         raise InvalidInputError("the ngspice engine takes decks without commands, got .control")
+    left_out = (".meas", ".measure", ".save", ".end")
+    lines = [line for line, word in zip(deck.splitlines(), words, strict=True) if word not in left_out]
     lines += [f".save i({name})" for name in sources] + [f".save v({node})" for node in nodes]
     return [*lines, ".end"]
