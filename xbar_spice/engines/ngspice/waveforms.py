@@ -32,9 +32,11 @@ def waveforms(ngspice: Ngspice, cards: list[str], probes: Sequence[str]) -> Iter
     ngspice.load(cards)
     ngspice.run("run")
     names, points = ["time", *probes], ngspice.points
-    rows = max(1, NUMBERS_PER_PART // max(1, points))
+    if points == 0:
+        raise LibraryFailure("the deck's analysis gave no points", [])
+    rows = max(1, NUMBERS_PER_PART // points)
     for first in range(0, len(names), rows):
         part = np.array([ngspice.vector(name, 0, points) for name in names[first : first + rows]])
-        if points == 0 or not np.isfinite(part).all():
-            raise LibraryFailure("the analysis gave no points, or numbers that are not finite", [])
+        if not np.isfinite(part).all():
+            raise LibraryFailure("the waveforms hold numbers that are not finite", [])
         yield part
