@@ -144,10 +144,10 @@ class PulseRead(ABC):
         return float(self.settling_times(accuracy, reference).max())
 
     def _checked_moment(self, until: float | None) -> float:
-        last = self.pulse.cycle if until is None else until
-        if not 0 <= last <= self.times[-1]:
-            raise InvalidInputError(
-                f"energy can be had from 0 s to {self.times[-1]:g} s, got until={last:g}"
-                + ("; a drive that stays on needs a moment to stop at" if math.isinf(last) else "")
-            )
-        return last
+        if until is None and math.isinf(self.pulse.cycle):
+            raise InvalidInputError("a drive that stays on needs a moment to stop at: give energy(until=...)")
+        end = float(self.times[-1])
+        last = end if until is None else until
+        if not 0 <= last <= end * (1 + 1e-12):  # a simulator's last step is the end of the cycle but for rounding
+            raise InvalidInputError(f"energy can be had from 0 s to {end:g} s, got until={last:g}")
+        return min(last, end)
