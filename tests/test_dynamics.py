@@ -15,6 +15,7 @@ from xbar_spice.circuit.device_models import load_device
 from xbar_spice.devices import OneTransistorOneResistor, Polynomial, Sinh
 from xbar_spice.dynamics import ModalRead, modal, read_pulse
 from xbar_spice.dynamics.modes import excited_modes
+from xbar_spice.engines.nodal.solution import solve_array
 from xbar_spice.engines.registry import get_engine
 from xbar_spice.errors import ConvergenceError, DeviceError, InvalidInputError
 from xbar_spice.pulse import LineCapacitance, Pulse
@@ -288,6 +289,15 @@ def test_the_end_of_a_read_is_an_uncharged_array(rng):
     assert read.energy().stored < 1e-30
     assert np.abs(read.voltages(end)).max() < 1e-12
     assert np.abs(read.currents(end)).max() < 1e-15
+
+
+def test_a_longer_read_costs_the_static_power_for_as_long(rng):
+    crossbar, drive = random_array(rng), rng.uniform(0, 0.2, 5)
+    short, long = (read_pulse(crossbar, drive, Pulse(width, 1e-12), HELD).energy() for width in (3e-11, 8e-11))
+    solution = solve_array(crossbar, drive)
+    assert long.total - short.total == pytest.approx(5e-11 * solution.source_power, rel=1e-7)
+    assert long.cells - short.cells == pytest.approx(5e-11 * solution.cell_power.sum(), rel=1e-7)
+    assert long.periphery - short.periphery == pytest.approx(5e-11 * solution.periphery_power, rel=1e-7)
 
 
 def test_charge_that_comes_out_is_the_static_current_times_the_pulse(rng):

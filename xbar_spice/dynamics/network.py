@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import coo_array, csr_array
 
-from xbar_spice.array import Connection, Crossbar, Edge, Side
+from xbar_spice.array import Connection, Crossbar, Side
 from xbar_spice.linear import FloatArray
 from xbar_spice.pulse import LineCapacitance
 
@@ -32,7 +32,6 @@ Sparse = csr_array[Any, tuple[int, int]]
 class Source:
     """A voltage source of the network: the line it stands at, and whether it is driven or senses at 0 V."""
 
-    edge: Edge
     line: int
     driven: bool
 
@@ -107,11 +106,7 @@ def build_network(crossbar: Crossbar, side: Side, capacitance: LineCapacitance) 
     """The network of a read that drives `side`."""
     hookup = crossbar.hookup(side)
     ends = [(connection, connection in hookup.driven) for connection in hookup.driven + hookup.sensed]
-    sources = tuple(
-        Source(connection.edge, line, driven)
-        for connection, driven in ends
-        for line in crossbar.connected(connection.side)
-    )
+    sources = tuple(Source(line, driven) for connection, driven in ends for line in crossbar.connected(connection.side))
     word, bit, inner = _place_nodes(crossbar, [connection for connection, _ in ends])
     nodes = inner + len(sources)
     wires, periphery = _line_conductances(crossbar, [connection for connection, _ in ends], word, bit, inner)
