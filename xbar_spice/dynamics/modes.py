@@ -87,7 +87,7 @@ def excited_modes(network: Network, volts: FloatArray, rise: float, tolerance: f
                 "excites fewer of them, or engine='ngspice'"
             )
     times, turn, _, lags = space.decoupled(f, g)
-    return Modes(settled, times, space.basis @ turn, lags)
+    return Modes(settled, times, (turn.T @ space.basis).T, lags)
 
 
 @final
@@ -99,15 +99,15 @@ class _Space:
         # Symmetric positive definite: diagonal pivots are stable, and keep the fill low.
         options = {"SymmetricMode": True}
         self._factor = splu(conductance, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options=options)
-        self._columns = np.empty((conductance.shape[0], 4 * VECTORS_PER_CHECK))
-        self._projected = np.zeros((0, 0))  # basis' C basis
+        self._vectors = np.empty((4 * VECTORS_PER_CHECK, conductance.shape[0]))  # with room for more
+        self._projected = np.zeros((0, 0))  # basis C basis'
         self._waiting: deque[tuple[FloatArray, int]] = deque()  # and of which member of the basis each is the image
         self.size = 0
 
     @property
     def basis(self) -> FloatArray:
-        """(inner, size), volts per square root of a watt."""
-        return self._columns[:, : self.size]
+        """(size, inner), volts per square root of a watt."""
+        return self._vectors[: self.size]
 
     def begin(self, current: FloatArray) -> FloatArray:
         """Let the space hold G^-1 of this current, and return that."""
@@ -122,12 +122,12 @@ class _Space:
             rest, length = self._outside(vector)
             if length == 0.0:
                 continue
-            if self.size == self._columns.shape[1]:
-                self._columns = np.concatenate([self._columns, np.empty_like(self._columns)], axis=1)
-            self._columns[:, self.size] = rest / length
+            if self.size == len(self._vectors):
+                self._vectors = np.concatenate([self._vectors, np.empty_like(self._vectors)])
+            self._vectors[self.size] = rest / length
             self.size += 1
-            charge = self._C @ self.basis[:, -1]
-            overlap = self.basis.T @ charge
+            charge = self._C @ self.basis[-1]
+            overlap = self.basis @ charge
             self._projected = np.block([[self._projected, overlap[:-1, np.newaxis]], [overlap[np.newaxis]]])
             self._waiting.append((self._factor.solve(charge), self.size - 1))
             return True
@@ -138,8 +138,8 @@ class _Space:
         times, turn = np.linalg.eigh(self._projected)
         slow = times > INSTANT * times[-1]
         times, turn = times[slow], turn[:, slow]
-        sent = turn.T @ (self.basis.T @ f)
-        return times, turn, sent, sent - turn.T @ (self.basis.T @ g) / times
+        sent = turn.T @ (self.basis @ f)
+        return times, turn, sent, sent - turn.T @ (self.basis @ g) / times
 
     def left_over(self, f: FloatArray, g: FloatArray, rise: float) -> float:
         """The largest part of the equation that the space leaves after an edge, in the norm of currents i' G^-1 i."""
@@ -160,6 +160,6 @@ class _Space:
         """The part of a vector outside the space, and its length; 0 for one that lies in it but for rounding."""
         before = np.sqrt(vector @ (self._G @ vector))
         for _ in range(2):  # once more, because the first time leaves rounding errors of the size of the vector
-            vector = vector - self.basis @ (self.basis.T @ (self._G @ vector))
+            vector = vector - (self.basis @ (self._G @ vector)) @ self.basis
         length = np.sqrt(vector @ (self._G @ vector))
         return vector, float(length) if length > WITHIN * before else 0.0
