@@ -91,6 +91,17 @@ def test_options_become_the_design():
     assert design.converters == Converters(adc_bits=8)
 
 
+def test_netlist_writes_decks_of_a_pulse(weights, tmp_path):
+    run("netlist", weights, "--pulse-width", 1e-9, "--c-word", 1e-16, "--output", tmp_path)
+    decks = sorted(path.name for path in (tmp_path / "A").glob("*.pulse.cir"))
+    assert decks == ["t0_0m.forward.pulse.cir", "t0_0p.forward.pulse.cir"]
+    text = (tmp_path / "A" / decks[0]).read_text()
+    assert "1e-10 1e-10 1e-09" in text  # rise, fall, width
+    assert "Cw0_0 left0 0 6e-16" in text  # six cells on a line without resistance
+    output = run("netlist", weights, "--c-word", 1e-16, "--output", tmp_path, code=2)
+    assert "give --pulse-width" in output
+
+
 def test_netlist_writes_decks_and_manifests(weights, tmp_path):
     output = run("netlist", weights, "--tile", 4, "--r-word", 1, "--output", tmp_path / "decks")
     assert "ngspice -b" in output

@@ -140,9 +140,7 @@ def test_ctrl_c_ends_all_workers_in_the_middle_of_a_read(ngspice: NgspiceEngine)
         "    threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()\n"
         "    bank.read([np.ones((32, 20000))] * 4)\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program_text], capture_output=True, text=True, timeout=60, check=False
-    )
+    done = subprocess.run([sys.executable, "-c", program_text], capture_output=True, text=True, timeout=60, check=False)
     assert "KeyboardInterrupt" in done.stderr.splitlines()[-1]
     assert done.returncode == -signal.SIGINT
     workers = [int(pid) for pid in done.stdout.split()]

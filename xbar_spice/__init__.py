@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from xbar_spice.convolution import convolution_matrix, kernel_gradient
     from xbar_spice.cosim import Chip, Problem, attribute, cosimulate, sensitivity_map, three_gradients
     from xbar_spice.devices import Ohmic, OneTransistorOneResistor, Polynomial, Sinh
+    from xbar_spice.dynamics import read_pulse
     from xbar_spice.engines.nodal.sensitivity import Sensitivity
     from xbar_spice.engines.nodal.solution import solve_array
     from xbar_spice.engines.registry import get_engine
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from xbar_spice.linear import LinearOperator
     from xbar_spice.mapping import Design, map_weights
     from xbar_spice.operators import AnalogMatrix, ReadTrace, program
+    from xbar_spice.pulse import LineCapacitance, Pulse
     from xbar_spice.read_noise import ReadNoise, pcm_read_noise, thermal_noise
     from xbar_spice.solve.activation import Activation
     from xbar_spice.solve.adjoint import gradients
@@ -65,6 +67,7 @@ __all__ = [
     "KrylovOptions",
     "LayerField",
     "Layers",
+    "LineCapacitance",
     "LinearOperator",
     "Model",
     "NewtonOptions",
@@ -72,6 +75,7 @@ __all__ = [
     "OneTransistorOneResistor",
     "Polynomial",
     "Problem",
+    "Pulse",
     "ReadNoise",
     "ReadTrace",
     "ReluField",
@@ -103,6 +107,7 @@ __all__ = [
     "parabolic_field",
     "pcm_read_noise",
     "program",
+    "read_pulse",
     "reversed_gradients",
     "save_model",
     "sensitivity_map",
@@ -123,6 +128,7 @@ _MODULES = {
     "convolution": ("convolution_matrix", "kernel_gradient"),
     "cosim": ("Chip", "Problem", "attribute", "cosimulate", "sensitivity_map", "three_gradients"),
     "devices": ("Ohmic", "OneTransistorOneResistor", "Polynomial", "Sinh"),
+    "dynamics": ("read_pulse",),
     "engines.nodal.sensitivity": ("Sensitivity",),
     "engines.nodal.solution": ("solve_array",),
     "engines.registry": ("get_engine",),
@@ -131,6 +137,7 @@ _MODULES = {
     "linear": ("LinearOperator",),
     "mapping": ("Design", "map_weights"),
     "operators": ("AnalogMatrix", "ReadTrace", "program"),
+    "pulse": ("LineCapacitance", "Pulse"),
     "read_noise": ("ReadNoise", "pcm_read_noise", "thermal_noise"),
     "solve.activation": ("Activation",),
     "solve.adjoint": ("gradients",),

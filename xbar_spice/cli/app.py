@@ -8,7 +8,15 @@ from typing import Any
 
 import click
 
-from xbar_spice.cli.options import circuit_options, engine_option, existing_file, make_design, seed_option
+from xbar_spice.cli.options import (
+    circuit_options,
+    engine_option,
+    existing_file,
+    make_design,
+    make_pulse,
+    pulse_options,
+    seed_option,
+)
 from xbar_spice.errors import XbarError
 
 __all__ = ["main"]
@@ -116,13 +124,15 @@ def tune(
 @click.option("--side", type=click.Choice(["rows", "cols"]), default="rows", show_default=True, help="The driven side.")
 @click.option("--netlists", type=click.Path(exists=True, file_okay=False, path_type=Path), multiple=True,
               help="Folder of your own templates, searched first.")  # fmt: skip
+@pulse_options
 @seed_option
 @circuit_options
 def netlist(weights: Path, output: Path, side: Any, netlists: tuple[Path, ...], seed: int, **circuit: Any) -> None:
     """Write the netlists of A and B from trained weights.
 
     One deck for each matrix, one for each array, and a JSON manifest that maps every source and current to its matrix
-    index and sign. Every deck runs as it is: ngspice -b DECK.
+    index and sign. Every deck runs as it is: ngspice -b DECK. With --pulse-width, one more deck for each array, with
+    the capacitances of its lines: a transient analysis of a pulsed read that prints energies, charges and currents.
     """
     from xbar_spice.cosim import weight_scales
     from xbar_spice.export import write_netlists
@@ -130,6 +140,7 @@ def netlist(weights: Path, output: Path, side: Any, netlists: tuple[Path, ...], 
     from xbar_spice.variation import random_stream
     from xbar_spice.weights import load_model
 
+    pulse, capacitance = make_pulse(circuit)
     design = make_design(circuit)
     model = load_model(weights)
     scales = weight_scales(model, design)
@@ -137,7 +148,16 @@ def netlist(weights: Path, output: Path, side: Any, netlists: tuple[Path, ...], 
         rng = random_stream(seed, "devices", name)
         mapped = map_weights(matrix, design, rng=rng, siemens_per_weight=scales.get(name))
         comments = {"weights": weights.name, "seed": seed}
-        files = write_netlists(mapped, output, name=name, side=side, comments=comments, netlists=netlists)
+        files = write_netlists(
+            mapped,
+            output,
+            name=name,
+            side=side,
+            comments=comments,
+            netlists=netlists,
+            pulse=pulse,
+            capacitance=capacitance,
+        )
         click.echo(f"{files[0]}  {len(mapped.arrays)} arrays, largest {max(x.shape for x in mapped.crossbars)}")
         click.echo(f"{files[-1]}")
     click.echo(f"run one by hand: ngspice -b {files[0]}")

@@ -10,12 +10,15 @@ import click
 
 if TYPE_CHECKING:
     from xbar_spice.mapping import Design
+    from xbar_spice.pulse import LineCapacitance, Pulse
 
 __all__ = [
     "circuit_options",
     "engine_option",
     "existing_file",
     "make_design",
+    "make_pulse",
+    "pulse_options",
     "seed_option",
 ]
 
@@ -78,12 +81,39 @@ _CIRCUIT: tuple[tuple[str, Any, str, str], ...] = (
     ("--subtraction", _SUBTRACTIONS, "Of plus and minus currents: after the ADCs or before one.", "digital"),
 )
 
+_PULSE: tuple[tuple[str, str], ...] = (
+    ("--pulse-width", "Also write decks in which the read is a pulse of so many seconds at full drive."),
+    ("--pulse-rise", "Seconds of its rise and of its fall.  [default: a tenth of the width]"),
+    ("--c-word", "Farad at each node of a word line, in decks with a pulse.  [default: 0]"),
+    ("--c-bit", "Farad at each node of a bit line.  [default: 0]"),
+    ("--c-cell", "Farad across each cell.  [default: 0]"),
+)
+
 
 def circuit_options(command: Command) -> Command:
     """Add the options that describe the arrays; what is left out has the default of `Design`."""
     for flag, kind, text, default in reversed(_CIRCUIT):
         command = click.option(flag, type=kind, default=None, help=text, show_default=default)(command)
     return command
+
+
+def pulse_options(command: Command) -> Command:
+    """Add the options that make a read a pulse."""
+    for flag, text in reversed(_PULSE):
+        command = click.option(flag, type=float, help=text)(command)
+    return command
+
+
+def make_pulse(given: dict[str, Any]) -> tuple[Pulse | None, LineCapacitance]:
+    """The pulse and the capacitances that the options of `pulse_options` describe; takes them out of what is given."""
+    from xbar_spice.pulse import LineCapacitance, Pulse
+
+    width, rise, *farads = (given.pop(flag.removeprefix("--").replace("-", "_")) for flag, _ in _PULSE)
+    if width is None:
+        if rise is not None or any(farad is not None for farad in farads):
+            raise click.UsageError("--pulse-rise, --c-word, --c-bit and --c-cell describe a pulse: give --pulse-width")
+        return None, LineCapacitance()
+    return Pulse(width, 0.1 * width if rise is None else rise), LineCapacitance(*(farad or 0.0 for farad in farads))
 
 
 def make_design(given: dict[str, Any]) -> Design:

@@ -141,16 +141,16 @@ class Ngspice(NgSpiceShared):  # type: ignore[misc]  # PySpice has no types
         self._kind = kind
         self._collected.clear()
 
-    def collected(self, points: int) -> NDArray[Any]:
-        """The results of the last points, (points, names); they are forgotten by this.
+    def collected(self, points: int | None = None) -> NDArray[Any]:
+        """The results of the last points, (points, names), or of all; they are forgotten by this.
 
         Raises:
-            LibraryFailure: there are fewer points.
+            LibraryFailure: there are fewer points, or none.
         """
-        found = self._collected[-points:]
+        found = self._collected[-points:] if points else self._collected[:]
         self._collected.clear()
-        if len(found) < points:
-            raise self._failure(f"{points} solutions were asked for, {len(found)} came")
+        if len(found) < (points or 1):
+            raise self._failure(f"{points or 'some'} solutions were asked for, {len(found)} came")
         results = np.array(found)
         return results if self._kind is float else results.view(complex)
 
