@@ -9,6 +9,7 @@ __all__ = [
     "ReadTimeoutError",
     "SimulationError",
     "SimulatorCrashError",
+    "StabilityError",
     "StudyError",
     "WeightsError",
     "XbarError",
@@ -53,6 +54,10 @@ class ReadTimeoutError(SimulationError):
 
 class ConvergenceError(XbarError):
     """An iteration did not converge and the caller asked for an exception."""
+
+
+class StabilityError(XbarError):
+    """A feedback circuit does not settle; the text says by how much, and what to try."""
 
 
 class ConvergenceWarning(UserWarning):

@@ -101,6 +101,11 @@ class AnalogMatrix(LinearOperator, Closeable):
     def shape(self) -> tuple[int, int]:
         return self.mapped.shape
 
+    @property
+    def weights(self) -> FloatArray:
+        """(m, n) the wanted matrix, which the arrays hold as well as they can."""
+        return self._digital.to_dense()
+
     def _forward(self, x: FloatArray) -> FloatArray:
         return self._read(x, "rows")
 

@@ -22,7 +22,7 @@ from xbar_spice.circuit.render import render
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear import FloatArray
 
-__all__ = ["Deck", "Terminal", "array_deck", "bank_deck", "netlist"]
+__all__ = ["Deck", "Terminal", "array_deck", "array_variables", "bank_deck", "netlist"]
 
 
 @final
@@ -145,7 +145,7 @@ def _deck(
     netlists: Sequence[Path],
 ) -> Deck:
     arrays = [
-        _array_variables(index, name, crossbar, _drive_volts(crossbar, drive, side), side)
+        array_variables(index, name, crossbar, _drive_volts(crossbar, drive, side), side)
         for index, (name, crossbar, drive) in enumerate(zip(names, crossbars, drives, strict=True))
     ]
     variables = {
@@ -170,7 +170,7 @@ def _drive_volts(crossbar: Crossbar, drive: ArrayLike | None, side: Side) -> Flo
     return volts
 
 
-def _array_variables(index: int, name: str, crossbar: Crossbar, volts: FloatArray, side: Side) -> dict[str, object]:
+def array_variables(index: int, name: str, crossbar: Crossbar, volts: FloatArray, side: Side) -> dict[str, object]:
     """What the templates may use of one array."""
     hookup = crossbar.hookup(side)
     prefix = f"{name}_" if name else ""
