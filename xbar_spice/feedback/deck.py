@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from xbar_spice.circuit.netlist import array_variables
 from xbar_spice.circuit.render import render
@@ -16,7 +17,9 @@ from xbar_spice.feedback.stage import Stage
 from xbar_spice.feedback.wiring import ArrayWiring, Wiring
 from xbar_spice.linear import FloatArray
 
-__all__ = ["FeedbackDeck", "Sheet", "array_deck", "loop_deck"]
+__all__ = ["FeedbackDeck", "Sheet", "Slopes", "array_deck", "loop_deck"]
+
+Slopes = NDArray[np.bool_] | FloatArray
 
 INVERTER_OHM = 1e4  # of the two equal resistances around the op-amp of an inverter; it cancels
 
@@ -68,7 +71,7 @@ def array_deck(stage: Stage, volts: FloatArray, sheet: Sheet) -> FeedbackDeck:
 
 
 def loop_deck(
-    stages: tuple[Stage, Stage], volts: FloatArray, slopes: FloatArray, sheet: Sheet, *, transposed: bool = False
+    stages: tuple[Stage, Stage], volts: FloatArray, slopes: Slopes, sheet: Sheet, *, transposed: bool = False
 ) -> FeedbackDeck:
     """The deck of a loop of two matrices.
 

@@ -18,19 +18,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, final
+from typing import final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from xbar_spice.engines.base import Closeable, Engine
 from xbar_spice.errors import InvalidInputError
-from xbar_spice.feedback.answer import Answers, choose_engine
-from xbar_spice.feedback.deck import FeedbackDeck, Sheet, loop_deck
+from xbar_spice.feedback.answer import choose_engine
+from xbar_spice.feedback.deck import FeedbackDeck, Sheet, Slopes, loop_deck
 from xbar_spice.feedback.opamp import OpAmp
+from xbar_spice.feedback.record import SolveRecord
 from xbar_spice.feedback.stability import loop_rates, require_stability
 from xbar_spice.feedback.stage import Network, Stage
 from xbar_spice.feedback.wiring import wire
@@ -38,41 +39,9 @@ from xbar_spice.linear import FloatArray
 from xbar_spice.operators import AnalogMatrix
 from xbar_spice.stage import current_stage
 
-__all__ = ["FeedbackLoop", "SolveRecord"]
+__all__ = ["FeedbackLoop"]
 
-Slopes = NDArray[np.bool_] | FloatArray
-Direction = Literal["forward", "transposed"]
 Stages = tuple[Stage, Stage]
-
-
-@final
-@dataclass(frozen=True, slots=True)
-class SolveRecord:
-    """One solve of a batch by the circuit.
-
-    Attributes:
-        phase: what it served: krylov, adjoint; empty outside a solver.
-        step: time step, or None.
-        newton: Newton iteration, or None.
-        krylov: iteration of the linear solve, or None.
-        direction: "forward" or "transposed".
-        batch: number of right-hand sides.
-        error: |x - exact| / |exact| of the worst sample, exact being the solution with the arrays' own reads.
-        digital_error: the same, exact being the solution with the wanted weights.
-        time_constant: seconds, 1 / the slowest rate at which one of the samples settles; NaN if that is not checked.
-        seconds: wall time of the solve.
-    """
-
-    phase: str
-    step: int | None
-    newton: int | None
-    krylov: int | None
-    direction: Direction
-    batch: int
-    error: float
-    digital_error: float
-    time_constant: float
-    seconds: float
 
 
 @final
@@ -141,7 +110,8 @@ class FeedbackLoop(Closeable):
         n, m = self.B.shape
         if rhs.ndim != 2 or rhs.shape[0] != n or slopes.shape != (m, rhs.shape[1]):
             raise InvalidInputError(
-                f"this loop takes slopes ({m}, batch) and right-hand sides ({n}, batch), got {slopes.shape}, {rhs.shape}"
+                f"this loop takes slopes ({m}, batch) and right-hand sides ({n}, batch), got {slopes.shape} and "
+                f"{rhs.shape}"
             )
         start = time.perf_counter()
         finite = np.flatnonzero(np.isfinite(rhs).all(axis=0))
@@ -272,7 +242,7 @@ class FeedbackLoop(Closeable):
         networks = self._ideal_networks[transposed]
         ideal = self._connected(networks, c, transposed, replace(self.opamp, gain=np.inf))
         A, B = (self.B.weights.T, self.A.weights.T) if transposed else (self.A.weights, self.B.weights)
-        digital = np.linalg.solve(_systems(A, c * B, slopes), rhs.T[:, :, np.newaxis])[:, :, 0].T
+        digital = _columns(_systems(A, c * B, slopes), rhs)
         at = current_stage()
         return SolveRecord(
             phase=at.phase or "",
@@ -291,13 +261,17 @@ class FeedbackLoop(Closeable):
 def _solved(stages: Stages, slopes: Slopes, volts: FloatArray) -> FloatArray:
     """The solution in volts: d = S2 D S1 d + K f, with what the stages make of their inputs."""
     (forth, _), (back, injected) = stages[0].amplified, stages[1].amplified
-    right = (injected @ volts).T[:, :, np.newaxis]
-    return np.asarray(np.linalg.solve(_systems(forth, back, slopes), right)[:, :, 0].T, dtype=float)
+    return _columns(_systems(forth, back, slopes), injected @ volts)
 
 
 def _systems(first: FloatArray, second: FloatArray, slopes: Slopes) -> FloatArray:
     """(batch, n, n) I - second D first."""
     return np.eye(len(second)) - (second * slopes.T[:, np.newaxis, :]) @ first
+
+
+def _columns(systems: FloatArray, rhs: FloatArray) -> FloatArray:
+    """The solution of each system for its column."""
+    return np.asarray(np.linalg.solve(systems, rhs.T[:, :, np.newaxis])[:, :, 0].T, dtype=float)
 
 
 def _worst(x: FloatArray, exact: FloatArray) -> float:

@@ -40,5 +40,5 @@ class OpAmp:
 
     @property
     def pole_seconds(self) -> float:
-        """gain / (2 pi bandwidth): the time constant of the op-amp alone."""
+        """The time constant of the op-amp alone, gain / (2 pi bandwidth)."""
         return self.gain / self.speed

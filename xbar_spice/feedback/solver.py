@@ -1,13 +1,14 @@
 """A feedback array: op-amps and one programmed matrix that solve W x = b in one step.
 
 Op-amp i holds the summing node of output i at 0 V and drives input i, so that the array itself closes the loop (Sun et
-al., PNAS 116, 2019, 4123). With the voltages f = -b behind conductances G0, the conductances G = k W of the pairs, the
-gain a and D the sum of all conductances at each node, Kirchhoff's law at the nodes reads without wires
+al., PNAS 116, 2019, 4123). With f = -b at conductances G0 as the input and D the sum of all conductances at each node,
+Kirchhoff's law at the nodes reads for op-amps of gain a and lines without resistance
 
-    (G + D / a) v = -G0 f,    x = (k / G0) v.
+    (G + D / a) v = -G0 f,    x = (k / G0) v,    G = G+ - G- / (1 + 2 / a) = k W for large a,
 
-It settles if the eigenvalues of D^-1 G + 1/a have positive real parts. For the systems I - c B D A of implicit steps
-it would have to be programmed anew for every mask; `FeedbackLoop` is the circuit for those.
+the minus devices being driven through inverters. It settles if the eigenvalues of D^-1 G + 1/a have positive real parts
+and the inverters are fast; `rates` has the inverters in it. For the systems I - c B D A of implicit steps W would have
+to be programmed anew for every mask; `FeedbackLoop` is the circuit for those.
 """
 
 from __future__ import annotations
@@ -107,7 +108,7 @@ class FeedbackSolver(Closeable):
         if self._circuits.simulates:
             found = self._circuits.read("array", lambda: self._deck(volts[:, 0], Sheet("feedback array")), volts)
         else:
-            found = np.linalg.solve(self._system, -self._stage.injection * self._padded(volts))[: len(volts)]
+            found = self._held_by(volts)
         x = found * self._scale / self.volts_per_unit(columns)
         return x[:, 0] if given.ndim == 1 else x
 
@@ -147,7 +148,7 @@ class FeedbackSolver(Closeable):
 
     @property
     def _scale(self) -> float:
-        """k / G0: volts of x for a volt of b."""
+        """Volts of x for a volt of b, k / G0."""
         return self.mapped.siemens_per_weight / self._stage.injection
 
     @cached_property
@@ -157,9 +158,11 @@ class FeedbackSolver(Closeable):
         system[:, : self._stage.arrays.inputs] += self._stage.through
         return system
 
-    def _padded(self, volts: FloatArray) -> FloatArray:
-        """Nothing is injected where currents are inverted."""
-        return np.vstack([volts, np.zeros((self._stage.arrays.wiring.nodes - len(volts), volts.shape[1]))])
+    def _held_by(self, volts: FloatArray) -> FloatArray:
+        """(n, batch) volts of the op-amps for (n, batch) volts of the right-hand side."""
+        injected = np.zeros((len(self._system), volts.shape[1]))  # nothing is injected where currents are inverted
+        injected[: len(volts)] = -self._stage.injection * volts
+        return np.asarray(np.linalg.solve(self._system, injected)[: len(volts)], dtype=float)
 
     def _deck(self, volts: FloatArray, sheet: Sheet) -> FeedbackDeck:
         return array_deck(self._stage, volts, sheet)

@@ -9,9 +9,9 @@ eigenvalue mu of c B D A. Both have a positive real part if and only if
 
     Re mu + q (Im mu)^2 < 1,    q = a b / (a + b)^2 <= 1/4.
 
-An implicit step alone needs mu != 1 only. Fast amplifiers (a >> b) need Re mu < 1, so that I - c B D A has its spectrum
-in the right half plane; equal ones need more, |Re sqrt(mu)| < 1. The feedback array of W = I - c B D A has one amplifier
-in each loop and asks for the spectrum of W, weighted by the loads, in the right half plane.
+A linear solve needs mu != 1 only. Amplifiers of very different speed need Re mu < 1, which is the spectrum of
+I - c B D A in the right half plane; equal ones need more, |Re sqrt(mu)| < 1. The feedback array of W = I - c B D A has
+one op-amp in each loop and asks for the spectrum of W, weighted by the loads, in the right half plane.
 """
 
 from __future__ import annotations
@@ -91,5 +91,5 @@ def require_stability(rates: ComplexArray, what: str, advice: str) -> None:
 
 
 def _rates(matrix: FloatArray, speed: float) -> ComplexArray:
-    rates: ComplexArray = speed * np.linalg.eigvals(matrix).astype(complex)
+    rates = np.asarray(speed * np.linalg.eigvals(matrix), dtype=complex)
     return rates[np.argsort(rates.real)]

@@ -144,7 +144,7 @@ class Stage:
     def amplified(self) -> tuple[FloatArray, FloatArray]:
         """What the inputs and the injected voltages make of the results: (outputs, inputs) and (outputs, outputs)."""
         outputs = self.arrays.outputs
-        result = -np.linalg.inv(self.held)[:outputs]
+        result = -np.asarray(np.linalg.inv(self.held), dtype=float)[:outputs]
         return result @ self.through, self.injection * result[:, :outputs]
 
     def dynamics(self, share: FloatArray | None = None) -> Dynamics:

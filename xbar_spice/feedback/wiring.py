@@ -1,9 +1,8 @@
 """Which rail drives each line of a matrix's arrays, and which summing node takes its current.
 
-A read subtracts the currents of minus devices digitally; in a feedback circuit they are subtracted by the circuit. Where
-all driven lines of an array, or single ones, belong to minus devices, they hang on rails of inverted voltage. Where
-plus and minus devices share a driven line (interleaved pairs, read forward), the minus currents go to summing nodes of
-their own, whose amplifiers invert them.
+A read subtracts the currents of minus devices digitally; a feedback circuit has to do it by itself. Driven lines that
+belong to minus devices hang on rails of inverted voltage. Where plus and minus devices share a driven line (interleaved
+pairs, read forward), the minus currents go to summing nodes of their own, whose amplifiers invert them.
 """
 
 from __future__ import annotations
