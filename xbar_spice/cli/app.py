@@ -62,13 +62,17 @@ def train(task: str, output: Path | None, seed: int) -> None:
 @click.option("--side", type=click.Choice(["rows", "cols"]), default="rows", show_default=True, help="The driven side.")
 @click.option("--netlists", type=click.Path(exists=True, file_okay=False, path_type=Path), multiple=True,
               help="Folder of your own templates, searched first.")  # fmt: skip
+@click.option("--feedback", is_flag=True, help="Write the circuits that solve Newton's linear systems, too.")
 @seed_option
 @circuit_options
-def netlist(weights: Path, output: Path, side: Any, netlists: tuple[Path, ...], seed: int, **circuit: Any) -> None:
+def netlist(
+    weights: Path, output: Path, side: Any, netlists: tuple[Path, ...], feedback: bool, seed: int, **circuit: Any
+) -> None:
     """Write the netlists of A and B from trained weights.
 
     One deck for each matrix, one for each array, and a JSON manifest that maps every source and current to its matrix
-    index and sign. Every deck runs as it is: ngspice -b DECK.
+    index and sign. Every deck runs as it is: ngspice -b DECK. With --feedback also the loop of both matrices with
+    op-amps that solves the first Newton step of a random state, its transpose, and the feedback array of that system.
     """
     from xbar_spice.export import write_netlists
     from xbar_spice.mapping import map_weights
@@ -83,6 +87,11 @@ def netlist(weights: Path, output: Path, side: Any, netlists: tuple[Path, ...], 
         files = write_netlists(mapped, output, name=name, side=side, comments=comments, netlists=netlists)
         click.echo(f"{files[0]}  {len(mapped.arrays)} arrays, largest {max(x.shape for x in mapped.crossbars)}")
         click.echo(f"{files[-1]}")
+    if feedback:
+        from xbar_spice.cli.feedback import write_first_step
+
+        for path in write_first_step(model, design, output, seed=seed, weights=weights.name, netlists=netlists):
+            click.echo(f"{path}")
     click.echo(f"run one by hand: ngspice -b {files[0]}")
 
 

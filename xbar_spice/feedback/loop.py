@@ -17,7 +17,7 @@ own reads, whatever their wires; what is left is the gain of the op-amps and the
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -147,6 +147,7 @@ class FeedbackLoop(Closeable):
         *,
         transposed: bool = False,
         title: str = "feedback loop of two arrays",
+        comments: Mapping[str, object] | None = None,
         tran: tuple[float, float] | None = None,
         netlists: Sequence[Path] = (),
     ) -> FeedbackDeck:
@@ -158,17 +159,18 @@ class FeedbackLoop(Closeable):
             rhs: (n,).
             transposed: as for `solve`.
             title: first line.
+            comments: more to say at the head of the deck.
             tran: step and end in seconds, to see the circuit settle from 0 V.
             netlists: folders of the user's own templates, searched first.
         """
         right = rhs[:, np.newaxis]
         matrix = "A^T D B^T" if transposed else "B D A"
-        comments = {
+        said = dict(comments or {}) | {
             "solves": f"(I - c {matrix}) d = F, c = {float(c)!r}",
             "scale": f"{float(self.volts_per_unit(right)[0])!r} V per unit of F and d; the sources carry -F",
         }
         volts = -(right * self.volts_per_unit(right))[:, 0]
-        sheet = Sheet(title, comments, netlists, tran)
+        sheet = Sheet(title, said, netlists, tran)
         return loop_deck(self._stages(c, transposed), volts, slopes, sheet, transposed=transposed)
 
     def volts_per_unit(self, rhs: FloatArray) -> FloatArray:

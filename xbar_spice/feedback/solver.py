@@ -13,7 +13,7 @@ to be programmed anew for every mask; `FeedbackLoop` is the circuit for those.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import final
@@ -109,7 +109,7 @@ class FeedbackSolver(Closeable):
             found = self._circuits.read("array", lambda: self._deck(volts[:, 0], Sheet("feedback array")), volts)
         else:
             found = self._held_by(volts)
-        x = found * self._scale / self.volts_per_unit(columns)
+        x = found * self.scale / self.volts_per_unit(columns)
         return x[:, 0] if given.ndim == 1 else x
 
     def deck(
@@ -117,6 +117,7 @@ class FeedbackSolver(Closeable):
         b: ArrayLike,
         *,
         title: str = "feedback array",
+        comments: Mapping[str, object] | None = None,
         tran: tuple[float, float] | None = None,
         netlists: Sequence[Path] = (),
     ) -> FeedbackDeck:
@@ -125,17 +126,18 @@ class FeedbackSolver(Closeable):
         Args:
             b: right-hand side.
             title: first line.
+            comments: more to say at the head of the deck.
             tran: step and end in seconds, to see the circuit settle from 0 V.
             netlists: folders of the user's own templates, searched first.
         """
         column = np.asarray(b, dtype=float)[:, np.newaxis]
         volts = self.volts_per_unit(column)
-        comments = {
+        said = dict(comments or {}) | {
             "solves": "W x = b",
-            "scale": f"{float(volts[0])!r} V per unit of b, {float(volts[0] / self._scale)!r} V per unit of x; "
+            "scale": f"{float(volts[0])!r} V per unit of b, {float(volts[0] / self.scale)!r} V per unit of x; "
             "the sources carry -b",
         }
-        return self._deck(-(column * volts)[:, 0], Sheet(title, comments, netlists, tran))
+        return self._deck(-(column * volts)[:, 0], Sheet(title, said, netlists, tran))
 
     def volts_per_unit(self, b: FloatArray) -> FloatArray:
         """(batch,) volts of a right-hand side of 1: its largest entry is at the read voltage."""
@@ -147,7 +149,7 @@ class FeedbackSolver(Closeable):
         self._circuits.close()
 
     @property
-    def _scale(self) -> float:
+    def scale(self) -> float:
         """Volts of x for a volt of b, k / G0."""
         return self.mapped.siemens_per_weight / self._stage.injection
 
@@ -169,5 +171,5 @@ class FeedbackSolver(Closeable):
 
     def _advice(self) -> str:
         if (np.linalg.eigvals(self._stage.through[: self._stage.arrays.outputs]).real < 0).all():
-            return "the eigenvalues of W are negative: solve -W x = -b"
+            return "the eigenvalues of W are negative: solve -W x = -b instead"
         return "W needs eigenvalues with positive real parts"
