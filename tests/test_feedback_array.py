@@ -87,7 +87,7 @@ def test_errors_fall_linearly_with_wire_resistance_and_with_the_inverse_gain(rng
 
 @pytest.mark.parametrize("mapping", ["differential", "interleaved"])
 def test_stability_flips_where_an_eigenvalue_crosses(mapping):
-    """A rotation plus s: with minus devices behind slow inverters a little s is needed, and none at all is too little."""
+    """A rotation plus s: with minus devices behind slow inverters some s is needed, and none at all is too little."""
     turn = np.array([[0.0, 1.0], [-1.0, 0.0]])
     lowest = []
     for shift in (-0.2, 0.0, 0.2, 0.5, 1.0):

@@ -43,6 +43,8 @@ __all__ = ["FeedbackLoop"]
 
 Stages = tuple[Stage, Stage]
 
+MASKS = 4096  # whose rates are kept; the iterations of a step and its adjoint ask for the same ones
+
 
 @final
 class FeedbackLoop(Closeable):
@@ -135,6 +137,8 @@ class FeedbackLoop(Closeable):
         """
         key = (transposed, float(c), np.asarray(slopes).tobytes())
         if key not in self._rates:
+            if len(self._rates) >= MASKS:
+                self._rates.clear()
             first, second = self._stages(c, transposed)
             self._rates[key] = loop_rates(first, second, np.asarray(slopes, dtype=float))
         return self._rates[key]
