@@ -100,6 +100,11 @@ def test_cosim_prints_and_keeps_what_it_finds(engine, weights, tmp_path):
     assert len(trace) - 1 == sum(record["reads"].values())
 
 
+def test_cosim_by_a_circuit_says_what_it_solved(weights):
+    output = run("cosim", weights, "--engine", "nodal", "--linear-solver", "feedback")
+    assert "circuit solves" in output
+
+
 def test_study_and_report(weights, tmp_path):
     study = tmp_path / "small.toml"
     study.write_text(STUDY)

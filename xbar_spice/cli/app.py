@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -100,11 +101,20 @@ def netlist(
 @engine_option
 @click.option("--samples", type=click.IntRange(min=1), default=4, show_default=True, help="Test images.")
 @click.option(
+    "--linear-solver",
+    type=click.Choice(["gmres", "bicgstab", "cg", "richardson", "chord", "feedback"]),
+    default="gmres",
+    show_default=True,
+    help="Of implicit steps; feedback is a circuit of the arrays and op-amps.",
+)
+@click.option(
     "--output", type=click.Path(file_okay=False, path_type=Path), help="Folder for record.json and trace.csv."
 )
 @seed_option
 @circuit_options
-def cosim(weights: Path, engine: str, samples: int, output: Path | None, seed: int, **circuit: Any) -> None:
+def cosim(
+    weights: Path, engine: str, samples: int, linear_solver: Any, output: Path | None, seed: int, **circuit: Any
+) -> None:
     """Solve and differentiate a model on arrays, and compare with digital matrices.
 
     Every product of the forward run, of Newton's linear solves and of the adjoint is a read of the arrays. A model
@@ -112,14 +122,16 @@ def cosim(weights: Path, engine: str, samples: int, output: Path | None, seed: i
     """
     from xbar_spice.cli.progress import reading_progress
     from xbar_spice.cli.tables import print_cosimulation
-    from xbar_spice.cosim import cosimulate
+    from xbar_spice.cosim import SolverOptions, cosimulate
     from xbar_spice.study.problem import make_problem
     from xbar_spice.study.store import write_case
     from xbar_spice.weights import load_model
 
     problem = make_problem(load_model(weights), samples=samples, seed=seed)
+    solver = SolverOptions()
+    solver = replace(solver, krylov=replace(solver.krylov, method=linear_solver))
     with reading_progress(problem.model.steps) as trace:
-        result = cosimulate(problem, make_design(circuit), engine=engine, seed=seed, trace=trace)
+        result = cosimulate(problem, make_design(circuit), engine=engine, seed=seed, solver=solver, trace=trace)
     print_cosimulation(result.record)
     if output is not None:
         click.echo(f"record and trace: {write_case(output, result)}")
