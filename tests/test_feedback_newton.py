@@ -124,3 +124,21 @@ def test_without_a_circuit_the_error_says_how_to_set_one():
     field = ReluField(DenseOperator(A), DenseOperator(B))
     with pytest.raises(InvalidInputError, match=r"set field.circuit to the FeedbackLoop of A and B, or choose gmres"):
         integrate(field, z0, h=h, steps=1, krylov=KrylovOptions(method="feedback"))
+
+
+def test_circuits_of_many_step_sizes_take_turns_in_few_processes(monkeypatch):
+    engine = engine_or_skip("ngspice")
+    monkeypatch.setattr("xbar_spice.feedback.answer.RESIDENT", 1)
+    A, B, z0, h = problem()
+    slopes = np.ones((M, BATCH), bool)
+    with (
+        program(A) as A_hw,
+        program(B) as B_hw,
+        FeedbackLoop(A_hw, B_hw) as nodal,
+        FeedbackLoop(A_hw, B_hw, engine=engine) as loop,
+    ):
+        for c in (h, h / 2, h):
+            assert relative(loop.solve(slopes, c, z0), nodal.solve(slopes, c, z0)) < 1e-9
+            (process,) = loop._circuits._resident.values()
+            assert process.pid is not None
+    assert process.pid is None

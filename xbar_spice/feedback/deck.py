@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from xbar_spice.circuit.netlist import array_variables
 from xbar_spice.circuit.render import render
 from xbar_spice.errors import InvalidInputError
-from xbar_spice.feedback.stage import Stage
+from xbar_spice.feedback.amplified import AmplifiedMatrix
 from xbar_spice.feedback.wiring import ArrayWiring, Wiring
 from xbar_spice.linear import FloatArray
 
@@ -58,7 +58,7 @@ class Sheet:
     tran: tuple[float, float] | None = None
 
 
-def array_deck(stage: Stage, volts: FloatArray, sheet: Sheet) -> FeedbackDeck:
+def array_deck(stage: AmplifiedMatrix, volts: FloatArray, sheet: Sheet) -> FeedbackDeck:
     """The deck of a feedback array: op-amp k holds output k and drives input k.
 
     Args:
@@ -71,7 +71,12 @@ def array_deck(stage: Stage, volts: FloatArray, sheet: Sheet) -> FeedbackDeck:
 
 
 def loop_deck(
-    stages: tuple[Stage, Stage], volts: FloatArray, slopes: Slopes, sheet: Sheet, *, transposed: bool = False
+    stages: tuple[AmplifiedMatrix, AmplifiedMatrix],
+    volts: FloatArray,
+    slopes: Slopes,
+    sheet: Sheet,
+    *,
+    transposed: bool = False,
 ) -> FeedbackDeck:
     """The deck of a loop of two matrices.
 
@@ -97,7 +102,7 @@ def loop_deck(
 
 def _deck(
     template: str,
-    held: Stage,
+    held: AmplifiedMatrix,
     stages: list[dict[str, Any]],
     volts: FloatArray,
     sheet: Sheet,
@@ -124,7 +129,7 @@ def _deck(
     return FeedbackDeck(render(template, variables, netlists=sheet.netlists), sources, nodes)
 
 
-def _stage_variables(stage: Stage, rail: str, out: str, node: str, matrix: str) -> dict[str, Any]:
+def _stage_variables(stage: AmplifiedMatrix, rail: str, out: str, node: str, matrix: str) -> dict[str, Any]:
     """What the templates may use of one matrix; rail, out and node are the stems of the names of nets."""
     wiring = stage.arrays.wiring
     return {

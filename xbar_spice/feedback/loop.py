@@ -28,12 +28,12 @@ from numpy.typing import NDArray
 
 from xbar_spice.engines.base import Closeable, Engine
 from xbar_spice.errors import InvalidInputError
+from xbar_spice.feedback.amplified import AmplifiedMatrix, Network
 from xbar_spice.feedback.answer import choose_engine
 from xbar_spice.feedback.deck import FeedbackDeck, Sheet, Slopes, loop_deck
 from xbar_spice.feedback.opamp import OpAmp
 from xbar_spice.feedback.record import SolveRecord
 from xbar_spice.feedback.stability import loop_rates, require_stability
-from xbar_spice.feedback.stage import Network, Stage
 from xbar_spice.feedback.wiring import wire
 from xbar_spice.linear import FloatArray
 from xbar_spice.operators import AnalogMatrix
@@ -41,7 +41,7 @@ from xbar_spice.stage import current_stage
 
 __all__ = ["FeedbackLoop"]
 
-Stages = tuple[Stage, Stage]
+Pair = tuple[AmplifiedMatrix, AmplifiedMatrix]
 
 MASKS = 4096  # whose rates are kept; the iterations of a step and its adjoint ask for the same ones
 
@@ -200,16 +200,18 @@ class FeedbackLoop(Closeable):
             return self._circuits.read(key, deck, np.vstack([volts, slopes])) / scale
         return _solved(stages, slopes, volts) / scale
 
-    def _stages(self, c: float, transposed: bool) -> Stages:
+    def _stages(self, c: float, transposed: bool) -> Pair:
         if not 0 < c < np.inf:
             raise InvalidInputError(f"c must be finite and > 0, for 1/c is a conductance of the loop, got {c}")
         return self._connected(self._networks[transposed], c, transposed, self.opamp)
 
-    def _connected(self, networks: tuple[Network, Network], c: float, transposed: bool, opamp: OpAmp) -> Stages:
+    def _connected(self, networks: tuple[Network, Network], c: float, transposed: bool, opamp: OpAmp) -> Pair:
         one, two = networks
         size = float(np.linalg.norm((self.B if transposed else self.A).weights, 2)) or 1.0
         held = two.wiring.siemens_per_weight / (c * size)
-        return Stage(one, opamp, one.wiring.siemens_per_weight * size), Stage(two, opamp, held, injection=held)
+        return AmplifiedMatrix(one, opamp, one.wiring.siemens_per_weight * size), AmplifiedMatrix(
+            two, opamp, held, injection=held
+        )
 
     @cached_property
     def _networks(self) -> tuple[tuple[Network, Network], tuple[Network, Network]]:
@@ -264,7 +266,7 @@ class FeedbackLoop(Closeable):
         )
 
 
-def _solved(stages: Stages, slopes: Slopes, volts: FloatArray) -> FloatArray:
+def _solved(stages: Pair, slopes: Slopes, volts: FloatArray) -> FloatArray:
     """The solution in volts: d = S2 D S1 d + K f, with what the stages make of their inputs."""
     (forth, _), (back, injected) = stages[0].amplified, stages[1].amplified
     return _columns(_systems(forth, back, slopes), injected @ volts)

@@ -23,11 +23,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from xbar_spice.engines.base import Closeable, Engine
 from xbar_spice.errors import InvalidInputError
+from xbar_spice.feedback.amplified import AmplifiedMatrix, Network
 from xbar_spice.feedback.answer import choose_engine
 from xbar_spice.feedback.deck import FeedbackDeck, Sheet, array_deck
 from xbar_spice.feedback.opamp import OpAmp
 from xbar_spice.feedback.stability import array_rates, require_stability
-from xbar_spice.feedback.stage import Network, Stage
 from xbar_spice.feedback.wiring import wire
 from xbar_spice.linear import FloatArray
 from xbar_spice.mapping import MappedMatrix
@@ -74,7 +74,7 @@ class FeedbackSolver(Closeable):
             raise InvalidInputError(f"input_conductance must be finite and > 0 S, got {conductance}")
         self.mapped = mapped
         wiring = wire(mapped, "cols" if transposed else "rows")
-        self._stage = Stage(Network(wiring), opamp or OpAmp(), feedback=0.0, injection=conductance)
+        self._stage = AmplifiedMatrix(Network(wiring), opamp or OpAmp(), feedback=0.0, injection=conductance)
         self._check = check_stability
         self._circuits = choose_engine(engine)
 

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xbar_spice.errors import InvalidInputError, StabilityError
-from xbar_spice.feedback.stage import Stage
+from xbar_spice.feedback.amplified import AmplifiedMatrix
 from xbar_spice.linear import FloatArray
 
 __all__ = ["array_rates", "loop_rates", "require_stability", "two_pole_margin"]
@@ -28,7 +28,7 @@ __all__ = ["array_rates", "loop_rates", "require_stability", "two_pole_margin"]
 ComplexArray = NDArray[np.complex128]
 
 
-def array_rates(stage: Stage) -> ComplexArray:
+def array_rates(stage: AmplifiedMatrix) -> ComplexArray:
     """Rates at which a feedback array settles, 1/s, slowest first: its op-amps drive its own rails."""
     moving = stage.dynamics()
     matrix = moving.own
@@ -36,7 +36,7 @@ def array_rates(stage: Stage) -> ComplexArray:
     return _rates(matrix, stage.opamp.speed)
 
 
-def loop_rates(first: Stage, second: Stage, slopes: FloatArray) -> ComplexArray:
+def loop_rates(first: AmplifiedMatrix, second: AmplifiedMatrix, slopes: FloatArray) -> ComplexArray:
     """Rates at which the loop of two matrices settles, 1/s, slowest first.
 
     Args:

@@ -19,7 +19,7 @@ from xbar_spice.feedback.opamp import OpAmp
 from xbar_spice.feedback.wiring import Wiring
 from xbar_spice.linear import FloatArray
 
-__all__ = ["Dynamics", "Network", "Stage"]
+__all__ = ["AmplifiedMatrix", "Dynamics", "Network"]
 
 
 @final
@@ -85,7 +85,7 @@ class Dynamics:
 
 @final
 @dataclass(frozen=True, eq=False)
-class Stage:
+class AmplifiedMatrix:
     """A matrix with its amplifiers.
 
     Attributes:
