@@ -150,10 +150,12 @@ def test_stability_flips_where_an_eigenvalue_of_the_system_reaches_zero():
         for part in (0.5, 0.9, 0.999, 1.001, 1.1, 2.0):
             lowest.append(loop.rates(np.ones(M, bool), part / size)[0].real)
         loop.solve(np.ones((M, 1), bool), 0.999 / size, np.ones((N, 1)))
-        with pytest.raises(StabilityError, match=r"loop of sample 0 with c = .* is unstable: .* smaller time steps"):
+        with pytest.raises(
+            StabilityError, match=r"loop of right-hand side 0, c = .*, is unstable: .* smaller time steps"
+        ):
             loop.solve(np.ones((M, 1), bool), 1.001 / size, np.ones((N, 1)))
         mixed = np.array([[False, True]] * M)
-        with pytest.raises(StabilityError, match="the transposed feedback loop of sample 1"):
+        with pytest.raises(StabilityError, match="the transposed feedback loop of right-hand side 1"):
             loop.solve(mixed, 1.1 / size, np.ones((N, 2)), transposed=True)
     np.testing.assert_array_equal(np.array(lowest) > 0, [True] * 3 + [False] * 3)
 

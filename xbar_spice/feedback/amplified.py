@@ -74,7 +74,7 @@ class Network:
 @final
 @dataclass(frozen=True, eq=False)
 class Dynamics:
-    """How the op-amps of a stage move: d(outputs)/dt = -speed (own @ outputs + coupling @ inputs).
+    """How the op-amps of a matrix move: d(outputs)/dt = -speed (own @ outputs + coupling @ inputs).
 
     The inverters of the rails come first, then the op-amps of the result, then those that invert currents.
     """
@@ -147,6 +147,11 @@ class AmplifiedMatrix:
         result = -np.asarray(np.linalg.inv(self.held), dtype=float)[:outputs]
         return result @ self.through, self.injection * result[:, :outputs]
 
+    @cached_property
+    def _to_nodes(self) -> FloatArray:
+        """(nodes, rails + op-amps) what each of them makes of the nodes' voltages."""
+        return np.asarray(np.linalg.solve(self.load, np.hstack([self.arrays.drive, self.returns])), dtype=float)
+
     def dynamics(self, share: FloatArray | None = None) -> Dynamics:
         """The linear system of the op-amps, each with one pole.
 
@@ -155,7 +160,7 @@ class AmplifiedMatrix:
         """
         inputs, inverters, nodes = self.arrays.inputs, self.inverters, self.arrays.wiring.nodes
         parts = np.ones(inputs) if share is None else share
-        to_nodes = np.linalg.solve(self.load, np.hstack([self.arrays.drive, self.returns]))
+        to_nodes = self._to_nodes
         own = np.zeros((inverters + nodes, inverters + nodes))
         own[:inverters, :inverters] = 0.5 * np.eye(inverters)
         own[inverters:, :inverters] = to_nodes[:, inputs : inputs + inverters] * parts[:inverters]

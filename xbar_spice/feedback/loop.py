@@ -1,12 +1,11 @@
-r"""The arrays of A and B in a loop with op-amps: one settling of the circuit solves (I - c B D A) d = F.
+"""The arrays of A and B in a loop with op-amps: one settling of the circuit solves (I - c B D A) d = F.
 
-         ┌───────────────────────────────────────────────────────────┐
-         │   ┌─────────┐  I = k_A A d   ┌──────┐  s = -A d/|A|  ┌──────┐   ┌─────────┐
-     d ──┴──>│ array A │───────────────>│ TIAs │───────────────>│ D    │──>│ array B │──┐
-             └─────────┘                └──────┘    gates: pass or ground  └─────────┘  │ -k_B B D A d / |A|
-                     ┌─────────────────────────────┐                                    │
-     d <─────────────│ op-amps, G0 = k_B / (c |A|) │<───────────────────────────────────┴──── -G0 F
-                     └─────────────────────────────┘
+           ┌─────────┐   ┌──────┐  s = -A d / |A|  ┌─────────┐   ┌─────────┐
+    d ──┬─>│ array A │──>│ TIAs │─────────────────>│ gates D │──>│ array B │──┐ -k_B B D A d / |A|
+        │  └─────────┘   └──────┘                  └─────────┘   └─────────┘  │
+        │                   ┌─────────────────────────────┐                   │
+        └───────────────────│ op-amps, G0 = k_B / (c |A|) │<──────────────────┴── -G0 F
+                            └─────────────────────────────┘
 
 At the summing nodes of the op-amps that hold d, Kirchhoff's law reads G0 d - c G0 B D A d - G0 F = 0. Nothing is
 programmed but A and B, and a new mask only moves the gates. The transposed loop drives the same arrays from their
@@ -41,8 +40,10 @@ from xbar_spice.stage import current_stage
 
 __all__ = ["FeedbackLoop"]
 
+Networks = tuple[Network, Network]
 Pair = tuple[AmplifiedMatrix, AmplifiedMatrix]
 
+PAIRS = 16  # step sizes whose amplifiers are kept
 MASKS = 4096  # whose rates are kept; the iterations of a step and its adjoint ask for the same ones
 
 
@@ -57,7 +58,7 @@ class FeedbackLoop(Closeable):
         r_switch: ohm of each gate.
         engine: "nodal", or "ngspice" for the deck itself; or a configured engine.
         check_stability: whether each loop is checked before it is used; needs linear cells.
-        trace: gets a `SolveRecord` of every solve.
+        trace: gets a `SolveRecord` of every solve; needs linear cells.
 
     Raises:
         InvalidInputError: the shapes do not belong together, a value is out of range, or the engine knows no circuits.
@@ -90,6 +91,7 @@ class FeedbackLoop(Closeable):
         self.check_stability = check_stability
         self._trace = trace
         self._circuits = choose_engine(engine)
+        self._pairs: dict[tuple[float, bool, bool], Pair] = {}
         self._rates: dict[tuple[bool, float, bytes], NDArray[np.complex128]] = {}
 
     def solve(self, slopes: Slopes, c: float, rhs: FloatArray, *, transposed: bool = False) -> FloatArray:
@@ -139,8 +141,7 @@ class FeedbackLoop(Closeable):
         if key not in self._rates:
             if len(self._rates) >= MASKS:
                 self._rates.clear()
-            first, second = self._stages(c, transposed)
-            self._rates[key] = loop_rates(first, second, np.asarray(slopes, dtype=float))
+            self._rates[key] = loop_rates(*self._pair(c, transposed), np.asarray(slopes, dtype=float))
         return self._rates[key]
 
     def deck(
@@ -175,7 +176,7 @@ class FeedbackLoop(Closeable):
         }
         volts = -(right * self.volts_per_unit(right))[:, 0]
         sheet = Sheet(title, said, netlists, tran)
-        return loop_deck(self._stages(c, transposed), volts, slopes, sheet, transposed=transposed)
+        return loop_deck(self._pair(c, transposed), volts, slopes, sheet, transposed=transposed)
 
     def volts_per_unit(self, rhs: FloatArray) -> FloatArray:
         """(batch,) volts of a right-hand side of 1: its largest entry is at the read voltage of A."""
@@ -188,7 +189,7 @@ class FeedbackLoop(Closeable):
 
     def _settled(self, slopes: Slopes, c: float, rhs: FloatArray, transposed: bool) -> FloatArray:
         scale = self.volts_per_unit(rhs)
-        stages, volts = self._stages(c, transposed), -rhs * scale
+        stages, volts = self._pair(c, transposed), -rhs * scale
         if self._circuits.simulates:
             switched = slopes.dtype == np.bool_
             key = (transposed, float(c), switched)
@@ -200,29 +201,35 @@ class FeedbackLoop(Closeable):
             return self._circuits.read(key, deck, np.vstack([volts, slopes])) / scale
         return _solved(stages, slopes, volts) / scale
 
-    def _stages(self, c: float, transposed: bool) -> Pair:
+    def _pair(self, c: float, transposed: bool, *, ideal: bool = False) -> Pair:
+        """The two matrices with their amplifiers; with ideal op-amps and gates, or with those that there are."""
         if not 0 < c < np.inf:
             raise InvalidInputError(f"c must be finite and > 0, for 1/c is a conductance of the loop, got {c}")
-        return self._connected(self._networks[transposed], c, transposed, self.opamp)
+        key = (float(c), transposed, ideal)
+        if key not in self._pairs:
+            if len(self._pairs) >= PAIRS:
+                self._pairs.clear()
+            self._pairs[key] = self._connected(c, transposed, ideal)
+        return self._pairs[key]
 
-    def _connected(self, networks: tuple[Network, Network], c: float, transposed: bool, opamp: OpAmp) -> Pair:
-        one, two = networks
+    def _connected(self, c: float, transposed: bool, ideal: bool) -> Pair:
+        opamp = replace(self.opamp, gain=np.inf) if ideal else self.opamp
+        one, two = (self._ideal_networks if ideal else self._networks)[transposed]
         size = float(np.linalg.norm((self.B if transposed else self.A).weights, 2)) or 1.0
         held = two.wiring.siemens_per_weight / (c * size)
-        return AmplifiedMatrix(one, opamp, one.wiring.siemens_per_weight * size), AmplifiedMatrix(
-            two, opamp, held, injection=held
-        )
+        first = AmplifiedMatrix(one, opamp, one.wiring.siemens_per_weight * size)
+        return first, AmplifiedMatrix(two, opamp, held, injection=held)
 
     @cached_property
-    def _networks(self) -> tuple[tuple[Network, Network], tuple[Network, Network]]:
+    def _networks(self) -> tuple[Networks, Networks]:
         """Of the forward and of the transposed loop."""
         return self._wired(self.r_switch)
 
     @cached_property
-    def _ideal_networks(self) -> tuple[tuple[Network, Network], tuple[Network, Network]]:
-        return self._wired(0.0)
+    def _ideal_networks(self) -> tuple[Networks, Networks]:
+        return self._wired(0.0) if self.r_switch else self._networks
 
-    def _wired(self, ohm: float) -> tuple[tuple[Network, Network], tuple[Network, Network]]:
+    def _wired(self, ohm: float) -> tuple[Networks, Networks]:
         A, B = self.A.mapped, self.B.mapped
         forward = Network(wire(A, "rows")), Network(wire(B, "rows"), ohm)
         return forward, (Network(wire(B, "cols")), Network(wire(A, "cols"), ohm))
@@ -232,7 +239,7 @@ class FeedbackLoop(Closeable):
         slowest = np.inf
         for sample in range(slopes.shape[1]):
             rates = self.rates(slopes[:, sample], c, transposed=transposed)
-            what = f"the {'transposed ' if transposed else ''}feedback loop of sample {sample} with c = {c:g}"
+            what = f"the {'transposed ' if transposed else ''}feedback loop of right-hand side {sample}, c = {c:g},"
             require_stability(rates, what, "take smaller time steps, or solve this system by gmres")
             slowest = min(slowest, float(rates[0].real))
         return slowest
@@ -247,10 +254,8 @@ class FeedbackLoop(Closeable):
         slowest: float,
         seconds: float,
     ) -> SolveRecord:
-        networks = self._ideal_networks[transposed]
-        ideal = self._connected(networks, c, transposed, replace(self.opamp, gain=np.inf))
         A, B = (self.B.weights.T, self.A.weights.T) if transposed else (self.A.weights, self.B.weights)
-        digital = _columns(_systems(A, c * B, slopes), rhs)
+        digital = _solve_each(_systems(A, c * B, slopes), rhs)
         at = current_stage()
         return SolveRecord(
             phase=at.phase or "",
@@ -259,7 +264,7 @@ class FeedbackLoop(Closeable):
             krylov=at.krylov,
             direction="transposed" if transposed else "forward",
             batch=rhs.shape[1],
-            error=_worst(x, _solved(ideal, slopes, -rhs)),
+            error=_worst(x, _solved(self._pair(c, transposed, ideal=True), slopes, -rhs)),
             digital_error=_worst(x, digital),
             time_constant=1.0 / slowest,
             seconds=seconds,
@@ -269,7 +274,7 @@ class FeedbackLoop(Closeable):
 def _solved(stages: Pair, slopes: Slopes, volts: FloatArray) -> FloatArray:
     """The solution in volts: d = S2 D S1 d + K f, with what the stages make of their inputs."""
     (forth, _), (back, injected) = stages[0].amplified, stages[1].amplified
-    return _columns(_systems(forth, back, slopes), injected @ volts)
+    return _solve_each(_systems(forth, back, slopes), injected @ volts)
 
 
 def _systems(first: FloatArray, second: FloatArray, slopes: Slopes) -> FloatArray:
@@ -277,7 +282,7 @@ def _systems(first: FloatArray, second: FloatArray, slopes: Slopes) -> FloatArra
     return np.eye(len(second)) - (second * slopes.T[:, np.newaxis, :]) @ first
 
 
-def _columns(systems: FloatArray, rhs: FloatArray) -> FloatArray:
+def _solve_each(systems: FloatArray, rhs: FloatArray) -> FloatArray:
     """The solution of each system for its column."""
     return np.asarray(np.linalg.solve(systems, rhs.T[:, :, np.newaxis])[:, :, 0].T, dtype=float)
 

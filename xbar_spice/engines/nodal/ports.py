@@ -42,7 +42,7 @@ def port_conductance(crossbar: Crossbar, side: Side = "rows") -> FloatArray:
                [-1.5  , -0.375,  1.875]])
     """
     if not crossbar.device.linear:
-        raise InvalidInputError(f"cells of {crossbar.device!r} have no conductance matrix; use linear cells or ngspice")
+        raise InvalidInputError(f"cells of {crossbar.device!r} have no conductance matrix; use linear cells")
     grid, placement = place(crossbar, side)
     circuit = LinearCircuit(grid)
     other: Side = "cols" if side == "rows" else "rows"
