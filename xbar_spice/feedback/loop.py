@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import final
@@ -25,7 +24,9 @@ from typing import final
 import numpy as np
 from numpy.typing import NDArray
 
+from xbar_spice.array import Side
 from xbar_spice.engines.base import Closeable, Engine
+from xbar_spice.engines.nodal.engine import NodalEngine
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.feedback.amplified import AmplifiedMatrix, Network
 from xbar_spice.feedback.answer import choose_engine
@@ -35,6 +36,7 @@ from xbar_spice.feedback.record import SolveRecord
 from xbar_spice.feedback.stability import loop_rates, require_stability
 from xbar_spice.feedback.wiring import wire
 from xbar_spice.linear import FloatArray
+from xbar_spice.mapping import MappedMatrix
 from xbar_spice.operators import AnalogMatrix
 from xbar_spice.stage import current_stage
 
@@ -91,7 +93,7 @@ class FeedbackLoop(Closeable):
         self.check_stability = check_stability
         self._trace = trace
         self._circuits = choose_engine(engine)
-        self._pairs: dict[tuple[float, bool, bool], Pair] = {}
+        self._pairs: dict[tuple[float, bool], Pair] = {}
         self._rates: dict[tuple[bool, float, bytes], NDArray[np.complex128]] = {}
 
     def solve(self, slopes: Slopes, c: float, rhs: FloatArray, *, transposed: bool = False) -> FloatArray:
@@ -201,38 +203,36 @@ class FeedbackLoop(Closeable):
             return self._circuits.read(key, deck, np.vstack([volts, slopes])) / scale
         return _solved(stages, slopes, volts) / scale
 
-    def _pair(self, c: float, transposed: bool, *, ideal: bool = False) -> Pair:
-        """The two matrices with their amplifiers; with ideal op-amps and gates, or with those that there are."""
+    def _pair(self, c: float, transposed: bool) -> Pair:
+        """The two matrices with their amplifiers."""
         if not 0 < c < np.inf:
             raise InvalidInputError(f"c must be finite and > 0, for 1/c is a conductance of the loop, got {c}")
-        key = (float(c), transposed, ideal)
+        key = (float(c), transposed)
         if key not in self._pairs:
             if len(self._pairs) >= PAIRS:
                 self._pairs.clear()
-            self._pairs[key] = self._connected(c, transposed, ideal)
+            self._pairs[key] = self._connected(c, transposed)
         return self._pairs[key]
 
-    def _connected(self, c: float, transposed: bool, ideal: bool) -> Pair:
-        opamp = replace(self.opamp, gain=np.inf) if ideal else self.opamp
-        one, two = (self._ideal_networks if ideal else self._networks)[transposed]
+    def _connected(self, c: float, transposed: bool) -> Pair:
+        one, two = self._networks[transposed]
         size = float(np.linalg.norm((self.B if transposed else self.A).weights, 2)) or 1.0
         held = two.wiring.siemens_per_weight / (c * size)
-        first = AmplifiedMatrix(one, opamp, one.wiring.siemens_per_weight * size)
-        return first, AmplifiedMatrix(two, opamp, held, injection=held)
+        first = AmplifiedMatrix(one, self.opamp, one.wiring.siemens_per_weight * size)
+        return first, AmplifiedMatrix(two, self.opamp, held, injection=held)
 
     @cached_property
     def _networks(self) -> tuple[Networks, Networks]:
         """Of the forward and of the transposed loop."""
-        return self._wired(self.r_switch)
-
-    @cached_property
-    def _ideal_networks(self) -> tuple[Networks, Networks]:
-        return self._wired(0.0) if self.r_switch else self._networks
-
-    def _wired(self, ohm: float) -> tuple[Networks, Networks]:
-        A, B = self.A.mapped, self.B.mapped
+        A, B, ohm = self.A.mapped, self.B.mapped, self.r_switch
         forward = Network(wire(A, "rows")), Network(wire(B, "rows"), ohm)
         return forward, (Network(wire(B, "cols")), Network(wire(A, "cols"), ohm))
+
+    @cached_property
+    def _read_matrices(self) -> tuple[tuple[FloatArray, FloatArray], tuple[FloatArray, FloatArray]]:
+        """What reads of the two matrices multiply by: A and B forwards, B^T and A^T from the other side."""
+        A, B = self.A.mapped, self.B.mapped
+        return (_read_matrix(A, "rows"), _read_matrix(B, "rows")), (_read_matrix(B, "cols"), _read_matrix(A, "cols"))
 
     def _slowest(self, slopes: Slopes, c: float, transposed: bool) -> float:
         """The slowest rate of all samples, 1/s."""
@@ -254,8 +254,11 @@ class FeedbackLoop(Closeable):
         slowest: float,
         seconds: float,
     ) -> SolveRecord:
-        A, B = (self.B.weights.T, self.A.weights.T) if transposed else (self.A.weights, self.B.weights)
-        digital = _solve_each(_systems(A, c * B, slopes), rhs)
+        weights = (self.B.weights.T, self.A.weights.T) if transposed else (self.A.weights, self.B.weights)
+        of_reads, digital = (
+            _solve_each(_systems(first, c * second, slopes), rhs)
+            for first, second in (self._read_matrices[transposed], weights)
+        )
         at = current_stage()
         return SolveRecord(
             phase=at.phase or "",
@@ -264,11 +267,18 @@ class FeedbackLoop(Closeable):
             krylov=at.krylov,
             direction="transposed" if transposed else "forward",
             batch=rhs.shape[1],
-            error=_worst(x, _solved(self._pair(c, transposed, ideal=True), slopes, -rhs)),
+            error=_worst(x, of_reads),
             digital_error=_worst(x, digital),
             time_constant=1.0 / slowest,
             seconds=seconds,
         )
+
+
+def _read_matrix(mapped: MappedMatrix, side: Side) -> FloatArray:
+    """The matrix by which a read that drives this side multiplies."""
+    inputs = np.eye(mapped.shape[1] if side == "rows" else mapped.shape[0])
+    with NodalEngine().program_bank(mapped.crossbars) as bank:
+        return mapped.products(bank.read(mapped.drives(inputs, side), side), inputs, side)
 
 
 def _solved(stages: Pair, slopes: Slopes, volts: FloatArray) -> FloatArray:
