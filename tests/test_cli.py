@@ -166,6 +166,11 @@ def test_cosim_can_characterise_and_says_which_reads_were_driven(weights, tmp_pa
     assert "for --engine ngspice" in refused.output
 
 
+def test_cosim_by_a_circuit_says_what_it_solved(weights):
+    output = run("cosim", weights, "--engine", "nodal", "--linear-solver", "feedback")
+    assert "circuit solves" in output
+
+
 def test_study_and_report(weights, tmp_path):
     study = tmp_path / "small.toml"
     study.write_text(STUDY)

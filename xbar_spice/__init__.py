@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from xbar_spice.engines.registry import get_engine
     from xbar_spice.errors import XbarError
     from xbar_spice.export import write_netlists
+    from xbar_spice.feedback import FeedbackLoop, FeedbackSolver, OpAmp
     from xbar_spice.linear import LinearOperator
     from xbar_spice.mapping import Design, map_weights
     from xbar_spice.operators import AnalogMatrix, ReadTrace, program
@@ -63,6 +64,8 @@ __all__ = [
     "Converters",
     "Crossbar",
     "Design",
+    "FeedbackLoop",
+    "FeedbackSolver",
     "FourierConvolution",
     "KrylovOptions",
     "LayerField",
@@ -73,6 +76,7 @@ __all__ = [
     "NewtonOptions",
     "Ohmic",
     "OneTransistorOneResistor",
+    "OpAmp",
     "Polynomial",
     "Problem",
     "Pulse",
@@ -134,6 +138,7 @@ _MODULES = {
     "engines.registry": ("get_engine",),
     "errors": ("XbarError",),
     "export": ("write_netlists",),
+    "feedback": ("FeedbackLoop", "FeedbackSolver", "OpAmp"),
     "linear": ("LinearOperator",),
     "mapping": ("Design", "map_weights"),
     "operators": ("AnalogMatrix", "ReadTrace", "program"),

@@ -115,6 +115,11 @@ class AnalogMatrix(LinearOperator, Closeable):
     def shape(self) -> tuple[int, int]:
         return self.mapped.shape
 
+    @property
+    def weights(self) -> FloatArray:
+        """(m, n) the wanted matrix, which the arrays hold as well as they can."""
+        return self._digital.to_dense()
+
     def spread(self, vectors: ArrayLike) -> FloatArray:
         """How far forward reads lie from what exact converters and arrays without read noise would give.
 

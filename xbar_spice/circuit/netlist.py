@@ -24,7 +24,7 @@ from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear import FloatArray
 from xbar_spice.pulse import LineCapacitance, Pulse
 
-__all__ = ["Deck", "Terminal", "array_deck", "bank_deck", "line_nodes", "netlist", "pulse_deck"]
+__all__ = ["Deck", "Terminal", "array_deck", "array_variables", "bank_deck", "line_nodes", "netlist", "pulse_deck"]
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*", re.ASCII)
 
@@ -181,7 +181,7 @@ def pulse_deck(
     if not 0 < accuracy < 1:
         raise InvalidInputError(f"accuracy must be between 0 and 1, got {accuracy}")
     volts = _drive_volts(crossbar, drive, side)
-    array = _array_variables(0, "", crossbar, volts, side)
+    array = array_variables(0, "", crossbar, volts, side)
     farads = {
         "word": capacitance.c_word * (1 if crossbar.r_word > 0 else crossbar.shape[1]),
         "bit": capacitance.c_bit * (1 if crossbar.r_bit > 0 else crossbar.shape[0]),
@@ -198,7 +198,7 @@ def pulse_deck(
         # Newton's method stops by reltol; trtol relates the error of a time step to it, found by comparison with modes.
         "options": {"reltol": 1e-6, "trtol": 1e5 * accuracy**1.5, "chgtol": 1e-6 * least_charge},
     }
-    return Deck(render("pulse.cir.j2", variables, netlists=netlists), tuple(array["terminals"]))  # type: ignore[arg-type]
+    return Deck(render("pulse.cir.j2", variables, netlists=netlists), tuple(array["terminals"]))
 
 
 def line_nodes(crossbar: Crossbar, side: Side = "rows") -> tuple[list[list[str]], list[list[str]]]:
@@ -222,7 +222,7 @@ def _deck(
     netlists: Sequence[Path],
 ) -> Deck:
     arrays = [
-        _array_variables(index, name, crossbar, _drive_volts(crossbar, drive, side), side)
+        array_variables(index, name, crossbar, _drive_volts(crossbar, drive, side), side)
         for index, (name, crossbar, drive) in enumerate(zip(names, crossbars, drives, strict=True))
     ]
     variables = {
@@ -247,7 +247,7 @@ def _drive_volts(crossbar: Crossbar, drive: ArrayLike | None, side: Side) -> Flo
     return volts
 
 
-def _array_variables(index: int, name: str, crossbar: Crossbar, volts: FloatArray, side: Side) -> dict[str, object]:
+def array_variables(index: int, name: str, crossbar: Crossbar, volts: FloatArray, side: Side) -> dict[str, object]:
     """What the templates may use of one array."""
     hookup = crossbar.hookup(side)
     prefix = f"{name}_" if name else ""

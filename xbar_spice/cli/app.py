@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -125,14 +126,19 @@ def tune(
 @click.option("--netlists", type=click.Path(exists=True, file_okay=False, path_type=Path), multiple=True,
               help="Folder of your own templates, searched first.")  # fmt: skip
 @pulse_options
+@click.option("--feedback", is_flag=True, help="Write the circuits that solve Newton's linear systems, too.")
 @seed_option
 @circuit_options
-def netlist(weights: Path, output: Path, side: Any, netlists: tuple[Path, ...], seed: int, **circuit: Any) -> None:
+def netlist(
+    weights: Path, output: Path, side: Any, netlists: tuple[Path, ...], feedback: bool, seed: int, **circuit: Any
+) -> None:
     """Write the netlists of A and B from trained weights.
 
     One deck for each matrix, one for each array, and a JSON manifest that maps every source and current to its matrix
     index and sign. Every deck runs as it is: ngspice -b DECK. With --pulse-width, one more deck for each array, with
     the capacitances of its lines: a transient analysis of a pulsed read that prints energies, charges and currents.
+    With --feedback also the loop of both matrices with op-amps that solves the first Newton step of a random state, its
+    transpose, and the feedback array of that system.
     """
     from xbar_spice.cosim import weight_scales
     from xbar_spice.export import write_netlists
@@ -160,6 +166,11 @@ def netlist(weights: Path, output: Path, side: Any, netlists: tuple[Path, ...], 
         )
         click.echo(f"{files[0]}  {len(mapped.arrays)} arrays, largest {max(x.shape for x in mapped.crossbars)}")
         click.echo(f"{files[-1]}")
+    if feedback:
+        from xbar_spice.cli.feedback import write_first_step
+
+        for path in write_first_step(model, design, output, seed=seed, weights=weights.name, netlists=netlists):
+            click.echo(f"{path}")
     click.echo(f"run one by hand: ngspice -b {files[0]}")
 
 
@@ -171,12 +182,26 @@ def netlist(weights: Path, output: Path, side: Any, netlists: tuple[Path, ...], 
 )
 @click.option("--samples", type=click.IntRange(min=1), default=4, show_default=True, help="Test images.")
 @click.option(
+    "--linear-solver",
+    type=click.Choice(["gmres", "bicgstab", "cg", "richardson", "chord", "feedback"]),
+    default="gmres",
+    show_default=True,
+    help="Of implicit steps; feedback is a circuit of the arrays and op-amps.",
+)
+@click.option(
     "--output", type=click.Path(file_okay=False, path_type=Path), help="Folder for record.json and trace.csv."
 )
 @seed_option
 @circuit_options
 def cosim(
-    weights: Path, engine: str, characterise: bool, samples: int, output: Path | None, seed: int, **circuit: Any
+    weights: Path,
+    engine: str,
+    characterise: bool,
+    samples: int,
+    linear_solver: Any,
+    output: Path | None,
+    seed: int,
+    **circuit: Any,
 ) -> None:
     """Solve and differentiate a model on arrays, and compare with digital matrices.
 
@@ -185,7 +210,7 @@ def cosim(
     """
     from xbar_spice.cli.progress import reading_progress
     from xbar_spice.cli.tables import print_cosimulation
-    from xbar_spice.cosim import cosimulate
+    from xbar_spice.cosim import SolverOptions, cosimulate
     from xbar_spice.engines.registry import get_engine
     from xbar_spice.study.problem import make_problem
     from xbar_spice.study.store import write_case
@@ -195,8 +220,10 @@ def cosim(
         raise click.UsageError(f"--characterise is for --engine ngspice, got {engine}")
     answering = get_engine(engine, **({"characterise": True} if characterise else {}))
     problem = make_problem(load_model(weights), samples=samples, seed=seed)
+    solver = SolverOptions()
+    solver = replace(solver, krylov=replace(solver.krylov, method=linear_solver))
     with reading_progress(problem.model.steps) as trace:
-        result = cosimulate(problem, make_design(circuit), engine=answering, seed=seed, trace=trace)
+        result = cosimulate(problem, make_design(circuit), engine=answering, seed=seed, solver=solver, trace=trace)
     print_cosimulation(result.record)
     if output is not None:
         click.echo(f"record and trace: {write_case(output, result)}")

@@ -39,6 +39,9 @@ def print_cosimulation(record: dict[str, Any]) -> None:
         lines.append(f"accuracy         {accuracy['analog']:.2%} analog, {accuracy['digital']:.2%} digital")
     reads = ", ".join(f"{count} {kind}" for kind, count in record["reads"].items())
     lines.append(f"reads            {sum(record['reads'].values())} ({reads}) in {record['read_seconds']:.1f} s")
+    if "feedback" in record:
+        solves = ", ".join(f"{count} {kind}" for kind, count in record["feedback"]["solves"].items())
+        lines.append(f"circuit solves   {solves}; worst error {record['feedback']['worst_error']:.1e} of the solution")
     lines.append(f"Newton steps     {convergence['newton_iterations']} (most of any sample, by time step)")
     if not convergence["converged"]:
         lines.append(f"NOT CONVERGED    samples {convergence['failed_samples']}")

@@ -17,9 +17,11 @@ from typing import Any, final
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from xbar_spice.cosim.linear_solvers import analog_field, digital_options, solves_record
 from xbar_spice.engines.base import Engine
 from xbar_spice.engines.registry import get_engine
 from xbar_spice.errors import ConvergenceWarning, InvalidInputError
+from xbar_spice.feedback import SolveRecord
 from xbar_spice.linear import FloatArray
 from xbar_spice.mapping import Design
 from xbar_spice.operators import AnalogMatrix, ReadTrace, program
@@ -249,14 +251,16 @@ def cosimulate(
     start = time.perf_counter()
     options = solver or SolverOptions()
     reads = ReadTrace() if trace is None else trace
+    solves: list[SolveRecord] = []
     model = problem.model
     # Products this small wait longer for a second thread than it saves; several cases may run side by side, too.
     with threadpool_limits(limits=1, user_api="blas"):
-        digital = solve_model(problem, ReluField(model.A, model.B), options)
+        exact = replace(options, krylov=digital_options(options.krylov))
+        digital = solve_model(problem, ReluField(model.A, model.B), exact)
         A, B = program_model(model, design, engine, seed=seed, trace=reads)
-        with A, B:
+        with A, B, analog_field(A, B, options.krylov, engine, solves) as on_arrays:
             noise = expected_noise(model, A, B, digital.trajectory.z)
-            analog = solve_model(problem, ReluField(A, B), options.allowing(noise))
+            analog = solve_model(problem, on_arrays, options.allowing(noise))
     record = {
         "engine": engine.name if isinstance(engine, Engine) else engine,
         "seed": seed,
@@ -270,6 +274,8 @@ def cosimulate(
         "worst_read_error": max((read.relative_error for read in reads), default=0.0),
         "seconds": time.perf_counter() - start,
     }
+    if solves:
+        record["feedback"] = solves_record(solves)
     return Cosimulation(record, reads, analog.trajectory.z, analog.parameters)
 
 

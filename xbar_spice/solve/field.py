@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear import FloatArray, LinearOperator, as_operator
 from xbar_spice.solve.activation import Activation, get_activation
+from xbar_spice.solve.circuit_solver import CircuitSolver
 from xbar_spice.solve.evaluation import Evaluation
 from xbar_spice.solve.tie import Parameters, Tie
 
@@ -26,9 +27,11 @@ class Field(ABC):
 
     Attributes:
         twin: The same field with the programmed weights, digitally, for the linear solver "chord"; None without one.
+        circuit: The field's arrays in a circuit that solves its linear systems, for "feedback"; None without one.
     """
 
     twin: Field | None = None
+    circuit: CircuitSolver | None = None
 
     @property
     @abstractmethod

@@ -150,7 +150,9 @@ class Ngspice(NgSpiceShared):  # type: ignore[misc]  # PySpice has no types
         found = self._collected[-points:] if points else self._collected[:]
         self._collected.clear()
         if len(found) < (points or 1):
-            raise self._failure(f"{points or 'some'} solutions were asked for, {len(found)} came")
+            raise self._failure(
+                f"{points} solutions were asked for, {len(found)} came" if points else "no solution came"
+            )
         results = np.array(found)
         return results if self._kind is float else results.view(complex)
 
