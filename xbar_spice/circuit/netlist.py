@@ -198,7 +198,7 @@ def pulse_deck(
         # Newton's method stops by reltol; trtol relates the error of a time step to it, found by comparison with modes.
         "options": {"reltol": 1e-6, "trtol": 1e5 * accuracy**1.5, "chgtol": 1e-6 * least_charge},
     }
-    return Deck(render("pulse.cir.j2", variables, netlists=netlists), tuple(array["terminals"]))
+    return Deck(render("pulse.cir.j2", variables, netlists=netlists), tuple(array["terminals"]))  # type: ignore[arg-type]
 
 
 def line_nodes(crossbar: Crossbar, side: Side = "rows") -> tuple[list[list[str]], list[list[str]]]:
