@@ -294,7 +294,9 @@ def test_the_end_of_a_read_is_an_uncharged_array(rng):
 def test_a_longer_read_costs_the_static_power_for_as_long(rng):
     crossbar, drive = random_array(rng), rng.uniform(0, 0.2, 5)
     short, long = (read_pulse(crossbar, drive, Pulse(width, 1e-12), HELD).energy() for width in (3e-11, 8e-11))
+    stays = read_pulse(crossbar, drive, STEP, HELD)
     solution = solve_array(crossbar, drive)
+    assert stays.energy(1.0).total - stays.energy(0.5).total == pytest.approx(0.5 * solution.source_power, rel=1e-9)
     assert long.total - short.total == pytest.approx(5e-11 * solution.source_power, rel=1e-7)
     assert long.cells - short.cells == pytest.approx(5e-11 * solution.cell_power.sum(), rel=1e-7)
     assert long.periphery - short.periphery == pytest.approx(5e-11 * solution.periphery_power, rel=1e-7)
@@ -421,6 +423,8 @@ def test_what_cannot_be_answered_says_why(rng, monkeypatch):
         read.energy()
     with pytest.raises(InvalidInputError, match="until=-1"):
         read.energy(-1.0)
+    with pytest.raises(InvalidInputError, match="until=1"):
+        read_pulse(random_array(rng), np.ones(5), PULSE, HELD).energy(1.0)
     with pytest.raises(InvalidInputError, match="between 0 and 1, got 0"):
         read.settling_times(0.0)
     with pytest.raises(InvalidInputError, match="'each' or 'largest', got 'worst'"):

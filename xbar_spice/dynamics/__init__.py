@@ -1,7 +1,7 @@
 """Reads in time: a pulse charges the lines of an array, its currents settle, energy is spent.
 
-`read_pulse` solves one read. `modal` does so for ohmic cells by the modes of the network, exactly in time; `simulated`
-lets ngspice run the deck of the pulse, for cells of any law. Both answer as a `PulseRead`.
+`read_pulse` solves one read. `modal` does so for ohmic cells by the modes of the network, in closed form in time;
+`simulated` lets ngspice run the deck of the pulse, for cells of any law. Both answer as a `PulseRead`.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ def read_pulse(
         pulse: its shape.
         capacitance: of the lines.
         side: the driven side; as in a read, the other one is sensed.
-        engine: "modal" for ohmic cells, exact in time; "ngspice" for cells of any law, by `.tran` of the deck that
-            `xbar_spice.circuit.netlist.pulse_deck` writes.
+        engine: "modal" for ohmic cells, in closed form in time; "ngspice" for cells of any law, by `.tran` of the deck
+            that `xbar_spice.circuit.netlist.pulse_deck` writes.
         **options: of "ngspice": `accuracy` (about the relative error of the time to settle to 1 %; energies are
             better), `time_limit` in seconds, and `netlists`, folders of the user's own templates.
 

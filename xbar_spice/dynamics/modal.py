@@ -1,4 +1,4 @@
-"""Pulsed reads of linear arrays by their modes: exact in time, whatever the step from one moment to the next."""
+"""Pulsed reads of linear arrays by their modes: each mode follows the pulse in closed form."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ class ModalRead(PulseRead):
         return volts[self._network.word], volts[self._network.bit]
 
     def energy(self, until: float | None = None) -> Energy:
-        last = self._checked_moment(until)
+        last = self._checked_moment(until, self.pulse.cycle)
         t, weights = self._quadrature(last)
         state, network = self._state(t), self._network
 

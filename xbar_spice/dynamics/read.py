@@ -143,11 +143,11 @@ class PulseRead(ABC):
         """The settling time of the slowest line, seconds."""
         return float(self.settling_times(accuracy, reference).max())
 
-    def _checked_moment(self, until: float | None) -> float:
-        if until is None and math.isinf(self.pulse.cycle):
-            raise InvalidInputError("a drive that stays on needs a moment to stop at: give energy(until=...)")
-        end = float(self.times[-1])
+    def _checked_moment(self, until: float | None, end: float) -> float:
+        """The moment up to which energy is asked for, when it can be had until `end`."""
         last = end if until is None else until
+        if math.isinf(last):
+            raise InvalidInputError("a drive that stays on needs a moment to stop at: give energy(until=...)")
         if not 0 <= last <= end * (1 + 1e-12):  # a simulator's last step is the end of the cycle but for rounding
             raise InvalidInputError(f"energy can be had from 0 s to {end:g} s, got until={last:g}")
         return min(last, end)

@@ -79,7 +79,7 @@ class SimulatedRead(PulseRead):
         return self._at(t, self._word), self._at(t, self._bit)
 
     def energy(self, until: float | None = None) -> Energy:
-        last = self._checked_moment(until)
+        last = self._checked_moment(until, float(self._times[-1]))
         spent = self._at(np.array([last]), self._energies)[:, 0]
         word, bit = (volts[..., 0] for volts in self.voltages(np.array([last])))
         held = self.capacitance
