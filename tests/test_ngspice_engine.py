@@ -140,9 +140,7 @@ def test_ctrl_c_ends_all_workers_in_the_middle_of_a_read(ngspice: NgspiceEngine)
         "    threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()\n"
         "    bank.read([np.ones((32, 20000))] * 4)\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program_text], capture_output=True, text=True, timeout=60, check=False
-    )
+    done = subprocess.run([sys.executable, "-c", program_text], capture_output=True, text=True, timeout=60, check=False)
     assert "KeyboardInterrupt" in done.stderr.splitlines()[-1]
     assert done.returncode == -signal.SIGINT
     workers = [int(pid) for pid in done.stdout.split()]
@@ -265,6 +263,7 @@ def test_characterised_reads_are_those_of_the_netlist(
                 assert relative(found, wanted) < 1e-11
             sources.append(matrix.source)
             assert netlist.source == "netlist"
+        assert [part.shape for part in matrix.read([np.zeros((5, 0)), np.zeros((4, 0))])] == [(7, 0), (2, 0)]
     assert sources == ["checked", *3 * ["characterised"], "checked", "characterised"]
 
 

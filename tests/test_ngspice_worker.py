@@ -262,6 +262,7 @@ BAD_CIRCUITS = {
     "a floating resistor": ("R1 a 0 1k\nR2 b c 1k", SingularCircuitError),
     "a floating resistor under KLU": ("R1 a 0 1k\nR2 b c 1k\n.options klu", SingularCircuitError),
     "a floating resistor beside a diode": ("D1 a 0 dio\n.model dio d\nR2 b c 1k\n.options klu", SingularCircuitError),
+    "an unknown subcircuit among resistors": ("R1 a 0 1k\nX1 a 0 nothere\nR2 a 0 2k", SimulationError),
     "a loop of voltage sources": ("R1 a 0 1k\nV2 a 0 1", SingularCircuitError),
     "no solution": (
         "R1 a b 1k\nB1 b 0 i=(v(b) > 0.3) ? 1e-3 : -1e-3\nR3 b 0 1g\n.options itl1=20 itl2=20 gminsteps=0",
@@ -279,6 +280,7 @@ def test_a_circuit_that_cannot_be_solved_is_an_error_that_can_be_reproduced(
     with ResidentProcess(deck, ["Va"], failures=tmp_path) as resident, pytest.raises(SimulationError) as caught:
         resident.read(np.array([[0.25]]))
     assert type(caught.value) is error, caught.value
+    assert "no circuit loaded" not in str(caught.value)
     (path,) = tmp_path.iterdir()
     assert f"ngspice -b {path}" in str(caught.value)
     assert path.read_text() == with_volts(deck, ["Va"], [0.25])

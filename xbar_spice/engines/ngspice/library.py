@@ -7,7 +7,7 @@ import time
 import warnings
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any, final
@@ -118,6 +118,13 @@ class Ngspice(NgSpiceShared):  # type: ignore[misc]  # PySpice has no types
         except NameError as error:
             raise self._failure(str(error)) from error
         self._check()
+
+    def give_up_circuit(self) -> None:
+        """Take the circuit out again, if there is one, and forget what was said about it."""
+        with suppress(LibraryFailure):
+            self.run("remcirc")
+        self._recent.clear()
+        self.warnings.clear()
 
     @cached_property
     def klu(self) -> bool:

@@ -67,8 +67,8 @@ def load(
     if paired is not None:
         try:
             return PairedCircuit(ngspice, paired, sources, nodes, points)
-        except LibraryFailure:
-            ngspice.run("remcirc")  # the other analysis says best what is wrong: it names the nodes
+        except LibraryFailure:  # the other analysis says best what is wrong: it names the nodes
+            ngspice.give_up_circuit()
     return SweptCircuit(ngspice, cards, sources, nodes, points)
 
 
