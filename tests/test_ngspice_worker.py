@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
+from conftest import assert_same_bits
 
 from xbar_spice.engines.ngspice import process as process_module
 from xbar_spice.engines.ngspice.cards import (
@@ -116,7 +117,7 @@ def test_a_batch_is_its_single_reads_bit_for_bit(
     with ResidentProcess(ladder(8), SOURCES) as circuit:
         batch = circuit.read(volts)
         singles = np.hstack([circuit.read(volts[:, [k]]) for k in range(volts.shape[1])])
-    np.testing.assert_array_equal(batch, singles)
+    assert_same_bits(batch, singles)
 
 
 @needs_library

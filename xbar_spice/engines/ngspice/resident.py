@@ -15,8 +15,9 @@ What a point costs depends on the analysis:
   stay as they are cost nothing. This is half the time per vector under KLU and a quarter under Sparse 1.3, in batches;
   a single vector costs no more than by `.dc`. Resistive circuits are read this way.
 
-A solution does not depend on those before it as long as the circuit is linear, nor on its neighbour in the other part,
-bit for bit.
+A solution does not depend on those before it as long as the circuit is linear, nor on its neighbour in the other part:
+bit for bit under KLU. Sparse 1.3 eliminates the two parts in another order, so that there the same vector may differ in
+its last bits with its place in the batch.
 
 Not taken: `alter` of `acmag` is not heard before the next analysis; `.tran` makes two points per vector (its step
 control); B-sources with `pwl` tables need a new deck for every batch; `.options noopac` without KLU's first
