@@ -248,6 +248,9 @@ def test_a_circuit_that_another_thread_closes_in_the_middle_of_a_read_starts_no_
         with meanwhile(close), pytest.raises(SimulationError, match="closed in the middle"):
             circuit.read(np.tile(volts, 20))
         assert circuit.pid is None
+        with pytest.raises(SimulationError, match="closed in the middle"):
+            circuit.read(volts, circuit.closings - 1)  # asked for before it was closed
+        assert circuit.pid is None
 
 
 # --- decks that cannot be solved --------------------------------------------------------------------------------------
@@ -435,6 +438,12 @@ def test_both_ways_of_reading_agree_bit_for_bit_in_the_voltages(size: float, vol
     if size < 1e-290:  # ngspice knows no such voltages
         neighbour[:, ::2] = 0
     np.testing.assert_array_equal(found, -neighbour)
+
+
+@needs_library
+def test_a_title_that_looks_like_a_source_is_a_title() -> None:
+    with ResidentProcess("Va a 0 DC 9\nVa a 0 DC 0\nR1 a 0 2\n.op\n.end", ["Va"]) as circuit:
+        assert circuit.read(np.ones((1, 1))).tolist() == [[-0.5]]
 
 
 @needs_library

@@ -164,7 +164,7 @@ class NgspiceBank(Bank):
         reads: list[Future[FloatArray]] = []
         try:
             for circuit, part in zip(circuits, volts, strict=True):
-                reads.append(self._threads.submit(circuit.process.read, part))
+                reads.append(self._threads.submit(circuit.process.read, part, circuit.process.closings))
             return [read.result() for read in reads]
         except BaseException as error:
             if not isinstance(error, Exception):  # Ctrl-C: nobody waits for the others any more

@@ -243,13 +243,14 @@ def _no_user_files() -> Iterator[None]:
     that relative names of files in a deck still mean what they say.
     """
     nowhere = str(Path(__file__).parent)  # a folder that is there and has no such files
-    working, home = os.getcwd(), os.environ.get("HOME")
+    working, home = os.open(".", os.O_RDONLY), os.environ.get("HOME")  # open, it may have been deleted and be left
     os.chdir(nowhere)
     os.environ["HOME"] = nowhere
     try:
         yield
     finally:
-        os.chdir(working)
+        os.fchdir(working)
+        os.close(working)
         if home is None:
             del os.environ["HOME"]
         else:
