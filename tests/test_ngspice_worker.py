@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
+from conftest import assert_same_bits
 
 from xbar_spice.engines.ngspice import process as process_module
 from xbar_spice.engines.ngspice.cards import (
@@ -116,7 +117,7 @@ def test_a_batch_is_its_single_reads_bit_for_bit(
     with ResidentProcess(ladder(8), SOURCES) as circuit:
         batch = circuit.read(volts)
         singles = np.hstack([circuit.read(volts[:, [k]]) for k in range(volts.shape[1])])
-    np.testing.assert_array_equal(batch, singles)
+    assert_same_bits(batch, singles)
 
 
 @needs_library
@@ -247,6 +248,9 @@ def test_a_circuit_that_another_thread_closes_in_the_middle_of_a_read_starts_no_
         with meanwhile(close), pytest.raises(SimulationError, match="closed in the middle"):
             circuit.read(np.tile(volts, 20))
         assert circuit.pid is None
+        with pytest.raises(SimulationError, match="closed in the middle"):
+            circuit.read(volts, circuit.closings - 1)  # asked for before it was closed
+        assert circuit.pid is None
 
 
 # --- decks that cannot be solved --------------------------------------------------------------------------------------
@@ -262,6 +266,7 @@ BAD_CIRCUITS = {
     "a floating resistor": ("R1 a 0 1k\nR2 b c 1k", SingularCircuitError),
     "a floating resistor under KLU": ("R1 a 0 1k\nR2 b c 1k\n.options klu", SingularCircuitError),
     "a floating resistor beside a diode": ("D1 a 0 dio\n.model dio d\nR2 b c 1k\n.options klu", SingularCircuitError),
+    "an unknown subcircuit among resistors": ("R1 a 0 1k\nX1 a 0 nothere\nR2 a 0 2k", SimulationError),
     "a loop of voltage sources": ("R1 a 0 1k\nV2 a 0 1", SingularCircuitError),
     "no solution": (
         "R1 a b 1k\nB1 b 0 i=(v(b) > 0.3) ? 1e-3 : -1e-3\nR3 b 0 1g\n.options itl1=20 itl2=20 gminsteps=0",
@@ -279,6 +284,7 @@ def test_a_circuit_that_cannot_be_solved_is_an_error_that_can_be_reproduced(
     with ResidentProcess(deck, ["Va"], failures=tmp_path) as resident, pytest.raises(SimulationError) as caught:
         resident.read(np.array([[0.25]]))
     assert type(caught.value) is error, caught.value
+    assert "no circuit loaded" not in str(caught.value)
     (path,) = tmp_path.iterdir()
     assert f"ngspice -b {path}" in str(caught.value)
     assert path.read_text() == with_volts(deck, ["Va"], [0.25])
@@ -432,6 +438,12 @@ def test_both_ways_of_reading_agree_bit_for_bit_in_the_voltages(size: float, vol
     if size < 1e-290:  # ngspice knows no such voltages
         neighbour[:, ::2] = 0
     np.testing.assert_array_equal(found, -neighbour)
+
+
+@needs_library
+def test_a_title_that_looks_like_a_source_is_a_title() -> None:
+    with ResidentProcess("Va a 0 DC 9\nVa a 0 DC 0\nR1 a 0 2\n.op\n.end", ["Va"]) as circuit:
+        assert circuit.read(np.ones((1, 1))).tolist() == [[-0.5]]
 
 
 @needs_library

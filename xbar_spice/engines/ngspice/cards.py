@@ -116,8 +116,9 @@ def paired_cards(deck: str, sources: Sequence[str], points: int, nodes: Sequence
         InvalidInputError: as for `resident_cards`.
     """
     numbers = {name.lower(): k for k, name in enumerate(checked_sources(sources))}
-    lines = []
-    for line in _rewritten(deck, dict.fromkeys(sources, ""), without=ANALYSIS_CARDS):
+    title, *body = _rewritten(deck, dict.fromkeys(sources, ""), without=ANALYSIS_CARDS)
+    lines = [title]
+    for line in body:
         name, *nodes_of_it = line.split()[:3] or ("",)
         k = numbers.pop(name.lower(), None)
         if k is None or len(nodes_of_it) < 2:
@@ -132,7 +133,7 @@ def paired_cards(deck: str, sources: Sequence[str], points: int, nodes: Sequence
     lines += ["vxbar_one xbar_one 0 DC 0 AC 1 0"]
     lines += ["vxbar_90 xbar_90 0 DC 0 AC 1 90", f"vxbar_rest xbar_i xbar_90 DC 0 AC {-rest:.17g} 0"]
     # Conductance at these nodes lets KLU match each of them with its own equation. Otherwise its maximum matching may
-    # reach through the array and leave the diagonal: then the fill doubles, and the error is 1e-8 in place of 1e-13.
+    # reach through the array and leave the diagonal: then solutions are slower, and wrong by 1e-8 in place of 1e-13.
     lines += [f"rxbar_{node} xbar_{node} 0 1" for node in ("one", "90", "i")]
     lines += [f".save i({REAL_GAIN}{k})" for k in range(len(sources))]
     lines += [f".save v({node})" for node in checked_nodes(nodes)]

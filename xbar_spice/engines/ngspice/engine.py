@@ -110,9 +110,9 @@ class NgspiceBank(Bank):
     """Arrays in one circuit, or in a few side by side.
 
     Arrays in one circuit are solved at once: the solver sees that its matrix falls apart. Circuits in several worker
-    processes are solved on several cores; the currents are the same, bit for bit. Both directions of a read share a
-    circuit when the same ends of the lines are connected through the same resistances; otherwise each direction has its
-    own, in a process of its own because a simulator can keep one only.
+    processes are solved on several cores; the currents are the same (under KLU bit for bit). Both directions of a read
+    share a circuit when the same ends of the lines are connected through the same resistances; otherwise each direction
+    has its own, in a process of its own because a simulator can keep one only.
     """
 
     def __init__(self, crossbars: Sequence[Crossbar], engine: NgspiceEngine) -> None:
@@ -161,10 +161,10 @@ class NgspiceBank(Bank):
     def _solve(self, circuits: Sequence[Circuit], volts: Sequence[FloatArray]) -> list[FloatArray]:
         if len(circuits) == 1:
             return [circuits[0].process.read(volts[0])]
-        reads: list[Future[FloatArray]] = [
-            self._threads.submit(circuit.process.read, part) for circuit, part in zip(circuits, volts, strict=True)
-        ]
+        reads: list[Future[FloatArray]] = []
         try:
+            for circuit, part in zip(circuits, volts, strict=True):
+                reads.append(self._threads.submit(circuit.process.read, part, circuit.process.closings))
             return [read.result() for read in reads]
         except BaseException as error:
             if not isinstance(error, Exception):  # Ctrl-C: nobody waits for the others any more

@@ -7,7 +7,7 @@ import time
 import warnings
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any, final
@@ -119,6 +119,13 @@ class Ngspice(NgSpiceShared):  # type: ignore[misc]  # PySpice has no types
         except NameError as error:
             raise self._failure(str(error)) from error
         self._check()
+
+    def give_up_circuit(self) -> None:
+        """Take the circuit out again, if there is one, and forget what was said about it."""
+        with suppress(LibraryFailure):
+            self.run("remcirc")
+        self._recent.clear()
+        self.warnings.clear()
 
     @cached_property
     def klu(self) -> bool:
@@ -242,13 +249,14 @@ def _no_user_files() -> Iterator[None]:
     that relative names of files in a deck still mean what they say.
     """
     nowhere = str(Path(__file__).parent)  # a folder that is there and has no such files
-    working, home = os.getcwd(), os.environ.get("HOME")
+    working, home = os.open(".", os.O_RDONLY), os.environ.get("HOME")  # open, it may have been deleted and be left
     os.chdir(nowhere)
     os.environ["HOME"] = nowhere
     try:
         yield
     finally:
-        os.chdir(working)
+        os.fchdir(working)
+        os.close(working)
         if home is None:
             del os.environ["HOME"]
         else:

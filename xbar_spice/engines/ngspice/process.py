@@ -87,11 +87,18 @@ class ResidentProcess:
         """Seconds that the present worker has spent inside the simulator's library."""
         return self._busy
 
-    def read(self, volts: FloatArray) -> FloatArray:
+    @property
+    def closings(self) -> int:
+        """How often the circuit has been closed."""
+        return self._closings
+
+    def read(self, volts: FloatArray, closings: int | None = None) -> FloatArray:
         """Solve the deck once for each column.
 
         Args:
             volts: (sources, batch), volts.
+            closings: as it was when the read was asked for, for a read that another thread makes later: a circuit that
+                has been closed since then is not started for it.
 
         Returns:
             (sources + nodes, batch): amperes from a source's first node through it to the other, then volts.
@@ -107,7 +114,7 @@ class ResidentProcess:
         if volts.shape[1] == 0:
             return np.zeros((len(self._sources) + len(self._nodes), 0))
         with self._lock:
-            closings = self._closings
+            closings = self._closings if closings is None else closings
             try:
                 return self._attempt(volts, closings)
             except (WorkerLost, WorkerHung) as loss:
