@@ -30,7 +30,7 @@ from xbar_spice.engines.base import Engine
 from xbar_spice.engines.registry import get_engine
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear import FloatArray
-from xbar_spice.mapping import Design, MappedMatrix
+from xbar_spice.mapping import Design, MappedMatrix, map_weights
 from xbar_spice.operators import AnalogMatrix
 from xbar_spice.solve.adjoint import gradients
 from xbar_spice.solve.field import ReluField
@@ -151,8 +151,8 @@ class SensitivityMap:
     def variance_by_place(self, parts: int) -> FloatArray:
         """(parts, parts) shares of the variance of the loss by the place on an array, summed over all arrays.
 
-        Row 0 is the part of the word lines that is farthest from sensing, column 0 that of the bit lines that is
-        nearest to the drivers.
+        Row 0 has the word lines that are farthest from the sense terminals, column 0 the bit lines that are nearest to
+        the drivers.
         """
         total = np.zeros((parts, parts))
         for part in self.matrices.values():
@@ -255,14 +255,12 @@ def chip_loss(
     answering = get_engine(engine)
     with threadpool_limits(limits=1, user_api="blas"), ExitStack() as opened:
         chip = []
-        for matrix in program_model(problem.model, replace(design, variation=Variation()), answering):
-            with matrix:
-                mapped = matrix.mapped
-            if matrix.name in conductance:
-                mapped = _with_devices_of(mapped, conductance[matrix.name])
-            W = getattr(problem.model, matrix.name)
+        for name, W in (("A", problem.model.A), ("B", problem.model.B)):
+            mapped = map_weights(W, replace(design, variation=Variation()))
+            if name in conductance:
+                mapped = _with_devices_of(mapped, conductance[name])
             bank = answering.program_bank(mapped.crossbars)
-            chip.append(opened.enter_context(AnalogMatrix(W, mapped, bank, name=matrix.name)))
+            chip.append(opened.enter_context(AnalogMatrix(W, mapped, bank, name=name)))
         return solve_model(problem, ReluField(*chip), solver or SolverOptions()).loss
 
 

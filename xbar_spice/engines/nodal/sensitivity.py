@@ -140,11 +140,11 @@ class Sensitivity:
             raise InvalidInputError(
                 f"one adjoint array for all reads takes linear cells, got {self._crossbar.device!r}; use vjp"
             )
-        ports = self.currents.shape[0]
+        ports = list(self._crossbar.connected("cols" if self._side == "rows" else "rows"))  # others carry no current
         reads = self._by_conductance.reshape(len(self._cells), -1)
-        terminals = self._adjoint(np.eye(ports))[1].reshape(ports, -1)
-        cells = [np.einsum("pc,pc->c", weight @ reads, terminals).reshape(self._grid.shape) for weight in weights]
-        return np.stack([self._placement.to_array(gradient) for gradient in cells])
+        terminals = self._adjoint(np.eye(weights.shape[1])[:, ports])[1].reshape(len(ports), -1)
+        sums = [np.einsum("pc,pc->c", weight[ports] @ reads, terminals) for weight in weights]
+        return np.stack([self._placement.to_array(cells.reshape(self._grid.shape)) for cells in sums])
 
     def _adjoint(self, wanted: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Cell currents and voltages of the adjoint array: these volts at the sense terminals, the drivers at 0 V."""
