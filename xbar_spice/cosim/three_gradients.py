@@ -125,11 +125,8 @@ def three_gradients(
             "samples": problem.z0.shape[1],
             "solver": asdict(options),
             "loss": {"analog": hardware.loss, "digital": digital.loss},
-            "differences": {
-                name: {key: asdict(compare(values, found[second][key])) for key, values in found[first].items()}
-                for name, (first, second) in _PAIRS.items()
-            },
-            "by": {axis: _differences(split) for axis, split in parts.items()},
+            "differences": _differences(found),
+            "by": {axis: _differences_of_parts(split) for axis, split in parts.items()},
             "adjoint_mismatch": mismatch,
         }
         if step is not None:
@@ -139,12 +136,22 @@ def three_gradients(
     return GradientStudy(found, exact.devices, parts, record)
 
 
-def _differences(gradients: Mapping[str, Mapping[str, FloatArray]]) -> dict[str, dict[str, list[dict[str, float]]]]:
+def _differences(gradients: Mapping[str, Mapping[str, FloatArray]]) -> dict[str, dict[str, dict[str, float]]]:
+    """The comparisons of `_PAIRS` by parameter."""
+    return {
+        name: {key: asdict(compare(values, gradients[second][key])) for key, values in gradients[first].items()}
+        for name, (first, second) in _PAIRS.items()
+    }
+
+
+def _differences_of_parts(
+    gradients: Mapping[str, Mapping[str, FloatArray]],
+) -> dict[str, dict[str, list[dict[str, float]]]]:
     """The comparisons of `_PAIRS` by parameter, one for each step or sample."""
     return {
         name: {
-            parameter: [asdict(compare(*pair)) for pair in zip(values, gradients[second][parameter], strict=True)]
-            for parameter, values in gradients[first].items()
+            key: [asdict(compare(*pair)) for pair in zip(values, gradients[second][key], strict=True)]
+            for key, values in gradients[first].items()
         }
         for name, (first, second) in _PAIRS.items()
     }

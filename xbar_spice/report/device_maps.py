@@ -84,8 +84,8 @@ def _draw_places(axes: Axes, places: FloatArray) -> None:
         shade = "white" if share > 0.5 * places.max() else INK
         axes.text(col, row, f"{100 * share:.1f} %", ha="center", va="center", color=shade, fontsize=9)
     axes.set_title("share of the variance by place on a tile")
-    axes.set_ylabel("to the sense terminals")
-    axes.set_xlabel("away from the drivers")
+    axes.set_ylabel("drivers at the left")
+    axes.set_xlabel("sense terminals below")
     axes.set_xticks([])
     axes.set_yticks([])
     axes.grid(visible=False)

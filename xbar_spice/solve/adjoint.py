@@ -87,8 +87,7 @@ def gradients(
         cotangent: dL/dz_N, of the shape of z0.
         by: "step", "sample" or both: gradients of the parameters as sums over what is not named, with a leading axis
             for what is. Part n of a split by step is the gradient with respect to the weights as step n uses them. An
-            evaluation that serves several steps (`am3`, `ab3`, `velocity_verlet`) is then read once for
-            each.
+            evaluation that serves several steps (`am3`, `ab3`, `velocity_verlet`) is then read once for each.
         krylov: How linear systems are solved; as in the forward run by default.
         nonconvergence: As for `integrate`.
 

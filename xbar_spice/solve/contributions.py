@@ -88,20 +88,18 @@ class Contributions:
         Args:
             field: f.
             evaluation: where.
-            cotangents: w, (n, batch), by the step that used the evaluation; their sum counts.
+            cotangents: at least one w, (n, batch), by the step that used the evaluation; their sum counts.
             samples: which samples the columns are; all when left out.
             part: of a `SplitField`, "velocity" or "force".
 
         Returns:
             (n, batch).
         """
-        hidden: FloatArray | None = None
+        hidden = []
         for step, cotangent in self._apart(cotangents):
-            pulled = field.pull_hidden(evaluation, cotangent)
-            self.add(field, evaluation, cotangent, pulled, step=step, samples=samples, part=part)
-            hidden = pulled if hidden is None else hidden + pulled
-        assert hidden is not None, "an evaluation that no step used has no cotangent"
-        return field.pull_state(evaluation, hidden)
+            hidden.append(field.pull_hidden(evaluation, cotangent))
+            self.add(field, evaluation, cotangent, hidden[-1], step=step, samples=samples, part=part)
+        return field.pull_state(evaluation, sum(hidden[1:], hidden[0]))
 
     def add(
         self,
