@@ -12,6 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from xbar_spice.linear import FloatArray
+from xbar_spice.solve.integrators import Trajectory
+
 ComplexArray = NDArray[np.complex128]
 Values = Mapping[str, ComplexArray]
 Function = Callable[[ComplexArray], ComplexArray]
@@ -145,6 +148,33 @@ def reference_run(
             base = z + h * sum((b * f(at) for b, at in zip(old, before, strict=False)), np.zeros_like(z))
             z = solved(f, f_real, base, h * new, z) if new else base
     return z
+
+
+def complex_step(
+    name: str,
+    method: str,
+    trajectory: Trajectory,
+    parameters: Mapping[str, FloatArray],
+    dz: FloatArray,
+    dp: Mapping[str, FloatArray],
+) -> tuple[FloatArray, FloatArray]:
+    """z_N and its change along (dz, dp), (n, batch) each, of the steps that a trajectory took."""
+    moved = {key: value + STEP * 1j * dp[key] for key, value in parameters.items()}
+    z0 = trajectory.z[0] + STEP * 1j * dz
+    ends = [
+        reference_run(name, method, moved, z0[:, sample], trajectory.h, trajectory.steps, accepted(trajectory, sample))
+        for sample in range(z0.shape[1])
+    ]
+    end = np.stack(ends, axis=1)
+    return end.real, end.imag / STEP
+
+
+def accepted(trajectory: Trajectory, sample: int) -> list[list[float]]:
+    """The sizes of the steps that a sample took to each grid point."""
+    return [
+        [float(taken.h[list(taken.samples).index(sample)]) for taken in step if sample in taken.samples]
+        for step in trajectory.runs[0].substeps
+    ]
 
 
 def _runge_kutta(f: Function, z: ComplexArray, h: float, rows: Sequence[Sequence[float]], b: Sequence[float]):

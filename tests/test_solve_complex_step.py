@@ -6,11 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from complex_reference import STEP, reference_run
+from complex_reference import complex_step
 from conftest import relative
 from solver_table import FIELDS, IMPLICIT, PAIRS, SOLVERS, changes, run, slope, start
 
-from xbar_spice.linear import FloatArray
 from xbar_spice.solve.adjoint import gradients
 from xbar_spice.solve.integrators import Trajectory, integrate
 from xbar_spice.solve.krylov import KrylovOptions
@@ -18,32 +17,12 @@ from xbar_spice.solve.krylov import KrylovOptions
 H, STEPS = 0.15, 5  # of `solver_table.run`
 
 
-def accepted(trajectory: Trajectory, sample: int) -> list[list[float]]:
-    """The sizes of the steps that a sample took to each grid point."""
-    return [
-        [float(taken.h[list(taken.samples).index(sample)]) for taken in step if sample in taken.samples]
-        for step in trajectory.runs[0].substeps
-    ]
-
-
-def complex_step(name: str, method: str, trajectory: Trajectory, dz: FloatArray, dp: dict[str, FloatArray]) -> Any:
-    """z_N and its change along (dz, dp), (n, batch) each."""
-    moved = {key: value + STEP * 1j * dp[key] for key, value in FIELDS[name][1].items()}
-    z0 = trajectory.z[0] + STEP * 1j * dz
-    ends = [
-        reference_run(name, method, moved, z0[:, sample], H, STEPS, accepted(trajectory, sample))
-        for sample in range(z0.shape[1])
-    ]
-    end = np.stack(ends, axis=1)
-    return end.real, end.imag / STEP
-
-
 def check(method: str, name: str, trajectory: Trajectory) -> None:
     """Values, and the gradients along a random change of state and parameters."""
     rng = np.random.default_rng(4)
     cotangent, dz = rng.normal(size=(2, *trajectory.z.shape[1:]))
     dp = changes(FIELDS[name][1])
-    end, change = complex_step(name, method, trajectory, dz, dp)
+    end, change = complex_step(name, method, trajectory, FIELDS[name][1], dz, dp)
     g = gradients(trajectory, cotangent)
     assert trajectory.converged_all
     assert g.converged_all
