@@ -292,6 +292,14 @@ def test_saving_into_a_directory_that_does_not_exist(tmp_path: Path, suffix: str
         save_model(path, Model([[1.0]], [[2.0]], h=1.0, steps=1))
 
 
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_the_range_of_weights_of_a_chip_is_kept(tmp_path: Path, suffix: str) -> None:
+    rng = np.random.default_rng(0)
+    model = Model(*rng.normal(size=(2, 3, 3)), h=0.25, steps=1, weight_range=(1.5, 2.5))
+    save_model(tmp_path / f"model{suffix}", model)
+    assert load_model(tmp_path / f"model{suffix}").weight_range == (1.5, 2.5)
+
+
 @pytest.mark.parametrize("name", ["model.pt", "model", "model.h5"])
 def test_saving_needs_a_known_ending(tmp_path: Path, name: str) -> None:
     with pytest.raises(WeightsError, match=r"expected a name ending in \.npz or \.safetensors"):
@@ -347,6 +355,11 @@ BAD_DENSE = {
         r"tensor 'classifier\.weight': expected shape \(classes, 2\) .* got \(4, 3\)",
     ),
     "classifier bias": (given_as(classifier__bias=np.ones(3)), r"expected shape \(4,\) .* got \(3,\)"),
+    "one range": (
+        given_as(weight_range=[1.0]),
+        r"tensor 'weight_range': expected two finite numbers > 0, got \[1\.0\]",
+    ),
+    "range zero": (given_as(weight_range=[1.0, 0.0]), "tensor 'weight_range': expected two finite numbers > 0"),
     "h zero": (given_as(h=0.0), "tensor 'h': expected a finite step length > 0, got 0"),
     "h negative": (given_as(h=-0.5), r"tensor 'h': expected .* > 0, got -0\.5"),
     "h NaN": (given_as(h=np.nan), "tensor 'h': expected .* got nan"),

@@ -72,16 +72,16 @@ def compensate(
     if not crossbar.device.linear:
         raise InvalidInputError(f"only linear cells have one transfer matrix to aim at, got {crossbar.device!r}")
     goal = tolerance * np.abs(target).max()
-    conductance = np.clip(crossbar.conductance, g_min, g_max)
-    best = _judged(crossbar, conductance, target, g_min, g_max)
-    found = best
+    given = crossbar.conductance
+    conductance = np.clip(np.where(given > 0, given, target), g_min, g_max)  # nothing scales 0 S
+    found = best = _judged(crossbar, conductance, target, g_min, g_max)
     for _ in range(ITERATIONS):
         # An error that the window asks for is there to stay.
         if np.abs(np.where(_held(found, g_min, g_max), 0.0, found.error)).max() <= goal:
             return found
-        effective = np.maximum(found.effective, np.finfo(float).tiny)  # an open line carries nothing
-        changed = np.clip(found.crossbar.conductance * (target / effective), g_min, g_max)
-        found = _judged(crossbar, changed, target, g_min, g_max)
+        conductance, effective = found.crossbar.conductance, found.effective
+        lacking = np.divide(target, effective, out=np.ones_like(target), where=effective > 0)  # not on an open line
+        found = _judged(crossbar, np.clip(conductance * lacking, g_min, g_max), target, g_min, g_max)
         if np.linalg.norm(found.error) < np.linalg.norm(best.error):
             best = found
     return best

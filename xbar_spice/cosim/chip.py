@@ -50,8 +50,9 @@ class Chip(Processor):
         InvalidInputError: an unknown gradient, or the true one of a compensated design.
 
     Example:
-        >>> from xbar_spice.train.training import tune
-        >>> tuned = tune(model, processor=Chip(Design(r_word=1.0)))  # doctest: +SKIP
+        >>> model = Model([[1.0, -0.5]], [[0.5], [1.0]], h=0.25, steps=1)
+        >>> Chip(Design(r_word=1.0, headroom=1.5)).prepared(model).weight_range
+        (1.5, 1.5)
     """
 
     design: Design

@@ -152,7 +152,7 @@ def weight_gradient(
     if mapped.design.compensated:
         raise InvalidInputError(
             "the true gradient of a compensated design is not known, since every device depends on all weights of its "
-            "array; use the hardware gradient, which differs from it by the variation alone, or compensated=False"
+            "array; use the hardware gradient, which is near it for compensated arrays, or compensated=False"
         )
     # The devices are affine in their targets: programmed with 1 S for a window of no width, they show their factors.
     factors = mapped.design.variation.apply(np.ones(devices.shape[-3:]), 0.0, 0.0, rng)
