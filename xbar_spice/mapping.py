@@ -14,6 +14,7 @@ from typing import Literal, final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from xbar_spice.amplifier import Amplifier
 from xbar_spice.array import Crossbar, Side, Terminations
 from xbar_spice.devices import Device, Ohmic
 from xbar_spice.errors import InvalidInputError
@@ -28,6 +29,7 @@ EXAMPLES = {
     "device": "Ohmic()",
     "terminations": 'Terminations(transposed="far_ends")',
     "variation": "Variation(programming=0.05)",
+    "amplifier": "Amplifier(r_feedback=1e4, gain=1e5)",
 }
 
 
@@ -49,6 +51,7 @@ class Design:
         device: law of the cells.
         terminations: which ends of the lines a read uses.
         variation: what programming does to the devices.
+        amplifier: what senses the lines; a source of 0 V unless it has a feedback resistor.
     """
 
     mapping: Literal["differential", "interleaved"] = "differential"
@@ -63,9 +66,15 @@ class Design:
     device: Device = field(default_factory=Ohmic)
     terminations: Terminations = field(default_factory=Terminations)
     variation: Variation = field(default_factory=Variation)
+    amplifier: Amplifier = field(default_factory=Amplifier)
 
     def __post_init__(self) -> None:
-        for name, kind in (("device", Device), ("terminations", Terminations), ("variation", Variation)):
+        for name, kind in (
+            ("device", Device),
+            ("terminations", Terminations),
+            ("variation", Variation),
+            ("amplifier", Amplifier),
+        ):
             if not isinstance(getattr(self, name), kind):
                 raise InvalidInputError(
                     f"{name} must be a {kind.__name__}, such as {EXAMPLES[name]}, got {getattr(self, name)!r}"
@@ -90,6 +99,7 @@ class Design:
             r_sense=self.r_sense,
             device=self.device,
             terminations=self.terminations,
+            amplifier=self.amplifier,
         )
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import final
 
 import numpy as np
 
 from xbar_spice.array import Connection, Crossbar, Side
-from xbar_spice.circuit.netlist import Deck, bank_deck
+from xbar_spice.circuit.netlist import Deck, Terminal, bank_deck
 from xbar_spice.engines.base import Bank, Engine
 from xbar_spice.engines.ngspice.locate import require_library
 from xbar_spice.engines.ngspice.process import ResidentProcess
@@ -64,10 +65,10 @@ class Circuit:
     deck: Deck
     process: ResidentProcess
 
-    @property
-    def rows(self) -> dict[str, int]:
-        """Row of each source in the voltages and currents."""
-        return {terminal.source: row for row, terminal in enumerate(self.deck.terminals)}
+    @cached_property
+    def rows(self) -> dict[Terminal, int]:
+        """Row of each terminal in the results; that of a source is its row in the voltages, too."""
+        return {terminal: row for row, terminal in enumerate(sources(self.deck) + outputs(self.deck))}
 
 
 @final
@@ -88,13 +89,14 @@ class NgspiceBank(Bank):
         rows = circuit.rows
 
         def at(array: int, connection: Connection) -> list[int]:
-            return [rows[name] for name in circuit.deck.sources(array, connection.edge)]
+            return [rows[terminal] for terminal in circuit.deck.at(array, connection.edge)]
 
-        volts = np.zeros((len(rows), drives[0].shape[1]))
+        volts = np.zeros((len(sources(circuit.deck)), drives[0].shape[1]))
         for index, (crossbar, drive) in enumerate(zip(self.crossbars, drives, strict=True)):
             for connection in crossbar.hookup(side).driven:
                 volts[at(index, connection)] = drive[list(crossbar.connected(side))]
-        currents = circuit.process.read(volts)
+        amperes_per_result = [[terminal.amperes_per_result] for terminal in rows]
+        currents = circuit.process.read(volts) * amperes_per_result
         sensed = []
         for index, crossbar in enumerate(self.crossbars):
             ends = crossbar.hookup(side).sensed
@@ -120,7 +122,8 @@ class NgspiceBank(Bank):
         deck = bank_deck(self.crossbars, side, netlists=self._engine.netlists)
         process = ResidentProcess(
             deck.text,
-            [terminal.source for terminal in deck.terminals],
+            [terminal.source for terminal in sources(deck)],
+            nodes=[terminal.output for terminal in outputs(deck)],
             time_limit=self._engine.time_limit,
             start_limit=self._engine.start_limit,
             failures=self._engine.failures,
@@ -133,3 +136,13 @@ class NgspiceBank(Bank):
         for circuit in self._circuits.values():
             circuit.process.close()
         self._circuits = {}
+
+
+def sources(deck: Deck) -> list[Terminal]:
+    """The terminals that are voltage sources."""
+    return [terminal for terminal in deck.terminals if terminal.source]
+
+
+def outputs(deck: Deck) -> list[Terminal]:
+    """The terminals that are amplifiers."""
+    return [terminal for terminal in deck.terminals if terminal.output]

@@ -9,6 +9,7 @@ import numpy as np
 
 from xbar_spice.array import Connection, Crossbar, Side
 from xbar_spice.engines.base import Bank, Engine
+from xbar_spice.engines.nodal.amplifiers import read_saturating
 from xbar_spice.engines.nodal.grid import Placement, circuit_key, place
 from xbar_spice.engines.nodal.newton import read_nonlinear
 from xbar_spice.engines.nodal.solver import LinearCircuit, Method
@@ -65,10 +66,14 @@ class NodalBank(Bank):
         circuit, placement = self._circuit(index, side)
         if not volts.shape[1]:
             return np.zeros((crossbar.ports("cols" if side == "rows" else "rows"), 0))
-        if not crossbar.device.linear:
-            currents = read_nonlinear(circuit.grid, placement, crossbar.device, volts, self._tolerance)
+        amplifier = crossbar.amplifier
+        if not amplifier.linear:
+            currents = read_saturating(circuit.grid, placement, crossbar.device, amplifier, volts, self._tolerance)
+        elif not crossbar.device.linear:
+            share = amplifier.returned_share
+            currents = share * read_nonlinear(circuit.grid, placement, crossbar.device, volts, self._tolerance)
         else:
-            currents = circuit.read(placement, volts)
+            currents = amplifier.returned_share * circuit.read(placement, volts)
         if side == "cols":
             currents[list(crossbar.open_rows)] = 0.0  # but for rounding, it is
         return currents

@@ -36,7 +36,8 @@ def read_nonlinear(grid: Grid, placement: Placement, device: Device, volts: Floa
     """
     sensed = []
     for columns in batches(grid, volts.shape[1], WORKING_ARRAYS):
-        outcome = operating_point(grid, placement, device, volts[:, columns], tolerance)
+        drive = placement.sign * placement.drive_to_grid(volts[:, columns])
+        outcome = operating_point(grid, placement, device, drive, tolerance)
         if not outcome.converged.all():
             failed = (columns.start + np.flatnonzero(~outcome.converged)).tolist()
             raise ConvergenceError(
@@ -49,14 +50,20 @@ def read_nonlinear(grid: Grid, placement: Placement, device: Device, volts: Floa
 
 
 def operating_point(
-    grid: Grid, placement: Placement, device: Device, volts: FloatArray, tolerance: float, *, each: bool = True
+    grid: Grid, placement: Placement, device: Device, drive: FloatArray, tolerance: float, *, each: bool = True
 ) -> Outcome:
-    """What every cell carries from its word line to its bit line, for one batch of (ports, batch) volts.
+    """What every cell carries from its word line to its bit line.
 
-    The tolerance is relative to each sense current, or to the largest one.
+    Args:
+        grid: the array.
+        placement: how it lies there.
+        device: law of the cells.
+        drive: (batch, ...) volts between the ends of the lines, word line minus bit line; broadcasts to the cells.
+        tolerance: relative to each sense current, or to the largest one.
+        each: which of the two.
     """
-    state = _State(grid, device, placement.sign * placement.drive_to_grid(volts))
-    failed = np.zeros(volts.shape[1], dtype=bool)
+    state = _State(grid, device, drive)
+    failed = np.zeros(drive.shape[0], dtype=bool)
     iterations = 0
     for _ in range(ITERATIONS):
         circuit = LinearCircuit(state.small_signal(), "iterative", tolerance)

@@ -57,7 +57,7 @@ class Sensitivity:
         tolerance: relative error of the solves.
 
     Raises:
-        InvalidInputError: a drive of another shape or not finite.
+        InvalidInputError: a drive of another shape or not finite, or amplifiers that saturate.
         ConvergenceError: a solve did not converge.
     """
 
@@ -69,17 +69,21 @@ class Sensitivity:
                 f"side={side!r} of this array takes finite drives of shape ({crossbar.ports(side)}, batch), "
                 f"got {volts.shape}"
             )
+        if not crossbar.amplifier.linear:
+            raise InvalidInputError(
+                f"sensitivities are those of linear amplifiers, got {crossbar.amplifier!r}; leave its saturation out"
+            )
         volts = crossbar.applied(volts, side)
         self._crossbar = crossbar
+        self._share = crossbar.amplifier.returned_share
         self._side: Side = side
         self._tolerance = tolerance
         self._grid, self._placement = place(crossbar, side)
-        outcome = operating_point(self._grid, self._placement, crossbar.device, volts, tolerance, each=False)
+        between_ends = self._placement.sign * self._placement.drive_to_grid(volts)
+        outcome = operating_point(self._grid, self._placement, crossbar.device, between_ends, tolerance, each=False)
         require_convergence(outcome)
         self._cells = outcome.currents + outcome.residual
-        self._volts = self._grid.volts(
-            self._placement.sign * self._placement.drive_to_grid(volts), self._cells, outcome.levels
-        )
+        self._volts = self._grid.volts(between_ends, self._cells, outcome.levels)
         law, conductance = crossbar.device, self._grid.conductance
         self._small_signal = replace(self._grid, conductance=law.differential_conductance(conductance, self._volts))
         self._by_conductance = law.conductance_sensitivity(conductance, self._volts)
@@ -115,7 +119,7 @@ class Sensitivity:
                 f"weights must have the shape of the currents, {self.currents.shape}, got {wanted.shape}"
             )
         # The adjoint array: 1 V times the weight at each sense terminal, the drivers at 0 V.
-        ordered = self._placement.sense_to_grid(self._placement.sign * wanted)
+        ordered = self._placement.sense_to_grid(self._placement.sign * self._share * wanted)
         source = self._small_signal.conductance * ordered
         source = np.broadcast_to(source, (batch, *self._grid.shape)).copy()
         check = SenseCheck(self._small_signal, 1 - self._placement.sense_axis, self._tolerance, each=False)
@@ -131,7 +135,8 @@ class Sensitivity:
         return outcome
 
     def _sum(self, cells: FloatArray) -> FloatArray:
-        return self._placement.from_sense(self._placement.sign * cells.sum(axis=1 + self._placement.sense_axis))
+        sensed = cells.sum(axis=1 + self._placement.sense_axis)
+        return self._placement.from_sense(self._placement.sign * self._share * sensed)
 
     def _line_gradient(self, adjoint: FloatArray, axis: int) -> tuple[float, float]:
         """With respect to all segments and to all terminal resistances of the lines along `axis`."""
