@@ -15,13 +15,21 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from xbar_spice.amplifier import Amplifier
     from xbar_spice.array import Crossbar, Terminations
-    from xbar_spice.circuit.device_models import load_device
+    from xbar_spice.circuit.device_models import load_device, load_opamp
     from xbar_spice.circuit.netlist import netlist
     from xbar_spice.compensation import compensate
     from xbar_spice.convolution import convolution_matrix, kernel_gradient
     from xbar_spice.cosim import Problem, attribute, cosimulate, three_gradients
-    from xbar_spice.devices import Ohmic, OneTransistorOneResistor, Polynomial, Sinh
+    from xbar_spice.devices import (
+        Ohmic,
+        OneSelectorOneResistor,
+        OneTransistorOneResistor,
+        Polynomial,
+        Sinh,
+        SubcircuitCell,
+    )
     from xbar_spice.engines.nodal.sensitivity import Sensitivity
     from xbar_spice.engines.nodal.solution import solve_array
     from xbar_spice.engines.registry import get_engine
@@ -46,6 +54,7 @@ if TYPE_CHECKING:
     from xbar_spice.solve.split import SplitField
     from xbar_spice.solve.step_control import AdaptiveOptions
     from xbar_spice.solve.tangent import tangent
+    from xbar_spice.subcircuit import Subcircuit
     from xbar_spice.variation import Variation
     from xbar_spice.weights import Model, load_model, save_model
 
@@ -53,6 +62,7 @@ __all__ = [
     "Activation",
     "ActivationField",
     "AdaptiveOptions",
+    "Amplifier",
     "AnalogMatrix",
     "Crossbar",
     "Design",
@@ -64,6 +74,7 @@ __all__ = [
     "Model",
     "NewtonOptions",
     "Ohmic",
+    "OneSelectorOneResistor",
     "OneTransistorOneResistor",
     "Polynomial",
     "Problem",
@@ -72,6 +83,8 @@ __all__ = [
     "Sensitivity",
     "Sinh",
     "SplitField",
+    "Subcircuit",
+    "SubcircuitCell",
     "Terminations",
     "Variation",
     "XbarError",
@@ -91,6 +104,7 @@ __all__ = [
     "kernel_gradient",
     "load_device",
     "load_model",
+    "load_opamp",
     "map_weights",
     "measured_noise",
     "netlist",
@@ -105,13 +119,21 @@ __all__ = [
 ]
 
 _MODULES = {
+    "amplifier": ("Amplifier",),
     "array": ("Crossbar", "Terminations"),
     "circuit.netlist": ("netlist",),
-    "circuit.device_models": ("load_device",),
+    "circuit.device_models": ("load_device", "load_opamp"),
     "compensation": ("compensate",),
     "convolution": ("convolution_matrix", "kernel_gradient"),
     "cosim": ("Problem", "attribute", "cosimulate", "three_gradients"),
-    "devices": ("Ohmic", "OneTransistorOneResistor", "Polynomial", "Sinh"),
+    "devices": (
+        "Ohmic",
+        "OneSelectorOneResistor",
+        "OneTransistorOneResistor",
+        "Polynomial",
+        "Sinh",
+        "SubcircuitCell",
+    ),
     "engines.nodal.sensitivity": ("Sensitivity",),
     "engines.nodal.solution": ("solve_array",),
     "engines.registry": ("get_engine",),
@@ -136,6 +158,7 @@ _MODULES = {
     "solve.split": ("SplitField",),
     "solve.step_control": ("AdaptiveOptions",),
     "solve.tangent": ("tangent",),
+    "subcircuit": ("Subcircuit",),
     "variation": ("Variation",),
     "weights": ("Model", "load_model", "save_model"),
 }

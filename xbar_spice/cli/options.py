@@ -51,11 +51,21 @@ _CIRCUIT: tuple[tuple[str, Any, str, str], ...] = (
     ("--distribution", _DISTRIBUTIONS, "Distribution of that error.", "gaussian"),
     ("--stuck-on", float, "Probability that a device is stuck at --g-max.", "0"),
     ("--stuck-off", float, "Probability that a device is stuck at --g-min.", "0"),
+    ("--r-feedback", float, "Ohm of the feedback of an amplifier at each sensed line; 0 for none.", "0"),
+    ("--gain", float, "Of its op-amp.", "10000"),
+    ("--saturation", float, "Volts that its output never exceeds.", "no limit"),
+    ("--opamp", str, "An op-amp instead: a file of models/opamps/ without its ending, or the path of one.", "none"),
 )
 
 
 def circuit_options(command: Command) -> Command:
     """Add the options that describe the arrays; what is left out has the default of `Design`."""
+    command = click.option(
+        "--models",
+        type=click.Path(exists=True, file_okay=False, path_type=Path),
+        multiple=True,
+        help="Folder of your own device models, searched first.",
+    )(command)
     for flag, kind, text, default in reversed(_CIRCUIT):
         command = click.option(flag, type=kind, help=text, show_default=default)(command)
     return command
@@ -63,18 +73,23 @@ def circuit_options(command: Command) -> Command:
 
 def make_design(given: dict[str, Any]) -> Design:
     """The design that the options of `circuit_options` describe."""
+    from xbar_spice.amplifier import Amplifier
     from xbar_spice.array import Terminations
-    from xbar_spice.circuit.device_models import load_device
+    from xbar_spice.circuit.device_models import load_device, load_opamp
     from xbar_spice.mapping import Design
     from xbar_spice.variation import Variation
 
     chosen = {name: value for name, value in given.items() if value is not None}
+    models = chosen.pop("models", ())
+    if "opamp" in chosen:
+        chosen["opamp"] = load_opamp(chosen["opamp"], models)
     grouped: dict[str, Any] = {
         "terminations": Terminations(**_taken(chosen, "drive", "transposed")),
         "variation": Variation(**_taken(chosen, "programming", "distribution", "stuck_on", "stuck_off")),
+        "amplifier": Amplifier(**_taken(chosen, "r_feedback", "gain", "saturation", "opamp")),
     }
     if "device" in chosen:
-        grouped["device"] = load_device(chosen.pop("device"))
+        grouped["device"] = load_device(chosen.pop("device"), models)
     return Design(**chosen, **grouped)
 
 
