@@ -19,6 +19,9 @@ __all__ = ["Subcircuit"]
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,60}", re.ASCII)
 CARDS = (".subckt", ".ends", ".model", ".param", ".func")
+# ngspice takes a comment that starts with *# as a command, and XSPICE models of these types start programs; quotation
+# marks enclose names of files.
+COMMANDS = re.compile(r'^\s*\*#|"|\bd_process\b|\bd_cosim\b', re.IGNORECASE)
 
 
 @final
@@ -135,7 +138,9 @@ def _cards(library: str) -> Iterator[tuple[int, str]]:
     for number, line in enumerate(library.splitlines(), start=1):
         if not all(char.isprintable() or char == "\t" for char in line):
             raise DeviceError(f"line {number}: control characters in a library")
-        text = re.split(r";|\$\s|//", line, maxsplit=1)[0].strip()
+        if COMMANDS.search(line):
+            raise DeviceError(f"line {number}: a library holds no commands and no names of files, got {line[:40]!r}")
+        text = re.split(r";|(?:^|\s)\$\s|//", line, maxsplit=1)[0].strip()
         if not text or text.startswith(("*", "#", "$")):
             continue
         if text.startswith("+"):

@@ -70,8 +70,9 @@ def load_device(name: str | Path, models: Sequence[Path] = ()) -> Device:
     law = content.get("law")
     if law == SUBCIRCUIT:
         subcircuit = _subcircuit(path, content, ("law", "conductance_parameter"))
+        parameter = _text(path, content, "conductance_parameter")
         try:
-            return SubcircuitCell(subcircuit, _text(content, "conductance_parameter"))
+            return SubcircuitCell(subcircuit, parameter)
         except DeviceError as error:
             raise DeviceError(f"{path}: {error}") from error
     if set(content) - {"source", "law", "parameters"} or law not in LAWS:
@@ -128,17 +129,17 @@ def _subcircuit(path: Path, content: dict[str, Any], more: Sequence[str] = ()) -
     parameters = content.get("parameters", {})
     if not isinstance(parameters, dict):
         raise DeviceError(f"{path}: parameters must be a table of numbers, got {parameters!r}")
-    library = path.parent / _text(content, "library")
+    library, name = path.parent / _text(path, content, "library"), _text(path, content, "subcircuit")
     try:
-        return Subcircuit.from_file(library, _text(content, "subcircuit"), parameters)
+        return Subcircuit.from_file(library, name, parameters)
     except DeviceError as error:
         raise DeviceError(f"{path}: {error}") from error
 
 
-def _text(content: dict[str, Any], key: str) -> str:
+def _text(path: Path, content: dict[str, Any], key: str) -> str:
     value = content.get(key)
     if not isinstance(value, str):
-        raise DeviceError(f"{key} must be a text, got {value!r}")
+        raise DeviceError(f"{path}: {key} must be a text, got {value!r}")
     return value
 
 
