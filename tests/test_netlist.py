@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from conftest import run_by_hand
 
+from xbar_spice.amplifier import Amplifier
 from xbar_spice.array import Crossbar, Terminations
+from xbar_spice.circuit.device_models import load_device
 from xbar_spice.circuit.netlist import array_deck, bank_deck, netlist
 from xbar_spice.circuit.render import number, render
 from xbar_spice.engines.registry import get_engine
@@ -17,6 +19,7 @@ from xbar_spice.errors import InvalidInputError
 GOLDEN = Path(__file__).parent / "golden"
 SMALL = Crossbar([[1e-4, 2e-4], [3e-4, 0.0]], r_word=1.0, r_bit=2.0, r_driver=50.0, r_sense=25.0)
 IDEAL_LINES = Crossbar([[1e-4, 2e-4]])
+AMPLIFIED = Crossbar([[1e-4, 2e-4]], r_bit=2.0, amplifier=Amplifier(1e4, 1e4, 0.1), device=load_device("selector_1s1r"))
 
 needs_ngspice = pytest.mark.skipif(shutil.which("ngspice") is None, reason="the ngspice command is not installed")
 
@@ -35,6 +38,19 @@ def test_array_deck_is_the_golden_file():
 def test_bank_deck_is_the_golden_file():
     deck = bank_deck([SMALL, IDEAL_LINES], "cols", drives=[[0.1, 0.2], [0.3, -0.1]], title="two arrays")
     assert deck.text == (GOLDEN / "bank_transposed.cir").read_text()
+
+
+def test_amplified_deck_is_the_golden_file():
+    assert (
+        bank_deck([AMPLIFIED], drives=[[0.2]], title="amplifiers").text == (GOLDEN / "bank_amplified.cir").read_text()
+    )
+
+
+@needs_ngspice
+def test_amplified_deck_run_by_hand_gives_the_nodal_read():
+    printed = run_by_hand(GOLDEN / "bank_amplified.cir")
+    found = [-printed[f"out_a0_bottom{line}"] / 1e4 for line in range(2)]
+    assert found == pytest.approx(get_engine("nodal").program(AMPLIFIED).read([0.2]), rel=1e-5)
 
 
 @needs_ngspice

@@ -65,6 +65,7 @@ def build(default: Any, values: dict[str, Any]) -> Any:
         >>> build(Design(), {"tile": 8, "device": "ohmic", "engine": "nodal"}).tile
         8
     """
+    hints = get_type_hints(type(default))
     changes: dict[str, Any] = {}
     for field in dataclasses.fields(default):
         if field.name not in values:
@@ -72,8 +73,8 @@ def build(default: Any, values: dict[str, Any]) -> Any:
         old, value = getattr(default, field.name), values[field.name]
         if isinstance(old, Device):
             value = DEVICES[value]
-        elif value in OPAMPS and field.name == "opamp":
-            value = OPAMPS[value]
+        elif hints[field.name] == Subcircuit | None:
+            value = None if value is None else OPAMPS[value]
         elif dataclasses.is_dataclass(old):
             value = build(old, value)
         changes[field.name] = value
