@@ -84,7 +84,7 @@ def test_linear_amplifiers_agree_with_ngspice(device, rng):
     ("amplifier", "device"), list(zip([*SATURATING, SATURATING[0]], CELLS, strict=True)), ids=name_of
 )
 def test_saturating_amplifiers_agree_with_ngspice(amplifier, device, rng):
-    assert_engines_agree([array(rng, amplifier, *circuit, device) for circuit in CIRCUITS], rng)
+    assert_engines_agree([array(rng, amplifier, *circuit, device) for circuit in CIRCUITS[3:7]], rng)
 
 
 def test_a_linear_amplifier_is_its_input_resistance_and_its_share(circuit_engine, rng):

@@ -9,7 +9,7 @@ import numpy as np
 
 from xbar_spice.array import Connection, Crossbar, Side
 from xbar_spice.engines.base import Bank, Engine
-from xbar_spice.engines.nodal.amplifiers import read_saturating
+from xbar_spice.engines.nodal.amplifiers import Array, end_conductances, read_saturating
 from xbar_spice.engines.nodal.grid import Placement, circuit_key, place
 from xbar_spice.engines.nodal.newton import read_nonlinear
 from xbar_spice.engines.nodal.solver import LinearCircuit, Method
@@ -57,6 +57,7 @@ class NodalBank(Bank):
         self._tolerance = tolerance
         self._circuits: list[dict[frozenset[Connection], LinearCircuit]] = [{} for _ in self.crossbars]
         self._placed: dict[tuple[int, Side], tuple[LinearCircuit, Placement]] = {}
+        self._ends: dict[tuple[int, Side], FloatArray | None] = {}
 
     def _read(self, drives: Sequence[FloatArray], side: Side) -> list[FloatArray]:
         return [self._read_one(index, volts, side) for index, volts in enumerate(drives)]
@@ -68,7 +69,9 @@ class NodalBank(Bank):
             return np.zeros((crossbar.ports("cols" if side == "rows" else "rows"), 0))
         amplifier = crossbar.amplifier
         if not amplifier.linear:
-            currents = read_saturating(circuit.grid, placement, crossbar.device, amplifier, volts, self._tolerance)
+            array = Array(circuit.grid, placement, crossbar.device)
+            known = self._end_conductances(index, side, array) if crossbar.device.linear else None
+            currents = read_saturating(array, amplifier, volts, self._tolerance, known)
         elif not crossbar.device.linear:
             share = amplifier.returned_share
             currents = share * read_nonlinear(circuit.grid, placement, crossbar.device, volts, self._tolerance)
@@ -77,6 +80,12 @@ class NodalBank(Bank):
         if side == "cols":
             currents[list(crossbar.open_rows)] = 0.0  # but for rounding, it is
         return currents
+
+    def _end_conductances(self, index: int, side: Side, array: Array) -> FloatArray | None:
+        """Of an array with linear cells, found at its first read into amplifiers that saturate."""
+        if (index, side) not in self._ends:
+            self._ends[index, side] = end_conductances(array.grid, array.placement)
+        return self._ends[index, side]
 
     def _circuit(self, index: int, side: Side) -> tuple[LinearCircuit, Placement]:
         """The circuit of a read and how the array lies in it, prepared at the first read of that side."""
