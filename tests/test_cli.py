@@ -11,6 +11,8 @@ import pytest
 from click.testing import CliRunner
 from conftest import engine_or_skip
 
+from xbar_spice.amplifier import Amplifier
+from xbar_spice.circuit.device_models import load_device
 from xbar_spice.cli.app import app
 from xbar_spice.cli.options import make_design
 from xbar_spice.converters import Converters
@@ -67,13 +69,15 @@ def test_every_verb_explains_itself(verb):
 def test_shown_defaults_are_those_of_the_design():
     assert make_design({}) == Design()
     options = {option.name: getattr(option, "show_default", None) for option in app.commands["cosim"].params}
-    parts = {**vars(Design()), **vars(Design().variation), **vars(Design().terminations), **vars(Design().converters)}
-    noise = Design().noise
+    design = Design()
+    parts = {**vars(design), **vars(design.variation), **vars(design.terminations), **vars(design.converters)}
+    parts |= vars(design.amplifier)
+    noise = design.noise
     parts |= {"device": "ohmic", "noise": noise.device, "noise_law": noise.law, "sense_noise": noise.sense}
     shared = options.keys() & parts.keys()
-    assert len(shared) == 26
+    assert len(shared) == 30
     for name in shared:
-        nothing = "no limit" if name == "tile" else "exact"
+        nothing = {"tile": "no limit", "saturation": "no limit", "opamp": "none"}.get(name, "exact")
         value = nothing if parts[name] is None else parts[name]
         value = "uncompensated" if name == "compensated" else value
         assert options[name] == (f"{value:g}" if isinstance(value, float) else value)
@@ -100,6 +104,20 @@ def test_netlist_writes_decks_of_a_pulse(weights, tmp_path):
     assert "Cw0_0 left0 0 6e-16" in text  # six cells on a line without resistance
     output = run("netlist", weights, "--c-word", 1e-16, "--output", tmp_path, code=2)
     assert "give --pulse-width" in output
+
+    assert make_design({"r_feedback": 1e4, "saturation": 0.5}).amplifier == Amplifier(1e4, saturation=0.5)
+
+
+def test_models_of_ones_own_are_found_in_their_folder(tmp_path):
+    shipped = Path(load_device.__code__.co_filename).parents[2] / "models"
+    for name in ("sinh_series.toml", "sinh_series.lib"):
+        (tmp_path / name).write_text((shipped / name).read_text().replace("1e3", "2e3"))
+    (tmp_path / "opamps").mkdir()
+    for name in ("loaded.toml", "loaded.lib"):
+        (tmp_path / "opamps" / name).write_text((shipped / "opamps" / name).read_text().replace("100", "300"))
+    design = make_design({"device": "sinh_series", "r_feedback": 1e4, "opamp": "loaded", "models": (tmp_path,)})
+    assert dict(design.device.subcircuit.parameters)["r_series"] == 2e3
+    assert dict(design.amplifier.opamp.parameters)["r_out"] == 300.0
 
 
 def test_netlist_writes_decks_and_manifests(weights, tmp_path):

@@ -3,15 +3,25 @@
 import pytest
 
 from xbar_spice.circuit.device_models import device_names, load_device
-from xbar_spice.devices import Ohmic, OneTransistorOneResistor, Polynomial, Sinh
+from xbar_spice.devices import Ohmic, OneSelectorOneResistor, OneTransistorOneResistor, Polynomial, Sinh
 from xbar_spice.errors import DeviceError
 
 
 def test_shipped_parameter_sets():
-    assert device_names() == ("ohmic", "hfo2_milo2021", "neurosim_1t1r", "stanford_gap")
+    assert device_names() == (
+        "ohmic",
+        "diode_1s1r",
+        "hfo2_milo2021",
+        "hfo2_polynomial",
+        "neurosim_1t1r",
+        "selector_1s1r",
+        "sinh_series",
+        "stanford_gap",
+    )
     assert load_device("ohmic") == Ohmic()
     assert load_device("hfo2_milo2021") == Polynomial()
     assert load_device("stanford_gap") == Sinh(0.25)
+    assert load_device("selector_1s1r") == OneSelectorOneResistor()
     transistor = load_device("neurosim_1t1r")
     assert isinstance(transistor, OneTransistorOneResistor)
     assert 1 / (transistor.beta * transistor.v_on) == pytest.approx(15e3)
@@ -43,5 +53,5 @@ def test_errors_name_the_file(text, problem, tmp_path):
 
 
 def test_an_unknown_name_lists_the_known_ones():
-    with pytest.raises(DeviceError, match="ohmic, hfo2_milo2021, neurosim_1t1r, stanford_gap, or a TOML file, got"):
+    with pytest.raises(DeviceError, match=r"ohmic, diode_1s1r, hfo2_milo2021, .*, stanford_gap, or a TOML file, got"):
         load_device("magic")

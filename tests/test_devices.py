@@ -9,7 +9,7 @@ from conftest import engine_or_skip
 
 from xbar_spice.array import Crossbar
 from xbar_spice.circuit.netlist import netlist
-from xbar_spice.devices import Device, Ohmic, OneTransistorOneResistor, Polynomial, Sinh
+from xbar_spice.devices import Device, Ohmic, OneSelectorOneResistor, OneTransistorOneResistor, Polynomial, Sinh
 from xbar_spice.engines.registry import get_engine
 from xbar_spice.errors import ConvergenceError, DeviceError
 
@@ -21,6 +21,8 @@ DEVICES = [
     Polynomial(),
     OneTransistorOneResistor(),
     OneTransistorOneResistor(2e-4, 0.9, 0.5),
+    OneSelectorOneResistor(),
+    OneSelectorOneResistor(1e-12, 0.01),
 ]
 NONLINEAR = DEVICES[1:]
 
@@ -63,17 +65,44 @@ def test_transistor_in_saturation_carries_its_limit():
 
 
 @pytest.mark.parametrize(
-    "make", [lambda: Sinh(0.0), lambda: OneTransistorOneResistor(v_gate=0.1), lambda: Polynomial(g_range=(1, 0.5))]
+    "make",
+    [
+        lambda: Sinh(0.0),
+        lambda: OneTransistorOneResistor(v_gate=0.1),
+        lambda: Polynomial(g_range=(1, 0.5)),
+        lambda: OneSelectorOneResistor(i0=0.0),
+        lambda: OneSelectorOneResistor(v0=-1.0),
+    ],
 )
 def test_senseless_parameters_are_refused(make):
     with pytest.raises(DeviceError):
         make()
 
 
-def test_sinh_ladder_from_the_far_end():
+def test_selector_and_resistor_share_the_voltage(rng):
+    device = OneSelectorOneResistor(i0=1e-9, v0=0.03)
+    conductance, voltage = cells(rng)
+    over_selector = device.selector_voltage(conductance, voltage)
+    current = device.current(conductance, voltage)
+    assert conductance * (voltage - over_selector) == pytest.approx(current, rel=1e-12)
+    assert 1e-9 * np.sinh(over_selector / 0.03) == pytest.approx(current, rel=1e-12)
+
+
+def test_a_selector_leaks_below_its_threshold_and_vanishes_far_above():
+    device = OneSelectorOneResistor(i0=1e-12, v0=0.01)
+    conductance = np.full(3, 1e-4)
+    ratio = device.current(conductance, np.array([0.02, 0.1, 10.0])) / (conductance * [0.02, 0.1, 10.0])
+    assert ratio[0] < 1e-5
+    assert ratio[1] < 0.02
+    assert ratio[2] > 0.97
+
+
+@pytest.mark.parametrize("engine", ["nodal", "ngspice"])
+def test_sinh_ladder_from_the_far_end(engine):
     case = TRUTH["sinh_ladder"]
     crossbar = Crossbar(np.full((1, case["N"]), case["I0"] / case["V0"]), r_word=case["r"], device=Sinh(case["V0"]))
-    total = get_engine("nodal").program(crossbar).read([case["V_source"]]).sum()
+    with engine_or_skip(engine).program(crossbar) as session:
+        total = session.read([case["V_source"]]).sum()
     assert total == pytest.approx(case["I_total"], rel=1e-11)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from conftest import run_by_hand
 
+from xbar_spice.amplifier import Amplifier
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.export import write_netlists
 from xbar_spice.mapping import Design, map_weights
@@ -33,8 +34,9 @@ def test_files_and_head(tmp_path):
 @pytest.mark.parametrize("mapping", ["differential", "interleaved"])
 @pytest.mark.parametrize("side", ["rows", "cols"])
 @pytest.mark.parametrize("whole", [True, False], ids=["matrix deck", "array decks"])
-def test_a_stranger_can_rebuild_the_product_from_decks_and_manifest(side, mapping, whole, tmp_path, rng):
-    mapped = map_weights(WEIGHTS, Design(**{**vars(DESIGN), "mapping": mapping}))
+@pytest.mark.parametrize("amplifier", [Amplifier(), Amplifier(1e3, 1e3, 0.05)], ids=["sources", "amplifiers"])
+def test_a_stranger_can_rebuild_the_product_from_decks_and_manifest(side, mapping, whole, amplifier, tmp_path, rng):
+    mapped = map_weights(WEIGHTS, Design(**{**vars(DESIGN), "mapping": mapping, "amplifier": amplifier}))
     vector = rng.standard_normal(7 if side == "rows" else 5)
     manifest = json.loads(write_netlists(mapped, tmp_path, name="A", side=side, vector=vector)[-1].read_text())
     product = np.zeros(5 if side == "rows" else 7)
@@ -45,8 +47,9 @@ def test_a_stranger_can_rebuild_the_product_from_decks_and_manifest(side, mappin
             printed = run_by_hand(tmp_path / array["deck"])
         for terminal in array["terminals"]:
             if terminal["role"] == "sense":
-                source = terminal["source" if whole else "source_in_array_deck"].lower()
-                product[terminal["index"]] += terminal["sign"] * printed[source]
+                result = terminal["result" if whole else "result_in_array_deck"]
+                value = printed[re.fullmatch(r"[iv]\((\w+)\)", result)[1]]
+                product[terminal["index"]] += terminal["sign"] * terminal["amperes_per_result"] * value
     product /= manifest["siemens_per_weight"] * manifest["volts_per_unit"]
     analog = program(WEIGHTS, mapped.design)
     wanted = analog.mv(vector) if side == "rows" else analog.T.mv(vector)

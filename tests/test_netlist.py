@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from conftest import run_by_hand
 
+from xbar_spice.amplifier import Amplifier
 from xbar_spice.array import Crossbar, Terminations
+from xbar_spice.circuit.device_models import load_device
 from xbar_spice.circuit.netlist import array_deck, bank_deck, line_nodes, netlist, pulse_deck
 from xbar_spice.circuit.render import number, render
 from xbar_spice.dynamics import read_pulse
@@ -21,6 +23,7 @@ GOLDEN = Path(__file__).parent / "golden"
 SMALL = Crossbar([[1e-4, 2e-4], [3e-4, 0.0]], r_word=1.0, r_bit=2.0, r_driver=50.0, r_sense=25.0)
 IDEAL_LINES = Crossbar([[1e-4, 2e-4]])
 PULSE, HELD = Pulse(width=1e-11, rise=1e-12), LineCapacitance(c_word=2e-16, c_bit=3e-16, c_cell=1e-16)
+AMPLIFIED = Crossbar([[1e-4, 2e-4]], r_bit=2.0, amplifier=Amplifier(1e4, 1e4, 0.1), device=load_device("selector_1s1r"))
 
 needs_ngspice = pytest.mark.skipif(shutil.which("ngspice") is None, reason="the ngspice command is not installed")
 
@@ -68,6 +71,19 @@ def test_line_nodes_are_nodes_of_the_deck():
             words = netlist(crossbar, side=side).split()
             for name in {name for lines in line_nodes(crossbar, side) for row in lines for name in row}:
                 assert name in words
+
+
+def test_amplified_deck_is_the_golden_file():
+    assert (
+        bank_deck([AMPLIFIED], drives=[[0.2]], title="amplifiers").text == (GOLDEN / "bank_amplified.cir").read_text()
+    )
+
+
+@needs_ngspice
+def test_amplified_deck_run_by_hand_gives_the_nodal_read():
+    printed = run_by_hand(GOLDEN / "bank_amplified.cir")
+    found = [-printed[f"out_a0_bottom{line}"] / 1e4 for line in range(2)]
+    assert found == pytest.approx(get_engine("nodal").program(AMPLIFIED).read([0.2]), rel=1e-5)
 
 
 @needs_ngspice

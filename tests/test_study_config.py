@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from xbar_spice.amplifier import Amplifier
+from xbar_spice.circuit.device_models import load_opamp
 from xbar_spice.converters import Converters
 from xbar_spice.devices import Polynomial
 from xbar_spice.errors import StudyError
@@ -38,6 +40,7 @@ def test_every_setting_reaches_the_design() -> None:
         "variation": {"programming": 0.1},
         "terminations": {"drive": "double"},
         "device": "hfo2_milo2021",
+        "amplifier": {"r_feedback": 1e4, "opamp": "loaded"},
         "noise": {"device": 0.01},
         "converters": {"adc_bits": 8},
     }
@@ -47,6 +50,7 @@ def test_every_setting_reaches_the_design() -> None:
     assert (design.tile, design.r_word, design.variation.programming) == (8, 2.0, 0.1)
     assert design.terminations.drive == "double"
     assert design.device == Polynomial()
+    assert design.amplifier == Amplifier(1e4, opamp=load_opamp("loaded"))
     assert design.noise == ReadNoise(device=0.01)
     assert design.converters == Converters(adc_bits=8)
     assert parameters.solver_options().newton.max_iterations == 7
@@ -58,6 +62,13 @@ def test_axes_make_every_combination_and_may_set_several_fields() -> None:
     points = parse_study(PLAIN | {"axes": [axis([8, 16]), wires]}).points()
     assert [tuple(point.values()) for point, _ in points] == [(8, 0.5), (8, 2.0), (16, 0.5), (16, 2.0)]
     assert [(p.design().tile, p.design().r_word, p.design().r_bit) for _, p in points][-1] == (16, 2.0, 2.0)
+
+
+def test_an_amplifier_can_be_an_axis() -> None:
+    circuit = {"amplifier": {"r_feedback": 1e4}}
+    gain = {"name": "gain", "fields": ["circuit.amplifier.gain"], "values": [1e3, 1e5]}
+    points = parse_study(PLAIN | {"circuit": circuit, "axes": [gain]}).points()
+    assert [parameters.design().amplifier for _, parameters in points] == [Amplifier(1e4, 1e3), Amplifier(1e4, 1e5)]
 
 
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.toml")), ids=lambda path: path.stem)
@@ -74,6 +85,8 @@ WRONG = {
     "values that do not fit": ({"circuit": {"g_min": 1e-3}}, ["g_min < g_max", "0.001"]),
     "a nested key": ({"circuit": {"variation": {"sigma": 0.1}}}, ["circuit.variation.sigma", "programming"]),
     "an unknown engine": ({"circuit": {"engine": "spice"}}, ["circuit.engine", "'ngspice'", "'spice'"]),
+    "a negative gain": ({"circuit": {"amplifier": {"gain": -1.0}}}, ["gain of an amplifier", "> 0", "-1.0"]),
+    "an unknown op-amp": ({"circuit": {"amplifier": {"opamp": "magic"}}}, ["opamp", "'loaded'", "'magic'"]),
     "an unknown device": ({"circuit": {"device": "magic"}}, ["circuit.device", "'ohmic'", "'magic'"]),
     "a wrong tolerance": ({"solver": {"newton": {"rtol": 2.0}}}, ["solver", "must be in [0, 1)", "2.0"]),
     "no model": ({"model": {}}, ["model", "either weights", "neither"]),

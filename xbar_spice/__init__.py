@@ -15,14 +15,22 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from xbar_spice.amplifier import Amplifier
     from xbar_spice.array import Crossbar, Terminations
-    from xbar_spice.circuit.device_models import load_device
+    from xbar_spice.circuit.device_models import load_device, load_opamp
     from xbar_spice.circuit.netlist import netlist
     from xbar_spice.compensation import compensate
     from xbar_spice.converters import Converters
     from xbar_spice.convolution import convolution_matrix, kernel_gradient
     from xbar_spice.cosim import Chip, Problem, attribute, cosimulate, sensitivity_map, three_gradients
-    from xbar_spice.devices import Ohmic, OneTransistorOneResistor, Polynomial, Sinh
+    from xbar_spice.devices import (
+        Ohmic,
+        OneSelectorOneResistor,
+        OneTransistorOneResistor,
+        Polynomial,
+        Sinh,
+        SubcircuitCell,
+    )
     from xbar_spice.dynamics import read_pulse
     from xbar_spice.engines.nodal.sensitivity import Sensitivity
     from xbar_spice.engines.nodal.solution import solve_array
@@ -51,6 +59,7 @@ if TYPE_CHECKING:
     from xbar_spice.solve.split import SplitField
     from xbar_spice.solve.step_control import AdaptiveOptions
     from xbar_spice.solve.tangent import tangent
+    from xbar_spice.subcircuit import Subcircuit
     from xbar_spice.train.training import tune
     from xbar_spice.variation import Variation
     from xbar_spice.weights import Model, load_model, save_model
@@ -59,6 +68,7 @@ __all__ = [
     "Activation",
     "ActivationField",
     "AdaptiveOptions",
+    "Amplifier",
     "AnalogMatrix",
     "Chip",
     "Converters",
@@ -75,6 +85,7 @@ __all__ = [
     "Model",
     "NewtonOptions",
     "Ohmic",
+    "OneSelectorOneResistor",
     "OneTransistorOneResistor",
     "OpAmp",
     "Polynomial",
@@ -86,6 +97,8 @@ __all__ = [
     "Sensitivity",
     "Sinh",
     "SplitField",
+    "Subcircuit",
+    "SubcircuitCell",
     "Terminations",
     "Variation",
     "XbarError",
@@ -105,6 +118,7 @@ __all__ = [
     "kernel_gradient",
     "load_device",
     "load_model",
+    "load_opamp",
     "map_weights",
     "measured_noise",
     "netlist",
@@ -124,14 +138,15 @@ __all__ = [
 ]
 
 _MODULES = {
+    "amplifier": ("Amplifier",),
     "array": ("Crossbar", "Terminations"),
-    "circuit.device_models": ("load_device",),
+    "circuit.device_models": ("load_device", "load_opamp"),
     "circuit.netlist": ("netlist",),
     "compensation": ("compensate",),
     "converters": ("Converters",),
     "convolution": ("convolution_matrix", "kernel_gradient"),
     "cosim": ("Chip", "Problem", "attribute", "cosimulate", "sensitivity_map", "three_gradients"),
-    "devices": ("Ohmic", "OneTransistorOneResistor", "Polynomial", "Sinh"),
+    "devices": ("Ohmic", "OneSelectorOneResistor", "OneTransistorOneResistor", "Polynomial", "Sinh", "SubcircuitCell"),
     "dynamics": ("read_pulse",),
     "engines.nodal.sensitivity": ("Sensitivity",),
     "engines.nodal.solution": ("solve_array",),
@@ -160,6 +175,7 @@ _MODULES = {
     "solve.split": ("SplitField",),
     "solve.step_control": ("AdaptiveOptions",),
     "solve.tangent": ("tangent",),
+    "subcircuit": ("Subcircuit",),
     "train.training": ("tune",),
     "variation": ("Variation",),
     "weights": ("Model", "load_model", "save_model"),

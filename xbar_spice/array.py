@@ -7,12 +7,13 @@ One wire segment lies between neighbouring cells of a line and one between a con
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, final
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from xbar_spice.amplifier import Amplifier
 from xbar_spice.devices import Device, Ohmic
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear import FloatArray
@@ -30,18 +31,25 @@ EDGE_SIDE: dict[Edge, Side] = {"left": "rows", "right": "rows", "top": "cols", "
 @final
 @dataclass(frozen=True)
 class Connection:
-    """What is connected to one end of every line of a side: a voltage source behind a resistance.
+    """What is connected to one end of every line of a side: a voltage source behind a resistance, or an amplifier.
 
-    A sense terminal is a source of 0 V whose current is the result, so both kinds of terminal are the same circuit.
+    A sense terminal without an amplifier is a source of 0 V whose current is the result, so that both kinds of terminal
+    are the same circuit.
     """
 
     edge: Edge
     resistance: float
+    amplifier: Amplifier | None = None
 
     @property
     def side(self) -> Side:
         """The lines that end at this edge."""
         return EDGE_SIDE[self.edge]
+
+    @property
+    def load(self) -> float:
+        """Ohm between the line and 0 V, the input resistance of an amplifier included; its value at small currents."""
+        return self.resistance + (self.amplifier.input_resistance if self.amplifier else 0.0)
 
 
 @final
@@ -67,8 +75,9 @@ class Terminations:
         drive: "single" drives one end of each line, "double" both ends.
         transposed: where a transposed read meets the array.
             "same_ends": the columns are driven and the rows sensed where the forward read senses and drives them,
-            through the very same resistances. It is the same circuit, hence by reciprocity exactly the transposed
-            matrix for linear cells.
+            through the very same resistances. Without amplifiers it is the same circuit, hence by reciprocity exactly
+            the transposed matrix for linear cells. Amplifiers stand at the sensed ends, so they move: the two matrices
+            then differ by what the input resistance of an amplifier does.
             "swapped_ends": the same ends, but `r_driver` goes with the drivers and `r_sense` with the sense amplifiers.
             "far_ends": columns driven at the top through `r_driver`, rows sensed at the right through `r_sense`.
     """
@@ -96,6 +105,7 @@ class Crossbar:
         terminations: which ends of the lines a read uses.
         open_rows: word lines that no terminal touches. They float at the voltage at which they carry no current; drives
             of such lines do nothing, and a read that senses them finds 0 A.
+        amplifier: what holds the sensed ends of the lines at 0 V, behind `r_sense`; without one, a source of 0 V does.
 
     Raises:
         InvalidInputError: a value is not finite, negative, or of the wrong shape, or there is no such word line.
@@ -113,6 +123,7 @@ class Crossbar:
     device: Device = field(default_factory=Ohmic)
     terminations: Terminations = field(default_factory=Terminations)
     open_rows: tuple[int, ...] = ()
+    amplifier: Amplifier = field(default_factory=Amplifier)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "conductance", _checked_conductance(self.conductance))
@@ -125,6 +136,11 @@ class Crossbar:
         """(rows, cols)."""
         rows, cols = self.conductance.shape
         return rows, cols
+
+    @property
+    def linear(self) -> bool:
+        """Whether the result of a read is proportional to the drive."""
+        return self.device.linear and self.amplifier.linear
 
     def ports(self, side: Side) -> int:
         """Number of lines of a side."""
@@ -149,16 +165,18 @@ class Crossbar:
 
     def hookup(self, side: Side) -> Hookup:
         """The connections of a read that drives `side`."""
-        sense_at_bottom = Connection("bottom", self.r_sense)
+        at_left, at_bottom = self._ends("left", self.r_driver), (Connection("bottom", self.r_sense),)
         if _checked_side(side) == "rows":
-            return Hookup(driven=self._ends("left", self.r_driver), sensed=(sense_at_bottom,))
+            return Hookup(at_left, self._sensed(at_bottom))
         match self.terminations.transposed:
             case "same_ends":
-                return Hookup(driven=(sense_at_bottom,), sensed=self._ends("left", self.r_driver))
+                return Hookup(at_bottom, self._sensed(at_left))
             case "swapped_ends":
-                return Hookup(driven=(Connection("bottom", self.r_driver),), sensed=self._ends("left", self.r_sense))
+                swapped = (Connection("bottom", self.r_driver),)
+                return Hookup(swapped, self._sensed(self._ends("left", self.r_sense)))
             case "far_ends":
-                return Hookup(driven=self._ends("top", self.r_driver), sensed=(Connection("right", self.r_sense),))
+                at_right = (Connection("right", self.r_sense),)
+                return Hookup(self._ends("top", self.r_driver), self._sensed(at_right))
 
     def _ends(self, edge: Edge, resistance: float) -> tuple[Connection, ...]:
         """The connections at an edge, and at the opposite one too if the array is connected at both ends."""
@@ -167,6 +185,10 @@ class Crossbar:
         if self.terminations.drive == "single" or ideal_line:  # both ends of an ideal line are one node
             return (near,)
         return near, Connection(OPPOSITE[edge], resistance)
+
+    def _sensed(self, ends: tuple[Connection, ...]) -> tuple[Connection, ...]:
+        """The same ends with an amplifier at each, if there are any."""
+        return tuple(replace(end, amplifier=self.amplifier) for end in ends) if self.amplifier.present else ends
 
 
 def _checked_conductance(conductance: ArrayLike) -> FloatArray:

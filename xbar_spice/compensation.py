@@ -62,15 +62,18 @@ def compensate(
         current away, no conductance may bring it back.
 
     Raises:
-        InvalidInputError: cells that are not linear, a wanted matrix of another shape, or an empty window.
+        InvalidInputError: cells or amplifiers that are not linear, a wanted matrix of another shape, or no window.
     """
     target = np.asarray(wanted, dtype=float)
     if target.shape != crossbar.shape or not np.isfinite(target).all():
         raise InvalidInputError(f"wanted must be finite and of shape {crossbar.shape}, got {target.shape}")
     if not 0 <= g_min < g_max < np.inf:
         raise InvalidInputError(f"0 <= g_min < g_max (siemens) is needed, got {g_min} and {g_max}")
-    if not crossbar.device.linear:
-        raise InvalidInputError(f"only linear cells have one transfer matrix to aim at, got {crossbar.device!r}")
+    if not crossbar.linear:
+        raise InvalidInputError(
+            "only linear cells and amplifiers have one transfer matrix to aim at, got "
+            f"{crossbar.device!r} and {crossbar.amplifier!r}"
+        )
     goal = tolerance * np.abs(target).max()
     given = crossbar.conductance
     conductance = np.clip(np.where(given > 0, given, target), g_min, g_max)  # nothing scales 0 S

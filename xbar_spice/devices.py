@@ -4,15 +4,26 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import final
+from typing import NoReturn, final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from xbar_spice.errors import DeviceError
 from xbar_spice.linear import FloatArray
+from xbar_spice.subcircuit import Subcircuit
 
-__all__ = ["Device", "Ohmic", "OneTransistorOneResistor", "Polynomial", "Sinh"]
+__all__ = [
+    "Device",
+    "Ohmic",
+    "OneSelectorOneResistor",
+    "OneTransistorOneResistor",
+    "Polynomial",
+    "Sinh",
+    "SubcircuitCell",
+]
+
+ITERATIONS = 100
 
 
 class Device(ABC):
@@ -31,6 +42,16 @@ class Device(ABC):
     @abstractmethod
     def template(self) -> str:
         """Name of the Jinja template in `netlists/` that writes one cell."""
+
+    @property
+    def subcircuits(self) -> tuple[Subcircuit, ...]:
+        """Subcircuits of libraries that the template's elements are instances of; a deck holds their libraries."""
+        return ()
+
+    @property
+    def known(self) -> bool:
+        """Whether the law is known here; otherwise only ngspice can read an array of such cells."""
+        return True
 
     @abstractmethod
     def current(self, conductance: FloatArray, voltage: FloatArray) -> FloatArray:
@@ -214,6 +235,126 @@ class OneTransistorOneResistor(Device):
 
     def _saturates(self, conductance: FloatArray, voltage: FloatArray) -> NDArray[np.bool_]:
         return np.asarray(conductance * (voltage - self.v_on) >= 0.5 * self.beta * self.v_on**2)
+
+
+@final
+@dataclass(frozen=True)
+class OneSelectorOneResistor(Device):
+    """An ohmic cell in series with a two-terminal selector that carries i0 sinh(u / v0) for the voltage u across it.
+
+    That is the law of two antiparallel diodes with the saturation current i0 / 2, and of selectors whose current grows
+    exponentially either way. Below a few v0 the selector keeps the cell from conducting.
+
+    Attributes:
+        i0: amperes that set the selector's leakage.
+        v0: volts in which the selector's current grows by a factor e.
+    """
+
+    i0: float = 1e-7
+    v0: float = 0.025
+
+    def __post_init__(self) -> None:
+        _require_positive("i0", self.i0, "A")
+        _require_positive("v0", self.v0, "V")
+
+    @property
+    def linear(self) -> bool:
+        return False
+
+    @property
+    def template(self) -> str:
+        return "cells/one_selector_one_resistor.cir.j2"
+
+    def selector_voltage(self, conductance: FloatArray, voltage: FloatArray) -> FloatArray:
+        """u, from G (V - u) = i0 sinh(u / v0); volts."""
+        return np.asarray(np.copysign(self.v0 * self._level(conductance, np.abs(voltage)), voltage))
+
+    def current(self, conductance: FloatArray, voltage: FloatArray) -> FloatArray:
+        return np.asarray(np.copysign(self.i0 * np.sinh(self._level(conductance, np.abs(voltage))), voltage))
+
+    def differential_conductance(self, conductance: FloatArray, voltage: FloatArray) -> FloatArray:
+        selector = self._selector_conductance(conductance, voltage)
+        return np.asarray(conductance * selector / (conductance + selector))
+
+    def conductance_sensitivity(self, conductance: FloatArray, voltage: FloatArray) -> FloatArray:
+        selector = self._selector_conductance(conductance, voltage)
+        over_resistor = voltage - self.selector_voltage(conductance, voltage)
+        return np.asarray(over_resistor * selector / (conductance + selector))
+
+    def _selector_conductance(self, conductance: FloatArray, voltage: FloatArray) -> FloatArray:
+        """Differential conductance of the selector, siemens."""
+        return np.asarray(self.i0 / self.v0 * np.cosh(self._level(conductance, np.abs(voltage))))
+
+    def _level(self, conductance: FloatArray, size: FloatArray) -> FloatArray:
+        """The x = u / v0 of a voltage >= 0, from G v0 x + i0 sinh x = G V.
+
+        The left side is convex: from above, Newton's method falls towards the solution and never passes it.
+        """
+        total = conductance * size
+        slope = conductance * self.v0 + 0.0 * size
+        with np.errstate(over="ignore"):  # a voltage so far off that it has no number is refused by the caller
+            level = np.minimum(np.where(slope > 0, size / self.v0, 0.0), np.arcsinh(total / self.i0))
+            for _ in range(ITERATIONS):
+                excess = slope * level + self.i0 * np.sinh(level) - total
+                if (np.abs(excess) <= 2e-15 * total).all():
+                    break
+                level = level - excess / (slope + self.i0 * np.cosh(level))
+        return np.asarray(np.maximum(level, 0.0))
+
+
+@final
+@dataclass(frozen=True)
+class SubcircuitCell(Device):
+    """A cell that is a subcircuit of the user's own: two pins, and a parameter that takes the programmed conductance.
+
+    Only ngspice knows its law. The nodal and ideal engines, and what is computed with them, refuse it.
+
+    Attributes:
+        subcircuit: with the word line as its first pin and the bit line as its second.
+        conductance_parameter: the parameter that takes G, siemens.
+    """
+
+    subcircuit: Subcircuit
+    conductance_parameter: str = "g"
+
+    def __post_init__(self) -> None:
+        self.subcircuit.require_pins(2, "a cell has two pins, word line and bit line")
+        self.subcircuit.require_parameter(self.conductance_parameter)
+        if self.conductance_parameter.lower() in {name.lower() for name, _ in self.subcircuit.parameters}:
+            raise DeviceError(
+                f"parameter {self.conductance_parameter} takes the conductance of each cell and cannot be fixed"
+            )
+
+    @property
+    def linear(self) -> bool:
+        return False
+
+    @property
+    def known(self) -> bool:
+        return False
+
+    @property
+    def template(self) -> str:
+        return "cells/subcircuit.cir.j2"
+
+    @property
+    def subcircuits(self) -> tuple[Subcircuit, ...]:
+        return (self.subcircuit,)
+
+    def current(self, conductance: FloatArray, voltage: FloatArray) -> FloatArray:
+        self._refuse()
+
+    def differential_conductance(self, conductance: FloatArray, voltage: FloatArray) -> FloatArray:
+        self._refuse()
+
+    def conductance_sensitivity(self, conductance: FloatArray, voltage: FloatArray) -> FloatArray:
+        self._refuse()
+
+    def _refuse(self) -> NoReturn:
+        raise DeviceError(
+            f"the law of the cell {self.subcircuit.name!r} is known to its subcircuit alone; read with "
+            "engine='ngspice', or write it as a subclass of xbar_spice.devices.Device"
+        )
 
 
 def _require_positive(name: str, value: float, unit: str) -> None:

@@ -103,7 +103,9 @@ def _manifest(
     return {
         "about": (
             "Product = sum over sense terminals of sign * current / (siemens_per_weight * volts_per_unit), added up at "
-            "'index'. A driver carries sign * vector[index] * volts_per_unit. Indices count from 0."
+            "'index'. The current is amperes_per_result * result, where the result is that of a source, i(...), or the "
+            "output voltage of an amplifier, v(...). A driver carries sign * vector[index] * volts_per_unit. Indices "
+            "count from 0."
         ),
         "matrix": name,
         "shape": list(mapped.shape),
@@ -122,6 +124,7 @@ def _terminals(deck: Deck, index: int, single: Deck, array: MappedArray, side: S
     in_bank = (terminal for terminal in deck.terminals if terminal.array == index)
     for terminal, alone in zip(in_bank, single.terminals, strict=True):
         on_rows = terminal.side == "rows"
+        names = {} if terminal.output else {"source": terminal.source, "source_in_array_deck": alone.source}
         rows.append(
             {
                 "role": "driver" if terminal.side == side else "sense",
@@ -130,10 +133,10 @@ def _terminals(deck: Deck, index: int, single: Deck, array: MappedArray, side: S
                 "vector": "input" if on_rows else "output",
                 "index": int((array.inputs if on_rows else array.outputs)[terminal.line]),
                 "sign": 1 if on_rows else int(array.signs[terminal.line]),
-                "source": terminal.source,
-                "current": terminal.current,
-                "source_in_array_deck": alone.source,
-                "current_in_array_deck": alone.current,
+                **names,
+                "result": terminal.result,
+                "result_in_array_deck": alone.result,
+                "amperes_per_result": terminal.amperes_per_result,
             }
         )
     return rows

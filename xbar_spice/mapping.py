@@ -17,6 +17,7 @@ from typing import Literal, final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from xbar_spice.amplifier import Amplifier
 from xbar_spice.array import Crossbar, Side, Terminations
 from xbar_spice.compensation import compensate
 from xbar_spice.converters import Converters, quantise
@@ -36,6 +37,7 @@ EXAMPLES = {
     "device": "Ohmic()",
     "terminations": 'Terminations(transposed="far_ends")',
     "variation": "Variation(programming=0.05)",
+    "amplifier": "Amplifier(r_feedback=1e4, gain=1e5)",
     "noise": "ReadNoise(device=0.01)",
     "converters": "Converters(adc_bits=8)",
 }
@@ -43,6 +45,7 @@ KINDS = {
     "device": Device,
     "terminations": Terminations,
     "variation": Variation,
+    "amplifier": Amplifier,
     "noise": ReadNoise,
     "converters": Converters,
 }
@@ -67,6 +70,7 @@ class Design:
         device: law of the cells.
         terminations: which ends of the lines a read uses.
         variation: what programming does to the devices.
+        amplifier: what senses the lines; a source of 0 V unless it has a feedback resistor.
         noise: what every read adds.
         converters: resolution of drives and sense currents.
         headroom: how many times the range of conductances holds the largest weight.
@@ -86,6 +90,7 @@ class Design:
     device: Device = field(default_factory=Ohmic)
     terminations: Terminations = field(default_factory=Terminations)
     variation: Variation = field(default_factory=Variation)
+    amplifier: Amplifier = field(default_factory=Amplifier)
     noise: ReadNoise = field(default_factory=ReadNoise)
     converters: Converters = field(default_factory=Converters)
     headroom: float = 1.0
@@ -134,6 +139,7 @@ class Design:
             r_sense=self.r_sense,
             device=self.device,
             terminations=self.terminations,
+            amplifier=self.amplifier,
         )
 
 

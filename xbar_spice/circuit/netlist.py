@@ -1,8 +1,9 @@
 """Crossbars as SPICE decks.
 
 Every connected end of a line is a voltage source behind its resistance: drivers carry the drive voltage and sense
-terminals 0 V, so that the current of a sense source is the result of the read. A deck is plain SPICE (elements,
-models, `.op`, `.save`, `.end`) and runs by hand with `ngspice -b`.
+terminals 0 V, so that the current of a sense source is the result of the read. Where the lines are sensed by
+amplifiers, the result is the voltage of their outputs. A deck is plain SPICE (elements, models, subcircuits, `.op`,
+`.save`, `.end`) and runs by hand with `ngspice -b`; it holds a copy of every library that it needs.
 
 Names count from 0, as the matrices do: word line 3 meets bit line 7 between the nodes w3_7 and b3_7.
 """
@@ -12,19 +13,23 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import final
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from xbar_spice.amplifier import Amplifier
 from xbar_spice.array import SIDES, Connection, Crossbar, Edge, Hookup, Side
 from xbar_spice.circuit.render import render
+from xbar_spice.circuit.resources import search_path
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear import FloatArray
 from xbar_spice.pulse import LineCapacitance, Pulse
+from xbar_spice.subcircuit import Subcircuit
 
-__all__ = ["Deck", "Terminal", "array_deck", "array_variables", "bank_deck", "line_nodes", "netlist", "pulse_deck"]
+__all__ = ["Deck", "Terminal", "array_deck", "array_variables", "bank_deck", "line_nodes", "netlist", "pulse_deck", "require_pulsable"]
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*", re.ASCII)
 
@@ -32,13 +37,25 @@ _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*", re.ASCII)
 @final
 @dataclass(frozen=True)
 class Terminal:
-    """One connected end of one line: where it is and which voltage source stands there."""
+    """One connected end of one line: where it is and what stands there.
+
+    Attributes:
+        array: number of the array.
+        edge: where the line ends.
+        line: number of the line.
+        source: name of the voltage source; empty where an amplifier stands.
+        volts: of the source.
+        output: node of the amplifier's output; empty where a source stands.
+        r_feedback: ohm of the amplifier's feedback resistor.
+    """
 
     array: int
     edge: Edge
     line: int
     source: str
     volts: float
+    output: str = ""
+    r_feedback: float = 0.0
 
     @property
     def side(self) -> Side:
@@ -46,9 +63,14 @@ class Terminal:
         return Connection(self.edge, 0.0).side
 
     @property
-    def current(self) -> str:
-        """The name of its current as SPICE prints it, positive into the terminal."""
-        return f"i({self.source.lower()})"
+    def result(self) -> str:
+        """What SPICE prints for it: its current, positive into the terminal, or the amplifier's output voltage."""
+        return f"v({self.output.lower()})" if self.output else f"i({self.source.lower()})"
+
+    @property
+    def amperes_per_result(self) -> float:
+        """What turns the result into the current that the read returns."""
+        return -1.0 / self.r_feedback if self.output else 1.0
 
 
 @final
@@ -58,17 +80,21 @@ class Deck:
 
     text: str
     terminals: tuple[Terminal, ...]
-    _by_edge: dict[tuple[int, Edge], tuple[str, ...]] = field(init=False, repr=False, compare=False)
+    _by_edge: dict[tuple[int, Edge], tuple[Terminal, ...]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        by_edge: dict[tuple[int, Edge], list[str]] = {}
+        by_edge: dict[tuple[int, Edge], list[Terminal]] = {}
         for terminal in self.terminals:
-            by_edge.setdefault((terminal.array, terminal.edge), []).append(terminal.source)
-        object.__setattr__(self, "_by_edge", {key: tuple(names) for key, names in by_edge.items()})
+            by_edge.setdefault((terminal.array, terminal.edge), []).append(terminal)
+        object.__setattr__(self, "_by_edge", {key: tuple(found) for key, found in by_edge.items()})
+
+    def at(self, array: int, edge: Edge) -> tuple[Terminal, ...]:
+        """Terminals at an edge of an array, in the order of its lines; none if the edge is open."""
+        return self._by_edge.get((array, edge), ())
 
     def sources(self, array: int, edge: Edge) -> tuple[str, ...]:
-        """Voltage sources at an edge of an array, in the order of its lines; none if the edge is open."""
-        return self._by_edge.get((array, edge), ())
+        """Names of the voltage sources there."""
+        return tuple(terminal.source for terminal in self.at(array, edge) if terminal.source)
 
 
 def netlist(
@@ -172,7 +198,8 @@ def pulse_deck(
         netlists: folders of the user's own templates, searched first.
 
     Raises:
-        InvalidInputError: a drive of the wrong shape, a pulse that a simulator cannot make, or a broken template.
+        InvalidInputError: a drive of the wrong shape, a pulse that a simulator cannot make, amplifiers, or a broken
+            template.
     """
     if not (pulse.rise > 0 and 0 < pulse.width < np.inf):
         raise InvalidInputError(
@@ -180,6 +207,7 @@ def pulse_deck(
         )
     if not 0 < accuracy < 1:
         raise InvalidInputError(f"accuracy must be between 0 and 1, got {accuracy}")
+    require_pulsable(crossbar)
     volts = _drive_volts(crossbar, drive, side)
     array = array_variables(0, "", crossbar, volts, side)
     farads = {
@@ -193,12 +221,27 @@ def pulse_deck(
         "comments": dict(comments or {}),
         "side": side,
         "array": array,
+        "libraries": _libraries([crossbar], []),
+        "amplified": False,
         "pulse": _pulse_seconds(pulse),
         "capacitance": farads,
         # Newton's method stops by reltol; trtol relates the error of a time step to it, found by comparison with modes.
         "options": {"reltol": 1e-6, "trtol": 1e5 * accuracy**1.5, "chgtol": 1e-6 * least_charge},
     }
     return Deck(render("pulse.cir.j2", variables, netlists=netlists), tuple(array["terminals"]))  # type: ignore[arg-type]
+
+
+def require_pulsable(crossbar: Crossbar) -> None:
+    """Refuse amplifiers, whose answer in time is not modelled.
+
+    Raises:
+        InvalidInputError: the array is sensed by amplifiers.
+    """
+    if crossbar.amplifier.present:
+        raise InvalidInputError(
+            f"a read as a pulse is sensed by 0 V, got {crossbar.amplifier!r}; add its input resistance "
+            "r_feedback / (1 + gain) to r_sense, and leave the amplifier out"
+        )
 
 
 def line_nodes(crossbar: Crossbar, side: Side = "rows") -> tuple[list[list[str]], list[list[str]]]:
@@ -231,6 +274,8 @@ def _deck(
         "side": side,
         "arrays": arrays,
         "cell_templates": sorted({crossbar.device.template for crossbar in crossbars}),
+        "libraries": _libraries(crossbars, names),
+        "amplified": any(crossbar.amplifier.present for crossbar in crossbars),
     }
     terminals = tuple(terminal for array in arrays for terminal in array["terminals"])  # type: ignore[attr-defined]
     return Deck(render(template, variables, netlists=netlists), terminals)
@@ -256,18 +301,18 @@ def array_variables(index: int, name: str, crossbar: Crossbar, volts: FloatArray
     connections = []
     for driven, group in ((True, hookup.driven), (False, hookup.sensed)):
         for connection in group:
-            edge = connection.edge
             ends = [
-                Terminal(index, edge, line, f"V{prefix}{edge}{line}", float(volts[line]) if driven else 0.0)
+                _terminal(index, prefix, connection, line, float(volts[line]) if driven else 0.0)
                 for line in crossbar.connected(connection.side)
             ]
             terminals += ends
             connections.append(
                 {
-                    "edge": edge,
+                    "edge": connection.edge,
                     "resistance": connection.resistance,
                     "segment": crossbar.segment_resistance(connection.side),
                     "driven": driven,
+                    "opamp": _opamp(connection.amplifier) if connection.amplifier else None,
                     "terminals": ends,
                 }
             )
@@ -300,6 +345,43 @@ def _pulse_seconds(pulse: Pulse) -> dict[str, float]:
         "step": min(pulse.top_end, pulse.cycle - pulse.top_end) / 50,
     }
     return {name: float(f"{value:.12g}") for name, value in seconds.items()}
+
+
+def _terminal(index: int, prefix: str, connection: Connection, line: int, volts: float) -> Terminal:
+    end = f"{prefix}{connection.edge}{line}"
+    if connection.amplifier is None:
+        return Terminal(index, connection.edge, line, f"V{end}", volts)
+    return Terminal(index, connection.edge, line, "", 0.0, f"out_{end}", connection.amplifier.r_feedback)
+
+
+@lru_cache
+def _opamp(amplifier: Amplifier) -> Subcircuit:
+    """The user's own op-amp, or the one of the shipped library that has the gain and the limits of this one."""
+    if amplifier.opamp is not None:
+        return amplifier.opamp
+    library = search_path("models")[0] / "opamp.lib"
+    if amplifier.saturation is None:
+        return Subcircuit.from_file(library, "opamp_linear", {"gain": amplifier.gain})
+    return Subcircuit.from_file(library, "opamp", {"gain": amplifier.gain, "vsat": amplifier.saturation})
+
+
+def _libraries(crossbars: Sequence[Crossbar], names: Sequence[str]) -> list[str]:
+    """The text of every library that the arrays need, each once.
+
+    Raises:
+        InvalidInputError: one deck would have two subcircuits of one name.
+    """
+    found = [subcircuit for crossbar in crossbars for subcircuit in crossbar.device.subcircuits]
+    found += [_opamp(crossbar.amplifier) for crossbar in crossbars if crossbar.amplifier.present]
+    texts = list(dict.fromkeys(subcircuit.library for subcircuit in found))
+    by_text = {subcircuit.library: subcircuit.definitions for subcircuit in found}
+    taken = [name.lower() for name in names] + [name for text in texts for name in by_text[text]]
+    twice = sorted({name for name in taken if taken.count(name) > 1} - {""})
+    if twice:
+        raise InvalidInputError(
+            f"a deck can hold one subcircuit of a name, and its libraries and arrays have two {twice[0]!r}; rename one"
+        )
+    return texts
 
 
 def _ideal_line_node(crossbar: Crossbar, hookup: Hookup, side: Side) -> str:

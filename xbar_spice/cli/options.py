@@ -71,6 +71,10 @@ _CIRCUIT: tuple[tuple[str, Any, str, str], ...] = (
     ("--stuck-off", float, "Probability that a device is stuck at --g-min.", "0"),
     ("--headroom", float, "How many times the range of conductances holds the largest weight.", "1"),
     ("--compensated/--uncompensated", None, "Program what undoes wires, drivers and sense terminals.", "uncompensated"),
+    ("--r-feedback", float, "Ohm of the feedback of an amplifier at each sensed line; 0 for none.", "0"),
+    ("--gain", float, "Of its op-amp.", "10000"),
+    ("--saturation", float, "Volts that its output never exceeds.", "no limit"),
+    ("--opamp", str, "An op-amp instead: a file of models/opamps/ without its ending, or the path of one.", "none"),
     ("--noise", float, "Relative standard deviation of a device at --g-max from read to read.", "0"),
     ("--noise-law", _NOISE_LAWS, "How that depends on the conductance.", "constant"),
     ("--sense-noise", float, "Amperes rms that every sense terminal adds.", "0"),
@@ -92,6 +96,12 @@ _PULSE: tuple[tuple[str, str], ...] = (
 
 def circuit_options(command: Command) -> Command:
     """Add the options that describe the arrays; what is left out has the default of `Design`."""
+    command = click.option(
+        "--models",
+        type=click.Path(exists=True, file_okay=False, path_type=Path),
+        multiple=True,
+        help="Folder of your own device models, searched first.",
+    )(command)
     for flag, kind, text, default in reversed(_CIRCUIT):
         command = click.option(flag, type=kind, default=None, help=text, show_default=default)(command)
     return command
@@ -118,22 +128,27 @@ def make_pulse(given: dict[str, Any]) -> tuple[Pulse | None, LineCapacitance]:
 
 def make_design(given: dict[str, Any]) -> Design:
     """The design that the options of `circuit_options` describe."""
+    from xbar_spice.amplifier import Amplifier
     from xbar_spice.array import Terminations
-    from xbar_spice.circuit.device_models import load_device
+    from xbar_spice.circuit.device_models import load_device, load_opamp
     from xbar_spice.converters import Converters
     from xbar_spice.mapping import Design
     from xbar_spice.read_noise import ReadNoise
     from xbar_spice.variation import Variation
 
     chosen = {name: value for name, value in given.items() if value is not None}
+    models = chosen.pop("models", ())
+    if "opamp" in chosen:
+        chosen["opamp"] = load_opamp(chosen["opamp"], models)
     grouped: dict[str, Any] = {
         "terminations": Terminations(**_taken(chosen, "drive", "transposed")),
         "variation": Variation(**_taken(chosen, "programming", "distribution", "stuck_on", "stuck_off")),
+        "amplifier": Amplifier(**_taken(chosen, "r_feedback", "gain", "saturation", "opamp")),
         "noise": ReadNoise(**_renamed(chosen, noise="device", noise_law="law", sense_noise="sense")),
         "converters": Converters(**_taken(chosen, "dac_bits", "adc_bits", "adc_range", "adc_reference", "subtraction")),
     }
     if "device" in chosen:
-        grouped["device"] = load_device(chosen.pop("device"))
+        grouped["device"] = load_device(chosen.pop("device"), models)
     return Design(**chosen, **grouped)
 
 

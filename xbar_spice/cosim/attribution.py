@@ -27,6 +27,7 @@ from typing import Any, final
 
 import numpy as np
 
+from xbar_spice.amplifier import Amplifier
 from xbar_spice.converters import Converters
 from xbar_spice.cosim.run import Cosimulation, Problem, SolverOptions, cosimulate
 from xbar_spice.devices import Ohmic
@@ -42,7 +43,7 @@ __all__ = ["SOURCES", "Attribution", "attribute"]
 SOURCES: Mapping[str, Callable[[Design], Design]] = MappingProxyType(
     {
         "wires": lambda design: replace(design, r_word=0.0, r_bit=0.0),
-        "drivers and sensing": lambda design: replace(design, r_driver=0.0, r_sense=0.0),
+        "drivers and sensing": lambda design: replace(design, r_driver=0.0, r_sense=0.0, amplifier=Amplifier()),
         "programming error": lambda design: replace(design, variation=replace(design.variation, programming=0.0)),
         "stuck devices": lambda design: replace(
             design, variation=replace(design.variation, stuck_on=0.0, stuck_off=0.0)

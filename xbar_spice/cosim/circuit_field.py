@@ -21,6 +21,7 @@ from xbar_spice.devices import Ohmic
 from xbar_spice.engines.nodal.engine import NodalEngine
 from xbar_spice.engines.nodal.sensitivity import Sensitivity
 from xbar_spice.engines.nodal.solution import solve_array
+from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear import FloatArray
 from xbar_spice.mapping import MappedMatrix
 from xbar_spice.operators import AnalogMatrix
@@ -37,9 +38,18 @@ class ReadDerivative:
 
     Args:
         mapped: the arrays of the matrix.
+
+    Raises:
+        InvalidInputError: cells or amplifiers whose derivative is not known: subcircuits, outputs that saturate.
     """
 
     def __init__(self, mapped: MappedMatrix) -> None:
+        design = mapped.design
+        if not (design.device.known and design.amplifier.linear):
+            raise InvalidInputError(
+                "the derivative of a read is known for cells with a law and for linear amplifiers, got "
+                f"{design.device!r} and {design.amplifier!r}"
+            )
         self._mapped = mapped
         self._known: dict[bytes, FloatArray] = {}  # by operating point; a linear solve asks for each many times
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from xbar_spice.array import Crossbar, Side
+from xbar_spice.circuit.netlist import require_pulsable
 from xbar_spice.dynamics.modal import ModalRead
 from xbar_spice.dynamics.read import Energy, PulseRead
 from xbar_spice.errors import InvalidInputError
@@ -47,8 +48,8 @@ def read_pulse(
         Waveforms, settling times and energies.
 
     Raises:
-        InvalidInputError: a drive of the wrong shape, an unknown engine or option, or a pulse that the engine cannot
-            make.
+        InvalidInputError: a drive of the wrong shape, an unknown engine or option, a pulse that the engine cannot
+            make, or amplifiers.
         DeviceError: the modes of cells that are not ohmic were asked for.
         ConvergenceError: too many modes are excited.
         SimulationError: the simulator failed.
@@ -59,6 +60,7 @@ def read_pulse(
         >>> round(read.settling_time(0.01) * 1e12, 2), round(read.energy().total * 1e15, 2)
         (2.53, 2.29)
     """
+    require_pulsable(crossbar)
     volts = np.array(drive, dtype=float)
     if volts.shape != (crossbar.ports(side),) or not np.isfinite(volts).all():
         raise InvalidInputError(

@@ -21,7 +21,10 @@ __all__ = ["first_read_voltages", "hardest_case"]
 
 
 def hardest_case(cases: Sequence[Case]) -> Case | None:
-    """The case of the largest arrays, and of the highest wire resistance among those; None if no wire has any."""
+    """The case of the largest arrays, and of the highest wire resistance among those; None if no wire has any.
+
+    Nonlinear cells and amplifiers that saturate are left out.
+    """
     designs = {case.id: case.parameters.design() for case in cases}
 
     def hardness(case: Case) -> tuple[float, float]:
@@ -29,7 +32,9 @@ def hardest_case(cases: Sequence[Case]) -> Case | None:
         return (np.inf if design.tile is None else design.tile, design.r_word + design.r_bit)
 
     wired = [
-        case for case in cases if designs[case.id].device.linear and designs[case.id].r_word + designs[case.id].r_bit
+        case
+        for case in cases
+        if (design := designs[case.id]).device.linear and design.amplifier.linear and design.r_word + design.r_bit
     ]
     return max(wired, key=hardness, default=None)
 

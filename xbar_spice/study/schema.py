@@ -10,12 +10,14 @@ from typing import Any, Literal, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
-from xbar_spice.circuit.device_models import device_names, load_device
+from xbar_spice.circuit.device_models import device_names, load_device, load_opamp, opamp_names
 from xbar_spice.devices import Device
+from xbar_spice.subcircuit import Subcircuit
 
 __all__ = ["DEVICES", "Settings", "build", "settings_like"]
 
 DEVICES: dict[str, Device] = {name: load_device(name) for name in device_names()}
+OPAMPS: dict[str, Subcircuit] = {name: load_opamp(name) for name in opamp_names()}
 
 
 class Settings(BaseModel):
@@ -44,6 +46,8 @@ def settings_like(default: Any, name: str, **more: tuple[Any, Any]) -> type[Sett
         value = getattr(default, field.name)
         if isinstance(value, Device):
             fields[field.name] = (Literal[tuple(DEVICES)], _name_of(value))
+        elif hints[field.name] == Subcircuit | None:
+            fields[field.name] = (Literal[tuple(OPAMPS)] | None, None)
         elif dataclasses.is_dataclass(value):
             nested = settings_like(value, field.name)
             fields[field.name] = (nested, Field(default_factory=nested))
@@ -61,6 +65,7 @@ def build(default: Any, values: dict[str, Any]) -> Any:
         >>> build(Design(), {"tile": 8, "device": "ohmic", "engine": "nodal"}).tile
         8
     """
+    hints = get_type_hints(type(default))
     changes: dict[str, Any] = {}
     for field in dataclasses.fields(default):
         if field.name not in values:
@@ -68,6 +73,8 @@ def build(default: Any, values: dict[str, Any]) -> Any:
         old, value = getattr(default, field.name), values[field.name]
         if isinstance(old, Device):
             value = DEVICES[value]
+        elif hints[field.name] == Subcircuit | None:
+            value = None if value is None else OPAMPS[value]
         elif dataclasses.is_dataclass(old):
             value = build(old, value)
         changes[field.name] = value

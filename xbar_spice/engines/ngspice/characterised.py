@@ -94,16 +94,17 @@ class CharacterisedBank(Bank):
 
 
 def require_linear(crossbars: Sequence[Crossbar]) -> None:
-    """Refuse cells that have no transfer matrix.
+    """Refuse arrays that have no transfer matrix.
 
     Raises:
-        InvalidInputError: a device is not linear.
+        InvalidInputError: cells or amplifiers are not linear.
     """
     for crossbar in crossbars:
-        if not crossbar.device.linear:
+        if not crossbar.linear:
             raise InvalidInputError(
-                f"characterise=True reads a transfer matrix once, which needs linear cells, got {crossbar.device!r}; "
-                "use ohmic cells, or characterise=False to drive the netlist at every read"
+                "characterise=True reads a transfer matrix once, which needs linear cells and amplifiers, got "
+                f"{crossbar.device!r} and {crossbar.amplifier!r}; use ohmic cells and amplifiers without saturation, or "
+                "characterise=False to drive the netlist at every read"
             )
 
 

@@ -14,7 +14,7 @@ from typing import final
 import numpy as np
 
 from xbar_spice.array import Connection, Crossbar, Side
-from xbar_spice.circuit.netlist import Deck, bank_deck
+from xbar_spice.circuit.netlist import Deck, Terminal, bank_deck
 from xbar_spice.engines.base import Bank, Engine
 from xbar_spice.engines.ngspice.characterised import CharacterisedBank, require_linear
 from xbar_spice.engines.ngspice.locate import require_library
@@ -97,12 +97,17 @@ class Circuit:
     process: ResidentProcess
 
     @cached_property
-    def _numbers(self) -> dict[str, int]:
-        return {terminal.source: row for row, terminal in enumerate(self.deck.terminals)}
+    def _numbers(self) -> dict[Terminal, int]:
+        return {terminal: row for row, terminal in enumerate(sources(self.deck) + outputs(self.deck))}
+
+    @cached_property
+    def amperes_per_result(self) -> FloatArray:
+        """(results, 1), what turns the results of the process into the currents of the terminals."""
+        return np.array([[terminal.amperes_per_result] for terminal in self._numbers])
 
     def rows(self, array: int, connection: Connection) -> list[int]:
         """Rows of the voltages and currents that belong to a connection of one of its arrays."""
-        return [self._numbers[name] for name in self.deck.sources(self.arrays.index(array), connection.edge)]
+        return [self._numbers[end] for end in self.deck.at(self.arrays.index(array), connection.edge)]
 
 
 @final
@@ -140,7 +145,8 @@ class NgspiceBank(Bank):
         circuits = self._circuits_for(side)
         volts = [self._volts(circuit, drives, side) for circuit in circuits]
         sensed: list[FloatArray] = [np.zeros(0)] * len(self.crossbars)
-        for circuit, currents in zip(circuits, self._solve(circuits, volts), strict=True):
+        for circuit, results in zip(circuits, self._solve(circuits, volts), strict=True):
+            currents = results * circuit.amperes_per_result
             for index in circuit.arrays:
                 crossbar = self.crossbars[index]
                 ends = crossbar.hookup(side).sensed
@@ -151,7 +157,7 @@ class NgspiceBank(Bank):
         return sensed
 
     def _volts(self, circuit: Circuit, drives: Sequence[FloatArray], side: Side) -> FloatArray:
-        volts = np.zeros((len(circuit.deck.terminals), drives[0].shape[1]))
+        volts = np.zeros((len(sources(circuit.deck)), drives[0].shape[1]))
         for index in circuit.arrays:
             crossbar = self.crossbars[index]
             for connection in crossbar.hookup(side).driven:
@@ -189,7 +195,8 @@ class NgspiceBank(Bank):
         deck = bank_deck([self.crossbars[index] for index in arrays], side, netlists=self._engine.netlists)
         process = ResidentProcess(
             deck.text,
-            [terminal.source for terminal in deck.terminals],
+            [terminal.source for terminal in sources(deck)],
+            nodes=[terminal.output for terminal in outputs(deck)],
             time_limit=self._engine.time_limit,
             start_limit=self._engine.start_limit,
             failures=self._engine.failures,
@@ -234,3 +241,13 @@ def share(cells: Sequence[int], workers: int | None = None) -> list[tuple[int, .
 
 def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def sources(deck: Deck) -> list[Terminal]:
+    """The terminals that are voltage sources."""
+    return [terminal for terminal in deck.terminals if terminal.source]
+
+
+def outputs(deck: Deck) -> list[Terminal]:
+    """The terminals that are amplifiers."""
+    return [terminal for terminal in deck.terminals if terminal.output]

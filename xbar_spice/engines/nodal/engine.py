@@ -9,6 +9,7 @@ import numpy as np
 
 from xbar_spice.array import Connection, Crossbar, Side
 from xbar_spice.engines.base import Bank, Engine
+from xbar_spice.engines.nodal.amplifiers import Array, end_conductances, read_saturating
 from xbar_spice.engines.nodal.grid import Placement, circuit_key, place
 from xbar_spice.engines.nodal.newton import read_nonlinear
 from xbar_spice.engines.nodal.solver import LinearCircuit, Method
@@ -57,6 +58,7 @@ class NodalBank(Bank):
         self._tolerance = tolerance
         self._circuits: list[dict[frozenset[Connection], LinearCircuit]] = [{} for _ in self.crossbars]
         self._placed: dict[tuple[int, Side], tuple[LinearCircuit, Placement]] = {}
+        self._ends: dict[tuple[int, Side], FloatArray | None] = {}
 
     def _read(self, drives: Sequence[FloatArray], side: Side) -> list[FloatArray]:
         known = self._read_stacks(drives, side) if drives and drives[0].shape[1] else {}
@@ -64,7 +66,11 @@ class NodalBank(Bank):
 
     def _read_stacks(self, drives: Sequence[FloatArray], side: Side) -> dict[int, FloatArray]:
         """The currents of arrays that are solved together, by their number."""
-        nonlinear = [index for index, crossbar in enumerate(self.crossbars) if not crossbar.device.linear]
+        nonlinear = [
+            index
+            for index, crossbar in enumerate(self.crossbars)
+            if crossbar.amplifier.linear and not crossbar.device.linear
+        ]
         placed = {index: (*self._circuit(index, side), self.crossbars[index].device) for index in nonlinear}
         known: dict[int, FloatArray] = {}
         for stack in stacks(placed):
@@ -79,17 +85,28 @@ class NodalBank(Bank):
         circuit, placement = self._circuit(index, side)
         if not volts.shape[1]:
             return np.zeros((crossbar.ports("cols" if side == "rows" else "rows"), 0))
-        if known is not None:
-            currents = known
+        amplifier = crossbar.amplifier
+        if not amplifier.linear:
+            array = Array(circuit.grid, placement, crossbar.device)
+            ends = self._end_conductances(index, side, array) if crossbar.device.linear else None
+            currents = read_saturating(array, amplifier, volts, self._tolerance, ends)
+        elif known is not None:
+            currents = amplifier.returned_share * known
         elif not crossbar.device.linear:
-            currents = read_nonlinear(
+            currents = amplifier.returned_share * read_nonlinear(
                 circuit.grid, placement, crossbar.device, volts, self._tolerance, spectral=circuit.spectral
             )
         else:
-            currents = circuit.read(placement, volts)
+            currents = amplifier.returned_share * circuit.read(placement, volts)
         if side == "cols":
             currents[list(crossbar.open_rows)] = 0.0  # but for rounding, it is
         return currents
+
+    def _end_conductances(self, index: int, side: Side, array: Array) -> FloatArray | None:
+        """Of an array with linear cells, found at its first read into amplifiers that saturate."""
+        if (index, side) not in self._ends:
+            self._ends[index, side] = end_conductances(array.grid, array.placement)
+        return self._ends[index, side]
 
     def _circuit(self, index: int, side: Side) -> tuple[LinearCircuit, Placement]:
         """The circuit of a read and how the array lies in it, prepared at the first read of that side."""

@@ -190,4 +190,4 @@ def _line(crossbar: Crossbar, connections: tuple[Connection, ...]) -> Line:
     near = connections[0]
     segment = crossbar.segment_resistance(near.side)
     cells = crossbar.shape[1] if near.side == "rows" else crossbar.shape[0]
-    return Line(cells, segment, near.resistance + segment, double=len(connections) == 2)
+    return Line(cells, segment, near.load + segment, double=len(connections) == 2)

@@ -57,7 +57,7 @@ class Sensitivity:
         tolerance: relative error of the solves.
 
     Raises:
-        InvalidInputError: a drive of another shape or not finite.
+        InvalidInputError: a drive of another shape or not finite, or amplifiers that saturate.
         ConvergenceError: a solve did not converge.
     """
 
@@ -69,8 +69,13 @@ class Sensitivity:
                 f"side={side!r} of this array takes finite drives of shape ({crossbar.ports(side)}, batch), "
                 f"got {volts.shape}"
             )
+        if not crossbar.amplifier.linear:
+            raise InvalidInputError(
+                f"sensitivities are those of linear amplifiers, got {crossbar.amplifier!r}; leave its saturation out"
+            )
         volts = crossbar.applied(volts, side)
         self._crossbar = crossbar
+        self._share = crossbar.amplifier.returned_share
         self._side: Side = side
         self._tolerance = tolerance
         self._grid, self._placement = place(crossbar, side)
@@ -149,7 +154,7 @@ class Sensitivity:
     def _adjoint(self, wanted: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Cell currents and voltages of the adjoint array: these volts at the sense terminals, the drivers at 0 V."""
         batch = wanted.shape[1]
-        ordered = self._placement.sense_to_grid(self._placement.sign * wanted)
+        ordered = self._placement.sense_to_grid(self._placement.sign * self._share * wanted)
         source = self._small_signal.conductance * ordered
         source = np.broadcast_to(source, (batch, *self._grid.shape)).copy()
         check = SenseCheck(self._small_signal, 1 - self._placement.sense_axis, self._tolerance, each=False)
@@ -163,7 +168,8 @@ class Sensitivity:
         return outcome
 
     def _sum(self, cells: FloatArray) -> FloatArray:
-        return self._placement.from_sense(self._placement.sign * cells.sum(axis=1 + self._placement.sense_axis))
+        sensed = cells.sum(axis=1 + self._placement.sense_axis)
+        return self._placement.from_sense(self._placement.sign * self._share * sensed)
 
     def _line_gradient(self, adjoint: FloatArray, axis: int) -> tuple[float, float]:
         """With respect to all segments and to all terminal resistances of the lines along `axis`."""

@@ -51,8 +51,9 @@ class Solution:
 
     @property
     def sense_currents(self) -> FloatArray:
-        """(ports,) amperes into the sense terminals; what a read returns."""
-        return np.asarray(self.cell_currents.sum(axis=0) if self.side == "rows" else -self.cell_currents.sum(axis=1))
+        """(ports,) amperes into the sense terminals, or what their amplifiers make of it; what a read returns."""
+        sensed = self.cell_currents.sum(axis=0) if self.side == "rows" else -self.cell_currents.sum(axis=1)
+        return np.asarray(self.crossbar.amplifier.returned_share * sensed)
 
     @property
     def worst_cell(self) -> tuple[int, int]:
@@ -78,11 +79,11 @@ class Solution:
 
     @property
     def periphery_power(self) -> float:
-        """Watts in the resistances of drivers and sense terminals."""
+        """Watts in the resistances of drivers and sense terminals, and into the inputs of amplifiers."""
         hookup = self.crossbar.hookup(self.side)
         return float(
             sum(
-                connection.resistance * np.sum(self._terminal_currents()[connection.edge] ** 2)
+                connection.load * np.sum(self._terminal_currents()[connection.edge] ** 2)
                 for connection in hookup.driven + hookup.sensed
             )
         )
@@ -118,13 +119,18 @@ def solve_array(crossbar: Crossbar, drive: ArrayLike, side: Side = "rows", *, to
         tolerance: error of the sense currents, relative to the largest of them.
 
     Raises:
-        InvalidInputError: a drive of another shape or not finite.
+        InvalidInputError: a drive of another shape or not finite, or amplifiers that saturate.
         ConvergenceError: the iteration did not converge.
     """
     volts = np.asarray(drive, dtype=float)
     if volts.shape != (crossbar.ports(side),) or not np.isfinite(volts).all():
         raise InvalidInputError(
             f"side={side!r} of this array takes one finite drive of shape ({crossbar.ports(side)},), got {volts.shape}"
+        )
+    if not crossbar.amplifier.linear:
+        raise InvalidInputError(
+            f"the inside of an array is known for linear amplifiers, got {crossbar.amplifier!r}; "
+            "leave its saturation out"
         )
     volts = crossbar.applied(volts, side)
     grid, placement = place(crossbar, side)
