@@ -7,6 +7,7 @@ import pytest
 from conftest import engine_or_skip, relative
 
 from xbar_spice.array import Terminations
+from xbar_spice.circuit.device_models import load_device
 from xbar_spice.devices import Sinh
 from xbar_spice.engines.ngspice.process import ResidentProcess
 from xbar_spice.errors import InvalidInputError, StabilityError
@@ -146,3 +147,11 @@ def test_the_deck_of_a_solve_is_what_the_solver_reads(rng):
 def test_errors_say_what_is_allowed(make, message):
     with pytest.raises(InvalidInputError, match=message):
         make()
+
+
+def test_cells_of_a_library_come_with_it():
+    W, b = matrix(symmetric=False), np.linspace(-1, 1, 6)
+    mapped = map_weights(W, Design(device=load_device("hfo2_polynomial"), v_read=1e-4))
+    with FeedbackSolver(mapped, opamp=OpAmp(1e6), engine=engine_or_skip("ngspice"), check_stability=False) as solver:
+        assert "library" in solver.deck(b).text
+        assert relative(solver.solve(b), np.linalg.solve(W, b)) < 1e-2

@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 from conftest import engine_or_skip, relative
 
+from xbar_spice.amplifier import Amplifier
 from xbar_spice.array import Terminations
 from xbar_spice.cli.app import app
 from xbar_spice.errors import InvalidInputError, StabilityError
@@ -259,3 +260,14 @@ def test_exported_decks_run_by_hand_and_hold_what_their_manifests_say(tmp_path):
 def test_errors_say_what_is_allowed(ask, message):
     with pytest.raises(InvalidInputError, match=message):
         ask(*programmed(Design()))
+
+
+def test_op_amps_of_the_loop_stand_where_reads_have_amplifiers():
+    slopes, rhs = questions()
+    amplified = replace(WIRED, amplifier=Amplifier(r_feedback=1e4, gain=300.0))
+    found, records = [], []
+    for design in (WIRED, amplified):
+        with FeedbackLoop(*programmed(design), opamp=OpAmp(1e6), r_switch=0.0, trace=records) as loop:
+            found.append(loop.solve(slopes, C, rhs))
+    np.testing.assert_array_equal(*found)
+    assert records[1].error > 100 * records[0].error  # reads with poor amplifiers return another matrix

@@ -29,7 +29,18 @@ from xbar_spice.linear import FloatArray
 from xbar_spice.pulse import LineCapacitance, Pulse
 from xbar_spice.subcircuit import Subcircuit
 
-__all__ = ["Deck", "Terminal", "array_deck", "array_variables", "bank_deck", "line_nodes", "netlist", "pulse_deck", "require_pulsable"]
+__all__ = [
+    "Deck",
+    "Terminal",
+    "array_deck",
+    "array_variables",
+    "bank_deck",
+    "libraries",
+    "line_nodes",
+    "netlist",
+    "pulse_deck",
+    "require_pulsable",
+]
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*", re.ASCII)
 
@@ -221,7 +232,7 @@ def pulse_deck(
         "comments": dict(comments or {}),
         "side": side,
         "array": array,
-        "libraries": _libraries([crossbar], []),
+        "libraries": libraries([crossbar], []),
         "amplified": False,
         "pulse": _pulse_seconds(pulse),
         "capacitance": farads,
@@ -274,7 +285,7 @@ def _deck(
         "side": side,
         "arrays": arrays,
         "cell_templates": sorted({crossbar.device.template for crossbar in crossbars}),
-        "libraries": _libraries(crossbars, names),
+        "libraries": libraries(crossbars, names),
         "amplified": any(crossbar.amplifier.present for crossbar in crossbars),
     }
     terminals = tuple(terminal for array in arrays for terminal in array["terminals"])  # type: ignore[attr-defined]
@@ -365,7 +376,7 @@ def _opamp(amplifier: Amplifier) -> Subcircuit:
     return Subcircuit.from_file(library, "opamp", {"gain": amplifier.gain, "vsat": amplifier.saturation})
 
 
-def _libraries(crossbars: Sequence[Crossbar], names: Sequence[str]) -> list[str]:
+def libraries(crossbars: Sequence[Crossbar], names: Sequence[str]) -> list[str]:
     """The text of every library that the arrays need, each once.
 
     Raises:

@@ -10,7 +10,7 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
-from xbar_spice.circuit.netlist import array_variables
+from xbar_spice.circuit.netlist import array_variables, libraries
 from xbar_spice.circuit.render import render
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.feedback.amplified import AmplifiedMatrix
@@ -21,6 +21,7 @@ __all__ = ["FeedbackDeck", "Sheet", "Slopes", "array_deck", "loop_deck"]
 
 Slopes = NDArray[np.bool_] | FloatArray
 
+SUBCIRCUITS = ["feedback_opamp", "inverter", "gate"]
 INVERTER_OHM = 1e4  # of the two equal resistances around the op-amp of an inverter; it cancels
 
 
@@ -111,11 +112,16 @@ def _deck(
 ) -> FeedbackDeck:
     if not np.isfinite(held.opamp.gain):
         raise InvalidInputError("an op-amp of a netlist needs a finite gain, such as 1e6")
+    arrays = [array for stage in stages for array in stage["arrays"]]
     nodes = tuple(f"{solution}{k}" for k in range(held.arrays.outputs))
     variables = {
         "title": sheet.title,
         "comments": dict(sheet.comments),
-        "cell_templates": sorted({array["device"].template for stage in stages for array in stage["arrays"]}),
+        "cell_templates": sorted({array["device"].template for array in arrays}),
+        "libraries": libraries(
+            [array["crossbar"] for array in arrays], [array["name"] for array in arrays] + SUBCIRCUITS
+        ),
+        "amplified": False,
         "opamp": held.opamp,
         "inverter_ohm": INVERTER_OHM,
         "volts": volts.tolist(),
@@ -159,7 +165,7 @@ def _array(wired: ArrayWiring, wiring: Wiring, prefix: str, rail: str, node: str
         for connection in array["connections"]
         for terminal in connection["terminals"]
     ]
-    return array | {"nets": nets}
+    return array | {"nets": nets, "crossbar": crossbar}
 
 
 def _net(stem: str, line: int, count: int) -> str:

@@ -7,12 +7,13 @@ pairs, read forward), the minus currents go to summing nodes of their own, whose
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from xbar_spice.amplifier import Amplifier
 from xbar_spice.array import Side
 from xbar_spice.engines.nodal.ports import port_conductance
 from xbar_spice.linear import FloatArray
@@ -88,10 +89,14 @@ class Wiring:
 
 
 def wire(mapped: MappedMatrix, side: Side) -> Wiring:
-    """The wiring of a product with W (side "rows") or with W^T (side "cols")."""
+    """The wiring of a product with W (side "rows") or with W^T (side "cols").
+
+    The op-amps of the circuit stand where reads may have amplifiers, which are left out.
+    """
     outputs, inputs = mapped.shape
     arrays = []
-    for array in mapped.arrays:
+    for mapped_array in mapped.arrays:
+        array = replace(mapped_array, crossbar=replace(mapped_array.crossbar, amplifier=Amplifier()))
         minus = array.signs < 0
         if side == "cols":
             arrays.append(ArrayWiring(array, array.outputs + outputs * minus, array.inputs))
