@@ -32,7 +32,7 @@ def test_links_lead_somewhere(page):
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_commands_exist_with_their_options(page):
-    for line in re.findall(r"xbar-spice ((?:train|netlist|cosim|study|report|doctor)\b[^`\n]*)", page.read_text()):
+    for line in re.findall(r"xbar-spice ((?:train|tune|netlist|cosim|study|report|doctor)\b[^`\n]*)", page.read_text()):
         verb, *words = line.split()
         known = {flag for option in app.commands[verb].params for flag in option.opts}
         assert {word for word in words if word.startswith("--")} <= known, line

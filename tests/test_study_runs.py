@@ -100,10 +100,10 @@ def test_an_id_changes_with_all_that_determines_the_result(model: Model) -> None
     assert len(set(found)) == len(found) == 4 * (len(studies) + len(models))
 
 
-def test_a_case_without_randomness_runs_once_whatever_the_seeds(model: Model) -> None:
-    study = a_study(
-        axes=[{"name": "error", "fields": ["circuit.variation.programming"], "values": [0.0, 0.1]}], seeds=[5, 6, 7]
-    )
+@pytest.mark.parametrize("field", ["circuit.variation.programming", "circuit.noise.device", "circuit.noise.sense"])
+def test_a_case_without_randomness_runs_once_whatever_the_seeds(field: str, model: Model) -> None:
+    axes = [{"name": "error", "fields": [field], "values": [0.0, 0.1]}]
+    study = a_study(circuit={"engine": "nodal"}, axes=axes, seeds=[5, 6, 7])
     assert [case.label for case in cases_of(study, model)] == [
         "error 0, seed 5",
         "error 0.1, seed 5",

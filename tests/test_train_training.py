@@ -8,12 +8,18 @@ import numpy as np
 import pytest
 
 from xbar_spice.errors import InvalidInputError
+from xbar_spice.train.descent import Epoch, evaluate, loss_and_gradients
 from xbar_spice.train.digits import Samples, load_digits
-from xbar_spice.train.tasks import TASKS, Task
-from xbar_spice.train.training import Epoch, evaluate, loss_and_gradients, train
+from xbar_spice.train.tasks import TASKS, Schedule, Task
+from xbar_spice.train.training import train
 from xbar_spice.weights import Classifier, Kernels, Model
 
-SHORT = {name: replace(task, epochs=1, batch=256) for name, task in TASKS.items()}
+
+def rescheduled(task: Task, **changes: object) -> Task:
+    return replace(task, schedule=replace(task.schedule, **changes))  # type: ignore[arg-type]
+
+
+SHORT = {name: rescheduled(task, epochs=1, batch=256) for name, task in TASKS.items()}
 
 rng = np.random.default_rng(0)
 CLASSIFIER = Classifier(rng.normal(size=(3, 20)), rng.normal(size=3))
@@ -83,7 +89,7 @@ def test_the_start_has_the_stiffness_of_its_task(name: str) -> None:
 def test_a_short_training_reduces_the_loss(name: str) -> None:
     """Of the neural ODE with its own classifier, of which both have been fitted before on the same samples."""
     seen: list[Epoch] = []
-    result = train(replace(SHORT[name], epochs=3, jitter=0.0), progress=seen.append)
+    result = train(rescheduled(SHORT[name], epochs=3, jitter=0.0), progress=seen.append)
     assert tuple(seen) == result.history
     assert [(epoch.number, epoch.of) for epoch in seen] == [(1, 3), (2, 3), (3, 3)]
     assert seen[2].loss < seen[0].loss
@@ -122,15 +128,27 @@ def test_an_unknown_task() -> None:
     ("changes", "message"),
     [
         ({"structure": "sparse"}, "structure must be"),
-        ({"epochs": 0}, "epochs must be >= 1"),
-        ({"batch": 0}, "batch must be >= 1"),
         ({"h": 0.0}, "h must be > 0"),
         ({"steps": 0}, "steps must be >= 1"),
         ({"stiffness": -1.0}, "stiffness must be > 0"),
-        ({"learning_rate": 0.0}, "learning_rate must be > 0"),
-        ({"weight_decay": -1.0}, "weight_decay must be >= 0"),
     ],
 )
 def test_a_task_checks_its_values(changes: dict[str, object], message: str) -> None:
     with pytest.raises(InvalidInputError, match=message):
         Task(**({"name": "mine", "structure": "dense"} | changes))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"epochs": 0}, "epochs must be >= 1"),
+        ({"batch": 0}, "batch must be >= 1"),
+        ({"learning_rate": 0.0}, "learning_rate must be > 0"),
+        ({"weight_decay": -1.0}, "weight_decay must be >= 0"),
+        ({"tolerance": 0.0}, "tolerance must be > 0"),
+        ({"trained": "kernels"}, "trained must be one of"),
+    ],
+)
+def test_a_schedule_checks_its_values(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(InvalidInputError, match=message):
+        Schedule(**changes)  # type: ignore[arg-type]

@@ -1,8 +1,12 @@
 """Conductances whose array, wires included, has the wanted transfer matrix.
 
-Wires, drivers and sense terminals make the effective matrix of an array smaller than its conductances. Other
-conductances undo that as far as the devices' window allows. Gauss-Newton on the derivative of all sense currents;
-devices at the edge of the window stay there.
+Wires, drivers and sense terminals make the effective matrix T of an array smaller than its conductances G. Larger
+conductances undo that as far as the devices' window allows. Each step scales every device by what its own entry lacks,
+
+    G <- G wanted / T(G)    entry by entry, kept inside the window,
+
+which leaves an error of about the relative drop times the one before: a few steps, of one transfer matrix each.
+Devices at the edge of the window stay there, and the others make up for them.
 """
 
 from __future__ import annotations
@@ -12,16 +16,15 @@ from typing import final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.sparse.linalg import LinearOperator, lsmr
 
 from xbar_spice.array import Crossbar
-from xbar_spice.engines.nodal.sensitivity import Change, Sensitivity
+from xbar_spice.engines.nodal.engine import NodalEngine
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear import FloatArray
 
 __all__ = ["Compensation", "compensate"]
 
-ITERATIONS = 20
+ITERATIONS = 50
 
 
 @final
@@ -52,7 +55,11 @@ def compensate(
         wanted: (rows, cols) siemens.
         g_min: lowest conductance of a device, siemens.
         g_max: highest conductance of a device, siemens.
-        tolerance: largest error asked for, relative to the largest wanted entry.
+        tolerance: largest error asked for, relative to the largest wanted entry, of devices inside the window.
+
+    Returns:
+        The array within the tolerance, or the best one of a limited number of steps: where wires take most of a
+        current away, no conductance may bring it back.
 
     Raises:
         InvalidInputError: cells that are not linear, a wanted matrix of another shape, or an empty window.
@@ -64,36 +71,33 @@ def compensate(
         raise InvalidInputError(f"0 <= g_min < g_max (siemens) is needed, got {g_min} and {g_max}")
     if not crossbar.device.linear:
         raise InvalidInputError(f"only linear cells have one transfer matrix to aim at, got {crossbar.device!r}")
-    conductance = np.clip(crossbar.conductance, g_min, g_max)
     goal = tolerance * np.abs(target).max()
+    given = crossbar.conductance
+    conductance = np.clip(np.where(given > 0, given, target), g_min, g_max)  # nothing scales 0 S
+    found = best = _judged(crossbar, conductance, target, g_min, g_max)
     for _ in range(ITERATIONS):
-        array = replace(crossbar, conductance=conductance)
-        operator = Sensitivity(array, np.eye(crossbar.shape[0]))
-        error = operator.currents.T - target
-        if np.abs(error).max() <= goal:
-            break
-        changed = np.clip(conductance + _step(operator, error, _free(conductance, error, g_min, g_max)), g_min, g_max)
-        if np.abs(changed - conductance).max() <= 1e-12 * g_max:
-            break
-        conductance = changed
-    limited = (array.conductance <= g_min) | (array.conductance >= g_max)
-    return Compensation(array, target + error, error, limited)
+        # An error that the window asks for is there to stay.
+        if np.abs(np.where(_held(found, g_min, g_max), 0.0, found.error)).max() <= goal:
+            return found
+        conductance, effective = found.crossbar.conductance, found.effective
+        lacking = np.divide(target, effective, out=np.ones_like(target), where=effective > 0)  # not on an open line
+        found = _judged(crossbar, np.clip(conductance * lacking, g_min, g_max), target, g_min, g_max)
+        if np.linalg.norm(found.error) < np.linalg.norm(best.error):
+            best = found
+    return best
 
 
-def _free(conductance: FloatArray, error: FloatArray, g_min: float, g_max: float) -> FloatArray:
-    """1 for the devices that may move: not those at an edge whose own error asks for more."""
-    stuck = ((conductance <= g_min) & (error > 0)) | ((conductance >= g_max) & (error < 0))
-    return np.where(stuck, 0.0, 1.0)
+def _judged(
+    crossbar: Crossbar, conductance: FloatArray, target: FloatArray, g_min: float, g_max: float
+) -> Compensation:
+    """What an array with these conductances does."""
+    array = replace(crossbar, conductance=conductance)
+    with NodalEngine().program(array) as session:
+        effective = session.read(np.eye(array.shape[0])).T
+    return Compensation(array, effective, effective - target, (conductance <= g_min) | (conductance >= g_max))
 
 
-def _step(operator: Sensitivity, error: FloatArray, free: FloatArray) -> FloatArray:
-    """The Gauss-Newton step of the free devices, from products with the derivative alone."""
-    shape = error.shape
-    derivative = LinearOperator(
-        (error.size, error.size),
-        matvec=lambda change: operator.jvp(Change(free * change.reshape(shape))).T.ravel(),
-        rmatvec=lambda weights: (free * operator.vjp(weights.reshape(shape).T).conductance).ravel(),
-        dtype=float,
-    )
-    solution = lsmr(derivative, -error.ravel(), atol=1e-4, btol=1e-4, maxiter=60)[0]
-    return np.asarray(free * solution.reshape(shape))
+def _held(found: Compensation, g_min: float, g_max: float) -> NDArray[np.bool_]:
+    """Devices at an edge of the window whose own error asks for more."""
+    conductance = found.crossbar.conductance
+    return ((conductance <= g_min) & (found.error > 0)) | ((conductance >= g_max) & (found.error < 0))

@@ -13,6 +13,7 @@ __all__ = [
     "SimulatorCrashError",
     "SimulatorExitError",
     "SingularCircuitError",
+    "StabilityError",
     "StudyError",
     "WeightsError",
     "XbarError",
@@ -73,6 +74,10 @@ class ReadTimeoutError(SimulationError):
 
 class ConvergenceError(XbarError):
     """An iteration did not converge and the caller asked for an exception."""
+
+
+class StabilityError(XbarError):
+    """A feedback circuit does not settle; the text says by how much, and what to try."""
 
 
 class ConvergenceWarning(UserWarning):

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 
-from xbar_spice.cli.options import circuit_options, engine_option, existing_file, make_design, seed_option
+from xbar_spice.cli.options import (
+    circuit_options,
+    engine_option,
+    existing_file,
+    make_design,
+    make_pulse,
+    pulse_options,
+    seed_option,
+)
 from xbar_spice.errors import XbarError
 
 __all__ = ["main"]
@@ -25,6 +34,8 @@ def app() -> None:
       xbar-spice train digits-conv --output weights.npz
       xbar-spice netlist weights.npz --tile 16 --r-word 1 --r-bit 1 --output netlists
       xbar-spice cosim weights.npz --tile 16 --r-word 1 --r-bit 1
+      xbar-spice tune weights.npz --tile 16 --r-word 1 --r-bit 1 --programming 0.1 --output tuned.npz
+      xbar-spice attribute weights.npz --tile 16 --r-word 1 --r-bit 1 --programming 0.03 --adc-bits 8
       xbar-spice study examples/array_size.toml --output runs/array_size
       xbar-spice report runs/array_size
     """
@@ -56,50 +67,141 @@ def train(task: str, output: Path | None, seed: int) -> None:
 
 @app.command()
 @click.argument("weights", type=existing_file)
+@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), required=True,
+              help="Weight file, .npz or .safetensors.")  # fmt: skip
+@click.option("--gradient", type=click.Choice(["hardware", "hybrid", "true"]), default="hardware", show_default=True,
+              help="Transposed reads, transposes of the weights as meant, or through the circuit.")  # fmt: skip
+@click.option("--epochs", type=click.IntRange(min=1), default=5, show_default=True, help="Passes over the images.")
+@click.option("--learning-rate", type=click.FloatRange(min=0, min_open=True), default=0.003, show_default=True,
+              help="Of Adam at the start.")  # fmt: skip
+@click.option("--classifier-only", is_flag=True, help="Leave the arrays as they are.")
+@engine_option("nodal")  # training programs arrays anew at every step, which costs ngspice far more than a read
+@seed_option
+@circuit_options
+def tune(
+    weights: Path,
+    output: Path,
+    gradient: Any,
+    epochs: int,
+    learning_rate: float,
+    classifier_only: bool,
+    engine: str,
+    seed: int,
+    **circuit: Any,
+) -> None:
+    """Train a digits model further on the arrays of one chip.
+
+    Every step reads the arrays forward and, for the gradient, transposed, and writes the new weights to the same
+    devices, whose errors stay. Loss and accuracy are those of the chip on images held back. The weight file keeps the
+    range of weights that the chip holds: with the same options and seed, cosim and netlist find the chip as training
+    left it.
+    """
+    from dataclasses import replace
+
+    from xbar_spice.cli.progress import training_progress
+    from xbar_spice.cosim import Chip
+    from xbar_spice.train.training import TUNING
+    from xbar_spice.train.training import tune as tune_model
+    from xbar_spice.weights import load_model, save_model
+
+    chip = Chip(make_design(circuit), engine=engine, seed=seed, gradient=gradient)
+    trained: Any = "classifier" if classifier_only else "everything"
+    schedule = replace(TUNING, epochs=epochs, learning_rate=learning_rate, trained=trained)
+    with training_progress(f"tuning {weights.name}") as progress:
+        result = tune_model(load_model(weights), schedule, seed=seed, processor=chip, progress=progress)
+    save_model(output, result.model)
+    click.echo("on the chip      loss      accuracy on images held back")
+    for name, test in (("as deployed", result.before), *((f"epoch {x.number}", x.test) for x in result.history)):
+        click.echo(f"{name:<16} {test.loss:<9.4f} {test.accuracy:.2%}")
+    click.echo(f"time             {result.seconds:.1f} s")
+    click.echo(f"weights          {output}")
+
+
+@app.command()
+@click.argument("weights", type=existing_file)
 @click.option(
     "--output", type=click.Path(file_okay=False, path_type=Path), default=Path("netlists_out"), show_default=True
 )
 @click.option("--side", type=click.Choice(["rows", "cols"]), default="rows", show_default=True, help="The driven side.")
 @click.option("--netlists", type=click.Path(exists=True, file_okay=False, path_type=Path), multiple=True,
               help="Folder of your own templates, searched first.")  # fmt: skip
+@pulse_options
+@click.option("--feedback", is_flag=True, help="Write the circuits that solve Newton's linear systems, too.")
 @seed_option
 @circuit_options
-def netlist(weights: Path, output: Path, side: Any, netlists: tuple[Path, ...], seed: int, **circuit: Any) -> None:
+def netlist(
+    weights: Path, output: Path, side: Any, netlists: tuple[Path, ...], feedback: bool, seed: int, **circuit: Any
+) -> None:
     """Write the netlists of A and B from trained weights.
 
     One deck for each matrix, one for each array, and a JSON manifest that maps every source and current to its matrix
-    index and sign. Every deck runs as it is: ngspice -b DECK.
+    index and sign. Every deck runs as it is: ngspice -b DECK. With --pulse-width, one more deck for each array, with
+    the capacitances of its lines: a transient analysis of a pulsed read that prints energies, charges and currents.
+    With --feedback also the loop of both matrices with op-amps that solves the first Newton step of a random state, its
+    transpose, and the feedback array of that system.
     """
+    from xbar_spice.cosim import weight_scales
     from xbar_spice.export import write_netlists
     from xbar_spice.mapping import map_weights
     from xbar_spice.variation import random_stream
     from xbar_spice.weights import load_model
 
+    pulse, capacitance = make_pulse(circuit)
     design = make_design(circuit)
     model = load_model(weights)
+    scales = weight_scales(model, design)
     for name, matrix in (("A", model.A), ("B", model.B)):
-        mapped = map_weights(matrix, design, rng=random_stream(seed, "devices", name))
+        rng = random_stream(seed, "devices", name)
+        mapped = map_weights(matrix, design, rng=rng, siemens_per_weight=scales.get(name))
         comments = {"weights": weights.name, "seed": seed}
-        files = write_netlists(mapped, output, name=name, side=side, comments=comments, netlists=netlists)
+        files = write_netlists(
+            mapped,
+            output,
+            name=name,
+            side=side,
+            comments=comments,
+            netlists=netlists,
+            pulse=pulse,
+            capacitance=capacitance,
+        )
         click.echo(f"{files[0]}  {len(mapped.arrays)} arrays, largest {max(x.shape for x in mapped.crossbars)}")
         click.echo(f"{files[-1]}")
+    if feedback:
+        from xbar_spice.cli.feedback import write_first_step
+
+        for path in write_first_step(model, design, output, seed=seed, weights=weights.name, netlists=netlists):
+            click.echo(f"{path}")
     click.echo(f"run one by hand: ngspice -b {files[0]}")
 
 
 @app.command()
 @click.argument("weights", type=existing_file)
-@engine_option
+@engine_option()
 @click.option(
     "--characterise", is_flag=True, help="Read transfer matrices once through ngspice, and check them on the way."
 )
 @click.option("--samples", type=click.IntRange(min=1), default=4, show_default=True, help="Test images.")
+@click.option(
+    "--linear-solver",
+    type=click.Choice(["gmres", "bicgstab", "cg", "richardson", "chord", "feedback"]),
+    default="gmres",
+    show_default=True,
+    help="Of implicit steps; feedback is a circuit of the arrays and op-amps.",
+)
 @click.option(
     "--output", type=click.Path(file_okay=False, path_type=Path), help="Folder for record.json and trace.csv."
 )
 @seed_option
 @circuit_options
 def cosim(
-    weights: Path, engine: str, characterise: bool, samples: int, output: Path | None, seed: int, **circuit: Any
+    weights: Path,
+    engine: str,
+    characterise: bool,
+    samples: int,
+    linear_solver: Any,
+    output: Path | None,
+    seed: int,
+    **circuit: Any,
 ) -> None:
     """Solve and differentiate a model on arrays, and compare with digital matrices.
 
@@ -108,7 +210,7 @@ def cosim(
     """
     from xbar_spice.cli.progress import reading_progress
     from xbar_spice.cli.tables import print_cosimulation
-    from xbar_spice.cosim import cosimulate
+    from xbar_spice.cosim import SolverOptions, cosimulate
     from xbar_spice.engines.registry import get_engine
     from xbar_spice.study.problem import make_problem
     from xbar_spice.study.store import write_case
@@ -118,11 +220,94 @@ def cosim(
         raise click.UsageError(f"--characterise is for --engine ngspice, got {engine}")
     answering = get_engine(engine, **({"characterise": True} if characterise else {}))
     problem = make_problem(load_model(weights), samples=samples, seed=seed)
+    solver = SolverOptions()
+    solver = replace(solver, krylov=replace(solver.krylov, method=linear_solver))
     with reading_progress(problem.model.steps) as trace:
-        result = cosimulate(problem, make_design(circuit), engine=answering, seed=seed, trace=trace)
+        result = cosimulate(problem, make_design(circuit), engine=answering, seed=seed, solver=solver, trace=trace)
     print_cosimulation(result.record)
     if output is not None:
         click.echo(f"record and trace: {write_case(output, result)}")
+
+
+@app.command()
+@click.argument("weights", type=existing_file)
+@engine_option("nodal", "; derivatives come from nodal")
+@click.option("--samples", type=click.IntRange(min=1), default=4, show_default=True, help="Test images.")
+@click.option("--output", type=click.Path(file_okay=False, path_type=Path), help="Folder for gradients.json.")
+@seed_option
+@circuit_options
+def gradients(weights: Path, engine: str, samples: int, output: Path | None, seed: int, **circuit: Any) -> None:
+    """Compare what the arrays return as gradient with the true one and the digital one.
+
+    bias is hardware - true, what a trainer on the arrays gets wrong; shift is true - digital, what the circuit changes
+    in the model. The true gradient is that of the analog loss, through the sensitivities of the circuit.
+    """
+    from xbar_spice.cli.progress import waiting
+    from xbar_spice.cli.tables import print_gradients
+    from xbar_spice.cosim import three_gradients
+    from xbar_spice.study.problem import make_problem
+    from xbar_spice.study.store import write_record
+    from xbar_spice.weights import load_model
+
+    problem = make_problem(load_model(weights), samples=samples, seed=seed)
+    with waiting("three gradients"):
+        record = three_gradients(problem, make_design(circuit), engine=engine, seed=seed).record
+    print_gradients(record)
+    if output is not None:
+        click.echo(f"record: {write_record(output / 'gradients.json', record)}")
+
+
+@app.command()
+@click.argument("weights", type=existing_file)
+@engine_option("nodal", "; derivatives come from nodal")
+@click.option("--samples", type=click.IntRange(min=1), default=4, show_default=True, help="Test images.")
+@click.option("--orders", type=click.IntRange(min=4), help="Random orders to sample.  [default: all combinations]")
+@click.option("--jobs", type=click.IntRange(min=1), help="Runs side by side.  [default: one for each core]")
+@click.option(
+    "--output", type=click.Path(file_okay=False, path_type=Path), help="Folder for attribution.json, .png and .svg."
+)
+@seed_option
+@circuit_options
+def attribute(
+    weights: Path,
+    engine: str,
+    samples: int,
+    orders: int | None,
+    jobs: int | None,
+    output: Path | None,
+    seed: int,
+    **circuit: Any,
+) -> None:
+    """Say where the errors come from: each imperfection alone, its Shapley value, and all but it.
+
+    Every combination of the imperfections that the options describe is co-simulated with the same devices.
+    """
+    from xbar_spice.cli.progress import counting_progress
+    from xbar_spice.cli.tables import print_attribution
+    from xbar_spice.cosim import attribute as attribute_errors
+    from xbar_spice.report.attribution import draw_attribution
+    from xbar_spice.report.style import save, styled
+    from xbar_spice.study.execute import cores
+    from xbar_spice.study.problem import make_problem
+    from xbar_spice.study.store import write_record
+    from xbar_spice.weights import load_model
+
+    problem = make_problem(load_model(weights), samples=samples, seed=seed)
+    with counting_progress("co-simulations") as on_run:
+        found = attribute_errors(
+            problem,
+            make_design(circuit),
+            engine=engine,
+            seed=seed,
+            orders=orders,
+            jobs=jobs or cores(),
+            on_run=on_run,
+        )
+    print_attribution(found.record)
+    if output is not None:
+        click.echo(f"record: {write_record(output / 'attribution.json', found.record)}")
+        with styled():
+            click.echo(f"figure: {save(draw_attribution(found.record), output, 'attribution')[0]}")
 
 
 @app.command()

@@ -1,6 +1,7 @@
 """Co-simulation: one model on digital matrices and on arrays, its gradients, and where their errors come from."""
 
 from xbar_spice.cosim.attribution import Attribution, attribute
+from xbar_spice.cosim.chip import Chip
 from xbar_spice.cosim.circuit_field import CircuitField
 from xbar_spice.cosim.run import (
     Comparison,
@@ -10,24 +11,35 @@ from xbar_spice.cosim.run import (
     compare,
     cosimulate,
     program_model,
+    weight_scales,
 )
+from xbar_spice.cosim.sensitivity_map import SensitivityMap, chip_loss, chip_losses, sensitivity_map
+from xbar_spice.cosim.sign_flips import SignFlips, sign_flips
 from xbar_spice.cosim.three_gradients import GradientStudy, three_gradients
 from xbar_spice.cosim.true_gradient import CircuitGradients, circuit_gradients, weight_gradient
 
 __all__ = [
     "Attribution",
+    "Chip",
     "CircuitField",
     "CircuitGradients",
     "Comparison",
     "Cosimulation",
     "GradientStudy",
     "Problem",
+    "SensitivityMap",
+    "SignFlips",
     "SolverOptions",
     "attribute",
+    "chip_loss",
+    "chip_losses",
     "circuit_gradients",
     "compare",
     "cosimulate",
     "program_model",
+    "sensitivity_map",
+    "sign_flips",
     "three_gradients",
     "weight_gradient",
+    "weight_scales",
 ]

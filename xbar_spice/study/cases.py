@@ -68,7 +68,7 @@ def expand(study: Study, models: Mapping[str, Model]) -> list[Case]:
     cases = []
     for axes, parameters in study.points():
         weights = fingerprints[model_key(parameters)]
-        random = parameters.design().variation.random
+        random = parameters.design().random
         for seed in study.seeds if random else study.seeds[:1]:
             values = [f"{name} {_text(value)} {units[name]}".rstrip() for name, value in axes.items()]
             label = ", ".join([*values, f"seed {seed}"])

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from xbar_spice.cosim.run import weight_scales
 from xbar_spice.engines.nodal.solution import solve_array
 from xbar_spice.mapping import map_weights
 from xbar_spice.study.cases import Case, make_case_problem, model_key
@@ -43,7 +44,9 @@ def first_read_voltages(case: Case, models: Mapping[str, Model]) -> dict[str, An
         `array`, what they belong to.
     """
     problem = make_case_problem(case, models[model_key(case.parameters)])
-    A = map_weights(problem.model.A, case.parameters.design(), rng=random_stream(case.seed, "devices", "A"))
+    model, design = problem.model, case.parameters.design()
+    scale = weight_scales(model, design).get("A")
+    A = map_weights(model.A, design, rng=random_stream(case.seed, "devices", "A"), siemens_per_weight=scale)
     sample = int(np.abs(problem.z0).sum(axis=0).argmax())
     drives = [volts[:, 0] for volts in A.drives(problem.z0[:, [sample]], "rows")]
     strongest = int(np.argmax([np.abs(volts).sum() for volts in drives]))

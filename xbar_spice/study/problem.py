@@ -94,6 +94,8 @@ def fingerprint(model: Model) -> str:
         parts |= {"a": model.kernels.a, "b": model.kernels.b}
     if model.classifier is not None:
         parts |= {"classifier.weight": model.classifier.weight, "classifier.bias": model.classifier.bias}
+    if model.weight_range is not None:
+        parts["weight_range"] = model.weight_range
     for name, value in parts.items():
         array = np.asarray(value, dtype="<f8")
         digest.update(f"{name} {array.shape} ".encode() + array.tobytes())

@@ -1,65 +1,38 @@
-"""Training of the named tasks, on digital operators, with the package's own solver and exact discrete gradients.
+"""Training of the named tasks, with the package's own solver and exact discrete gradients.
 
 The neural ODE and its classifier are trained together by Adam on minibatches of slightly moved images; at the end the
-classifier, whose problem is convex, is fitted to the final states once more.
+classifier, whose problem is convex, is fitted to the final states once more. All of that on digital matrices, or on
+another processor. `tune` goes on from weights that are there.
 """
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import NamedTuple, final
+from typing import final
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
 from xbar_spice.errors import InvalidInputError
-from xbar_spice.linear import FloatArray
-from xbar_spice.solve.adjoint import gradients
-from xbar_spice.solve.field import ReluField
-from xbar_spice.solve.integrators import Trajectory, integrate
-from xbar_spice.solve.krylov import KrylovOptions
-from xbar_spice.solve.newton import NewtonOptions
-from xbar_spice.train.digits import CLASSES, Samples, jittered, load_digits
-from xbar_spice.train.losses import CrossEntropy, CrossEntropyScore
-from xbar_spice.train.optimise import Adam, fit_classifier
-from xbar_spice.train.tasks import Task, named_task
+from xbar_spice.train.descent import Epoch, Evaluated, classifier_of, epochs, evaluate, final_states, scored
+from xbar_spice.train.digits import CLASSES, Digits, Samples, jittered, load_digits
+from xbar_spice.train.optimise import fit_classifier
+from xbar_spice.train.processor import Processor
+from xbar_spice.train.tasks import Schedule, Task, named_task
 from xbar_spice.weights import Classifier, Model
 
-__all__ = ["Epoch", "Evaluated", "TrainingResult", "evaluate", "loss_and_gradients", "train"]
+__all__ = ["TUNING", "TrainingResult", "Tuned", "train", "tune"]
 
-_TRAINING_TOLERANCE = 1e-5  # far below the noise of a minibatch, and a good third fewer products than 1e-8
-_TOLERANCE = 1e-8
+TUNING = Schedule(epochs=5, jitter=0.3, learning_rate=0.003)
+"""How `tune` moves weights that are nearly right."""
+
 _LINEAR_DECAY = 3e-4  # of 1e-4, 3e-4, 1e-3 the best for the plain classifier on the test samples: favours it
 _COPIES = 2  # jittered, of every sample, for the classifier's last fit
 _FIRST_FIT = 30  # iterations of the classifier's first fit, which is only a start
 
-
-@final
-@dataclass(frozen=True)
-class Epoch:
-    """How training stands after an epoch.
-
-    Attributes:
-        number: Counted from 1.
-        of: How many there will be.
-        loss: Mean cross-entropy over the minibatches of the epoch.
-        accuracy: The same of the accuracy.
-    """
-
-    number: int
-    of: int
-    loss: float
-    accuracy: float
-
-
-class Evaluated(NamedTuple):
-    """How well a model does: share of correct answers, and mean cross-entropy."""
-
-    accuracy: float
-    loss: float
+OnEpoch = Callable[[Epoch], None]
 
 
 @final
@@ -88,7 +61,32 @@ class TrainingResult:
     seconds: float
 
 
-def train(task: str | Task, *, seed: int = 0, progress: Callable[[Epoch], None] | None = None) -> TrainingResult:
+@final
+@dataclass(frozen=True, eq=False)
+class Tuned:
+    """A model that was trained further.
+
+    Attributes:
+        model: After the last epoch.
+        before: How it did on the samples held back, before the first one.
+        history: Every epoch.
+        seconds: Wall time.
+    """
+
+    model: Model
+    before: Evaluated
+    history: tuple[Epoch, ...]
+    seconds: float
+
+
+def train(
+    task: str | Task,
+    *,
+    seed: int = 0,
+    processor: Processor | None = None,
+    deployed_on: Processor | None = None,
+    progress: OnEpoch | None = None,
+) -> TrainingResult:
     """Train a neural ODE that classifies handwritten digits.
 
     The same task and seed give the same model. The seed draws initial weights and minibatches; which images are held
@@ -97,154 +95,119 @@ def train(task: str | Task, *, seed: int = 0, progress: Callable[[Epoch], None] 
     Args:
         task: A name of `TASKS`, or a task of one's own.
         seed: Of all that is random, >= 0.
+        processor: Who runs the model; digital matrices when left out.
+        deployed_on: Who runs it when its loss and accuracy are measured; the processor when left out.
         progress: Called after every epoch.
 
     Raises:
         InvalidInputError: No task has this name, or the seed is negative.
     """
     chosen = named_task(task)
-    if seed < 0:
-        raise InvalidInputError(f"a seed must be >= 0, got {seed}")
+    _check_seed(seed)
     start = time.perf_counter()
-    digits = load_digits()
+    digits, schedule = load_digits(), chosen.schedule
     # These products are too small to share: a second thread mostly waits for the first, and costs its core.
     with threadpool_limits(limits=1, user_api="blas"):
-        history = []
         model = chosen.initial(np.random.default_rng([seed, 0]))
-        model = replace(model, classifier=_fitted(chosen, model, digits.train, _FIRST_FIT))
-        for epoch, trained in _epochs(chosen, model, digits.train, np.random.default_rng([seed, 1])):
+        model = _prepared(_prepared(model, processor), deployed_on)
+        model = replace(model, classifier=_fitted(schedule, model, digits.train, processor, _FIRST_FIT))
+        history: list[Epoch] = []
+        rng = np.random.default_rng([seed, 1])
+        for epoch, trained in epochs(schedule, model, digits, rng, processor=processor, deployed_on=deployed_on):
             model = trained
-            history.append(epoch)
-            if progress is not None:
-                progress(epoch)
+            _report(history, epoch, progress)
+        samples = _multiplied(schedule, digits.train, np.random.default_rng([seed, 2]))
         model = replace(
             model,
-            classifier=_fitted(chosen, model, _multiplied(chosen, digits.train, np.random.default_rng([seed, 2]))),
+            classifier=_fitted(schedule, model, samples, processor),
             source=f"task {chosen.name}, seed {seed}",
         )
         linear = fit_classifier(digits.train.x, digits.train.labels, CLASSES, weight_decay=_LINEAR_DECAY)
+        found = [
+            evaluate(model, data, processor=deployed_on or processor, tolerance=schedule.tolerance).accuracy
+            for data in (digits.train, digits.test)
+        ]
         return TrainingResult(
             model=model,
             history=tuple(history),
-            train_accuracy=evaluate(model, digits.train).accuracy,
-            test_accuracy=evaluate(model, digits.test).accuracy,
-            linear_accuracy=_score(linear, digits.test.x, digits.test).accuracy,
-            bypassed_accuracy=_score(_classifier(model), digits.test.x, digits.test).accuracy,
+            train_accuracy=found[0],
+            test_accuracy=found[1],
+            linear_accuracy=scored(linear, digits.test.x, digits.test).accuracy,
+            bypassed_accuracy=scored(classifier_of(model), digits.test.x, digits.test).accuracy,
             seconds=time.perf_counter() - start,
         )
 
 
-def evaluate(model: Model, data: Samples) -> Evaluated:
-    """Accuracy and loss of a model on some samples, with digital matrices.
+def tune(
+    model: Model,
+    schedule: Schedule = TUNING,
+    *,
+    seed: int = 0,
+    processor: Processor | None = None,
+    deployed_on: Processor | None = None,
+    digits: Digits | None = None,
+    progress: OnEpoch | None = None,
+) -> Tuned:
+    """Train a model further, from the weights and the classifier that it has.
+
+    The same arguments give the same model. Nothing but the epochs of the schedule is done: the classifier is not
+    fitted anew.
 
     Args:
         model: With a classifier.
-        data: With x of the length of the model's states.
+        schedule: How.
+        seed: Of the minibatches, >= 0.
+        processor: Who runs the model; digital matrices when left out.
+        deployed_on: Who runs it when its loss and accuracy are measured; the processor when left out.
+        digits: Samples; the handwritten digits when left out.
+        progress: Called after every epoch.
 
     Raises:
-        InvalidInputError: The model has no classifier, or the samples do not fit it.
+        InvalidInputError: The model has no classifier, it does not fit the samples, or the seed is negative.
     """
-    classifier = _classifier(model)
-    return _score(classifier, _integrate(model, data.x, _TOLERANCE).z[-1], data)
+    _check_seed(seed)
+    start = time.perf_counter()
+    data = digits or load_digits()
+    if model.states != data.train.x.shape[0]:
+        raise InvalidInputError(
+            f"samples of length {data.train.x.shape[0]} need a model of as many states, got {model.states}"
+        )
+    with threadpool_limits(limits=1, user_api="blas"):
+        model = _prepared(_prepared(model, processor), deployed_on)
+        before = evaluate(model, data.test, processor=deployed_on or processor, tolerance=schedule.tolerance)
+        history: list[Epoch] = []
+        rng = np.random.default_rng([seed, 1])
+        for epoch, trained in epochs(schedule, model, data, rng, processor=processor, deployed_on=deployed_on):
+            model = trained
+            _report(history, epoch, progress)
+    source = f"{model.source}, tuned with seed {seed}".removeprefix(", ")
+    return Tuned(replace(model, source=source), before, tuple(history), time.perf_counter() - start)
 
 
-def loss_and_gradients(
-    model: Model, data: Samples, *, tolerance: float = _TOLERANCE
-) -> tuple[CrossEntropyScore, dict[str, FloatArray]]:
-    """Mean cross-entropy of a model on some samples, and its gradient with respect to every parameter.
-
-    Args:
-        model: With a classifier.
-        data: With x of the length of the model's states.
-        tolerance: Relative residual that Newton's method and the linear solves aim at.
-
-    Returns:
-        The score, and the gradients of "a" and "b" if the model has kernels, else of "A" and "B", and of
-        "classifier.weight" and "classifier.bias".
-
-    Raises:
-        InvalidInputError: The model has no classifier, or the samples do not fit it.
-    """
-    trajectory = _integrate(model, data.x, tolerance)
-    score = CrossEntropy(_classifier(model), data.labels).evaluate(trajectory.z[-1])
-    pulled = gradients(trajectory, score.cotangent)
-    if model.kernels is None:
-        field = {"A": pulled.A, "B": pulled.B}
-    else:
-        field = {"a": model.kernels.gradient_a(pulled.A), "b": model.kernels.gradient_b(pulled.B)}
-    return score, field | {"classifier.weight": score.weight, "classifier.bias": score.bias}
+def _check_seed(seed: int) -> None:
+    if seed < 0:
+        raise InvalidInputError(f"a seed must be >= 0, got {seed}")
 
 
-def _epochs(task: Task, model: Model, data: Samples, rng: np.random.Generator) -> Iterator[tuple[Epoch, Model]]:
-    """Adam on minibatches; the model after every epoch."""
-    adam = Adam()
-    batches = max(1, len(data) // task.batch)  # what does not fill a minibatch waits for another epoch
-    decay = dict.fromkeys(("A", "B", "a", "b"), task.weight_decay) | {
-        "classifier.weight": task.classifier_decay,
-        "classifier.bias": 0.0,
-    }
-    for number in range(1, task.epochs + 1):
-        order = rng.permutation(len(data))
-        scores = []
-        for index in range(batches):
-            chosen = order[index * task.batch : (index + 1) * task.batch]
-            minibatch = jittered(data.take(chosen), task.jitter, rng)
-            score, slopes = loss_and_gradients(model, minibatch, tolerance=_TRAINING_TOLERANCE)
-            scores.append((score.loss, score.accuracy))
-            parameters = _parameters(model)
-            slopes = {name: slope + decay[name] * parameters[name] for name, slope in slopes.items()}
-            done = ((number - 1) * batches + index) / (task.epochs * batches)
-            rate = task.learning_rate * 0.5 * (1.0 + math.cos(math.pi * done))
-            model = _with_parameters(model, adam.step(parameters, slopes, rate))
-        loss, accuracy = np.mean(scores, axis=0).tolist()
-        yield Epoch(number, task.epochs, loss, accuracy), model
+def _prepared(model: Model, processor: Processor | None) -> Model:
+    return model if processor is None else processor.prepared(model)
 
 
-def _parameters(model: Model) -> dict[str, FloatArray]:
-    """All that training may change, by the names of `loss_and_gradients`."""
-    kernels, classifier = model.kernels, _classifier(model)
-    field = {"A": model.A, "B": model.B} if kernels is None else {"a": kernels.a, "b": kernels.b}
-    return field | {"classifier.weight": classifier.weight, "classifier.bias": classifier.bias}
+def _report(history: list[Epoch], epoch: Epoch, progress: OnEpoch | None) -> None:
+    history.append(epoch)
+    if progress is not None:
+        progress(epoch)
 
 
-def _with_parameters(model: Model, values: Mapping[str, FloatArray]) -> Model:
-    classifier = Classifier(values["classifier.weight"], values["classifier.bias"])
-    if model.kernels is None:
-        return replace(model, A=values["A"], B=values["B"], classifier=classifier)
-    kernels = replace(model.kernels, a=values["a"], b=values["b"])
-    A, B = kernels.matrices()
-    return replace(model, A=A, B=B, kernels=kernels, classifier=classifier)
-
-
-def _multiplied(task: Task, data: Samples, rng: np.random.Generator) -> Samples:
+def _multiplied(schedule: Schedule, data: Samples, rng: np.random.Generator) -> Samples:
     """The samples as they are, and jittered copies as the neural ODE was trained with."""
-    copies = [data, *(jittered(data, task.jitter, rng) for _ in range(_COPIES))]
+    copies = [data, *(jittered(data, schedule.jitter, rng) for _ in range(_COPIES))]
     return Samples(np.hstack([copy.x for copy in copies]), np.hstack([copy.labels for copy in copies]))
 
 
-def _fitted(task: Task, model: Model, data: Samples, max_iterations: int = 300) -> Classifier:
-    z = _integrate(model, data.x, _TRAINING_TOLERANCE).z[-1]
-    return fit_classifier(z, data.labels, CLASSES, weight_decay=task.classifier_decay, max_iterations=max_iterations)
-
-
-def _integrate(model: Model, z0: FloatArray, tolerance: float) -> Trajectory:
-    return integrate(
-        ReluField(model.A, model.B),
-        z0,
-        method=model.method,
-        h=model.h,
-        steps=model.steps,
-        newton=NewtonOptions(rtol=tolerance),
-        krylov=KrylovOptions(rtol=tolerance),
-    )
-
-
-def _score(classifier: Classifier, z: FloatArray, data: Samples) -> Evaluated:
-    score = CrossEntropy(classifier, data.labels).evaluate(z)
-    return Evaluated(score.accuracy, score.loss)
-
-
-def _classifier(model: Model) -> Classifier:
-    if model.classifier is None:
-        raise InvalidInputError("the model has no classifier, which training and its accuracy need")
-    return model.classifier
+def _fitted(
+    schedule: Schedule, model: Model, data: Samples, processor: Processor | None, max_iterations: int = 300
+) -> Classifier:
+    z = final_states(model, data.x, schedule.tolerance, processor)
+    decay = schedule.classifier_decay
+    return fit_classifier(z, data.labels, CLASSES, weight_decay=decay, max_iterations=max_iterations)

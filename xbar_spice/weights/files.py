@@ -1,9 +1,9 @@
 """Files of named tensors, `.npz`, `.safetensors` and PyTorch state dicts, as models and back.
 
 A file names its tensors `A` and `B`, or kernels `a` and `b` with `image_shape` from which A and B are built; further
-`h` and `steps`, and if there is a classifier `classifier.weight` and `classifier.bias`. The texts `method` and
-`padding` are optional. A `.safetensors` file, which holds no text, has them in its metadata; `h`, `steps` and
-`image_shape` may stand there too.
+`h` and `steps`, and if there is a classifier `classifier.weight` and `classifier.bias`. `weight_range` and the texts
+`method` and `padding` are optional. A `.safetensors` file, which holds no text, has them in its metadata; `h`, `steps`
+and `image_shape` may stand there too.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ Tensors = dict[str, NDArray[Any]]
 
 _TEXTS = ("padding", "method")
 _NUMBERS = ("h", "steps", "image_shape")
-_NAMES = ("A", "B", "a", "b", *_NUMBERS, *_TEXTS, "classifier.weight", "classifier.bias")
+_NAMES = ("A", "B", "a", "b", *_NUMBERS, *_TEXTS, "classifier.weight", "classifier.bias", "weight_range")
 
 _SAFETENSORS_DTYPES = {
     "F64": "<f8", "F32": "<f4", "F16": "<f2", "BOOL": "?",
@@ -45,7 +45,8 @@ _SAFETENSORS_DTYPES = {
 def load_model(path: str | os.PathLike[str]) -> Model:
     """Read a model from a file of named tensors (see this module). Nothing in a file is ever executed.
 
-    Every number is kept as float64; files may hold 16, 32 or 64 bits, and `h` and `steps` as scalars or one element.
+    Every number is kept as float64; files may hold 16, 32 or 64 bits, whole numbers up to 2^53, and `h` and `steps` as
+    scalars or one element.
 
     Args:
         path: A `.npz`, `.safetensors`, or, when torch is installed, `.pt` or `.pth` file.
@@ -111,6 +112,8 @@ def _tensors(model: Model) -> tuple[Tensors, dict[str, str]]:
         texts["padding"] = model.kernels.padding
     if model.classifier is not None:
         tensors |= {"classifier.weight": model.classifier.weight, "classifier.bias": model.classifier.bias}
+    if model.weight_range is not None:
+        tensors["weight_range"] = np.array(model.weight_range)
     return tensors, texts
 
 
@@ -132,6 +135,8 @@ def _model(tensors: Tensors) -> Model:
         others["method"] = _text("method", tensors["method"])
     if any(name.startswith("classifier.") for name in tensors):
         others["classifier"] = Classifier(need("classifier.weight"), need("classifier.bias"))
+    if "weight_range" in tensors:
+        others["weight_range"] = tensors["weight_range"]
     if not kernels:
         return Model(need("A"), need("B"), **others)
     padding = cast(Padding, _text("padding", tensors["padding"])) if "padding" in tensors else "circular"

@@ -124,6 +124,8 @@ class Model:
         kernels: The kernels that A and B were built from; None for dense matrices.
         classifier: What makes classes of final states; None if there is none.
         source: Where the weights come from, in words.
+        weight_range: The largest |weight| of A and of B that the chip holds which they are meant for; None leaves it
+            to the weights.
 
     Raises:
         WeightsError: A shape, dtype or value that does not fit.
@@ -141,6 +143,7 @@ class Model:
     kernels: Kernels | None = None
     classifier: Classifier | None = None
     source: str = ""
+    weight_range: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         A, B = _real("A", self.A, "(m, n)"), _real("B", self.B, "(n, m)")
@@ -156,6 +159,8 @@ class Model:
         if not self.method:
             raise WeightsError("'method': expected the name of an integrator, got an empty text")
         checked = {"A": A, "B": B, "h": _step_length(self.h), "steps": _step_count(self.steps)}
+        if self.weight_range is not None:
+            checked["weight_range"] = _range(self.weight_range)
         for name, value in checked.items():
             object.__setattr__(self, name, value)
 
@@ -176,11 +181,22 @@ class Model:
         return int(self.A.shape[0])
 
 
+_LARGEST_WHOLE = 2**53
+
+
 def _real(name: str, value: ArrayLike, shape: str = "") -> FloatArray:
-    """A finite float64 copy that nobody can write to; `shape` in words, whose commas say the number of axes."""
+    """A finite float64 copy that nobody can write to; `shape` in words, whose commas say the number of axes.
+
+    Whole numbers are taken as they are, as long as float64 holds every one of that size: up to 2^53.
+    """
     array = np.asarray(value)
-    if not np.issubdtype(array.dtype, np.floating):
-        raise WeightsError(f"tensor '{name}': expected a floating-point dtype, got {array.dtype}")
+    if not (np.issubdtype(array.dtype, np.floating) or np.issubdtype(array.dtype, np.integer)):
+        raise WeightsError(f"tensor '{name}': expected a floating-point or integer dtype, got {array.dtype}")
+    if np.issubdtype(array.dtype, np.integer) and ((array > _LARGEST_WHOLE) | (array < -_LARGEST_WHOLE)).any():
+        raise WeightsError(
+            f"tensor '{name}': expected whole numbers between -2^53 and 2^53, which float64 holds exactly, got "
+            f"{array.min()} to {array.max()}; scale them and store float64"
+        )
     axes = len([axis for axis in shape.strip("()").split(",") if axis])
     if shape and (array.ndim != axes or not array.size):
         raise WeightsError(f"tensor '{name}': expected shape {shape}, got {array.shape}")
@@ -211,6 +227,14 @@ def _step_count(value: object) -> int:
     if not (steps.is_integer() and steps >= 1):
         raise WeightsError(f"tensor 'steps': expected a whole number >= 1, got {steps:g}")
     return int(steps)
+
+
+def _range(value: ArrayLike) -> tuple[float, float]:
+    largest = np.asarray(value)
+    numbers = np.issubdtype(largest.dtype, np.floating) and largest.shape == (2,)
+    if not (numbers and np.isfinite(largest).all() and (largest > 0).all()):
+        raise WeightsError(f"tensor 'weight_range': expected two finite numbers > 0, got {_brief(largest)}")
+    return float(largest[0]), float(largest[1])
 
 
 def _brief(array: NDArray[Any]) -> str:

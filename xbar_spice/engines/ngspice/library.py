@@ -53,6 +53,7 @@ class Ngspice(NgSpiceShared):  # type: ignore[misc]  # PySpice has no types
 
     def __init__(self) -> None:
         self._wanted: list[bytes] = []
+        self._missing: list[str] = []
         self._places: list[int] = []  # of the wanted vectors among those of the analysis
         self._kind: type[float] | type[complex] = float
         self._collected: list[list[float]] = []
@@ -146,20 +147,24 @@ class Ngspice(NgSpiceShared):  # type: ignore[misc]  # PySpice has no types
     def collect(self, names: Sequence[str], kind: type[float] | type[complex]) -> None:
         """Say which vectors are the results of each point from now on, and whether they are complex."""
         self._wanted = [name.lower().encode() for name in names]
-        self._places = []
+        self._places, self._missing = [], []
         self._kind = kind
         self._collected.clear()
 
-    def collected(self, points: int) -> NDArray[Any]:
-        """The results of the last points, (points, names); they are forgotten by this.
+    def collected(self, points: int | None = None) -> NDArray[Any]:
+        """The results of the last points, (points, names), or of all; they are forgotten by this.
 
         Raises:
-            LibraryFailure: there are fewer points.
+            LibraryFailure: there are fewer points, or none, or a vector is missing.
         """
-        found = self._collected[-points:]
+        found = self._collected[-points:] if points else self._collected[:]
         self._collected.clear()
-        if len(found) < points:
-            raise self._failure(f"{points} solutions were asked for, {len(found)} came")
+        if self._missing:
+            raise self._failure(f"the circuit has no {', '.join(self._missing)}")
+        if len(found) < (points or 1):
+            raise self._failure(
+                f"{points} solutions were asked for, {len(found)} came" if points else "no solution came"
+            )
         results = np.array(found)
         return results if self._kind is float else results.view(complex)
 
@@ -192,6 +197,7 @@ class Ngspice(NgSpiceShared):  # type: ignore[misc]  # PySpice has no types
         if not data.vecindex or len(self._places) < len(self._wanted):
             names = {ffi.string(vectors[k].name).lower(): k for k in range(data.veccount)}
             self._places = [names[name] for name in self._wanted if name in names]
+            self._missing = [name.decode() for name in self._wanted if name not in names]
         if len(self._places) == len(self._wanted):
             if self._kind is float:
                 self._collected.append([vectors[k].creal for k in self._places])

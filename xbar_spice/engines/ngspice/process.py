@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import shlex
-import tempfile
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,13 +18,13 @@ from xbar_spice.engines.ngspice.cards import (
     resistive,
     with_volts,
 )
+from xbar_spice.engines.ngspice.failure import simulation_error
 from xbar_spice.engines.ngspice.supervisor import Worker, WorkerError, WorkerFailed, WorkerHung, WorkerLost
-from xbar_spice.errors import InvalidInputError, SimulationError, SimulatorExitError
+from xbar_spice.errors import InvalidInputError, SimulationError
 from xbar_spice.linear import FloatArray
 
 __all__ = ["ResidentProcess"]
 
-LINES_QUOTED = 12
 BYTES_KEPT = 2 * 2**20  # of results that the simulator may hold before its sweep starts anew
 POINTS = 8192
 
@@ -121,21 +118,15 @@ class ResidentProcess:
             try:
                 return self._attempt(volts, closings)
             except (WorkerLost, WorkerHung) as loss:
-                if self._closings != closings:  # by another thread; the worker has not been lost but ended
-                    raise self._error("the circuit was closed in the middle of a read", loss, volts) from loss
+                if self._closings != closings:
+                    raise SimulationError("the circuit was closed in the middle of a read, by another thread") from loss
                 logger.warning("ngspice was lost in the middle of a read (%s); starting it again", loss)
             except WorkerFailed as failure:
-                raise self._error(f"ngspice failed: {failure}", failure, volts) from failure
+                raise self._error(failure, volts) from failure
             try:
                 return self._attempt(volts, closings)
-            except WorkerLost as loss:
-                did = "ended itself" if loss.kind is SimulatorExitError else "crashed"
-                raise self._error(f"ngspice {did} twice ({loss})", loss, volts) from loss
-            except WorkerHung as loss:
-                what = f"ngspice hung twice ({loss}); raise time_limit if it is only slow"
-                raise self._error(what, loss, volts) from loss
-            except WorkerFailed as failure:
-                raise self._error(f"ngspice failed: {failure}", failure, volts) from failure
+            except WorkerError as error:
+                raise self._error(error, volts) from error
 
     def close(self) -> None:
         """End the worker, also in the middle of a read of another thread; a read after that starts a new one."""
@@ -177,21 +168,6 @@ class ResidentProcess:
                 self._warned.add(line)
                 logger.warning("ngspice: %s", line)
 
-    def _error(self, what: str, error: WorkerError, volts: FloatArray) -> SimulationError:
-        """What the user sees, with everything that is needed to see it happen again."""
-        folder = self._failures or Path(tempfile.mkdtemp(prefix="xbar-spice-failed-read-"))
-        folder.mkdir(parents=True, exist_ok=True)
-        deck = with_volts(self._deck, self._sources, volts[:, min(error.solved, volts.shape[1] - 1)].tolist())
-        path = folder / f"{hashlib.sha256(deck.encode()).hexdigest()[:12]}.cir"
-        path.write_text(deck, encoding="utf-8")
-        lines = error.lines[-LINES_QUOTED:] or ["(nothing)"]
-        text = "\n".join(
-            [
-                what,
-                f"  deck: {path}",
-                f"  to reproduce: ngspice -b {shlex.quote(str(path))}",
-                "  the simulator's last lines:",
-                *(f"    {line}" for line in lines),
-            ]
-        )
-        return error.kind(text)
+    def _error(self, error: WorkerError, volts: FloatArray) -> SimulationError:
+        failed = volts[:, min(error.solved, volts.shape[1] - 1)].tolist()
+        return simulation_error(error, with_volts(self._deck, self._sources, failed), self._failures)

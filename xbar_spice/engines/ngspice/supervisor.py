@@ -14,7 +14,7 @@ import weakref
 from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import IO, final
+from typing import IO, Any, final
 
 from xbar_spice.engines.ngspice.locate import unusable
 from xbar_spice.engines.ngspice.messages import Cause
@@ -113,7 +113,7 @@ class Worker:
         """Process id of the worker."""
         return self._process.pid
 
-    def ask(self, request: tuple[object, ...], time_limit: float) -> tuple[object, list[FloatArray]]:
+    def ask(self, request: tuple[object, ...], time_limit: float) -> tuple[Any, list[FloatArray]]:
         """Send a request and wait for its answer.
 
         Args:

@@ -17,6 +17,7 @@ from multiprocessing.connection import Connection
 
 from xbar_spice.engines.ngspice.library import LibraryFailure, Ngspice
 from xbar_spice.engines.ngspice.resident import ResidentCircuit, load
+from xbar_spice.engines.ngspice.waveforms import waveforms
 
 __all__ = ["main", "serve"]
 
@@ -45,6 +46,10 @@ def serve(connection: Connection) -> None:
                 value = ngspice.warnings, ngspice.busy
             elif word == "read" and circuit is not None:
                 for part in circuit.read(*arguments):
+                    connection.send(("part", part))
+                value = ngspice.warnings, ngspice.busy
+            elif word == "transient":
+                for part in waveforms(ngspice, *arguments):
                     connection.send(("part", part))
                 value = ngspice.warnings, ngspice.busy
             else:

@@ -1,0 +1,230 @@
+"""The loop of all training: Adam on minibatches, on whatever processor runs the model."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import NamedTuple, final
+
+import numpy as np
+
+from xbar_spice.errors import InvalidInputError
+from xbar_spice.linear import FloatArray
+from xbar_spice.solve.adjoint import gradients
+from xbar_spice.solve.integrators import Trajectory, integrate
+from xbar_spice.solve.krylov import KrylovOptions
+from xbar_spice.solve.newton import NewtonOptions
+from xbar_spice.train.digits import Digits, Samples, jittered
+from xbar_spice.train.losses import CrossEntropy, CrossEntropyScore
+from xbar_spice.train.optimise import Adam
+from xbar_spice.train.processor import Digital, Processor, Programmed
+from xbar_spice.train.tasks import Schedule
+from xbar_spice.weights import Classifier, Model
+
+__all__ = [
+    "Epoch",
+    "Evaluated",
+    "classifier_of",
+    "epochs",
+    "evaluate",
+    "final_states",
+    "loss_and_gradients",
+    "scored",
+]
+
+_TOLERANCE = 1e-8
+
+
+class Evaluated(NamedTuple):
+    """How well a model does: share of correct answers, and mean cross-entropy."""
+
+    accuracy: float
+    loss: float
+
+
+@final
+@dataclass(frozen=True)
+class Epoch:
+    """How training stands after an epoch.
+
+    Attributes:
+        number: Counted from 1.
+        of: How many there will be.
+        loss: Mean cross-entropy over the minibatches of the epoch.
+        accuracy: The same of the accuracy.
+        test: On the samples held back, with the weights after the epoch.
+    """
+
+    number: int
+    of: int
+    loss: float
+    accuracy: float
+    test: Evaluated
+
+
+def evaluate(
+    model: Model, data: Samples, *, processor: Processor | None = None, tolerance: float = _TOLERANCE
+) -> Evaluated:
+    """Accuracy and loss of a model on some samples.
+
+    Args:
+        model: With a classifier.
+        data: With x of the length of the model's states.
+        processor: Who runs the model; digital matrices when left out.
+        tolerance: Relative residual that Newton's method and the linear solves aim at.
+
+    Raises:
+        InvalidInputError: The model has no classifier, or the samples do not fit it.
+    """
+    return scored(classifier_of(model), final_states(model, data.x, tolerance, processor), data)
+
+
+def loss_and_gradients(
+    model: Model,
+    data: Samples,
+    *,
+    processor: Processor | None = None,
+    tolerance: float = _TOLERANCE,
+    matrices: bool = True,
+) -> tuple[CrossEntropyScore, dict[str, FloatArray]]:
+    """Mean cross-entropy of a model on some samples, and its gradient with respect to every parameter.
+
+    Args:
+        model: With a classifier.
+        data: With x of the length of the model's states.
+        processor: Who runs the model; digital matrices when left out.
+        tolerance: Relative residual that Newton's method and the linear solves aim at.
+        matrices: Whether the gradients of A and B are wanted; without them no adjoint is solved.
+
+    Returns:
+        The score, and the gradients of "a" and "b" if the model has kernels, else of "A" and "B", and of
+        "classifier.weight" and "classifier.bias".
+
+    Raises:
+        InvalidInputError: The model has no classifier, or the samples do not fit it.
+    """
+    objective = CrossEntropy(classifier_of(model), data.labels)
+    with (processor or Digital()).programmed(model) as programmed:
+        trajectory = _integrate(programmed, model, data.x, tolerance)
+        score = objective.evaluate(trajectory.z[-1])
+        classifier = {"classifier.weight": score.weight, "classifier.bias": score.bias}
+        if not matrices:
+            return score, classifier
+        A, B = programmed.weight_gradients(gradients(trajectory, score.cotangent))
+    if model.kernels is None:
+        return score, {"A": A, "B": B} | classifier
+    return score, {"a": model.kernels.gradient_a(A), "b": model.kernels.gradient_b(B)} | classifier
+
+
+def epochs(
+    schedule: Schedule,
+    model: Model,
+    digits: Digits,
+    rng: np.random.Generator,
+    *,
+    processor: Processor | None = None,
+    deployed_on: Processor | None = None,
+) -> Iterator[tuple[Epoch, Model]]:
+    """Train a model; yields how it does after every epoch, and the model itself.
+
+    Args:
+        schedule: How.
+        model: Where to start, with a classifier.
+        digits: What it is trained with and what is held back.
+        rng: Of minibatches and moved images.
+        processor: Who runs the minibatches; digital matrices when left out.
+        deployed_on: Who runs the samples held back; the same processor when left out.
+
+    Raises:
+        InvalidInputError: The model has no classifier, or the samples do not fit it.
+    """
+    adam, data = Adam(), digits.train
+    batches = max(1, len(data) // schedule.batch)  # what does not fill a minibatch waits for another epoch
+    for number in range(1, schedule.epochs + 1):
+        order = rng.permutation(len(data))
+        scores = []
+        for index in range(batches):
+            minibatch = data.take(order[index * schedule.batch : (index + 1) * schedule.batch])
+            if schedule.jitter:
+                minibatch = jittered(minibatch, schedule.jitter, rng)
+            done = ((number - 1) * batches + index) / (schedule.epochs * batches)
+            score, model = _step(schedule, model, minibatch, adam, done, processor)
+            scores.append((score.loss, score.accuracy))
+        loss, accuracy = np.mean(scores, axis=0).tolist()
+        test = evaluate(model, digits.test, processor=deployed_on or processor, tolerance=schedule.tolerance)
+        yield Epoch(number, schedule.epochs, loss, accuracy, test), model
+
+
+def _step(
+    schedule: Schedule, model: Model, minibatch: Samples, adam: Adam, done: float, processor: Processor | None
+) -> tuple[CrossEntropyScore, Model]:
+    """One step down the gradient of a minibatch; `done` is the part of the training behind it."""
+    score, slopes = loss_and_gradients(
+        model,
+        minibatch,
+        processor=processor,
+        tolerance=schedule.tolerance,
+        matrices=schedule.trained == "everything",
+    )
+    decay = dict.fromkeys(slopes, schedule.weight_decay) | {
+        "classifier.weight": schedule.classifier_decay,
+        "classifier.bias": 0.0,
+    }
+    parameters = _parameters(model)
+    moving = {name: parameters[name] for name in slopes}
+    slopes = {name: slope + decay[name] * moving[name] for name, slope in slopes.items()}
+    rate = schedule.learning_rate * 0.5 * (1.0 + math.cos(math.pi * done))
+    return score, _with_parameters(model, parameters | adam.step(moving, slopes, rate))
+
+
+def _parameters(model: Model) -> dict[str, FloatArray]:
+    """All that training may change, by the names of `loss_and_gradients`."""
+    kernels, classifier = model.kernels, classifier_of(model)
+    field = {"A": model.A, "B": model.B} if kernels is None else {"a": kernels.a, "b": kernels.b}
+    return field | {"classifier.weight": classifier.weight, "classifier.bias": classifier.bias}
+
+
+def _with_parameters(model: Model, values: Mapping[str, FloatArray]) -> Model:
+    classifier = Classifier(values["classifier.weight"], values["classifier.bias"])
+    if model.kernels is None:
+        return replace(model, A=values["A"], B=values["B"], classifier=classifier)
+    kernels = replace(model.kernels, a=values["a"], b=values["b"])
+    A, B = kernels.matrices()
+    return replace(model, A=A, B=B, kernels=kernels, classifier=classifier)
+
+
+def final_states(model: Model, z0: FloatArray, tolerance: float, processor: Processor | None) -> FloatArray:
+    """(n, samples) states at the end of the run from z0."""
+    with (processor or Digital()).programmed(model) as programmed:
+        states: FloatArray = _integrate(programmed, model, z0, tolerance).z[-1]
+    return states
+
+
+def _integrate(programmed: Programmed, model: Model, z0: FloatArray, tolerance: float) -> Trajectory:
+    return integrate(
+        programmed.field,
+        z0,
+        method=model.method,
+        h=model.h,
+        steps=model.steps,
+        newton=NewtonOptions(rtol=tolerance),
+        krylov=KrylovOptions(rtol=tolerance),
+    )
+
+
+def scored(classifier: Classifier, z: FloatArray, data: Samples) -> Evaluated:
+    """How well a classifier does on some states."""
+    score = CrossEntropy(classifier, data.labels).evaluate(z)
+    return Evaluated(score.accuracy, score.loss)
+
+
+def classifier_of(model: Model) -> Classifier:
+    """The model's classifier.
+
+    Raises:
+        InvalidInputError: It has none.
+    """
+    if model.classifier is None:
+        raise InvalidInputError("the model has no classifier, which training and its accuracy need")
+    return model.classifier

@@ -1,0 +1,63 @@
+"""What carries out the products of a model in training: digital matrices, or whatever else brings a field.
+
+Training asks for the field of every new set of weights, integrates it, and pulls a cotangent back through it. It
+never knows whether a product was a multiplication or a read.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from typing import final
+
+from xbar_spice.linear import FloatArray
+from xbar_spice.solve.adjoint import Gradients
+from xbar_spice.solve.field import Field, ReluField
+from xbar_spice.weights import Model
+
+__all__ = ["Digital", "Processor", "Programmed", "adjoint_weights"]
+
+
+def adjoint_weights(gradients: Gradients) -> tuple[FloatArray, FloatArray]:
+    """dL/dA and dL/dB as the adjoint returns them."""
+    return gradients.A, gradients.B
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Programmed:
+    """A model that is ready to run.
+
+    Attributes:
+        field: Its right-hand side; its transposed products are those of the adjoint.
+        weight_gradients: What makes dL/dA and dL/dB of the adjoint's result.
+    """
+
+    field: Field
+    weight_gradients: Callable[[Gradients], tuple[FloatArray, FloatArray]] = adjoint_weights
+
+
+class Processor(ABC):
+    """Runs models; one that holds weights in hardware writes them anew for every model."""
+
+    @abstractmethod
+    def prepared(self, model: Model) -> Model:
+        """The model as training starts with it, with all that is decided once and for all."""
+
+    @abstractmethod
+    def programmed(self, model: Model) -> AbstractContextManager[Programmed]:
+        """The model, ready to run for as long as the context lasts."""
+
+
+@final
+class Digital(Processor):
+    """Digital matrices."""
+
+    def prepared(self, model: Model) -> Model:
+        return model
+
+    @contextmanager
+    def programmed(self, model: Model) -> Iterator[Programmed]:
+        yield Programmed(ReluField(model.A, model.B))
