@@ -48,6 +48,9 @@ class Ngspice(NgSpiceShared):  # type: ignore[misc]  # PySpice has no types
     for every vector of every solution.
     """
 
+    # ngspice keeps all commands; PySpice makes it forget them after so many. Small, because most set a gain each.
+    NUMBER_OF_EXEC_CALLS_TO_RELEASE_MEMORY = 1000
+
     def __init__(self) -> None:
         self._wanted: list[bytes] = []
         self._missing: list[str] = []
@@ -103,7 +106,6 @@ class Ngspice(NgSpiceShared):  # type: ignore[misc]  # PySpice has no types
             if self._ngspice_shared.ngSpice_Command(command.encode()):
                 raise self._failure(f"ngspice refused {command!r}")
         self.busy += time.perf_counter() - start
-        # ngspice keeps all commands; PySpice counts them and lets it forget them from time to time.
         self._number_of_exec_calls += len(commands)
         self._check()
 

@@ -25,7 +25,7 @@ from xbar_spice.linear import FloatArray
 
 __all__ = ["ResidentProcess"]
 
-BYTES_KEPT = 32 * 2**20  # of results that the simulator may hold before its sweep starts anew
+BYTES_KEPT = 2 * 2**20  # of results that the simulator may hold before its sweep starts anew
 POINTS = 8192
 
 logger = logging.getLogger(__name__)
