@@ -13,11 +13,13 @@ from conftest import engine_or_skip
 
 from xbar_spice.cli.app import app
 from xbar_spice.cli.options import make_design
+from xbar_spice.converters import Converters
 from xbar_spice.devices import Sinh
 from xbar_spice.mapping import Design
+from xbar_spice.read_noise import ReadNoise
 from xbar_spice.weights import Classifier, Kernels, Model, load_model, save_model
 
-VERBS = ("train", "tune", "netlist", "cosim", "study", "report", "doctor")
+VERBS = ("train", "tune", "netlist", "cosim", "gradients", "attribute", "study", "report", "doctor")
 
 STUDY = """
 name = "small"
@@ -65,12 +67,16 @@ def test_every_verb_explains_itself(verb):
 def test_shown_defaults_are_those_of_the_design():
     assert make_design({}) == Design()
     options = {option.name: getattr(option, "show_default", None) for option in app.commands["cosim"].params}
-    parts = {**vars(Design()), **vars(Design().variation), **vars(Design().terminations)}
+    parts = {**vars(Design()), **vars(Design().variation), **vars(Design().terminations), **vars(Design().converters)}
+    noise = Design().noise
+    parts |= {"device": "ohmic", "noise": noise.device, "noise_law": noise.law, "sense_noise": noise.sense}
     shared = options.keys() & parts.keys()
-    assert len(shared) == 18
+    assert len(shared) == 26
     for name in shared:
-        value = {"device": "ohmic", "compensated": "uncompensated"}.get(name, parts[name])
-        assert options[name] == ("no limit" if value is None else f"{value:g}" if isinstance(value, float) else value)
+        nothing = "no limit" if name == "tile" else "exact"
+        value = nothing if parts[name] is None else parts[name]
+        value = "uncompensated" if name == "compensated" else value
+        assert options[name] == (f"{value:g}" if isinstance(value, float) else value)
 
 
 def test_options_become_the_design():
@@ -80,6 +86,20 @@ def test_options_become_the_design():
     assert design.terminations.transposed == "far_ends"
     assert make_design({"device": "stanford_gap"}).device == Sinh(0.25)
     assert make_design({"compensated": True, "headroom": 2.0}) == Design(compensated=True, headroom=2.0)
+    design = make_design({"noise": 0.02, "noise_law": "pcm", "sense_noise": 1e-8, "adc_bits": 8, "dac_bits": None})
+    assert design.noise == ReadNoise(device=0.02, law="pcm", sense=1e-8)
+    assert design.converters == Converters(adc_bits=8)
+
+
+def test_netlist_writes_decks_of_a_pulse(weights, tmp_path):
+    run("netlist", weights, "--pulse-width", 1e-9, "--c-word", 1e-16, "--output", tmp_path)
+    decks = sorted(path.name for path in (tmp_path / "A").glob("*.pulse.cir"))
+    assert decks == ["t0_0m.forward.pulse.cir", "t0_0p.forward.pulse.cir"]
+    text = (tmp_path / "A" / decks[0]).read_text()
+    assert "1e-10 1e-10 1e-09" in text  # rise, fall, width
+    assert "Cw0_0 left0 0 6e-16" in text  # six cells on a line without resistance
+    output = run("netlist", weights, "--c-word", 1e-16, "--output", tmp_path, code=2)
+    assert "give --pulse-width" in output
 
 
 def test_netlist_writes_decks_and_manifests(weights, tmp_path):
@@ -115,6 +135,42 @@ def test_tune_keeps_the_weights_and_the_range_of_their_chip(tmp_path, rng):
     assert not np.array_equal(tuned.kernels.a, kernels.a)
 
 
+def test_gradients_prints_and_keeps_what_it_finds(weights, tmp_path):
+    output = run("gradients", weights, "--tile", 4, "--r-bit", 5, "--output", tmp_path / "out")
+    assert "bias: hardware - true" in output
+    record = json.loads((tmp_path / "out" / "gradients.json").read_text())
+    assert f"{record['differences']['bias']['a']['relative_error']:.3e}" in output
+
+
+def test_attribute_prints_and_keeps_what_it_finds(weights, tmp_path):
+    circuit = ("--tile", 4, "--r-bit", 5, "--programming", 0.05, "--noise", 0.01, "--adc-bits", 8)
+    output = run("attribute", weights, *circuit, "--jobs", 1, "--output", tmp_path / "out")
+    for source in ("wires", "programming error", "read noise", "converters"):
+        assert source in output
+    values = json.loads((tmp_path / "out" / "attribution.json").read_text())["measures"]["gradient of a"]
+    assert sum(values["shapley"].values()) == pytest.approx(values["total"] - values["none"])
+    assert f"{values['shapley']['wires']:.3%}" in output
+    assert (tmp_path / "out" / "attribution.png").is_file()
+
+
+def test_cosim_can_characterise_and_says_which_reads_were_driven(weights, tmp_path):
+    engine_or_skip("ngspice")
+    run("cosim", weights, "--characterise", "--tile", 4, "--r-bit", 2, "--output", tmp_path / "one")
+    header, *rows = (line.split(",") for line in (tmp_path / "one" / "trace.csv").read_text().splitlines())
+    sources = [row[header.index("source")] for row in rows]
+    assert set(sources) == {"characterised", "checked"}
+    assert sources[0] == "checked"
+    assert len(sources) / 16 <= sources.count("checked") <= len(sources) / 16 + 2  # A and B are counted apart
+    refused = CliRunner().invoke(app, ["cosim", str(weights), "--engine", "nodal", "--characterise"])
+    assert refused.exit_code == 2
+    assert "for --engine ngspice" in refused.output
+
+
+def test_cosim_by_a_circuit_says_what_it_solved(weights):
+    output = run("cosim", weights, "--engine", "nodal", "--linear-solver", "feedback")
+    assert "circuit solves" in output
+
+
 def test_study_and_report(weights, tmp_path):
     study = tmp_path / "small.toml"
     study.write_text(STUDY)
@@ -126,7 +182,7 @@ def test_study_and_report(weights, tmp_path):
 
 def test_doctor_names_what_matters():
     output = run("doctor")
-    for word in ("Python", "PySpice", "netlists", "libngspice", "engines"):
+    for word in ("Python", "PySpice", "netlists", "libngspice", "ngspice 39 and 46", "engines"):
         assert word in output
 
 

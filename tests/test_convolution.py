@@ -104,3 +104,13 @@ def test_bad_gradient_shapes_are_named() -> None:
         kernel_gradient(np.zeros((8, 4)), (2, 2))
     with pytest.raises(InvalidInputError, match="odd"):
         kernel_gradient(np.zeros((4, 4)), (2, 2), size=2)
+
+
+def test_gradients_with_leading_axes_are_taken_one_by_one() -> None:
+    stacked = np.random.default_rng(5).normal(size=(2, 3, 24, 12))
+    found = kernel_gradient(stacked, (3, 4), channels=(2, 1), padding="zero")
+    assert found.shape == (2, 3, 2, 1, 9)
+    for index in np.ndindex(2, 3):
+        np.testing.assert_array_equal(
+            found[index], kernel_gradient(stacked[index], (3, 4), channels=(2, 1), padding="zero")
+        )

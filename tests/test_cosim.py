@@ -12,6 +12,7 @@ from xbar_spice.mapping import Design
 from xbar_spice.solve.adjoint import gradients
 from xbar_spice.solve.field import ReluField
 from xbar_spice.solve.integrators import integrate
+from xbar_spice.solve.krylov import KrylovOptions
 from xbar_spice.solve.newton import NewtonOptions
 from xbar_spice.train.losses import CrossEntropy, SquaredDistance
 from xbar_spice.variation import Variation
@@ -124,3 +125,21 @@ def test_comparison_of_known_arrays():
 def test_states_of_the_wrong_length_are_refused():
     with pytest.raises(InvalidInputError, match=r"shape \(1, samples\) for this model, got \(2, 3\)"):
         Problem(Model([[1.0]], [[1.0]], h=1.0, steps=1), np.zeros((2, 3)), SquaredDistance(np.zeros((2, 3))))
+
+
+@pytest.mark.parametrize("method", ["chord", "feedback"])
+def test_other_linear_solvers_find_the_same_with_fewer_reads(problem, method):
+    wanted = cosimulate(problem, DESIGN, engine="nodal").record
+    solver = SolverOptions(krylov=KrylovOptions(rtol=1e-8, method=method))
+    record = cosimulate(problem, DESIGN, engine="nodal", solver=solver).record
+    assert record["convergence"]["analog"]["converged"]
+    assert record["state"]["relative_error"] == pytest.approx(wanted["state"]["relative_error"], rel=1e-4)
+    for name, found in record["gradients"].items():
+        assert found["relative_error"] == pytest.approx(wanted["gradients"][name]["relative_error"], rel=1e-3)
+    assert sum(record["reads"].values()) < 0.8 * sum(wanted["reads"].values())
+    assert "feedback" not in wanted
+    if method == "feedback":
+        solves = record["feedback"]
+        assert 0 < solves["worst_error"] < 0.1
+        assert solves["solves"]["forward"] > 0 < solves["solves"]["transposed"]
+        json.dumps(record)

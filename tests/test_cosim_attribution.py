@@ -6,9 +6,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from xbar_spice.converters import Converters
 from xbar_spice.cosim import Attribution, Problem, attribute, cosimulate
+from xbar_spice.cosim.attribution import SOURCES
+from xbar_spice.devices import Sinh
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.mapping import Design
+from xbar_spice.read_noise import ReadNoise
 from xbar_spice.train.losses import SquaredDistance
 from xbar_spice.variation import Variation
 from xbar_spice.weights import Model
@@ -64,6 +68,73 @@ def test_shapley_values_of_a_known_game():
     assert list(Attribution(("x", "y", "z"), {"error": errors}, {}).shapley("error").values()) == pytest.approx(
         [1 / 3] * 3
     )
+
+
+def test_sampled_orders_estimate_the_shapley_values_and_add_up():
+    """A game with interactions: the estimate adds up exactly, and lies within a few standard errors of the value."""
+    places = np.indices((2,) * 6).reshape(6, -1)
+    game = (places.T @ np.arange(1.0, 7.0)) ** 1.5 + 5 * places[0] * places[5]
+    errors = {"error": game.reshape((2,) * 6)}
+    names = tuple("uvwxyz")
+    exact = Attribution(names, errors, {})
+    rng = np.random.default_rng(0)
+    drawn = [tuple(rng.permutation(6).tolist()) for _ in range(20)]
+    sampled = Attribution(names, errors, {}, tuple(order for one in drawn for order in (one, one[::-1])))
+    assert sum(sampled.shapley("error").values()) == pytest.approx(exact.total("error"))
+    deviation = np.subtract(*(list(found.shapley("error").values()) for found in (sampled, exact)))
+    spread = np.array(list(sampled.shapley_error("error").values()))
+    assert (np.abs(deviation) < 4 * spread + 1e-12).all()
+    assert spread.max() < 0.1 * exact.total("error")
+    assert set(exact.shapley_error("error").values()) == {0.0}
+
+
+FULL = replace(
+    DESIGN,
+    device=Sinh(0.3),
+    noise=ReadNoise(device=0.02, sense=1e-8),
+    converters=Converters(dac_bits=7, adc_bits=8, adc_reference="devices"),
+)
+
+
+def test_all_sources_add_up(problem):
+    """Seven sources along four orders."""
+    explicit = replace(problem, model=replace(problem.model, method="forward_euler"))
+    counts = []
+    found = attribute(explicit, FULL, seed=2, orders=4, on_run=lambda done, of: counts.append((done, of)))
+    assert found.sources == tuple(SOURCES)
+    runs = found.conditions["runs"]
+    assert runs < 2**7
+    assert counts == [(done, runs) for done in range(1, runs + 1)]
+    for measure in MEASURES:
+        total = found.total(measure) - found.none(measure)
+        assert sum(found.shapley(measure).values()) == pytest.approx(total, rel=1e-12)
+        assert min(found.alone(measure).values()) > found.none(measure)
+    assert found.record["orders"] == 4
+    json.dumps(found.record)
+
+
+def test_runs_side_by_side_find_the_same(problem):
+    design = Design(variation=Variation(programming=0.1), noise=ReadNoise(device=0.05))
+    alone, together = (attribute(problem, design, seed=2, jobs=jobs) for jobs in (1, 2))
+    assert alone.record == together.record
+
+
+def test_a_nonlinear_source_is_the_difference_of_its_cells():
+    """Without any wire a sinh cell errs by sinh(V / v0) v0 / V - 1, about V^2 / (6 v0^2), in one read of one weight."""
+    weight = Model([[1.0]], [[0.5]], h=0.1, steps=1, method="forward_euler")
+    one = Problem(weight, np.array([[1.0]]), SquaredDistance(np.zeros((1, 1))))
+    found = attribute(one, Design(device=Sinh(0.4), v_read=0.1))
+    excess = 0.4 / 0.1 * np.sinh(0.1 / 0.4)
+    # Plus and minus cell, at g_max and g_min, both carry the excess, and so does each of the two reads.
+    assert found.alone("state")["nonlinear cells"] == pytest.approx(0.05 * (excess**2 - 1) / 1.05, rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("options", "text"), [({"orders": 3}, "orders must be None or an even"), ({"jobs": 0}, "jobs")]
+)
+def test_bad_numbers_are_refused(problem, options, text):
+    with pytest.raises(InvalidInputError, match=text):
+        attribute(problem, DESIGN, **options)
 
 
 def test_an_ideal_design_has_nothing_to_attribute(problem):

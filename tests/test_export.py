@@ -12,6 +12,7 @@ from xbar_spice.errors import InvalidInputError
 from xbar_spice.export import write_netlists
 from xbar_spice.mapping import Design, map_weights
 from xbar_spice.operators import program
+from xbar_spice.pulse import LineCapacitance, Pulse
 
 WEIGHTS = np.random.default_rng(5).standard_normal((5, 7))
 DESIGN = Design(r_word=1.0, r_bit=2.0, r_driver=10.0, r_sense=5.0, tile=4)
@@ -62,6 +63,23 @@ def test_manifest_names_drivers_with_their_voltage(tmp_path):
     volts = float(re.search(rf"^{driver['source']} \S+ 0 DC (\S+)$", deck, re.M)[1])
     assert driver["sign"] == -1
     assert volts == pytest.approx(-3.0 * manifest["volts_per_unit"])
+
+
+def test_a_pulse_adds_a_deck_for_each_array(tmp_path):
+    mapped = map_weights(WEIGHTS, DESIGN)
+    pulse, held = Pulse(width=1e-9, rise=1e-10), LineCapacitance(c_word=1e-16, c_bit=2e-16)
+    plain = write_netlists(mapped, tmp_path / "plain", name="A")
+    written = write_netlists(mapped, tmp_path / "pulsed", name="A", side="cols", pulse=pulse, capacitance=held)
+    assert len(written) == len(plain) + len(mapped.arrays)
+    for array, entry in zip(mapped.arrays, json.loads(written[-1].read_text())["arrays"], strict=True):
+        deck = (tmp_path / "pulsed" / entry["pulse_deck"]).read_text()
+        assert f"array {array.name} of weight matrix A (5 x 7), transposed read" in deck
+        for terminal in entry["terminals"]:
+            source = terminal["source_in_array_deck"]
+            assert re.search(rf"^{source} \S+ 0 {'PULSE' if terminal['role'] == 'driver' else 'DC 0'}", deck, re.M)
+        rows, cols = array.crossbar.shape
+        assert len(re.findall(r"^Cw\d+_\d+ w\d+_\d+ 0 1e-16$", deck, re.M)) == rows * cols
+        assert len(re.findall(r"^Cb\d+_\d+ b\d+_\d+ 0 2e-16$", deck, re.M)) == rows * cols
 
 
 def test_bad_names_and_vectors_are_refused(tmp_path):

@@ -1,5 +1,7 @@
 """Weights to arrays and back."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from conftest import relative
@@ -100,3 +102,24 @@ def test_bad_designs_are_refused(values, message):
 def test_bad_weights_are_refused(weights):
     with pytest.raises(InvalidInputError, match="weights must"):
         map_weights(weights)
+
+
+@pytest.mark.parametrize("mapping", ["differential", "interleaved"])
+def test_empty_tiles_are_left_out_and_the_others_keep_their_devices(mapping, rng):
+    """A block-diagonal matrix on tiles: what is left are the same arrays with the same devices, and every product."""
+    weights = np.kron(np.eye(3), rng.standard_normal((2, 2)))
+    weights[4:, :2] = [[0.0, 0.0], [1.0, 0.0]]
+    design = Design(mapping=mapping, tile=2, variation=Variation(programming=0.1))
+    every = {array.name: array for array in map_weights(weights, design, rng=np.random.default_rng(0)).arrays}
+    kept = map_weights(weights, replace(design, skip_empty=True), rng=np.random.default_rng(0)).arrays
+    assert {array.name[:4] for array in kept} == {"t0_0", "t1_1", "t2_2", "t0_2"}
+    assert len(every) / len(kept) == 9 / 4
+    for array in kept:
+        assert (array.crossbar.conductance == every[array.name].crossbar.conductance).all()
+    exact = map_weights(weights, replace(design, skip_empty=True, variation=Variation()))
+    vectors = rng.standard_normal((6, 3))
+    for side, matrix in (("rows", weights), ("cols", weights.T)):
+        assert relative(ideal_product(exact, vectors, side), matrix @ vectors) < 1e-14
+    none = map_weights(np.zeros((4, 4)), Design(tile=2, mapping=mapping, skip_empty=True))
+    assert {array.name[:4] for array in none.arrays} == {"t0_0"}
+    assert relative(ideal_product(none, np.ones((4, 1)), "rows"), np.zeros((4, 1))) < 1e-15

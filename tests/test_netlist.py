@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -9,14 +10,17 @@ import pytest
 from conftest import run_by_hand
 
 from xbar_spice.array import Crossbar, Terminations
-from xbar_spice.circuit.netlist import array_deck, bank_deck, netlist
+from xbar_spice.circuit.netlist import array_deck, bank_deck, line_nodes, netlist, pulse_deck
 from xbar_spice.circuit.render import number, render
+from xbar_spice.dynamics import read_pulse
 from xbar_spice.engines.registry import get_engine
 from xbar_spice.errors import InvalidInputError
+from xbar_spice.pulse import LineCapacitance, Pulse
 
 GOLDEN = Path(__file__).parent / "golden"
 SMALL = Crossbar([[1e-4, 2e-4], [3e-4, 0.0]], r_word=1.0, r_bit=2.0, r_driver=50.0, r_sense=25.0)
 IDEAL_LINES = Crossbar([[1e-4, 2e-4]])
+PULSE, HELD = Pulse(width=1e-11, rise=1e-12), LineCapacitance(c_word=2e-16, c_bit=3e-16, c_cell=1e-16)
 
 needs_ngspice = pytest.mark.skipif(shutil.which("ngspice") is None, reason="the ngspice command is not installed")
 
@@ -35,6 +39,35 @@ def test_array_deck_is_the_golden_file():
 def test_bank_deck_is_the_golden_file():
     deck = bank_deck([SMALL, IDEAL_LINES], "cols", drives=[[0.1, 0.2], [0.3, -0.1]], title="two arrays")
     assert deck.text == (GOLDEN / "bank_transposed.cir").read_text()
+
+
+def test_pulse_deck_is_the_golden_file():
+    deck = pulse_deck(SMALL, [0.1, 0.2], PULSE, HELD, title="two by two", comments={"seed": 7})
+    assert deck.text == (GOLDEN / "pulse_2x2.cir").read_text()
+
+
+@needs_ngspice
+@pytest.mark.parametrize("crossbar", [SMALL, Crossbar([[1e-4, 2e-4], [3e-4, 0.0]], r_bit=2.0)], ids=["wired", "ideal"])
+@pytest.mark.parametrize("side", ["rows", "cols"])
+def test_pulse_deck_run_by_hand_measures_energies_charges_and_currents(side, crossbar, tmp_path):
+    deck = written(pulse_deck(crossbar, [0.1, 0.2], PULSE, HELD, side).text, tmp_path)
+    done = subprocess.run(["ngspice", "-b", deck], capture_output=True, text=True, check=True, timeout=60)
+    measured = {name: float(value) for name, value in re.findall(r"^(\w+)\s+=\s+(\S+)", done.stdout, re.M)}
+    read = read_pulse(crossbar, [0.1, 0.2], PULSE, HELD, side)
+    driven, sensed = ("left", "bottom") if side == "rows" else ("bottom", "left")
+    for line in range(2):
+        assert measured[f"energy_{driven}{line}"] == pytest.approx(read.energy().delivered[line], rel=1e-3)
+        assert measured[f"current_{sensed}{line}"] == pytest.approx(read.settled[line], rel=1e-4)
+        charge = read.settled[line] * (PULSE.width + PULSE.rise)
+        assert measured[f"charge_{sensed}{line}"] == pytest.approx(charge, rel=1e-3)
+
+
+def test_line_nodes_are_nodes_of_the_deck():
+    for crossbar in (SMALL, IDEAL_LINES, Crossbar([[1e-4, 2e-4]], r_bit=1.0, r_driver=5.0)):
+        for side in ("rows", "cols"):
+            words = netlist(crossbar, side=side).split()
+            for name in {name for lines in line_nodes(crossbar, side) for row in lines for name in row}:
+                assert name in words
 
 
 @needs_ngspice
@@ -61,11 +94,20 @@ def test_bank_deck_run_by_hand_gives_the_currents_of_every_array(tmp_path):
         assert currents == pytest.approx(get_engine("nodal").program(crossbar).read(volts), rel=1e-5)
 
 
-@pytest.mark.parametrize("deck", [netlist(SMALL), bank_deck([SMALL, IDEAL_LINES]).text])
-def test_a_deck_is_plain_spice(deck):
+@pytest.mark.parametrize(
+    ("deck", "analysis"),
+    [
+        (netlist(SMALL), ".op"),
+        (bank_deck([SMALL, IDEAL_LINES]).text, ".op"),
+        (pulse_deck(SMALL, [0.1, 0.2], PULSE, HELD).text, ".tran"),
+    ],
+)
+def test_a_deck_is_plain_spice(deck, analysis):
     lines = deck.splitlines()
     assert ".control" not in deck
-    assert lines.count(".op") == 1
+    assert [line.split()[0] for line in lines if line.startswith((".op", ".tran")) and "options" not in line] == [
+        analysis
+    ]
     assert lines[-1] == ".end"
     assert deck.endswith(".end\n")
     assert all(len(line.split()) == 2 for line in lines if line.startswith(".save"))

@@ -11,22 +11,33 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
 import pytest
+from conftest import assert_same_bits
 
 from xbar_spice.engines.ngspice import process as process_module
-from xbar_spice.engines.ngspice.cards import checked_nodes, checked_sources, resident_cards, with_volts
+from xbar_spice.engines.ngspice.cards import (
+    checked_nodes,
+    checked_sources,
+    resident_cards,
+    resistive,
+    with_volts,
+)
 from xbar_spice.engines.ngspice.locate import LIBRARY_VARIABLE, find_library
 from xbar_spice.engines.ngspice.messages import Severity, classify
 from xbar_spice.engines.ngspice.process import ResidentProcess
 from xbar_spice.errors import (
     EngineUnavailableError,
     InvalidInputError,
+    NonConvergenceError,
     ReadTimeoutError,
     SimulationError,
     SimulatorCrashError,
+    SimulatorExitError,
+    SingularCircuitError,
 )
 
 needs_library = pytest.mark.skipif(find_library() is None, reason="no libngspice on this machine")
@@ -106,7 +117,7 @@ def test_a_batch_is_its_single_reads_bit_for_bit(
     with ResidentProcess(ladder(8), SOURCES) as circuit:
         batch = circuit.read(volts)
         singles = np.hstack([circuit.read(volts[:, [k]]) for k in range(volts.shape[1])])
-    np.testing.assert_array_equal(batch, singles)
+    assert_same_bits(batch, singles)
 
 
 @needs_library
@@ -214,29 +225,66 @@ def test_ctrl_c_is_the_supervisor_s_business(volts: np.ndarray) -> None:
         assert circuit.pid == pid
 
 
+@needs_library
+def test_a_simulator_that_ends_itself_is_an_error_of_its_own(tmp_path: Path) -> None:
+    deck = "* title\nVa a 0 0\nR1 a 0 1k\n.op\n.end"
+    circuit = ResidentProcess(deck, ["Va"], failures=tmp_path)
+    circuit._cards, circuit._paired = [*circuit._cards[:-1], ".control", "quit", ".endc", ".end"], None
+    with circuit, pytest.raises(SimulatorExitError, match=r"ended itself twice[\s\S]*ngspice -b "):
+        circuit.read(np.ones((1, 1)))
+
+
+@needs_library
+def test_a_circuit_that_another_thread_closes_in_the_middle_of_a_read_starts_no_worker_again(
+    volts: np.ndarray, tmp_path: Path
+) -> None:
+    with ResidentProcess(ladder(45), SOURCES, failures=tmp_path) as circuit:
+        circuit.read(volts[:, :1])
+
+        def close(over: threading.Event) -> None:
+            time.sleep(0.1)
+            circuit.close()
+
+        with meanwhile(close), pytest.raises(SimulationError, match="closed in the middle"):
+            circuit.read(np.tile(volts, 20))
+        assert circuit.pid is None
+        with pytest.raises(SimulationError, match="closed in the middle"):
+            circuit.read(volts, circuit.closings - 1)  # asked for before it was closed
+        assert circuit.pid is None
+
+
 # --- decks that cannot be solved --------------------------------------------------------------------------------------
 
 BAD_CIRCUITS = {
-    "an element without a value": "R1 a b\nR2 b 0 1k",
-    "a value that is no number": "R1 a 0 xx",
-    "an unknown subcircuit": "R1 a 0 1k\nX1 a 0 nothere",
-    "an unknown model": "R1 a 0 1k\nD1 a 0 nothere",
-    "a missing file": "R1 a 0 1k\n.include /nowhere/models.lib",
-    "an undefined parameter": "R1 a 0 {nothere}",
-    "an unknown function": "B1 a 0 i=nothere(v(a))",
-    "a floating resistor": "R1 a 0 1k\nR2 b c 1k",
-    "a loop of voltage sources": "R1 a 0 1k\nV2 a 0 1",
-    "no solution": "R1 a b 1k\nB1 b 0 i=(v(b) > 0.3) ? 1e-3 : -1e-3\nR3 b 0 1g\n.options itl1=20 itl2=20 gminsteps=0",
+    "an element without a value": ("R1 a b\nR2 b 0 1k", SimulationError),
+    "a value that is no number": ("R1 a 0 xx", SimulationError),
+    "an unknown subcircuit": ("R1 a 0 1k\nX1 a 0 nothere", SimulationError),
+    "an unknown model": ("R1 a 0 1k\nD1 a 0 nothere", SimulationError),
+    "a missing file": ("R1 a 0 1k\n.include /nowhere/models.lib", SimulationError),
+    "an undefined parameter": ("R1 a 0 {nothere}", SimulationError),
+    "an unknown function": ("B1 a 0 i=nothere(v(a))", SimulationError),
+    "a floating resistor": ("R1 a 0 1k\nR2 b c 1k", SingularCircuitError),
+    "a floating resistor under KLU": ("R1 a 0 1k\nR2 b c 1k\n.options klu", SingularCircuitError),
+    "a floating resistor beside a diode": ("D1 a 0 dio\n.model dio d\nR2 b c 1k\n.options klu", SingularCircuitError),
+    "an unknown subcircuit among resistors": ("R1 a 0 1k\nX1 a 0 nothere\nR2 a 0 2k", SimulationError),
+    "a loop of voltage sources": ("R1 a 0 1k\nV2 a 0 1", SingularCircuitError),
+    "no solution": (
+        "R1 a b 1k\nB1 b 0 i=(v(b) > 0.3) ? 1e-3 : -1e-3\nR3 b 0 1g\n.options itl1=20 itl2=20 gminsteps=0",
+        NonConvergenceError,
+    ),
 }
 
 
 @needs_library
-@pytest.mark.parametrize("circuit", BAD_CIRCUITS.values(), ids=BAD_CIRCUITS)
-def test_a_circuit_that_cannot_be_solved_is_an_error_that_can_be_reproduced(circuit: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("circuit", "error"), BAD_CIRCUITS.values(), ids=BAD_CIRCUITS)
+def test_a_circuit_that_cannot_be_solved_is_an_error_that_can_be_reproduced(
+    circuit: str, error: type[SimulationError], tmp_path: Path
+) -> None:
     deck = f"* error in the title\nVa a 0 DC 0\n{circuit}\n.op\n.end\n"
     with ResidentProcess(deck, ["Va"], failures=tmp_path) as resident, pytest.raises(SimulationError) as caught:
         resident.read(np.array([[0.25]]))
-    assert type(caught.value) is SimulationError
+    assert type(caught.value) is error, caught.value
+    assert "no circuit loaded" not in str(caught.value)
     (path,) = tmp_path.iterdir()
     assert f"ngspice -b {path}" in str(caught.value)
     assert path.read_text() == with_volts(deck, ["Va"], [0.25])
@@ -338,6 +386,79 @@ def test_the_worker_ends_with_the_program_that(ending: str, code: int, tmp_path:
     assert gone(int(done.stdout))
 
 
+# --- what users have lying about --------------------------------------------------------------------------------------
+
+HOSTILE = "set ngbehavior=ltpsa\noption klu=0 reltol=0.1 abstol=1 gmin=1e-3 rshunt=1k\nset temp=100\nquit 3\n"
+
+
+@needs_library
+@pytest.mark.parametrize("name", [".spiceinit", "spice.rc"])
+def test_files_of_the_user_change_nothing(name: str, volts: np.ndarray, tmp_path: Path, monkeypatch: Any) -> None:
+    deck = DIVIDER.replace(".op\n", ".model dio d\nD1 m 0 dio\n.op\n")
+    with ResidentProcess(deck, SOURCES) as circuit:
+        wanted = circuit.read(volts)
+    for place in ("home", "work"):
+        (tmp_path / place).mkdir()
+        (tmp_path / place / name).write_text(HOSTILE)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path / "work")
+    with ResidentProcess(deck, SOURCES) as circuit:
+        np.testing.assert_array_equal(circuit.read(volts), wanted)
+
+
+@needs_library
+def test_relative_names_in_a_deck_start_where_the_user_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "my parts.lib").write_text("* parts\n.subckt part p n\nR1 p n 2\n.ends\n")
+    monkeypatch.chdir(tmp_path)
+    with ResidentProcess('* title\nVa a 0 0\nX1 a 0 part\n.include "my parts.lib"\n.op\n.end', ["Va"]) as circuit:
+        assert circuit.read(np.ones((1, 1))).tolist() == [[-0.5]]
+
+
+# --- two vectors at a time --------------------------------------------------------------------------------------------
+
+OTHER_CIRCUITS = ["D1 a 0 dio", "R1 a 0 {x}", "R1 a 0 r='v(a)'", "C1 a 0 1p", "V2 b 0 1", "B1 a 0 i=v(a)", ".include x"]
+
+
+def test_only_circuits_of_plain_resistors_are_resistive() -> None:
+    assert resistive(DIVIDER, SOURCES)
+    assert resistive("* title\n.subckt c p n\nR1 p n 1.5e3\n.ends\nVa a 0 0\n+ AC 1\nX1 a 0\n+ c\n.op\n.end", ["va"])
+    assert not resistive(DIVIDER, ["Va"])  # the other source stays as it is
+    assert not resistive("* title\n.subckt c p n\nVa p n 1\n.ends\nVa a 0 0\nX1 a 0 c\n.end", ["va"])
+    for circuit in OTHER_CIRCUITS:
+        assert not resistive(f"* title\nVa a 0 0\nR9 a 0 1\n{circuit}\n.end", ["Va"]), circuit
+
+
+@needs_library
+@pytest.mark.parametrize("size", [1e-300, 1e-30, 1.0, 1e30])
+def test_both_ways_of_reading_agree_bit_for_bit_in_the_voltages(size: float, volts: np.ndarray) -> None:
+    deck = "* one ohm\nVa a 0 0\nR1 a 0 1\n.op\n.end"
+    neighbour = np.stack([volts[0] * size, volts[1]], axis=1).reshape(1, -1)  # of a very different size
+    with ResidentProcess(deck, ["Va"]) as paired:
+        found = paired.read(neighbour)
+    if size < 1e-290:  # ngspice knows no such voltages
+        neighbour[:, ::2] = 0
+    np.testing.assert_array_equal(found, -neighbour)
+
+
+@needs_library
+def test_a_title_that_looks_like_a_source_is_a_title() -> None:
+    with ResidentProcess("Va a 0 DC 9\nVa a 0 DC 0\nR1 a 0 2\n.op\n.end", ["Va"]) as circuit:
+        assert circuit.read(np.ones((1, 1))).tolist() == [[-0.5]]
+
+
+@needs_library
+def test_a_network_read_two_vectors_at_a_time_is_the_network_read_one_at_a_time(volts: np.ndarray) -> None:
+    deck = ladder(12)
+    with_a_diode_that_does_nothing = deck.replace(".op\n", ".model dio d(is=1e-60)\nD1 0 0 dio\n.op\n")
+    with (
+        ResidentProcess(deck, SOURCES, nodes=["n3_4"]) as paired,
+        ResidentProcess(with_a_diode_that_does_nothing, SOURCES, nodes=["n3_4"]) as swept,
+    ):
+        assert paired._paired is not None
+        assert swept._paired is None
+        np.testing.assert_allclose(paired.read(volts), swept.read(volts), rtol=1e-12)
+
+
 # --- names and text ---------------------------------------------------------------------------------------------------
 
 
@@ -432,6 +553,17 @@ def test_a_limit_is_a_positive_number_of_seconds(limit: float) -> None:
         ("Warning: Value of resistor r1 is too small, set to 1.000000e-12", Severity.FAILURE),
         ("doAnalyses: DC:  Timestep too small;  vindex = 0: trouble with node b", Severity.FAILURE),
         ("run simulation(s) aborted", Severity.FAILURE),
+        ("Warning (Factor): KLU Matrix is SINGULAR", Severity.FAILURE),
+        ("Warning (ReFactor): KLU Matrix is SINGULAR", Severity.WARNING),
+        ("Error (Factor): KLUnumeric object is NULL. A problem occurred", Severity.FAILURE),
+        ("Undefined parameter [nothere]", Severity.FAILURE),
+        ('Too few parameters for subcircuit type "cell" (instance: x1)', Severity.FAILURE),
+        ("Warning: Cannot read 2 nodes in line r1 a", Severity.FAILURE),
+        ("Warning: 'c1 a' is not a valid capacitor instance line, ignored!", Severity.FAILURE),
+        ("Warning: Model issue on line 3 :", Severity.FAILURE),
+        ("*** Non-convergence during load ***", Severity.FAILURE),
+        ("Linear circuit, option noopac given: no OP analysis", Severity.INFORMATION),
+        ("Note: Stopped after 4 steps.", Severity.INFORMATION),
     ],
 )
 def test_every_line_of_the_simulator_has_a_severity(line: str, severity: Severity) -> None:

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from conftest import relative
 
 from xbar_spice.array import Crossbar, Terminations
 from xbar_spice.devices import Ohmic, OneTransistorOneResistor, Polynomial, Sinh
@@ -81,3 +82,29 @@ def test_wrong_shapes_are_refused(rng):
         Sensitivity(crossbar, np.zeros(4))
     with pytest.raises(InvalidInputError, match="weights"):
         Sensitivity(crossbar, np.ones(5)).vjp(np.ones(5))
+
+
+@pytest.mark.parametrize("transposed", ["same_ends", "far_ends"])
+@pytest.mark.parametrize("side", ["rows", "cols"])
+@pytest.mark.parametrize("open_rows", [(), (1,)])
+def test_gradients_of_weighted_sums_are_those_of_vjp(rng, transposed, side, open_rows):
+    crossbar = Crossbar(
+        10 ** rng.uniform(-6, -4, size=(5, 7)),
+        r_word=20.0,
+        r_bit=5.0,
+        r_driver=50.0,
+        r_sense=10.0,
+        terminations=Terminations(transposed=transposed),
+        open_rows=open_rows,
+    )
+    ports, sensed = (5, 7) if side == "rows" else (7, 5)
+    reads = Sensitivity(crossbar, rng.standard_normal((ports, 4)), side, tolerance=1e-12)
+    weights = rng.standard_normal((3, sensed, 4))
+    for found, weight in zip(reads.conductance_gradients(weights), weights, strict=True):
+        assert relative(found, reads.vjp(weight).conductance) < 1e-10
+
+
+def test_nonlinear_reads_have_no_common_adjoint_array():
+    reads = Sensitivity(Crossbar([[1e-4]], r_word=1.0, device=Sinh(0.2)), [0.3])
+    with pytest.raises(InvalidInputError, match=r"takes linear cells, got Sinh\(v0=0.2\); use vjp"):
+        reads.conductance_gradients(np.ones((1, 1, 1)))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from test_engines_laws import TERMINATIONS, WIRES, kirchhoff, name_of, random_array
 
 from xbar_spice.array import Crossbar, Terminations
-from xbar_spice.devices import Sinh
+from xbar_spice.devices import OneTransistorOneResistor, Sinh
 from xbar_spice.engines.nodal.elimination import transfer_matrix
 from xbar_spice.engines.nodal.engine import NodalEngine
 from xbar_spice.engines.nodal.factor import FactorPreconditioner
@@ -205,3 +205,22 @@ def test_a_configured_engine_takes_no_options():
 
 def test_an_empty_batch_gives_empty_currents(rng):
     assert NodalEngine().program(random_array(rng)).read(np.zeros((5, 0))).shape == (3, 0)
+
+
+@pytest.mark.parametrize("device", [Sinh(0.4), Sinh(0.08), OneTransistorOneResistor(beta=2e-3)], ids=repr)
+@pytest.mark.parametrize("side", ["rows", "cols"])
+def test_a_bank_of_nonlinear_arrays_reads_as_each_array_alone(device, side, rng):
+    """Small arrays with the same lines are solved as one batch; another size and larger arrays are not."""
+    shapes = [(6, 8), (6, 8), (6, 8), (5, 8), (70, 80)]
+    arrays = [
+        Crossbar(10 ** rng.uniform(-6, -4, shape), r_word=1.0, r_bit=2.0, r_driver=50.0, r_sense=20.0, device=device)
+        for shape in shapes
+    ]
+    drives = [rng.uniform(-0.3, 0.3, (array.ports(side), 3)) for array in arrays]
+    with NodalEngine(tolerance=1e-11).program_bank(arrays) as bank:
+        together = bank.read(drives, side)
+    for array, volts, found in zip(arrays, drives, together, strict=True):
+        alone = NodalEngine(tolerance=1e-11).program(array).read(volts, side)
+        assert np.abs(found - alone).max() < 1e-9 * np.abs(alone).max()
+        exact = solve_array(array, volts[:, 0], side, tolerance=1e-11).sense_currents
+        assert np.abs(found[:, 0] - exact).max() < 1e-9 * np.abs(exact).max()

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from conftest import relative
+from doubles import Recorded
 
 from xbar_spice.convolution import convolution_matrix
 from xbar_spice.errors import InvalidInputError
-from xbar_spice.linear import DenseOperator, FloatArray, LinearOperator
+from xbar_spice.linear import FloatArray
 from xbar_spice.solve.adjoint import gradients
 from xbar_spice.solve.field import ReluField
 from xbar_spice.solve.fourier import FourierConvolution, fourier_matrices, fourier_transform
@@ -16,26 +17,6 @@ from xbar_spice.solve.integrators import integrate
 
 KERNELS = [(9,), (25,), (1,), (2, 3, 9), (3, 1, 9)]
 IMAGES = [(4, 4), (5, 3), (1, 6), (2, 2), (8, 7), (28, 28)]
-
-
-class Counted(LinearOperator):
-    """A matrix that counts vectors read in each direction."""
-
-    def __init__(self, matrix: FloatArray) -> None:
-        self.inner = DenseOperator(matrix)
-        self.forward = self.backward = 0
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        return self.inner.shape
-
-    def _forward(self, x: FloatArray) -> FloatArray:
-        self.forward += x.shape[1]
-        return self.inner.mv(x)
-
-    def _transposed(self, y: FloatArray) -> FloatArray:
-        self.backward += y.shape[1]
-        return self.inner.T.mv(y)
 
 
 def composed(kernel: FloatArray, image_shape: tuple[int, int]) -> FourierConvolution:
@@ -81,12 +62,16 @@ def test_trajectories_and_gradients_are_those_of_the_matrices() -> None:
 def test_reads_and_devices_are_counted() -> None:
     """Every row, then every column, once there and once back; the blocks once."""
     made = fourier_matrices(np.arange(9.0), (5, 3))
-    arrays = Counted(made.rows), Counted(made.columns), Counted(made.blocks)
+    arrays = Recorded(made.rows), Recorded(made.columns), Recorded(made.blocks)
     operator = FourierConvolution(*arrays, (5, 3))
+
+    def counts() -> list[tuple[int, ...]]:
+        return [tuple(array.vectors(direction=way) for way in ("forward", "transposed")) for array in arrays]
+
     operator.mv(np.ones(15))
-    assert [(array.forward, array.backward) for array in arrays] == [(5, 5), (3, 3), (1, 0)]
+    assert counts() == [(5, 5), (3, 3), (1, 0)]
     operator.T.mv(np.ones(15))
-    assert [(array.forward, array.backward) for array in arrays] == [(10, 10), (6, 6), (1, 1)]
+    assert counts() == [(10, 10), (6, 6), (1, 1)]
     assert made.devices == {"rows": 36, "columns": 100, "blocks": 60, "fourier": 196, "direct": 225}
     used = np.kron(np.eye(15), np.ones((2, 2)))
     assert not made.blocks[used == 0].any()

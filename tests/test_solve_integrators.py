@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import re
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,26 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.linalg import expm
+from solver_table import ANY_FIELD, REFERENCE, numbers
 
 from xbar_spice.errors import ConvergenceError, ConvergenceWarning, InvalidInputError
 from xbar_spice.linear import FloatArray
 from xbar_spice.solve.field import ReluField
-from xbar_spice.solve.integrators import METHODS, integrate
+from xbar_spice.solve.integrators import integrate
 from xbar_spice.solve.newton import NewtonOptions
-
-TRUTH = json.loads((Path(__file__).parent / "truth" / "neural_ode.json").read_text(encoding="utf-8"))
-ANY_FIELD = [method for method in METHODS if "verlet" not in method]
-CASES = [
-    pytest.param(case, method, id=f"{case['name']}-{method}")
-    for case in TRUTH["cases"]
-    if "A" in case
-    for method in case["results"]
-    if method in METHODS
-]
-
-
-def numbers(values: Any) -> FloatArray:
-    return np.array(values, dtype=float)
 
 
 def dense_step(A: FloatArray, B: FloatArray, z: FloatArray, h: float) -> FloatArray:
@@ -47,10 +32,10 @@ def dense_step(A: FloatArray, B: FloatArray, z: FloatArray, h: float) -> FloatAr
 
 
 def test_reference_covers_both_euler_methods() -> None:
-    assert len([case for case in CASES if "euler" in str(case.id)]) == 6
+    assert len([case for case in REFERENCE if "euler" in str(case.id)]) == 6
 
 
-@pytest.mark.parametrize(("case", "method"), CASES)
+@pytest.mark.parametrize(("case", "method"), REFERENCE)
 def test_reference_values(case: dict[str, Any], method: str) -> None:
     expected = case["results"][method]
     trajectory = integrate(ReluField(case["A"], case["B"]), case["z0"], method, h=case["h"], steps=case["steps"])
@@ -62,6 +47,25 @@ def test_reference_values(case: dict[str, Any], method: str) -> None:
     np.testing.assert_allclose(loss, float(expected["loss"]), rtol=1e-12)
     if "newton_iterations_per_step" in expected:
         np.testing.assert_array_equal(trajectory.newton_iterations, expected["newton_iterations_per_step"])
+
+
+@pytest.mark.parametrize(("case", "method"), REFERENCE)
+def test_reference_activation_patterns(case: dict[str, Any], method: str) -> None:
+    """How large the states get, how close hidden units come to their kinks, and in how many steps some switch."""
+    expected, A = case["results"][method], numbers(case["A"])
+    trajectory = integrate(ReluField(A, case["B"]), case["z0"], method, h=case["h"], steps=case["steps"])
+    units = trajectory.z @ A.T
+    size = np.abs(units)
+    np.testing.assert_allclose(np.abs(trajectory.z).max(), float(expected["max_abs_z"]), rtol=1e-12)
+    np.testing.assert_allclose(size.min(), float(expected["min_abs_preactivation_on_grid"]), rtol=1e-9)
+    nearest = float(expected["min_nonzero_abs_preactivation"])
+    np.testing.assert_allclose(size[size > 0].min(), nearest, rtol=1e-9)
+    switches = ((units[1:] > 0) != (units[:-1] > 0)).any(axis=1).sum()
+    assert switches == expected["steps_with_activation_switch"]
+    if "eigenvalues_of_minus_J" in case:
+        J = -numbers(case["B"]) @ ((units[0] > 0)[:, np.newaxis] * A)
+        np.testing.assert_allclose(np.linalg.eigvalsh(J), case["eigenvalues_of_minus_J"], rtol=1e-9)
+        np.testing.assert_allclose(case["h"] * np.linalg.eigvalsh(J)[-1], case["h_lambda_max"], rtol=1e-12)
 
 
 @settings(deadline=None, max_examples=30)

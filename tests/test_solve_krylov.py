@@ -4,44 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from doubles import Systems
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear import FloatArray
 from xbar_spice.solve.krylov import KrylovOptions, solve_linear
-from xbar_spice.stage import current_stage
-
-
-class Systems:
-    """A batch of matrices, (batch, n, n), that counts the products made with each."""
-
-    def __init__(self, matrices: FloatArray) -> None:
-        self.matrices = matrices
-        self.products = np.zeros(len(matrices), dtype=int)
-        self.calls = 0
-        self.stages: list[int | None] = []
-
-    def __call__(self, x: FloatArray, active: NDArray[np.intp]) -> FloatArray:
-        assert x.shape[1] == active.size
-        assert np.all(np.diff(active) > 0)
-        self.products[active] += 1
-        self.calls += 1
-        self.stages.append(current_stage().krylov)
-        image: FloatArray = np.einsum("aij,ja->ia", self.matrices[active], x)
-        return image
 
 
 def random_systems(seed: int, n: int, batch: int, size: float) -> tuple[Systems, FloatArray]:
     rng = np.random.default_rng(seed)
     jacobians = rng.normal(size=(batch, n, n)) * size / np.sqrt(n)
     return Systems(np.eye(n) - jacobians), rng.normal(size=(n, batch))
-
-
-def dense_solution(systems: Systems, rhs: FloatArray) -> FloatArray:
-    solution = np.linalg.solve(systems.matrices, rhs.T[..., np.newaxis])
-    return np.asarray(solution[..., 0].T, dtype=float)
 
 
 @settings(deadline=None, max_examples=60)
@@ -54,7 +29,7 @@ def dense_solution(systems: Systems, rhs: FloatArray) -> FloatArray:
 def test_reaches_rounding_times_condition(n: int, batch: int, size: float, seed: int) -> None:
     systems, rhs = random_systems(seed, n, batch, size)
     result = solve_linear(systems, rhs, KrylovOptions(rtol=1e-14))
-    expected = dense_solution(systems, rhs)
+    expected = systems.solution(rhs)
     error = np.linalg.norm(result.x - expected, axis=0) / np.linalg.norm(expected, axis=0)
     condition = np.linalg.cond(systems.matrices)
     assert np.all((error < 1e-13 * condition) | (condition > 1e6))
@@ -101,7 +76,7 @@ def test_restarted_cycles_reach_the_same_solution(restart: int) -> None:
     systems, rhs = random_systems(3, 30, 4, 0.4)
     result = solve_linear(systems, rhs, KrylovOptions(restart=restart))
     assert result.converged.all()
-    np.testing.assert_allclose(result.x, dense_solution(systems, rhs), rtol=0, atol=1e-12)
+    np.testing.assert_allclose(result.x, systems.solution(rhs), rtol=0, atol=1e-12)
 
 
 def test_singular_systems_are_reported_unless_the_solution_lies_in_their_krylov_space() -> None:
@@ -148,7 +123,7 @@ def test_scale_of_the_right_hand_side_does_not_matter(scale: float) -> None:
     systems, rhs = random_systems(6, 12, 3, 0.5)
     result = solve_linear(systems, scale * rhs)
     assert result.converged.all()
-    np.testing.assert_allclose(result.x / scale, dense_solution(systems, rhs), rtol=0, atol=1e-13)
+    np.testing.assert_allclose(result.x / scale, systems.solution(rhs), rtol=0, atol=1e-13)
 
 
 @pytest.mark.parametrize("options", [{"rtol": -1e-3}, {"rtol": 1.0}, {"max_iterations": 0}, {"restart": 0}])

@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import relative
-from numpy.typing import NDArray
+from doubles import Noisy, Systems
 
 from xbar_spice.errors import ConvergenceWarning, InvalidInputError
-from xbar_spice.linear import FloatArray, LinearOperator
 from xbar_spice.solve.adjoint import gradients
 from xbar_spice.solve.field import ActivationField, ReluField
 from xbar_spice.solve.integrators import integrate
@@ -19,42 +18,6 @@ from xbar_spice.solve.newton import NewtonOptions, solve_implicit
 from xbar_spice.solve.noise import measured_noise
 
 METHODS = ("gmres", "bicgstab", "cg", "richardson", "chord")
-
-
-class Systems:
-    """A batch of matrices, (batch, n, n), that counts the products made with each."""
-
-    def __init__(self, matrices: FloatArray) -> None:
-        self.matrices = matrices
-        self.products = np.zeros(len(matrices), dtype=int)
-
-    def __call__(self, x: FloatArray, active: NDArray[np.intp]) -> FloatArray:
-        self.products[active] += 1
-        image: FloatArray = np.einsum("aij,ja->ia", self.matrices[active], x)
-        return image
-
-
-class Noisy(LinearOperator):
-    """A matrix whose products carry a relative error, the same kind in both directions."""
-
-    def __init__(self, matrix: FloatArray, noise: float, seed: int) -> None:
-        self.matrix, self.noise, self.rng = matrix, noise, np.random.default_rng(seed)
-        self.reads = 0
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        rows, cols = self.matrix.shape
-        return rows, cols
-
-    def _forward(self, x: FloatArray) -> FloatArray:
-        return self._read(self.matrix @ x)
-
-    def _transposed(self, y: FloatArray) -> FloatArray:
-        return self._read(self.matrix.T @ y)
-
-    def _read(self, exact: FloatArray) -> FloatArray:
-        self.reads += exact.shape[1]
-        return exact + self.noise * np.sqrt(np.mean(exact**2, axis=0)) * self.rng.normal(size=exact.shape)
 
 
 def symmetric_systems(seed: int, n: int, strength: float, batch: int = 5) -> Systems:
@@ -74,10 +37,6 @@ def twin(systems: Systems, error: float) -> Any:
     return lambda x, active: np.einsum("aij,ja->ia", inverse[active], x)
 
 
-def solution(systems: Systems, rhs: FloatArray) -> FloatArray:
-    return np.asarray(np.linalg.solve(systems.matrices, rhs.T[..., np.newaxis])[..., 0].T, dtype=float)
-
-
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("n", [1, 2, 17, 40])
 @pytest.mark.parametrize("refine", [True, False])
@@ -87,7 +46,7 @@ def test_every_method_solves_a_symmetric_system(method: Any, n: int, refine: boo
     rhs[:, 2] = 0.0
     result = solve_linear(systems, rhs, KrylovOptions(method=method), refine=refine, inverse=twin(systems, 0.01))
     assert result.converged.all()
-    assert relative(result.x, solution(systems, rhs)) < 1e-13
+    assert relative(result.x, systems.solution(rhs)) < 1e-13
     np.testing.assert_array_equal(result.iterations, systems.products)
     assert systems.products[2] == 0
 
@@ -100,7 +59,7 @@ def test_unsymmetric_systems(method: Any, seed: int) -> None:
     rhs = rng.normal(size=(30, 4))
     result = solve_linear(systems, rhs, KrylovOptions(method=method), inverse=twin(systems, 0.01))
     assert result.converged.all()
-    assert relative(result.x, solution(systems, rhs)) < 1e-12
+    assert relative(result.x, systems.solution(rhs)) < 1e-12
     left = np.linalg.norm(rhs - np.einsum("aij,ja->ia", systems.matrices, result.x), axis=0)
     assert (left <= 1e-13 * np.linalg.norm(rhs, axis=0)).all()
 
@@ -127,7 +86,7 @@ def test_damping_widens_what_richardson_solves() -> None:
     assert not solve_linear(systems, rhs, KrylovOptions(method="richardson")).converged.all()
     damped = solve_linear(systems, rhs, KrylovOptions(method="richardson", damping=0.4))
     assert damped.converged.all()
-    assert relative(damped.x, solution(systems, rhs)) < 1e-13
+    assert relative(damped.x, systems.solution(rhs)) < 1e-13
 
 
 @pytest.mark.parametrize("method", ["gmres", "bicgstab", "cg", "richardson", "chord"])
@@ -143,7 +102,7 @@ def test_a_sample_that_fails_leaves_the_others_alone(method: Any) -> None:
     assert np.isfinite(result.x).all()
     assert systems.products[4] == 0
     alone = Systems(systems.matrices[[0, 2]])
-    assert relative(result.x[:, [0, 2]], solution(alone, rhs[:, [0, 2]])) < 1e-13
+    assert relative(result.x[:, [0, 2]], alone.solution(rhs[:, [0, 2]])) < 1e-13
 
 
 @pytest.mark.parametrize("method", ["gmres", "bicgstab", "cg", "richardson"])
@@ -188,7 +147,7 @@ def test_bicgstab_takes_no_step_from_a_breakdown() -> None:
 def test_a_good_start_saves_products_and_a_bad_one_does_no_harm(method: Any) -> None:
     systems = symmetric_systems(6, 30, 0.9)
     rhs = np.random.default_rng(0).normal(size=(30, 5))
-    exact = solution(systems, rhs)
+    exact = systems.solution(rhs)
     options, inverse = KrylovOptions(method=method, rtol=1e-10), twin(systems, 0.01)
     cold = solve_linear(systems, rhs, options, inverse=inverse)
     near = exact * (1.0 + 1e-6 * np.random.default_rng(1).normal(size=exact.shape))
@@ -292,7 +251,7 @@ def test_nonconvergence_of_each_sample_is_reported_by_every_method() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"method": "qmr"}, r"must be one of gmres, bicgstab, cg, richardson, chord, got 'qmr'"),
+        ({"method": "qmr"}, r"must be one of gmres, bicgstab, cg, richardson, chord, feedback, got 'qmr'"),
         ({"damping": 0.0}, r"damping must be in \(0, 1\], got 0"),
         ({"damping": 1.5}, r"damping must be in \(0, 1\], got 1.5"),
     ],

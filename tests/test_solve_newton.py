@@ -4,38 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from doubles import Noisy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xbar_spice.errors import InvalidInputError
-from xbar_spice.linear import FloatArray, LinearOperator
+from xbar_spice.linear import FloatArray
 from xbar_spice.solve.activation import get_activation
 from xbar_spice.solve.field import ReluField
 from xbar_spice.solve.fields import parabolic_field
 from xbar_spice.solve.krylov import KrylovOptions
 from xbar_spice.solve.newton import NewtonOptions, solve_implicit
-
-
-class NoisyOperator(LinearOperator):
-    """A matrix whose products carry a relative error, as reads do; counts its reads."""
-
-    def __init__(self, matrix: FloatArray, noise: float, seed: int) -> None:
-        self.matrix, self.noise, self.rng = matrix, noise, np.random.default_rng(seed)
-        self.reads = 0
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        rows, cols = self.matrix.shape
-        return rows, cols
-
-    def _forward(self, x: FloatArray) -> FloatArray:
-        self.reads += 1
-        y: FloatArray = self.matrix @ x
-        error: FloatArray = self.noise * np.abs(y).max(axis=0) * self.rng.normal(size=y.shape)
-        return y + error
-
-    def _transposed(self, y: FloatArray) -> FloatArray:
-        raise NotImplementedError
 
 
 def random_matrices(rng: np.random.Generator, n: int, m: int) -> tuple[FloatArray, FloatArray]:
@@ -111,7 +90,7 @@ def test_rounding_of_reads_costs_one_cheap_step_more(noise: float) -> None:
     A, B = random_matrices(rng, 32, 48)
     base = rng.normal(size=(32, 8))
     exact = solve_implicit(ReluField(A, B), base, 1.5, base)
-    noisy = solve_implicit(ReluField(NoisyOperator(A, noise, 1), NoisyOperator(B, noise, 2)), base, 1.5, base)
+    noisy = solve_implicit(ReluField(Noisy(A, noise, 1), Noisy(B, noise, 2)), base, 1.5, base)
     assert noisy.converged.all()
     assert np.all(noisy.iterations <= exact.iterations + 1)
     assert noisy.krylov_iterations.sum() < 1.25 * exact.krylov_iterations.sum()
@@ -122,7 +101,7 @@ def test_noise_above_the_floor_is_not_called_converged() -> None:
     rng = np.random.default_rng(3)
     A, B = random_matrices(rng, 16, 16)
     base = rng.normal(size=(16, 4))
-    field = ReluField(NoisyOperator(A, 1e-3, 1), NoisyOperator(B, 1e-3, 2))
+    field = ReluField(Noisy(A, 1e-3, 1), Noisy(B, 1e-3, 2))
     plain = solve_implicit(field, base, 1.0, base)
     assert not plain.converged.any()
     assert plain.iterations.max() < 10
@@ -144,7 +123,7 @@ def test_no_more_is_asked_of_the_linear_solve_than_newton_needs() -> None:
 def test_a_known_evaluation_saves_the_read_at_the_start() -> None:
     rng = np.random.default_rng(6)
     A, B = random_matrices(rng, 5, 6)
-    counted = NoisyOperator(A, 0.0, 0)
+    counted = Noisy(A, 0.0, 0)
     field = ReluField(counted, B)
     base = rng.normal(size=(5, 1))
     start = ReluField(A, B).evaluate(base)

@@ -6,8 +6,8 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from doubles import Recorded
 
-from xbar_spice.linear import FloatArray, LinearOperator
 from xbar_spice.solve.adjoint import gradients
 from xbar_spice.solve.field import ReluField
 from xbar_spice.solve.fields import hamiltonian_field
@@ -16,36 +16,9 @@ from xbar_spice.solve.layers import Layers
 from xbar_spice.stage import Stage, current_stage, stage
 
 
-class RecordedOperator(LinearOperator):
-    """A matrix that notes stage, direction and number of vectors of each read."""
-
-    def __init__(self, matrix: FloatArray) -> None:
-        self.matrix = matrix
-        self.reads: list[tuple[Stage, str, int]] = []
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        rows, cols = self.matrix.shape
-        return rows, cols
-
-    def _forward(self, x: FloatArray) -> FloatArray:
-        self.reads.append((current_stage(), "forward", x.shape[1]))
-        return np.asarray(self.matrix @ x)
-
-    def _transposed(self, y: FloatArray) -> FloatArray:
-        self.reads.append((current_stage(), "transposed", y.shape[1]))
-        return np.asarray(self.matrix.T @ y)
-
-    def count(self, phase: str | None = None, direction: str | None = None) -> int:
-        return sum(phase in (None, at.phase) and direction in (None, way) for at, way, _ in self.reads)
-
-    def vectors(self, phase: str) -> int:
-        return sum(vectors for at, _, vectors in self.reads if at.phase == phase)
-
-
-def recorded_field(seed: int, n: int = 6, m: int = 8) -> tuple[ReluField, RecordedOperator, RecordedOperator]:
+def recorded_field(seed: int, n: int = 6, m: int = 8) -> tuple[ReluField, Recorded, Recorded]:
     rng = np.random.default_rng(seed)
-    A, B = RecordedOperator(rng.normal(size=(m, n))), RecordedOperator(rng.normal(size=(n, m)))
+    A, B = Recorded(rng.normal(size=(m, n))), Recorded(rng.normal(size=(n, m)))
     return ReluField(A, B), A, B
 
 
@@ -107,8 +80,8 @@ def test_stages_of_implicit_euler_count_up() -> None:
 def test_converged_samples_cost_no_read() -> None:
     """Samples whose units are all off stay where they are: after the first residual nobody reads them."""
     rng = np.random.default_rng(3)
-    A = RecordedOperator(np.abs(rng.normal(size=(5, 4))))
-    B = RecordedOperator(rng.normal(size=(4, 5)))
+    A = Recorded(np.abs(rng.normal(size=(5, 4))))
+    B = Recorded(rng.normal(size=(4, 5)))
     z0 = np.abs(rng.normal(size=(4, 6)))
     z0[:, [0, 2, 5]] *= -1.0
     trajectory = integrate(ReluField(A, B), z0, h=0.05, steps=1)
@@ -143,7 +116,7 @@ def test_explicit_methods_read_once_for_each_stage_and_way(method: str, reads: i
 
 
 def test_one_array_of_a_hamiltonian_is_read_from_both_sides_and_steps_are_counted_through_layers() -> None:
-    arrays = [RecordedOperator(np.random.default_rng(seed).normal(size=(3, 3))) for seed in range(2)]
+    arrays = [Recorded(np.random.default_rng(seed).normal(size=(3, 3))) for seed in range(2)]
     layers = Layers([hamiltonian_field(array) for array in arrays])
     trajectory = integrate(layers, np.ones((6, 2)), "verlet", h=0.1, steps=4)
     for layer, array in enumerate(arrays):

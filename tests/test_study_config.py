@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
+from xbar_spice.converters import Converters
 from xbar_spice.devices import Polynomial
 from xbar_spice.errors import StudyError
 from xbar_spice.mapping import Design
+from xbar_spice.read_noise import ReadNoise
 from xbar_spice.study.config import load_study, parse_study
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -36,6 +38,8 @@ def test_every_setting_reaches_the_design() -> None:
         "variation": {"programming": 0.1},
         "terminations": {"drive": "double"},
         "device": "hfo2_milo2021",
+        "noise": {"device": 0.01},
+        "converters": {"adc_bits": 8},
     }
     solver = {"newton": {"max_iterations": 7}}
     ((_, parameters),) = parse_study(PLAIN | {"circuit": circuit, "solver": solver}).points()
@@ -43,6 +47,8 @@ def test_every_setting_reaches_the_design() -> None:
     assert (design.tile, design.r_word, design.variation.programming) == (8, 2.0, 0.1)
     assert design.terminations.drive == "double"
     assert design.device == Polynomial()
+    assert design.noise == ReadNoise(device=0.01)
+    assert design.converters == Converters(adc_bits=8)
     assert parameters.solver_options().newton.max_iterations == 7
     assert parameters.solver_options().newton.rtol == 1e-8
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import signal
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -12,9 +13,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
+from conftest import engine_or_skip
 
 from xbar_spice.cosim import Cosimulation
+from xbar_spice.engines.ngspice.supervisor import Worker
 from xbar_spice.errors import SimulationError, StudyError
 from xbar_spice.study import cases as cases_module
 from xbar_spice.study import runner
@@ -96,10 +100,10 @@ def test_an_id_changes_with_all_that_determines_the_result(model: Model) -> None
     assert len(set(found)) == len(found) == 4 * (len(studies) + len(models))
 
 
-def test_a_case_without_randomness_runs_once_whatever_the_seeds(model: Model) -> None:
-    study = a_study(
-        axes=[{"name": "error", "fields": ["circuit.variation.programming"], "values": [0.0, 0.1]}], seeds=[5, 6, 7]
-    )
+@pytest.mark.parametrize("field", ["circuit.variation.programming", "circuit.noise.device", "circuit.noise.sense"])
+def test_a_case_without_randomness_runs_once_whatever_the_seeds(field: str, model: Model) -> None:
+    axes = [{"name": "error", "fields": [field], "values": [0.0, 0.1]}]
+    study = a_study(circuit={"engine": "nodal"}, axes=axes, seeds=[5, 6, 7])
     assert [case.label for case in cases_of(study, model)] == [
         "error 0, seed 5",
         "error 0.1, seed 5",
@@ -315,6 +319,59 @@ def test_workers_give_the_records_of_one_process_and_one_that_dies_costs_its_cas
     pd.testing.assert_frame_equal(two.drop(columns=TIMINGS), one.loc[two.index].drop(columns=TIMINGS))
     one_trace, two_trace = (Store(tmp_path / name).trace(two["case.id"].iloc[0]) for name in ("one", "two"))
     pd.testing.assert_frame_equal(one_trace.drop(columns="seconds"), two_trace.drop(columns="seconds"))
+
+
+def test_simulators_killed_in_the_midst_of_a_study_change_nothing(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine_or_skip("ngspice")
+    study = a_study(weights, circuit={"engine": "ngspice", "r_word": 1.0, "variation": {"programming": 0.05}})
+    run_study(study, tmp_path / "calm", jobs=1)
+    asked = Worker.ask
+    seen: list[int] = []
+
+    def kill_every_other(self: Worker, request: tuple[object, ...], time_limit: float) -> Any:
+        if request[0] == "read" and self.pid not in seen:
+            seen.append(self.pid)
+            if len(seen) % 2:
+                os.kill(self.pid, signal.SIGKILL)
+        return asked(self, request, time_limit)
+
+    monkeypatch.setattr(Worker, "ask", kill_every_other)
+    summary = run_study(study, tmp_path / "stormy", jobs=1)
+    assert summary.failed == {}
+    assert len(seen) == 4 * 2 * 2  # cases, matrices, and every first worker lost
+    calm, stormy = (
+        Store(tmp_path / name).records()[0].set_index("case.id").drop(columns=TIMINGS) for name in ("calm", "stormy")
+    )
+    pd.testing.assert_frame_equal(stormy.loc[calm.index], calm)
+    assert not [child for child in psutil.Process().children() if child.pid in seen]
+
+
+def test_a_case_whose_simulator_dies_again_and_again_leaves_the_others_unharmed(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine_or_skip("ngspice")
+    started = Worker.ask
+
+    def dies_with_tile_4(self: Worker, request: tuple[object, ...], time_limit: float) -> Any:
+        if request[0] == "load" and any(str(line).startswith("Rw3_") for line in request[1]):  # type: ignore[attr-defined]
+            os.kill(self.pid, signal.SIGKILL)
+        return started(self, request, time_limit)
+
+    monkeypatch.setattr(Worker, "ask", dies_with_tile_4)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    study = a_study(weights, circuit={"engine": "ngspice", "r_word": 1.0}, seeds=[0])
+    summary = run_study(study, tmp_path / "out", jobs=1)
+    assert (summary.done, list(summary.failed)) == (1, ["tile 4, seed 0"])
+    assert "SimulatorCrashError: ngspice crashed twice (killed by SIGKILL)" in summary.failed["tile 4, seed 0"]
+
+
+def test_characterised_arrays_are_for_linear_cells_and_ngspice(weights: Path) -> None:
+    assert a_study(weights, circuit={"characterise": True}).engine_options == {"characterise": True}
+    for circuit in ({"engine": "nodal"}, {"device": "hfo2_milo2021"}):
+        with pytest.raises(StudyError, match="characterise needs engine 'ngspice' and linear cells"):
+            a_study(weights, circuit={"characterise": True} | circuit)
 
 
 def test_a_scheduler_that_is_not_there_is_said_so(weights: Path, tmp_path: Path) -> None:

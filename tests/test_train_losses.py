@@ -111,3 +111,23 @@ def test_the_fitted_classifier_is_a_minimum() -> None:
     score = softmax_cross_entropy(fitted.weight, fitted.bias, z, labels)
     np.testing.assert_allclose(score.weight + 0.1 * fitted.weight, 0.0, atol=1e-4)
     np.testing.assert_allclose(score.bias, 0.0, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["cross-entropy", "squared distance"])
+def test_curvature_is_the_hessian_of_each_sample(kind: str) -> None:
+    rng = np.random.default_rng(4)
+    z = rng.normal(size=(4, 3))
+    objective = (
+        CrossEntropy(Classifier(rng.normal(size=(5, 4)), rng.normal(size=5)), np.array([0, 4, 2]))
+        if kind == "cross-entropy"
+        else SquaredDistance(rng.normal(size=(4, 3)))
+    )
+    roots, step = objective.curvature(z), 1e-6
+    for sample in range(3):
+        columns = []
+        for state in range(4):
+            move = np.zeros_like(z)
+            move[state, sample] = step
+            ends = [objective.evaluate(z + sign * move).cotangent[:, sample] for sign in (1, -1)]
+            columns.append((ends[0] - ends[1]) / (2 * step))
+        np.testing.assert_allclose(roots[:, :, sample].T @ roots[:, :, sample], columns, rtol=1e-7, atol=1e-9)

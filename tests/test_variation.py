@@ -67,3 +67,17 @@ def test_streams_are_found_by_seed_and_name():
     assert (random_stream(4, "devices", "A").random(4) != first).any()
     with pytest.raises(InvalidInputError, match="seed must be >= 0, got -1"):
         random_stream(-1)
+
+
+@pytest.mark.parametrize("distribution", ["gaussian", "lognormal"])
+@pytest.mark.parametrize("programming", [0.0, 0.1, 0.8])
+@pytest.mark.parametrize("stuck", [(0.0, 0.0), (0.05, 0.1)])
+def test_moments_are_those_of_many_draws(distribution, programming, stuck):
+    """0.8 cuts a tenth of the gaussian devices at 0 S."""
+    variation = Variation(programming, distribution, *stuck)
+    target, draws = np.array([[2e-6], [5e-5]]), 100_000
+    mean, std = variation.moments(target, 1e-6, 1e-4)
+    drawn = variation.apply(np.repeat(target, draws, axis=1), 1e-6, 1e-4, np.random.default_rng(0))
+    spread = drawn.std(axis=1, keepdims=True)
+    assert (np.abs(drawn.mean(axis=1, keepdims=True) - mean) <= 4 * spread / np.sqrt(draws) + 1e-18).all()
+    assert spread == pytest.approx(std, rel=0.03, abs=1e-12)

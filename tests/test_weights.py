@@ -342,8 +342,14 @@ BAD_DENSE = {
     "NaN": (spoilt("A", (0, 1), np.nan), "tensor 'A': expected finite values, got NaN or infinity in 1 of 6"),
     "infinity": (spoilt("B", 1, np.inf), "tensor 'B': expected finite values, got NaN or infinity in 3 of 6"),
     "NaN in classifier": (spoilt("classifier.bias", 0, np.nan), r"tensor 'classifier\.bias': expected finite"),
-    "integers": (given_as(A=np.ones((3, 2), dtype=int)), "tensor 'A': expected a floating-point dtype, got int64"),
-    "booleans": (given_as(A=np.ones((3, 2), dtype=bool)), "tensor 'A': expected a floating-point dtype, got bool"),
+    "integers": (
+        given_as(A=np.full((3, 2), -(2**53) - 1)),
+        r"tensor 'A': expected whole numbers between -2\^53 and 2\^53.* got -9007199254740993 to -9007199254740993",
+    ),
+    "booleans": (
+        given_as(A=np.ones((3, 2), dtype=bool)),
+        "tensor 'A': expected a floating-point or integer dtype, got bool",
+    ),
     "classifier width": (
         given_as(classifier__weight=np.ones((4, 3))),
         r"tensor 'classifier\.weight': expected shape \(classes, 2\) .* got \(4, 3\)",
@@ -375,7 +381,7 @@ BAD_KERNELS = {
     "axes": (given_as(b=np.ones((1, 2, 3, 3))), r"tensor 'b': kernel must have shape .* got \(1, 2, 3, 3\)"),
     "channels": (given_as(b=np.ones((2, 2, 9))), r"tensor 'b': expected .* got shapes a \(2, 1, 9\) and b \(2, 2, 9\)"),
     "NaN": (spoilt("b", (0, 1, 4), np.nan), "tensor 'b': expected finite values"),
-    "integers": (given_as(a=np.ones(9, dtype=int)), "tensor 'a': expected a floating-point dtype, got int64"),
+    "integers": (given_as(a=np.full(9, 2**63, dtype=np.uint64)), r"tensor 'a': expected whole numbers between -2\^53"),
     "classifier": (
         given_as(classifier__weight=np.ones((10, 19)), classifier__bias=np.ones(10)),
         r"tensor 'classifier\.weight': expected shape \(classes, 20\)",
@@ -410,7 +416,7 @@ def test_bad_kernel_files_say_what_is_wrong(tmp_path: Path, suffix: str, case: s
         ({"padding": 1.0}, "'padding': expected one text, got float64"),
         ({"method": ["a", "b"]}, r"'method': expected one text, got <U1 of shape \(2,\)"),
         ({"method": ""}, "'method': expected the name of an integrator"),
-        ({"a": np.ones(9, dtype=complex)}, "tensor 'a': expected a floating-point dtype, got complex128"),
+        ({"a": np.ones(9, dtype=complex)}, "tensor 'a': expected a floating-point or integer dtype, got complex128"),
     ],
 )
 def test_what_only_npz_can_get_wrong(tmp_path: Path, changes: Tensors, message: str) -> None:
@@ -581,5 +587,23 @@ class TestTorch:
 
         state = {name: torch.tensor(value) for name, value in dense().items()}
         torch.save(state | {"A": torch.ones((3, 2), dtype=torch.complex64)}, tmp_path / "model.pt")
-        with pytest.raises(WeightsError, match="tensor 'A': expected a floating-point dtype, got complex64"):
+        with pytest.raises(WeightsError, match="tensor 'A': expected a floating-point or integer dtype, got complex64"):
             load_model(tmp_path / "model.pt")
+
+
+@pytest.mark.parametrize("dtype", ["i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8"])
+@pytest.mark.parametrize("ending", [".npz", ".safetensors"])
+def test_whole_numbers_are_taken_as_they_are(ending: str, dtype: str, tmp_path: Path) -> None:
+    """Quantised weights: up to 2^53, where float64 still holds every whole number."""
+    largest = min(2**53, int(np.iinfo(dtype).max))
+    A = np.array([[largest, 0], [1, 2], [3, 4]], dtype=dtype)
+    tensors = {"A": A, "B": A.T.copy(), "h": np.array(0.5), "steps": np.array(2)}
+    path = tmp_path / f"whole{ending}"
+    if ending == ".npz":
+        np.savez(path, **tensors)
+    else:
+        path.write_bytes(safetensors.numpy.save(tensors))
+    model = load_model(path)
+    assert model.A.dtype == np.float64
+    assert [[int(value) for value in row] for row in model.A] == A.tolist()
+    np.testing.assert_array_equal(model.B, model.A.T)

@@ -19,17 +19,22 @@ if TYPE_CHECKING:
     from xbar_spice.circuit.device_models import load_device
     from xbar_spice.circuit.netlist import netlist
     from xbar_spice.compensation import compensate
+    from xbar_spice.converters import Converters
     from xbar_spice.convolution import convolution_matrix, kernel_gradient
-    from xbar_spice.cosim import Chip, Problem, attribute, cosimulate, three_gradients
+    from xbar_spice.cosim import Chip, Problem, attribute, cosimulate, sensitivity_map, three_gradients
     from xbar_spice.devices import Ohmic, OneTransistorOneResistor, Polynomial, Sinh
+    from xbar_spice.dynamics import read_pulse
     from xbar_spice.engines.nodal.sensitivity import Sensitivity
     from xbar_spice.engines.nodal.solution import solve_array
     from xbar_spice.engines.registry import get_engine
     from xbar_spice.errors import XbarError
     from xbar_spice.export import write_netlists
+    from xbar_spice.feedback import FeedbackLoop, FeedbackSolver, OpAmp
     from xbar_spice.linear import LinearOperator
     from xbar_spice.mapping import Design, map_weights
     from xbar_spice.operators import AnalogMatrix, ReadTrace, program
+    from xbar_spice.pulse import LineCapacitance, Pulse
+    from xbar_spice.read_noise import ReadNoise, pcm_read_noise, thermal_noise
     from xbar_spice.solve.activation import Activation
     from xbar_spice.solve.adjoint import gradients
     from xbar_spice.solve.continuous import continuous_gradients
@@ -56,19 +61,26 @@ __all__ = [
     "AdaptiveOptions",
     "AnalogMatrix",
     "Chip",
+    "Converters",
     "Crossbar",
     "Design",
+    "FeedbackLoop",
+    "FeedbackSolver",
     "FourierConvolution",
     "KrylovOptions",
     "LayerField",
     "Layers",
+    "LineCapacitance",
     "LinearOperator",
     "Model",
     "NewtonOptions",
     "Ohmic",
     "OneTransistorOneResistor",
+    "OpAmp",
     "Polynomial",
     "Problem",
+    "Pulse",
+    "ReadNoise",
     "ReadTrace",
     "ReluField",
     "Sensitivity",
@@ -97,11 +109,15 @@ __all__ = [
     "measured_noise",
     "netlist",
     "parabolic_field",
+    "pcm_read_noise",
     "program",
+    "read_pulse",
     "reversed_gradients",
     "save_model",
+    "sensitivity_map",
     "solve_array",
     "tangent",
+    "thermal_noise",
     "three_gradients",
     "tune",
     "write_netlists",
@@ -109,20 +125,25 @@ __all__ = [
 
 _MODULES = {
     "array": ("Crossbar", "Terminations"),
-    "circuit.netlist": ("netlist",),
     "circuit.device_models": ("load_device",),
+    "circuit.netlist": ("netlist",),
     "compensation": ("compensate",),
+    "converters": ("Converters",),
     "convolution": ("convolution_matrix", "kernel_gradient"),
-    "cosim": ("Chip", "Problem", "attribute", "cosimulate", "three_gradients"),
+    "cosim": ("Chip", "Problem", "attribute", "cosimulate", "sensitivity_map", "three_gradients"),
     "devices": ("Ohmic", "OneTransistorOneResistor", "Polynomial", "Sinh"),
+    "dynamics": ("read_pulse",),
     "engines.nodal.sensitivity": ("Sensitivity",),
     "engines.nodal.solution": ("solve_array",),
     "engines.registry": ("get_engine",),
     "errors": ("XbarError",),
     "export": ("write_netlists",),
+    "feedback": ("FeedbackLoop", "FeedbackSolver", "OpAmp"),
     "linear": ("LinearOperator",),
     "mapping": ("Design", "map_weights"),
     "operators": ("AnalogMatrix", "ReadTrace", "program"),
+    "pulse": ("LineCapacitance", "Pulse"),
+    "read_noise": ("ReadNoise", "pcm_read_noise", "thermal_noise"),
     "solve.activation": ("Activation",),
     "solve.adjoint": ("gradients",),
     "solve.continuous": ("continuous_gradients",),

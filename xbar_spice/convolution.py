@@ -73,14 +73,14 @@ def kernel_gradient(
     It is the adjoint of `convolution_matrix`: <convolution_matrix(k), G>_F = <k, kernel_gradient(G)> for any k and G.
 
     Args:
-        matrix_gradient: dL/dW, (c_out * height * width, c_in * height * width).
+        matrix_gradient: dL/dW, (..., c_out * height * width, c_in * height * width).
         image_shape: (height, width).
         channels: (c_out, c_in); None for a kernel of one channel without channel axes.
         size: q, odd: the kernel has q*q taps.
         padding: As for `convolution_matrix`.
 
     Returns:
-        (q*q,) for `channels=None`, else (c_out, c_in, q*q).
+        (..., q*q) for `channels=None`, else (..., c_out, c_in, q*q).
 
     Raises:
         InvalidInputError: The gradient's shape does not belong to image and channels, or an argument is not allowed.
@@ -92,15 +92,16 @@ def kernel_gradient(
     channels_out, channels_in = channels if channels is not None else (1, 1)
     pixels = height * width
     expected = (channels_out * pixels, channels_in * pixels)
-    if gradient.shape != expected:
+    if gradient.shape[-2:] != expected:
         raise InvalidInputError(
             f"the gradient of a {channels_out} x {channels_in} channel convolution of {height} x {width} images "
             f"has shape {expected}, got {gradient.shape}; give channels=(c_out, c_in) if there are several"
         )
-    blocks = gradient.reshape(channels_out, pixels, channels_in, pixels)
+    blocks = gradient.reshape(*gradient.shape[:-2], channels_out, pixels, channels_in, pixels)
     moves = _moves(height, width, size, padding)
-    taps = np.stack([blocks[:, target, :, source].sum(axis=0) for target, source in moves], axis=-1)
-    return taps if channels is not None else taps[0, 0]
+    # The two index arrays stand apart, so that NumPy puts their common axis first.
+    taps = np.stack([blocks[..., target, :, source].sum(axis=0) for target, source in moves], axis=-1)
+    return taps if channels is not None else taps[..., 0, 0, :]
 
 
 def _moves(height: int, width: int, size: int, padding: Padding) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:

@@ -1,14 +1,19 @@
 """Every error of the toolkit, so that a caller can catch `XbarError` and mean all of them."""
 
 __all__ = [
+    "CharacterisationError",
     "ConvergenceError",
     "ConvergenceWarning",
     "DeviceError",
     "EngineUnavailableError",
     "InvalidInputError",
+    "NonConvergenceError",
     "ReadTimeoutError",
     "SimulationError",
     "SimulatorCrashError",
+    "SimulatorExitError",
+    "SingularCircuitError",
+    "StabilityError",
     "StudyError",
     "WeightsError",
     "XbarError",
@@ -47,12 +52,32 @@ class SimulatorCrashError(SimulationError):
     """The simulator's process died in the middle of a read, and again when the read was retried."""
 
 
+class SimulatorExitError(SimulationError):
+    """The simulator ended its process by itself in the middle of a read, and again when the read was retried."""
+
+
+class SingularCircuitError(SimulationError):
+    """The equations of a circuit have no unique solution: a part of it floats, or voltage sources form a loop."""
+
+
+class NonConvergenceError(SimulationError):
+    """The simulator's iteration found no solution of a nonlinear circuit."""
+
+
+class CharacterisationError(SimulationError):
+    """A read through the netlist differs from the transfer matrix that stands for it."""
+
+
 class ReadTimeoutError(SimulationError):
     """A read took longer than its time limit, and again when it was retried."""
 
 
 class ConvergenceError(XbarError):
     """An iteration did not converge and the caller asked for an exception."""
+
+
+class StabilityError(XbarError):
+    """A feedback circuit does not settle; the text says by how much, and what to try."""
 
 
 class ConvergenceWarning(UserWarning):

@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from xbar_spice.array import Side
-from xbar_spice.circuit.netlist import Deck, array_deck, bank_deck
+from xbar_spice.circuit.netlist import Deck, array_deck, bank_deck, pulse_deck
 from xbar_spice.circuit.render import number
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.mapping import MappedArray, MappedMatrix
+from xbar_spice.pulse import LineCapacitance, Pulse
 
 __all__ = ["write_netlists"]
 
@@ -30,6 +31,8 @@ def write_netlists(
     vector: ArrayLike | None = None,
     comments: Mapping[str, object] | None = None,
     netlists: Sequence[Path] = (),
+    pulse: Pulse | None = None,
+    capacitance: LineCapacitance | None = None,
 ) -> list[Path]:
     """Write one deck for the matrix, one for each of its arrays, and a manifest.
 
@@ -41,6 +44,8 @@ def write_netlists(
         vector: the vector to multiply, (n,) for side "rows" and (m,) for "cols"; all ones when left out.
         comments: provenance, printed at the head of each deck.
         netlists: folders of the user's own templates, searched first.
+        pulse: adds a deck for each array in which the read is such a pulse, with a transient analysis.
+        capacitance: of the lines in these decks; none when left out.
 
     Returns:
         The files written; the manifest is the last one.
@@ -58,24 +63,22 @@ def write_netlists(
     title = f"weight matrix {name} ({mapped.shape[0]} x {mapped.shape[1]}), {DIRECTION[side]} read"
     deck = bank_deck(mapped.crossbars, side, drives=drives, names=names, title=title, comments=head, netlists=netlists)
     written = [_write(folder / f"{stem}.cir", deck.text)]
-    entries = []
+    entries: list[dict[str, Any]] = []
     for index, (array, volts) in enumerate(zip(mapped.arrays, drives, strict=True)):
-        single = array_deck(
-            array.crossbar,
-            volts,
-            side,
-            title=f"array {array.name} of {title}",
-            comments=head | {"inputs": _span(array.inputs), "outputs": _span(array.outputs)},
-            netlists=netlists,
-        )
-        written.append(_write(folder / name / f"{array.name}.{DIRECTION[side]}.cir", single.text))
-        entries.append(
-            {
-                "array": array.name,
-                "deck": f"{name}/{array.name}.{DIRECTION[side]}.cir",
-                "terminals": _terminals(deck, index, single, array, side),
-            }
-        )
+        said: dict[str, Any] = {
+            "title": f"array {array.name} of {title}",
+            "comments": head | {"inputs": _span(array.inputs), "outputs": _span(array.outputs)},
+            "netlists": netlists,
+        }
+        single = array_deck(array.crossbar, volts, side, **said)
+        path = f"{name}/{array.name}.{DIRECTION[side]}"
+        written.append(_write(folder / f"{path}.cir", single.text))
+        entry = {"array": array.name, "deck": f"{path}.cir"}
+        if pulse is not None:
+            timed = pulse_deck(array.crossbar, volts, pulse, capacitance or LineCapacitance(), side, **said)
+            written.append(_write(folder / f"{path}.pulse.cir", timed.text))
+            entry["pulse_deck"] = f"{path}.pulse.cir"
+        entries.append(entry | {"terminals": _terminals(deck, index, single, array, side)})
     manifest = _manifest(mapped, name, stem, side, values, entries)
     written.append(_write(folder / f"{stem}.json", json.dumps(manifest, indent=1) + "\n"))
     return written

@@ -19,9 +19,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from xbar_spice.array import Crossbar, Side, Terminations
 from xbar_spice.compensation import compensate
+from xbar_spice.converters import Converters, quantise
 from xbar_spice.devices import Device, Ohmic
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear import FloatArray
+from xbar_spice.read_noise import ReadNoise
 from xbar_spice.variation import Variation
 
 __all__ = ["Design", "MappedArray", "MappedMatrix", "map_weights"]
@@ -34,6 +36,15 @@ EXAMPLES = {
     "device": "Ohmic()",
     "terminations": 'Terminations(transposed="far_ends")',
     "variation": "Variation(programming=0.05)",
+    "noise": "ReadNoise(device=0.01)",
+    "converters": "Converters(adc_bits=8)",
+}
+KINDS = {
+    "device": Device,
+    "terminations": Terminations,
+    "variation": Variation,
+    "noise": ReadNoise,
+    "converters": Converters,
 }
 
 
@@ -45,6 +56,7 @@ class Design:
     Attributes:
         mapping: "differential" puts G+ and G- in two separate arrays, "interleaved" as neighbouring bit lines of one.
         tile: largest number of inputs and of outputs of one array; None builds one array whatever its size.
+        skip_empty: leave out the tiles whose weights are all zero.
         g_min: lowest programmed conductance, siemens.
         g_max: highest programmed conductance, siemens.
         r_word: ohm per segment of a word line.
@@ -55,6 +67,8 @@ class Design:
         device: law of the cells.
         terminations: which ends of the lines a read uses.
         variation: what programming does to the devices.
+        noise: what every read adds.
+        converters: resolution of drives and sense currents.
         headroom: how many times the range of conductances holds the largest weight.
         compensated: program the conductances that undo wires, drivers and sense terminals, see `compensate`; what
             the variation will do to a device is not known then.
@@ -72,11 +86,14 @@ class Design:
     device: Device = field(default_factory=Ohmic)
     terminations: Terminations = field(default_factory=Terminations)
     variation: Variation = field(default_factory=Variation)
+    noise: ReadNoise = field(default_factory=ReadNoise)
+    converters: Converters = field(default_factory=Converters)
     headroom: float = 1.0
     compensated: bool = False
+    skip_empty: bool = False
 
     def __post_init__(self) -> None:
-        for name, kind in (("device", Device), ("terminations", Terminations), ("variation", Variation)):
+        for name, kind in KINDS.items():
             if not isinstance(getattr(self, name), kind):
                 raise InvalidInputError(
                     f"{name} must be a {kind.__name__}, such as {EXAMPLES[name]}, got {getattr(self, name)!r}"
@@ -96,6 +113,16 @@ class Design:
                 f"only linear cells can be compensated, got {self.device!r}; try compensated=False or Ohmic()"
             )
         self.crossbar([[self.g_max]])  # checks the resistances
+
+    @property
+    def random(self) -> bool:
+        """True if runs with other seeds differ."""
+        return self.variation.random or self.noise.random
+
+    @property
+    def exact_reads(self) -> bool:
+        """True if reads are what the arrays answer, without noise and rounding."""
+        return not self.noise.random and self.converters.ideal
 
     def crossbar(self, conductance: ArrayLike) -> Crossbar:
         """An array of this design with these conductances."""
@@ -166,13 +193,14 @@ class MappedMatrix:
         """Voltages for every array.
 
         A transposed read drives a minus bit line with the inverted voltage, which makes the sum on a shared word
-        line the differential result.
+        line the differential result. DACs give the nearest of their levels.
 
         Args:
             vectors: (n, batch) for side "rows", (m, batch) for "cols".
             side: the driven side.
         """
-        volts = vectors * self.volts_per_unit(vectors)
+        exact = vectors * self.volts_per_unit(vectors)
+        volts = quantise(exact, self.design.v_read, self.design.converters.dac_bits)
         if side == "rows":
             return [volts[array.inputs] for array in self.arrays]
         return [array.signs[:, np.newaxis] * volts[array.outputs] for array in self.arrays]
@@ -226,25 +254,26 @@ def map_weights(
     target = design.g_min + siemens * np.maximum(np.stack([matrix.T, -matrix.T]), 0.0)
     if siemens_per_weight is not None:
         target = np.minimum(target, design.g_max)
+    used = matrix.T != 0
     if design.compensated:
-        target = _compensated(target, design)
+        target = _compensated(target, design, used)
     devices = design.variation.apply(target, design.g_min, design.g_max, rng)
     rows, cols = matrix.shape
-    return MappedMatrix((rows, cols), design, tuple(_cut(devices, design)), siemens)
+    return MappedMatrix((rows, cols), design, tuple(_cut(devices, design, used)), siemens)
 
 
-def _compensated(target: FloatArray, design: Design) -> FloatArray:
+def _compensated(target: FloatArray, design: Design, used: NDArray[np.bool_]) -> FloatArray:
     """Conductances whose arrays read like the target without wires, as far as the range allows."""
-    found = np.empty_like(target)
-    for array in _cut(target, design):
+    found = target.copy()
+    for array in _cut(target, design, used):
         wanted = array.crossbar.conductance
         undone = compensate(array.crossbar, wanted, design.g_min, design.g_max, tolerance=COMPENSATED)
         found[array.devices] = undone.crossbar.conductance
     return found
 
 
-def _cut(devices: FloatArray, design: Design) -> list[MappedArray]:
-    """The arrays of every tile."""
+def _cut(devices: FloatArray, design: Design, used: NDArray[np.bool_]) -> list[MappedArray]:
+    """The arrays of every tile; with `skip_empty` of those that are used, and of the first one if none is."""
     _, inputs, outputs = devices.shape
     size = design.tile or max(inputs, outputs)
     arrays = []
@@ -252,6 +281,8 @@ def _cut(devices: FloatArray, design: Design) -> list[MappedArray]:
         for left in range(0, outputs, size):
             rows = np.arange(top, min(top + size, inputs))
             cols = np.arange(left, min(left + size, outputs))
+            if design.skip_empty and not used[rows[:, np.newaxis], cols].any() and (used.any() or top or left):
+                continue
             plus, minus = devices[:, rows[:, np.newaxis], cols]
             name = f"t{top // size}_{left // size}"
             if design.mapping == "interleaved":

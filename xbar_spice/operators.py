@@ -11,11 +11,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from xbar_spice.array import Side
+from xbar_spice.converters import level_spacing
 from xbar_spice.engines.base import Bank, Closeable, Engine
 from xbar_spice.engines.registry import get_engine
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear import DenseOperator, FloatArray, LinearOperator
 from xbar_spice.mapping import Design, MappedMatrix, map_weights
+from xbar_spice.readout import Readout
 from xbar_spice.stage import current_stage
 
 __all__ = ["AnalogMatrix", "ReadRecord", "ReadTrace", "program"]
@@ -37,6 +39,8 @@ class ReadRecord:
         relative_error: |analog - digital| / |digital| over the batch, with the wanted weights as the digital matrix.
         worst_relative_error: the largest such ratio of a single vector.
         seconds: wall time of the read.
+        source: "netlist" if a circuit simulator was driven, "characterised" if the transfer matrix that was read from
+            it once answered, "checked" if both did and agreed; empty for engines without a simulator.
     """
 
     phase: str
@@ -49,6 +53,7 @@ class ReadRecord:
     relative_error: float
     worst_relative_error: float
     seconds: float
+    source: str = ""
 
 
 @final
@@ -85,14 +90,23 @@ class ReadTrace:
 class AnalogMatrix(LinearOperator, Closeable):
     """A weight matrix programmed into arrays; a context manager, because a simulator may stand behind it.
 
-    `mv` reads forward and `T.mv` transposed; both see all parasitics of their own direction.
+    `mv` reads forward and `T.mv` transposed; both see all parasitics of their own direction, and the read noise and the
+    converters of the design.
     """
 
     def __init__(
-        self, weights: ArrayLike, mapped: MappedMatrix, bank: Bank, *, name: str = "W", trace: ReadTrace | None = None
+        self,
+        weights: ArrayLike,
+        mapped: MappedMatrix,
+        bank: Bank,
+        *,
+        name: str = "W",
+        trace: ReadTrace | None = None,
+        readout: Readout | None = None,
     ) -> None:
         self._digital = DenseOperator(weights)
         self._bank = bank
+        self._readout = readout or Readout(mapped)
         self._trace = trace
         self.mapped = mapped
         self.name = name
@@ -100,6 +114,30 @@ class AnalogMatrix(LinearOperator, Closeable):
     @property
     def shape(self) -> tuple[int, int]:
         return self.mapped.shape
+
+    @property
+    def weights(self) -> FloatArray:
+        """(m, n) the wanted matrix, which the arrays hold as well as they can."""
+        return self._digital.to_dense()
+
+    def spread(self, vectors: ArrayLike) -> FloatArray:
+        """How far forward reads lie from what exact converters and arrays without read noise would give.
+
+        Args:
+            vectors: (n, batch).
+
+        Returns:
+            (m, batch) expected root mean square deviation; rounding counts as an error uniform over one spacing of
+            levels.
+        """
+        x, mapped = np.asarray(vectors, dtype=float), self.mapped
+        variance = np.zeros((self.shape[0], x.shape[1]))
+        for array, squares in zip(mapped.arrays, self._readout.variance(mapped.drives(x, "rows"), "rows"), strict=True):
+            np.add.at(variance, array.outputs, squares)
+        scale = mapped.volts_per_unit(x)
+        step = level_spacing(mapped.design.v_read, mapped.design.converters.dac_bits) / scale
+        rounded = self._digital.to_dense() ** 2 @ (x != 0) * step**2 / 12
+        return np.asarray(np.sqrt(variance / (mapped.siemens_per_weight * scale) ** 2 + rounded))
 
     def _forward(self, x: FloatArray) -> FloatArray:
         return self._read(x, "rows")
@@ -113,7 +151,8 @@ class AnalogMatrix(LinearOperator, Closeable):
         if not vectors.shape[1]:
             return np.zeros((self.shape[0] if side == "rows" else self.shape[1], 0))
         start = time.perf_counter()
-        currents = self._bank.read(self.mapped.drives(vectors, side), side)
+        drives = self.mapped.drives(vectors, side)
+        currents = self._readout(self._bank.read(drives, side), drives, side)
         products = self.mapped.products(currents, vectors, side)
         if self._trace is not None:
             self._trace.append(self._record(vectors, products, side, time.perf_counter() - start))
@@ -135,6 +174,7 @@ class AnalogMatrix(LinearOperator, Closeable):
             relative_error=float(np.linalg.norm(error) / max(np.linalg.norm(size), np.finfo(float).tiny)),
             worst_relative_error=float(np.divide(error, size, out=np.zeros_like(error), where=size > 0).max()),
             seconds=seconds,
+            source=self._bank.source,
         )
 
     def close(self) -> None:
@@ -147,6 +187,7 @@ def program(
     *,
     engine: str | Engine = "nodal",
     rng: np.random.Generator | None = None,
+    noise_rng: np.random.Generator | None = None,
     name: str = "W",
     trace: ReadTrace | None = None,
     siemens_per_weight: float | None = None,
@@ -159,6 +200,7 @@ def program(
         design: how the arrays are built.
         engine: who answers reads: "ideal", "nodal", "ngspice", or a configured engine.
         rng: source of the programming error; needed if the design's variation is random.
+        noise_rng: source of the read noise; needed if the design has some.
         name: name of the matrix in traces and decks.
         trace: collects a record of every read.
         siemens_per_weight: scale of an earlier programming, as for `map_weights`.
@@ -178,4 +220,6 @@ def program(
         raise InvalidInputError(f"unknown design field {', '.join(unknown)}; allowed are {', '.join(sorted(known))}")
     built = replace(design or Design(), **changes)
     mapped = map_weights(weights, built, rng=rng, siemens_per_weight=siemens_per_weight)
-    return AnalogMatrix(weights, mapped, get_engine(engine).program_bank(mapped.crossbars), name=name, trace=trace)
+    readout = Readout(mapped, noise_rng)
+    bank = get_engine(engine).program_bank(mapped.crossbars)
+    return AnalogMatrix(weights, mapped, bank, name=name, trace=trace, readout=readout)

@@ -7,6 +7,7 @@ the other one is switched on, so that one source of error can be studied without
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import erf, exp, pi, sqrt
 from typing import Literal, final
 
 import numpy as np
@@ -53,6 +54,21 @@ class Variation:
     def random(self) -> bool:
         """True if programming with it needs random numbers."""
         return self.programming > 0 or self.stuck_on > 0 or self.stuck_off > 0
+
+    def moments(self, target: FloatArray, g_min: float, g_max: float) -> tuple[FloatArray, FloatArray]:
+        """Mean and standard deviation of the conductances that `apply` draws, of the shape of `target`, siemens."""
+        s = self.programming
+        if self.distribution == "lognormal":
+            mean, square = exp(0.5 * s**2), exp(2.0 * s**2)
+        elif s == 0:
+            mean, square = 1.0, 1.0
+        else:  # max(1 + s x, 0), x standard normal
+            inside, edge = 0.5 * (1.0 + erf(1.0 / (s * sqrt(2.0)))), exp(-0.5 / s**2) / sqrt(2.0 * pi)
+            mean, square = inside + s * edge, (1.0 + s**2) * inside + s * edge
+        free = 1.0 - self.stuck_on - self.stuck_off
+        first = free * mean * target + self.stuck_on * g_max + self.stuck_off * g_min
+        second = free * square * target**2 + self.stuck_on * g_max**2 + self.stuck_off * g_min**2
+        return first, np.sqrt(np.maximum(second - first**2, 0.0))
 
     def apply(self, target: FloatArray, g_min: float, g_max: float, rng: np.random.Generator | None) -> FloatArray:
         """The conductances that a chip ends up with.

@@ -9,6 +9,7 @@ Names count from 0, as the matrices do: word line 3 meets bit line 7 between the
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,12 +18,15 @@ from typing import final
 import numpy as np
 from numpy.typing import ArrayLike
 
-from xbar_spice.array import Connection, Crossbar, Edge, Hookup, Side
+from xbar_spice.array import SIDES, Connection, Crossbar, Edge, Hookup, Side
 from xbar_spice.circuit.render import render
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear import FloatArray
+from xbar_spice.pulse import LineCapacitance, Pulse
 
-__all__ = ["Deck", "Terminal", "array_deck", "bank_deck", "netlist"]
+__all__ = ["Deck", "Terminal", "array_deck", "array_variables", "bank_deck", "line_nodes", "netlist", "pulse_deck"]
+
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*", re.ASCII)
 
 
 @final
@@ -128,10 +132,83 @@ def bank_deck(
         title: first line of the deck.
         comments: more to say at the head of the deck.
         netlists: folders of the user's own templates, searched first.
+
+    Raises:
+        InvalidInputError: a name of another form, a drive of the wrong shape, or a broken template.
     """
     names = [f"a{index}" for index in range(len(crossbars))] if names is None else names
+    for name in names:
+        if not _NAME.fullmatch(name):
+            raise InvalidInputError(
+                f"the name of an array is a letter and then letters, digits or underscores, got {name!r}"
+            )
     drives = [None] * len(crossbars) if drives is None else drives
     return _deck("bank.cir.j2", crossbars, names, drives, side, title, comments, netlists)
+
+
+def pulse_deck(
+    crossbar: Crossbar,
+    drive: ArrayLike,
+    pulse: Pulse,
+    capacitance: LineCapacitance,
+    side: Side = "rows",
+    *,
+    accuracy: float = 1e-3,
+    title: str = "memristor crossbar, a read as a pulse",
+    comments: Mapping[str, object] | None = None,
+    netlists: Sequence[Path] = (),
+) -> Deck:
+    """The deck of one read of one array as a pulse, a `.tran` analysis over the cycle of the pulse.
+
+    Args:
+        crossbar: the array.
+        drive: (ports,) volts of the pulse at the driven side.
+        pulse: its shape; a rise above 0 s and a finite width above 0 s.
+        capacitance: of the lines.
+        side: the driven side.
+        accuracy: about the relative error of settling times and energies; sets the steps of the simulator.
+        title: first line of the deck.
+        comments: more to say at the head of the deck.
+        netlists: folders of the user's own templates, searched first.
+
+    Raises:
+        InvalidInputError: a drive of the wrong shape, a pulse that a simulator cannot make, or a broken template.
+    """
+    if not (pulse.rise > 0 and 0 < pulse.width < np.inf):
+        raise InvalidInputError(
+            f"a simulated pulse needs a rise and a finite width above 0 s, got rise={pulse.rise}, width={pulse.width}"
+        )
+    if not 0 < accuracy < 1:
+        raise InvalidInputError(f"accuracy must be between 0 and 1, got {accuracy}")
+    volts = _drive_volts(crossbar, drive, side)
+    array = array_variables(0, "", crossbar, volts, side)
+    farads = {
+        "word": capacitance.c_word * (1 if crossbar.r_word > 0 else crossbar.shape[1]),
+        "bit": capacitance.c_bit * (1 if crossbar.r_bit > 0 else crossbar.shape[0]),
+        "cell": capacitance.c_cell,
+    }
+    least_charge = min((farad for farad in farads.values() if farad > 0), default=1.0) * (np.abs(volts).max() or 1.0)
+    variables = {
+        "title": title,
+        "comments": dict(comments or {}),
+        "side": side,
+        "array": array,
+        "pulse": _pulse_seconds(pulse),
+        "capacitance": farads,
+        # Newton's method stops by reltol; trtol relates the error of a time step to it, found by comparison with modes.
+        "options": {"reltol": 1e-6, "trtol": 1e5 * accuracy**1.5, "chgtol": 1e-6 * least_charge},
+    }
+    return Deck(render("pulse.cir.j2", variables, netlists=netlists), tuple(array["terminals"]))  # type: ignore[arg-type]
+
+
+def line_nodes(crossbar: Crossbar, side: Side = "rows") -> tuple[list[list[str]], list[list[str]]]:
+    """Names of the nodes at each cell in the deck of one array: word-line ends and bit-line ends, both (rows, cols)."""
+    hookup, (rows, cols) = crossbar.hookup(side), crossbar.shape
+    word, bit = (_ideal_line_node(crossbar, hookup, lines) for lines in SIDES)
+    return (
+        [[f"w{i}_{j}" if crossbar.r_word > 0 else f"{word}{i}" for j in range(cols)] for i in range(rows)],
+        [[f"b{i}_{j}" if crossbar.r_bit > 0 else f"{bit}{j}" for j in range(cols)] for i in range(rows)],
+    )
 
 
 def _deck(
@@ -145,7 +222,7 @@ def _deck(
     netlists: Sequence[Path],
 ) -> Deck:
     arrays = [
-        _array_variables(index, name, crossbar, _drive_volts(crossbar, drive, side), side)
+        array_variables(index, name, crossbar, _drive_volts(crossbar, drive, side), side)
         for index, (name, crossbar, drive) in enumerate(zip(names, crossbars, drives, strict=True))
     ]
     variables = {
@@ -170,7 +247,7 @@ def _drive_volts(crossbar: Crossbar, drive: ArrayLike | None, side: Side) -> Flo
     return volts
 
 
-def _array_variables(index: int, name: str, crossbar: Crossbar, volts: FloatArray, side: Side) -> dict[str, object]:
+def array_variables(index: int, name: str, crossbar: Crossbar, volts: FloatArray, side: Side) -> dict[str, object]:
     """What the templates may use of one array."""
     hookup = crossbar.hookup(side)
     prefix = f"{name}_" if name else ""
@@ -211,6 +288,18 @@ def _array_variables(index: int, name: str, crossbar: Crossbar, volts: FloatArra
         "connections": connections,
         "terminals": terminals,
     }
+
+
+def _pulse_seconds(pulse: Pulse) -> dict[str, float]:
+    """The times of a pulse and the largest step of its analysis, without the rounding errors of sums."""
+    seconds = {
+        "rise": pulse.rise,
+        "width": pulse.width,
+        "top_end": pulse.top_end,
+        "cycle": pulse.cycle,
+        "step": min(pulse.top_end, pulse.cycle - pulse.top_end) / 50,
+    }
+    return {name: float(f"{value:.12g}") for name, value in seconds.items()}
 
 
 def _ideal_line_node(crossbar: Crossbar, hookup: Hookup, side: Side) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ from xbar_spice.cli.options import (
     engine_option,
     existing_file,
     make_design,
+    make_pulse,
+    pulse_options,
     seed_option,
-    training_engine_option,
 )
 from xbar_spice.errors import XbarError
 
@@ -33,6 +35,7 @@ def app() -> None:
       xbar-spice netlist weights.npz --tile 16 --r-word 1 --r-bit 1 --output netlists
       xbar-spice cosim weights.npz --tile 16 --r-word 1 --r-bit 1
       xbar-spice tune weights.npz --tile 16 --r-word 1 --r-bit 1 --programming 0.1 --output tuned.npz
+      xbar-spice attribute weights.npz --tile 16 --r-word 1 --r-bit 1 --programming 0.03 --adc-bits 8
       xbar-spice study examples/array_size.toml --output runs/array_size
       xbar-spice report runs/array_size
     """
@@ -72,7 +75,7 @@ def train(task: str, output: Path | None, seed: int) -> None:
 @click.option("--learning-rate", type=click.FloatRange(min=0, min_open=True), default=0.003, show_default=True,
               help="Of Adam at the start.")  # fmt: skip
 @click.option("--classifier-only", is_flag=True, help="Leave the arrays as they are.")
-@training_engine_option
+@engine_option("nodal")  # training programs arrays anew at every step, which costs ngspice far more than a read
 @seed_option
 @circuit_options
 def tune(
@@ -122,13 +125,20 @@ def tune(
 @click.option("--side", type=click.Choice(["rows", "cols"]), default="rows", show_default=True, help="The driven side.")
 @click.option("--netlists", type=click.Path(exists=True, file_okay=False, path_type=Path), multiple=True,
               help="Folder of your own templates, searched first.")  # fmt: skip
+@pulse_options
+@click.option("--feedback", is_flag=True, help="Write the circuits that solve Newton's linear systems, too.")
 @seed_option
 @circuit_options
-def netlist(weights: Path, output: Path, side: Any, netlists: tuple[Path, ...], seed: int, **circuit: Any) -> None:
+def netlist(
+    weights: Path, output: Path, side: Any, netlists: tuple[Path, ...], feedback: bool, seed: int, **circuit: Any
+) -> None:
     """Write the netlists of A and B from trained weights.
 
     One deck for each matrix, one for each array, and a JSON manifest that maps every source and current to its matrix
-    index and sign. Every deck runs as it is: ngspice -b DECK.
+    index and sign. Every deck runs as it is: ngspice -b DECK. With --pulse-width, one more deck for each array, with
+    the capacitances of its lines: a transient analysis of a pulsed read that prints energies, charges and currents.
+    With --feedback also the loop of both matrices with op-amps that solves the first Newton step of a random state, its
+    transpose, and the feedback array of that system.
     """
     from xbar_spice.cosim import weight_scales
     from xbar_spice.export import write_netlists
@@ -136,6 +146,7 @@ def netlist(weights: Path, output: Path, side: Any, netlists: tuple[Path, ...], 
     from xbar_spice.variation import random_stream
     from xbar_spice.weights import load_model
 
+    pulse, capacitance = make_pulse(circuit)
     design = make_design(circuit)
     model = load_model(weights)
     scales = weight_scales(model, design)
@@ -143,22 +154,55 @@ def netlist(weights: Path, output: Path, side: Any, netlists: tuple[Path, ...], 
         rng = random_stream(seed, "devices", name)
         mapped = map_weights(matrix, design, rng=rng, siemens_per_weight=scales.get(name))
         comments = {"weights": weights.name, "seed": seed}
-        files = write_netlists(mapped, output, name=name, side=side, comments=comments, netlists=netlists)
+        files = write_netlists(
+            mapped,
+            output,
+            name=name,
+            side=side,
+            comments=comments,
+            netlists=netlists,
+            pulse=pulse,
+            capacitance=capacitance,
+        )
         click.echo(f"{files[0]}  {len(mapped.arrays)} arrays, largest {max(x.shape for x in mapped.crossbars)}")
         click.echo(f"{files[-1]}")
+    if feedback:
+        from xbar_spice.cli.feedback import write_first_step
+
+        for path in write_first_step(model, design, output, seed=seed, weights=weights.name, netlists=netlists):
+            click.echo(f"{path}")
     click.echo(f"run one by hand: ngspice -b {files[0]}")
 
 
 @app.command()
 @click.argument("weights", type=existing_file)
-@engine_option
+@engine_option()
+@click.option(
+    "--characterise", is_flag=True, help="Read transfer matrices once through ngspice, and check them on the way."
+)
 @click.option("--samples", type=click.IntRange(min=1), default=4, show_default=True, help="Test images.")
+@click.option(
+    "--linear-solver",
+    type=click.Choice(["gmres", "bicgstab", "cg", "richardson", "chord", "feedback"]),
+    default="gmres",
+    show_default=True,
+    help="Of implicit steps; feedback is a circuit of the arrays and op-amps.",
+)
 @click.option(
     "--output", type=click.Path(file_okay=False, path_type=Path), help="Folder for record.json and trace.csv."
 )
 @seed_option
 @circuit_options
-def cosim(weights: Path, engine: str, samples: int, output: Path | None, seed: int, **circuit: Any) -> None:
+def cosim(
+    weights: Path,
+    engine: str,
+    characterise: bool,
+    samples: int,
+    linear_solver: Any,
+    output: Path | None,
+    seed: int,
+    **circuit: Any,
+) -> None:
     """Solve and differentiate a model on arrays, and compare with digital matrices.
 
     Every product of the forward run, of Newton's linear solves and of the adjoint is a read of the arrays. A model
@@ -166,17 +210,104 @@ def cosim(weights: Path, engine: str, samples: int, output: Path | None, seed: i
     """
     from xbar_spice.cli.progress import reading_progress
     from xbar_spice.cli.tables import print_cosimulation
-    from xbar_spice.cosim import cosimulate
+    from xbar_spice.cosim import SolverOptions, cosimulate
+    from xbar_spice.engines.registry import get_engine
     from xbar_spice.study.problem import make_problem
     from xbar_spice.study.store import write_case
     from xbar_spice.weights import load_model
 
+    if characterise and engine != "ngspice":
+        raise click.UsageError(f"--characterise is for --engine ngspice, got {engine}")
+    answering = get_engine(engine, **({"characterise": True} if characterise else {}))
     problem = make_problem(load_model(weights), samples=samples, seed=seed)
+    solver = SolverOptions()
+    solver = replace(solver, krylov=replace(solver.krylov, method=linear_solver))
     with reading_progress(problem.model.steps) as trace:
-        result = cosimulate(problem, make_design(circuit), engine=engine, seed=seed, trace=trace)
+        result = cosimulate(problem, make_design(circuit), engine=answering, seed=seed, solver=solver, trace=trace)
     print_cosimulation(result.record)
     if output is not None:
         click.echo(f"record and trace: {write_case(output, result)}")
+
+
+@app.command()
+@click.argument("weights", type=existing_file)
+@engine_option("nodal", "; derivatives come from nodal")
+@click.option("--samples", type=click.IntRange(min=1), default=4, show_default=True, help="Test images.")
+@click.option("--output", type=click.Path(file_okay=False, path_type=Path), help="Folder for gradients.json.")
+@seed_option
+@circuit_options
+def gradients(weights: Path, engine: str, samples: int, output: Path | None, seed: int, **circuit: Any) -> None:
+    """Compare what the arrays return as gradient with the true one and the digital one.
+
+    bias is hardware - true, what a trainer on the arrays gets wrong; shift is true - digital, what the circuit changes
+    in the model. The true gradient is that of the analog loss, through the sensitivities of the circuit.
+    """
+    from xbar_spice.cli.progress import waiting
+    from xbar_spice.cli.tables import print_gradients
+    from xbar_spice.cosim import three_gradients
+    from xbar_spice.study.problem import make_problem
+    from xbar_spice.study.store import write_record
+    from xbar_spice.weights import load_model
+
+    problem = make_problem(load_model(weights), samples=samples, seed=seed)
+    with waiting("three gradients"):
+        record = three_gradients(problem, make_design(circuit), engine=engine, seed=seed).record
+    print_gradients(record)
+    if output is not None:
+        click.echo(f"record: {write_record(output / 'gradients.json', record)}")
+
+
+@app.command()
+@click.argument("weights", type=existing_file)
+@engine_option("nodal", "; derivatives come from nodal")
+@click.option("--samples", type=click.IntRange(min=1), default=4, show_default=True, help="Test images.")
+@click.option("--orders", type=click.IntRange(min=4), help="Random orders to sample.  [default: all combinations]")
+@click.option("--jobs", type=click.IntRange(min=1), help="Runs side by side.  [default: one for each core]")
+@click.option(
+    "--output", type=click.Path(file_okay=False, path_type=Path), help="Folder for attribution.json, .png and .svg."
+)
+@seed_option
+@circuit_options
+def attribute(
+    weights: Path,
+    engine: str,
+    samples: int,
+    orders: int | None,
+    jobs: int | None,
+    output: Path | None,
+    seed: int,
+    **circuit: Any,
+) -> None:
+    """Say where the errors come from: each imperfection alone, its Shapley value, and all but it.
+
+    Every combination of the imperfections that the options describe is co-simulated with the same devices.
+    """
+    from xbar_spice.cli.progress import counting_progress
+    from xbar_spice.cli.tables import print_attribution
+    from xbar_spice.cosim import attribute as attribute_errors
+    from xbar_spice.report.attribution import draw_attribution
+    from xbar_spice.report.style import save, styled
+    from xbar_spice.study.execute import cores
+    from xbar_spice.study.problem import make_problem
+    from xbar_spice.study.store import write_record
+    from xbar_spice.weights import load_model
+
+    problem = make_problem(load_model(weights), samples=samples, seed=seed)
+    with counting_progress("co-simulations") as on_run:
+        found = attribute_errors(
+            problem,
+            make_design(circuit),
+            engine=engine,
+            seed=seed,
+            orders=orders,
+            jobs=jobs or cores(),
+            on_run=on_run,
+        )
+    print_attribution(found.record)
+    if output is not None:
+        click.echo(f"record: {write_record(output / 'attribution.json', found.record)}")
+        with styled():
+            click.echo(f"figure: {save(draw_attribution(found.record), output, 'attribution')[0]}")
 
 
 @app.command()

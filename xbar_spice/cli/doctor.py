@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from rich.console import Console
 
 from xbar_spice.circuit.resources import search_path
-from xbar_spice.engines.ngspice.installation import describe
+from xbar_spice.engines.ngspice.installation import TRIED, describe
 
 __all__ = ["print_findings"]
 
@@ -39,6 +39,7 @@ def print_findings() -> None:
         "netlists": ", ".join(map(str, search_path("netlists"))),
         "models": ", ".join(map(str, search_path("models"))),
         "libngspice": library,
+        "tested with": f"ngspice {' and '.join(map(str, TRIED))}",
         "ngspice command": command,
         "engines": "ideal, nodal" + (", ngspice" if found.usable else "; not ngspice"),
     }

@@ -10,28 +10,34 @@ import click
 
 if TYPE_CHECKING:
     from xbar_spice.mapping import Design
+    from xbar_spice.pulse import LineCapacitance, Pulse
 
 __all__ = [
     "circuit_options",
     "engine_option",
     "existing_file",
     "make_design",
+    "make_pulse",
+    "pulse_options",
     "seed_option",
-    "training_engine_option",
 ]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 existing_file = click.Path(exists=True, dir_okay=False, path_type=Path)
 
-_ENGINE: dict[str, Any] = {
-    "type": click.Choice(["ideal", "nodal", "ngspice"]),
-    "show_default": True,
-    "help": "Who answers reads.",
-}
-engine_option = click.option("--engine", default="ngspice", **_ENGINE)
-# Training programs the arrays anew at every step, which costs ngspice far more than a read.
-training_engine_option = click.option("--engine", default="nodal", **_ENGINE)
+
+def engine_option(default: str = "ngspice", note: str = "") -> Callable[[Command], Command]:
+    """`--engine`, with a default that fits the verb."""
+    return click.option(
+        "--engine",
+        type=click.Choice(["ideal", "nodal", "ngspice"]),
+        default=default,
+        show_default=True,
+        help=f"Who answers reads{note}.",
+    )
+
+
 seed_option = click.option(
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="From which the devices are drawn."
 )
@@ -40,6 +46,10 @@ _MAPPINGS = click.Choice(["differential", "interleaved"])
 _DRIVES = click.Choice(["single", "double"])
 _TRANSPOSED = click.Choice(["same_ends", "swapped_ends", "far_ends"])
 _DISTRIBUTIONS = click.Choice(["gaussian", "lognormal"])
+_NOISE_LAWS = click.Choice(["constant", "pcm"])
+_REFERENCES = click.Choice(["window", "devices"])
+_SUBTRACTIONS = click.Choice(["digital", "analog"])
+_BITS = click.IntRange(min=2, max=32)
 
 # Flag, type, help, and the default of `Design`, which is only shown: a test holds the two together.
 _CIRCUIT: tuple[tuple[str, Any, str, str], ...] = (
@@ -61,6 +71,22 @@ _CIRCUIT: tuple[tuple[str, Any, str, str], ...] = (
     ("--stuck-off", float, "Probability that a device is stuck at --g-min.", "0"),
     ("--headroom", float, "How many times the range of conductances holds the largest weight.", "1"),
     ("--compensated/--uncompensated", None, "Program what undoes wires, drivers and sense terminals.", "uncompensated"),
+    ("--noise", float, "Relative standard deviation of a device at --g-max from read to read.", "0"),
+    ("--noise-law", _NOISE_LAWS, "How that depends on the conductance.", "constant"),
+    ("--sense-noise", float, "Amperes rms that every sense terminal adds.", "0"),
+    ("--dac-bits", _BITS, "Resolution of the drive voltages.", "exact"),
+    ("--adc-bits", _BITS, "Resolution of the sense currents.", "exact"),
+    ("--adc-range", float, "Full scale, as part of the largest current.", "1"),
+    ("--adc-reference", _REFERENCES, "That with all devices at --g-max, or with those of the array.", "window"),
+    ("--subtraction", _SUBTRACTIONS, "Of plus and minus currents: after the ADCs or before one.", "digital"),
+)
+
+_PULSE: tuple[tuple[str, str], ...] = (
+    ("--pulse-width", "Also write decks in which the read is a pulse of so many seconds at full drive."),
+    ("--pulse-rise", "Seconds of its rise and of its fall.  [default: a tenth of the width]"),
+    ("--c-word", "Farad at each node of a word line, in decks with a pulse.  [default: 0]"),
+    ("--c-bit", "Farad at each node of a bit line.  [default: 0]"),
+    ("--c-cell", "Farad across each cell.  [default: 0]"),
 )
 
 
@@ -71,21 +97,49 @@ def circuit_options(command: Command) -> Command:
     return command
 
 
+def pulse_options(command: Command) -> Command:
+    """Add the options that make a read a pulse."""
+    for flag, text in reversed(_PULSE):
+        command = click.option(flag, type=float, help=text)(command)
+    return command
+
+
+def make_pulse(given: dict[str, Any]) -> tuple[Pulse | None, LineCapacitance]:
+    """The pulse and the capacitances that the options of `pulse_options` describe; takes them out of what is given."""
+    from xbar_spice.pulse import LineCapacitance, Pulse
+
+    width, rise, *farads = (given.pop(flag.removeprefix("--").replace("-", "_")) for flag, _ in _PULSE)
+    if width is None:
+        if rise is not None or any(farad is not None for farad in farads):
+            raise click.UsageError("--pulse-rise, --c-word, --c-bit and --c-cell describe a pulse: give --pulse-width")
+        return None, LineCapacitance()
+    return Pulse(width, 0.1 * width if rise is None else rise), LineCapacitance(*(farad or 0.0 for farad in farads))
+
+
 def make_design(given: dict[str, Any]) -> Design:
     """The design that the options of `circuit_options` describe."""
     from xbar_spice.array import Terminations
     from xbar_spice.circuit.device_models import load_device
+    from xbar_spice.converters import Converters
     from xbar_spice.mapping import Design
+    from xbar_spice.read_noise import ReadNoise
     from xbar_spice.variation import Variation
 
     chosen = {name: value for name, value in given.items() if value is not None}
     grouped: dict[str, Any] = {
         "terminations": Terminations(**_taken(chosen, "drive", "transposed")),
         "variation": Variation(**_taken(chosen, "programming", "distribution", "stuck_on", "stuck_off")),
+        "noise": ReadNoise(**_renamed(chosen, noise="device", noise_law="law", sense_noise="sense")),
+        "converters": Converters(**_taken(chosen, "dac_bits", "adc_bits", "adc_range", "adc_reference", "subtraction")),
     }
     if "device" in chosen:
         grouped["device"] = load_device(chosen.pop("device"))
     return Design(**chosen, **grouped)
+
+
+def _renamed(chosen: dict[str, Any], **names: str) -> dict[str, Any]:
+    """What was chosen under the names of options, under those of fields."""
+    return {names[option]: value for option, value in _taken(chosen, *names).items()}
 
 
 def _taken(chosen: dict[str, Any], *names: str) -> dict[str, Any]:

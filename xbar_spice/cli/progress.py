@@ -14,7 +14,7 @@ from xbar_spice.operators import ReadRecord, ReadTrace
 from xbar_spice.study.runner import Progress
 from xbar_spice.train.descent import Epoch
 
-__all__ = ["reading_progress", "study_progress", "training_progress"]
+__all__ = ["counting_progress", "reading_progress", "study_progress", "training_progress", "waiting"]
 
 
 _NOTE = 28  # letters behind a bar, so that the bar keeps its place on a narrow terminal
@@ -64,6 +64,22 @@ def reading_progress(steps: int, what: str = "reads") -> Iterator[ReadTrace]:
 
         yield ReadTrace(observe)
         bar.update(task, completed=2 * steps, note=f"{count} reads")
+
+
+@contextmanager
+def counting_progress(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar that counts what is done out of all."""
+    with _bar(MofNCompleteColumn()) as bar:
+        task = bar.add_task(what, total=None, note="")
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+@contextmanager
+def waiting(what: str) -> Iterator[None]:
+    """A bar that only shows that something goes on, and for how long."""
+    with _bar() as bar:
+        bar.add_task(what, total=None, note="")
+        yield
 
 
 def _bar(*columns: MofNCompleteColumn) -> ProgressBar:

@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-__all__ = ["print_cosimulation", "print_rows"]
+__all__ = ["print_attribution", "print_cosimulation", "print_gradients", "print_rows"]
 
 
 def print_rows(title: str, header: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
@@ -39,7 +39,67 @@ def print_cosimulation(record: dict[str, Any]) -> None:
         lines.append(f"accuracy         {accuracy['analog']:.2%} analog, {accuracy['digital']:.2%} digital")
     reads = ", ".join(f"{count} {kind}" for kind, count in record["reads"].items())
     lines.append(f"reads            {sum(record['reads'].values())} ({reads}) in {record['read_seconds']:.1f} s")
+    if "feedback" in record:
+        solves = ", ".join(f"{count} {kind}" for kind, count in record["feedback"]["solves"].items())
+        lines.append(f"circuit solves   {solves}; worst error {record['feedback']['worst_error']:.1e} of the solution")
     lines.append(f"Newton steps     {convergence['newton_iterations']} (most of any sample, by time step)")
     if not convergence["converged"]:
         lines.append(f"NOT CONVERGED    samples {convergence['failed_samples']}")
     Console().print("\n".join(lines), highlight=False)
+
+
+def print_gradients(record: dict[str, Any]) -> None:
+    """How the gradients of one model on one set of arrays differ."""
+    meaning = {
+        "bias": "bias: hardware - true",
+        "shift": "shift: true - digital",
+        "total": "total: hardware - digital",
+        "transpose": "transpose: hardware - effective",
+        "hybrid": "hybrid - true",
+    }
+    print_rows(
+        f"gradients on arrays ({record['engine']}), {record['samples']} samples",
+        ("", "of", "relative error", "cosine", "same sign"),
+        [
+            (
+                text if number == 0 else "",
+                parameter,
+                f"{found['relative_error']:.3e}",
+                f"{found['cosine']:.6f}",
+                f"{found['sign_agreement']:.2%}",
+            )
+            for name, text in meaning.items()
+            for number, (parameter, found) in enumerate(record["differences"][name].items())
+        ],
+    )
+    loss, descent = record["loss"], record["descent"]
+    best = descent["true"]["expected"]
+    lines = [f"loss             {loss['analog']:.6g} analog, {loss['digital']:.6g} digital"]
+    lines += [
+        f"one step against {name:<9} is expected to lower the loss by {found['expected'] / best:.2%} of the best step"
+        for name, found in descent.items()
+    ]
+    mismatch = ", ".join(f"{name} {value:.1e}" for name, value in record["adjoint_mismatch"].items())
+    lines.append(f"transposed reads are no transposes by {mismatch} (relative, random vectors)")
+    Console().print("\n".join(lines), highlight=False)
+
+
+def print_attribution(record: dict[str, Any]) -> None:
+    """What each source of error counts for, one table for each measure."""
+    for measure, values in record["measures"].items():
+        sampled = record["orders"] > 0
+        rows: list[tuple[str, ...]] = [
+            (
+                str(source),
+                f"{values['alone'][source]:.3%}",
+                f"{values['shapley'][source]:.3%}" + (f" +- {values['shapley error'][source]:.3%}" if sampled else ""),
+                f"{values['all but'][source]:.3%}",
+            )
+            for source in record["sources"]
+        ]
+        rows.append(("sum", "", f"{sum(values['shapley'].values()):.3%}", ""))
+        print_rows(
+            f"relative error of {measure}: {values['total']:.3%} with all sources, {values['none']:.1e} with none",
+            ("", "alone", "Shapley", "all but"),
+            rows,
+        )

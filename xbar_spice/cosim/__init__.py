@@ -13,6 +13,8 @@ from xbar_spice.cosim.run import (
     program_model,
     weight_scales,
 )
+from xbar_spice.cosim.sensitivity_map import SensitivityMap, chip_loss, chip_losses, sensitivity_map
+from xbar_spice.cosim.sign_flips import SignFlips, sign_flips
 from xbar_spice.cosim.three_gradients import GradientStudy, three_gradients
 from xbar_spice.cosim.true_gradient import CircuitGradients, circuit_gradients, weight_gradient
 
@@ -25,12 +27,18 @@ __all__ = [
     "Cosimulation",
     "GradientStudy",
     "Problem",
+    "SensitivityMap",
+    "SignFlips",
     "SolverOptions",
     "attribute",
+    "chip_loss",
+    "chip_losses",
     "circuit_gradients",
     "compare",
     "cosimulate",
     "program_model",
+    "sensitivity_map",
+    "sign_flips",
     "three_gradients",
     "weight_gradient",
     "weight_scales",

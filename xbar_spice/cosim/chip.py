@@ -17,12 +17,13 @@ import numpy as np
 from xbar_spice.cosim.circuit_field import CircuitField
 from xbar_spice.cosim.run import program_model
 from xbar_spice.cosim.spliced import Spliced
-from xbar_spice.cosim.true_gradient import device_gradients, weight_gradients
+from xbar_spice.cosim.true_gradient import weight_gradients, with_devices
 from xbar_spice.engines.base import Engine
 from xbar_spice.errors import InvalidInputError
-from xbar_spice.linear import DenseOperator
+from xbar_spice.linear import DenseOperator, FloatArray
 from xbar_spice.mapping import Design
 from xbar_spice.operators import AnalogMatrix
+from xbar_spice.solve.adjoint import Gradients
 from xbar_spice.solve.field import ReluField
 from xbar_spice.train.processor import Processor, Programmed
 from xbar_spice.weights import Model
@@ -99,4 +100,10 @@ class Chip(Processor):
         if self.gradient == "hybrid":
             return Programmed(ReluField(Spliced(A, DenseOperator(model.A)), Spliced(B, DenseOperator(model.B))))
         field = CircuitField(A, B)
-        return Programmed(field, lambda found: weight_gradients(model, A, B, device_gradients(field, found), self.seed))
+
+        def programmed_weights(found: Gradients) -> tuple[FloatArray, FloatArray]:
+            devices = with_devices(field, found.parameters).devices
+            true = weight_gradients(model, A, B, devices, self.seed)
+            return true["A"], true["B"]
+
+        return Programmed(field, programmed_weights)

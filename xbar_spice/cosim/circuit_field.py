@@ -84,6 +84,25 @@ class ReadDerivative:
                 total[array.devices] += change.conductance
         return total
 
+    def devices_of(self, gradient: FloatArray) -> FloatArray:
+        """The gradient of <gradient, W> with respect to all devices, W being the effective matrix of linear cells.
+
+        Args:
+            gradient: (..., m, n).
+
+        Returns:
+            (..., 2, n, m) per siemens, as `device_gradient`.
+        """
+        mapped = self._mapped
+        outputs, inputs = mapped.shape
+        wanted = gradient.reshape(-1, outputs, inputs) / mapped.siemens_per_weight
+        total = np.zeros((len(wanted), 2, inputs, outputs))
+        for array in mapped.arrays:
+            weights = array.signs[:, np.newaxis] * wanted[:, array.outputs[:, np.newaxis], array.inputs]
+            reads = Sensitivity(array.crossbar, np.eye(array.inputs.size))
+            total[(slice(None), *array.devices)] += reads.conductance_gradients(weights)
+        return total.reshape(*gradient.shape[:-2], 2, inputs, outputs)
+
     def _linearised(self, x: FloatArray) -> FloatArray:
         mapped, column = self._mapped, x[:, np.newaxis]
         drives = mapped.drives(column, "rows")

@@ -11,19 +11,22 @@ import warnings
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, final
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from xbar_spice.cosim.linear_solvers import analog_field, digital_options, solves_record
 from xbar_spice.engines.base import Engine
 from xbar_spice.engines.registry import get_engine
 from xbar_spice.errors import ConvergenceWarning, InvalidInputError
+from xbar_spice.feedback import SolveRecord
 from xbar_spice.linear import FloatArray
 from xbar_spice.mapping import Design
 from xbar_spice.operators import AnalogMatrix, ReadTrace, program
 from xbar_spice.solve.adjoint import Gradients, gradients
+from xbar_spice.solve.contributions import Split
 from xbar_spice.solve.field import Field, ReluField
 from xbar_spice.solve.integrators import Trajectory, integrate
 from xbar_spice.solve.krylov import KrylovOptions
@@ -40,11 +43,14 @@ __all__ = [
     "SolverOptions",
     "compare",
     "cosimulate",
+    "expected_noise",
     "named_gradients",
     "program_model",
     "solve_model",
     "weight_scales",
 ]
+
+_LARGEST_NOISE = 0.3  # beyond which Newton's method would take any state for a solution
 
 
 @final
@@ -72,10 +78,32 @@ class Problem:
 @final
 @dataclass(frozen=True)
 class SolverOptions:
-    """How both runs solve their implicit equations; tighter costs more reads."""
+    """How both runs solve their implicit equations; tighter costs more reads.
+
+    What read noise and converters leave of an equation is known before it is solved, so that the analog run does not
+    spend reads on more: see `allowing`.
+    """
 
     newton: NewtonOptions = field(default_factory=lambda: NewtonOptions(rtol=1e-8))
     krylov: KrylovOptions = field(default_factory=lambda: KrylovOptions(rtol=1e-8))
+
+    def allowing(self, noise: float) -> SolverOptions:
+        """The same, but no more exact than noisy reads allow.
+
+        The residual of a solution is itself about as large as the noise. Newton's method stops at one and a half times
+        that, and a sample that is stuck below three times has converged; linear systems are solved to the noise of one
+        product, or to five times as much where the method measures the true residual, noise and all.
+
+        Args:
+            noise: of the residual of an implicit step, relative to the state, as `expected_noise` gives it.
+        """
+        if not noise:
+            return self
+        left = min(noise, _LARGEST_NOISE)
+        linear = left if self.krylov.method == "gmres" else 5.0 * left
+        told = max(self.newton.noise, left / 2)  # Newton's method stops at three times what it is told
+        newton = replace(self.newton, noise=told, floor=max(self.newton.floor, 3.0 * left))
+        return SolverOptions(newton, replace(self.krylov, rtol=max(self.krylov.rtol, linear)))
 
 
 @final
@@ -112,6 +140,28 @@ class Cosimulation:
     gradients: Mapping[str, FloatArray]
 
 
+def expected_noise(model: Model, A: AnalogMatrix, B: AnalogMatrix, states: FloatArray) -> float:
+    """What read noise and converters leave of the equation base + c f(z) - z = 0 of an implicit step.
+
+    Args:
+        model: the digital model, whose step length is taken for c.
+        A: its programmed A.
+        B: its programmed B.
+        states: (steps + 1, n, samples) through which it goes.
+
+    Returns:
+        The largest root mean square of c f(z) over all states and samples, relative to |z|; 0 for exact reads.
+    """
+    if A.mapped.design.exact_reads and B.mapped.design.exact_reads:
+        return 0.0
+    z = np.concatenate(list(states), axis=1)
+    z = z[:, np.isfinite(z).all(axis=0) & z.any(axis=0)]
+    z = z / np.abs(z).max(axis=0)  # reads are scaled to `v_read`, so that the size of a state does not matter
+    s = model.A @ z
+    variance = B.spread(np.maximum(s, 0.0)) ** 2 + model.B**2 @ (A.spread(z) ** 2 * (s > 0))
+    return float((model.h * np.sqrt(variance.sum(axis=0)) / np.linalg.norm(z, axis=0)).max(initial=0.0))
+
+
 def compare(analog: FloatArray, digital: FloatArray) -> Comparison:
     """Compare two arrays of one shape; all is NaN if the digital one is zero or one of them is not finite."""
     size, found = float(np.linalg.norm(digital)), float(np.linalg.norm(analog))
@@ -134,7 +184,7 @@ def program_model(
     trace: ReadTrace | None = None,
     scales: Mapping[str, float] | None = None,
 ) -> tuple[AnalogMatrix, AnalogMatrix]:
-    """Program A and B; each draws its devices from a stream of its own, found by seed and name.
+    """Program A and B; each draws its devices, and its read noise, from streams of its own, found by seed and name.
 
     Args:
         model: the weights.
@@ -155,6 +205,7 @@ def program_model(
                     design,
                     engine=answering,
                     rng=random_stream(seed, "devices", name),
+                    noise_rng=random_stream(seed, "read noise", name),
                     name=name,
                     trace=trace,
                     siemens_per_weight=known.get(name),
@@ -200,25 +251,31 @@ def cosimulate(
     start = time.perf_counter()
     options = solver or SolverOptions()
     reads = ReadTrace() if trace is None else trace
+    solves: list[SolveRecord] = []
     model = problem.model
     # Products this small wait longer for a second thread than it saves; several cases may run side by side, too.
     with threadpool_limits(limits=1, user_api="blas"):
-        digital = solve_model(problem, ReluField(model.A, model.B), options)
+        exact = replace(options, krylov=digital_options(options.krylov))
+        digital = solve_model(problem, ReluField(model.A, model.B), exact)
         A, B = program_model(model, design, engine, seed=seed, trace=reads)
-        with A, B:
-            analog = solve_model(problem, ReluField(A, B), options)
+        with A, B, analog_field(A, B, options.krylov, engine, solves) as on_arrays:
+            noise = expected_noise(model, A, B, digital.trajectory.z)
+            analog = solve_model(problem, on_arrays, options.allowing(noise))
     record = {
         "engine": engine.name if isinstance(engine, Engine) else engine,
         "seed": seed,
         "design": asdict(design) | {"device": repr(design.device)},
         "samples": problem.z0.shape[1],
         "solver": asdict(options),
+        "noise": noise,
         **_compared(analog, digital),
         "reads": dict(Counter(f"{read.matrix} {read.direction}" for read in reads)),
         "read_seconds": sum(read.seconds for read in reads),
         "worst_read_error": max((read.relative_error for read in reads), default=0.0),
         "seconds": time.perf_counter() - start,
     }
+    if solves:
+        record["feedback"] = solves_record(solves)
     return Cosimulation(record, reads, analog.trajectory.z, analog.parameters)
 
 
@@ -230,7 +287,7 @@ class Run:
     Attributes:
         trajectory: the forward run.
         gradients: what the adjoint returned.
-        parameters: its gradients by name, those of kernels included.
+        parameters: its gradients by name, those of kernels included; with leading axes if they are split.
         loss: NaN if a sample is not finite.
         accuracy: None where nothing is classified.
     """
@@ -242,8 +299,8 @@ class Run:
     accuracy: float | None
 
 
-def solve_model(problem: Problem, model_field: Field, options: SolverOptions) -> Run:
-    """Solve and differentiate a model whose field is given, whatever its operators are."""
+def solve_model(problem: Problem, model_field: Field, options: SolverOptions, by: Split = ()) -> Run:
+    """Solve and differentiate a model whose field is given, whatever its operators are; `by` as for `gradients`."""
     model = problem.model
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # the record says which samples and steps failed
@@ -259,15 +316,18 @@ def solve_model(problem: Problem, model_field: Field, options: SolverOptions) ->
         final = trajectory.z[-1]
         finite = np.isfinite(final).all(axis=0)
         scored = problem.objective.evaluate(np.where(finite, final, 0.0))
-        pulled = gradients(trajectory, np.where(finite, scored.cotangent, 0.0))
+        pulled = gradients(trajectory, np.where(finite, scored.cotangent, 0.0), by=by)
     parameters = named_gradients(model, pulled.A, pulled.B, pulled.z0)
     loss = scored.loss if finite.all() else float("nan")  # a sample that ran away has no loss, nor has their mean
     return Run(trajectory, pulled, parameters, loss, scored.accuracy)
 
 
-def named_gradients(model: Model, A: FloatArray, B: FloatArray, z0: FloatArray) -> dict[str, FloatArray]:
-    """Gradients by the name of their parameter, with those of the kernels if the model has some."""
-    parameters = {"A": A, "B": B, "z0": z0}
+def named_gradients(model: Model, A: FloatArray, B: FloatArray, z0: FloatArray | None = None) -> dict[str, FloatArray]:
+    """Gradients by the name of their parameter, with those of the kernels if the model has some.
+
+    A and B may have leading axes, as split gradients do.
+    """
+    parameters = {"A": A, "B": B} | ({} if z0 is None else {"z0": z0})
     if model.kernels is not None:
         parameters |= {"a": model.kernels.gradient_a(A), "b": model.kernels.gradient_b(B)}
     return parameters

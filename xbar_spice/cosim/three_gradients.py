@@ -12,26 +12,30 @@ true - digital what the circuit changed in the model itself.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any, final
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from xbar_spice.cosim.descent import Descent
 from xbar_spice.cosim.run import (
     Problem,
+    Run,
     SolverOptions,
     compare,
+    expected_noise,
     named_gradients,
     program_model,
     solve_model,
 )
 from xbar_spice.cosim.spliced import Spliced
-from xbar_spice.cosim.true_gradient import circuit_gradients, weight_gradients
+from xbar_spice.cosim.true_gradient import CircuitGradients, CircuitParts, circuit_gradients, weight_gradients
 from xbar_spice.engines.base import Engine
 from xbar_spice.linear import DenseOperator, FloatArray, LinearOperator
 from xbar_spice.mapping import Design
 from xbar_spice.operators import AnalogMatrix
+from xbar_spice.solve.contributions import By, Split, split_axes, summed
 from xbar_spice.solve.field import ReluField
 from xbar_spice.variation import random_stream
 from xbar_spice.weights import Model
@@ -57,16 +61,18 @@ class GradientStudy:
     Attributes:
         gradients: "digital", "hardware", "hybrid", "effective" and "true", each by the name of the parameter.
         devices: dL/dG of "A" and "B", (2, inputs, outputs) per siemens: plus and minus devices.
+        parts: by "step" and "sample", as far as asked for, the same gradients with a leading axis, without z0.
         record: the comparisons, as plain values that JSON can hold. Under "differences", by the name of the difference
             and of the parameter, the first gradient against the second: "bias" hardware and true, "shift" true and
             digital, "total" hardware and digital, "transpose" hardware and effective, "hybrid" hybrid and true. Under
-            "descent" the decrease of the analog loss by one small step against each gradient, expected to first order
-            and measured; less is measured where a weight is to grow beyond the range of the chip. Under
-            "adjoint_mismatch" that of A and B.
+            "by" lists of the same for "step" and "sample". Under "descent" the decrease of the analog loss by one small
+            step against each gradient, expected to first order and measured; less is measured where a weight is to grow
+            beyond the range of the chip. Under "adjoint_mismatch" that of A and B.
     """
 
     gradients: Mapping[str, Mapping[str, FloatArray]]
     devices: Mapping[str, FloatArray]
+    parts: Mapping[By, Mapping[str, Mapping[str, FloatArray]]]
     record: dict[str, Any]
 
 
@@ -77,7 +83,8 @@ def three_gradients(
     engine: str | Engine = "nodal",
     seed: int = 0,
     solver: SolverOptions | None = None,
-    step: float = 1e-3,
+    by: Split = (),
+    step: float | None = 1e-3,
 ) -> GradientStudy:
     """Compare the digital, the hardware and the true gradient of a model.
 
@@ -87,30 +94,33 @@ def three_gradients(
         engine: who answers the reads; sensitivities always come from the nodal engine.
         seed: from which the devices are drawn.
         solver: tolerances of all runs.
-        step: length of the descent steps, relative to the weights (of the kernels, if there are kernels).
+        by: "step", "sample" or both: compare the parts of the gradients, too, as `gradients` splits them.
+        step: length of the descent steps, relative to the weights (of the kernels, if there are kernels); None leaves
+            them out.
 
     Raises:
         SimulationError: the simulator behind the engine failed.
         EngineUnavailableError: the engine needs something that this machine lacks.
+        InvalidInputError: `by` is unknown.
     """
-    options, model = solver or SolverOptions(), problem.model
+    options, model, axes = solver or SolverOptions(), problem.model, split_axes(by)
     with threadpool_limits(limits=1, user_api="blas"):
-        digital = solve_model(problem, ReluField(model.A, model.B), options)
+        digital = solve_model(problem, ReluField(model.A, model.B), options, axes)
         A, B = program_model(model, design, engine, seed=seed)
         with A, B:
-            hardware = solve_model(problem, ReluField(A, B), options)
+            allowed = options.allowing(expected_noise(model, A, B, digital.trajectory.z))
+            hardware = solve_model(problem, ReluField(A, B), allowed, axes)
             mixed = ReluField(Spliced(A, DenseOperator(model.A)), Spliced(B, DenseOperator(model.B)))
-            hybrid = solve_model(problem, mixed, options)
-            exact = circuit_gradients(problem, A, B, options)
+            hybrid = solve_model(problem, mixed, allowed, axes)
+            exact = circuit_gradients(problem, A, B, allowed, by=axes)
             mismatch = {matrix.name: adjoint_mismatch(matrix, random_stream(seed, "mismatch")) for matrix in (A, B)}
-        found = {
-            "digital": digital.parameters,
-            "hardware": hardware.parameters,
-            "hybrid": hybrid.parameters,
-            "effective": named_gradients(model, exact.effective["A"], exact.effective["B"], exact.z0),
-            "true": named_gradients(model, *weight_gradients(model, A, B, exact.devices, seed), exact.z0),
+        runs = {"digital": digital, "hardware": hardware, "hybrid": hybrid}
+        weights = _Weights(model, A, B, seed)
+        found = {name: _summed(run, axes) for name, run in runs.items()} | weights.gradients(exact, exact.z0)
+        parts = {
+            axis: {name: _summed(run, axes, axis) for name, run in runs.items()} | weights.gradients(exact.parts[axis])
+            for axis in axes
         }
-        descent = _Descent(problem, design, engine, seed, options, _scales(A, B), step)
         record = {
             "engine": engine.name if isinstance(engine, Engine) else engine,
             "seed": seed,
@@ -118,14 +128,36 @@ def three_gradients(
             "samples": problem.z0.shape[1],
             "solver": asdict(options),
             "loss": {"analog": hardware.loss, "digital": digital.loss},
-            "differences": {
-                name: {key: asdict(compare(values, found[second][key])) for key, values in found[first].items()}
-                for name, (first, second) in _PAIRS.items()
-            },
-            "descent": {name: descent.along(found[name], found["true"], hardware.loss) for name in _DIRECTIONS},
+            "differences": _differences(found),
+            "by": {axis: _differences_of_parts(split) for axis, split in parts.items()},
             "adjoint_mismatch": mismatch,
         }
-    return GradientStudy(found, exact.devices, record)
+        if step is not None:
+            scales = {matrix.name: matrix.mapped.siemens_per_weight for matrix in (A, B)}
+            descent = Descent(problem, design, engine, seed, allowed, scales, step)
+            record["descent"] = {name: descent.along(found[name], found["true"], hardware.loss) for name in _DIRECTIONS}
+    return GradientStudy(found, exact.devices, parts, record)
+
+
+def _differences(gradients: Mapping[str, Mapping[str, FloatArray]]) -> dict[str, dict[str, dict[str, float]]]:
+    """The comparisons of `_PAIRS` by parameter."""
+    return {
+        name: {key: asdict(compare(values, gradients[second][key])) for key, values in gradients[first].items()}
+        for name, (first, second) in _PAIRS.items()
+    }
+
+
+def _differences_of_parts(
+    gradients: Mapping[str, Mapping[str, FloatArray]],
+) -> dict[str, dict[str, list[dict[str, float]]]]:
+    """The comparisons of `_PAIRS` by parameter, one for each step or sample."""
+    return {
+        name: {
+            key: [asdict(compare(*pair)) for pair in zip(values, gradients[second][key], strict=True)]
+            for key, values in gradients[first].items()
+        }
+        for name, (first, second) in _PAIRS.items()
+    }
 
 
 def adjoint_mismatch(matrix: LinearOperator, rng: np.random.Generator) -> float:
@@ -141,53 +173,28 @@ def adjoint_mismatch(matrix: LinearOperator, rng: np.random.Generator) -> float:
     return float(np.linalg.norm(forward - transposed) / size) if size > 0 else 0.0
 
 
-def _scales(*matrices: AnalogMatrix) -> dict[str, float]:
-    return {matrix.name: matrix.mapped.siemens_per_weight for matrix in matrices}
+def _summed(run: Run, axes: tuple[By, ...], but: By | None = None) -> dict[str, FloatArray]:
+    """Split gradients of a run, summed over all axes but one; z0 has none and is no part of anything."""
+    kept = {} if but else {"z0": run.parameters["z0"]}
+    return kept | {name: summed(value, axes, but=but) for name, value in run.parameters.items() if name != "z0"}
 
 
 @final
 @dataclass(frozen=True)
-class _Descent:
-    """Steps of the weights on one chip."""
+class _Weights:
+    """Where the weights of a model went."""
 
-    problem: Problem
-    design: Design
-    engine: str | Engine
+    model: Model
+    A: AnalogMatrix
+    B: AnalogMatrix
     seed: int
-    options: SolverOptions
-    scales: Mapping[str, float]
-    step: float
 
-    def along(
-        self, gradient: Mapping[str, FloatArray], true: Mapping[str, FloatArray], loss: float
-    ) -> dict[str, float]:
-        """Decrease of the analog loss by a step against a gradient: to first order, and measured."""
-        weights = _free_parameters(self.problem.model)
-        length = self.step * _joint_norm(weights, weights) / max(_joint_norm(gradient, weights), np.finfo(float).tiny)
-        moved = {name: values - length * gradient[name] for name, values in weights.items()}
-        expected = length * sum(float(np.vdot(gradient[name], true[name])) for name in weights)
-        return {"expected": expected, "measured": loss - self._loss(_moved(self.problem.model, moved))}
-
-    def _loss(self, model: Model) -> float:
-        A, B = program_model(model, self.design, self.engine, seed=self.seed, scales=self.scales)
-        with A, B:
-            return solve_model(replace(self.problem, model=model), ReluField(A, B), self.options).loss
-
-
-def _free_parameters(model: Model) -> dict[str, FloatArray]:
-    """What a trainer changes: the kernels, or the matrices."""
-    if model.kernels is not None:
-        return {"a": model.kernels.a, "b": model.kernels.b}
-    return {"A": model.A, "B": model.B}
-
-
-def _moved(model: Model, parameters: Mapping[str, FloatArray]) -> Model:
-    if model.kernels is None:
-        return replace(model, A=parameters["A"], B=parameters["B"])
-    kernels = replace(model.kernels, a=parameters["a"], b=parameters["b"])
-    A, B = kernels.matrices()
-    return replace(model, A=A, B=B, kernels=kernels)
-
-
-def _joint_norm(values: Mapping[str, FloatArray], names: Mapping[str, FloatArray]) -> float:
-    return float(np.sqrt(sum(np.vdot(values[name], values[name]) for name in names)))
+    def gradients(
+        self, exact: CircuitGradients | CircuitParts, z0: FloatArray | None = None
+    ) -> dict[str, dict[str, FloatArray]]:
+        """The effective and the true gradient by the name of the parameter."""
+        true = weight_gradients(self.model, self.A, self.B, exact.devices, self.seed)
+        return {
+            kind: named_gradients(self.model, by_matrix["A"], by_matrix["B"], z0)
+            for kind, by_matrix in (("effective", exact.effective), ("true", true))
+        }

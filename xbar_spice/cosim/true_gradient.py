@@ -17,17 +17,34 @@ from typing import final
 
 import numpy as np
 
-from xbar_spice.cosim.circuit_field import CircuitField, ReadDerivative
+from xbar_spice.cosim.circuit_field import CircuitField
 from xbar_spice.cosim.run import Problem, SolverOptions, solve_model
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear import FloatArray
 from xbar_spice.mapping import MappedMatrix
 from xbar_spice.operators import AnalogMatrix
-from xbar_spice.solve.adjoint import Gradients
+from xbar_spice.solve.contributions import By, Split, split_axes, summed
+from xbar_spice.solve.tie import Parameters
 from xbar_spice.variation import random_stream
 from xbar_spice.weights import Model
 
-__all__ = ["CircuitGradients", "circuit_gradients", "device_gradients", "weight_gradient", "weight_gradients"]
+__all__ = [
+    "CircuitGradients",
+    "CircuitParts",
+    "circuit_gradients",
+    "weight_gradient",
+    "weight_gradients",
+    "with_devices",
+]
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class CircuitParts:
+    """The gradients of `CircuitGradients`, split by step or by sample along a leading axis."""
+
+    effective: Mapping[str, FloatArray]
+    devices: Mapping[str, FloatArray]
 
 
 @final
@@ -41,55 +58,63 @@ class CircuitGradients:
         effective: dL/dA and dL/dB, with respect to a digital matrix added to what the arrays do; for linear cells,
             with respect to the effective matrices.
         devices: dL/dG of "A" and "B", (2, inputs, outputs) per siemens: plus and minus devices.
+        parts: by "step" and "sample", as far as asked for, the same two with a leading axis.
     """
 
     loss: float
     z0: FloatArray
     effective: Mapping[str, FloatArray]
     devices: Mapping[str, FloatArray]
+    parts: Mapping[By, CircuitParts]
 
 
 def circuit_gradients(
-    problem: Problem, A: AnalogMatrix, B: AnalogMatrix, solver: SolverOptions | None = None
+    problem: Problem, A: AnalogMatrix, B: AnalogMatrix, solver: SolverOptions | None = None, *, by: Split = ()
 ) -> CircuitGradients:
     """Solve a model on programmed arrays and differentiate the analog loss exactly.
 
     No transposed read is made: the derivatives of the forward reads come from the nodal engine. For linear cells that
-    takes one forward and one adjoint solve per input of an array; for nonlinear cells the solves of the small-signal
-    arrays at every operating point of the run.
+    takes one forward solve per input and one adjoint solve per output of an array, whatever the parts of the gradient;
+    for nonlinear cells the solves of the small-signal arrays at every operating point of the run.
 
     Args:
         problem: model, samples and loss.
         A: the programmed A of the model.
         B: the programmed B of the model.
         solver: tolerances.
+        by: what the gradients are split by in addition, as for `gradients`.
 
     Raises:
         SimulationError: the simulator behind the arrays failed.
         ConvergenceError: an array could not be solved.
+        InvalidInputError: `by` is unknown.
     """
+    axes = split_axes(by)
     field = CircuitField(A, B)
-    run = solve_model(problem, field, solver or SolverOptions())
-    effective = {"A": run.gradients.A, "B": run.gradients.B}
-    return CircuitGradients(run.loss, run.gradients.z0, effective, device_gradients(field, run.gradients))
+    run = solve_model(problem, field, solver or SolverOptions(), axes)
+    found = dict(run.gradients.parameters)
+    total = with_devices(field, {name: summed(value, axes) for name, value in found.items()})
+    parts = {
+        axis: with_devices(field, {name: summed(value, axes, but=axis) for name, value in found.items()})
+        for axis in axes
+    }
+    return CircuitGradients(run.loss, run.gradients.z0, total.effective, total.devices, parts)
 
 
-def device_gradients(field: CircuitField, gradients: Gradients) -> dict[str, FloatArray]:
-    """dL/dG of "A" and "B", (2, inputs, outputs) per siemens, from the gradients of a run of the field."""
+def with_devices(field: CircuitField, parameters: Parameters) -> CircuitParts:
+    """The gradients with respect to devices beside those of the matrices, whatever their leading axes."""
+    effective = {name: parameters[name] for name in ("A", "B")}
     if field.of_A.linear:
-        return {"A": _from_effective(field.of_A, gradients.A), "B": _from_effective(field.of_B, gradients.B)}
-    return {name: gradients.parameters[f"{name} devices"] for name in "AB"}
-
-
-def _from_effective(read: ReadDerivative, gradient: FloatArray) -> FloatArray:
-    """dL/dG of linear cells: <dL/dW, W(G)> is a weighted sum of the reads of all unit vectors."""
-    return read.device_gradient(np.eye(gradient.shape[1]), gradient)
+        devices = {"A": field.of_A.devices_of(effective["A"]), "B": field.of_B.devices_of(effective["B"])}
+    else:
+        devices = {name: parameters[f"{name} devices"] for name in effective}
+    return CircuitParts(effective, devices)
 
 
 def weight_gradients(
     model: Model, A: AnalogMatrix, B: AnalogMatrix, devices: Mapping[str, FloatArray], seed: int
-) -> tuple[FloatArray, FloatArray]:
-    """dL/dA and dL/dB with respect to the weights that `program_model` wrote to a chip.
+) -> dict[str, FloatArray]:
+    """dL/dA and dL/dB, by name, with respect to the weights that `program_model` wrote to a chip.
 
     Args:
         model: the weights.
@@ -101,11 +126,10 @@ def weight_gradients(
     Raises:
         InvalidInputError: the arrays are compensated.
     """
-    of_A, of_B = (
-        weight_gradient(W, matrix.mapped, devices[name], random_stream(seed, "devices", name))
+    return {
+        name: weight_gradient(W, matrix.mapped, devices[name], random_stream(seed, "devices", name))
         for name, W, matrix in (("A", model.A, A), ("B", model.B, B))
-    )
-    return of_A, of_B
+    }
 
 
 def weight_gradient(
@@ -116,11 +140,11 @@ def weight_gradient(
     Args:
         weights: W, (m, n).
         mapped: its arrays.
-        devices: (2, n, m) dL/dG.
+        devices: (..., 2, n, m) dL/dG.
         rng: the generator in the state in which W was programmed with it.
 
     Returns:
-        (m, n).
+        (..., m, n).
 
     Raises:
         InvalidInputError: the arrays are compensated: a device then depends on all weights of its array.
@@ -131,7 +155,8 @@ def weight_gradient(
             "array; use the hardware gradient, which is near it for compensated arrays, or compensated=False"
         )
     # The devices are affine in their targets: programmed with 1 S for a window of no width, they show their factors.
-    factors = mapped.design.variation.apply(np.ones_like(devices), 0.0, 0.0, rng)
-    plus, minus = mapped.siemens_per_weight * factors * devices
+    factors = mapped.design.variation.apply(np.ones(devices.shape[-3:]), 0.0, 0.0, rng)
+    slopes = mapped.siemens_per_weight * factors * devices
     sign = np.sign(weights.T)
-    return np.asarray((0.5 * (1.0 + sign) * plus - 0.5 * (1.0 - sign) * minus).T)
+    gradient = 0.5 * (1.0 + sign) * slopes[..., 0, :, :] - 0.5 * (1.0 - sign) * slopes[..., 1, :, :]
+    return np.asarray(np.swapaxes(gradient, -1, -2))

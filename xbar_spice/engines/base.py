@@ -44,6 +44,11 @@ class Bank(Closeable):
         self.crossbars: tuple[Crossbar, ...] = tuple(crossbars)
         self._closed = False
 
+    @property
+    def source(self) -> str:
+        """What the last read came from, where an engine has more than one way to answer; empty otherwise."""
+        return ""
+
     @abstractmethod
     def _read(self, drives: Sequence[FloatArray], side: Side) -> list[FloatArray]:
         """Currents of every array for checked drives, all of shape (ports, batch) with one batch."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import reduce
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import final
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy as np
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear import FloatArray, LinearOperator
 
-__all__ = ["FirstRows", "ProductOperator", "ScaledOperator", "SumOperator"]
+__all__ = ["BlockDiagonalOperator", "FirstRows", "MeanOperator", "ProductOperator", "ScaledOperator", "SumOperator"]
 
 
 @final
@@ -56,6 +57,64 @@ class SumOperator(LinearOperator):
 
     def _transposed(self, y: FloatArray) -> FloatArray:
         return self._first.T.mv(y) + self._second.T.mv(y)
+
+
+@final
+class MeanOperator(LinearOperator):
+    """(V + ... + W) / k, each read once: k copies of an array, whose independent errors average out.
+
+    Raises:
+        InvalidInputError: There is no operator, or the shapes differ.
+    """
+
+    def __init__(self, operators: Sequence[LinearOperator]) -> None:
+        self._operators = tuple(operators)
+        if len({operator.shape for operator in self._operators}) != 1:
+            raise InvalidInputError(
+                f"a mean needs operators of one shape, got {[operator.shape for operator in self._operators]}"
+            )
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self._operators[0].shape
+
+    def _forward(self, x: FloatArray) -> FloatArray:
+        return np.asarray(np.mean([operator.mv(x) for operator in self._operators], axis=0), dtype=float)
+
+    def _transposed(self, y: FloatArray) -> FloatArray:
+        return np.asarray(np.mean([operator.T.mv(y) for operator in self._operators], axis=0), dtype=float)
+
+
+@final
+class BlockDiagonalOperator(LinearOperator):
+    """Operators along a diagonal, each on its own part of the vector; what lies off the diagonal needs no array.
+
+    Raises:
+        InvalidInputError: There is no operator.
+    """
+
+    def __init__(self, blocks: Sequence[LinearOperator]) -> None:
+        self._blocks = tuple(blocks)
+        if not self._blocks:
+            raise InvalidInputError("a block-diagonal operator needs at least one block, got none")
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        rows, cols = zip(*(block.shape for block in self._blocks), strict=True)
+        return sum(rows), sum(cols)
+
+    def _forward(self, x: FloatArray) -> FloatArray:
+        return _along_the_diagonal(self._blocks, x)
+
+    def _transposed(self, y: FloatArray) -> FloatArray:
+        return _along_the_diagonal([block.T for block in self._blocks], y)
+
+
+def _along_the_diagonal(blocks: Sequence[LinearOperator], x: FloatArray) -> FloatArray:
+    """Each block times its part of the vectors, one below the other."""
+    ends = list(accumulate(block.shape[1] for block in blocks))
+    parts = np.split(x, ends[:-1])
+    return np.vstack([block.mv(part) for block, part in zip(blocks, parts, strict=True)])
 
 
 @final

@@ -16,10 +16,11 @@ from typing import final
 import numpy as np
 
 from xbar_spice.linear import FloatArray
+from xbar_spice.solve.contributions import Contributions
 from xbar_spice.solve.evaluation import BoolArray, Evaluation, IndexArray
 from xbar_spice.solve.field import Field
 from xbar_spice.solve.krylov import KrylovOptions
-from xbar_spice.solve.method import AdjointRun, ForwardRun, Grid, Method, SolveOptions, SolveReport, Substep
+from xbar_spice.solve.method import AdjointRun, Carry, ForwardRun, Grid, Method, SolveOptions, SolveReport, Substep
 from xbar_spice.solve.runge_kutta import Tableau
 from xbar_spice.solve.step_control import AdaptiveOptions
 from xbar_spice.solve.tie import Parameters
@@ -49,7 +50,7 @@ _SHORTEST = 16.0 * float(np.finfo(float).eps)  # of the distance of grid points:
 class DormandPrince(Method):
     """Adaptive steps between the points of the grid."""
 
-    def run(self, field: Field, z0: FloatArray, grid: Grid, options: SolveOptions) -> ForwardRun:
+    def run(self, field: Field, z0: FloatArray, grid: Grid, options: SolveOptions, carry: Carry = ()) -> ForwardRun:
         z = np.empty((grid.steps + 1, *z0.shape))
         z[0] = z0
         report = SolveReport.blank(grid.steps, z0.shape[1])
@@ -57,24 +58,38 @@ class DormandPrince(Method):
         with stage(phase="forward", step=grid.start):
             start = field.evaluate_finite(z0)
         report.evaluations[0] += 1
-        walk = _Walk(field, start, grid.h, options.adaptive)
+        walk = _Walk(field, start, grid.h, options.adaptive, *carry)
         for k in range(grid.steps):
             with stage(phase="forward", step=grid.start + k):
                 substeps.append(walk.advance(report, k))
             z[k + 1] = walk.at.z
         report.converged[:] = np.isfinite(z[1:]).all(axis=1)
         z.setflags(write=False)
-        return ForwardRun(field, grid, z, ((),) * (grid.steps + 1), report, tuple(substeps))
+        evaluations = ((),) * (grid.steps + 1)
+        return ForwardRun(field, grid, z, evaluations, report, tuple(substeps), carry, (walk.h,))
 
-    def adjoint(self, run: ForwardRun, cotangent: FloatArray, krylov: KrylovOptions) -> AdjointRun:
-        total: dict[str, FloatArray] = {}
+    def adjoint(
+        self,
+        run: ForwardRun,
+        cotangent: FloatArray,
+        krylov: KrylovOptions,
+        total: Contributions,
+        carry: Carry = (),
+    ) -> AdjointRun:
         multiplier = cotangent.copy()
         for k in range(run.grid.steps - 1, -1, -1):
-            with stage(phase="adjoint", step=run.grid.start + k):
+            step = run.grid.start + k
+            with stage(phase="adjoint", step=step):
                 for taken in reversed(run.substeps[k]):
+
+                    def pull(
+                        at: Evaluation, w: FloatArray, step: int = step, samples: IndexArray = taken.samples
+                    ) -> FloatArray:
+                        return total.pull(run.field, at, {step: w}, samples=samples)
+
                     part = multiplier[:, taken.samples]
-                    multiplier[:, taken.samples] = _TABLEAU.pull(run.field, taken.stages, taken.h, part, total)
-        return AdjointRun(multiplier, total, SolveReport.blank(run.grid.steps, cotangent.shape[1]))
+                    multiplier[:, taken.samples] = _TABLEAU.pull(pull, taken.stages, taken.h, part)
+        return AdjointRun(multiplier, SolveReport.blank(run.grid.steps, cotangent.shape[1]))
 
     def tangent(self, run: ForwardRun, change: FloatArray, direction: Parameters, krylov: KrylovOptions) -> FloatArray:
         change = change.copy()
@@ -88,10 +103,14 @@ class DormandPrince(Method):
 class _Walk:
     """Where each sample is, with f there, and the step size it would try next."""
 
-    def __init__(self, field: Field, start: Evaluation, span: float, options: AdaptiveOptions) -> None:
+    def __init__(
+        self, field: Field, start: Evaluation, span: float, options: AdaptiveOptions, h: FloatArray | None = None
+    ) -> None:
         self.field, self.at, self.options = field, start, options
         self.length, self.direction = abs(span), np.sign(span)
-        self.h = options.rounded(options.first_step(start.z, start.value, self.length), self.length)
+        if h is None:
+            h = options.rounded(options.first_step(start.z, start.value, self.length), self.length)
+        self.h = h.copy()
 
     def advance(self, report: SolveReport, step: int) -> tuple[Substep, ...]:
         """Take every sample to the next point of the grid; one that cannot get there is lost, its state becomes NaN."""

@@ -12,10 +12,11 @@ from numpy.typing import ArrayLike
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear import FloatArray, LinearOperator, as_operator
 from xbar_spice.solve.activation import Activation, get_activation
+from xbar_spice.solve.circuit_solver import CircuitSolver
 from xbar_spice.solve.evaluation import Evaluation
 from xbar_spice.solve.tie import Parameters, Tie
 
-__all__ = ["ActivationField", "Field", "ReluField", "add_gradients"]
+__all__ = ["ActivationField", "Field", "ReluField"]
 
 
 class Field(ABC):
@@ -26,9 +27,11 @@ class Field(ABC):
 
     Attributes:
         twin: The same field with the programmed weights, digitally, for the linear solver "chord"; None without one.
+        circuit: The field's arrays in a circuit that solves its linear systems, for "feedback"; None without one.
     """
 
     twin: Field | None = None
+    circuit: CircuitSolver | None = None
 
     @property
     @abstractmethod
@@ -94,21 +97,9 @@ class Field(ABC):
         """J(z)^T w for each sample; cotangent and result (n, batch)."""
         return self.pull_state(evaluation, self.pull_hidden(evaluation, cotangent))
 
-    def pull(self, evaluation: Evaluation, cotangent: FloatArray, total: dict[str, FloatArray]) -> FloatArray:
-        """J(z)^T w, and on the way the gradients of w^T f with respect to the matrices, added to `total`."""
-        hidden = self.pull_hidden(evaluation, cotangent)
-        add_gradients(total, self.parameter_gradients(evaluation, cotangent, hidden))
-        return self.pull_state(evaluation, hidden)
-
     def push(self, evaluation: Evaluation, change: FloatArray, direction: Parameters) -> FloatArray:
         """The change of f for a change of z, (n, batch), and of the matrices."""
         return self.jvp(evaluation, change) + self.parameter_jvp(evaluation, direction)
-
-
-def add_gradients(total: dict[str, FloatArray], gradients: Parameters) -> None:
-    """Add gradients to those collected so far."""
-    for name, gradient in gradients.items():
-        total[name] = total[name] + gradient if name in total else gradient
 
 
 class ActivationField(Field):

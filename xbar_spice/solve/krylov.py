@@ -25,7 +25,7 @@ from xbar_spice.stage import stage
 
 __all__ = ["KrylovOptions", "KrylovResult", "LinearMethod", "solve_linear"]
 
-LinearMethod = Literal["gmres", "bicgstab", "cg", "richardson", "chord"]
+LinearMethod = Literal["gmres", "bicgstab", "cg", "richardson", "chord", "feedback"]
 
 _EPS = float(np.finfo(float).eps)
 _ROUNDING = 4.0 * _EPS  # backward error |rhs - M x| / (|M| |x|) below which float64 has nothing left to gain
@@ -45,9 +45,9 @@ class KrylovOptions:
         max_iterations: Products per system.
         restart: Length of a cycle of GMRES, which bounds its memory; None for as many as there are unknowns.
         method: "gmres" (1 product per iteration), "bicgstab" (2, no memory), "cg" (1, no memory; only for symmetric
-            systems, B = -A^T), "richardson" (1; only if h |A| |B| is small) or "chord" (a digital twin solves, the
-            array corrects: the fewest reads if the twin is good).
-        damping: Factor of the corrections of "richardson" and "chord".
+            systems, B = -A^T), "richardson" (1; only if h |A| |B| is small), "chord" (a digital twin solves, the
+            array corrects: the fewest reads if the twin is good) or "feedback" (likewise, a circuit solves).
+        damping: Factor of the corrections of "richardson", "chord" and "feedback".
         warm_start: Whether the adjoint's systems start from the one before instead of from zero.
 
     Raises:
@@ -118,7 +118,7 @@ def solve_linear(
         refine: Whether to measure and correct the residual of a stiff system, in which the rounding of one cycle, about
             eps |M| |x|, is felt. Newton's method goes without, because its own next residual does the same.
         start: Where to start, (n, batch), for one product more; zero when left out.
-        inverse: The digital twin of M^{-1} x, called as `product` is; needed by, and for, the method "chord".
+        inverse: About M^{-1} x, called as `product` is; needed by, and for, the methods "chord" and "feedback".
 
     Returns:
         The solutions, with iterations, residual and convergence of each sample.
@@ -202,7 +202,7 @@ class _Solve:
                 return BiCGSTAB(residual, targets)
             case "cg":
                 return ConjugateGradient(residual, targets)
-            case "richardson" | "chord":
+            case "richardson" | "chord" | "feedback":
                 return Richardson(residual, targets, self.options.damping, self.inverse)
 
     def begin(self, active: IndexArray, start: FloatArray) -> IndexArray:

@@ -5,8 +5,11 @@ A stored run of N steps keeps N (n + E) numbers for each sample, E being what th
 
     (N / k + 1) n + k (n + E),   least at k = sqrt(N n / (n + E)),
 
-for one forward run more. Running back takes n + E whatever N is, but only reversible methods (Verlet's) find the states
-again; for the others the error grows as fast as the solution contracts.
+for one forward run more. A method that looks back p points further than the last one (1 for AM3, 2 for AB3) keeps their
+values of f in a checkpoint, too, which then has (1 + p) n numbers.
+
+Running back takes n + E whatever N is, but only reversible methods (Verlet's) find the states again; for the others
+the error grows as fast as the solution contracts.
 """
 
 from __future__ import annotations
@@ -21,10 +24,11 @@ from numpy.typing import ArrayLike
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear import FloatArray
 from xbar_spice.solve.adjoint import Gradients, as_gradients, chained_adjoint, checked_cotangent
+from xbar_spice.solve.contributions import Split, split_axes
 from xbar_spice.solve.field import Field
 from xbar_spice.solve.integrators import METHODS, Nonconvergence, checked_problem, handle_nonconvergence
 from xbar_spice.solve.layers import Layers
-from xbar_spice.solve.method import ForwardRun, Grid, SolveOptions, SolveReport
+from xbar_spice.solve.method import Carry, ForwardRun, Grid, SolveOptions, SolveReport
 
 __all__ = ["LeanGradients", "checkpointed_gradients", "reversed_gradients", "stored_numbers"]
 
@@ -59,7 +63,7 @@ def stored_numbers(run: ForwardRun) -> int:
     return sum(array.size for array in {id(array): array for array in arrays}.values())
 
 
-def checkpointed_gradients(
+def checkpointed_gradients(  # noqa: PLR0913 - the problem, its solution and what is wanted of it
     field: Field | Layers,
     z0: ArrayLike,
     cotangent: Cotangent,
@@ -68,27 +72,29 @@ def checkpointed_gradients(
     h: float,
     steps: int,
     every: int,
+    by: Split = (),
     options: SolveOptions | None = None,
     nonconvergence: Nonconvergence = "warn",
 ) -> LeanGradients:
     """Solve and differentiate, keeping states at checkpoints only; between them the solution is run a second time.
 
-    The gradients are those of `gradients` to the last digit. An adaptive method chooses its first step anew at each
-    checkpoint. With noisy reads the second run differs from the first one by the noise.
+    The gradients are those of `gradients` to rounding. With noisy reads the second run differs from the first one by
+    the noise.
 
     Args:
         field: As for `integrate`.
         z0: (n,) or (n, batch).
         cotangent: dL/dz_N as a function of z_N.
-        method: A method of one step.
+        method: A name of `METHODS`.
         h: As for `integrate`.
         steps: As for `integrate`.
         every: Steps between two checkpoints; every layer begins with one.
+        by: What the gradients are split by, as for `gradients`.
         options: How steps are solved; `SolveOptions()` by default.
         nonconvergence: As for `integrate`.
 
     Raises:
-        InvalidInputError: An argument is not allowed, or the method is not one of one step.
+        InvalidInputError: An argument is not allowed.
         ConvergenceError: A step did not converge and `nonconvergence` is "raise".
 
     Example:
@@ -98,37 +104,40 @@ def checkpointed_gradients(
         array([0.0312])
     """
     layers, z, grid = checked_problem(field, z0, method, h, steps)
-    _check_one_step(method)
     if every < 1:
         raise InvalidInputError(f"every must be at least one step, got {every}")
-    options = options or SolveOptions()
+    options, axes = options or SolveOptions(), split_axes(by, batched=np.ndim(z0) == 2)
     segments = list(_segments(layers, grid, every))
-    starts: list[FloatArray] = []
+    starts: list[tuple[FloatArray, Carry]] = []
     reports: list[SolveReport] = []
     tape = 0
 
     def solved(number: int) -> ForwardRun:
         nonlocal tape
         _, part_field, part = segments[number]
-        run = METHODS[method].run(part_field, starts[number], part, options)
+        state, carry = starts[number]
+        run = METHODS[method].run(part_field, state, part, options, carry)
         tape = max(tape, stored_numbers(run))
         return run
 
     with np.errstate(over="ignore", invalid="ignore"):
-        for number in range(len(segments)):
-            starts.append(z)
+        carry: Carry = ()
+        for number, (layer, _, _) in enumerate(segments):
+            if number and layer != segments[number - 1][0]:  # every layer starts afresh
+                carry = ()
+            starts.append((z, carry))
             run = solved(number)
             reports.append(run.report)
-            z = run.z[-1].copy()
+            z, carry = run.z[-1].copy(), run.carry
             del run
         handle_nonconvergence(f"{method} with h = {h:g}", SolveReport.joined(reports), nonconvergence, _HINT)
         last = z if np.ndim(z0) == 2 else z[:, 0]
         multiplier = checked_cotangent(cotangent(last), last.shape)
         backwards = ((segments[number][0], solved(number)) for number in reversed(range(len(segments))))
-        adjoint = chained_adjoint(method, backwards, multiplier, options.krylov)
+        adjoint, found = chained_adjoint(method, backwards, multiplier, options.krylov, axes)
     handle_nonconvergence(f"the adjoint of {method}", adjoint.report, nonconvergence, _HINT)
-    peak = (len(starts) + 1) * z.size + tape
-    return LeanGradients(last, as_gradients(adjoint, last.ndim == 2), 0.0, peak)
+    peak = sum(part.size for state, kept in starts for part in (state, *kept)) + z.size + tape
+    return LeanGradients(last, as_gradients(adjoint, found, last.ndim == 2), 0.0, peak)
 
 
 def reversed_gradients(
@@ -139,6 +148,7 @@ def reversed_gradients(
     *,
     h: float,
     steps: int,
+    by: Split = (),
     options: SolveOptions | None = None,
     nonconvergence: Nonconvergence = "warn",
 ) -> LeanGradients:
@@ -154,6 +164,7 @@ def reversed_gradients(
         method: A method of one step.
         h: As for `integrate`.
         steps: As for `integrate`.
+        by: What the gradients are split by, as for `gradients`.
         options: How steps are solved; `SolveOptions()` by default.
         nonconvergence: As for `integrate`; on the way back `drift` says what was lost.
 
@@ -163,7 +174,7 @@ def reversed_gradients(
     """
     layers, start, grid = checked_problem(field, z0, method, h, steps)
     _check_one_step(method)
-    options = options or SolveOptions()
+    options, axes = options or SolveOptions(), split_axes(by, batched=np.ndim(z0) == 2)
     segments = list(_segments(layers, grid, 1))
     reports: list[SolveReport] = []
     z, tape = start, 0
@@ -184,10 +195,10 @@ def reversed_gradients(
                 tape = max(tape, stored_numbers(run))
                 yield layer, run
 
-        adjoint = chained_adjoint(method, backwards(), multiplier, options.krylov)
+        adjoint, found = chained_adjoint(method, backwards(), multiplier, options.krylov, axes)
         handle_nonconvergence(f"the adjoint of {method}", adjoint.report, nonconvergence, _HINT)
         drift = np.linalg.norm(z - start, axis=0) / np.maximum(np.linalg.norm(start, axis=0), np.finfo(float).tiny)
-    return LeanGradients(last, as_gradients(adjoint, last.ndim == 2), float(drift.max()), z.size + tape)
+    return LeanGradients(last, as_gradients(adjoint, found, last.ndim == 2), float(drift.max()), z.size + tape)
 
 
 def _segments(layers: Layers, grid: Grid, every: int) -> Iterator[tuple[int, Field, Grid]]:
@@ -201,6 +212,6 @@ def _check_one_step(method: str) -> None:
     if not METHODS[method].one_step:
         allowed = ", ".join(name for name, known in METHODS.items() if known.one_step)
         raise InvalidInputError(
-            f"{method} needs values of earlier steps, so its run cannot be cut; choose one of {allowed}, "
-            "or gradients(integrate(...)), which stores the run"
+            f"{method} steps from several points, which a run back from the last state alone does not have; choose one "
+            f"of {allowed}, or checkpointed_gradients, which keeps them"
         )

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xbar_spice.linear import FloatArray
+from xbar_spice.solve.contributions import Contributions
 from xbar_spice.solve.evaluation import BoolArray, Evaluation, IndexArray
 from xbar_spice.solve.field import Field
 from xbar_spice.solve.krylov import KrylovOptions
@@ -18,7 +19,10 @@ from xbar_spice.solve.newton import NewtonOptions
 from xbar_spice.solve.step_control import AdaptiveOptions
 from xbar_spice.solve.tie import Parameters
 
-__all__ = ["AdjointRun", "ForwardRun", "Grid", "Method", "SolveOptions", "SolveReport", "Substep"]
+__all__ = ["AdjointRun", "Carry", "ForwardRun", "Grid", "Method", "SolveOptions", "SolveReport", "Substep"]
+
+Carry = tuple[FloatArray, ...]
+"""What goes over a cut of a run besides the state: arrays whose last axis is the batch."""
 
 
 @final
@@ -35,6 +39,11 @@ class Grid:
     h: float
     steps: int
     start: int = 0
+
+    @property
+    def numbers(self) -> range:
+        """The numbers of its steps."""
+        return range(self.start, self.start + self.steps)
 
 
 @final
@@ -115,6 +124,8 @@ class ForwardRun:
         evaluations: For each grid point the evaluations of f that belong to it, as the method laid them out.
         report: How each step went.
         substeps: For each step those that an adaptive method took on the way.
+        before: The `carry` with which the run started.
+        carry: What the method needs besides the last state to go on as if the run had not ended.
     """
 
     field: Field
@@ -123,39 +134,54 @@ class ForwardRun:
     evaluations: tuple[tuple[Evaluation, ...], ...]
     report: SolveReport
     substeps: tuple[tuple[Substep, ...], ...] = ()
+    before: Carry = ()
+    carry: Carry = ()
 
 
 @final
 @dataclass(frozen=True)
 class AdjointRun:
-    """Gradients of a loss of the last state.
+    """What an adjoint run found besides the gradients of the parameters.
 
     Attributes:
         z0: dL/dz_0, (n, batch).
-        gradients: dL/d(matrix) by name, summed over the batch.
         report: How each linear solve went.
+        carry: What the adjoint of the run before needs besides dL/dz_0.
     """
 
     z0: FloatArray
-    gradients: Parameters
     report: SolveReport
+    carry: Carry = ()
 
 
 class Method(ABC):
     """A time integration scheme together with its discrete adjoint."""
 
     one_step: bool = True
-    """Whether a step depends on the state before it only, so that a run may be cut anywhere."""
+    """Whether a step depends on the state before it only, so that it can be run back from the state after it."""
 
     @abstractmethod
-    def run(self, field: Field, z0: FloatArray, grid: Grid, options: SolveOptions) -> ForwardRun:
-        """Integrate from z0, (n, batch), over a grid."""
+    def run(self, field: Field, z0: FloatArray, grid: Grid, options: SolveOptions, carry: Carry = ()) -> ForwardRun:
+        """Integrate from z0, (n, batch), over a grid.
+
+        With the `carry` of a run that ended at z0 it goes on as if that run had not ended; a step that depends on
+        nothing but the state before it needs none.
+        """
 
     @abstractmethod
-    def adjoint(self, run: ForwardRun, cotangent: FloatArray, krylov: KrylovOptions) -> AdjointRun:
+    def adjoint(
+        self,
+        run: ForwardRun,
+        cotangent: FloatArray,
+        krylov: KrylovOptions,
+        total: Contributions,
+        carry: Carry = (),
+    ) -> AdjointRun:
         """Differentiate the run: cotangent dL/dz_N, (n, batch), to the gradients of L.
 
-        The transposed products are reads of the arrays that made the run, and the slopes are those it stored.
+        Those of the matrices are added to `total`. The transposed products are reads of the arrays that made the run,
+        and the slopes are those it stored. Of a run that has been continued, `carry` is that of the adjoint of the
+        continuation.
         """
 
     @abstractmethod

@@ -12,6 +12,9 @@ differentiating these equations gives for k = N ... 0
     (I - h b^{(k-1)}_0 J_k^T) mu_k = rhs_k                      for k >= 1;  dL/dz_0 = rhs_0
     parameters: those of the vjp at z_k with w_k + h b^{(k-1)}_0 mu_k
 
+A run may be cut at any point: the part behind the cut starts from the values f(z_{-1}), f(z_{-2}) ... before it, as
+many as the method looks back, and its adjoint hands mu_1, mu_2 ... back to the part before it, which needs them for w.
+
 For implicit Euler, b = (1), this is lam_k = (I - h J_k^T)^{-1} lam_{k+1}, one transposed solve at the *new* point.
 """
 
@@ -24,10 +27,11 @@ from typing import final
 import numpy as np
 
 from xbar_spice.linear import FloatArray
+from xbar_spice.solve.contributions import Contributions
 from xbar_spice.solve.evaluation import Evaluation
-from xbar_spice.solve.field import Field, add_gradients
+from xbar_spice.solve.field import Field
 from xbar_spice.solve.krylov import KrylovOptions
-from xbar_spice.solve.method import AdjointRun, ForwardRun, Grid, Method, SolveOptions, SolveReport
+from xbar_spice.solve.method import AdjointRun, Carry, ForwardRun, Grid, Method, SolveOptions, SolveReport
 from xbar_spice.solve.newton import solve_implicit
 from xbar_spice.solve.systems import solve_adjoint, solve_tangent
 from xbar_spice.solve.tie import Parameters
@@ -58,15 +62,16 @@ class LinearMultistep(Method):
     def one_step(self) -> bool:  # type: ignore[override]
         return all(not any(row[2:]) for row in self.rows)
 
-    def run(self, field: Field, z0: FloatArray, grid: Grid, options: SolveOptions) -> ForwardRun:
+    def run(self, field: Field, z0: FloatArray, grid: Grid, options: SolveOptions, carry: Carry = ()) -> ForwardRun:
         z = np.empty((grid.steps + 1, *z0.shape))
         z[0] = z0
         known: dict[int, Evaluation] = {}
+        earlier = len(carry)  # as many steps of the start are done as there are values from before
         report = SolveReport.blank(grid.steps, z0.shape[1])
         for k in range(grid.steps):
             with stage(step=grid.start + k):
-                base = z[k] + grid.h * self._explicit_part(field, z, known, k, report)
-                c = grid.h * self.coefficient(k, 0)
+                base = z[k] + grid.h * self._explicit_part(field, z, known, k, report, carry)
+                c = grid.h * self.coefficient(earlier + k, 0)
                 if c == 0.0:
                     z[k + 1] = base
                     report.converged[k] = np.isfinite(base).all(axis=0)
@@ -82,16 +87,26 @@ class LinearMultistep(Method):
             report.evaluations[k] += result.evaluations
         z.setflags(write=False)
         evaluations = tuple((known[k],) if k in known else () for k in range(grid.steps + 1))
-        return ForwardRun(field, grid, z, evaluations, report)
+        behind = (*(known[k].value for k in range(grid.steps - 1, -1, -1) if k in known), *carry)
+        return ForwardRun(field, grid, z, evaluations, report, (), carry, behind[: max(self._width - 2, 0)])
 
     def _explicit_part(
-        self, field: Field, z: FloatArray, known: dict[int, Evaluation], step: int, report: SolveReport
+        self,
+        field: Field,
+        z: FloatArray,
+        known: dict[int, Evaluation],
+        step: int,
+        report: SolveReport,
+        before: Carry,
     ) -> FloatArray | float:
         """The sum over j >= 1 of b_j f(z_{step+1-j}); what has not been evaluated yet is evaluated now."""
         total: FloatArray | float = 0.0
         for j in range(1, self._width):
-            point, b = step + 1 - j, self.coefficient(step, j)
+            point, b = step + 1 - j, self.coefficient(len(before) + step, j)
             if b == 0.0:
+                continue
+            if point < 0:
+                total = total + b * before[-point - 1]
                 continue
             if point not in known:
                 with stage(phase="forward"):
@@ -100,18 +115,26 @@ class LinearMultistep(Method):
             total = total + b * known[point].value
         return total
 
-    def adjoint(self, run: ForwardRun, cotangent: FloatArray, krylov: KrylovOptions) -> AdjointRun:
+    def adjoint(
+        self,
+        run: ForwardRun,
+        cotangent: FloatArray,
+        krylov: KrylovOptions,
+        total: Contributions,
+        carry: Carry = (),
+    ) -> AdjointRun:
         field, grid = run.field, run.grid
         report = SolveReport.blank(grid.steps, cotangent.shape[1])
-        total: dict[str, FloatArray] = {}
-        mu: dict[int, FloatArray] = {}
+        earlier = len(run.before)
+        mu = {grid.steps + 1 + i: multiplier for i, multiplier in enumerate(carry)}
         multiplier, gain = cotangent, np.zeros_like(cotangent)
         for k in range(grid.steps, -1, -1):
-            w = self._handed_back(mu, grid.h, k)
-            if w is not None:
+            # At the last point f belongs to the run that goes on from there.
+            w = self._handed_back(mu, grid, k, earlier) if k < grid.steps else {}
+            if w:
                 with stage(phase="adjoint", step=grid.start + k):
-                    multiplier = multiplier + field.pull(run.evaluations[k][0], w, total)
-            c = grid.h * self.coefficient(k - 1, 0)
+                    multiplier = multiplier + total.pull(field, run.evaluations[k][0], w)
+            c = grid.h * self.coefficient(earlier + k - 1, 0) if k else 0.0
             if c != 0.0:
                 (point,) = run.evaluations[k]
                 rhs = multiplier
@@ -122,11 +145,12 @@ class LinearMultistep(Method):
                     # J^T c mu = mu - rhs is known already: only the hidden half is read.
                     hidden = field.pull_hidden(point, c * multiplier)
                 gain = multiplier - rhs
-                add_gradients(total, field.parameter_gradients(point, c * multiplier, hidden))
+                total.add(field, point, c * multiplier, hidden, step=grid.start + k - 1)
                 report.converged[k - 1], report.residuals[k - 1] = solution.converged, solution.residual
                 report.krylov_iterations[k - 1] = solution.iterations
             mu[k] = multiplier
-        return AdjointRun(multiplier, total, report)
+        ahead = tuple(mu[k] for k in range(1, self._width - 1) if k in mu)
+        return AdjointRun(multiplier, report, ahead)
 
     def tangent(self, run: ForwardRun, change: FloatArray, direction: Parameters, krylov: KrylovOptions) -> FloatArray:
         field, grid = run.field, run.grid
@@ -149,15 +173,14 @@ class LinearMultistep(Method):
             changes.append(base)
         return changes[-1]
 
-    def _handed_back(self, mu: Mapping[int, FloatArray], h: float, point: int) -> FloatArray | None:
-        """w_k, or None where no later step uses f(z_k)."""
-        total: FloatArray | None = None
-        for j in range(1, self._width):
-            b = self.coefficient(point - 1 + j, j)
-            if b != 0.0 and point + j in mu:
-                term = h * b * mu[point + j]
-                total = term if total is None else total + term
-        return total
+    def _handed_back(self, mu: Mapping[int, FloatArray], grid: Grid, point: int, earlier: int) -> dict[int, FloatArray]:
+        """The terms of w_k, by the step that uses f(z_k)."""
+        weights = {j: grid.h * self.coefficient(earlier + point - 1 + j, j) for j in range(1, self._width)}
+        return {
+            grid.start + point - 1 + j: weight * mu[point + j]
+            for j, weight in weights.items()
+            if weight != 0.0 and point + j in mu
+        }
 
     @property
     def _width(self) -> int:

@@ -11,91 +11,28 @@ solve one product with J; converged samples cost nothing, and the residual at th
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal, final, get_args
+from typing import final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear import FloatArray
 from xbar_spice.solve.evaluation import BoolArray, Evaluation, IndexArray
 from xbar_spice.solve.field import Field
 from xbar_spice.solve.krylov import KrylovOptions, KrylovResult
+from xbar_spice.solve.newton_options import NewtonOptions
 from xbar_spice.solve.systems import solve_tangent
 from xbar_spice.stage import stage
 
 __all__ = ["NewtonOptions", "NewtonResult", "solve_implicit"]
 
-Forcing = Literal["tight", "eisenstat-walker"]
-Start = Literal["last", "extrapolated"]
-
 _GAIN = 0.1  # part of |F| below which every step on a linear piece should get
 _LINEAR_SHARE = 0.1  # part of the allowed residual that the linear solve may leave
 _DECREASE = 1e-4  # |F| must fall by this part of what the linear model promises
-_NOISE = 3.0  # |F| in units of the noise of a read below which Newton's method only follows the noise
 _SHORT = 1e-7  # part of |z| below which a step of a smooth field is as good as on a line
 _FAR = 1e-2  # |F| left beyond any noise: the iteration has lost its way, not its accuracy
 _FORCING = 0.9  # Eisenstat and Walker's second choice: rtol = 0.9 (|F| / |F before|)^2 ...
 _LOOSEST = 0.1  # ... and what it starts with
-
-
-@final
-@dataclass(frozen=True)
-class NewtonOptions:
-    """How implicit equations are solved; |F| is measured relative to max(|base|, |z|).
-
-    Attributes:
-        rtol: |F| at which a sample has converged; of noisy reads give the `noise`, too.
-        floor: |F| at which a sample that cannot be improved any more counts as converged: rounding of the reads may
-            well lie above `rtol`, but stagnation above `floor` is a failure.
-        max_iterations: Newton steps per sample.
-        max_backtracks: Halvings of a step that does not reduce |F|.
-        max_uphill: Full steps taken although not even a halved one reduces |F|: across a kink of relu the way to the
-            solution may lead uphill. The best point seen is returned if it does not.
-        continuation: Halvings of c with which a sample that has lost its way is tried again: the solution for a small
-            c starts the iteration for twice as much, up to c itself. 0 for no second try.
-        noise: Relative error of a read, as `measured_noise` gives it; a sample with |F| below three times as much has
-            converged, because further reads would only follow the noise.
-        forcing: How exactly a Newton step is solved: "tight", as exactly as `rtol` needs if F is linear, which relu
-            makes it but for its kinks, or "eisenstat-walker", as exactly as the last step was good.
-        start: Where a time step starts: at the "last" state, whose residual is mostly known, or "extrapolated" from
-            the last two for one evaluation more.
-
-    Raises:
-        InvalidInputError: A value is out of range.
-    """
-
-    rtol: float = 1e-14
-    floor: float = 1e-8
-    max_iterations: int = 50
-    max_backtracks: int = 8
-    max_uphill: int = 2
-    continuation: int = 6
-    noise: float = 0.0
-    forcing: Forcing = "tight"
-    start: Start = "last"
-
-    def __post_init__(self) -> None:
-        for name, value in (("rtol", self.rtol), ("floor", self.floor), ("noise", self.noise)):
-            if not 0.0 <= value < 1.0:
-                raise InvalidInputError(f"{name} of Newton's method must be in [0, 1), got {value}")
-        if self.max_iterations < 1:
-            raise InvalidInputError(f"max_iterations of Newton's method must be >= 1, got {self.max_iterations}")
-        for name, count in (
-            ("max_backtracks", self.max_backtracks),
-            ("max_uphill", self.max_uphill),
-            ("continuation", self.continuation),
-        ):
-            if count < 0:
-                raise InvalidInputError(f"{name} must be >= 0, got {count}")
-        for name, choice, allowed in (("forcing", self.forcing, Forcing), ("start", self.start, Start)):
-            if choice not in get_args(allowed):
-                raise InvalidInputError(f"{name} must be one of {', '.join(get_args(allowed))}, got {choice!r}")
-
-    @property
-    def tolerance(self) -> float:
-        """|F| at which a sample has converged."""
-        return max(self.rtol, _NOISE * self.noise)
 
 
 @final

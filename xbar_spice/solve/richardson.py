@@ -1,7 +1,7 @@
-"""Damped Richardson iteration, and with a digital model of the system the chord iteration.
+"""Damped Richardson iteration, and with something that nearly solves the system the chord iteration.
 
 d <- d + omega P (r - M d), with P = 1, which converges if the spectral radius of I - omega M is below 1, or with P the
-inverse of a digital twin of M: the better the twin, the fewer products. Its fixed point is that of the array.
+inverse of a digital twin of M, or a circuit: the better it is, the fewer products. The fixed point is that of M.
 """
 
 from __future__ import annotations

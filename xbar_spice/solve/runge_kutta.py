@@ -12,16 +12,18 @@ Differentiated, with lam' = dL/dz' and from the last stage to the first:
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import final
 
 import numpy as np
 
 from xbar_spice.linear import FloatArray
+from xbar_spice.solve.contributions import Contributions
 from xbar_spice.solve.evaluation import Evaluation
 from xbar_spice.solve.field import Field
 from xbar_spice.solve.krylov import KrylovOptions
-from xbar_spice.solve.method import AdjointRun, ForwardRun, Grid, Method, SolveOptions, SolveReport
+from xbar_spice.solve.method import AdjointRun, Carry, ForwardRun, Grid, Method, SolveOptions, SolveReport
 from xbar_spice.solve.tie import Parameters
 from xbar_spice.stage import stage
 
@@ -56,17 +58,16 @@ class Tableau:
 
     def pull(
         self,
-        field: Field,
+        pull: Callable[[Evaluation, FloatArray], FloatArray],
         stages: tuple[Evaluation, ...],
         h: float | FloatArray,
         multiplier: FloatArray,
-        total: dict[str, FloatArray],
     ) -> FloatArray:
-        """Lam from lam', adding the gradients of the matrices to `total`."""
+        """Lam from lam', with `pull` for J^T w at a stage."""
         pulled: dict[int, FloatArray] = {}
         for i in range(len(stages) - 1, -1, -1):
             w = self.b[i] * multiplier + sum(self.a[j][i] * p for j, p in pulled.items())
-            pulled[i] = field.pull(stages[i], h * w, total)
+            pulled[i] = pull(stages[i], h * w)
         return multiplier + sum(pulled.values())
 
     def push(
@@ -99,7 +100,7 @@ class RungeKutta(Method):
 
     tableau: Tableau
 
-    def run(self, field: Field, z0: FloatArray, grid: Grid, options: SolveOptions) -> ForwardRun:
+    def run(self, field: Field, z0: FloatArray, grid: Grid, options: SolveOptions, carry: Carry = ()) -> ForwardRun:
         z = np.empty((grid.steps + 1, *z0.shape))
         z[0] = z0
         report = SolveReport.blank(grid.steps, z0.shape[1])
@@ -113,13 +114,24 @@ class RungeKutta(Method):
         z.setflags(write=False)
         return ForwardRun(field, grid, z, (*evaluations, ()), report)
 
-    def adjoint(self, run: ForwardRun, cotangent: FloatArray, krylov: KrylovOptions) -> AdjointRun:
-        total: dict[str, FloatArray] = {}
+    def adjoint(
+        self,
+        run: ForwardRun,
+        cotangent: FloatArray,
+        krylov: KrylovOptions,
+        total: Contributions,
+        carry: Carry = (),
+    ) -> AdjointRun:
         multiplier = cotangent
         for k in range(run.grid.steps - 1, -1, -1):
-            with stage(phase="adjoint", step=run.grid.start + k):
-                multiplier = self.tableau.pull(run.field, run.evaluations[k], run.grid.h, multiplier, total)
-        return AdjointRun(multiplier, total, SolveReport.blank(run.grid.steps, cotangent.shape[1]))
+            step = run.grid.start + k
+
+            def pull(at: Evaluation, w: FloatArray, step: int = step) -> FloatArray:
+                return total.pull(run.field, at, {step: w})
+
+            with stage(phase="adjoint", step=step):
+                multiplier = self.tableau.pull(pull, run.evaluations[k], run.grid.h, multiplier)
+        return AdjointRun(multiplier, SolveReport.blank(run.grid.steps, cotangent.shape[1]))
 
     def tangent(self, run: ForwardRun, change: FloatArray, direction: Parameters, krylov: KrylovOptions) -> FloatArray:
         for stages in run.evaluations[:-1]:

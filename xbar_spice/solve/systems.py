@@ -1,7 +1,7 @@
 """The linear systems of implicit steps, (I - c J) x = r and (I - c J^T) x = r, with J read from arrays.
 
 With the method "chord" a digital twin of the field solves them, its Jacobian taken at the slopes that the arrays'
-evaluation stored, and the arrays only measure what is left.
+evaluation stored, with "feedback" a circuit does; the arrays' reads only measure what is left.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ def solve_tangent(
     rtol: FloatArray | None = None,
     refine: bool = True,
 ) -> KrylovResult:
-    """(I - c J) x = rhs; with "chord" and without `refine` by the twin alone, at no product."""
-    inverse = _twin_inverse(field, at, c, transposed=False) if krylov.method == "chord" else None
+    """(I - c J) x = rhs; with "chord" or "feedback" and without `refine` by twin or circuit alone, at no product."""
+    inverse = _inverse(field, at, c, krylov, transposed=False)
     if inverse is not None and not refine:
         batch = rhs.shape[1]
         x = inverse(rhs, np.arange(batch))
@@ -57,8 +57,34 @@ def solve_adjoint(
     def product(x: FloatArray, samples: IndexArray) -> FloatArray:
         return x - c * field.vjp(at.columns(samples), x)
 
-    inverse = _twin_inverse(field, at, c, transposed=True) if krylov.method == "chord" else None
+    inverse = _inverse(field, at, c, krylov, transposed=True)
     return solve_linear(product, rhs, krylov, start=start, inverse=inverse)
+
+
+def _inverse(field: Field, at: Evaluation, c: float, krylov: KrylovOptions, *, transposed: bool) -> Product | None:
+    """X to about (I - c J)^{-1} x, for the methods that have such a thing."""
+    match krylov.method:
+        case "chord":
+            return _twin_inverse(field, at, c, transposed=transposed)
+        case "feedback":
+            return _circuit_inverse(field, at, c, transposed=transposed)
+        case _:
+            return None
+
+
+def _circuit_inverse(field: Field, at: Evaluation, c: float, *, transposed: bool) -> Product:
+    """X to what the circuit makes of it."""
+    circuit = field.circuit
+    if circuit is None:
+        raise InvalidInputError(
+            "the linear solver feedback needs the circuit that solves: set field.circuit to the FeedbackLoop of A and "
+            "B, or choose gmres"
+        )
+
+    def apply(x: FloatArray, samples: IndexArray) -> FloatArray:
+        return circuit.solve(at.slope[:, samples], c, x, transposed=transposed)
+
+    return apply
 
 
 def _twin_inverse(field: Field, at: Evaluation, c: float, *, transposed: bool) -> Product:

@@ -23,11 +23,12 @@ import numpy as np
 
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear import FloatArray
+from xbar_spice.solve.contributions import Contributions
 from xbar_spice.solve.evaluation import Evaluation
 from xbar_spice.solve.field import Field
 from xbar_spice.solve.krylov import KrylovOptions
-from xbar_spice.solve.method import AdjointRun, ForwardRun, Grid, Method, SolveOptions, SolveReport
-from xbar_spice.solve.split import SplitField, prefixed, unprefixed
+from xbar_spice.solve.method import AdjointRun, Carry, ForwardRun, Grid, Method, SolveOptions, SolveReport
+from xbar_spice.solve.split import SplitField, unprefixed
 from xbar_spice.solve.tie import Parameters
 from xbar_spice.stage import stage
 
@@ -45,7 +46,7 @@ class Verlet(Method):
 
     kicks: tuple[float, float]
 
-    def run(self, field: Field, z0: FloatArray, grid: Grid, options: SolveOptions) -> ForwardRun:
+    def run(self, field: Field, z0: FloatArray, grid: Grid, options: SolveOptions, carry: Carry = ()) -> ForwardRun:
         split = _split(field)
         states = np.empty((grid.steps + 1, *z0.shape))
         states[0] = z0
@@ -77,23 +78,29 @@ class Verlet(Method):
         after = field.force.evaluate_finite(y)
         return np.vstack([y, z + second * h * after.value]), (before, drift, after)
 
-    def adjoint(self, run: ForwardRun, cotangent: FloatArray, krylov: KrylovOptions) -> AdjointRun:
+    def adjoint(
+        self,
+        run: ForwardRun,
+        cotangent: FloatArray,
+        krylov: KrylovOptions,
+        total: Contributions,
+        carry: Carry = (),
+    ) -> AdjointRun:
         field, h = _split(run.field), run.grid.h
         p, q = cotangent[: field.y_size], cotangent[field.y_size :]
-        velocity: dict[str, FloatArray] = {}
-        force: dict[str, FloatArray] = {}
-        pending = np.zeros_like(q)  # what the next step's first kick hands back to the force at its start
+        pending: dict[int, FloatArray] = {}  # what the next step's first kick hands back to the force at its start
         for k in range(run.grid.steps - 1, -1, -1):
             before, drift, *after = run.evaluations[k]
-            with stage(phase="adjoint", step=run.grid.start + k):
+            step = run.grid.start + k
+            with stage(phase="adjoint", step=step):
                 if after:
-                    p = p + field.force.pull(after[0], pending + self.kicks[1] * h * q, force)
-                q = q + field.velocity.pull(drift, h * p, velocity)
-                pending = self.kicks[0] * h * q
+                    kicked = {**pending, step: self.kicks[1] * h * q}
+                    p = p + total.pull(field.force, after[0], kicked, part="force")
+                q = q + total.pull(field.velocity, drift, {step: h * p}, part="velocity")
+                pending = {step: self.kicks[0] * h * q}
                 if not after or k == 0:
-                    p = p + field.force.pull(before, pending, force)
-        total = {**prefixed("velocity", velocity), **prefixed("force", force)}
-        return AdjointRun(np.vstack([p, q]), total, SolveReport.blank(run.grid.steps, cotangent.shape[1]))
+                    p = p + total.pull(field.force, before, pending, part="force")
+        return AdjointRun(np.vstack([p, q]), SolveReport.blank(run.grid.steps, cotangent.shape[1]))
 
     def tangent(self, run: ForwardRun, change: FloatArray, direction: Parameters, krylov: KrylovOptions) -> FloatArray:
         field, h = _split(run.field), run.grid.h

@@ -11,6 +11,7 @@ from typing import Any, final
 from threadpoolctl import threadpool_limits
 
 from xbar_spice.cosim import Cosimulation, Problem, cosimulate
+from xbar_spice.engines.registry import get_engine
 from xbar_spice.study.config import Parameters, Scalar, Study
 from xbar_spice.study.problem import fingerprint, make_problem
 from xbar_spice.weights import Model
@@ -67,7 +68,7 @@ def expand(study: Study, models: Mapping[str, Model]) -> list[Case]:
     cases = []
     for axes, parameters in study.points():
         weights = fingerprints[model_key(parameters)]
-        random = parameters.design().variation.random
+        random = parameters.design().random
         for seed in study.seeds if random else study.seeds[:1]:
             values = [f"{name} {_text(value)} {units[name]}".rstrip() for name, value in axes.items()]
             label = ", ".join([*values, f"seed {seed}"])
@@ -96,9 +97,8 @@ def run_case(case: Case, model: Model) -> Cosimulation:
     problem = make_case_problem(case, model)
     # One thread: cases run side by side, and the last digits must not depend on how many do.
     with threadpool_limits(limits=1):
-        return cosimulate(
-            problem, settings.design(), engine=settings.engine, seed=case.seed, solver=settings.solver_options()
-        )
+        engine = get_engine(settings.engine, **settings.engine_options)
+        return cosimulate(problem, settings.design(), engine=engine, seed=case.seed, solver=settings.solver_options())
 
 
 def _case_id(parameters: Parameters, weights: str, seed: int) -> str:

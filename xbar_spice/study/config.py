@@ -16,8 +16,8 @@
     fields = ["circuit.r_word", "circuit.r_bit"]
     values = [0.5, 2.0]
 
-Sections are `model`, `data`, `circuit` (the engine and all of `Design`) and `solver` (`SolverOptions`). An axis may
-vary any of their fields, or several together.
+Sections are `model`, `data`, `circuit` (the engine, whether it may `characterise` arrays, and all of `Design`) and
+`solver` (`SolverOptions`). An axis may vary any of their fields, or several together.
 """
 
 from __future__ import annotations
@@ -80,7 +80,9 @@ if TYPE_CHECKING:  # a type checker cannot look into models that are made at run
     Circuit = Settings
     Solver = Settings
 else:
-    Circuit = settings_like(Design(), "Circuit", engine=(Literal[tuple(ENGINES)], "ngspice"))
+    Circuit = settings_like(
+        Design(), "Circuit", engine=(Literal[tuple(ENGINES)], "ngspice"), characterise=(bool, False)
+    )
     Solver = settings_like(SolverOptions(), "Solver")
 
 
@@ -95,7 +97,13 @@ class Parameters(Settings):
     @field_validator("circuit", mode="after")
     @classmethod
     def _buildable(cls, circuit: Settings) -> Settings:
-        build(Design(), circuit.model_dump())  # checks what belongs together, such as g_min < g_max
+        values = circuit.model_dump()
+        design = build(Design(), values)  # checks what belongs together, such as g_min < g_max
+        if values["characterise"] and not (values["engine"] == "ngspice" and design.device.linear):
+            raise ValueError(
+                "characterise needs engine 'ngspice' and linear cells, "
+                f"got engine {values['engine']!r} and {design.device!r}"
+            )
         return circuit
 
     @field_validator("solver", mode="after")
@@ -108,6 +116,11 @@ class Parameters(Settings):
     def engine(self) -> str:
         """Name of the engine."""
         return str(self.circuit.model_dump()["engine"])
+
+    @property
+    def engine_options(self) -> dict[str, Any]:
+        """How the engine is configured."""
+        return {"characterise": True} if self.circuit.model_dump()["characterise"] else {}
 
     def design(self) -> Design:
         """How the arrays are built."""

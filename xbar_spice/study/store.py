@@ -209,6 +209,20 @@ class Store:
         return records, problems
 
 
+def write_record(path: Path, record: Mapping[str, Any]) -> Path:
+    """Write a record as JSON, in a folder that need not exist; returns the path.
+
+    Raises:
+        StudyError: it cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _write(path, to_json(record))
+    except OSError as error:
+        raise StudyError(f"{path}: cannot be written: {error.strerror}") from error
+    return path
+
+
 def to_json(value: Any) -> str:
     """Text of plain and numpy values; what is not finite becomes null."""
     return json.dumps(_plain(value), indent=1, allow_nan=False, ensure_ascii=False) + "\n"

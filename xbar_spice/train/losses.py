@@ -54,6 +54,14 @@ class Objective(ABC):
     def evaluate(self, z: FloatArray) -> Score:
         """Score the final states z, (n, batch)."""
 
+    @abstractmethod
+    def curvature(self, z: FloatArray) -> FloatArray:
+        """Roots of the second derivative at z: (k, n, batch) vectors v of which the sum of v v^T is a sample's Hessian.
+
+        The Gauss-Newton approximation of the Hessian with respect to any parameters is the sum of the squares of their
+        gradients, taken with each v as cotangent, sample by sample.
+        """
+
 
 @final
 @dataclass(frozen=True, eq=False)
@@ -70,6 +78,15 @@ class CrossEntropy(Objective):
 
     def evaluate(self, z: FloatArray) -> CrossEntropyScore:
         return softmax_cross_entropy(self.classifier.weight, self.classifier.bias, z, self.labels)
+
+    def curvature(self, z: FloatArray) -> FloatArray:
+        # diag(p) - p p^T is the sum over the classes of p_c (e_c - p) (e_c - p)^T.
+        weight, scores = self.classifier.weight, self.classifier.logits(z)
+        p = np.exp(scores - scores.max(axis=0))
+        p /= p.sum(axis=0)
+        away = np.eye(len(p))[:, :, np.newaxis] - p
+        towards = np.einsum("cn,kcb->knb", weight, away)
+        return np.asarray(np.sqrt(p / z.shape[1])[:, np.newaxis] * towards, dtype=float)
 
 
 @final
@@ -89,6 +106,10 @@ class SquaredDistance(Objective):
         difference = z - self.target
         batch = z.shape[1]
         return Score(0.5 * float(np.vdot(difference, difference)) / batch, None, difference / batch)
+
+    def curvature(self, z: FloatArray) -> FloatArray:
+        n, batch = z.shape
+        return np.asarray(np.repeat(np.eye(n)[:, :, np.newaxis], batch, axis=2) / np.sqrt(batch))
 
 
 def softmax_cross_entropy(weight: FloatArray, bias: FloatArray, z: FloatArray, labels: ArrayLike) -> CrossEntropyScore:

@@ -45,7 +45,8 @@ _SAFETENSORS_DTYPES = {
 def load_model(path: str | os.PathLike[str]) -> Model:
     """Read a model from a file of named tensors (see this module). Nothing in a file is ever executed.
 
-    Every number is kept as float64; files may hold 16, 32 or 64 bits, and `h` and `steps` as scalars or one element.
+    Every number is kept as float64; files may hold 16, 32 or 64 bits, whole numbers up to 2^53, and `h` and `steps` as
+    scalars or one element.
 
     Args:
         path: A `.npz`, `.safetensors`, or, when torch is installed, `.pt` or `.pth` file.

@@ -181,11 +181,22 @@ class Model:
         return int(self.A.shape[0])
 
 
+_LARGEST_WHOLE = 2**53
+
+
 def _real(name: str, value: ArrayLike, shape: str = "") -> FloatArray:
-    """A finite float64 copy that nobody can write to; `shape` in words, whose commas say the number of axes."""
+    """A finite float64 copy that nobody can write to; `shape` in words, whose commas say the number of axes.
+
+    Whole numbers are taken as they are, as long as float64 holds every one of that size: up to 2^53.
+    """
     array = np.asarray(value)
-    if not np.issubdtype(array.dtype, np.floating):
-        raise WeightsError(f"tensor '{name}': expected a floating-point dtype, got {array.dtype}")
+    if not (np.issubdtype(array.dtype, np.floating) or np.issubdtype(array.dtype, np.integer)):
+        raise WeightsError(f"tensor '{name}': expected a floating-point or integer dtype, got {array.dtype}")
+    if np.issubdtype(array.dtype, np.integer) and ((array > _LARGEST_WHOLE) | (array < -_LARGEST_WHOLE)).any():
+        raise WeightsError(
+            f"tensor '{name}': expected whole numbers between -2^53 and 2^53, which float64 holds exactly, got "
+            f"{array.min()} to {array.max()}; scale them and store float64"
+        )
     axes = len([axis for axis in shape.strip("()").split(",") if axis])
     if shape and (array.ndim != axes or not array.size):
         raise WeightsError(f"tensor '{name}': expected shape {shape}, got {array.shape}")

@@ -6,14 +6,26 @@ part of a command, and the names that stand in vector names are plain words.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from xbar_spice.errors import InvalidInputError
 
-__all__ = ["SWEPT_SOURCE", "checked_nodes", "checked_sources", "resident_cards", "with_volts"]
+__all__ = [
+    "IMAGINARY_GAIN",
+    "REAL_GAIN",
+    "SWEPT_SOURCE",
+    "checked_nodes",
+    "checked_sources",
+    "paired_cards",
+    "resident_cards",
+    "resistive",
+    "with_volts",
+]
 
 SWEPT_SOURCE = "vxbar_point"
+REAL_GAIN, IMAGINARY_GAIN = "exbar_real", "exbar_imaginary"  # and the number of the source that they stand for
 
 SOURCE_NAME = re.compile(r"[Vv][A-Za-z0-9_]{1,100}", re.ASCII)
 NODE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,100}", re.ASCII)
@@ -22,6 +34,8 @@ NODE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,100}", re.ASCII)
 ANALYSIS_CARDS = frozenset((".op", ".dc", ".tran", ".ac", ".tf", ".noise", ".pz", ".sens", ".disto", ".save", ".print"))
 ANALYSIS_CARDS |= {".plot", ".probe", ".four", ".meas", ".measure", ".end"}
 COMMAND_CARDS = frozenset((".control", ".endc"))
+PLAIN_CARDS = ANALYSIS_CARDS | {".subckt", ".ends", ".option", ".options"}
+PLAIN_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?[a-z]*", re.IGNORECASE | re.ASCII)
 
 
 def checked_sources(names: Sequence[str]) -> tuple[str, ...]:
@@ -70,6 +84,60 @@ def resident_cards(deck: str, sources: Sequence[str], points: int, nodes: Sequen
     # One vector a card: a list that is too long for a line is cut silently, and then everything is saved.
     lines += [f".save i({name})" for name in names] + [f".save v({node})" for node in checked_nodes(nodes)]
     return [*lines, f".dc {SWEPT_SOURCE} 0 {points - 1} 1", ".end"]
+
+
+def resistive(deck: str, sources: Sequence[str]) -> bool:
+    """Whether a deck holds nothing but resistors of plain values, these sources, and subcircuits of such.
+
+    Then it is linear whatever is done to it, and its currents depend on these sources alone. Anything that would need
+    a closer look counts as something else.
+    """
+    driven, depth = {name.lower() for name in sources}, 0
+    for line in deck.splitlines()[1:]:
+        words = line.lower().split()
+        word = words[0] if words else "*"
+        if word[0] in "*+x":  # a resistor or a source that goes on in a second line fails by its first one
+            continue
+        depth += (word == ".subckt") - (word == ".ends")
+        if word[0] == "r" and len(words) == 4 and PLAIN_NUMBER.fullmatch(words[3]):
+            continue
+        if not (word in PLAIN_CARDS or (depth == 0 and word in driven)):
+            return False
+    return True
+
+
+def paired_cards(deck: str, sources: Sequence[str], points: int, nodes: Sequence[str] = ()) -> list[str]:
+    """A resistive deck as `.ac` analysis, in which a point carries one vector as real part and one as imaginary part.
+
+    In the place of source k stand two in series, `exbar_real<k>` and `exbar_imaginary<k>`, whose gains are its two
+    voltages. The current of the first one is that of the source.
+
+    Raises:
+        InvalidInputError: as for `resident_cards`.
+    """
+    numbers = {name.lower(): k for k, name in enumerate(checked_sources(sources))}
+    title, *body = _rewritten(deck, dict.fromkeys(sources, ""), without=ANALYSIS_CARDS)
+    lines = [title]
+    for line in body:
+        name, *nodes_of_it = line.split()[:3] or ("",)
+        k = numbers.pop(name.lower(), None)
+        if k is None or len(nodes_of_it) < 2:
+            lines.append(line)
+            continue
+        first, second = nodes_of_it
+        lines.append(f"{REAL_GAIN}{k} {first} xbar_between{k} xbar_one 0 0")
+        lines.append(f"{IMAGINARY_GAIN}{k} xbar_between{k} {second} xbar_i 0 0")
+    # cos(90 degrees) is not quite 0 in floating point; a source in series takes off what is left, so that the two
+    # vectors of a point do not see each other at all.
+    rest = math.cos(math.pi * 90 / 180)
+    lines += ["vxbar_one xbar_one 0 DC 0 AC 1 0"]
+    lines += ["vxbar_90 xbar_90 0 DC 0 AC 1 90", f"vxbar_rest xbar_i xbar_90 DC 0 AC {-rest:.17g} 0"]
+    # Conductance at these nodes lets KLU match each of them with its own equation. Otherwise its maximum matching may
+    # reach through the array and leave the diagonal: then solutions are slower, and wrong by 1e-8 in place of 1e-13.
+    lines += [f"rxbar_{node} xbar_{node} 0 1" for node in ("one", "90", "i")]
+    lines += [f".save i({REAL_GAIN}{k})" for k in range(len(sources))]
+    lines += [f".save v({node})" for node in checked_nodes(nodes)]
+    return [*lines, f".ac lin {points} 1 {points}", ".end"]
 
 
 def with_volts(deck: str, sources: Sequence[str], volts: Sequence[float]) -> str:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import final
 
@@ -12,11 +16,16 @@ import numpy as np
 from xbar_spice.array import Connection, Crossbar, Side
 from xbar_spice.circuit.netlist import Deck, bank_deck
 from xbar_spice.engines.base import Bank, Engine
+from xbar_spice.engines.ngspice.characterised import CharacterisedBank, require_linear
 from xbar_spice.engines.ngspice.locate import require_library
 from xbar_spice.engines.ngspice.process import ResidentProcess
+from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear import FloatArray
 
-__all__ = ["NgspiceBank", "NgspiceEngine"]
+__all__ = ["NgspiceBank", "NgspiceEngine", "share"]
+
+# A worker of its own costs a quarter of a second to start and 45 MB; this many cells take ngspice 0.3 ms a vector.
+CELLS_WORTH_A_WORKER = 512
 
 
 @final
@@ -29,8 +38,14 @@ class NgspiceEngine(Engine):
         start_limit: seconds that loading the circuit may take.
         netlists: folders of the user's own templates, searched first.
         failures: folder for the decks of failed reads; a temporary one for each when left out.
+        workers: processes that share the arrays of a bank; one for each core, but not more than is worth their start,
+            when left out. What is read does not depend on it.
+        characterise: for linear cells, read the transfer matrix once and answer later reads by it.
+        check_every: reads from one to the next that is driven through the netlist and compared with the matrix.
+        tolerance: largest relative difference that such a comparison allows.
 
     Raises:
+        InvalidInputError: a number that is not allowed.
         EngineUnavailableError: there is no libngspice; the text says how to get it.
 
     Example:
@@ -45,79 +60,133 @@ class NgspiceEngine(Engine):
     start_limit: float = 300.0
     netlists: tuple[Path, ...] = ()
     failures: Path | None = None
+    workers: int | None = None
+    characterise: bool = False
+    check_every: int = 16
+    tolerance: float = 1e-9
 
     name = "ngspice"
 
     def __post_init__(self) -> None:
+        for name, count in (("workers", self.workers), ("check_every", self.check_every)):
+            if count is not None and count < 1:
+                raise InvalidInputError(f"{name} must be a whole number >= 1, got {count}")
+        if not 0 < self.tolerance < 1:
+            raise InvalidInputError(f"tolerance must lie between 0 and 1, got {self.tolerance}")
         require_library()
 
-    def program_bank(self, crossbars: Sequence[Crossbar]) -> NgspiceBank:
-        """Prepare arrays for reads; nothing is started before the first one."""
-        return NgspiceBank(crossbars, self)
+    def program_bank(self, crossbars: Sequence[Crossbar]) -> Bank:
+        """Prepare arrays for reads; nothing is started before the first one.
+
+        Raises:
+            InvalidInputError: cells that are not linear are to be characterised.
+        """
+        if not self.characterise:
+            return NgspiceBank(crossbars, self)
+        require_linear(crossbars)
+        return CharacterisedBank(NgspiceBank(crossbars, self), self.check_every, self.tolerance)
 
 
 @final
 @dataclass(frozen=True)
 class Circuit:
-    """A deck and the process that it lives in."""
+    """Some of a bank's arrays, their deck, and the process that it lives in."""
 
+    arrays: tuple[int, ...]
     deck: Deck
     process: ResidentProcess
 
-    @property
-    def rows(self) -> dict[str, int]:
-        """Row of each source in the voltages and currents."""
+    @cached_property
+    def _numbers(self) -> dict[str, int]:
         return {terminal.source: row for row, terminal in enumerate(self.deck.terminals)}
+
+    def rows(self, array: int, connection: Connection) -> list[int]:
+        """Rows of the voltages and currents that belong to a connection of one of its arrays."""
+        return [self._numbers[name] for name in self.deck.sources(self.arrays.index(array), connection.edge)]
 
 
 @final
 class NgspiceBank(Bank):
-    """Arrays in one circuit: KLU sees that its matrix falls apart, and one solution reads all of them.
+    """Arrays in one circuit, or in a few side by side.
 
-    Both directions of a read share a circuit when the same ends of the lines are connected through the same
-    resistances; otherwise each direction has its own, in a process of its own because a simulator can keep one only.
+    Arrays in one circuit are solved at once: the solver sees that its matrix falls apart. Circuits in several worker
+    processes are solved on several cores; the currents are the same (under KLU bit for bit). Both directions of a read
+    share a circuit when the same ends of the lines are connected through the same resistances; otherwise each direction
+    has its own, in a process of its own because a simulator can keep one only.
     """
 
     def __init__(self, crossbars: Sequence[Crossbar], engine: NgspiceEngine) -> None:
         super().__init__(crossbars)
         self._engine = engine
-        self._circuits: dict[Side, Circuit] = {}
+        self._groups = share([crossbar.conductance.size for crossbar in self.crossbars], engine.workers)
+        self._circuits: dict[Side, list[Circuit]] = {}
+        self._threads = ThreadPoolExecutor(len(self._groups), "ngspice")  # which starts none before it needs them
+
+    @property
+    def source(self) -> str:
+        return "netlist"
+
+    @property
+    def busy(self) -> float:
+        """Seconds that the present workers have spent inside the simulator's library, added up."""
+        return sum(process.busy for process in self.processes)
+
+    @property
+    def processes(self) -> list[ResidentProcess]:
+        """The circuits of all reads so far, each once."""
+        return list({id(c.process): c.process for circuits in self._circuits.values() for c in circuits}.values())
 
     def _read(self, drives: Sequence[FloatArray], side: Side) -> list[FloatArray]:
-        circuit = self._circuit(side)
-        rows = circuit.rows
-
-        def at(array: int, connection: Connection) -> list[int]:
-            return [rows[name] for name in circuit.deck.sources(array, connection.edge)]
-
-        volts = np.zeros((len(rows), drives[0].shape[1]))
-        for index, (crossbar, drive) in enumerate(zip(self.crossbars, drives, strict=True)):
-            for connection in crossbar.hookup(side).driven:
-                volts[at(index, connection)] = drive[list(crossbar.connected(side))]
-        currents = circuit.process.read(volts)
-        sensed = []
-        for index, crossbar in enumerate(self.crossbars):
-            ends = crossbar.hookup(side).sensed
-            found = np.zeros((crossbar.ports(ends[0].side), volts.shape[1]))  # an open line carries nothing
-            lines = list(crossbar.connected(ends[0].side))
-            found[lines] = np.sum([currents[at(index, connection)] for connection in ends], axis=0)
-            sensed.append(found)
+        circuits = self._circuits_for(side)
+        volts = [self._volts(circuit, drives, side) for circuit in circuits]
+        sensed: list[FloatArray] = [np.zeros(0)] * len(self.crossbars)
+        for circuit, currents in zip(circuits, self._solve(circuits, volts), strict=True):
+            for index in circuit.arrays:
+                crossbar = self.crossbars[index]
+                ends = crossbar.hookup(side).sensed
+                found = np.zeros((crossbar.ports(ends[0].side), currents.shape[1]))  # an open line carries nothing
+                lines = list(crossbar.connected(ends[0].side))
+                found[lines] = np.sum([currents[circuit.rows(index, connection)] for connection in ends], axis=0)
+                sensed[index] = found
         return sensed
 
-    def _circuit(self, side: Side) -> Circuit:
+    def _volts(self, circuit: Circuit, drives: Sequence[FloatArray], side: Side) -> FloatArray:
+        volts = np.zeros((len(circuit.deck.terminals), drives[0].shape[1]))
+        for index in circuit.arrays:
+            crossbar = self.crossbars[index]
+            for connection in crossbar.hookup(side).driven:
+                volts[circuit.rows(index, connection)] = drives[index][list(crossbar.connected(side))]
+        return volts
+
+    def _solve(self, circuits: Sequence[Circuit], volts: Sequence[FloatArray]) -> list[FloatArray]:
+        if len(circuits) == 1:
+            return [circuits[0].process.read(volts[0])]
+        reads: list[Future[FloatArray]] = []
+        try:
+            for circuit, part in zip(circuits, volts, strict=True):
+                reads.append(self._threads.submit(circuit.process.read, part, circuit.process.closings))
+            return [read.result() for read in reads]
+        except BaseException as error:
+            if not isinstance(error, Exception):  # Ctrl-C: nobody waits for the others any more
+                for circuit in circuits:
+                    circuit.process.close()
+            wait(reads)
+            raise
+
+    def _circuits_for(self, side: Side) -> list[Circuit]:
+        other: Side = "cols" if side == "rows" else "rows"
         if side not in self._circuits:
-            other: Side = "cols" if side == "rows" else "rows"
-            if other in self._circuits and all(
+            shared = other in self._circuits and all(
                 crossbar.hookup("rows").connections == crossbar.hookup("cols").connections
                 for crossbar in self.crossbars
-            ):
-                self._circuits[side] = self._circuits[other]
-            else:
-                self._circuits[side] = self._load(side)
+            )
+            self._circuits[side] = (
+                self._circuits[other] if shared else [self._circuit(arrays, side) for arrays in self._groups]
+            )
         return self._circuits[side]
 
-    def _load(self, side: Side) -> Circuit:
-        deck = bank_deck(self.crossbars, side, netlists=self._engine.netlists)
+    def _circuit(self, arrays: tuple[int, ...], side: Side) -> Circuit:
+        deck = bank_deck([self.crossbars[index] for index in arrays], side, netlists=self._engine.netlists)
         process = ResidentProcess(
             deck.text,
             [terminal.source for terminal in deck.terminals],
@@ -125,11 +194,43 @@ class NgspiceBank(Bank):
             start_limit=self._engine.start_limit,
             failures=self._engine.failures,
         )
-        return Circuit(deck, process)
+        return Circuit(arrays, deck, process)
 
     def close(self) -> None:
         """End the worker processes."""
         super().close()
-        for circuit in self._circuits.values():
-            circuit.process.close()
+        for process in self.processes:
+            process.close()
         self._circuits = {}
+        self._threads.shutdown()
+
+
+def share(cells: Sequence[int], workers: int | None = None) -> list[tuple[int, ...]]:
+    """Which arrays a worker has, so that all have about as many cells.
+
+    Args:
+        cells: of each array.
+        workers: their number; as many as there are cores and work for when left out. A program that was started by
+            `multiprocessing`, as the cases of a study are, has its siblings on the other cores, and takes one.
+
+    Returns:
+        Indices of the arrays of each worker, ascending.
+
+    Example:
+        >>> share([1024, 256, 256, 512], workers=2)
+        [(0,), (1, 2, 3)]
+    """
+    if workers is None:
+        alone = multiprocessing.parent_process() is None
+        workers = min(_cores() if alone else 1, max(1, sum(cells) // CELLS_WORTH_A_WORKER))
+    groups: list[list[int]] = [[] for _ in range(min(workers, len(cells)) or 1)]
+    loads = [0] * len(groups)
+    for index in sorted(range(len(cells)), key=lambda index: -cells[index]):
+        least = loads.index(min(loads))
+        groups[least].append(index)
+        loads[least] += cells[index]
+    return [tuple(sorted(group)) for group in groups]
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

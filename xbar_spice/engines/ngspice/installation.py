@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import final
 
 from xbar_spice.engines.ngspice.locate import HOW_TO_INSTALL, find_library
-from xbar_spice.engines.ngspice.process import Worker, WorkerError
+from xbar_spice.engines.ngspice.supervisor import Worker, WorkerError
 from xbar_spice.errors import EngineUnavailableError
 
-__all__ = ["Installation", "describe"]
+__all__ = ["TRIED", "Installation", "describe"]
 
 SECONDS = 30.0
 TRIED = (39, 46)  # versions that the tests have run with

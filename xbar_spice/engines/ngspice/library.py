@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import os
+import time
 import warnings
 from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import cached_property
+from pathlib import Path
 from typing import Any, final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from xbar_spice.engines.ngspice.locate import require_library
-from xbar_spice.engines.ngspice.messages import Severity, classify
+from xbar_spice.engines.ngspice.messages import Cause, Severity, classify, diagnose
 
 with warnings.catch_warnings():
     # PySpice's docstrings hold TeX in plain strings, an error where warnings are errors.
@@ -28,10 +33,11 @@ PROBE_DECK = "* which linear solver\nV1 1 0 1\nR1 1 0 1\n.options klu\n.op\n.end
 class LibraryFailure(Exception):  # noqa: N818 - the supervisor turns it into one of the package's errors
     """The simulator reported a failure, or did not give the results that it was asked for."""
 
-    def __init__(self, text: str, lines: list[str]) -> None:
+    def __init__(self, text: str, lines: list[str], cause: Cause = Cause.OTHER) -> None:
         super().__init__(text)
         self.text = text
         self.lines = lines
+        self.cause = cause
 
 
 @final
@@ -43,7 +49,11 @@ class Ngspice(NgSpiceShared):  # type: ignore[misc]  # PySpice has no types
     """
 
     def __init__(self) -> None:
-        self.points = 0
+        self._wanted: list[bytes] = []
+        self._missing: list[str] = []
+        self._places: list[int] = []  # of the wanted vectors among those of the analysis
+        self._kind: type[float] | type[complex] = float
+        self._collected: list[list[float]] = []
         self._volts: list[list[float]] = []
         self._rows: dict[bytes, int] = {}
         self._first = 0
@@ -51,8 +61,10 @@ class Ngspice(NgSpiceShared):  # type: ignore[misc]  # PySpice has no types
         self._recent: deque[str] = deque(maxlen=LINES_KEPT)
         self._failures: list[str] = []
         self.warnings: list[str] = []
+        self.busy = 0.0  # seconds spent on commands
         self._path = require_library()
-        super().__init__(send_data=True)
+        with _no_user_files():
+            super().__init__(send_data=True)
         # ngspice >= 40 estimates the memory of a run beforehand, overflows on long sweeps, and refuses them.
         self.run("set no_mem_check")
 
@@ -70,10 +82,29 @@ class Ngspice(NgSpiceShared):  # type: ignore[misc]  # PySpice has no types
             LibraryFailure: the simulator reported a failure.
         """
         self._failures.clear()
+        start = time.perf_counter()
         try:
             self.exec_command(command)
         except NameError as error:  # what PySpice raises for everything
             raise self._failure(str(error)) from error
+        finally:
+            self.busy += time.perf_counter() - start
+        self._check()
+
+    def run_quiet(self, commands: Sequence[str]) -> None:
+        """As `run` for each of some commands that print nothing, in less time.
+
+        Raises:
+            LibraryFailure: the simulator reported a failure.
+        """
+        self._failures.clear()
+        start = time.perf_counter()
+        for command in commands:
+            if self._ngspice_shared.ngSpice_Command(command.encode()):
+                raise self._failure(f"ngspice refused {command!r}")
+        self.busy += time.perf_counter() - start
+        # ngspice keeps all commands; PySpice counts them and lets it forget them from time to time.
+        self._number_of_exec_calls += len(commands)
         self._check()
 
     def load(self, lines: list[str]) -> None:
@@ -89,27 +120,51 @@ class Ngspice(NgSpiceShared):  # type: ignore[misc]  # PySpice has no types
             raise self._failure(str(error)) from error
         self._check()
 
-    def vector(self, name: str, start: int, stop: int) -> NDArray[np.float64]:
-        """Points start..stop-1 of a vector of the current plot, copied.
+    def give_up_circuit(self) -> None:
+        """Take the circuit out again, if there is one, and forget what was said about it."""
+        with suppress(LibraryFailure):
+            self.run("remcirc")
+        self._recent.clear()
+        self.warnings.clear()
 
-        Raises:
-            LibraryFailure: the vector is missing or too short.
+    @cached_property
+    def klu(self) -> bool:
+        """Whether KLU solves; found by one resistor, because older versions ignore the option silently.
+
+        To be asked for before a circuit is loaded.
         """
-        info = self._ngspice_shared.ngGet_Vec_Info(name.encode())
-        solved = 0 if info == ffi.NULL else info.v_length
-        if solved < stop:
-            raise self._failure(f"{name} has {solved} points, {stop} were asked for")
-        size = np.dtype(float).itemsize
-        return np.frombuffer(ffi.buffer(info.v_realdata + start, (stop - start) * size), dtype=float).copy()
-
-    def uses_klu(self) -> bool:
-        """Solve one resistor and see whether the library speaks of KLU; older versions ignore the option silently."""
         self._recent.clear()
         self.load(PROBE_DECK.splitlines())
         self.run("op")
         self.run("destroy all")
         self.run("remcirc")
         return any("klu" in line.lower() for line in self._recent)
+
+    # --- results ----------------------------------------------------------------------------------------------------
+
+    def collect(self, names: Sequence[str], kind: type[float] | type[complex]) -> None:
+        """Say which vectors are the results of each point from now on, and whether they are complex."""
+        self._wanted = [name.lower().encode() for name in names]
+        self._places, self._missing = [], []
+        self._kind = kind
+        self._collected.clear()
+
+    def collected(self, points: int | None = None) -> NDArray[Any]:
+        """The results of the last points, (points, names), or of all; they are forgotten by this.
+
+        Raises:
+            LibraryFailure: there are fewer points, or none, or a vector is missing.
+        """
+        found = self._collected[-points:] if points else self._collected[:]
+        self._collected.clear()
+        if self._missing:
+            raise self._failure(f"the circuit has no {', '.join(self._missing)}")
+        if len(found) < (points or 1):
+            raise self._failure(
+                f"{points} solutions were asked for, {len(found)} came" if points else "no solution came"
+            )
+        results = np.array(found)
+        return results if self._kind is float else results.view(complex)
 
     # --- voltages of external sources -----------------------------------------------------------------------------
 
@@ -133,10 +188,20 @@ class Ngspice(NgSpiceShared):  # type: ignore[misc]  # PySpice has no types
 
     @staticmethod
     def _send_data(data: Any, count: int, ident: int, user_data: Any) -> int:
-        """A point of the analysis is done: turn to the voltages of the next one."""
+        """A point of the analysis is done: keep its results and turn to the voltages of the next one."""
         self = ffi.from_handle(user_data)
-        self.points = data.vecindex + 1
-        following = self.points - self._first
+        # To ask for each vector by name afterwards would take ngspice a tenth of a small read.
+        vectors = data.vecsa
+        if not data.vecindex or len(self._places) < len(self._wanted):
+            names = {ffi.string(vectors[k].name).lower(): k for k in range(data.veccount)}
+            self._places = [names[name] for name in self._wanted if name in names]
+            self._missing = [name.decode() for name in self._wanted if name not in names]
+        if len(self._places) == len(self._wanted):
+            if self._kind is float:
+                self._collected.append([vectors[k].creal for k in self._places])
+            else:
+                self._collected.append([part for k in self._places for part in (vectors[k].creal, vectors[k].cimag)])
+        following = data.vecindex + 1 - self._first
         if 0 <= following < len(self._volts):
             self._now = self._volts[following]
         return 0
@@ -161,7 +226,10 @@ class Ngspice(NgSpiceShared):  # type: ignore[misc]  # PySpice has no types
     @staticmethod
     def _exit(status: int, immediate: bool, quit_asked: bool, ident: int, user_data: Any) -> int:
         self = ffi.from_handle(user_data)
-        self._failures.append(f"ngspice wants to exit with status {status}")
+        if not self._failures:
+            # What it would do after this is not to be relied on; the supervisor knows how to go on.
+            os.write(2, f"ngspice exits with status {status}\n".encode())
+            os._exit(status)
         return status
 
     def _check(self) -> None:
@@ -169,4 +237,27 @@ class Ngspice(NgSpiceShared):  # type: ignore[misc]  # PySpice has no types
             raise self._failure(self._failures[0])
 
     def _failure(self, text: str) -> LibraryFailure:
-        return LibraryFailure(self._failures[0] if self._failures else text, list(self._recent))
+        failures = self._failures or [text]
+        return LibraryFailure(failures[0], list(self._recent), diagnose(failures))
+
+
+@contextmanager
+def _no_user_files() -> Iterator[None]:
+    """Keep the library from `.spiceinit` and `spice.rc`, which it looks for where the user works and at home.
+
+    They may change how decks are read and how exactly they are solved. Only the initialisation sees another place, so
+    that relative names of files in a deck still mean what they say.
+    """
+    nowhere = str(Path(__file__).parent)  # a folder that is there and has no such files
+    working, home = os.open(".", os.O_RDONLY), os.environ.get("HOME")  # open, it may have been deleted and be left
+    os.chdir(nowhere)
+    os.environ["HOME"] = nowhere
+    try:
+        yield
+    finally:
+        os.fchdir(working)
+        os.close(working)
+        if home is None:
+            del os.environ["HOME"]
+        else:
+            os.environ["HOME"] = home

@@ -8,10 +8,11 @@ fails only on a line known to be a failure, or because its results are missing.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from enum import Enum
 from typing import final
 
-__all__ = ["Severity", "classify"]
+__all__ = ["Cause", "Severity", "classify", "diagnose"]
 
 
 @final
@@ -21,6 +22,15 @@ class Severity(Enum):
     INFORMATION = "information"
     WARNING = "warning"
     FAILURE = "failure"
+
+
+@final
+class Cause(Enum):
+    """Why a circuit was not solved, as far as the user can do something else about it."""
+
+    SINGULAR = "singular"
+    NO_CONVERGENCE = "no convergence"
+    OTHER = "other"
 
 
 def _rule(severity: Severity, *patterns: str) -> tuple[Severity, re.Pattern[str]]:
@@ -36,6 +46,7 @@ RULES = (
         r"^using (klu|sparse)",
         r"^doing analysis at",
         r"^reference value",
+        r"^linear circuit, option noopac",
         r"^no\. of data rows",
         r"^(doanalyses: )?pause requested",
         r"^(\w+ )?simulation interrupted",  # a run that is paused by `step`, as reads are
@@ -59,8 +70,23 @@ RULES = (
         r"^doanalyses: ",
         r"\bsimulation\(s\) aborted",
         r"^no circuit loaded",
-        r"\bno convergence\b",
-        r"\bout of memory\b",
+        r"\b(no|non-?)\s?convergence\b",
+        r"\b(out of|not enough) memory\b",
+        # KLU; after (ReFactor) ngspice orders the matrix anew, and says so with (Factor) if that does not help either.
+        r"^warning \((factor|solve)\b.*\bsingular\b",
+        # The rest of what its parser says while it drops or changes a line of the deck.
+        r"^(fatal\b|syntax error\b|bad syntax\b|undefined parameter\b|too few parameters\b)",
+        r"^(cannot find (called )?subcircuit|unable to find definition of)\b",
+        r"^warning: (can(not|'t) (read|copy|find|open)|could not (open|find)|.*\bnon-?existent (node|device))\b",
+        r"^warning: (model issue|unknown (device|model|parameter))\b",
+    ),
+)
+
+CAUSES = (
+    (Cause.SINGULAR, re.compile(r"\bsingular\b|\bcan't be decomposed\b", re.IGNORECASE)),
+    (
+        Cause.NO_CONVERGENCE,
+        re.compile(r"convergence\b|\biteration limit\b|\btime\s?step too small\b", re.IGNORECASE),
     ),
 )
 
@@ -76,3 +102,17 @@ def classify(line: str, stream: str = "stderr") -> Severity:
         if pattern.search(line):
             return severity
     return Severity.WARNING if stream == "stderr" or line.lower().startswith("warning") else Severity.INFORMATION
+
+
+def diagnose(failures: Iterable[str]) -> Cause:
+    """What lines that are failures say about their cause.
+
+    Example:
+        >>> diagnose(["Warning: singular matrix:  check node b", "doAnalyses: iteration limit reached"]).value
+        'singular'
+    """
+    found = list(failures)
+    for cause, pattern in CAUSES:  # a singular matrix makes the iteration fail, not the other way round
+        if any(pattern.search(line) for line in found):
+            return cause
+    return Cause.OTHER

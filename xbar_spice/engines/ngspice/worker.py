@@ -2,8 +2,8 @@
 
 libngspice keeps its state in globals and may exit, hang or crash, so it lives here and a supervisor (`process`) in the
 user's program talks to it through a socket. Requests are tuples of a word and its arguments; the answer to each is
-any number of ("part", array), then ("done", value), ("failed", text, lines), or ("unavailable", text) if the library
-cannot be used at all. Standard output and error are the log.
+any number of ("part", array), then ("done", value), ("failed", cause, text, lines), or ("unavailable", text) if the
+library cannot be used at all. Standard output and error are the log.
 Standard input is a lifeline: when the supervisor's end closes, for whatever reason, the worker ends at once.
 """
 
@@ -16,7 +16,8 @@ import threading
 from multiprocessing.connection import Connection
 
 from xbar_spice.engines.ngspice.library import LibraryFailure, Ngspice
-from xbar_spice.engines.ngspice.resident import ResidentCircuit
+from xbar_spice.engines.ngspice.resident import ResidentCircuit, load
+from xbar_spice.engines.ngspice.waveforms import waveforms
 
 __all__ = ["main", "serve"]
 
@@ -39,18 +40,22 @@ def serve(connection: Connection) -> None:
         try:
             ngspice.warnings.clear()
             if word == "info":
-                value = {"version": ngspice.ngspice_version, "library": ngspice.library_path, "klu": ngspice.uses_klu()}
+                value = {"version": ngspice.ngspice_version, "library": ngspice.library_path, "klu": ngspice.klu}
             elif word == "load":
-                circuit = ResidentCircuit(ngspice, *arguments)
-                value = list(ngspice.warnings)
+                circuit = load(ngspice, *arguments)
+                value = ngspice.warnings, ngspice.busy
             elif word == "read" and circuit is not None:
                 for part in circuit.read(*arguments):
                     connection.send(("part", part))
-                value = list(ngspice.warnings)
+                value = ngspice.warnings, ngspice.busy
+            elif word == "transient":
+                for part in waveforms(ngspice, *arguments):
+                    connection.send(("part", part))
+                value = ngspice.warnings, ngspice.busy
             else:
                 raise ValueError(f"unknown or untimely request {word!r}")
         except LibraryFailure as failure:
-            connection.send(("failed", failure.text, failure.lines))
+            connection.send(("failed", failure.cause, failure.text, failure.lines))
         else:
             connection.send(("done", value))
 

@@ -24,6 +24,8 @@ __all__ = ["ROUNDING", "Check", "Outcome", "Preconditioner", "solve_currents"]
 ITERATIONS = 80  # of one correction; the preconditioner of an array that needs more does not fit it
 CORRECTIONS = 8
 ROUNDING = 1e-13  # of the source: a residual below is noise
+NOTHING = 1e-30  # of the source: a residual below is none, even beside a sense current that should be exactly 0
+_UNSCALABLE = 1e-280  # amperes: a residual that rounding has all but removed, whose inverse would overflow
 GAIN = {np.dtype(np.float32): 1e-4, np.dtype(np.float64): 1e-12}  # what one correction can take off the residual
 
 
@@ -98,15 +100,17 @@ def solve_currents(
     levels = np.zeros((source.shape[0], 0))
     descent = _Descent(grid, precondition, source.shape[0])
     done: BoolArray = np.zeros(source.shape[0], dtype=bool)
+    left = whole = np.abs(source).sum(axis=(1, 2))
     for _ in range(CORRECTIONS):
         before = np.abs(residual).sum()
         descent.correct(currents, residual, check)
         levels = grid.residual(source, currents, residual, work)
+        left = np.abs(residual).sum(axis=(1, 2))
         done = np.asarray((check.error(residual) <= check.allowance(currents, residual)).all(axis=1))
+        done |= left <= NOTHING * whole
         if done.all() or not np.abs(residual).sum() < 0.1 * before:
             break
-    rounding = np.abs(residual).sum(axis=(1, 2)) <= ROUNDING * np.abs(source).sum(axis=(1, 2))
-    done |= check.met_by_noise(currents, residual, rounding)
+    done |= check.met_by_noise(currents, residual, left <= ROUNDING * whole)
     return Outcome(currents, residual, done, descent.iterations, levels)
 
 
@@ -141,7 +145,7 @@ class _Descent:
 
     def _rescale(self, scale: FloatArray) -> None:
         """Measure residuals in units of `scale`, which keeps single precision away from its limits."""
-        scale = np.where(scale > 0, scale, self._scale)
+        scale = np.where(scale > _UNSCALABLE, scale, self._scale)
         ratio = self._scale / scale
         # A residual that fell so far at once is noise, and earlier directions mean nothing to it.
         ratio = np.where(ratio < 1e8, ratio, 0.0).astype(self._direction.dtype)
@@ -163,13 +167,25 @@ class _Descent:
             image += residual
             correction *= self._excess
             image += correction
-            self._curvature = _dot(direction, image)
-            step = _ratio(_dot(residual, direction), self._curvature)
+            self._curvature, step = self._line(residual)
             volts += np.multiply(direction, step, out=correction)
             residual -= np.multiply(image, step, out=correction)
             if done(residual):
                 break
         return volts
+
+    def _line(self, residual: RealArray) -> tuple[RealArray, RealArray]:
+        """Curvature along the direction, and the step to the minimum, both (batch, 1, 1).
+
+        A residual that stiff wires cannot pass on, such as one that adds up to zero on a line of one node, costs no
+        voltage: direction and curvature are rounding errors. A step of 1 takes it away, since the preconditioner is
+        exact about wires.
+        """
+        direction, image = self._direction, self._image
+        curvature = _dot(direction, image)
+        noise = 4 * np.finfo(direction.dtype).eps * np.sqrt(_dot(direction, direction) * _dot(image, image))
+        curvature = np.where(curvature > noise, curvature, 0.0)
+        return curvature, np.where(curvature > 0, _ratio(_dot(residual, direction), curvature), 1.0)
 
 
 def _dot(first: RealArray, second: RealArray) -> RealArray:

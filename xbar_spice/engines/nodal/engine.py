@@ -12,6 +12,7 @@ from xbar_spice.engines.base import Bank, Engine
 from xbar_spice.engines.nodal.grid import Placement, circuit_key, place
 from xbar_spice.engines.nodal.newton import read_nonlinear
 from xbar_spice.engines.nodal.solver import LinearCircuit, Method
+from xbar_spice.engines.nodal.stacked import read_stacked, stacks
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear import FloatArray
 
@@ -58,15 +59,32 @@ class NodalBank(Bank):
         self._placed: dict[tuple[int, Side], tuple[LinearCircuit, Placement]] = {}
 
     def _read(self, drives: Sequence[FloatArray], side: Side) -> list[FloatArray]:
-        return [self._read_one(index, volts, side) for index, volts in enumerate(drives)]
+        known = self._read_stacks(drives, side) if drives and drives[0].shape[1] else {}
+        return [self._read_one(index, volts, side, known.get(index)) for index, volts in enumerate(drives)]
 
-    def _read_one(self, index: int, volts: FloatArray, side: Side) -> FloatArray:
+    def _read_stacks(self, drives: Sequence[FloatArray], side: Side) -> dict[int, FloatArray]:
+        """The currents of arrays that are solved together, by their number."""
+        nonlinear = [index for index, crossbar in enumerate(self.crossbars) if not crossbar.device.linear]
+        placed = {index: (*self._circuit(index, side), self.crossbars[index].device) for index in nonlinear}
+        known: dict[int, FloatArray] = {}
+        for stack in stacks(placed):
+            circuits = [placed[index][0] for index in stack]
+            _, placement, device = placed[stack[0]]
+            volts = [drives[index] for index in stack]
+            known |= zip(stack, read_stacked(circuits, placement, device, volts, self._tolerance), strict=True)
+        return known
+
+    def _read_one(self, index: int, volts: FloatArray, side: Side, known: FloatArray | None) -> FloatArray:
         crossbar = self.crossbars[index]
         circuit, placement = self._circuit(index, side)
         if not volts.shape[1]:
             return np.zeros((crossbar.ports("cols" if side == "rows" else "rows"), 0))
-        if not crossbar.device.linear:
-            currents = read_nonlinear(circuit.grid, placement, crossbar.device, volts, self._tolerance)
+        if known is not None:
+            currents = known
+        elif not crossbar.device.linear:
+            currents = read_nonlinear(
+                circuit.grid, placement, crossbar.device, volts, self._tolerance, spectral=circuit.spectral
+            )
         else:
             currents = circuit.read(placement, volts)
         if side == "cols":

@@ -144,6 +144,10 @@ class Placement:
         """(batch, lines) sums over the sense axis to (ports, batch) of a read."""
         return self._ordered(currents, 1 - self.sense_axis).T
 
+    def from_drive(self, currents: FloatArray) -> FloatArray:
+        """(batch, lines) sums over the other axis, by driven line, likewise."""
+        return self._ordered(currents, self.sense_axis).T
+
     def _ordered(self, lines: FloatArray, axis: int) -> FloatArray:
         array_axis = 1 - axis if self.swapped else axis
         return lines[:, ::-1] if array_axis in self.flips else lines

@@ -19,6 +19,8 @@ __all__ = ["Line", "RealArray"]
 
 RealArray = NDArray[np.floating]  # of either precision
 
+DENSE_TO = 128  # cells up to which a product with Z itself takes less time than two running sums
+
 
 @final
 @dataclass(frozen=True)
@@ -92,6 +94,16 @@ class Line:
             out: the sum.
             work: an array to spoil.
         """
+        if self.segment == 0:  # one node, whose cells must see the same voltage to the last bit
+            out += self.terminal / (2 if self.double else 1) * currents.sum(axis=axis, keepdims=True)
+            return
+        if self.cells <= DENSE_TO:
+            resistances = _resistances(self)
+            out += np.matmul(*((currents, resistances) if axis == 2 else (resistances, currents)), out=work)
+            return
+        self._add_running_drops(currents, axis, out, work)
+
+    def _add_running_drops(self, currents: FloatArray, axis: int, out: FloatArray, work: FloatArray) -> None:
         drops = self.wire_currents(currents, axis, work)
         if axis == 2:
             drops[:, :, 0] *= self.terminal
@@ -115,6 +127,15 @@ class Line:
             return eigenvalues, _modes(self.cells, 0.0, False)[1]
         angles, vectors = _modes(self.cells, self.segment / self.terminal, self.double)
         return self.segment / (4 * np.sin(angles / 2) ** 2), vectors
+
+
+@lru_cache(maxsize=64)
+def _resistances(line: Line) -> FloatArray:
+    """Z, (cells, cells) ohm."""
+    units = np.eye(line.cells)[np.newaxis]
+    resistances = np.zeros_like(units)
+    line._add_running_drops(units, 2, resistances, np.empty_like(units))
+    return np.asarray(resistances[0])
 
 
 @lru_cache(maxsize=16)

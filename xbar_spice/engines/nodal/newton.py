@@ -14,52 +14,92 @@ import numpy as np
 
 from xbar_spice.devices import Device
 from xbar_spice.engines.nodal.checks import ReductionCheck, SenseCheck
-from xbar_spice.engines.nodal.conjugate_gradients import ROUNDING, Outcome
+from xbar_spice.engines.nodal.conjugate_gradients import ROUNDING, Outcome, Preconditioner
 from xbar_spice.engines.nodal.grid import BoolArray, Grid, Placement
 from xbar_spice.engines.nodal.solver import LinearCircuit, batches
 from xbar_spice.errors import ConvergenceError
 from xbar_spice.linear import FloatArray
 
-__all__ = ["operating_point", "read_nonlinear"]
+__all__ = ["WORKING_ARRAYS", "operating_point", "read_nonlinear", "require_operating_point"]
 
 ITERATIONS = 50
 HALVINGS = 25
 WORKING_ARRAYS = 20
+NEAR = 2.0  # ratio of slopes and programmed conductances up to which one preconditioner fits both
 FORCING = 1e-4  # how far the linear solver reduces the residual of a Newton step
 
 
-def read_nonlinear(grid: Grid, placement: Placement, device: Device, volts: FloatArray, tolerance: float) -> FloatArray:
+def read_nonlinear(
+    grid: Grid,
+    placement: Placement,
+    device: Device,
+    volts: FloatArray,
+    tolerance: float,
+    *,
+    spectral: Preconditioner | None = None,
+) -> FloatArray:
     """(ports, batch) sense currents for (ports, batch) volts.
+
+    Args:
+        grid: the array.
+        placement: how it lies there.
+        device: law of the cells.
+        volts: of the drivers.
+        tolerance: relative to each sense current.
+        spectral: a preconditioner of the programmed array, as `operating_point` takes it.
 
     Raises:
         ConvergenceError: for the columns of the drive that did not converge.
     """
     sensed = []
     for columns in batches(grid, volts.shape[1], WORKING_ARRAYS):
-        outcome = operating_point(grid, placement, device, volts[:, columns], tolerance)
-        if not outcome.converged.all():
-            failed = (columns.start + np.flatnonzero(~outcome.converged)).tolist()
-            raise ConvergenceError(
-                f"Newton's method did not converge for columns {failed} of the drive, with {device!r} cells and "
-                f"up to {np.abs(volts[:, failed]).max():g} V; try lower voltages"
-            )
+        drive = placement.sign * placement.drive_to_grid(volts[:, columns])
+        outcome = operating_point(grid, placement, device, drive, tolerance, spectral=spectral)
+        require_operating_point(outcome.converged, device, volts, columns.start)
         total = (outcome.currents + outcome.residual).sum(axis=1 + placement.sense_axis)
         sensed.append(placement.sign * total)
     return placement.from_sense(np.concatenate(sensed))
 
 
-def operating_point(
-    grid: Grid, placement: Placement, device: Device, volts: FloatArray, tolerance: float, *, each: bool = True
-) -> Outcome:
-    """What every cell carries from its word line to its bit line, for one batch of (ports, batch) volts.
+def require_operating_point(converged: BoolArray, device: Device, volts: FloatArray, first: int = 0) -> None:
+    """Raise for the columns of a drive, the first of which has this number, that are not solved."""
+    if not converged.all():
+        failed = (first + np.flatnonzero(~converged)).tolist()
+        raise ConvergenceError(
+            f"Newton's method did not converge for columns {failed} of the drive, with {device!r} cells and "
+            f"up to {np.abs(volts[:, failed]).max():g} V; try lower voltages"
+        )
 
-    The tolerance is relative to each sense current, or to the largest one.
+
+def operating_point(
+    grid: Grid,
+    placement: Placement,
+    device: Device,
+    drive: FloatArray,
+    tolerance: float,
+    *,
+    each: bool = True,
+    spectral: Preconditioner | None = None,
+) -> Outcome:
+    """What every cell carries from its word line to its bit line.
+
+    Args:
+        grid: the array, or one for each vector of the batch.
+        placement: how it lies there.
+        device: law of the cells.
+        drive: (batch, ...) volts between the ends of the lines, word line minus bit line; broadcasts to the cells.
+        tolerance: relative to each sense current, or to the largest one.
+        each: which of the two.
+        spectral: a preconditioner of the programmed array, which serves as long as no slope is far from its
+            conductance; left out, each linearised array gets one of its own.
     """
-    state = _State(grid, device, placement.sign * placement.drive_to_grid(volts))
-    failed = np.zeros(volts.shape[1], dtype=bool)
+    state = _State(grid, device, drive)
+    failed = np.zeros(drive.shape[0], dtype=bool)
     iterations = 0
     for _ in range(ITERATIONS):
-        circuit = LinearCircuit(state.small_signal(), "iterative", tolerance)
+        small_signal = state.small_signal()
+        near = spectral if _near(small_signal.conductance, grid.conductance) else None
+        circuit = LinearCircuit(small_signal, "iterative", tolerance, spectral=near)
         check = SenseCheck(circuit.grid, placement.sense_axis, tolerance, each=each)
         done = (check.error(state.residual) <= check.allowance(state.currents, state.residual)).all(axis=1)
         if (done | failed).all():
@@ -68,10 +108,15 @@ def operating_point(
         residual = np.where(active, state.residual, 0.0)
         inner = circuit.solve(residual, ReductionCheck(residual, FORCING))
         iterations += inner.iterations
-        failed |= ~(state.advance(inner.currents, inner.levels) | done)
+        failed |= ~state.advance(inner.currents, inner.levels, active[:, 0, 0])
     rounding = np.abs(state.residual).sum(axis=(1, 2)) <= ROUNDING * state.ideal_current()
     converged = done | check.met_by_noise(state.currents, state.residual, rounding)
     return Outcome(state.currents, state.residual, converged, iterations, state.levels)
+
+
+def _near(slopes: FloatArray, conductance: FloatArray) -> bool:
+    """Whether no slope is far from the programmed conductance of its cell."""
+    return bool((slopes <= NEAR * conductance).all() and (NEAR * slopes >= conductance).all())
 
 
 @final
@@ -96,8 +141,8 @@ class _State:
             self._grid, conductance=self._device.differential_conductance(self._grid.conductance, self.volts)
         )
 
-    def advance(self, step: FloatArray, rise: FloatArray) -> BoolArray:
-        """Take the step, halved until the residual falls; (batch,) whether that was possible."""
+    def advance(self, step: FloatArray, rise: FloatArray, active: BoolArray) -> BoolArray:
+        """Move the active vectors by the step, halved until the residual falls; (batch,) whether that was possible."""
         length = np.ones((step.shape[0], 1, 1))
         before = np.abs(self.residual).sum(axis=(1, 2))
         for _ in range(HALVINGS):
@@ -105,11 +150,11 @@ class _State:
             volts, residual = self._evaluate(currents, levels)
             # A voltage so far off that the law overflows gives no number, which is not a smaller one.
             fallen = np.abs(residual).sum(axis=(1, 2)) <= (1.0 - 1e-4 * length[:, 0, 0]) * before
-            if (fallen | (before == 0)).all():
+            fallen |= ~active | (before == 0)
+            if fallen.all():
                 break
             length[~fallen] *= 0.5
-        fallen |= before == 0
-        taken = fallen[:, np.newaxis, np.newaxis]
+        taken = (fallen & active)[:, np.newaxis, np.newaxis]
         self.currents = np.where(taken, currents, self.currents)
         self.levels = np.where(taken[:, :, 0], levels, self.levels)
         self.volts = np.where(taken, volts, self.volts)

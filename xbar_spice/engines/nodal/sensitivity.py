@@ -74,14 +74,17 @@ class Sensitivity:
         self._side: Side = side
         self._tolerance = tolerance
         self._grid, self._placement = place(crossbar, side)
-        outcome = operating_point(self._grid, self._placement, crossbar.device, volts, tolerance, each=False)
+        between_ends = self._placement.sign * self._placement.drive_to_grid(volts)
+        outcome = operating_point(self._grid, self._placement, crossbar.device, between_ends, tolerance, each=False)
         require_convergence(outcome)
         self._cells = outcome.currents + outcome.residual
-        self._volts = self._grid.volts(
-            self._placement.sign * self._placement.drive_to_grid(volts), self._cells, outcome.levels
-        )
+        self._volts = self._grid.volts(between_ends, self._cells, outcome.levels)
         law, conductance = crossbar.device, self._grid.conductance
-        self._small_signal = replace(self._grid, conductance=law.differential_conductance(conductance, self._volts))
+        self._small_signal = (
+            self._grid
+            if law.linear
+            else replace(self._grid, conductance=law.differential_conductance(conductance, self._volts))
+        )
         self._by_conductance = law.conductance_sensitivity(conductance, self._volts)
         self._circuit = LinearCircuit(self._small_signal, tolerance=tolerance)
 
@@ -109,21 +112,50 @@ class Sensitivity:
         """
         wanted = np.asarray(weights, dtype=float)
         wanted = wanted[:, np.newaxis] if wanted.ndim == 1 else wanted
-        batch = self._cells.shape[0]
         if wanted.shape != self.currents.shape:
             raise InvalidInputError(
                 f"weights must have the shape of the currents, {self.currents.shape}, got {wanted.shape}"
             )
-        # The adjoint array: 1 V times the weight at each sense terminal, the drivers at 0 V.
+        adjoint, volts = self._adjoint(wanted)
+        cells = (self._by_conductance * volts).sum(axis=0)
+        by_line = [self._line_gradient(adjoint, axis) for axis in (0, 1)]
+        return self._named(self._placement.to_array(cells), by_line)
+
+    def conductance_gradients(self, weights: FloatArray) -> FloatArray:
+        """The gradients of weighted sums of the currents of linear cells, over all combinations of reads and ports.
+
+        Each takes a product of matrices in place of a solve for every read. With the cell voltages V of the reads
+        and those U of the adjoint array, 1 V at one sense terminal, dI_pr/dG = U_p V_r for every cell.
+
+        Args:
+            weights: (sums, ports of the sensed side, batch).
+
+        Returns:
+            (sums, rows, cols) per siemens.
+
+        Raises:
+            InvalidInputError: cells that are not linear: every read has an adjoint array of its own.
+        """
+        if not self._crossbar.device.linear:
+            raise InvalidInputError(
+                f"one adjoint array for all reads takes linear cells, got {self._crossbar.device!r}; use vjp"
+            )
+        ports = list(self._crossbar.connected("cols" if self._side == "rows" else "rows"))  # others carry no current
+        reads = self._by_conductance.reshape(len(self._cells), -1)
+        terminals = self._adjoint(np.eye(weights.shape[1])[:, ports])[1].reshape(len(ports), -1)
+        sums = [np.einsum("pc,pc->c", weight[ports] @ reads, terminals) for weight in weights]
+        return np.stack([self._placement.to_array(cells.reshape(self._grid.shape)) for cells in sums])
+
+    def _adjoint(self, wanted: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Cell currents and voltages of the adjoint array: these volts at the sense terminals, the drivers at 0 V."""
+        batch = wanted.shape[1]
         ordered = self._placement.sense_to_grid(self._placement.sign * wanted)
         source = self._small_signal.conductance * ordered
         source = np.broadcast_to(source, (batch, *self._grid.shape)).copy()
         check = SenseCheck(self._small_signal, 1 - self._placement.sense_axis, self._tolerance, each=False)
         outcome = self._solve(source, check)
-        adjoint = outcome.currents + outcome.residual
-        cells = (self._by_conductance * self._grid.volts(ordered, adjoint, outcome.levels)).sum(axis=0)
-        by_line = [self._line_gradient(adjoint, axis) for axis in (0, 1)]
-        return self._named(self._placement.to_array(cells), by_line)
+        currents = outcome.currents + outcome.residual
+        return currents, self._grid.volts(ordered, currents, outcome.levels)
 
     def _solve(self, source: FloatArray, check: Check) -> Outcome:
         outcome = self._circuit.solve(source, check)

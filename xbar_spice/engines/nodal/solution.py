@@ -128,13 +128,13 @@ def solve_array(crossbar: Crossbar, drive: ArrayLike, side: Side = "rows", *, to
         )
     volts = crossbar.applied(volts, side)
     grid, placement = place(crossbar, side)
-    column = volts[:, np.newaxis]
+    between_ends = placement.sign * placement.drive_to_grid(volts[:, np.newaxis])
     if crossbar.device.linear:
-        source = placement.sign * grid.conductance * placement.drive_to_grid(column)
+        source = grid.conductance * between_ends
         check = SenseCheck(grid, placement.sense_axis, tolerance, each=False)
         outcome = LinearCircuit(grid).solve(source, check)
     else:
-        outcome = operating_point(grid, placement, crossbar.device, column, tolerance, each=False)
+        outcome = operating_point(grid, placement, crossbar.device, between_ends, tolerance, each=False)
     require_convergence(outcome)
     cells = outcome.currents + outcome.residual
     return _describe(crossbar, side, volts, grid, placement, cells, outcome.levels)

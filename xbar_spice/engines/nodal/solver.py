@@ -36,15 +36,30 @@ FACTOR_CELLS = 400_000  # above, a sparse factor takes more memory than a workst
 
 @final
 class LinearCircuit:
-    """The network of one array under one hookup, with ohmic or linearised cells."""
+    """The network of one array under one hookup, with ohmic or linearised cells.
 
-    def __init__(self, grid: Grid, method: Method = "auto", tolerance: float = 1e-10) -> None:
+    Args:
+        grid: lines and conductances.
+        method: as `NodalEngine` takes it.
+        tolerance: of sense currents.
+        spectral: a preconditioner made for the same lines and conductances nearby, in place of one of its own.
+    """
+
+    def __init__(
+        self,
+        grid: Grid,
+        method: Method = "auto",
+        tolerance: float = 1e-10,
+        *,
+        spectral: Preconditioner | None = None,
+    ) -> None:
         self.grid = grid
         self._method = method
         self._tolerance = tolerance
         self._solved = 0  # vectors that conjugate gradients have answered
         self._unfit = False  # the spectral preconditioner has failed here
         self._checks: dict[int, SenseCheck] = {}
+        self._given = spectral
 
     @cached_property
     def transfer(self) -> FloatArray:
@@ -97,7 +112,7 @@ class LinearCircuit:
 
     def _iterate(self, source: FloatArray, check: Check) -> Outcome:
         with suitable_threads(self.grid.shape[1]):
-            outcome = solve_currents(self.grid, source, self._spectral, check)
+            outcome = solve_currents(self.grid, source, self.spectral, check)
         self._unfit = not outcome.converged.all()
         return outcome
 
@@ -107,7 +122,10 @@ class LinearCircuit:
         return self._checks[sense_axis]
 
     @cached_property
-    def _spectral(self) -> Preconditioner:
+    def spectral(self) -> Preconditioner:
+        """The preconditioner of the averaged array."""
+        if self._given is not None:
+            return self._given
         if self.grid.floating:
             whole = SpectralPreconditioner(self.grid, np.float64)
             return FloatingPreconditioner(self.grid.floating, self.grid.shape, whole)

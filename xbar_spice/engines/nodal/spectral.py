@@ -8,13 +8,16 @@ which never subtracts and takes 0 ohm as it comes.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import final
 
 import numpy as np
 
 from xbar_spice.engines.nodal.grid import Grid, RealArray
 
-__all__ = ["SpectralPreconditioner"]
+__all__ = ["DENSE_TO", "SpectralPreconditioner", "StackedPreconditioner"]
+
+DENSE_TO = 64  # cells on a ladder up to which its inverse, once known, takes less time than a sweep
 
 
 @final
@@ -23,6 +26,8 @@ class SpectralPreconditioner:
 
     Attributes:
         conductance: (n0, 1) g in siemens.
+        modes: (n1, n1) of the lines along axis 1.
+        inverses: (modes, n0, n0) of the ladders, ohm, if these are short.
     """
 
     def __init__(self, grid: Grid, dtype: type[np.floating]) -> None:
@@ -43,16 +48,29 @@ class SpectralPreconditioner:
         series[0] = ladder.terminal / (1.0 + ladder.terminal * admittance)
         self.conductance: RealArray = mean.astype(dtype)[:, np.newaxis]
         self._zeta = zeta.astype(dtype)
-        self._modes = modes.astype(dtype)
+        self.modes = modes.astype(dtype)
         self._share = share.astype(dtype)
         self._series = series.astype(dtype)
         self._looking = list(looking.astype(dtype))
         self._climbs = ladder.terminal > 0
+        self.inverses: RealArray | None = None
+        if ladder.cells <= DENSE_TO:
+            # What a source at each node does to every mode: (modes, n0, n0).
+            units = np.repeat(np.eye(ladder.cells, dtype=dtype)[:, :, np.newaxis], zeta.size, axis=2)
+            self.inverses = np.ascontiguousarray(self._solve_modes(units).transpose(2, 1, 0))
 
     def __call__(self, residual: RealArray) -> RealArray:
         """Voltages e for a residual in amperes, both (batch, n0, n1)."""
         batch, n0, n1 = residual.shape
-        source = (residual.reshape(-1, n1) @ self._modes).reshape(batch, n0, n1)
+        source = (residual.reshape(-1, n1) @ self.modes).reshape(batch, n0, n1)
+        if self.inverses is None:
+            volts = self._solve_modes(source)
+        else:
+            volts = np.matmul(self.inverses, source.transpose(2, 1, 0)).transpose(2, 1, 0)
+        return (volts.reshape(-1, n1) @ self.modes.T).reshape(batch, n0, n1)
+
+    def _solve_modes(self, source: RealArray) -> RealArray:
+        """The voltages of every mode, (batch, n0, modes), from its sources; spoils them."""
         if self._climbs:
             ladder_volts = self._ladder_voltages(source)
             source *= self._zeta
@@ -60,7 +78,7 @@ class SpectralPreconditioner:
         else:
             source *= self._zeta
         source *= self._share
-        return (source.reshape(-1, n1) @ self._modes.T).reshape(batch, n0, n1)
+        return source
 
     def _ladder_voltages(self, source: RealArray) -> RealArray:
         """What the nodes of the ladders along axis 0 lose to the sources of each mode."""
@@ -75,3 +93,25 @@ class SpectralPreconditioner:
             np.multiply(nodes[cell - 1], self._looking[cell], out=term)
             np.add(nodes[cell], term, out=nodes[cell])
         return np.asarray(flow)
+
+
+@final
+class StackedPreconditioner:
+    """Short arrays of the same lines side by side, each with the preconditioner of its own conductances.
+
+    Args:
+        arrays: one preconditioner for each array, with inverses.
+        vectors: number of vectors of each array, which follow each other in a batch.
+    """
+
+    def __init__(self, arrays: Sequence[SpectralPreconditioner], vectors: int) -> None:
+        self.conductance: RealArray = np.repeat(np.stack([array.conductance for array in arrays]), vectors, axis=0)
+        self._inverses = np.stack([array.inverses for array in arrays if array.inverses is not None])
+        self._modes = arrays[0].modes
+
+    def __call__(self, residual: RealArray) -> RealArray:
+        """Voltages e for a residual in amperes, both (arrays * vectors, n0, n1)."""
+        _, n0, n1 = residual.shape
+        source = (residual.reshape(-1, n1) @ self._modes).reshape(len(self._inverses), -1, n0, n1)
+        volts = np.matmul(self._inverses, source.transpose(0, 3, 2, 1)).transpose(0, 3, 2, 1)
+        return np.asarray(volts.reshape(-1, n1) @ self._modes.T).reshape(residual.shape)

@@ -1,0 +1,48 @@
+"""What the user sees of a request that was not answered: all that is needed to see it happen again."""
+
+from __future__ import annotations
+
+import hashlib
+import shlex
+import tempfile
+from pathlib import Path
+
+from xbar_spice.engines.ngspice.supervisor import WorkerError, WorkerFailed, WorkerHung
+from xbar_spice.errors import SimulationError, SimulatorExitError
+
+__all__ = ["simulation_error"]
+
+LINES_QUOTED = 12
+
+
+def simulation_error(error: WorkerError, deck: str, folder: Path | None) -> SimulationError:
+    """The error of a request that failed, or was lost again after it had been lost once.
+
+    Args:
+        error: what happened to it.
+        deck: SPICE text that `ngspice -b` runs; it is kept.
+        folder: where to; a new temporary folder when left out.
+    """
+    folder = folder or Path(tempfile.mkdtemp(prefix="xbar-spice-failed-read-"))
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{hashlib.sha256(deck.encode()).hexdigest()[:12]}.cir"
+    path.write_text(deck, encoding="utf-8")
+    lines = error.lines[-LINES_QUOTED:] or ["(nothing)"]
+    text = "\n".join(
+        [
+            _what_happened(error),
+            f"  deck: {path}",
+            f"  to reproduce: ngspice -b {shlex.quote(str(path))}",
+            "  the simulator's last lines:",
+            *(f"    {line}" for line in lines),
+        ]
+    )
+    return error.kind(text)
+
+
+def _what_happened(error: WorkerError) -> str:
+    if isinstance(error, WorkerFailed):
+        return f"ngspice failed: {error}"
+    if isinstance(error, WorkerHung):
+        return f"ngspice hung twice ({error}); raise time_limit if it is only slow"
+    return f"ngspice {'ended itself' if error.kind is SimulatorExitError else 'crashed'} twice ({error})"

@@ -1,0 +1,192 @@
+"""A running worker process, the channels to it, and the ways in which it may not answer."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import weakref
+from collections.abc import Sequence
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import IO, Any, final
+
+from xbar_spice.engines.ngspice.locate import unusable
+from xbar_spice.engines.ngspice.messages import Cause
+from xbar_spice.errors import (
+    EngineUnavailableError,
+    NonConvergenceError,
+    ReadTimeoutError,
+    SimulationError,
+    SimulatorCrashError,
+    SimulatorExitError,
+    SingularCircuitError,
+)
+from xbar_spice.linear import FloatArray
+
+__all__ = ["Worker", "WorkerError", "WorkerFailed", "WorkerHung", "WorkerLost"]
+
+# The worker needs NumPy, PySpice and a few modules beside this one; importing the package as a whole would make its
+# start several times as long. An empty package that knows where its modules are is enough, installed or not.
+PACKAGE = Path(__file__).parents[2]
+START_WORKER = f"""\
+import sys, types
+package = types.ModuleType({PACKAGE.name!r})
+package.__path__ = [sys.argv[1]]
+sys.modules[package.__name__] = package
+from xbar_spice.engines.ngspice.worker import main
+main(int(sys.argv[2]))
+"""
+FAILURES: dict[Cause, type[SimulationError]] = {
+    Cause.SINGULAR: SingularCircuitError,
+    Cause.NO_CONVERGENCE: NonConvergenceError,
+    Cause.OTHER: SimulationError,
+}
+
+
+class WorkerError(Exception):
+    """A request was not answered; becomes one of the package's errors.
+
+    Attributes:
+        lines: the end of what the simulator printed.
+        solved: how many columns of the request were answered before.
+        kind: the class of error that the user sees.
+    """
+
+    def __init__(
+        self, text: str, lines: Sequence[str], solved: int, kind: type[SimulationError] = SimulationError
+    ) -> None:
+        super().__init__(text)
+        self.lines = list(lines)
+        self.solved = solved
+        self.kind = kind
+
+
+@final
+class WorkerFailed(WorkerError):  # noqa: N818 - what happened, not which error the user sees
+    """The simulator reported a failure."""
+
+
+@final
+class WorkerHung(WorkerError):  # noqa: N818
+    """The worker gave no sign of life for as long as it may."""
+
+
+@final
+class WorkerLost(WorkerError):  # noqa: N818
+    """The worker ended without being asked to."""
+
+
+@final
+class Worker:
+    """A running worker process and the channels to it."""
+
+    def __init__(self) -> None:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            # It has no name, so nothing is left whatever happens.
+            self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed by the finalizer
+            # The worker shares this descriptor's position: only appending keeps the two apart.
+            fcntl.fcntl(self._log, fcntl.F_SETFL, fcntl.fcntl(self._log, fcntl.F_GETFL) | os.O_APPEND)
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-c", START_WORKER, str(PACKAGE), str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.PIPE,
+                stdout=self._log,
+                stderr=self._log,
+                env={**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+            )
+        self._socket = ours
+        self._connection = Connection(os.dup(ours.fileno()))
+        # The finalizer also runs when the interpreter ends, so that a bank left open leaves no process behind.
+        self._finalizer = weakref.finalize(
+            self, _end, os.getpid(), self._process, self._socket, self._connection, self._log
+        )
+
+    @property
+    def pid(self) -> int:
+        """Process id of the worker."""
+        return self._process.pid
+
+    def ask(self, request: tuple[object, ...], time_limit: float) -> tuple[Any, list[FloatArray]]:
+        """Send a request and wait for its answer.
+
+        Args:
+            request: a word of the worker's protocol and its arguments.
+            time_limit: seconds without a sign of life until the worker counts as hung.
+
+        Returns:
+            The value of the answer, and the parts that came before it.
+
+        Raises:
+            WorkerLost: the worker ended.
+            WorkerHung: the worker was silent for too long.
+            WorkerFailed: the simulator reported a failure.
+            EngineUnavailableError: there is no library that can be used.
+        """
+        os.ftruncate(self._log.fileno(), 0)
+        parts: list[FloatArray] = []
+        self._limit_sending(time_limit)
+        try:
+            self._connection.send(request)
+            while self._connection.poll(time_limit):
+                word, *content = self._connection.recv()
+                if word == "part":
+                    parts.append(content[0])
+                elif word == "done":
+                    return content[0], parts
+                elif word == "unavailable":
+                    raise EngineUnavailableError(unusable(content[0]))
+                else:
+                    cause, text, lines = content
+                    raise WorkerFailed(text, lines, _columns(parts), FAILURES[cause])
+        except BlockingIOError:
+            pass
+        except (EOFError, OSError) as error:  # also when another thread closes it
+            text, kind = self._epitaph()
+            raise WorkerLost(text, self.last_lines(), _columns(parts), kind) from error
+        text = f"silent for {time_limit:g} s"
+        raise WorkerHung(text, self.last_lines(), _columns(parts), ReadTimeoutError)
+
+    def _limit_sending(self, seconds: float) -> None:
+        """Without this a worker that is stopped while the pipe is full would block the supervisor for ever."""
+        whole = int(seconds)
+        limit = struct.pack("ll", whole, max(1, int((seconds - whole) * 1e6)))
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
+
+    def last_lines(self) -> list[str]:
+        """The end of what the simulator printed since the last request."""
+        if self._log.closed:
+            return []
+        size = os.fstat(self._log.fileno()).st_size
+        tail = os.pread(self._log.fileno(), 8192, max(0, size - 8192))
+        return tail.decode("utf-8", "replace").splitlines()
+
+    def close(self) -> None:
+        """End the process; a second call does nothing."""
+        self._finalizer()
+
+    def _epitaph(self) -> tuple[str, type[SimulationError]]:
+        code = self._process.wait()
+        if code < 0 and -code in set(signal.Signals):
+            return f"killed by {signal.Signals(-code).name}", SimulatorCrashError
+        return f"exit status {code}", SimulatorExitError
+
+
+def _columns(parts: list[FloatArray]) -> int:
+    return sum(part.shape[1] for part in parts)
+
+
+def _end(owner: int, process: subprocess.Popen[bytes], *channels: socket.socket | Connection | IO[bytes]) -> None:
+    if os.getpid() == owner:  # a forked copy of the program must not end its parent's worker
+        process.kill()
+        process.wait()
+    if process.stdin is not None:
+        process.stdin.close()
+    for channel in channels:
+        channel.close()

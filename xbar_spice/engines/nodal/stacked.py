@@ -1,0 +1,71 @@
+"""Small arrays of nonlinear cells, read together: as one batch in which every vector has the conductances of its array.
+
+An iteration on a small array costs little more than the calls it makes, so that the tiles of a matrix are solved in
+about the time of one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from xbar_spice.devices import Device
+from xbar_spice.engines.nodal.grid import Placement
+from xbar_spice.engines.nodal.newton import WORKING_ARRAYS, operating_point, require_operating_point
+from xbar_spice.engines.nodal.solver import LinearCircuit, batches
+from xbar_spice.engines.nodal.spectral import DENSE_TO, SpectralPreconditioner, StackedPreconditioner
+from xbar_spice.linear import FloatArray
+
+__all__ = ["read_stacked", "stacks"]
+
+
+def stacks(placed: Mapping[int, tuple[LinearCircuit, Placement, Device]]) -> list[list[int]]:
+    """The numbers of arrays that can be read together: small ones with the same lines and cells, none that floats."""
+    found: dict[object, list[int]] = {}  # a device that a user brings need not be hashable, but it is one object
+    for number, (circuit, placement, device) in placed.items():
+        if circuit.grid.floating is None and circuit.grid.shape[0] <= DENSE_TO:
+            found.setdefault((circuit.grid.lines, placement, id(device)), []).append(number)
+    return [stack for stack in found.values() if len(stack) > 1]
+
+
+def read_stacked(
+    circuits: Sequence[LinearCircuit],
+    placement: Placement,
+    device: Device,
+    drives: Sequence[FloatArray],
+    tolerance: float,
+) -> list[FloatArray]:
+    """(ports, batch) sense currents of each array for its (ports, batch) volts, one batch for all.
+
+    Args:
+        circuits: the arrays, with the same lines and their programmed conductances.
+        placement: how each of them lies there.
+        device: law of their cells.
+        drives: of each array.
+        tolerance: relative to each sense current.
+
+    Raises:
+        ConvergenceError: for the columns of a drive that did not converge.
+    """
+    count, vectors = len(circuits), drives[0].shape[1]
+    spectral = [circuit.spectral for circuit in circuits]
+    sensed: list[list[FloatArray]] = [[] for _ in circuits]
+    for columns in batches(circuits[0].grid, vectors, WORKING_ARRAYS * count):
+        together = columns.stop - columns.start
+        conductances = np.repeat(np.stack([circuit.grid.conductance for circuit in circuits]), together, axis=0)
+        grid = replace(circuits[0].grid, conductance=conductances)
+        between_ends = np.concatenate([placement.drive_to_grid(volts[:, columns]) for volts in drives])
+        preconditioner = StackedPreconditioner(
+            [one for one in spectral if isinstance(one, SpectralPreconditioner)], together
+        )
+        outcome = operating_point(
+            grid, placement, device, placement.sign * between_ends, tolerance, spectral=preconditioner
+        )
+        for converged, volts in zip(outcome.converged.reshape(count, together), drives, strict=True):
+            require_operating_point(converged, device, volts, columns.start)
+        total = placement.sign * (outcome.currents + outcome.residual).sum(axis=1 + placement.sense_axis)
+        for part, amperes in zip(sensed, total.reshape(count, together, -1), strict=True):
+            part.append(amperes)
+    return [placement.from_sense(np.concatenate(part)) for part in sensed]

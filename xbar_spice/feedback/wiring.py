@@ -1,0 +1,104 @@
+"""Which rail drives each line of a matrix's arrays, and which summing node takes its current.
+
+A read subtracts the currents of minus devices digitally; a feedback circuit has to do it by itself. Driven lines that
+belong to minus devices hang on rails of inverted voltage. Where plus and minus devices share a driven line (interleaved
+pairs, read forward), the minus currents go to summing nodes of their own, whose amplifiers invert them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xbar_spice.array import Side
+from xbar_spice.engines.nodal.ports import port_conductance
+from xbar_spice.linear import FloatArray
+from xbar_spice.mapping import MappedArray, MappedMatrix
+
+__all__ = ["ArrayWiring", "Wiring", "wire"]
+
+IntArray = NDArray[np.int64]
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class ArrayWiring:
+    """Where the lines of one array go.
+
+    Attributes:
+        array: the array.
+        rails: (driven lines,) input of each line, plus the number of inputs if it is on the inverted rail.
+        nodes: (sensed lines,) output of each line, plus the number of outputs if its current is inverted.
+    """
+
+    array: MappedArray
+    rails: IntArray
+    nodes: IntArray
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Wiring:
+    """The arrays of a matrix between the rails of its inputs and the summing nodes of its outputs.
+
+    Attributes:
+        inputs: length of the vector that is multiplied.
+        outputs: length of the product.
+        side: the driven side of the arrays.
+        siemens_per_weight: conductance of a weight of 1.
+        arrays: where the lines of each array go.
+    """
+
+    inputs: int
+    outputs: int
+    side: Side
+    siemens_per_weight: float
+    arrays: tuple[ArrayWiring, ...]
+
+    @property
+    def inverts_inputs(self) -> bool:
+        """Whether there are rails of inverted voltage."""
+        return any((wired.rails >= self.inputs).any() for wired in self.arrays)
+
+    @property
+    def inverts_outputs(self) -> bool:
+        """Whether there are summing nodes whose current is inverted."""
+        return any((wired.nodes >= self.outputs).any() for wired in self.arrays)
+
+    @property
+    def rails(self) -> int:
+        """Number of rails, those of inverted voltage behind the others."""
+        return self.inputs * (1 + self.inverts_inputs)
+
+    @property
+    def nodes(self) -> int:
+        """Number of summing nodes, those of inverted currents behind the others."""
+        return self.outputs * (1 + self.inverts_outputs)
+
+    def conductance(self) -> FloatArray:
+        """(rails + nodes, rails + nodes) siemens: what flows into the arrays at each of them for 1 V at another."""
+        total = np.zeros((self.rails + self.nodes,) * 2)
+        for wired in self.arrays:
+            lines = np.concatenate([wired.rails, self.rails + wired.nodes])
+            np.add.at(total, np.ix_(lines, lines), port_conductance(wired.array.crossbar, self.side))
+        return total
+
+
+def wire(mapped: MappedMatrix, side: Side) -> Wiring:
+    """The wiring of a product with W (side "rows") or with W^T (side "cols")."""
+    outputs, inputs = mapped.shape
+    arrays = []
+    for array in mapped.arrays:
+        minus = array.signs < 0
+        if side == "cols":
+            arrays.append(ArrayWiring(array, array.outputs + outputs * minus, array.inputs))
+        elif (minus == minus[0]).all():
+            arrays.append(ArrayWiring(array, array.inputs + inputs * int(minus[0]), array.outputs))
+        else:
+            arrays.append(ArrayWiring(array, array.inputs, array.outputs + outputs * minus))
+    if side == "cols":
+        inputs, outputs = outputs, inputs
+    return Wiring(inputs, outputs, side, mapped.siemens_per_weight, tuple(arrays))
