@@ -103,8 +103,8 @@ def require_linear(crossbars: Sequence[Crossbar]) -> None:
         if not crossbar.linear:
             raise InvalidInputError(
                 "characterise=True reads a transfer matrix once, which needs linear cells and amplifiers, got "
-                f"{crossbar.device!r} and {crossbar.amplifier!r}; use ohmic cells and amplifiers without saturation, or "
-                "characterise=False to drive the netlist at every read"
+                f"{crossbar.device!r} and {crossbar.amplifier!r}; use ohmic cells and amplifiers without saturation, "
+                "or characterise=False to drive the netlist at every read"
             )
 
 
