@@ -75,11 +75,11 @@ def test_shown_defaults_are_those_of_the_design():
     noise = design.noise
     parts |= {"device": "ohmic", "noise": noise.device, "noise_law": noise.law, "sense_noise": noise.sense}
     shared = options.keys() & parts.keys()
-    assert len(shared) == 30
+    assert len(shared) == 31
     for name in shared:
         nothing = {"tile": "no limit", "saturation": "no limit", "opamp": "none"}.get(name, "exact")
         value = nothing if parts[name] is None else parts[name]
-        value = "uncompensated" if name == "compensated" else value
+        value = {"compensated": "uncompensated", "skip_empty": "keep-empty"}.get(name, value)
         assert options[name] == (f"{value:g}" if isinstance(value, float) else value)
 
 

@@ -12,7 +12,8 @@ from conftest import run_by_hand
 from xbar_spice.amplifier import Amplifier
 from xbar_spice.array import Crossbar, Terminations
 from xbar_spice.circuit.device_models import load_device
-from xbar_spice.circuit.netlist import array_deck, bank_deck, line_nodes, netlist, pulse_deck
+from xbar_spice.circuit.netlist import array_deck, bank_deck, line_nodes, netlist
+from xbar_spice.circuit.pulse_netlist import pulse_deck
 from xbar_spice.circuit.render import number, render
 from xbar_spice.dynamics import read_pulse
 from xbar_spice.engines.registry import get_engine
