@@ -55,7 +55,7 @@ class Device(ABC):
 
     @property
     def junctions(self) -> bool:
-        """Whether SPICE has to solve transistors or diodes, or a subcircuit that may have some; decks say how exactly."""
+        """Whether SPICE has to solve transistors or diodes, or a subcircuit that may have some."""
         return False
 
     @abstractmethod

@@ -55,7 +55,7 @@ class Variation:
         said = {
             f"{self.distribution} programming error of {100 * self.programming:g} %": self.programming,
             f"{100 * self.stuck_on:g} % of the devices stuck at g_max": self.stuck_on,
-            f"{100 * self.stuck_off:g} % stuck at g_min": self.stuck_off,
+            f"{100 * self.stuck_off:g} % of the devices stuck at g_min": self.stuck_off,
         }
         return ", ".join(text for text, size in said.items() if size > 0) or "none"
 
