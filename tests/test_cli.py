@@ -114,6 +114,8 @@ def test_netlist_refuses_what_has_no_circuit_before_it_writes(weights, tmp_path)
     assert "--feedback needs linear cells, got --device stanford_gap" in output
     with pytest.raises(InvalidInputError, match="a read as a pulse is sensed by 0 V"):
         run("netlist", weights, "--pulse-width", 1e-9, "--r-feedback", 1e4, "--output", folder)
+    with pytest.raises(InvalidInputError, match="needs a rise and a finite width above 0 s, got rise=0"):
+        run("netlist", weights, "--pulse-width", 1e-9, "--pulse-rise", 0, "--output", folder)
     assert not folder.exists()
 
 

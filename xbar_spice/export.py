@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 
 from xbar_spice.array import Side
 from xbar_spice.circuit.netlist import Deck, array_deck, bank_deck
-from xbar_spice.circuit.pulse_netlist import pulse_deck, require_pulsable
+from xbar_spice.circuit.pulse_netlist import pulse_deck, require_pulsable, require_simulable
 from xbar_spice.circuit.render import number
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.mapping import Design, MappedArray, MappedMatrix
@@ -62,7 +62,7 @@ def write_netlists(
         The files written; the manifest is the last one.
 
     Raises:
-        InvalidInputError: a name or a vector of another form, a pulse for arrays with amplifiers, or a broken template.
+        InvalidInputError: a name or a vector of another form, a pulse that cannot be simulated, or a broken template.
     """
     if not name.isidentifier():
         raise InvalidInputError(f"a matrix name must be letters, digits and underscores, got {name!r}")
@@ -71,6 +71,7 @@ def write_netlists(
     if values.shape != (length,):
         raise InvalidInputError(f"side={side!r} of {name} multiplies a vector of shape ({length},), got {values.shape}")
     if pulse is not None:
+        require_simulable(pulse)
         require_pulsable(mapped.crossbars[0])
     drives = [volts[:, 0] for volts in mapped.drives(values[:, np.newaxis], side)]
     scale = {

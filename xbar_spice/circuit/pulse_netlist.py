@@ -16,7 +16,7 @@ from xbar_spice.circuit.tolerances import transient_options
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.pulse import LineCapacitance, Pulse
 
-__all__ = ["pulse_deck", "require_pulsable"]
+__all__ = ["pulse_deck", "require_pulsable", "require_simulable"]
 
 
 def pulse_deck(
@@ -48,13 +48,10 @@ def pulse_deck(
         InvalidInputError: a drive of the wrong shape, a pulse that a simulator cannot make, amplifiers, or a broken
             template.
     """
-    if not (pulse.rise > 0 and 0 < pulse.width < np.inf):
-        raise InvalidInputError(
-            f"a simulated pulse needs a rise and a finite width above 0 s, got rise={pulse.rise}, width={pulse.width}"
-        )
+    require_simulable(pulse)
+    require_pulsable(crossbar)
     if not 0 < accuracy < 1:
         raise InvalidInputError(f"accuracy must be between 0 and 1, got {accuracy}")
-    require_pulsable(crossbar)
     volts = drive_volts(crossbar, drive, side)
     array = array_variables(0, "", crossbar, volts, side)
     farads = {
@@ -88,6 +85,18 @@ def require_pulsable(crossbar: Crossbar) -> None:
         raise InvalidInputError(
             f"a read as a pulse is sensed by 0 V, got {crossbar.amplifier!r}; add its input resistance "
             "r_feedback / (1 + gain) to r_sense, and leave the amplifier out"
+        )
+
+
+def require_simulable(pulse: Pulse) -> None:
+    """Refuse what a simulator cannot make: a step, or a drive that never ends.
+
+    Raises:
+        InvalidInputError: the pulse has no rise, or no width or an infinite one.
+    """
+    if not (pulse.rise > 0 and 0 < pulse.width < np.inf):
+        raise InvalidInputError(
+            f"a simulated pulse needs a rise and a finite width above 0 s, got rise={pulse.rise}, width={pulse.width}"
         )
 
 
