@@ -17,6 +17,7 @@ from xbar_spice.cli.app import app
 from xbar_spice.cli.options import make_design
 from xbar_spice.converters import Converters
 from xbar_spice.devices import Sinh
+from xbar_spice.errors import InvalidInputError
 from xbar_spice.mapping import Design
 from xbar_spice.read_noise import ReadNoise
 from xbar_spice.weights import Classifier, Kernels, Model, load_model, save_model
@@ -75,15 +76,16 @@ def test_shown_defaults_are_those_of_the_design():
     noise = design.noise
     parts |= {"device": "ohmic", "noise": noise.device, "noise_law": noise.law, "sense_noise": noise.sense}
     shared = options.keys() & parts.keys()
-    assert len(shared) == 30
+    assert len(shared) == 31
     for name in shared:
         nothing = {"tile": "no limit", "saturation": "no limit", "opamp": "none"}.get(name, "exact")
         value = nothing if parts[name] is None else parts[name]
-        value = "uncompensated" if name == "compensated" else value
+        value = {"compensated": "uncompensated", "skip_empty": "keep-empty"}.get(name, value)
         assert options[name] == (f"{value:g}" if isinstance(value, float) else value)
 
 
 def test_options_become_the_design():
+    assert make_design({"r_feedback": 1e4, "saturation": 0.5}).amplifier == Amplifier(1e4, saturation=0.5)
     design = make_design({"tile": 8, "r_word": 1.0, "stuck_on": 0.1, "transposed": "far_ends", "g_min": None})
     assert (design.tile, design.r_word, design.g_min) == (8, 1.0, Design().g_min)
     assert design.variation.stuck_on == 0.1
@@ -105,7 +107,37 @@ def test_netlist_writes_decks_of_a_pulse(weights, tmp_path):
     output = run("netlist", weights, "--c-word", 1e-16, "--output", tmp_path, code=2)
     assert "give --pulse-width" in output
 
-    assert make_design({"r_feedback": 1e4, "saturation": 0.5}).amplifier == Amplifier(1e4, saturation=0.5)
+
+def test_netlist_refuses_what_has_no_circuit_before_it_writes(weights, tmp_path):
+    folder = tmp_path / "out"
+    output = run("netlist", weights, "--feedback", "--device", "stanford_gap", "--output", folder, code=2)
+    assert "--feedback needs linear cells, got --device stanford_gap" in output
+    with pytest.raises(InvalidInputError, match="a read as a pulse is sensed by 0 V"):
+        run("netlist", weights, "--pulse-width", 1e-9, "--r-feedback", 1e4, "--output", folder)
+    with pytest.raises(InvalidInputError, match="needs a rise and a finite width above 0 s, got rise=0"):
+        run("netlist", weights, "--pulse-width", 1e-9, "--pulse-rise", 0, "--output", folder)
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize("mapping", ["differential", "interleaved"])
+def test_every_deck_of_a_model_is_tidy(weights, mapping, tmp_path):
+    wires = ("--r-word", 1, "--r-driver", 50, "--tile", 4)
+    run("netlist", weights, "--feedback", "--pulse-width", 1e-9, "--mapping", mapping, *wires, "--output", tmp_path)
+    decks = {path: path.read_text() for path in tmp_path.rglob("*.cir")}
+    assert len(decks) == 2 * (1 + 2 * (8 if mapping == "differential" else 4)) + 3
+    for path, deck in decks.items():
+        assert "* mapping: " in deck, path
+        assert not re.search(r"\n\n\n|\n\n\.end|[ \t]\n|\d\.0\s", deck), path
+        assert deck.endswith("\n.end\n"), path
+
+
+def test_skip_empty_leaves_tiles_out(tmp_path):
+    sparse = np.zeros((4, 4))
+    sparse[:2, :2] = 1.0
+    save_model(tmp_path / "sparse.npz", Model(sparse, sparse, h=0.25, steps=2))
+    for flag, arrays in (("--keep-empty", 8), ("--skip-empty", 2)):
+        output = run("netlist", tmp_path / "sparse.npz", "--tile", 2, flag, "--output", tmp_path / flag)
+        assert f"{arrays} arrays" in output
 
 
 def test_models_of_ones_own_are_found_in_their_folder(tmp_path):

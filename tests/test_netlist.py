@@ -11,8 +11,9 @@ from conftest import run_by_hand
 
 from xbar_spice.amplifier import Amplifier
 from xbar_spice.array import Crossbar, Terminations
-from xbar_spice.circuit.device_models import load_device
-from xbar_spice.circuit.netlist import array_deck, bank_deck, line_nodes, netlist, pulse_deck
+from xbar_spice.circuit.device_models import device_names, load_device, load_opamp
+from xbar_spice.circuit.netlist import array_deck, bank_deck, line_nodes, netlist
+from xbar_spice.circuit.pulse_netlist import pulse_deck
 from xbar_spice.circuit.render import number, render
 from xbar_spice.dynamics import read_pulse
 from xbar_spice.engines.registry import get_engine
@@ -110,6 +111,42 @@ def test_bank_deck_run_by_hand_gives_the_currents_of_every_array(tmp_path):
         assert currents == pytest.approx(get_engine("nodal").program(crossbar).read(volts), rel=1e-5)
 
 
+def every_deck():
+    """A deck of every cell with every amplifier, and every cell in a pulse."""
+    amplifiers = [
+        Amplifier(),
+        Amplifier(1e4),
+        Amplifier(1e4, saturation=0.1),
+        Amplifier(1e4, opamp=load_opamp("loaded")),
+    ]
+    for name in device_names():
+        cells = {"conductance": [[1e-4, 2e-4]], "r_bit": 2.0, "device": load_device(name)}
+        yield f"{name}, pulse", Crossbar(**cells), pulse_deck(Crossbar(**cells), [0.2], PULSE, HELD).text
+        for amplifier in amplifiers:
+            crossbar = Crossbar(**cells, amplifier=amplifier)
+            yield f"{name}, {amplifier}", crossbar, netlist(crossbar, [0.2])
+            yield f"{name}, {amplifier}, bank", crossbar, bank_deck([SMALL, crossbar, crossbar]).text
+
+
+def test_a_deck_gives_every_option_once_and_stops_where_its_cells_let_it():
+    for what, crossbar, deck in every_deck():
+        given = re.findall(r"(\w+)=(\S+)", " ".join(re.findall(r"^\.options (.*)$", deck, re.M)))
+        options = dict(given)
+        assert len(options) == len(given), what
+        junctions = crossbar.device.junctions or crossbar.amplifier.opamp is not None
+        assert ("gmin" in options) == junctions, what
+        at_rest = None if crossbar.linear else "1e-09" if junctions else "1e-10"
+        assert options.get("reltol") == ("1e-06" if "pulse" in what else at_rest), what
+
+
+def test_a_deck_is_tidy():
+    for what, _, deck in every_deck():
+        assert deck.isascii(), what
+        assert "\n\n\n" not in deck, what
+        assert not re.search(r"\n\n\.end|[ \t]$|\d\.0\b(?!\d)", deck, re.M), what
+        assert re.findall(r"^\.subckt (\w+)", deck, re.M) == re.findall(r"^\.ends (\w+)$", deck, re.M), what
+
+
 @pytest.mark.parametrize(
     ("deck", "analysis"),
     [
@@ -136,7 +173,7 @@ def test_the_same_array_gives_the_same_text():
 def test_numbers_read_back_exactly(rng):
     values = 10 ** rng.uniform(-12, 12, 100)
     assert [float(number(value)) for value in values] == values.tolist()
-    assert number(np.float64(0.1)) == "0.1"
+    assert [number(np.float64(value)) for value in (0.1, 50.0, -2.0, 1e16)] == ["0.1", "50", "-2", "1e+16"]
 
 
 def test_a_missing_cell_has_no_element():

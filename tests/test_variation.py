@@ -81,3 +81,10 @@ def test_moments_are_those_of_many_draws(distribution, programming, stuck):
     spread = drawn.std(axis=1, keepdims=True)
     assert (np.abs(drawn.mean(axis=1, keepdims=True) - mean) <= 4 * spread / np.sqrt(draws) + 1e-18).all()
     assert spread == pytest.approx(std, rel=0.03, abs=1e-12)
+
+
+def test_variation_in_words():
+    assert str(Variation()) == "none"
+    both = Variation(programming=0.05, stuck_off=0.002)
+    assert str(both) == "gaussian programming error of 5 %, 0.2 % of the devices stuck at g_min"
+    assert str(Variation(stuck_on=0.01)) == "1 % of the devices stuck at g_max"

@@ -53,6 +53,11 @@ class Device(ABC):
         """Whether the law is known here; otherwise only ngspice can read an array of such cells."""
         return True
 
+    @property
+    def junctions(self) -> bool:
+        """Whether SPICE has to solve transistors or diodes, or a subcircuit that may have some."""
+        return False
+
     @abstractmethod
     def current(self, conductance: FloatArray, voltage: FloatArray) -> FloatArray:
         """I(G, V) in amperes."""
@@ -198,11 +203,15 @@ class OneTransistorOneResistor(Device):
     @property
     def v_on(self) -> float:
         """Overdrive, volts."""
-        return self.v_gate - self.v_threshold
+        return float(f"{self.v_gate - self.v_threshold:.15g}")  # 1.2 - 0.4 is 0.8 and not 0.7999999999999999
 
     @property
     def linear(self) -> bool:
         return False
+
+    @property
+    def junctions(self) -> bool:
+        return True
 
     @property
     def template(self) -> str:
@@ -332,6 +341,10 @@ class SubcircuitCell(Device):
     @property
     def known(self) -> bool:
         return False
+
+    @property
+    def junctions(self) -> bool:
+        return True
 
     @property
     def template(self) -> str:

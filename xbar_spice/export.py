@@ -11,15 +11,26 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from xbar_spice.array import Side
-from xbar_spice.circuit.netlist import Deck, array_deck, bank_deck, pulse_deck
+from xbar_spice.circuit.netlist import Deck, array_deck, bank_deck
+from xbar_spice.circuit.pulse_netlist import pulse_deck, require_pulsable, require_simulable
 from xbar_spice.circuit.render import number
 from xbar_spice.errors import InvalidInputError
-from xbar_spice.mapping import MappedArray, MappedMatrix
+from xbar_spice.mapping import Design, MappedArray, MappedMatrix
 from xbar_spice.pulse import LineCapacitance, Pulse
 
-__all__ = ["write_netlists"]
+__all__ = ["design_comments", "write_netlists"]
 
 DIRECTION: dict[Side, str] = {"rows": "forward", "cols": "transposed"}
+LAYOUT = {
+    "differential": "tI_Jp and tI_Jm: plus and minus devices of tile I of the inputs and J of the outputs",
+    "interleaved": "tI_J: tile I of the inputs and J of the outputs; its bit lines are plus and minus devices in turn",
+}
+ABOUT = (
+    "Product = sum over sense terminals of sign * current / (siemens_per_weight * volts_per_unit), added up at "
+    "'index'. The current is amperes_per_result * result, where the result is that of a source, i(...), or the "
+    "output voltage of an amplifier, v(...). A driver carries sign * vector[index] * volts_per_unit. Indices "
+    "count from 0."
+)
 
 
 def write_netlists(
@@ -49,6 +60,9 @@ def write_netlists(
 
     Returns:
         The files written; the manifest is the last one.
+
+    Raises:
+        InvalidInputError: a name or a vector of another form, a pulse that cannot be simulated, or a broken template.
     """
     if not name.isidentifier():
         raise InvalidInputError(f"a matrix name must be letters, digits and underscores, got {name!r}")
@@ -56,8 +70,16 @@ def write_netlists(
     values = np.ones(length) if vector is None else np.asarray(vector, dtype=float)
     if values.shape != (length,):
         raise InvalidInputError(f"side={side!r} of {name} multiplies a vector of shape ({length},), got {values.shape}")
+    if pulse is not None:
+        require_simulable(pulse)
+        require_pulsable(mapped.crossbars[0])
     drives = [volts[:, 0] for volts in mapped.drives(values[:, np.newaxis], side)]
-    head = _head(mapped, values, comments)
+    scale = {
+        "siemens_per_weight": mapped.siemens_per_weight,
+        "volts_per_unit": float(mapped.volts_per_unit(values[:, np.newaxis])[0]),
+    }
+    head = dict(comments or {}) | design_comments(mapped.design)
+    head["scale"] = "{} S per unit of weight, {} V per unit of input".format(*map(number, scale.values()))
     stem = f"{name}.{DIRECTION[side]}"
     names = [array.name for array in mapped.arrays]
     title = f"weight matrix {name} ({mapped.shape[0]} x {mapped.shape[1]}), {DIRECTION[side]} read"
@@ -67,7 +89,7 @@ def write_netlists(
     for index, (array, volts) in enumerate(zip(mapped.arrays, drives, strict=True)):
         said: dict[str, Any] = {
             "title": f"array {array.name} of {title}",
-            "comments": head | {"inputs": _span(array.inputs), "outputs": _span(array.outputs)},
+            "comments": head | {"inputs": _span(array.inputs), "outputs": _span(array.outputs) + _polarity(array)},
             "netlists": netlists,
         }
         single = array_deck(array.crossbar, volts, side, **said)
@@ -79,42 +101,27 @@ def write_netlists(
             written.append(_write(folder / f"{path}.pulse.cir", timed.text))
             entry["pulse_deck"] = f"{path}.pulse.cir"
         entries.append(entry | {"terminals": _terminals(deck, index, single, array, side)})
-    manifest = _manifest(mapped, name, stem, side, values, entries)
-    written.append(_write(folder / f"{stem}.json", json.dumps(manifest, indent=1) + "\n"))
-    return written
-
-
-def _head(mapped: MappedMatrix, values: np.ndarray, comments: Mapping[str, object] | None) -> dict[str, object]:
-    design = mapped.design
-    volts = float(mapped.volts_per_unit(values[:, np.newaxis])[0])
-    return {
-        **dict(comments or {}),
-        "mapping": f"{design.mapping} pairs, {design.g_min:g} .. {design.g_max:g} S",
-        "tile": f"{design.tile} x {design.tile} weights" if design.tile else "none, one array",
-        "scale": f"{number(mapped.siemens_per_weight)} S per unit of weight, {number(volts)} V per unit of input",
-        "variation": design.variation,
-    }
-
-
-def _manifest(
-    mapped: MappedMatrix, name: str, stem: str, side: Side, values: np.ndarray, entries: list[dict[str, Any]]
-) -> dict[str, Any]:
-    volts = float(mapped.volts_per_unit(values[:, np.newaxis])[0])
-    return {
-        "about": (
-            "Product = sum over sense terminals of sign * current / (siemens_per_weight * volts_per_unit), added up at "
-            "'index'. The current is amperes_per_result * result, where the result is that of a source, i(...), or the "
-            "output voltage of an amplifier, v(...). A driver carries sign * vector[index] * volts_per_unit. Indices "
-            "count from 0."
-        ),
+    manifest = {
+        "about": ABOUT,
         "matrix": name,
         "shape": list(mapped.shape),
         "direction": DIRECTION[side],
         "deck": f"{stem}.cir",
-        "siemens_per_weight": mapped.siemens_per_weight,
-        "volts_per_unit": volts,
+        **scale,
         "vector": values.tolist(),
         "arrays": entries,
+    }
+    written.append(_write(folder / f"{stem}.json", json.dumps(manifest, indent=1) + "\n"))
+    return written
+
+
+def design_comments(design: Design) -> dict[str, object]:
+    """What the head of a deck says of the design of its arrays."""
+    return {
+        "mapping": f"{design.mapping} pairs, {number(design.g_min)} .. {number(design.g_max)} S",
+        "tile": f"{design.tile} x {design.tile} weights" if design.tile else "none, the whole matrix",
+        "arrays": LAYOUT[design.mapping],
+        "variation": design.variation,
     }
 
 
@@ -143,7 +150,15 @@ def _terminals(deck: Deck, index: int, single: Deck, array: MappedArray, side: S
 
 
 def _span(indices: np.ndarray) -> str:
-    return f"{int(indices[0])} .. {int(indices[-1])}"
+    first, last = int(indices[0]), int(indices[-1])
+    return f"{first} .. {last}" if last > first else f"{first}"
+
+
+def _polarity(array: MappedArray) -> str:
+    """Which of the two devices of a weight an array has."""
+    return {(1,): ", plus devices", (-1,): ", minus devices", (-1, 1): ", plus and minus devices in turn"}[
+        tuple(np.unique(array.signs).astype(int).tolist())
+    ]
 
 
 def _write(path: Path, text: str) -> Path:

@@ -50,6 +50,15 @@ class Variation:
                 f"got {self.stuck_on} and {self.stuck_off}"
             )
 
+    def __str__(self) -> str:
+        """In words, as it stands at the head of a deck."""
+        said = {
+            f"{self.distribution} programming error of {100 * self.programming:g} %": self.programming,
+            f"{100 * self.stuck_on:g} % of the devices stuck at g_max": self.stuck_on,
+            f"{100 * self.stuck_off:g} % of the devices stuck at g_min": self.stuck_off,
+        }
+        return ", ".join(text for text, size in said.items() if size > 0) or "none"
+
     @property
     def random(self) -> bool:
         """True if programming with it needs random numbers."""

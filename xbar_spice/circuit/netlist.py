@@ -13,21 +13,18 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 from typing import final
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from xbar_spice.amplifier import Amplifier
 from xbar_spice.array import SIDES, Connection, Crossbar, Edge, Hookup, Side
+from xbar_spice.circuit.libraries import libraries, opamp_subcircuit
 from xbar_spice.circuit.render import render
-from xbar_spice.circuit.resources import search_path
+from xbar_spice.circuit.tolerances import newton_options
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear import FloatArray
-from xbar_spice.pulse import LineCapacitance, Pulse
-from xbar_spice.subcircuit import Subcircuit
 
 __all__ = [
     "Deck",
@@ -35,11 +32,9 @@ __all__ = [
     "array_deck",
     "array_variables",
     "bank_deck",
-    "libraries",
+    "drive_volts",
     "line_nodes",
     "netlist",
-    "pulse_deck",
-    "require_pulsable",
 ]
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*", re.ASCII)
@@ -183,78 +178,6 @@ def bank_deck(
     return _deck("bank.cir.j2", crossbars, names, drives, side, title, comments, netlists)
 
 
-def pulse_deck(
-    crossbar: Crossbar,
-    drive: ArrayLike,
-    pulse: Pulse,
-    capacitance: LineCapacitance,
-    side: Side = "rows",
-    *,
-    accuracy: float = 1e-3,
-    title: str = "memristor crossbar, a read as a pulse",
-    comments: Mapping[str, object] | None = None,
-    netlists: Sequence[Path] = (),
-) -> Deck:
-    """The deck of one read of one array as a pulse, a `.tran` analysis over the cycle of the pulse.
-
-    Args:
-        crossbar: the array.
-        drive: (ports,) volts of the pulse at the driven side.
-        pulse: its shape; a rise above 0 s and a finite width above 0 s.
-        capacitance: of the lines.
-        side: the driven side.
-        accuracy: about the relative error of settling times and energies; sets the steps of the simulator.
-        title: first line of the deck.
-        comments: more to say at the head of the deck.
-        netlists: folders of the user's own templates, searched first.
-
-    Raises:
-        InvalidInputError: a drive of the wrong shape, a pulse that a simulator cannot make, amplifiers, or a broken
-            template.
-    """
-    if not (pulse.rise > 0 and 0 < pulse.width < np.inf):
-        raise InvalidInputError(
-            f"a simulated pulse needs a rise and a finite width above 0 s, got rise={pulse.rise}, width={pulse.width}"
-        )
-    if not 0 < accuracy < 1:
-        raise InvalidInputError(f"accuracy must be between 0 and 1, got {accuracy}")
-    require_pulsable(crossbar)
-    volts = _drive_volts(crossbar, drive, side)
-    array = array_variables(0, "", crossbar, volts, side)
-    farads = {
-        "word": capacitance.c_word * (1 if crossbar.r_word > 0 else crossbar.shape[1]),
-        "bit": capacitance.c_bit * (1 if crossbar.r_bit > 0 else crossbar.shape[0]),
-        "cell": capacitance.c_cell,
-    }
-    least_charge = min((farad for farad in farads.values() if farad > 0), default=1.0) * (np.abs(volts).max() or 1.0)
-    variables = {
-        "title": title,
-        "comments": dict(comments or {}),
-        "side": side,
-        "array": array,
-        "libraries": libraries([crossbar], []),
-        "amplified": False,
-        "pulse": _pulse_seconds(pulse),
-        "capacitance": farads,
-        # Newton's method stops by reltol; trtol relates the error of a time step to it, found by comparison with modes.
-        "options": {"reltol": 1e-6, "trtol": 1e5 * accuracy**1.5, "chgtol": 1e-6 * least_charge},
-    }
-    return Deck(render("pulse.cir.j2", variables, netlists=netlists), tuple(array["terminals"]))  # type: ignore[arg-type]
-
-
-def require_pulsable(crossbar: Crossbar) -> None:
-    """Refuse amplifiers, whose answer in time is not modelled.
-
-    Raises:
-        InvalidInputError: the array is sensed by amplifiers.
-    """
-    if crossbar.amplifier.present:
-        raise InvalidInputError(
-            f"a read as a pulse is sensed by 0 V, got {crossbar.amplifier!r}; add its input resistance "
-            "r_feedback / (1 + gain) to r_sense, and leave the amplifier out"
-        )
-
-
 def line_nodes(crossbar: Crossbar, side: Side = "rows") -> tuple[list[list[str]], list[list[str]]]:
     """Names of the nodes at each cell in the deck of one array: word-line ends and bit-line ends, both (rows, cols)."""
     hookup, (rows, cols) = crossbar.hookup(side), crossbar.shape
@@ -276,7 +199,7 @@ def _deck(
     netlists: Sequence[Path],
 ) -> Deck:
     arrays = [
-        array_variables(index, name, crossbar, _drive_volts(crossbar, drive, side), side)
+        array_variables(index, name, crossbar, drive_volts(crossbar, drive, side), side)
         for index, (name, crossbar, drive) in enumerate(zip(names, crossbars, drives, strict=True))
     ]
     variables = {
@@ -286,13 +209,19 @@ def _deck(
         "arrays": arrays,
         "cell_templates": sorted({crossbar.device.template for crossbar in crossbars}),
         "libraries": libraries(crossbars, names),
+        "options": newton_options(crossbars),
         "amplified": any(crossbar.amplifier.present for crossbar in crossbars),
     }
     terminals = tuple(terminal for array in arrays for terminal in array["terminals"])  # type: ignore[attr-defined]
     return Deck(render(template, variables, netlists=netlists), terminals)
 
 
-def _drive_volts(crossbar: Crossbar, drive: ArrayLike | None, side: Side) -> FloatArray:
+def drive_volts(crossbar: Crossbar, drive: ArrayLike | None, side: Side) -> FloatArray:
+    """(ports,) volts of one read; 0 V everywhere when left out.
+
+    Raises:
+        InvalidInputError: a drive of another shape, or not finite.
+    """
     ports = crossbar.ports(side)
     volts = np.zeros(ports) if drive is None else np.asarray(drive, dtype=float)
     if volts.shape != (ports,) or not np.isfinite(volts).all():
@@ -323,7 +252,7 @@ def array_variables(index: int, name: str, crossbar: Crossbar, volts: FloatArray
                     "resistance": connection.resistance,
                     "segment": crossbar.segment_resistance(connection.side),
                     "driven": driven,
-                    "opamp": _opamp(connection.amplifier) if connection.amplifier else None,
+                    "opamp": opamp_subcircuit(connection.amplifier) if connection.amplifier else None,
                     "terminals": ends,
                 }
             )
@@ -346,53 +275,11 @@ def array_variables(index: int, name: str, crossbar: Crossbar, volts: FloatArray
     }
 
 
-def _pulse_seconds(pulse: Pulse) -> dict[str, float]:
-    """The times of a pulse and the largest step of its analysis, without the rounding errors of sums."""
-    seconds = {
-        "rise": pulse.rise,
-        "width": pulse.width,
-        "top_end": pulse.top_end,
-        "cycle": pulse.cycle,
-        "step": min(pulse.top_end, pulse.cycle - pulse.top_end) / 50,
-    }
-    return {name: float(f"{value:.12g}") for name, value in seconds.items()}
-
-
 def _terminal(index: int, prefix: str, connection: Connection, line: int, volts: float) -> Terminal:
     end = f"{prefix}{connection.edge}{line}"
     if connection.amplifier is None:
         return Terminal(index, connection.edge, line, f"V{end}", volts)
     return Terminal(index, connection.edge, line, "", 0.0, f"out_{end}", connection.amplifier.r_feedback)
-
-
-@lru_cache
-def _opamp(amplifier: Amplifier) -> Subcircuit:
-    """The user's own op-amp, or the one of the shipped library that has the gain and the limits of this one."""
-    if amplifier.opamp is not None:
-        return amplifier.opamp
-    library = search_path("models")[0] / "opamp.lib"
-    if amplifier.saturation is None:
-        return Subcircuit.from_file(library, "opamp_linear", {"gain": amplifier.gain})
-    return Subcircuit.from_file(library, "opamp", {"gain": amplifier.gain, "vsat": amplifier.saturation})
-
-
-def libraries(crossbars: Sequence[Crossbar], names: Sequence[str]) -> list[str]:
-    """The text of every library that the arrays need, each once.
-
-    Raises:
-        InvalidInputError: one deck would have two subcircuits of one name.
-    """
-    found = [subcircuit for crossbar in crossbars for subcircuit in crossbar.device.subcircuits]
-    found += [_opamp(crossbar.amplifier) for crossbar in crossbars if crossbar.amplifier.present]
-    texts = list(dict.fromkeys(subcircuit.library for subcircuit in found))
-    by_text = {subcircuit.library: subcircuit.definitions for subcircuit in found}
-    taken = [name.lower() for name in names] + [name for text in texts for name in by_text[text]]
-    twice = sorted({name for name in taken if taken.count(name) > 1} - {""})
-    if twice:
-        raise InvalidInputError(
-            f"a deck can hold one subcircuit of a name, and its libraries and arrays have two {twice[0]!r}; rename one"
-        )
-    return texts
 
 
 def _ideal_line_node(crossbar: Crossbar, hookup: Hookup, side: Side) -> str:

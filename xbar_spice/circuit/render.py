@@ -18,8 +18,13 @@ __all__ = ["comment", "number", "render"]
 
 
 def number(value: float) -> str:
-    """The shortest SPICE number that reads back as the very same float64."""
-    return repr(float(value))
+    """The shortest SPICE number that reads back as the very same float64.
+
+    Example:
+        >>> number(50.0), number(0.1), number(1e-15)
+        ('50', '0.1', '1e-15')
+    """
+    return repr(float(value)).removesuffix(".0")
 
 
 def comment(text: object) -> str:

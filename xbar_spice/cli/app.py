@@ -148,6 +148,10 @@ def netlist(
 
     pulse, capacitance = make_pulse(circuit)
     design = make_design(circuit)
+    if feedback and not design.device.linear:
+        raise click.UsageError(
+            f"--feedback needs linear cells, got --device {circuit['device']}: leave one of them out"
+        )
     model = load_model(weights)
     scales = weight_scales(model, design)
     for name, matrix in (("A", model.A), ("B", model.B)):

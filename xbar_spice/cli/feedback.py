@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from xbar_spice.cosim import program_model
+from xbar_spice.export import design_comments
 from xbar_spice.feedback import FeedbackLoop, FeedbackSolver
 from xbar_spice.feedback.export import write_feedback
 from xbar_spice.mapping import Design, map_weights
@@ -52,7 +53,7 @@ def write_first_step(
             slopes=slopes,
             c=model.h,
             rhs=rhs,
-            comments={"weights": weights, "seed": seed, "variation": design.variation},
+            comments={"weights": weights, "seed": seed} | design_comments(design),
             netlists=netlists,
         )
     return [path for path in files if path.suffix == ".cir"]

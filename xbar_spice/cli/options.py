@@ -55,6 +55,7 @@ _BITS = click.IntRange(min=2, max=32)
 _CIRCUIT: tuple[tuple[str, Any, str, str], ...] = (
     ("--mapping", _MAPPINGS, "Plus and minus devices in two arrays or in one.", "differential"),
     ("--tile", click.IntRange(min=1), "Largest number of inputs and of outputs of an array.", "no limit"),
+    ("--skip-empty/--keep-empty", None, "Leave out the tiles whose weights are all zero.", "keep-empty"),
     ("--r-word", float, "Ohm per word-line segment.", "0"),
     ("--r-bit", float, "Ohm per bit-line segment.", "0"),
     ("--r-driver", float, "Ohm of each driver.", "0"),

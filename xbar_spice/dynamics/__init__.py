@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from xbar_spice.array import Crossbar, Side
-from xbar_spice.circuit.netlist import require_pulsable
+from xbar_spice.circuit.pulse_netlist import require_pulsable
 from xbar_spice.dynamics.modal import ModalRead
 from xbar_spice.dynamics.read import Energy, PulseRead
 from xbar_spice.errors import InvalidInputError
@@ -40,7 +40,7 @@ def read_pulse(
         capacitance: of the lines.
         side: the driven side; as in a read, the other one is sensed.
         engine: "modal" for ohmic cells, in closed form in time; "ngspice" for cells of any law, by `.tran` of the deck
-            that `xbar_spice.circuit.netlist.pulse_deck` writes.
+            that `xbar_spice.circuit.pulse_netlist.pulse_deck` writes.
         **options: of "ngspice": `accuracy` (about the relative error of the time to settle to 1 %; energies are
             better), `time_limit` in seconds, and `netlists`, folders of the user's own templates.
 

@@ -10,7 +10,8 @@ from typing import final
 import numpy as np
 
 from xbar_spice.array import Crossbar, Side
-from xbar_spice.circuit.netlist import line_nodes, pulse_deck
+from xbar_spice.circuit.netlist import line_nodes
+from xbar_spice.circuit.pulse_netlist import pulse_deck
 from xbar_spice.dynamics.read import Energy, PulseRead
 from xbar_spice.dynamics.shape import drive_shape
 from xbar_spice.engines.ngspice.engine import NgspiceEngine

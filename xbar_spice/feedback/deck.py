@@ -10,8 +10,10 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
-from xbar_spice.circuit.netlist import array_variables, libraries
+from xbar_spice.circuit.libraries import libraries
+from xbar_spice.circuit.netlist import array_variables
 from xbar_spice.circuit.render import render
+from xbar_spice.circuit.tolerances import newton_options
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.feedback.amplified import AmplifiedMatrix
 from xbar_spice.feedback.wiring import ArrayWiring, Wiring
@@ -113,14 +115,14 @@ def _deck(
     if not np.isfinite(held.opamp.gain):
         raise InvalidInputError("an op-amp of a netlist needs a finite gain, such as 1e6")
     arrays = [array for stage in stages for array in stage["arrays"]]
+    crossbars = [array["crossbar"] for array in arrays]
     nodes = tuple(f"{solution}{k}" for k in range(held.arrays.outputs))
     variables = {
         "title": sheet.title,
         "comments": dict(sheet.comments),
         "cell_templates": sorted({array["device"].template for array in arrays}),
-        "libraries": libraries(
-            [array["crossbar"] for array in arrays], [array["name"] for array in arrays] + SUBCIRCUITS
-        ),
+        "libraries": libraries(crossbars, [array["name"] for array in arrays] + SUBCIRCUITS),
+        "options": newton_options(crossbars),
         "amplified": False,
         "opamp": held.opamp,
         "inverter_ohm": INVERTER_OHM,
