@@ -2,6 +2,8 @@
 
 import os
 import re
+import textwrap
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +12,7 @@ from conftest import engine_or_skip
 
 import xbar_spice as xs
 from xbar_spice.cli.app import app
-from xbar_spice.study.config import Parameters
+from xbar_spice.study.config import Parameters, parse_study
 from xbar_spice.study.messages import leaves
 
 ROOT = Path(__file__).parent.parent
@@ -67,6 +69,11 @@ def test_every_public_name_in_the_documentation_exists():
             assert name in xs.__all__, f"{page.name}: xs.{name}"
 
 
+def test_the_guide_has_every_public_name():
+    (table,) = re.findall(r"^## The Python names$(.*?)^## ", (ROOT / "docs" / "guide.md").read_text(), re.M | re.S)
+    assert sorted(re.findall(r"`(\w+)`", table)) == sorted(xs.__all__)
+
+
 def test_the_guide_has_every_verb_and_every_setting():
     guide = (ROOT / "docs" / "guide.md").read_text()
     for verb in app.commands:
@@ -76,6 +83,12 @@ def test_the_guide_has_every_verb_and_every_setting():
         assert section != "circuit" or f"`{name}`" in guide, setting
     for option in app.commands["cosim"].params:
         assert getattr(option, "section", "Options") == "Options" or f"`{option.opts[0]}`" in guide, option.opts
+
+
+def test_the_study_in_the_guide_is_one():
+    guide = (ROOT / "docs" / "guide.md").read_text()
+    (block,) = re.findall(r"^    name = .*?(?=^\S)", guide, re.M | re.S)
+    assert len(parse_study(tomllib.loads(textwrap.dedent(block)), "guide").points()) == 12
 
 
 def test_every_script_is_listed_and_can_be_run():

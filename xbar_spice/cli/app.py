@@ -46,7 +46,11 @@ def app() -> None:
 
 @app.command()
 @click.argument("task", type=click.Choice(["digits-conv", "digits-dense"]))
-@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="Weight file, .npz or .safetensors.")
+@click.option(
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Weight file, .npz or .safetensors.  [default: TASK.npz]",
+)
 @click.option(
     "--seed", type=click.IntRange(min=0), metavar="N", default=0, show_default=True, help="Of split, start and batches."
 )
@@ -73,7 +77,11 @@ def train(task: str, output: Path | None, seed: int) -> None:
 @app.command()
 @click.argument("weights", type=existing_file)
 @click.option(
-    "--output", type=click.Path(file_okay=False, path_type=Path), default=Path("netlists_out"), show_default=True
+    "--output",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("netlists_out"),
+    show_default=True,
+    help="Folder of the decks.",
 )
 @click.option("--side", type=click.Choice(["rows", "cols"]), default="rows", show_default=True, help="The driven side.")
 @click.option("--netlists", type=click.Path(exists=True, file_okay=False, path_type=Path), multiple=True,
@@ -133,7 +141,14 @@ def netlist(
 @click.option(
     "--characterise", is_flag=True, help="Read transfer matrices once through ngspice, and check them on the way."
 )
-@click.option("--samples", type=click.IntRange(min=1), metavar="N", default=4, show_default=True, help="Test images.")
+@click.option(
+    "--samples",
+    type=click.IntRange(min=1),
+    metavar="N",
+    default=4,
+    show_default=True,
+    help="Test images, or random states.",
+)
 @click.option(
     "--linear-solver",
     type=click.Choice(["gmres", "bicgstab", "cg", "richardson", "chord", "feedback"]),
@@ -186,7 +201,14 @@ def cosim(
 @app.command()
 @click.argument("weights", type=existing_file)
 @engine_option("nodal", "; derivatives come from nodal")
-@click.option("--samples", type=click.IntRange(min=1), metavar="N", default=4, show_default=True, help="Test images.")
+@click.option(
+    "--samples",
+    type=click.IntRange(min=1),
+    metavar="N",
+    default=4,
+    show_default=True,
+    help="Test images, or random states.",
+)
 @click.option("--output", type=click.Path(file_okay=False, path_type=Path), help="Folder for gradients.json.")
 @seed_option
 @circuit_options
@@ -214,7 +236,14 @@ def gradients(weights: Path, engine: str, samples: int, output: Path | None, see
 @app.command()
 @click.argument("weights", type=existing_file)
 @engine_option("nodal")
-@click.option("--samples", type=click.IntRange(min=1), metavar="N", default=4, show_default=True, help="Test images.")
+@click.option(
+    "--samples",
+    type=click.IntRange(min=1),
+    metavar="N",
+    default=4,
+    show_default=True,
+    help="Test images, or random states.",
+)
 @click.option(
     "--orders", type=click.IntRange(min=4), metavar="N", help="Random orders to sample.  [default: all combinations]"
 )
@@ -302,8 +331,6 @@ def tune(
     range of weights that the chip holds: with the same options and seed, cosim and netlist find the chip as training
     left it.
     """
-    from dataclasses import replace
-
     from xbar_spice.cli.progress import training_progress
     from xbar_spice.cosim import Chip
     from xbar_spice.train.training import TUNING
