@@ -36,9 +36,7 @@ class Verb(click.Command):
 
 
 class Verbs(click.Group):
-    """Verbs in the order in which they were written, which is the order of a run."""
-
-    command_class = Verb
+    """Verbs in the order in which they were added, which is that of a run."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)
