@@ -70,8 +70,9 @@ def cosim(
     problem = make_problem(load_model(weights), samples=samples, seed=seed)
     solver = SolverOptions()
     solver = replace(solver, krylov=replace(solver.krylov, method=linear_solver))
+    design = make_design(circuit)
     with reading_progress(problem.model.steps) as trace:
-        result = cosimulate(problem, make_design(circuit), engine=answering, seed=seed, solver=solver, trace=trace)
+        result = cosimulate(problem, design, engine=answering, seed=seed, solver=solver, trace=trace)
     print_cosimulation(result.record)
     if output is not None:
         click.echo(f"record and trace: {write_case(output, result)}")
@@ -105,8 +106,9 @@ def gradients(weights: Path, engine: str, samples: int, output: Path | None, see
     from xbar_spice.weights import load_model
 
     problem = make_problem(load_model(weights), samples=samples, seed=seed)
+    design = make_design(circuit)
     with waiting("three gradients"):
-        record = three_gradients(problem, make_design(circuit), engine=engine, seed=seed).record
+        record = three_gradients(problem, design, engine=engine, seed=seed).record
     print_gradients(record)
     if output is not None:
         click.echo(f"record: {write_record(output / 'gradients.json', record)}")
@@ -160,10 +162,11 @@ def attribute(
     from xbar_spice.weights import load_model
 
     problem = make_problem(load_model(weights), samples=samples, seed=seed)
+    design = make_design(circuit)
     with counting_progress("co-simulations") as on_run:
         found = attribute_errors(
             problem,
-            make_design(circuit),
+            design,
             engine=engine,
             seed=seed,
             orders=orders,
