@@ -37,6 +37,18 @@ def test_examples_of_the_pages_run(page):
         exec(compile(code, page.name, "exec"), {})
 
 
+def test_ngspice_reads_the_cell_that_the_page_on_extending_writes(tmp_path):
+    engine_or_skip("ngspice")
+    text = (ROOT / "docs" / "extending.md").read_text()
+    names = {}
+    exec(compile(re.search(r"```python\n(.*?)```", text, re.S).group(1), "extending.md", "exec"), names)
+    template = re.search(r"^    \{% macro models.*?(?=^\S)", text, re.M | re.S).group(0)
+    (tmp_path / "cells").mkdir()
+    (tmp_path / names["xbar"].device.template).write_text(textwrap.dedent(template))
+    with xs.get_engine("ngspice", netlists=(tmp_path,)).program(names["xbar"]) as session:
+        assert session.read(np.full(8, 0.2)) == pytest.approx(names["currents"], rel=1e-9)
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_links_lead_somewhere(page):
     for target, anchor in re.findall(r"\]\(([^)#\s]*)#?([^)\s]*)\)", page.read_text()):
