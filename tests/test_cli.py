@@ -69,19 +69,40 @@ def test_every_verb_explains_itself(verb):
 
 def test_shown_defaults_are_those_of_the_design():
     assert make_design({}) == Design()
-    options = {option.name: getattr(option, "show_default", None) for option in app.commands["cosim"].params}
+    shown = {
+        option.name: option.help.split("[default: ")[1].rstrip("]")
+        for option in app.commands["cosim"].params
+        if "[default: " in (getattr(option, "help", None) or "")
+    }
     design = Design()
     parts = {**vars(design), **vars(design.variation), **vars(design.terminations), **vars(design.converters)}
     parts |= vars(design.amplifier)
     noise = design.noise
     parts |= {"device": "ohmic", "noise": noise.device, "noise_law": noise.law, "sense_noise": noise.sense}
-    shared = options.keys() & parts.keys()
-    assert len(shared) == 31
-    for name in shared:
-        nothing = {"tile": "no limit", "saturation": "no limit", "opamp": "none"}.get(name, "exact")
-        value = nothing if parts[name] is None else parts[name]
-        value = {"compensated": "uncompensated", "skip_empty": "keep-empty"}.get(name, value)
-        assert options[name] == (f"{value:g}" if isinstance(value, float) else value)
+    assert shown.keys() <= parts.keys()
+    assert len(shown) == 31
+    words = {"tile": "no limit", "saturation": "no limit", "opamp": "none"}
+    flags = {"compensated": "uncompensated", "skip_empty": "build-empty"}
+    for name, text in shown.items():
+        value = words.get(name, "exact") if parts[name] is None else parts[name]
+        value = flags[name] if value is False else value
+        assert text == (f"{value:g}" if isinstance(value, float) else value)
+
+
+def test_help_has_headings_and_every_option_once():
+    output = run("netlist", "--help")
+    headings = ["Options:", "Arrays:", "Wires and terminals:", "Devices:", "Read noise and converters:"]
+    places = [output.index(f"\n{heading}") for heading in headings]
+    assert places == sorted(places)
+    flags = re.findall(r"^  (?:-h, )?(--[a-z-]+)", output, re.M)
+    assert sorted(flags) == sorted(
+        {opt for p in app.commands["netlist"].params for opt in p.opts if opt[:2] == "--"} | {"--help"}
+    )
+    assert output.index("--r-word OHM") > output.index("Wires and terminals:")
+
+
+def test_the_example_run_is_not_wrapped():
+    assert "\n    xbar-spice train digits-conv --output weights.npz\n    xbar-spice netlist" in run("--help")
 
 
 def test_options_become_the_design():

@@ -282,7 +282,9 @@ def test_a_read_that_is_not_that_of_the_matrix_says_what_differs(
 
 
 def test_cells_that_are_not_linear_cannot_be_characterised(ngspice: NgspiceEngine) -> None:
-    with pytest.raises(InvalidInputError, match=r"needs linear cells and amplifiers, got Sinh[\s\S]*characterise=False"):
+    with pytest.raises(
+        InvalidInputError, match=r"needs linear cells and amplifiers, got Sinh[\s\S]*characterise=False"
+    ):
         NgspiceEngine(characterise=True).program(Crossbar([[1e-4]], device=Sinh()))
 
 

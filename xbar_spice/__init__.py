@@ -22,7 +22,16 @@ if TYPE_CHECKING:
     from xbar_spice.compensation import compensate
     from xbar_spice.converters import Converters
     from xbar_spice.convolution import convolution_matrix, kernel_gradient
-    from xbar_spice.cosim import Chip, Problem, attribute, cosimulate, sensitivity_map, three_gradients
+    from xbar_spice.cosim import (
+        Chip,
+        Problem,
+        SolverOptions,
+        attribute,
+        cosimulate,
+        sensitivity_map,
+        sign_flips,
+        three_gradients,
+    )
     from xbar_spice.devices import (
         Ohmic,
         OneSelectorOneResistor,
@@ -59,10 +68,13 @@ if TYPE_CHECKING:
     from xbar_spice.solve.split import SplitField
     from xbar_spice.solve.step_control import AdaptiveOptions
     from xbar_spice.solve.tangent import tangent
+    from xbar_spice.study.problem import make_problem
     from xbar_spice.subcircuit import Subcircuit
+    from xbar_spice.train.losses import CrossEntropy, SquaredDistance
+    from xbar_spice.train.tasks import Schedule
     from xbar_spice.train.training import tune
-    from xbar_spice.variation import Variation
-    from xbar_spice.weights import Model, load_model, save_model
+    from xbar_spice.variation import Variation, random_stream
+    from xbar_spice.weights import Classifier, Kernels, Model, load_model, save_model
 
 __all__ = [
     "Activation",
@@ -71,12 +83,15 @@ __all__ = [
     "Amplifier",
     "AnalogMatrix",
     "Chip",
+    "Classifier",
     "Converters",
+    "CrossEntropy",
     "Crossbar",
     "Design",
     "FeedbackLoop",
     "FeedbackSolver",
     "FourierConvolution",
+    "Kernels",
     "KrylovOptions",
     "LayerField",
     "Layers",
@@ -94,9 +109,12 @@ __all__ = [
     "ReadNoise",
     "ReadTrace",
     "ReluField",
+    "Schedule",
     "Sensitivity",
     "Sinh",
+    "SolverOptions",
     "SplitField",
+    "SquaredDistance",
     "Subcircuit",
     "SubcircuitCell",
     "Terminations",
@@ -119,16 +137,19 @@ __all__ = [
     "load_device",
     "load_model",
     "load_opamp",
+    "make_problem",
     "map_weights",
     "measured_noise",
     "netlist",
     "parabolic_field",
     "pcm_read_noise",
     "program",
+    "random_stream",
     "read_pulse",
     "reversed_gradients",
     "save_model",
     "sensitivity_map",
+    "sign_flips",
     "solve_array",
     "tangent",
     "thermal_noise",
@@ -145,7 +166,16 @@ _MODULES = {
     "compensation": ("compensate",),
     "converters": ("Converters",),
     "convolution": ("convolution_matrix", "kernel_gradient"),
-    "cosim": ("Chip", "Problem", "attribute", "cosimulate", "sensitivity_map", "three_gradients"),
+    "cosim": (
+        "Chip",
+        "Problem",
+        "SolverOptions",
+        "attribute",
+        "cosimulate",
+        "sensitivity_map",
+        "sign_flips",
+        "three_gradients",
+    ),
     "devices": ("Ohmic", "OneSelectorOneResistor", "OneTransistorOneResistor", "Polynomial", "Sinh", "SubcircuitCell"),
     "dynamics": ("read_pulse",),
     "engines.nodal.sensitivity": ("Sensitivity",),
@@ -175,10 +205,13 @@ _MODULES = {
     "solve.split": ("SplitField",),
     "solve.step_control": ("AdaptiveOptions",),
     "solve.tangent": ("tangent",),
+    "study.problem": ("make_problem",),
     "subcircuit": ("Subcircuit",),
+    "train.losses": ("CrossEntropy", "SquaredDistance"),
+    "train.tasks": ("Schedule",),
     "train.training": ("tune",),
-    "variation": ("Variation",),
-    "weights": ("Model", "load_model", "save_model"),
+    "variation": ("Variation", "random_stream"),
+    "weights": ("Classifier", "Kernels", "Model", "load_model", "save_model"),
 }
 _HOME = {name: f"xbar_spice.{module}" for module, names in _MODULES.items() for name in names}
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from xbar_spice.cli.help import SectionOption
+
 if TYPE_CHECKING:
     from xbar_spice.mapping import Design
     from xbar_spice.pulse import LineCapacitance, Pulse
@@ -39,7 +41,7 @@ def engine_option(default: str = "ngspice", note: str = "") -> Callable[[Command
 
 
 seed_option = click.option(
-    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="From which the devices are drawn."
+    "--seed", type=click.IntRange(min=0), metavar="N", default=0, show_default=True, help="Of all random draws."
 )
 
 _MAPPINGS = click.Choice(["differential", "interleaved"])
@@ -50,68 +52,99 @@ _NOISE_LAWS = click.Choice(["constant", "pcm"])
 _REFERENCES = click.Choice(["window", "devices"])
 _SUBTRACTIONS = click.Choice(["digital", "analog"])
 _BITS = click.IntRange(min=2, max=32)
+_COUNT = click.IntRange(min=1)
+_METAVARS = {_BITS: "N", _COUNT: "N", str: "NAME"}
 
-# Flag, type, help, and the default of `Design`, which is only shown: a test holds the two together.
-_CIRCUIT: tuple[tuple[str, Any, str, str], ...] = (
-    ("--mapping", _MAPPINGS, "Plus and minus devices in two arrays or in one.", "differential"),
-    ("--tile", click.IntRange(min=1), "Largest number of inputs and of outputs of an array.", "no limit"),
-    ("--skip-empty/--keep-empty", None, "Leave out the tiles whose weights are all zero.", "keep-empty"),
-    ("--r-word", float, "Ohm per word-line segment.", "0"),
-    ("--r-bit", float, "Ohm per bit-line segment.", "0"),
-    ("--r-driver", float, "Ohm of each driver.", "0"),
-    ("--r-sense", float, "Ohm of each sense terminal.", "0"),
-    ("--g-min", float, "Lowest conductance, siemens.", "1e-06"),
-    ("--g-max", float, "Highest conductance, siemens.", "0.0001"),
-    ("--v-read", float, "Volts of the largest input.", "0.2"),
-    ("--device", str, "Law of the cells: ohmic, a file of models/ without its ending, or the path of one.", "ohmic"),
-    ("--drive", _DRIVES, "Connect one or both ends of the word lines.", "single"),
-    ("--transposed", _TRANSPOSED, "Where a transposed read meets the array.", "same_ends"),
-    ("--programming", float, "Relative standard deviation of the conductances.", "0"),
-    ("--distribution", _DISTRIBUTIONS, "Distribution of that error.", "gaussian"),
-    ("--stuck-on", float, "Probability that a device is stuck at --g-max.", "0"),
-    ("--stuck-off", float, "Probability that a device is stuck at --g-min.", "0"),
-    ("--headroom", float, "How many times the range of conductances holds the largest weight.", "1"),
-    ("--compensated/--uncompensated", None, "Program what undoes wires, drivers and sense terminals.", "uncompensated"),
-    ("--r-feedback", float, "Ohm of the feedback of an amplifier at each sensed line; 0 for none.", "0"),
-    ("--gain", float, "Of its op-amp.", "10000"),
-    ("--saturation", float, "Volts that its output never exceeds.", "no limit"),
-    ("--opamp", str, "An op-amp instead: a file of models/opamps/ without its ending, or the path of one.", "none"),
-    ("--noise", float, "Relative standard deviation of a device at --g-max from read to read.", "0"),
-    ("--noise-law", _NOISE_LAWS, "How that depends on the conductance.", "constant"),
-    ("--sense-noise", float, "Amperes rms that every sense terminal adds.", "0"),
-    ("--dac-bits", _BITS, "Resolution of the drive voltages.", "exact"),
-    ("--adc-bits", _BITS, "Resolution of the sense currents.", "exact"),
-    ("--adc-range", float, "Full scale, as part of the largest current.", "1"),
-    ("--adc-reference", _REFERENCES, "That with all devices at --g-max, or with those of the array.", "window"),
-    ("--subtraction", _SUBTRACTIONS, "Of plus and minus currents: after the ADCs or before one.", "digital"),
-)
+# Heading, then its options: flag, type (a unit for a number in that unit), help, and the default of `Design`, which is
+# only shown: a test holds the two together.
+_CIRCUIT: dict[str, tuple[tuple[str, Any, str, str], ...]] = {
+    "Arrays": (
+        ("--mapping", _MAPPINGS, "Plus and minus devices in two arrays or in one.", "differential"),
+        ("--tile", _COUNT, "Largest number of inputs and of outputs of an array.", "no limit"),
+        ("--skip-empty/--build-empty", None, "Leave out tiles whose weights are all zero.", "build-empty"),
+        ("--headroom", "TIMES", "How many times the range of conductances holds the largest weight.", "1"),
+        ("--compensated/--uncompensated", None, "Program what undoes wires and terminals.", "uncompensated"),
+    ),
+    "Wires and terminals": (
+        ("--r-word", "OHM", "Of a word-line segment.", "0"),
+        ("--r-bit", "OHM", "Of a bit-line segment.", "0"),
+        ("--r-driver", "OHM", "Of each driver.", "0"),
+        ("--r-sense", "OHM", "Of each sense terminal.", "0"),
+        ("--v-read", "VOLT", "For the largest input.", "0.2"),
+        ("--drive", _DRIVES, "Connect one or both ends of the word lines.", "single"),
+        ("--transposed", _TRANSPOSED, "Where a transposed read meets the array.", "same_ends"),
+    ),
+    "Devices": (
+        ("--g-min", "SIEMENS", "Lowest conductance.", "1e-06"),
+        ("--g-max", "SIEMENS", "Highest conductance.", "0.0001"),
+        ("--device", str, "Law of the cells: ohmic, a file of models/ without its ending, or a path.", "ohmic"),
+        ("--programming", "PART", "Relative standard deviation of the conductances.", "0"),
+        ("--distribution", _DISTRIBUTIONS, "Distribution of that error.", "gaussian"),
+        ("--stuck-on", "PART", "Of the devices that are stuck at --g-max.", "0"),
+        ("--stuck-off", "PART", "Of the devices that are stuck at --g-min.", "0"),
+    ),
+    "Amplifiers, one at each sensed line": (
+        ("--r-feedback", "OHM", "Feedback of a transimpedance amplifier; 0 for a source of 0 V.", "0"),
+        ("--gain", "TIMES", "Of its op-amp.", "10000"),
+        ("--saturation", "VOLT", "That its output never exceeds.", "no limit"),
+        ("--opamp", str, "Your own op-amp: a file of models/opamps/ without its ending, or a path.", "none"),
+    ),
+    "Read noise and converters": (
+        ("--noise", "PART", "Relative standard deviation of a device at --g-max from read to read.", "0"),
+        ("--noise-law", _NOISE_LAWS, "How that depends on the conductance.", "constant"),
+        ("--sense-noise", "AMPERE", "Rms that every sense terminal adds.", "0"),
+        ("--dac-bits", _BITS, "Resolution of the drive voltages.", "exact"),
+        ("--adc-bits", _BITS, "Resolution of the sense currents.", "exact"),
+        ("--adc-range", "PART", "Full scale, as part of the largest current.", "1"),
+        ("--adc-reference", _REFERENCES, "That with all devices at --g-max, or with those of the array.", "window"),
+        ("--subtraction", _SUBTRACTIONS, "Of plus and minus currents: after the ADCs or before one.", "digital"),
+    ),
+}
 
-_PULSE: tuple[tuple[str, str], ...] = (
-    ("--pulse-width", "Also write decks in which the read is a pulse of so many seconds at full drive."),
-    ("--pulse-rise", "Seconds of its rise and of its fall.  [default: a tenth of the width]"),
-    ("--c-word", "Farad at each node of a word line, in decks with a pulse.  [default: 0]"),
-    ("--c-bit", "Farad at each node of a bit line.  [default: 0]"),
-    ("--c-cell", "Farad across each cell.  [default: 0]"),
+_PULSE: tuple[tuple[str, str, str], ...] = (
+    ("--pulse-width", "SECONDS", "Also write decks in which the read is a pulse of that length at full drive."),
+    ("--pulse-rise", "SECONDS", "Of its rise and of its fall.  [default: a tenth of the width]"),
+    ("--c-word", "FARAD", "At each node of a word line.  [default: 0]"),
+    ("--c-bit", "FARAD", "At each node of a bit line.  [default: 0]"),
+    ("--c-cell", "FARAD", "Across each cell.  [default: 0]"),
 )
 
 
 def circuit_options(command: Command) -> Command:
     """Add the options that describe the arrays; what is left out has the default of `Design`."""
-    command = click.option(
+    for section, rows in reversed(_CIRCUIT.items()):
+        if section == "Devices":
+            command = _models_option(section)(command)
+        for flag, kind, text, default in reversed(rows):
+            command = click.option(
+                flag,
+                cls=SectionOption,
+                section=section,
+                type=float if isinstance(kind, str) else kind,
+                metavar=kind if isinstance(kind, str) else _METAVARS.get(kind),
+                default=None,
+                help=f"{text}  [default: {default}]",
+            )(command)
+    return command
+
+
+def _models_option(section: str) -> Callable[[Command], Command]:
+    return click.option(
         "--models",
+        cls=SectionOption,
+        section=section,
         type=click.Path(exists=True, file_okay=False, path_type=Path),
         multiple=True,
         help="Folder of your own device models, searched first.",
-    )(command)
-    for flag, kind, text, default in reversed(_CIRCUIT):
-        command = click.option(flag, type=kind, default=None, help=text, show_default=default)(command)
-    return command
+    )
 
 
 def pulse_options(command: Command) -> Command:
     """Add the options that make a read a pulse."""
-    for flag, text in reversed(_PULSE):
-        command = click.option(flag, type=float, help=text)(command)
+    for flag, unit, text in reversed(_PULSE):
+        command = click.option(
+            flag, cls=SectionOption, section="Decks of a pulsed read", type=float, metavar=unit, help=text
+        )(command)
     return command
 
 
@@ -119,7 +152,7 @@ def make_pulse(given: dict[str, Any]) -> tuple[Pulse | None, LineCapacitance]:
     """The pulse and the capacitances that the options of `pulse_options` describe; takes them out of what is given."""
     from xbar_spice.pulse import LineCapacitance, Pulse
 
-    width, rise, *farads = (given.pop(flag.removeprefix("--").replace("-", "_")) for flag, _ in _PULSE)
+    width, rise, *farads = (given.pop(flag.removeprefix("--").replace("-", "_")) for flag, *_ in _PULSE)
     if width is None:
         if rise is not None or any(farad is not None for farad in farads):
             raise click.UsageError("--pulse-rise, --c-word, --c-bit and --c-cell describe a pulse: give --pulse-width")

@@ -12,12 +12,18 @@ __all__ = ["print_attribution", "print_cosimulation", "print_gradients", "print_
 
 def print_rows(title: str, header: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
     """A table; all columns but the first are aligned to the right."""
-    table = Table(title=title, title_justify="left")
+    table = Table()
     for position, name in enumerate(header):
         table.add_column(name, justify="left" if position == 0 else "right")
     for row in rows:
         table.add_row(*row)
+    _say(title)
     Console().print(table)
+
+
+def _say(text: str) -> None:
+    """Text whose lines are left as they are: a table's width is no measure for its title."""
+    Console(highlight=False, soft_wrap=True).print(text, markup=False)
 
 
 def print_cosimulation(record: dict[str, Any]) -> None:
@@ -45,7 +51,7 @@ def print_cosimulation(record: dict[str, Any]) -> None:
     lines.append(f"Newton steps     {convergence['newton_iterations']} (most of any sample, by time step)")
     if not convergence["converged"]:
         lines.append(f"NOT CONVERGED    samples {convergence['failed_samples']}")
-    Console().print("\n".join(lines), highlight=False)
+    _say("\n".join(lines))
 
 
 def print_gradients(record: dict[str, Any]) -> None:
@@ -57,6 +63,7 @@ def print_gradients(record: dict[str, Any]) -> None:
         "transpose": "transpose: hardware - effective",
         "hybrid": "hybrid - true",
     }
+    parameters = list(record["differences"]["shift"])
     print_rows(
         f"gradients on arrays ({record['engine']}), {record['samples']} samples",
         ("", "of", "relative error", "cosine", "same sign"),
@@ -69,19 +76,20 @@ def print_gradients(record: dict[str, Any]) -> None:
                 f"{found['sign_agreement']:.2%}",
             )
             for name, text in meaning.items()
-            for number, (parameter, found) in enumerate(record["differences"][name].items())
+            for number, parameter in enumerate(parameters)
+            for found in (record["differences"][name][parameter],)
         ],
     )
     loss, descent = record["loss"], record["descent"]
     best = descent["true"]["expected"]
-    lines = [f"loss             {loss['analog']:.6g} analog, {loss['digital']:.6g} digital"]
-    lines += [
-        f"one step against {name:<9} is expected to lower the loss by {found['expected'] / best:.2%} of the best step"
-        for name, found in descent.items()
-    ]
     mismatch = ", ".join(f"{name} {value:.1e}" for name, value in record["adjoint_mismatch"].items())
-    lines.append(f"transposed reads are no transposes by {mismatch} (relative, random vectors)")
-    Console().print("\n".join(lines), highlight=False)
+    steps = ", ".join(f"{found['expected'] / best:.3%} ({name})" for name, found in descent.items() if name != "true")
+    lines = [
+        f"loss             {loss['analog']:.6g} analog, {loss['digital']:.6g} digital",
+        f"small step       expected to be worth {steps} of one along the true gradient",
+        f"transposed reads off the transpose by {mismatch} (relative, random vectors)",
+    ]
+    _say("\n".join(lines))
 
 
 def print_attribution(record: dict[str, Any]) -> None:

@@ -1,0 +1,232 @@
+"""The verbs that run a model on arrays: compare it, its gradients, its errors by cause, and train it further."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from xbar_spice.cli.help import Verb
+from xbar_spice.cli.options import circuit_options, engine_option, existing_file, make_design, seed_option
+
+__all__ = ["attribute", "cosim", "gradients", "tune"]
+
+
+@click.command(cls=Verb)
+@click.argument("weights", type=existing_file)
+@engine_option()
+@click.option(
+    "--characterise", is_flag=True, help="Read transfer matrices once through ngspice, and check them on the way."
+)
+@click.option(
+    "--samples",
+    type=click.IntRange(min=1),
+    metavar="N",
+    default=4,
+    show_default=True,
+    help="Test images, or random states.",
+)
+@click.option(
+    "--linear-solver",
+    type=click.Choice(["gmres", "bicgstab", "cg", "richardson", "chord", "feedback"]),
+    default="gmres",
+    show_default=True,
+    help="Of implicit steps; feedback is a circuit of the arrays and op-amps.",
+)
+@click.option(
+    "--output", type=click.Path(file_okay=False, path_type=Path), help="Folder for record.json and trace.csv."
+)
+@seed_option
+@circuit_options
+def cosim(
+    weights: Path,
+    engine: str,
+    characterise: bool,
+    samples: int,
+    linear_solver: Any,
+    output: Path | None,
+    seed: int,
+    **circuit: Any,
+) -> None:
+    """Run a model on arrays, and compare it with digital matrices.
+
+    The model is solved and differentiated: every product of the forward run, of Newton's linear solves and of the
+    adjoint is a read of the arrays. A model with 64 states and a classifier runs on handwritten digits, any other one
+    on random states.
+    """
+    from xbar_spice.cli.progress import reading_progress
+    from xbar_spice.cli.tables import print_cosimulation
+    from xbar_spice.cosim import SolverOptions, cosimulate
+    from xbar_spice.engines.registry import get_engine
+    from xbar_spice.study.problem import make_problem
+    from xbar_spice.study.store import write_case
+    from xbar_spice.weights import load_model
+
+    if characterise and engine != "ngspice":
+        raise click.UsageError(f"--characterise is for --engine ngspice, got {engine}")
+    answering = get_engine(engine, **({"characterise": True} if characterise else {}))
+    problem = make_problem(load_model(weights), samples=samples, seed=seed)
+    solver = SolverOptions()
+    solver = replace(solver, krylov=replace(solver.krylov, method=linear_solver))
+    design = make_design(circuit)
+    with reading_progress(problem.model.steps) as trace:
+        result = cosimulate(problem, design, engine=answering, seed=seed, solver=solver, trace=trace)
+    print_cosimulation(result.record)
+    if output is not None:
+        click.echo(f"record and trace: {write_case(output, result)}")
+
+
+@click.command(cls=Verb)
+@click.argument("weights", type=existing_file)
+@engine_option("nodal", "; derivatives come from nodal")
+@click.option(
+    "--samples",
+    type=click.IntRange(min=1),
+    metavar="N",
+    default=4,
+    show_default=True,
+    help="Test images, or random states.",
+)
+@click.option("--output", type=click.Path(file_okay=False, path_type=Path), help="Folder for gradients.json.")
+@seed_option
+@circuit_options
+def gradients(weights: Path, engine: str, samples: int, output: Path | None, seed: int, **circuit: Any) -> None:
+    """Compare the gradient that arrays return with the true one.
+
+    bias is hardware - true, what a trainer on the arrays gets wrong; shift is true - digital, what the circuit changes
+    in the model. The true gradient is that of the analog loss, through the sensitivities of the circuit.
+    """
+    from xbar_spice.cli.progress import waiting
+    from xbar_spice.cli.tables import print_gradients
+    from xbar_spice.cosim import three_gradients
+    from xbar_spice.study.problem import make_problem
+    from xbar_spice.study.store import write_record
+    from xbar_spice.weights import load_model
+
+    problem = make_problem(load_model(weights), samples=samples, seed=seed)
+    design = make_design(circuit)
+    with waiting("three gradients"):
+        record = three_gradients(problem, design, engine=engine, seed=seed).record
+    print_gradients(record)
+    if output is not None:
+        click.echo(f"record: {write_record(output / 'gradients.json', record)}")
+
+
+@click.command(cls=Verb)
+@click.argument("weights", type=existing_file)
+@engine_option("nodal")
+@click.option(
+    "--samples",
+    type=click.IntRange(min=1),
+    metavar="N",
+    default=4,
+    show_default=True,
+    help="Test images, or random states.",
+)
+@click.option(
+    "--orders", type=click.IntRange(min=4), metavar="N", help="Random orders to sample.  [default: all combinations]"
+)
+@click.option(
+    "--jobs", type=click.IntRange(min=1), metavar="N", help="Runs side by side.  [default: one for each core]"
+)
+@click.option(
+    "--output", type=click.Path(file_okay=False, path_type=Path), help="Folder for attribution.json, .png and .svg."
+)
+@seed_option
+@circuit_options
+def attribute(
+    weights: Path,
+    engine: str,
+    samples: int,
+    orders: int | None,
+    jobs: int | None,
+    output: Path | None,
+    seed: int,
+    **circuit: Any,
+) -> None:
+    """Say where the errors come from.
+
+    For each imperfection: the error that it causes alone, its Shapley value, and the error of all but it. Every
+    combination of the imperfections that the options describe is co-simulated with the same devices.
+    """
+    from xbar_spice.cli.progress import counting_progress
+    from xbar_spice.cli.tables import print_attribution
+    from xbar_spice.cosim import attribute as attribute_errors
+    from xbar_spice.report.attribution import draw_attribution
+    from xbar_spice.report.style import save, styled
+    from xbar_spice.study.execute import cores
+    from xbar_spice.study.problem import make_problem
+    from xbar_spice.study.store import write_record
+    from xbar_spice.weights import load_model
+
+    problem = make_problem(load_model(weights), samples=samples, seed=seed)
+    design = make_design(circuit)
+    with counting_progress("co-simulations") as on_run:
+        found = attribute_errors(
+            problem,
+            design,
+            engine=engine,
+            seed=seed,
+            orders=orders,
+            jobs=jobs or cores(),
+            on_run=on_run,
+        )
+    print_attribution(found.record)
+    if output is not None:
+        click.echo(f"record: {write_record(output / 'attribution.json', found.record)}")
+        with styled():
+            click.echo(f"figure: {save(draw_attribution(found.record), output, 'attribution')[0]}")
+
+
+@click.command(cls=Verb)
+@click.argument("weights", type=existing_file)
+@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), required=True,
+              help="Weight file, .npz or .safetensors.")  # fmt: skip
+@click.option("--gradient", type=click.Choice(["hardware", "hybrid", "true"]), default="hardware", show_default=True,
+              help="Transposed reads, transposes of the weights as meant, or through the circuit.")  # fmt: skip
+@click.option(
+    "--epochs", type=click.IntRange(min=1), metavar="N", default=5, show_default=True, help="Passes over the images."
+)
+@click.option("--learning-rate", type=click.FloatRange(min=0, min_open=True), metavar="RATE", default=0.003,
+              show_default=True, help="Of Adam at the start.")  # fmt: skip
+@click.option("--classifier-only", is_flag=True, help="Leave the arrays as they are.")
+@engine_option("nodal")  # training programs arrays anew at every step, which costs ngspice far more than a read
+@seed_option
+@circuit_options
+def tune(
+    weights: Path,
+    output: Path,
+    gradient: Any,
+    epochs: int,
+    learning_rate: float,
+    classifier_only: bool,
+    engine: str,
+    seed: int,
+    **circuit: Any,
+) -> None:
+    """Train a digits model further on the arrays of one chip.
+
+    Every step reads the arrays forward and, for the gradient, transposed, and writes the new weights to the same
+    devices, whose errors stay. Loss and accuracy are those of the chip on images held back. The weight file keeps the
+    range of weights that the chip holds: with the same options and seed, cosim and netlist find the chip as training
+    left it.
+    """
+    from xbar_spice.cli.progress import training_progress
+    from xbar_spice.cosim import Chip
+    from xbar_spice.train.training import TUNING
+    from xbar_spice.train.training import tune as tune_model
+    from xbar_spice.weights import load_model, save_model
+
+    chip = Chip(make_design(circuit), engine=engine, seed=seed, gradient=gradient)
+    trained: Any = "classifier" if classifier_only else "everything"
+    schedule = replace(TUNING, epochs=epochs, learning_rate=learning_rate, trained=trained)
+    with training_progress(f"tuning {weights.name}") as progress:
+        result = tune_model(load_model(weights), schedule, seed=seed, processor=chip, progress=progress)
+    save_model(output, result.model)
+    click.echo("on the chip      loss      accuracy on images held back")
+    for name, test in (("as deployed", result.before), *((f"epoch {x.number}", x.test) for x in result.history)):
+        click.echo(f"{name:<16} {test.loss:<9.4f} {test.accuracy:.2%}")
+    click.echo(f"time             {result.seconds:.1f} s")
+    click.echo(f"weights          {output}")
