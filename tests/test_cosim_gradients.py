@@ -65,8 +65,8 @@ def for_cells(problem, design):
 def analog_loss(problem, design, model, engine="nodal"):
     """The loss of other weights on the chip that the problem's model was programmed into."""
     before = [map_weights(W, design, rng=np.random.default_rng(0)) for W in (problem.model.A, problem.model.B)]
-    scales = {name: mapped.siemens_per_weight for name, mapped in zip("AB", before, strict=True)}
-    A, B = program_model(model, design, engine, seed=SEED, scales=scales)
+    on_chip = replace(model, weight_range=tuple(mapped.largest_weight for mapped in before))
+    A, B = program_model(on_chip, design, engine, seed=SEED)
     with A, B:
         return solve_model(replace(problem, model=model), ReluField(A, B), TIGHT).loss
 

@@ -186,6 +186,20 @@ class MappedMatrix:
     siemens_per_weight: float
 
     @property
+    def largest_weight(self) -> float:
+        """The weight that takes a device to `g_max`: the `weight_range` of a model for the same chip."""
+        return (self.design.g_max - self.design.g_min) / self.siemens_per_weight
+
+    @property
+    def programmed(self) -> FloatArray:
+        """(m, n) the weights that the devices stand for, whatever wires and terminals make of them."""
+        total = np.zeros(self.shape)
+        for array in self.arrays:
+            signed = (array.signs * array.crossbar.conductance).T
+            np.add.at(total, (array.outputs[:, np.newaxis], array.inputs), signed)
+        return total / self.siemens_per_weight
+
+    @property
     def crossbars(self) -> tuple[Crossbar, ...]:
         """The arrays alone, as engines take them."""
         return tuple(array.crossbar for array in self.arrays)

@@ -31,6 +31,7 @@ from xbar_spice.solve.field import Field, ReluField
 from xbar_spice.solve.integrators import Trajectory, integrate
 from xbar_spice.solve.krylov import KrylovOptions
 from xbar_spice.solve.newton import NewtonOptions
+from xbar_spice.solve.noise import allowing_noise
 from xbar_spice.train.losses import Objective
 from xbar_spice.variation import random_stream
 from xbar_spice.weights import Model
@@ -49,8 +50,6 @@ __all__ = [
     "solve_model",
     "weight_scales",
 ]
-
-_LARGEST_NOISE = 0.3  # beyond which Newton's method would take any state for a solution
 
 
 @final
@@ -88,22 +87,12 @@ class SolverOptions:
     krylov: KrylovOptions = field(default_factory=lambda: KrylovOptions(rtol=1e-8))
 
     def allowing(self, noise: float) -> SolverOptions:
-        """The same, but no more exact than noisy reads allow.
-
-        The residual of a solution is itself about as large as the noise. Newton's method stops at one and a half times
-        that, and a sample that is stuck below three times has converged; linear systems are solved to the noise of one
-        product, or to five times as much where the method measures the true residual, noise and all.
+        """The same, but no more exact than noisy reads allow, see `allowing_noise`.
 
         Args:
             noise: of the residual of an implicit step, relative to the state, as `expected_noise` gives it.
         """
-        if not noise:
-            return self
-        left = min(noise, _LARGEST_NOISE)
-        linear = left if self.krylov.method == "gmres" else 5.0 * left
-        told = max(self.newton.noise, left / 2)  # Newton's method stops at three times what it is told
-        newton = replace(self.newton, noise=told, floor=max(self.newton.floor, 3.0 * left))
-        return SolverOptions(newton, replace(self.krylov, rtol=max(self.krylov.rtol, linear)))
+        return SolverOptions(*allowing_noise(self.newton, self.krylov, noise))
 
 
 @final
@@ -157,8 +146,8 @@ def expected_noise(model: Model, A: AnalogMatrix, B: AnalogMatrix, states: Float
     z = np.concatenate(list(states), axis=1)
     z = z[:, np.isfinite(z).all(axis=0) & z.any(axis=0)]
     z = z / np.abs(z).max(axis=0)  # reads are scaled to `v_read`, so that the size of a state does not matter
-    s = model.A @ z
-    variance = B.spread(np.maximum(s, 0.0)) ** 2 + model.B**2 @ (A.spread(z) ** 2 * (s > 0))
+    s = A.mapped.programmed @ z  # stuck devices make large products, and these large noise
+    variance = B.spread(np.maximum(s, 0.0)) ** 2 + B.mapped.programmed**2 @ (A.spread(z) ** 2 * (s > 0))
     return float((model.h * np.sqrt(variance.sum(axis=0)) / np.linalg.norm(z, axis=0)).max(initial=0.0))
 
 
@@ -182,21 +171,21 @@ def program_model(
     *,
     seed: int = 0,
     trace: ReadTrace | None = None,
-    scales: Mapping[str, float] | None = None,
+    occasion: str = "",
 ) -> tuple[AnalogMatrix, AnalogMatrix]:
     """Program A and B; each draws its devices, and its read noise, from streams of its own, found by seed and name.
 
     Args:
-        model: the weights.
+        model: the weights; one with a `weight_range` is written to the chip that holds this range.
         design: how the arrays are built.
         engine: who answers the reads.
         seed: from which the devices are drawn.
         trace: collects a record of every read.
-        scales: siemens per weight of "A" and "B" of an earlier programming, to write other weights to the same chip;
-            by default those of the model's weight range.
+        occasion: one of several on which the same chip is written: its devices are the same on all of them, its read
+            noise is another one on each.
     """
     answering = get_engine(engine)
-    known = weight_scales(model, design) if scales is None else scales
+    scales, noise = weight_scales(model, design), ("read noise",) if not occasion else ("read noise", occasion)
     with ExitStack() as opened:
         programmed = [
             opened.enter_context(
@@ -205,10 +194,10 @@ def program_model(
                     design,
                     engine=answering,
                     rng=random_stream(seed, "devices", name),
-                    noise_rng=random_stream(seed, "read noise", name),
+                    noise_rng=random_stream(seed, *noise, name),
                     name=name,
                     trace=trace,
-                    siemens_per_weight=known.get(name),
+                    siemens_per_weight=scales.get(name),
                 )
             )
             for name, W in (("A", model.A), ("B", model.B))

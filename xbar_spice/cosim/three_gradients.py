@@ -12,7 +12,7 @@ true - digital what the circuit changed in the model itself.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, final
 
 import numpy as np
@@ -133,8 +133,10 @@ def three_gradients(
             "adjoint_mismatch": mismatch,
         }
         if step is not None:
-            scales = {matrix.name: matrix.mapped.siemens_per_weight for matrix in (A, B)}
-            descent = Descent(problem, design, engine, seed, allowed, scales, step)
+            on_chip = replace(
+                problem, model=replace(model, weight_range=(A.mapped.largest_weight, B.mapped.largest_weight))
+            )
+            descent = Descent(on_chip, design, engine, seed, allowed, step)
             record["descent"] = {name: descent.along(found[name], found["true"], hardware.loss) for name in _DIRECTIONS}
     return GradientStudy(found, exact.devices, parts, record)
 
