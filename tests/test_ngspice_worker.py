@@ -257,7 +257,7 @@ def test_a_circuit_that_another_thread_closes_in_the_middle_of_a_read_starts_no_
 def test_a_circuit_may_be_closed_at_any_moment_and_leaves_nothing_behind(volts: np.ndarray, tmp_path: Path) -> None:
     ourselves = psutil.Process()
     descriptors, children = ourselves.num_fds(), {child.pid for child in ourselves.children()}
-    many = np.tile(volts, 20)
+    many, answers = np.tile(volts, 20), []
     with ResidentProcess(ladder(20), SOURCES, failures=tmp_path) as circuit:
         for delay in (0.0, 0.01, 0.1, 0.2, 0.4, 0.6):  # before, while and after the simulator starts
 
@@ -268,12 +268,12 @@ def test_a_circuit_may_be_closed_at_any_moment_and_leaves_nothing_behind(volts: 
             start = time.monotonic()
             with meanwhile(close):
                 try:
-                    found = circuit.read(many)
+                    answers.append(str(circuit.read(many).shape))
                 except SimulationError as error:
-                    assert "closed in the middle" in str(error)
-                else:
-                    assert found.shape == many.shape
+                    answers.append(str(error))
             assert time.monotonic() - start < 30.0
+    assert len(answers) == 6
+    assert all(answer == str(many.shape) or "closed in the middle" in answer for answer in answers)
     assert ourselves.num_fds() == descriptors
     assert {child.pid for child in ourselves.children()} == children
     assert not list(tmp_path.iterdir())
