@@ -16,12 +16,12 @@ from typing import Literal, final, get_args
 import numpy as np
 
 from xbar_spice.cosim.circuit_field import CircuitField
-from xbar_spice.cosim.run import expected_noise, program_model
-from xbar_spice.cosim.spliced import Spliced
+from xbar_spice.cosim.programming import expected_noise, program_model
+from xbar_spice.cosim.spliced import hybrid_field
 from xbar_spice.cosim.true_gradient import weight_gradients, with_devices
 from xbar_spice.engines.base import Engine
 from xbar_spice.errors import InvalidInputError
-from xbar_spice.linear import DenseOperator, FloatArray
+from xbar_spice.linear import FloatArray
 from xbar_spice.mapping import Design
 from xbar_spice.operators import AnalogMatrix
 from xbar_spice.solve.adjoint import Gradients
@@ -106,8 +106,7 @@ class Chip(Processor):
         if self.gradient == "hardware":
             return Programmed(ReluField(A, B), noise=noise)
         if self.gradient == "hybrid":
-            mixed = ReluField(Spliced(A, DenseOperator(model.A)), Spliced(B, DenseOperator(model.B)))
-            return Programmed(mixed, noise=noise)
+            return Programmed(hybrid_field(A, B), noise=noise)
         field = CircuitField(A, B)
 
         def programmed_weights(found: Gradients) -> tuple[FloatArray, FloatArray]:

@@ -9,7 +9,8 @@ from dataclasses import replace
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from xbar_spice.cosim.run import Problem, SolverOptions, expected_noise, program_model, solve_model, weight_scales
+from xbar_spice.cosim.programming import expected_noise, program_model, weight_scales
+from xbar_spice.cosim.run import Problem, SolverOptions, solve_model
 from xbar_spice.engines.base import Engine
 from xbar_spice.engines.registry import get_engine
 from xbar_spice.linear import FloatArray
@@ -44,7 +45,7 @@ def chip_losses(
         for seed in seeds:
             A, B = program_model(problem.model, design, engine, seed=seed)
             with A, B:
-                options = allowed_options(solver or SolverOptions(), problem, A, B)
+                options = allowed_options((solver or SolverOptions()).iterative, problem, A, B)
                 losses.append(solve_model(problem, ReluField(A, B), options).loss)
     return np.array(losses)
 
@@ -78,7 +79,7 @@ def chip_loss(
             readout = Readout(mapped, random_stream(seed, "read noise", name))
             bank = answering.program_bank(mapped.crossbars)
             chip.append(opened.enter_context(AnalogMatrix(W, mapped, bank, name=name, readout=readout)))
-        options = allowed_options(solver or SolverOptions(), problem, *chip)
+        options = allowed_options((solver or SolverOptions()).iterative, problem, *chip)
         return solve_model(problem, ReluField(*chip), options).loss
 
 

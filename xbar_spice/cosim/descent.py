@@ -8,7 +8,8 @@ from typing import final
 
 import numpy as np
 
-from xbar_spice.cosim.run import Problem, SolverOptions, program_model, solve_model
+from xbar_spice.cosim.programming import program_model
+from xbar_spice.cosim.run import Problem, SolverOptions, solve_model
 from xbar_spice.engines.base import Engine
 from xbar_spice.linear import FloatArray
 from xbar_spice.mapping import Design

@@ -10,21 +10,21 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Mapping
-from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, final
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from xbar_spice.cosim.linear_solvers import analog_field, digital_options, solves_record
+from xbar_spice.cosim.comparison import compare
+from xbar_spice.cosim.linear_solvers import analog_field, iterative, solves_record
+from xbar_spice.cosim.programming import expected_noise, program_model
 from xbar_spice.engines.base import Engine
-from xbar_spice.engines.registry import get_engine
 from xbar_spice.errors import ConvergenceWarning, InvalidInputError
 from xbar_spice.feedback import SolveRecord
 from xbar_spice.linear import FloatArray
 from xbar_spice.mapping import Design
-from xbar_spice.operators import AnalogMatrix, ReadTrace, program
+from xbar_spice.operators import ReadTrace
 from xbar_spice.solve.adjoint import Gradients, gradients
 from xbar_spice.solve.contributions import Split
 from xbar_spice.solve.field import Field, ReluField
@@ -33,22 +33,16 @@ from xbar_spice.solve.krylov import KrylovOptions
 from xbar_spice.solve.newton import NewtonOptions
 from xbar_spice.solve.noise import allowing_noise
 from xbar_spice.train.losses import Objective
-from xbar_spice.variation import random_stream
 from xbar_spice.weights import Model
 
 __all__ = [
-    "Comparison",
     "Cosimulation",
     "Problem",
     "Run",
     "SolverOptions",
-    "compare",
     "cosimulate",
-    "expected_noise",
     "named_gradients",
-    "program_model",
     "solve_model",
-    "weight_scales",
 ]
 
 
@@ -94,21 +88,10 @@ class SolverOptions:
         """
         return SolverOptions(*allowing_noise(self.newton, self.krylov, noise))
 
-
-@final
-@dataclass(frozen=True)
-class Comparison:
-    """An analog array of numbers against the digital one.
-
-    Attributes:
-        relative_error: |analog - digital| / |digital|.
-        cosine: of the angle between the two.
-        sign_agreement: part of the entries, digital zeros left out, whose signs agree.
-    """
-
-    relative_error: float
-    cosine: float
-    sign_agreement: float
+    @property
+    def iterative(self) -> SolverOptions:
+        """The same for fields without twin or circuit, such as digital ones: GMRES in place of chord and feedback."""
+        return replace(self, krylov=iterative(self.krylov))
 
 
 @final
@@ -127,91 +110,6 @@ class Cosimulation:
     trace: ReadTrace
     z: FloatArray
     gradients: Mapping[str, FloatArray]
-
-
-def expected_noise(model: Model, A: AnalogMatrix, B: AnalogMatrix, states: FloatArray) -> float:
-    """What read noise and converters leave of the equation base + c f(z) - z = 0 of an implicit step.
-
-    Args:
-        model: the digital model, whose step length is taken for c.
-        A: its programmed A.
-        B: its programmed B.
-        states: (steps + 1, n, samples) through which it goes.
-
-    Returns:
-        The largest root mean square of c f(z) over all states and samples, relative to |z|; 0 for exact reads.
-    """
-    if A.mapped.design.exact_reads and B.mapped.design.exact_reads:
-        return 0.0
-    z = np.concatenate(list(states), axis=1)
-    z = z[:, np.isfinite(z).all(axis=0) & z.any(axis=0)]
-    z = z / np.abs(z).max(axis=0)  # reads are scaled to `v_read`, so that the size of a state does not matter
-    s = A.mapped.programmed @ z  # stuck devices make large products, and these large noise
-    variance = B.spread(np.maximum(s, 0.0)) ** 2 + B.mapped.programmed**2 @ (A.spread(z) ** 2 * (s > 0))
-    return float((model.h * np.sqrt(variance.sum(axis=0)) / np.linalg.norm(z, axis=0)).max(initial=0.0))
-
-
-def compare(analog: FloatArray, digital: FloatArray) -> Comparison:
-    """Compare two arrays of one shape; all is NaN if the digital one is zero or one of them is not finite."""
-    size, found = float(np.linalg.norm(digital)), float(np.linalg.norm(analog))
-    if not (0 < size < np.inf and np.isfinite(found)):
-        return Comparison(float("nan"), float("nan"), float("nan"))
-    counted = digital != 0
-    return Comparison(
-        relative_error=float(np.linalg.norm(analog - digital)) / size,
-        cosine=float(np.vdot(analog, digital)) / (found * size) if found > 0 else 0.0,
-        sign_agreement=float((np.sign(analog[counted]) == np.sign(digital[counted])).mean()),
-    )
-
-
-def program_model(
-    model: Model,
-    design: Design,
-    engine: str | Engine,
-    *,
-    seed: int = 0,
-    trace: ReadTrace | None = None,
-    occasion: str = "",
-) -> tuple[AnalogMatrix, AnalogMatrix]:
-    """Program A and B; each draws its devices, and its read noise, from streams of its own, found by seed and name.
-
-    Args:
-        model: the weights; one with a `weight_range` is written to the chip that holds this range.
-        design: how the arrays are built.
-        engine: who answers the reads.
-        seed: from which the devices are drawn.
-        trace: collects a record of every read.
-        occasion: one of several on which the same chip is written: its devices are the same on all of them, its read
-            noise is another one on each.
-    """
-    answering = get_engine(engine)
-    scales, noise = weight_scales(model, design), ("read noise",) if not occasion else ("read noise", occasion)
-    with ExitStack() as opened:
-        programmed = [
-            opened.enter_context(
-                program(
-                    W,
-                    design,
-                    engine=answering,
-                    rng=random_stream(seed, "devices", name),
-                    noise_rng=random_stream(seed, *noise, name),
-                    name=name,
-                    trace=trace,
-                    siemens_per_weight=scales.get(name),
-                )
-            )
-            for name, W in (("A", model.A), ("B", model.B))
-        ]
-        opened.pop_all()
-    return programmed[0], programmed[1]
-
-
-def weight_scales(model: Model, design: Design) -> dict[str, float]:
-    """Siemens per weight of "A" and "B" where the model says which weights its chip holds; empty where it does not."""
-    if model.weight_range is None:
-        return {}
-    window = design.g_max - design.g_min
-    return {name: window / largest for name, largest in zip("AB", model.weight_range, strict=True)}
 
 
 def cosimulate(
@@ -244,8 +142,7 @@ def cosimulate(
     model = problem.model
     # Products this small wait longer for a second thread than it saves; several cases may run side by side, too.
     with threadpool_limits(limits=1, user_api="blas"):
-        exact = replace(options, krylov=digital_options(options.krylov))
-        digital = solve_model(problem, ReluField(model.A, model.B), exact)
+        digital = solve_model(problem, ReluField(model.A, model.B), options.iterative)
         A, B = program_model(model, design, engine, seed=seed, trace=reads)
         with A, B, analog_field(A, B, options.krylov, engine, solves) as on_arrays:
             noise = expected_noise(model, A, B, digital.trajectory.z)

@@ -24,7 +24,8 @@ from threadpoolctl import threadpool_limits
 
 from xbar_spice.cosim.chip_loss import allowed_options
 from xbar_spice.cosim.circuit_field import CircuitField
-from xbar_spice.cosim.run import Problem, SolverOptions, program_model, solve_model
+from xbar_spice.cosim.programming import program_model
+from xbar_spice.cosim.run import Problem, SolverOptions, solve_model
 from xbar_spice.cosim.true_gradient import with_devices
 from xbar_spice.engines.base import Engine
 from xbar_spice.errors import InvalidInputError
@@ -186,7 +187,7 @@ def sensitivity_map(
         SimulationError: the simulator behind the engine failed.
         EngineUnavailableError: the engine needs something that this machine lacks.
     """
-    options = solver or SolverOptions()
+    options = (solver or SolverOptions()).iterative
     with threadpool_limits(limits=1, user_api="blas"):
         A, B = program_model(problem.model, replace(design, variation=Variation()), engine)
         with A, B:
