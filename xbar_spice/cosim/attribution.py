@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from itertools import product
 from math import factorial
 from multiprocessing import get_context
@@ -29,7 +29,7 @@ import numpy as np
 
 from xbar_spice.amplifier import Amplifier
 from xbar_spice.converters import Converters
-from xbar_spice.cosim.run import Cosimulation, Problem, SolverOptions, cosimulate
+from xbar_spice.cosim.run import Cosimulation, Problem, SolverOptions, conditions, cosimulate
 from xbar_spice.cosim.three_gradients import three_gradients
 from xbar_spice.devices import Ohmic
 from xbar_spice.engines.base import Engine
@@ -208,14 +208,7 @@ def attribute(
             errors.setdefault(measure, np.full((2,) * len(sources), np.nan))[combinations[place]] = error
         if on_run is not None:
             on_run(number, len(cases))
-    conditions = {
-        "engine": engine.name if isinstance(engine, Engine) else engine,
-        "seed": seed,
-        "design": asdict(design) | {"device": repr(design.device)},
-        "samples": problem.z0.shape[1],
-        "runs": len(cases),
-    }
-    return Attribution(sources, errors, conditions, drawn)
+    return Attribution(sources, errors, conditions(problem, design, engine, seed) | {"runs": len(cases)}, drawn)
 
 
 @final

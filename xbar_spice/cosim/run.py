@@ -40,6 +40,7 @@ __all__ = [
     "Problem",
     "Run",
     "SolverOptions",
+    "conditions",
     "cosimulate",
     "named_gradients",
     "solve_model",
@@ -112,6 +113,16 @@ class Cosimulation:
     gradients: Mapping[str, FloatArray]
 
 
+def conditions(problem: Problem, design: Design, engine: str | Engine, seed: int) -> dict[str, Any]:
+    """What a record says about its circumstances, as plain values that JSON can hold."""
+    return {
+        "engine": engine.name if isinstance(engine, Engine) else engine,
+        "seed": seed,
+        "design": asdict(design) | {"device": repr(design.device)},
+        "samples": problem.z0.shape[1],
+    }
+
+
 def cosimulate(
     problem: Problem,
     design: Design,
@@ -148,10 +159,7 @@ def cosimulate(
             noise = expected_noise(model, A, B, digital.trajectory.z)
             analog = solve_model(problem, on_arrays, options.allowing(noise))
     record = {
-        "engine": engine.name if isinstance(engine, Engine) else engine,
-        "seed": seed,
-        "design": asdict(design) | {"device": repr(design.device)},
-        "samples": problem.z0.shape[1],
+        **conditions(problem, design, engine, seed),
         "solver": asdict(options),
         "noise": noise,
         **_compared(analog, digital),

@@ -21,7 +21,7 @@ from threadpoolctl import threadpool_limits
 from xbar_spice.cosim.comparison import compare
 from xbar_spice.cosim.descent import Descent
 from xbar_spice.cosim.programming import expected_noise, program_model
-from xbar_spice.cosim.run import Problem, Run, SolverOptions, named_gradients, solve_model
+from xbar_spice.cosim.run import Problem, Run, SolverOptions, conditions, named_gradients, solve_model
 from xbar_spice.cosim.spliced import hybrid_field
 from xbar_spice.cosim.true_gradient import CircuitGradients, CircuitParts, circuit_gradients, weight_gradients
 from xbar_spice.engines.base import Engine
@@ -115,10 +115,7 @@ def three_gradients(
             for axis in axes
         }
         record = {
-            "engine": engine.name if isinstance(engine, Engine) else engine,
-            "seed": seed,
-            "design": asdict(design) | {"device": repr(design.device)},
-            "samples": problem.z0.shape[1],
+            **conditions(problem, design, engine, seed),
             "solver": asdict(options),
             "loss": {"analog": hardware.loss, "digital": digital.loss},
             "differences": _differences(found),
@@ -126,10 +123,7 @@ def three_gradients(
             "adjoint_mismatch": mismatch,
         }
         if step is not None:
-            on_chip = replace(
-                problem, model=replace(model, weight_range=(A.mapped.largest_weight, B.mapped.largest_weight))
-            )
-            descent = Descent(on_chip, design, engine, seed, allowed, step)
+            descent = Descent(weights.held(problem), design, engine, seed, allowed, step)
             record["descent"] = {name: descent.along(found[name], found["true"], hardware.loss) for name in _DIRECTIONS}
     return GradientStudy(found, exact.devices, parts, record)
 
@@ -183,6 +177,11 @@ class _Weights:
     A: AnalogMatrix
     B: AnalogMatrix
     seed: int
+
+    def held(self, problem: Problem) -> Problem:
+        """The problem with the range of weights that this chip holds."""
+        held = self.A.mapped.largest_weight, self.B.mapped.largest_weight
+        return replace(problem, model=replace(problem.model, weight_range=held))
 
     def gradients(
         self, exact: CircuitGradients | CircuitParts, z0: FloatArray | None = None
