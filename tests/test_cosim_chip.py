@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from xbar_spice.amplifier import Amplifier
 from xbar_spice.cosim import Chip, program_model, weight_scales
 from xbar_spice.devices import Sinh
 from xbar_spice.engines.base import Bank, Engine
@@ -313,3 +314,5 @@ def test_what_a_chip_refuses(model, samples):
         Design(headroom=0.5)
     with pytest.raises(InvalidInputError, match="only linear cells"):
         Design(compensated=True, device=Sinh())
+    with pytest.raises(InvalidInputError, match="only linear cells with linear amplifiers"):
+        Design(compensated=True, amplifier=Amplifier(r_feedback=1e4, saturation=1.0))

@@ -113,9 +113,10 @@ class Design:
             raise InvalidInputError(f"v_read must be finite and > 0 V, got {self.v_read}")
         if not 1 <= self.headroom < np.inf:
             raise InvalidInputError(f"headroom must be finite and >= 1, got {self.headroom}")
-        if self.compensated and not self.device.linear:
+        if self.compensated and not (self.device.linear and self.amplifier.linear):
             raise InvalidInputError(
-                f"only linear cells can be compensated, got {self.device!r}; try compensated=False or Ohmic()"
+                "only linear cells with linear amplifiers can be compensated, got "
+                f"{self.device!r} and {self.amplifier!r}; try compensated=False, or Ohmic() without saturation"
             )
         self.crossbar([[self.g_max]])  # checks the resistances
 
