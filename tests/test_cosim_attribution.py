@@ -6,8 +6,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from xbar_spice.array import Terminations
 from xbar_spice.converters import Converters
-from xbar_spice.cosim import Attribution, Problem, attribute, cosimulate
+from xbar_spice.cosim import Attribution, Problem, attribute, cosimulate, three_gradients
 from xbar_spice.cosim.attribution import SOURCES
 from xbar_spice.devices import Sinh
 from xbar_spice.errors import InvalidInputError
@@ -51,6 +52,24 @@ def test_values_are_those_of_the_designs_they_name(problem, attribution):
     assert attribution.alone("state")["wires"] == state(wires)
     assert attribution.all_but("state")["wires"] == state(replace(DESIGN, r_word=0.0, r_bit=0.0))
     json.dumps(attribution.record)
+
+
+def test_the_two_parts_of_the_gradient_s_error_are_those_of_the_three_gradients(problem):
+    design = Design(tile=4, r_word=5.0, r_bit=5.0, r_sense=20.0, variation=Variation(programming=0.05))
+    far = replace(design, terminations=Terminations(transposed="far_ends"))
+    near, found = (attribute(problem, one, seed=2, split=True) for one in (design, far))
+    assert set(found.errors) == {*MEASURES, "bias of A", "bias of B", "shift of A", "shift of B"}
+    whole = three_gradients(problem, far, seed=2, step=None).record["differences"]
+    for part in ("bias", "shift"):
+        for name in ("A", "B"):
+            measure = f"{part} of {name}"
+            assert found.total(measure) == whole[part][name]["relative_error"]
+            assert found.none(measure) < 1e-6
+            total = found.total(measure) - found.none(measure)
+            assert sum(found.shapley(measure).values()) == pytest.approx(total, rel=1e-12)
+    # Reads of the other ends of the lines see other wires: that is bias, and no shift of the model.
+    assert found.alone("bias of A")["wires"] > 1.2 * near.alone("bias of A")["wires"]
+    assert found.total("shift of A") == pytest.approx(near.total("shift of A"), rel=1e-6)
 
 
 def test_sources_that_do_not_interact_count_the_same_in_every_way():

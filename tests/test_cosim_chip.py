@@ -5,11 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from xbar_spice.amplifier import Amplifier
 from xbar_spice.cosim import Chip, program_model, weight_scales
 from xbar_spice.devices import Sinh
+from xbar_spice.engines.base import Bank, Engine
 from xbar_spice.engines.nodal.engine import NodalEngine
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.mapping import Design, map_weights
+from xbar_spice.read_noise import ReadNoise
 from xbar_spice.solve.adjoint import gradients
 from xbar_spice.solve.field import ReluField
 from xbar_spice.solve.integrators import integrate
@@ -139,6 +142,78 @@ def test_devices_keep_their_errors_and_the_chip_its_scale(model, samples):
     assert not np.array_equal(start.A, end.A)
 
 
+class Counting(Engine):
+    """The nodal engine; notes the vectors of every read."""
+
+    name = "counting"
+
+    def __init__(self) -> None:
+        self.vectors = 0
+
+    def program_bank(self, crossbars):
+        return CountedBank(self, crossbars)
+
+
+class CountedBank(Bank):
+    def __init__(self, engine, crossbars):
+        super().__init__(crossbars)
+        self._engine, self._bank = engine, NodalEngine().program_bank(crossbars)
+
+    def _read(self, drives, side):
+        self._engine.vectors += drives[0].shape[1]
+        return self._bank.read(drives, side)
+
+
+NOISY = replace(WORN, noise=ReadNoise(device=0.02))
+
+
+@pytest.mark.parametrize("gradient", ["hardware", "hybrid", "true"])
+def test_every_occasion_has_its_own_read_noise_on_the_same_devices(model, samples, gradient):
+    chip = Chip(NOISY, seed=2, gradient=gradient)
+    start = chip.prepared(model)
+    one, again, other = (loss_and_gradients(start, samples, processor=chip, occasion=name) for name in "aab")
+    assert one[0].loss == again[0].loss
+    assert one[0].loss != other[0].loss
+    for name in ("A", "B"):
+        np.testing.assert_array_equal(one[1][name], again[1][name])
+        assert not np.array_equal(one[1][name], other[1][name])
+    exact = loss_and_gradients(start, samples, processor=replace(chip, design=WORN))[1]["A"]
+    assert 0 < np.linalg.norm(one[1]["A"] - exact) < 0.1 * np.linalg.norm(exact)
+
+
+def test_training_sees_another_noise_in_every_minibatch(model, samples):
+    """The same samples and weights twice; without a learning rate to speak of, only the noise tells epochs apart."""
+    still = replace(SCHEDULE, batch=60, learning_rate=1e-15)
+    quiet, noisy = (
+        [epoch.loss for epoch in tuned(model, samples, still, processor=Chip(design)).history]
+        for design in (WORN, NOISY)
+    )
+    assert quiet[0] == pytest.approx(quiet[1], rel=1e-6)
+    assert abs(noisy[0] - noisy[1]) > 1e-5 * noisy[0]
+
+
+def test_no_read_is_wasted_on_following_the_noise(model, samples):
+    """Warnings are errors here, too: noise is no failure to converge."""
+    vectors = {}
+    for name, design in (("exact", WORN), ("noisy", NOISY)):
+        engine = Counting()
+        chip = Chip(design, engine)
+        loss_and_gradients(chip.prepared(model), samples, processor=chip)
+        vectors[name] = engine.vectors
+    assert vectors["noisy"] < 0.85 * vectors["exact"]
+
+
+def test_the_noise_of_an_implicit_step_is_known_of_worn_chips_too(model, samples):
+    """Stuck devices make products, and with them the noise, several times as large as the weights tell."""
+    chip = Chip(NOISY, seed=3)
+    start = chip.prepared(model)
+    with chip.programmed(start) as programmed:
+        for z in samples.x[:, :20].T[:, :, np.newaxis]:
+            values = np.stack([programmed.field.evaluate(z).value for _ in range(300)])
+            deviation = np.sqrt(((values - values.mean(axis=0)) ** 2).sum(axis=1).mean())
+            assert programmed.noise(z) == pytest.approx(model.h * deviation / np.linalg.norm(z), rel=0.35)
+
+
 def test_weights_beyond_the_range_stay_at_the_highest_conductance(model):
     start = Chip(WIRED).prepared(model)
     grown = replace(start, A=10.0 * start.A)
@@ -239,3 +314,5 @@ def test_what_a_chip_refuses(model, samples):
         Design(headroom=0.5)
     with pytest.raises(InvalidInputError, match="only linear cells"):
         Design(compensated=True, device=Sinh())
+    with pytest.raises(InvalidInputError, match="only linear cells with linear amplifiers"):
+        Design(compensated=True, amplifier=Amplifier(r_feedback=1e4, saturation=1.0))

@@ -96,7 +96,7 @@ def test_the_true_part_of_a_step_is_the_finite_difference_of_the_chip_of_that_st
     """Each step on a chip of its own, drawn alike; one weight of one chip moves."""
     design, move = DESIGNS["tiles, programming error, stuck"], 1e-5
     A, B = program_model(dense.model, design, "nodal", seed=SEED)
-    scales = {matrix.name: matrix.mapped.siemens_per_weight for matrix in (A, B)}
+    on_chip = replace(dense.model, weight_range=(A.mapped.largest_weight, B.mapped.largest_weight))
     true = three_gradients(dense, design, seed=SEED, solver=TIGHT, by="step", step=None).parts["step"]["true"]
 
     def loss(moved_step, name, index, amount):
@@ -105,7 +105,7 @@ def test_the_true_part_of_a_step_is_the_finite_difference_of_the_chip_of_that_st
             for step in range(dense.model.steps):
                 W = getattr(dense.model, name).copy()
                 W[index] += amount * (step == moved_step)
-                chip = program_model(replace(dense.model, **{name: W}), design, "nodal", seed=SEED, scales=scales)
+                chip = program_model(replace(on_chip, **{name: W}), design, "nodal", seed=SEED)
                 chips.append(ReluField(*(opened.enter_context(matrix) for matrix in chip)))
             tight = {"newton": TIGHT.newton, "krylov": TIGHT.krylov}
             trajectory = integrate(Layers(chips), dense.z0, h=dense.model.h, steps=dense.model.steps, **tight)

@@ -14,6 +14,7 @@ from xbar_spice.engines.registry import get_engine
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.mapping import Design
 from xbar_spice.operators import AnalogMatrix
+from xbar_spice.read_noise import ReadNoise
 from xbar_spice.solve.field import ReluField
 from xbar_spice.solve.krylov import KrylovOptions
 from xbar_spice.solve.newton import NewtonOptions
@@ -204,3 +205,25 @@ def test_a_chip_of_given_devices_is_the_one_that_was_drawn(problem):
     assert chip_loss(problem, WIRED, devices) == pytest.approx(wanted, rel=1e-12)
     assert chip_loss(problem, WIRED, {}) == pytest.approx(sensitivity_map(problem, WIRED).loss, rel=1e-12)
     assert chip_loss(problem, WIRED, {"A": devices["A"]}) != pytest.approx(wanted, rel=1e-6)
+
+
+def test_a_chip_of_given_devices_has_the_range_and_the_noise_of_its_design(problem):
+    noisy = Design(r_word=5.0, r_bit=5.0, noise=ReadNoise(device=0.01))
+    ranged = replace(problem, model=replace(problem.model, weight_range=(5.0, 7.0)))
+    exact = replace(noisy, noise=ReadNoise())
+    wanted = sensitivity_map(ranged, exact, solver=TIGHT).loss
+    assert chip_loss(ranged, exact, {}, solver=TIGHT) == pytest.approx(wanted, rel=1e-9)
+    assert chip_loss(ranged, noisy, {}) == chip_losses(ranged, noisy, [0])[0]
+    assert chip_loss(ranged, noisy, {}) == pytest.approx(wanted, rel=0.2)
+    assert chip_loss(ranged, noisy, {}) != chip_loss(ranged, noisy, {}, seed=1)
+
+
+def test_tiles_that_are_left_out_have_no_devices_that_could_vary(problem):
+    A = problem.model.A.copy()
+    A[:2, :2] = 0.0
+    sparse = replace(problem, model=replace(problem.model, A=A))
+    found = sensitivity_map(sparse, Design(tile=2, skip_empty=True, variation=Variation(programming=0.1, stuck_on=0.1)))
+    part = found.matrices["A"]
+    for values in (part.conductance, part.mean, part.std, part.slope):
+        assert not values[:, :2, :2].any()
+        assert values[:, 2:, :].any()

@@ -281,6 +281,15 @@ def test_a_read_that_is_not_that_of_the_matrix_says_what_differs(
             bank.read(drives)
 
 
+def test_currents_that_cancel_are_no_error_of_the_matrix(ngspice: NgspiceEngine) -> None:
+    """What is left of them is rounding, which is another one in the netlist than in the matrix."""
+    crossbar = Crossbar([[3e-5], [7e-5], [2e-5]], r_word=1.0, r_bit=0.7, r_driver=50.0)
+    with NgspiceEngine(characterise=True, check_every=1).program(crossbar) as session:
+        K = session.read(np.eye(3))[0]
+        cancelling = np.array([[K[1]], [-K[0]], [0.0]]) / K.max()
+        assert np.abs(session.read(cancelling)).max() < 1e-14 * K.max()
+
+
 def test_cells_that_are_not_linear_cannot_be_characterised(ngspice: NgspiceEngine) -> None:
     with pytest.raises(
         InvalidInputError, match=r"needs linear cells and amplifiers, got Sinh[\s\S]*characterise=False"

@@ -253,6 +253,52 @@ def test_a_circuit_that_another_thread_closes_in_the_middle_of_a_read_starts_no_
         assert circuit.pid is None
 
 
+@needs_library
+def test_a_circuit_may_be_closed_at_any_moment_and_leaves_nothing_behind(volts: np.ndarray, tmp_path: Path) -> None:
+    ourselves = psutil.Process()
+    descriptors, children = ourselves.num_fds(), {child.pid for child in ourselves.children()}
+    many, answers = np.tile(volts, 20), []
+    with ResidentProcess(ladder(20), SOURCES, failures=tmp_path) as circuit:
+        for delay in (0.0, 0.01, 0.1, 0.2, 0.4, 0.6):  # before, while and after the simulator starts
+
+            def close(over: threading.Event, delay: float = delay) -> None:
+                over.wait(delay)
+                circuit.close()
+
+            start = time.monotonic()
+            with meanwhile(close):
+                try:
+                    answers.append(str(circuit.read(many).shape))
+                except SimulationError as error:
+                    answers.append(str(error))
+            assert time.monotonic() - start < 30.0
+    assert len(answers) == 6
+    assert all(answer == str(many.shape) or "closed in the middle" in answer for answer in answers)
+    assert ourselves.num_fds() == descriptors
+    assert {child.pid for child in ourselves.children()} == children
+    assert not list(tmp_path.iterdir())
+
+
+@needs_library
+def test_a_signal_handler_may_close_a_circuit_in_its_own_read(volts: np.ndarray) -> None:
+    program_text = (
+        "import pathlib, signal, sys, threading, os\nimport numpy as np\n"
+        "from xbar_spice.engines.ngspice.process import ResidentProcess\n"
+        "from xbar_spice.errors import SimulationError\n"
+        "circuit = ResidentProcess(sys.stdin.read(), ('Va', 'Vb'))\n"
+        "signal.signal(signal.SIGTERM, lambda *_: circuit.close())\n"
+        "circuit.read(np.ones((2, 1)))\n"
+        "threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGTERM)).start()\n"
+        "try:\n    circuit.read(np.ones((2, 20000)))\n"
+        "except SimulationError as error:\n    print(error, circuit.pid)\n"
+    )
+    command = [sys.executable, "-W", "error", "-c", program_text]
+    done = subprocess.run(command, input=ladder(40), capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "closed in the middle" in done.stdout
+    assert done.stdout.split()[-1] == "None"
+
+
 # --- decks that cannot be solved --------------------------------------------------------------------------------------
 
 BAD_CIRCUITS = {

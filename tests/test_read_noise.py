@@ -6,7 +6,8 @@ from conftest import engine_or_skip, relative
 
 from xbar_spice.array import Crossbar
 from xbar_spice.cosim import Problem, cosimulate, program_model, three_gradients
-from xbar_spice.cosim.run import SolverOptions, expected_noise
+from xbar_spice.cosim.programming import expected_noise
+from xbar_spice.cosim.run import SolverOptions
 from xbar_spice.devices import Ohmic, OneTransistorOneResistor, Polynomial, Sinh
 from xbar_spice.engines.nodal.sensitivity import Sensitivity
 from xbar_spice.errors import InvalidInputError

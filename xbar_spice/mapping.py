@@ -113,9 +113,10 @@ class Design:
             raise InvalidInputError(f"v_read must be finite and > 0 V, got {self.v_read}")
         if not 1 <= self.headroom < np.inf:
             raise InvalidInputError(f"headroom must be finite and >= 1, got {self.headroom}")
-        if self.compensated and not self.device.linear:
+        if self.compensated and not (self.device.linear and self.amplifier.linear):
             raise InvalidInputError(
-                f"only linear cells can be compensated, got {self.device!r}; try compensated=False or Ohmic()"
+                "only linear cells with linear amplifiers can be compensated, got "
+                f"{self.device!r} and {self.amplifier!r}; try compensated=False, or Ohmic() without saturation"
             )
         self.crossbar([[self.g_max]])  # checks the resistances
 
@@ -184,6 +185,20 @@ class MappedMatrix:
     design: Design
     arrays: tuple[MappedArray, ...]
     siemens_per_weight: float
+
+    @property
+    def largest_weight(self) -> float:
+        """The weight that takes a device to `g_max`: the `weight_range` of a model for the same chip."""
+        return (self.design.g_max - self.design.g_min) / self.siemens_per_weight
+
+    @property
+    def programmed(self) -> FloatArray:
+        """(m, n) the weights that the devices stand for, whatever wires and terminals make of them."""
+        total = np.zeros(self.shape)
+        for array in self.arrays:
+            signed = (array.signs * array.crossbar.conductance).T
+            np.add.at(total, (array.outputs[:, np.newaxis], array.inputs), signed)
+        return total / self.siemens_per_weight
 
     @property
     def crossbars(self) -> tuple[Crossbar, ...]:

@@ -2,18 +2,12 @@
 
 from xbar_spice.cosim.attribution import Attribution, attribute
 from xbar_spice.cosim.chip import Chip
+from xbar_spice.cosim.chip_loss import chip_loss, chip_losses
 from xbar_spice.cosim.circuit_field import CircuitField
-from xbar_spice.cosim.run import (
-    Comparison,
-    Cosimulation,
-    Problem,
-    SolverOptions,
-    compare,
-    cosimulate,
-    program_model,
-    weight_scales,
-)
-from xbar_spice.cosim.sensitivity_map import SensitivityMap, chip_loss, chip_losses, sensitivity_map
+from xbar_spice.cosim.comparison import Comparison, compare
+from xbar_spice.cosim.programming import program_model, weight_scales
+from xbar_spice.cosim.run import Cosimulation, Problem, SolverOptions, cosimulate
+from xbar_spice.cosim.sensitivity_map import SensitivityMap, sensitivity_map
 from xbar_spice.cosim.sign_flips import SignFlips, sign_flips
 from xbar_spice.cosim.three_gradients import GradientStudy, three_gradients
 from xbar_spice.cosim.true_gradient import CircuitGradients, circuit_gradients, weight_gradient

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from itertools import product
 from math import factorial
 from multiprocessing import get_context
@@ -29,7 +29,8 @@ import numpy as np
 
 from xbar_spice.amplifier import Amplifier
 from xbar_spice.converters import Converters
-from xbar_spice.cosim.run import Cosimulation, Problem, SolverOptions, cosimulate
+from xbar_spice.cosim.run import Cosimulation, Problem, SolverOptions, conditions, cosimulate
+from xbar_spice.cosim.three_gradients import three_gradients
 from xbar_spice.devices import Ohmic
 from xbar_spice.engines.base import Engine
 from xbar_spice.errors import InvalidInputError
@@ -158,6 +159,7 @@ def attribute(
     seed: int = 0,
     solver: SolverOptions | None = None,
     orders: int | None = None,
+    split: bool = False,
     jobs: int = 1,
     on_run: Callable[[int, int], None] | None = None,
 ) -> Attribution:
@@ -176,6 +178,8 @@ def attribute(
         solver: tolerances.
         orders: estimate the Shapley values along so many random orders, an even number >= 4, half of them the reverse
             of the others; all combinations are run when left out, or where they are no more.
+        split: attribute the two parts of the gradient's error, too, as `three_gradients` tells them apart: hardware
+            against true gradient ("bias of a", ...), and true against digital gradient ("shift of a", ...).
         jobs: runs side by side. With more than one, a script needs the guard `if __name__ == "__main__":`.
         on_run: called after each run with the number of finished runs and of all runs.
 
@@ -195,7 +199,8 @@ def attribute(
     if len(combinations) == 2 ** len(sources):
         drawn = ()
     cases = [
-        _Case(problem, _freed(design, _absent(sources, present)), engine, seed, solver) for present in combinations
+        _Case(problem, _freed(design, _absent(sources, present)), engine, seed, solver, split)
+        for present in combinations
     ]
     errors: dict[str, FloatArray] = {}
     for number, (place, found) in enumerate(_run(cases, jobs), start=1):
@@ -203,29 +208,28 @@ def attribute(
             errors.setdefault(measure, np.full((2,) * len(sources), np.nan))[combinations[place]] = error
         if on_run is not None:
             on_run(number, len(cases))
-    conditions = {
-        "engine": engine.name if isinstance(engine, Engine) else engine,
-        "seed": seed,
-        "design": asdict(design) | {"device": repr(design.device)},
-        "samples": problem.z0.shape[1],
-        "runs": len(cases),
-    }
-    return Attribution(sources, errors, conditions, drawn)
+    return Attribution(sources, errors, conditions(problem, design, engine, seed) | {"runs": len(cases)}, drawn)
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class _Case:
-    """One co-simulation, as it is sent to another process."""
+    """One combination, as it is sent to another process."""
 
     problem: Problem
     design: Design
     engine: str | Engine
     seed: int
     solver: SolverOptions | None
+    split: bool
 
     def run(self) -> dict[str, float]:
-        return _measures(cosimulate(self.problem, self.design, engine=self.engine, seed=self.seed, solver=self.solver))
+        how = {"engine": self.engine, "seed": self.seed, "solver": self.solver}
+        found = _measures(cosimulate(self.problem, self.design, **how))
+        if not self.split:
+            return found
+        differences = three_gradients(self.problem, self.design, **how, step=None).record["differences"]
+        return found | _relative_errors("bias", differences["bias"]) | _relative_errors("shift", differences["shift"])
 
 
 def _run(cases: Sequence[_Case], jobs: int) -> Iterator[tuple[int, dict[str, float]]]:
@@ -277,6 +281,11 @@ def _freed(design: Design, sources: list[str]) -> Design:
 
 def _measures(result: Cosimulation) -> dict[str, float]:
     record = result.record
-    names = [name for name in ("a", "b") if name in record["gradients"]] or ["A", "B"]
-    gradients = {f"gradient of {name}": float(record["gradients"][name]["relative_error"]) for name in names}
-    return {"state": record["state"]["relative_error"], "loss": record["loss"]["relative_error"]} | gradients
+    state_and_loss = {"state": record["state"]["relative_error"], "loss": record["loss"]["relative_error"]}
+    return state_and_loss | _relative_errors("gradient", record["gradients"])
+
+
+def _relative_errors(what: str, comparisons: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    """Of the kernels, or of the matrices where there are none."""
+    names = [name for name in ("a", "b") if name in comparisons] or ["A", "B"]
+    return {f"{what} of {name}": float(comparisons[name]["relative_error"]) for name in names}

@@ -2,7 +2,8 @@
 
 A device keeps its programming factor, and stays stuck if it is, from step to step. What a weight of 1 takes in siemens
 is set once, from the weights that training starts with and the headroom of the design; a weight that grows beyond the
-range of its devices stays at `g_max`, while the trainer's copy of it moves on.
+range of its devices stays at `g_max`, while the trainer's copy of it moves on. Read noise is never the same twice in
+a training: it is drawn by the seed and the occasion, which is the minibatch.
 """
 
 from __future__ import annotations
@@ -15,12 +16,12 @@ from typing import Literal, final, get_args
 import numpy as np
 
 from xbar_spice.cosim.circuit_field import CircuitField
-from xbar_spice.cosim.run import program_model
-from xbar_spice.cosim.spliced import Spliced
+from xbar_spice.cosim.programming import expected_noise, program_model
+from xbar_spice.cosim.spliced import hybrid_field
 from xbar_spice.cosim.true_gradient import weight_gradients, with_devices
 from xbar_spice.engines.base import Engine
 from xbar_spice.errors import InvalidInputError
-from xbar_spice.linear import DenseOperator, FloatArray
+from xbar_spice.linear import FloatArray
 from xbar_spice.mapping import Design
 from xbar_spice.operators import AnalogMatrix
 from xbar_spice.solve.adjoint import Gradients
@@ -41,7 +42,7 @@ class Chip(Processor):
     Attributes:
         design: how its arrays are built.
         engine: who answers the reads.
-        seed: from which its devices are drawn.
+        seed: from which its devices are drawn, and the noise of its reads on every occasion.
         gradient: where the transposed products come from: "hardware" reads the other side of the same arrays, "hybrid"
             (straight-through) multiplies with the weights as they were meant, "true" differentiates the forward reads
             through the circuit down to every device.
@@ -78,8 +79,12 @@ class Chip(Processor):
         return replace(model, weight_range=(headroom * largest[0], headroom * largest[1]))
 
     @contextmanager
-    def programmed(self, model: Model) -> Iterator[Programmed]:
+    def programmed(self, model: Model, occasion: str = "") -> Iterator[Programmed]:
         """The model on the arrays.
+
+        Args:
+            model: with a range of weights.
+            occasion: which draw of the read noise it sees.
 
         Raises:
             InvalidInputError: the model has no range of weights; `prepared` gives it one.
@@ -90,15 +95,18 @@ class Chip(Processor):
                 "a chip needs the range of weights that it holds, got a model without one; "
                 "take Chip.prepared(model), or set Model.weight_range"
             )
-        A, B = program_model(model, self.design, self.engine, seed=self.seed)
+        A, B = program_model(model, self.design, self.engine, seed=self.seed, occasion=occasion)
         with A, B:
             yield self._run(model, A, B)
 
     def _run(self, model: Model, A: AnalogMatrix, B: AnalogMatrix) -> Programmed:
+        def noise(z0: FloatArray) -> float:
+            return expected_noise(model, A, B, z0[np.newaxis])
+
         if self.gradient == "hardware":
-            return Programmed(ReluField(A, B))
+            return Programmed(ReluField(A, B), noise=noise)
         if self.gradient == "hybrid":
-            return Programmed(ReluField(Spliced(A, DenseOperator(model.A)), Spliced(B, DenseOperator(model.B))))
+            return Programmed(hybrid_field(A, B), noise=noise)
         field = CircuitField(A, B)
 
         def programmed_weights(found: Gradients) -> tuple[FloatArray, FloatArray]:
@@ -106,4 +114,4 @@ class Chip(Processor):
             true = weight_gradients(model, A, B, devices, self.seed)
             return true["A"], true["B"]
 
-        return Programmed(field, programmed_weights)
+        return Programmed(field, programmed_weights, noise)

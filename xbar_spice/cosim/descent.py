@@ -8,7 +8,8 @@ from typing import final
 
 import numpy as np
 
-from xbar_spice.cosim.run import Problem, SolverOptions, program_model, solve_model
+from xbar_spice.cosim.programming import program_model
+from xbar_spice.cosim.run import Problem, SolverOptions, solve_model
 from xbar_spice.engines.base import Engine
 from xbar_spice.linear import FloatArray
 from xbar_spice.mapping import Design
@@ -24,12 +25,11 @@ class Descent:
     """Steps of the weights on one chip.
 
     Attributes:
-        problem: model, samples and loss before the step.
+        problem: model, samples and loss before the step; the model has the `weight_range` of the chip.
         design: how the arrays are built.
         engine: who answers the reads.
         seed: from which the devices are drawn.
         options: tolerances.
-        scales: siemens per weight of "A" and "B".
         step: length of a step, relative to the weights (of the kernels, if there are kernels).
     """
 
@@ -38,7 +38,6 @@ class Descent:
     engine: str | Engine
     seed: int
     options: SolverOptions
-    scales: Mapping[str, float]
     step: float
 
     def along(
@@ -52,7 +51,7 @@ class Descent:
         return {"expected": expected, "measured": loss - self._loss(_moved(self.problem.model, moved))}
 
     def _loss(self, model: Model) -> float:
-        A, B = program_model(model, self.design, self.engine, seed=self.seed, scales=self.scales)
+        A, B = program_model(model, self.design, self.engine, seed=self.seed)
         with A, B:
             return solve_model(replace(self.problem, model=model), ReluField(A, B), self.options).loss
 

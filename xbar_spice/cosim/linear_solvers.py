@@ -13,7 +13,7 @@ from xbar_spice.operators import AnalogMatrix
 from xbar_spice.solve.field import Field, ReluField
 from xbar_spice.solve.krylov import KrylovOptions
 
-__all__ = ["analog_field", "digital_options", "solves_record"]
+__all__ = ["analog_field", "iterative", "solves_record"]
 
 
 @contextmanager
@@ -40,8 +40,8 @@ def analog_field(
         yield field
 
 
-def digital_options(krylov: KrylovOptions) -> KrylovOptions:
-    """The same for digital matrices, which have neither twin nor circuit: GMRES in place of chord and feedback."""
+def iterative(krylov: KrylovOptions) -> KrylovOptions:
+    """The same for fields that have neither twin nor circuit: GMRES in place of chord and feedback."""
     return replace(krylov, method="gmres") if krylov.method in ("chord", "feedback") else krylov
 
 

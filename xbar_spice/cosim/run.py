@@ -10,47 +10,41 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Mapping
-from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, final
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from xbar_spice.cosim.linear_solvers import analog_field, digital_options, solves_record
+from xbar_spice.cosim.comparison import compare
+from xbar_spice.cosim.linear_solvers import analog_field, iterative, solves_record
+from xbar_spice.cosim.programming import expected_noise, program_model
 from xbar_spice.engines.base import Engine
-from xbar_spice.engines.registry import get_engine
 from xbar_spice.errors import ConvergenceWarning, InvalidInputError
 from xbar_spice.feedback import SolveRecord
 from xbar_spice.linear import FloatArray
 from xbar_spice.mapping import Design
-from xbar_spice.operators import AnalogMatrix, ReadTrace, program
+from xbar_spice.operators import ReadTrace
 from xbar_spice.solve.adjoint import Gradients, gradients
 from xbar_spice.solve.contributions import Split
 from xbar_spice.solve.field import Field, ReluField
 from xbar_spice.solve.integrators import Trajectory, integrate
 from xbar_spice.solve.krylov import KrylovOptions
 from xbar_spice.solve.newton import NewtonOptions
+from xbar_spice.solve.noise import allowing_noise
 from xbar_spice.train.losses import Objective
-from xbar_spice.variation import random_stream
 from xbar_spice.weights import Model
 
 __all__ = [
-    "Comparison",
     "Cosimulation",
     "Problem",
     "Run",
     "SolverOptions",
-    "compare",
+    "conditions",
     "cosimulate",
-    "expected_noise",
     "named_gradients",
-    "program_model",
     "solve_model",
-    "weight_scales",
 ]
-
-_LARGEST_NOISE = 0.3  # beyond which Newton's method would take any state for a solution
 
 
 @final
@@ -88,38 +82,17 @@ class SolverOptions:
     krylov: KrylovOptions = field(default_factory=lambda: KrylovOptions(rtol=1e-8))
 
     def allowing(self, noise: float) -> SolverOptions:
-        """The same, but no more exact than noisy reads allow.
-
-        The residual of a solution is itself about as large as the noise. Newton's method stops at one and a half times
-        that, and a sample that is stuck below three times has converged; linear systems are solved to the noise of one
-        product, or to five times as much where the method measures the true residual, noise and all.
+        """The same, but no more exact than noisy reads allow, see `allowing_noise`.
 
         Args:
             noise: of the residual of an implicit step, relative to the state, as `expected_noise` gives it.
         """
-        if not noise:
-            return self
-        left = min(noise, _LARGEST_NOISE)
-        linear = left if self.krylov.method == "gmres" else 5.0 * left
-        told = max(self.newton.noise, left / 2)  # Newton's method stops at three times what it is told
-        newton = replace(self.newton, noise=told, floor=max(self.newton.floor, 3.0 * left))
-        return SolverOptions(newton, replace(self.krylov, rtol=max(self.krylov.rtol, linear)))
+        return SolverOptions(*allowing_noise(self.newton, self.krylov, noise))
 
-
-@final
-@dataclass(frozen=True)
-class Comparison:
-    """An analog array of numbers against the digital one.
-
-    Attributes:
-        relative_error: |analog - digital| / |digital|.
-        cosine: of the angle between the two.
-        sign_agreement: part of the entries, digital zeros left out, whose signs agree.
-    """
-
-    relative_error: float
-    cosine: float
-    sign_agreement: float
+    @property
+    def iterative(self) -> SolverOptions:
+        """The same for fields without twin or circuit, such as digital ones: GMRES in place of chord and feedback."""
+        return replace(self, krylov=iterative(self.krylov))
 
 
 @final
@@ -140,89 +113,14 @@ class Cosimulation:
     gradients: Mapping[str, FloatArray]
 
 
-def expected_noise(model: Model, A: AnalogMatrix, B: AnalogMatrix, states: FloatArray) -> float:
-    """What read noise and converters leave of the equation base + c f(z) - z = 0 of an implicit step.
-
-    Args:
-        model: the digital model, whose step length is taken for c.
-        A: its programmed A.
-        B: its programmed B.
-        states: (steps + 1, n, samples) through which it goes.
-
-    Returns:
-        The largest root mean square of c f(z) over all states and samples, relative to |z|; 0 for exact reads.
-    """
-    if A.mapped.design.exact_reads and B.mapped.design.exact_reads:
-        return 0.0
-    z = np.concatenate(list(states), axis=1)
-    z = z[:, np.isfinite(z).all(axis=0) & z.any(axis=0)]
-    z = z / np.abs(z).max(axis=0)  # reads are scaled to `v_read`, so that the size of a state does not matter
-    s = model.A @ z
-    variance = B.spread(np.maximum(s, 0.0)) ** 2 + model.B**2 @ (A.spread(z) ** 2 * (s > 0))
-    return float((model.h * np.sqrt(variance.sum(axis=0)) / np.linalg.norm(z, axis=0)).max(initial=0.0))
-
-
-def compare(analog: FloatArray, digital: FloatArray) -> Comparison:
-    """Compare two arrays of one shape; all is NaN if the digital one is zero or one of them is not finite."""
-    size, found = float(np.linalg.norm(digital)), float(np.linalg.norm(analog))
-    if not (0 < size < np.inf and np.isfinite(found)):
-        return Comparison(float("nan"), float("nan"), float("nan"))
-    counted = digital != 0
-    return Comparison(
-        relative_error=float(np.linalg.norm(analog - digital)) / size,
-        cosine=float(np.vdot(analog, digital)) / (found * size) if found > 0 else 0.0,
-        sign_agreement=float((np.sign(analog[counted]) == np.sign(digital[counted])).mean()),
-    )
-
-
-def program_model(
-    model: Model,
-    design: Design,
-    engine: str | Engine,
-    *,
-    seed: int = 0,
-    trace: ReadTrace | None = None,
-    scales: Mapping[str, float] | None = None,
-) -> tuple[AnalogMatrix, AnalogMatrix]:
-    """Program A and B; each draws its devices, and its read noise, from streams of its own, found by seed and name.
-
-    Args:
-        model: the weights.
-        design: how the arrays are built.
-        engine: who answers the reads.
-        seed: from which the devices are drawn.
-        trace: collects a record of every read.
-        scales: siemens per weight of "A" and "B" of an earlier programming, to write other weights to the same chip;
-            by default those of the model's weight range.
-    """
-    answering = get_engine(engine)
-    known = weight_scales(model, design) if scales is None else scales
-    with ExitStack() as opened:
-        programmed = [
-            opened.enter_context(
-                program(
-                    W,
-                    design,
-                    engine=answering,
-                    rng=random_stream(seed, "devices", name),
-                    noise_rng=random_stream(seed, "read noise", name),
-                    name=name,
-                    trace=trace,
-                    siemens_per_weight=known.get(name),
-                )
-            )
-            for name, W in (("A", model.A), ("B", model.B))
-        ]
-        opened.pop_all()
-    return programmed[0], programmed[1]
-
-
-def weight_scales(model: Model, design: Design) -> dict[str, float]:
-    """Siemens per weight of "A" and "B" where the model says which weights its chip holds; empty where it does not."""
-    if model.weight_range is None:
-        return {}
-    window = design.g_max - design.g_min
-    return {name: window / largest for name, largest in zip("AB", model.weight_range, strict=True)}
+def conditions(problem: Problem, design: Design, engine: str | Engine, seed: int) -> dict[str, Any]:
+    """What a record says about its circumstances, as plain values that JSON can hold."""
+    return {
+        "engine": engine.name if isinstance(engine, Engine) else engine,
+        "seed": seed,
+        "design": asdict(design) | {"device": repr(design.device)},
+        "samples": problem.z0.shape[1],
+    }
 
 
 def cosimulate(
@@ -255,17 +153,13 @@ def cosimulate(
     model = problem.model
     # Products this small wait longer for a second thread than it saves; several cases may run side by side, too.
     with threadpool_limits(limits=1, user_api="blas"):
-        exact = replace(options, krylov=digital_options(options.krylov))
-        digital = solve_model(problem, ReluField(model.A, model.B), exact)
+        digital = solve_model(problem, ReluField(model.A, model.B), options.iterative)
         A, B = program_model(model, design, engine, seed=seed, trace=reads)
         with A, B, analog_field(A, B, options.krylov, engine, solves) as on_arrays:
             noise = expected_noise(model, A, B, digital.trajectory.z)
             analog = solve_model(problem, on_arrays, options.allowing(noise))
     record = {
-        "engine": engine.name if isinstance(engine, Engine) else engine,
-        "seed": seed,
-        "design": asdict(design) | {"device": repr(design.device)},
-        "samples": problem.z0.shape[1],
+        **conditions(problem, design, engine, seed),
         "solver": asdict(options),
         "noise": noise,
         **_compared(analog, digital),

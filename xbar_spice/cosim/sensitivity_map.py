@@ -15,28 +15,27 @@ states themselves. All derivatives are those through the circuit, down to each d
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from contextlib import ExitStack
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal, final
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from xbar_spice.cosim.chip_loss import allowed_options
 from xbar_spice.cosim.circuit_field import CircuitField
-from xbar_spice.cosim.run import Problem, SolverOptions, program_model, solve_model
+from xbar_spice.cosim.programming import program_model
+from xbar_spice.cosim.run import Problem, SolverOptions, solve_model
 from xbar_spice.cosim.true_gradient import with_devices
 from xbar_spice.engines.base import Engine
-from xbar_spice.engines.registry import get_engine
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear import FloatArray
-from xbar_spice.mapping import Design, MappedMatrix, map_weights
+from xbar_spice.mapping import Design, MappedMatrix
 from xbar_spice.operators import AnalogMatrix
 from xbar_spice.solve.adjoint import gradients
-from xbar_spice.solve.field import ReluField
 from xbar_spice.variation import Variation
 
-__all__ = ["DeviceMap", "RankedDevice", "SensitivityMap", "chip_loss", "chip_losses", "sensitivity_map"]
+__all__ = ["DeviceMap", "RankedDevice", "SensitivityMap", "sensitivity_map"]
 
 
 @final
@@ -188,12 +187,12 @@ def sensitivity_map(
         SimulationError: the simulator behind the engine failed.
         EngineUnavailableError: the engine needs something that this machine lacks.
     """
-    options = solver or SolverOptions()
+    options = (solver or SolverOptions()).iterative
     with threadpool_limits(limits=1, user_api="blas"):
         A, B = program_model(problem.model, replace(design, variation=Variation()), engine)
         with A, B:
             field = CircuitField(A, B)
-            run = solve_model(problem, field, options)
+            run = solve_model(problem, field, allowed_options(options, problem, A, B))
             slopes = with_devices(field, run.gradients.parameters).devices
             roots = problem.objective.curvature(run.trajectory.z[-1])
             pulled = [gradients(run.trajectory, root, by="sample", nonconvergence="ignore") for root in roots]
@@ -209,77 +208,16 @@ def sensitivity_map(
     return SensitivityMap(run.loss, matrices, drift)
 
 
-def chip_losses(
-    problem: Problem,
-    design: Design,
-    seeds: Iterable[int],
-    *,
-    engine: str | Engine = "nodal",
-    solver: SolverOptions | None = None,
-) -> FloatArray:
-    """(seeds,) analog losses of chips drawn from these seeds, to hold a prediction against.
-
-    Args:
-        problem: model, samples and loss.
-        design: how A and B are built.
-        seeds: from which the devices are drawn.
-        engine: who answers the reads.
-        solver: tolerances.
-    """
-    losses = []
-    with threadpool_limits(limits=1, user_api="blas"):
-        for seed in seeds:
-            A, B = program_model(problem.model, design, engine, seed=seed)
-            with A, B:
-                losses.append(solve_model(problem, ReluField(A, B), solver or SolverOptions()).loss)
-    return np.array(losses)
-
-
-def chip_loss(
-    problem: Problem,
-    design: Design,
-    conductance: Mapping[str, FloatArray],
-    *,
-    engine: str | Engine = "nodal",
-    solver: SolverOptions | None = None,
-) -> float:
-    """The analog loss of one chip whose devices are given.
-
-    Args:
-        problem: model, samples and loss.
-        design: how A and B are built; nothing varies.
-        conductance: (2, inputs, outputs) siemens of the devices of "A", "B" or both; as wanted where left out.
-        engine: who answers the reads.
-        solver: tolerances.
-    """
-    answering = get_engine(engine)
-    with threadpool_limits(limits=1, user_api="blas"), ExitStack() as opened:
-        chip = []
-        for name, W in (("A", problem.model.A), ("B", problem.model.B)):
-            mapped = map_weights(W, replace(design, variation=Variation()))
-            if name in conductance:
-                mapped = _with_devices_of(mapped, conductance[name])
-            bank = answering.program_bank(mapped.crossbars)
-            chip.append(opened.enter_context(AnalogMatrix(W, mapped, bank, name=name)))
-        return solve_model(problem, ReluField(*chip), solver or SolverOptions()).loss
-
-
-def _with_devices_of(mapped: MappedMatrix, conductance: FloatArray) -> MappedMatrix:
-    arrays = tuple(
-        replace(array, crossbar=replace(array.crossbar, conductance=conductance[array.devices]))
-        for array in mapped.arrays
-    )
-    return replace(mapped, arrays=arrays)
-
-
 def _device_map(
     weights: FloatArray, matrix: AnalogMatrix, design: Design, slope: FloatArray, states: FloatArray
 ) -> DeviceMap:
     wanted = np.zeros_like(slope)
+    present = np.zeros(slope.shape, dtype=bool)  # tiles may be left out
     for array in matrix.mapped.arrays:
-        wanted[array.devices] = array.crossbar.conductance
+        wanted[array.devices], present[array.devices] = array.crossbar.conductance, True
     mean, std = design.variation.moments(wanted, design.g_min, design.g_max)
-    return DeviceMap(weights, matrix.mapped, wanted, mean - wanted, std, slope, (states**2).sum(axis=(0, 1)))
+    change, spread = np.where(present, mean - wanted, 0.0), np.where(present, std, 0.0)
+    return DeviceMap(weights, matrix.mapped, wanted, change, spread, slope, (states**2).sum(axis=(0, 1)))
 
 
 def _ranked(name: str, part: DeviceMap, array_name: str, row: int, col: int) -> RankedDevice:

@@ -1,12 +1,14 @@
-"""An operator whose two directions come from different places."""
+"""Operators whose two directions come from different places, and the field of them for straight-through training."""
 
 from __future__ import annotations
 
 from typing import final
 
-from xbar_spice.linear import FloatArray, LinearOperator
+from xbar_spice.linear import DenseOperator, FloatArray, LinearOperator
+from xbar_spice.operators import AnalogMatrix
+from xbar_spice.solve.field import ReluField
 
-__all__ = ["Spliced"]
+__all__ = ["Spliced", "hybrid_field"]
 
 
 @final
@@ -25,3 +27,8 @@ class Spliced(LinearOperator):
 
     def _transposed(self, y: FloatArray) -> FloatArray:
         return self._by_transpose.T.mv(y)
+
+
+def hybrid_field(A: AnalogMatrix, B: AnalogMatrix) -> ReluField:
+    """B relu(A z) read forwards from arrays and backwards from the weights as they were meant: straight-through."""
+    return ReluField(*(Spliced(matrix, DenseOperator(matrix.weights)) for matrix in (A, B)))

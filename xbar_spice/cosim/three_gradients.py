@@ -12,27 +12,20 @@ true - digital what the circuit changed in the model itself.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, final
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from xbar_spice.cosim.comparison import compare
 from xbar_spice.cosim.descent import Descent
-from xbar_spice.cosim.run import (
-    Problem,
-    Run,
-    SolverOptions,
-    compare,
-    expected_noise,
-    named_gradients,
-    program_model,
-    solve_model,
-)
-from xbar_spice.cosim.spliced import Spliced
+from xbar_spice.cosim.programming import expected_noise, program_model
+from xbar_spice.cosim.run import Problem, Run, SolverOptions, conditions, named_gradients, solve_model
+from xbar_spice.cosim.spliced import hybrid_field
 from xbar_spice.cosim.true_gradient import CircuitGradients, CircuitParts, circuit_gradients, weight_gradients
 from xbar_spice.engines.base import Engine
-from xbar_spice.linear import DenseOperator, FloatArray, LinearOperator
+from xbar_spice.linear import FloatArray, LinearOperator
 from xbar_spice.mapping import Design
 from xbar_spice.operators import AnalogMatrix
 from xbar_spice.solve.contributions import By, Split, split_axes, summed
@@ -93,7 +86,8 @@ def three_gradients(
         design: how A and B are built.
         engine: who answers the reads; sensitivities always come from the nodal engine.
         seed: from which the devices are drawn.
-        solver: tolerances of all runs.
+        solver: tolerances of all runs; no twin or circuit solves linear systems, but GMRES in place of chord and
+            feedback.
         by: "step", "sample" or both: compare the parts of the gradients, too, as `gradients` splits them.
         step: length of the descent steps, relative to the weights (of the kernels, if there are kernels); None leaves
             them out.
@@ -103,15 +97,14 @@ def three_gradients(
         EngineUnavailableError: the engine needs something that this machine lacks.
         InvalidInputError: `by` is unknown.
     """
-    options, model, axes = solver or SolverOptions(), problem.model, split_axes(by)
+    options, model, axes = (solver or SolverOptions()).iterative, problem.model, split_axes(by)
     with threadpool_limits(limits=1, user_api="blas"):
         digital = solve_model(problem, ReluField(model.A, model.B), options, axes)
         A, B = program_model(model, design, engine, seed=seed)
         with A, B:
             allowed = options.allowing(expected_noise(model, A, B, digital.trajectory.z))
             hardware = solve_model(problem, ReluField(A, B), allowed, axes)
-            mixed = ReluField(Spliced(A, DenseOperator(model.A)), Spliced(B, DenseOperator(model.B)))
-            hybrid = solve_model(problem, mixed, allowed, axes)
+            hybrid = solve_model(problem, hybrid_field(A, B), allowed, axes)
             exact = circuit_gradients(problem, A, B, allowed, by=axes)
             mismatch = {matrix.name: adjoint_mismatch(matrix, random_stream(seed, "mismatch")) for matrix in (A, B)}
         runs = {"digital": digital, "hardware": hardware, "hybrid": hybrid}
@@ -122,10 +115,7 @@ def three_gradients(
             for axis in axes
         }
         record = {
-            "engine": engine.name if isinstance(engine, Engine) else engine,
-            "seed": seed,
-            "design": asdict(design) | {"device": repr(design.device)},
-            "samples": problem.z0.shape[1],
+            **conditions(problem, design, engine, seed),
             "solver": asdict(options),
             "loss": {"analog": hardware.loss, "digital": digital.loss},
             "differences": _differences(found),
@@ -133,8 +123,7 @@ def three_gradients(
             "adjoint_mismatch": mismatch,
         }
         if step is not None:
-            scales = {matrix.name: matrix.mapped.siemens_per_weight for matrix in (A, B)}
-            descent = Descent(problem, design, engine, seed, allowed, scales, step)
+            descent = Descent(weights.held(problem), design, engine, seed, allowed, step)
             record["descent"] = {name: descent.along(found[name], found["true"], hardware.loss) for name in _DIRECTIONS}
     return GradientStudy(found, exact.devices, parts, record)
 
@@ -188,6 +177,11 @@ class _Weights:
     A: AnalogMatrix
     B: AnalogMatrix
     seed: int
+
+    def held(self, problem: Problem) -> Problem:
+        """The problem with the range of weights that this chip holds."""
+        held = self.A.mapped.largest_weight, self.B.mapped.largest_weight
+        return replace(problem, model=replace(problem.model, weight_range=held))
 
     def gradients(
         self, exact: CircuitGradients | CircuitParts, z0: FloatArray | None = None

@@ -91,7 +91,7 @@ def circuit_gradients(
     """
     axes = split_axes(by)
     field = CircuitField(A, B)
-    run = solve_model(problem, field, solver or SolverOptions(), axes)
+    run = solve_model(problem, field, (solver or SolverOptions()).iterative, axes)
     found = dict(run.gradients.parameters)
     total = with_devices(field, {name: summed(value, axes) for name, value in found.items()})
     parts = {

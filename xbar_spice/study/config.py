@@ -99,10 +99,11 @@ class Parameters(Settings):
     def _buildable(cls, circuit: Settings) -> Settings:
         values = circuit.model_dump()
         design = build(Design(), values)  # checks what belongs together, such as g_min < g_max
-        if values["characterise"] and not (values["engine"] == "ngspice" and design.device.linear):
+        linear = design.device.linear and design.amplifier.linear
+        if values["characterise"] and not (values["engine"] == "ngspice" and linear):
             raise ValueError(
-                "characterise needs engine 'ngspice' and linear cells, "
-                f"got engine {values['engine']!r} and {design.device!r}"
+                "characterise needs engine 'ngspice', linear cells and linear amplifiers, "
+                f"got engine {values['engine']!r}, {design.device!r} and {design.amplifier!r}"
             )
         return circuit
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from xbar_spice.cosim.run import weight_scales
+from xbar_spice.cosim.programming import weight_scales
 from xbar_spice.engines.nodal.solution import solve_array
 from xbar_spice.mapping import map_weights
 from xbar_spice.study.cases import Case, make_case_problem, model_key

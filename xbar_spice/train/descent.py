@@ -15,6 +15,7 @@ from xbar_spice.solve.adjoint import gradients
 from xbar_spice.solve.integrators import Trajectory, integrate
 from xbar_spice.solve.krylov import KrylovOptions
 from xbar_spice.solve.newton import NewtonOptions
+from xbar_spice.solve.noise import allowing_noise
 from xbar_spice.train.digits import Digits, Samples, jittered
 from xbar_spice.train.losses import CrossEntropy, CrossEntropyScore
 from xbar_spice.train.optimise import Adam
@@ -64,7 +65,12 @@ class Epoch:
 
 
 def evaluate(
-    model: Model, data: Samples, *, processor: Processor | None = None, tolerance: float = _TOLERANCE
+    model: Model,
+    data: Samples,
+    *,
+    processor: Processor | None = None,
+    tolerance: float = _TOLERANCE,
+    occasion: str = "",
 ) -> Evaluated:
     """Accuracy and loss of a model on some samples.
 
@@ -72,12 +78,13 @@ def evaluate(
         model: With a classifier.
         data: With x of the length of the model's states.
         processor: Who runs the model; digital matrices when left out.
-        tolerance: Relative residual that Newton's method and the linear solves aim at.
+        tolerance: Relative residual that Newton's method and the linear solves aim at; as far as noise allows.
+        occasion: Which draw of the processor's noise it sees.
 
     Raises:
         InvalidInputError: The model has no classifier, or the samples do not fit it.
     """
-    return scored(classifier_of(model), final_states(model, data.x, tolerance, processor), data)
+    return scored(classifier_of(model), final_states(model, data.x, tolerance, processor, occasion), data)
 
 
 def loss_and_gradients(
@@ -87,6 +94,7 @@ def loss_and_gradients(
     processor: Processor | None = None,
     tolerance: float = _TOLERANCE,
     matrices: bool = True,
+    occasion: str = "",
 ) -> tuple[CrossEntropyScore, dict[str, FloatArray]]:
     """Mean cross-entropy of a model on some samples, and its gradient with respect to every parameter.
 
@@ -94,8 +102,9 @@ def loss_and_gradients(
         model: With a classifier.
         data: With x of the length of the model's states.
         processor: Who runs the model; digital matrices when left out.
-        tolerance: Relative residual that Newton's method and the linear solves aim at.
+        tolerance: Relative residual that Newton's method and the linear solves aim at; as far as noise allows.
         matrices: Whether the gradients of A and B are wanted; without them no adjoint is solved.
+        occasion: Which draw of the processor's noise they see.
 
     Returns:
         The score, and the gradients of "a" and "b" if the model has kernels, else of "A" and "B", and of
@@ -105,7 +114,7 @@ def loss_and_gradients(
         InvalidInputError: The model has no classifier, or the samples do not fit it.
     """
     objective = CrossEntropy(classifier_of(model), data.labels)
-    with (processor or Digital()).programmed(model) as programmed:
+    with (processor or Digital()).programmed(model, occasion) as programmed:
         trajectory = _integrate(programmed, model, data.x, tolerance)
         score = objective.evaluate(trajectory.z[-1])
         classifier = {"classifier.weight": score.weight, "classifier.bias": score.bias}
@@ -149,15 +158,28 @@ def epochs(
             if schedule.jitter:
                 minibatch = jittered(minibatch, schedule.jitter, rng)
             done = ((number - 1) * batches + index) / (schedule.epochs * batches)
-            score, model = _step(schedule, model, minibatch, adam, done, processor)
+            occasion = f"epoch {number}, minibatch {index}"
+            score, model = _step(schedule, model, minibatch, adam, done, processor, occasion)
             scores.append((score.loss, score.accuracy))
         loss, accuracy = np.mean(scores, axis=0).tolist()
-        test = evaluate(model, digits.test, processor=deployed_on or processor, tolerance=schedule.tolerance)
+        test = evaluate(
+            model,
+            digits.test,
+            processor=deployed_on or processor,
+            tolerance=schedule.tolerance,
+            occasion=f"epoch {number}, test",
+        )
         yield Epoch(number, schedule.epochs, loss, accuracy, test), model
 
 
 def _step(
-    schedule: Schedule, model: Model, minibatch: Samples, adam: Adam, done: float, processor: Processor | None
+    schedule: Schedule,
+    model: Model,
+    minibatch: Samples,
+    adam: Adam,
+    done: float,
+    processor: Processor | None,
+    occasion: str,
 ) -> tuple[CrossEntropyScore, Model]:
     """One step down the gradient of a minibatch; `done` is the part of the training behind it."""
     score, slopes = loss_and_gradients(
@@ -166,6 +188,7 @@ def _step(
         processor=processor,
         tolerance=schedule.tolerance,
         matrices=schedule.trained == "everything",
+        occasion=occasion,
     )
     decay = dict.fromkeys(slopes, schedule.weight_decay) | {
         "classifier.weight": schedule.classifier_decay,
@@ -194,22 +217,26 @@ def _with_parameters(model: Model, values: Mapping[str, FloatArray]) -> Model:
     return replace(model, A=A, B=B, kernels=kernels, classifier=classifier)
 
 
-def final_states(model: Model, z0: FloatArray, tolerance: float, processor: Processor | None) -> FloatArray:
+def final_states(
+    model: Model, z0: FloatArray, tolerance: float, processor: Processor | None, occasion: str = ""
+) -> FloatArray:
     """(n, samples) states at the end of the run from z0."""
-    with (processor or Digital()).programmed(model) as programmed:
+    with (processor or Digital()).programmed(model, occasion) as programmed:
         states: FloatArray = _integrate(programmed, model, z0, tolerance).z[-1]
     return states
 
 
 def _integrate(programmed: Programmed, model: Model, z0: FloatArray, tolerance: float) -> Trajectory:
+    exact = NewtonOptions(rtol=tolerance), KrylovOptions(rtol=tolerance)
+    newton, krylov = allowing_noise(*exact, programmed.noise(z0))
     return integrate(
         programmed.field,
         z0,
         method=model.method,
         h=model.h,
         steps=model.steps,
-        newton=NewtonOptions(rtol=tolerance),
-        krylov=KrylovOptions(rtol=tolerance),
+        newton=newton,
+        krylov=krylov,
     )
 
 

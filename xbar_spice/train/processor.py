@@ -20,6 +20,11 @@ from xbar_spice.weights import Model
 __all__ = ["Digital", "Processor", "Programmed", "adjoint_weights"]
 
 
+def no_noise(_: FloatArray) -> float:
+    """The noise of exact products."""
+    return 0.0
+
+
 def adjoint_weights(gradients: Gradients) -> tuple[FloatArray, FloatArray]:
     """dL/dA and dL/dB as the adjoint returns them."""
     return gradients.A, gradients.B
@@ -33,10 +38,13 @@ class Programmed:
     Attributes:
         field: Its right-hand side; its transposed products are those of the adjoint.
         weight_gradients: What makes dL/dA and dL/dB of the adjoint's result.
+        noise: What noisy products leave of the equation of an implicit step, relative to the state, as far as the
+            initial states, (n, samples), tell; nothing where products are exact.
     """
 
     field: Field
     weight_gradients: Callable[[Gradients], tuple[FloatArray, FloatArray]] = adjoint_weights
+    noise: Callable[[FloatArray], float] = no_noise
 
 
 class Processor(ABC):
@@ -47,8 +55,14 @@ class Processor(ABC):
         """The model as training starts with it, with all that is decided once and for all."""
 
     @abstractmethod
-    def programmed(self, model: Model) -> AbstractContextManager[Programmed]:
-        """The model, ready to run for as long as the context lasts."""
+    def programmed(self, model: Model, occasion: str = "") -> AbstractContextManager[Programmed]:
+        """The model, ready to run for as long as the context lasts.
+
+        Args:
+            model: As `prepared` returned it, or with other weights.
+            occasion: What the run is for, such as a minibatch: noise is another one on every occasion, and the same
+                one whenever the occasion is.
+        """
 
 
 @final
@@ -59,5 +73,5 @@ class Digital(Processor):
         return model
 
     @contextmanager
-    def programmed(self, model: Model) -> Iterator[Programmed]:
+    def programmed(self, model: Model, occasion: str = "") -> Iterator[Programmed]:
         yield Programmed(ReluField(model.A, model.B))

@@ -110,7 +110,7 @@ def train(
     with threadpool_limits(limits=1, user_api="blas"):
         model = chosen.initial(np.random.default_rng([seed, 0]))
         model = _prepared(_prepared(model, processor), deployed_on)
-        model = replace(model, classifier=_fitted(schedule, model, digits.train, processor, _FIRST_FIT))
+        model = replace(model, classifier=_fitted(schedule, model, digits.train, processor, "first fit", _FIRST_FIT))
         history: list[Epoch] = []
         rng = np.random.default_rng([seed, 1])
         for epoch, trained in epochs(schedule, model, digits, rng, processor=processor, deployed_on=deployed_on):
@@ -119,13 +119,15 @@ def train(
         samples = _multiplied(schedule, digits.train, np.random.default_rng([seed, 2]))
         model = replace(
             model,
-            classifier=_fitted(schedule, model, samples, processor),
+            classifier=_fitted(schedule, model, samples, processor, "last fit"),
             source=f"task {chosen.name}, seed {seed}",
         )
         linear = fit_classifier(digits.train.x, digits.train.labels, CLASSES, weight_decay=_LINEAR_DECAY)
         found = [
-            evaluate(model, data, processor=deployed_on or processor, tolerance=schedule.tolerance).accuracy
-            for data in (digits.train, digits.test)
+            evaluate(
+                model, data, processor=deployed_on or processor, tolerance=schedule.tolerance, occasion=occasion
+            ).accuracy
+            for data, occasion in ((digits.train, "end, training"), (digits.test, "end, test"))
         ]
         return TrainingResult(
             model=model,
@@ -206,8 +208,13 @@ def _multiplied(schedule: Schedule, data: Samples, rng: np.random.Generator) -> 
 
 
 def _fitted(
-    schedule: Schedule, model: Model, data: Samples, processor: Processor | None, max_iterations: int = 300
+    schedule: Schedule,
+    model: Model,
+    data: Samples,
+    processor: Processor | None,
+    occasion: str,
+    max_iterations: int = 300,
 ) -> Classifier:
-    z = final_states(model, data.x, schedule.tolerance, processor)
+    z = final_states(model, data.x, schedule.tolerance, processor, occasion)
     decay = schedule.classifier_decay
     return fit_classifier(z, data.labels, CLASSES, weight_decay=decay, max_iterations=max_iterations)

@@ -231,8 +231,8 @@ def _step_count(value: object) -> int:
 
 def _range(value: ArrayLike) -> tuple[float, float]:
     largest = np.asarray(value)
-    numbers = np.issubdtype(largest.dtype, np.floating) and largest.shape == (2,)
-    if not (numbers and np.isfinite(largest).all() and (largest > 0).all()):
+    numbers = np.issubdtype(largest.dtype, np.floating) or np.issubdtype(largest.dtype, np.integer)
+    if not (numbers and largest.shape == (2,) and np.isfinite(largest).all() and (largest > 0).all()):
         raise WeightsError(f"tensor 'weight_range': expected two finite numbers > 0, got {_brief(largest)}")
     return float(largest[0]), float(largest[1])
 

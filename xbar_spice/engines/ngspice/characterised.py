@@ -27,7 +27,8 @@ class CharacterisedBank(Bank):
     Args:
         netlist: the same arrays, read by driving their circuit.
         check_every: reads, of either direction, from one check to the next.
-        tolerance: largest difference that a check allows, relative to the largest current of its array and vector.
+        tolerance: largest difference that a check allows, relative to the largest current that the array could carry
+            at the voltages of the vector if no two cancelled.
     """
 
     def __init__(self, netlist: Bank, check_every: int, tolerance: float) -> None:
@@ -53,7 +54,8 @@ class CharacterisedBank(Bank):
             return expected
         driven = self._netlist.read(drives, side)
         for array, (found, wanted) in enumerate(zip(driven, expected, strict=True)):
-            self._compare(array, side, found, wanted)
+            size = (np.abs(self._transfer[side][array]) @ np.abs(drives[array])).max(axis=0)
+            self._compare(array, side, found, wanted, size)
         self._source = "checked"
         return driven
 
@@ -73,9 +75,8 @@ class CharacterisedBank(Bank):
         currents = self._netlist.read([np.eye(count, max(ports)) for count in ports], side)
         return [found[:, :count] for found, count in zip(currents, ports, strict=True)]
 
-    def _compare(self, array: int, side: Side, found: FloatArray, wanted: FloatArray) -> None:
-        size = np.maximum(np.abs(found).max(axis=0), np.finfo(float).tiny)
-        error = np.abs(found - wanted) / size
+    def _compare(self, array: int, side: Side, found: FloatArray, wanted: FloatArray, size: FloatArray) -> None:
+        error = np.abs(found - wanted) / np.maximum(size, np.finfo(float).tiny)
         port, vector = np.unravel_index(np.argmax(error), error.shape)
         if error[port, vector] <= self._tolerance:
             return
@@ -84,8 +85,8 @@ class CharacterisedBank(Bank):
             f"array {array} of {len(self.crossbars)} does not behave like its transfer matrix any more: in read "
             f"{self._reads}, with side={side!r}, vector {vector}, the netlist gives {found[port, vector]:.9e} A at "
             f"{line} {port}, the matrix {wanted[port, vector]:.9e} A; they differ by {error[port, vector]:.1e} of the "
-            f"largest current, allowed is {self._tolerance:.1e}. Cells that are not linear cannot be characterised: "
-            "read them with characterise=False"
+            f"largest possible current, allowed is {self._tolerance:.1e}. Cells that are not linear cannot be "
+            "characterised: read them with characterise=False"
         )
 
     def close(self) -> None:

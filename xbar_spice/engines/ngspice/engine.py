@@ -26,6 +26,7 @@ __all__ = ["NgspiceBank", "NgspiceEngine", "share"]
 
 # A worker of its own costs a quarter of a second to start and 45 MB; this many cells take ngspice 0.3 ms a vector.
 CELLS_WORTH_A_WORKER = 512
+LONGEST_SLEEP = 0.5  # seconds
 
 
 @final
@@ -171,13 +172,13 @@ class NgspiceBank(Bank):
         try:
             for circuit, part in zip(circuits, volts, strict=True):
                 reads.append(self._threads.submit(circuit.process.read, part, circuit.process.closings))
-            return [read.result() for read in reads]
-        except BaseException as error:
-            if not isinstance(error, Exception):  # Ctrl-C: nobody waits for the others any more
-                for circuit in circuits:
-                    circuit.process.close()
-            wait(reads)
+            _wait_for(reads)
+        except BaseException:  # Ctrl-C: nobody waits for the results any more
+            for circuit in circuits:
+                circuit.process.close()
+            _wait_for(reads)
             raise
+        return [read.result() for read in reads]
 
     def _circuits_for(self, side: Side) -> list[Circuit]:
         other: Side = "cols" if side == "rows" else "rows"
@@ -210,6 +211,15 @@ class NgspiceBank(Bank):
             process.close()
         self._circuits = {}
         self._threads.shutdown()
+
+
+def _wait_for(reads: Sequence[Future[FloatArray]]) -> None:
+    """Wait until all reads have ended, well or badly.
+
+    Ctrl-C does not wake a thread that was just about to fall asleep, so this one never sleeps for long.
+    """
+    while wait(reads, timeout=LONGEST_SLEEP).not_done:
+        pass
 
 
 def share(cells: Sequence[int], workers: int | None = None) -> list[tuple[int, ...]]:

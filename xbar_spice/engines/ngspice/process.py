@@ -73,7 +73,8 @@ class ResidentProcess:
         self._start_limit = start_limit
         self._failures = failures
         self._worker: Worker | None = None
-        self._lock = threading.Lock()  # answers of two threads' requests would be mixed up
+        # Answers of two threads' requests would be mixed up. A signal handler may close the circuit in its own read.
+        self._lock = threading.RLock()
         self._warned: set[str] = set()
         self._closings = 0
 
@@ -115,23 +116,32 @@ class ResidentProcess:
             return np.zeros((len(self._sources) + len(self._nodes), 0))
         with self._lock:
             closings = self._closings if closings is None else closings
+            self._check_open(closings)
             try:
                 return self._attempt(volts, closings)
             except (WorkerLost, WorkerHung) as loss:
-                if self._closings != closings:
-                    raise SimulationError("the circuit was closed in the middle of a read, by another thread") from loss
+                self._check_open(closings)
                 logger.warning("ngspice was lost in the middle of a read (%s); starting it again", loss)
             except WorkerFailed as failure:
                 raise self._error(failure, volts) from failure
             try:
                 return self._attempt(volts, closings)
             except WorkerError as error:
+                self._check_open(closings)
                 raise self._error(error, volts) from error
 
     def close(self) -> None:
         """End the worker, also in the middle of a read of another thread; a read after that starts a new one."""
         self._closings += 1
-        self._drop()
+        worker = self._worker
+        if worker is not None:
+            worker.kill()  # a read of another thread sees the end of it; its channels are that thread's until then
+        with self._lock:
+            self._drop()
+
+    def _check_open(self, closings: int) -> None:
+        if self._closings != closings:
+            raise SimulationError("the circuit was closed in the middle of a read, by another thread")
 
     def __enter__(self) -> Self:
         return self
@@ -149,8 +159,7 @@ class ResidentProcess:
             worker = self._worker
             if worker is None:
                 worker = self._worker = Worker()
-                if self._closings != closings:
-                    raise WorkerLost("closed", [], 0)
+                self._check_open(closings)  # `close` ends a worker that it sees, and this one comes after those
                 request = ("load", self._cards, self._paired, self._sources, self._nodes, self._points)
                 self._note(worker.ask(request, self._start_limit)[0])
             value, parts = worker.ask(("read", volts), self._time_limit)

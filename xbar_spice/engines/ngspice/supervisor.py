@@ -42,6 +42,7 @@ sys.modules[package.__name__] = package
 from xbar_spice.engines.ngspice.worker import main
 main(int(sys.argv[2]))
 """
+SECONDS_TO_END = 10.0
 FAILURES: dict[Cause, type[SimulationError]] = {
     Cause.SINGULAR: SingularCircuitError,
     Cause.NO_CONVERGENCE: NonConvergenceError,
@@ -101,11 +102,11 @@ class Worker:
                 stderr=self._log,
                 env={**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
             )
-        self._socket = ours
+        self._owner, self._socket = os.getpid(), ours
         self._connection = Connection(os.dup(ours.fileno()))
         # The finalizer also runs when the interpreter ends, so that a bank left open leaves no process behind.
         self._finalizer = weakref.finalize(
-            self, _end, os.getpid(), self._process, self._socket, self._connection, self._log
+            self, _end, self._owner, self._process, self._socket, self._connection, self._log
         )
 
     @property
@@ -147,7 +148,7 @@ class Worker:
                     raise WorkerFailed(text, lines, _columns(parts), FAILURES[cause])
         except BlockingIOError:
             pass
-        except (EOFError, OSError) as error:  # also when another thread closes it
+        except (EOFError, OSError) as error:
             text, kind = self._epitaph()
             raise WorkerLost(text, self.last_lines(), _columns(parts), kind) from error
         text = f"silent for {time_limit:g} s"
@@ -161,18 +162,27 @@ class Worker:
 
     def last_lines(self) -> list[str]:
         """The end of what the simulator printed since the last request."""
-        if self._log.closed:
+        if self._log.closed:  # by a signal handler, in the middle of a request
             return []
         size = os.fstat(self._log.fileno()).st_size
         tail = os.pread(self._log.fileno(), 8192, max(0, size - 8192))
         return tail.decode("utf-8", "replace").splitlines()
 
+    def kill(self) -> None:
+        """End the process and leave the channels open: all that another thread than the one that asks may do."""
+        if os.getpid() == self._owner:
+            self._process.kill()
+
     def close(self) -> None:
-        """End the process; a second call does nothing."""
+        """End the process and close the channels; a second call does nothing."""
         self._finalizer()
 
     def _epitaph(self) -> tuple[str, type[SimulationError]]:
-        code = self._process.wait()
+        try:
+            code = self._process.wait(SECONDS_TO_END)
+        except subprocess.TimeoutExpired:  # it has closed its channel, but something holds it
+            self._process.kill()
+            code = self._process.wait()
         if code < 0 and -code in set(signal.Signals):
             return f"killed by {signal.Signals(-code).name}", SimulatorCrashError
         return f"exit status {code}", SimulatorExitError
