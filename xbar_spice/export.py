@@ -81,6 +81,7 @@ def write_netlists(
     head = dict(comments or {}) | design_comments(mapped.design)
     head["scale"] = "{} S per unit of weight, {} V per unit of input".format(*map(number, scale.values()))
     stem = f"{name}.{DIRECTION[side]}"
+    head["input"] = "ones" if vector is None else f"the vector in {stem}.json"
     names = [array.name for array in mapped.arrays]
     title = f"weight matrix {name} ({mapped.shape[0]} x {mapped.shape[1]}), {DIRECTION[side]} read"
     deck = bank_deck(mapped.crossbars, side, drives=drives, names=names, title=title, comments=head, netlists=netlists)
