@@ -32,11 +32,11 @@ def test_files_and_head(tmp_path):
         "seed: 3",
         "S per unit of weight",
         "tile: 4 x 4",
-        "input: ones",
+        "vector: ones",
     ):
         assert said in head
     given = write_netlists(map_weights(WEIGHTS, DESIGN), tmp_path, name="B", side="cols", vector=np.arange(5.0))
-    assert "\n* input: the vector in B.transposed.json\n" in given[0].read_text()
+    assert "\n* vector: that in B.transposed.json\n" in given[0].read_text()
 
 
 @pytest.mark.skipif(shutil.which("ngspice") is None, reason="the ngspice command is not installed")
