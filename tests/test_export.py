@@ -26,8 +26,17 @@ def test_files_and_head(tmp_path):
     assert [path.relative_to(tmp_path).as_posix() for path in written[:2]] == ["A.forward.cir", "A/t0_0p.forward.cir"]
     assert written[-1] == tmp_path / "A.forward.json"
     head = written[0].read_text()[:1500]
-    for said in ("weight matrix A (5 x 7)", "weights: some.npz", "seed: 3", "S per unit of weight", "tile: 4 x 4"):
+    for said in (
+        "weight matrix A (5 x 7)",
+        "weights: some.npz",
+        "seed: 3",
+        "S per unit of weight",
+        "tile: 4 x 4",
+        "vector: ones",
+    ):
         assert said in head
+    given = write_netlists(map_weights(WEIGHTS, DESIGN), tmp_path, name="B", side="cols", vector=np.arange(5.0))
+    assert "\n* vector: that in B.transposed.json\n" in given[0].read_text()
 
 
 @pytest.mark.skipif(shutil.which("ngspice") is None, reason="the ngspice command is not installed")

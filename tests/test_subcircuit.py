@@ -61,7 +61,7 @@ def test_a_deck_holds_the_library_once_and_one_instance_for_each_cell():
     crossbar = Crossbar([[1e-4, 0.0], [2e-4, 4e-4]], 1, 1, device=device)
     for deck in (netlist(crossbar), bank_deck([crossbar, crossbar]).text):
         assert deck.count(CELL.strip()) == 1
-        assert "\nX1_1 w1_1 b1_1 cell g=0.0004 rs=500.0\n" in deck
+        assert "\nX1_1 w1_1 b1_1 cell g=0.0004 rs=500\n" in deck
         assert "X0_1 " not in deck
 
 

@@ -15,6 +15,7 @@ from xbar_spice.circuit.netlist import Deck, array_deck, bank_deck
 from xbar_spice.circuit.pulse_netlist import pulse_deck, require_pulsable, require_simulable
 from xbar_spice.circuit.render import number
 from xbar_spice.errors import InvalidInputError
+from xbar_spice.linear import FloatArray
 from xbar_spice.mapping import Design, MappedArray, MappedMatrix
 from xbar_spice.pulse import LineCapacitance, Pulse
 
@@ -66,10 +67,7 @@ def write_netlists(
     """
     if not name.isidentifier():
         raise InvalidInputError(f"a matrix name must be letters, digits and underscores, got {name!r}")
-    length = mapped.shape[1] if side == "rows" else mapped.shape[0]
-    values = np.ones(length) if vector is None else np.asarray(vector, dtype=float)
-    if values.shape != (length,):
-        raise InvalidInputError(f"side={side!r} of {name} multiplies a vector of shape ({length},), got {values.shape}")
+    values = _checked_vector(mapped, name, side, vector)
     if pulse is not None:
         require_simulable(pulse)
         require_pulsable(mapped.crossbars[0])
@@ -81,6 +79,7 @@ def write_netlists(
     head = dict(comments or {}) | design_comments(mapped.design)
     head["scale"] = "{} S per unit of weight, {} V per unit of input".format(*map(number, scale.values()))
     stem = f"{name}.{DIRECTION[side]}"
+    head["vector"] = "ones" if vector is None else f"that in {stem}.json"
     names = [array.name for array in mapped.arrays]
     title = f"weight matrix {name} ({mapped.shape[0]} x {mapped.shape[1]}), {DIRECTION[side]} read"
     deck = bank_deck(mapped.crossbars, side, drives=drives, names=names, title=title, comments=head, netlists=netlists)
@@ -113,6 +112,14 @@ def write_netlists(
     }
     written.append(_write(folder / f"{stem}.json", json.dumps(manifest, indent=1) + "\n"))
     return written
+
+
+def _checked_vector(mapped: MappedMatrix, name: str, side: Side, vector: ArrayLike | None) -> FloatArray:
+    length = mapped.shape[1] if side == "rows" else mapped.shape[0]
+    values = np.ones(length) if vector is None else np.asarray(vector, dtype=float)
+    if values.shape != (length,):
+        raise InvalidInputError(f"side={side!r} of {name} multiplies a vector of shape ({length},), got {values.shape}")
+    return values
 
 
 def design_comments(design: Design) -> dict[str, object]:
