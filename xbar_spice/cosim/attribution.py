@@ -224,11 +224,12 @@ class _Case:
     split: bool
 
     def run(self) -> dict[str, float]:
-        how = {"engine": self.engine, "seed": self.seed, "solver": self.solver}
-        found = _measures(cosimulate(self.problem, self.design, **how))
+        problem, design, engine, seed, solver = self.problem, self.design, self.engine, self.seed, self.solver
+        found = _measures(cosimulate(problem, design, engine=engine, seed=seed, solver=solver))
         if not self.split:
             return found
-        differences = three_gradients(self.problem, self.design, **how, step=None).record["differences"]
+        study = three_gradients(problem, design, engine=engine, seed=seed, solver=solver, step=None)
+        differences = study.record["differences"]
         return found | _relative_errors("bias", differences["bias"]) | _relative_errors("shift", differences["shift"])
 
 

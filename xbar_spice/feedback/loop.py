@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import final
@@ -24,6 +25,7 @@ from typing import final
 import numpy as np
 from numpy.typing import NDArray
 
+from xbar_spice.amplifier import Amplifier
 from xbar_spice.array import Side
 from xbar_spice.engines.base import Closeable, Engine
 from xbar_spice.engines.nodal.engine import NodalEngine
@@ -275,9 +277,10 @@ class FeedbackLoop(Closeable):
 
 
 def _read_matrix(mapped: MappedMatrix, side: Side) -> FloatArray:
-    """The matrix by which a read that drives this side multiplies."""
+    """The matrix by which a read that drives this side multiplies, without amplifiers if there is none with them."""
     inputs = np.eye(mapped.shape[1] if side == "rows" else mapped.shape[0])
-    with NodalEngine().program_bank(mapped.crossbars) as bank:
+    linear = [array if array.amplifier.linear else replace(array, amplifier=Amplifier()) for array in mapped.crossbars]
+    with NodalEngine().program_bank(linear) as bank:
         return mapped.products(bank.read(mapped.drives(inputs, side), side), inputs, side)
 
 
