@@ -123,7 +123,6 @@ def _deck(
         "cell_templates": sorted({array["device"].template for array in arrays}),
         "libraries": libraries(crossbars, [array["name"] for array in arrays] + SUBCIRCUITS),
         "options": newton_options(crossbars),
-        "amplified": False,
         "opamp": held.opamp,
         "inverter_ohm": INVERTER_OHM,
         "volts": volts.tolist(),
