@@ -114,6 +114,8 @@ def test_options_become_the_design():
     design = make_design({"noise": 0.02, "noise_law": "pcm", "sense_noise": 1e-8, "adc_bits": 8, "dac_bits": None})
     assert design.noise == ReadNoise(device=0.02, law="pcm", sense=1e-8)
     assert design.converters == Converters(adc_bits=8)
+    assert make_design({"r_feedback": 1e4, "saturation": 0.5}).amplifier == Amplifier(1e4, saturation=0.5)
+    assert make_design({"skip_empty": True}).skip_empty
 
 
 def test_netlist_writes_decks_of_a_pulse(weights, tmp_path):
@@ -125,8 +127,6 @@ def test_netlist_writes_decks_of_a_pulse(weights, tmp_path):
     assert "Cw0_0 left0 0 6e-16" in text  # six cells on a line without resistance
     output = run("netlist", weights, "--c-word", 1e-16, "--output", tmp_path, code=2)
     assert "give --pulse-width" in output
-
-    assert make_design({"r_feedback": 1e4, "saturation": 0.5}).amplifier == Amplifier(1e4, saturation=0.5)
 
 
 def test_models_of_ones_own_are_found_in_their_folder(tmp_path):
