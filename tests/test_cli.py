@@ -82,7 +82,7 @@ def test_shown_defaults_are_those_of_the_design():
     assert shown.keys() <= parts.keys()
     assert len(shown) == 31
     words = {"tile": "no limit", "saturation": "no limit", "opamp": "none"}
-    flags = {"compensated": "uncompensated", "skip_empty": "build-empty"}
+    flags = {"compensated": "uncompensated", "skip_empty": "keep-empty"}
     for name, text in shown.items():
         value = words.get(name, "exact") if parts[name] is None else parts[name]
         value = flags[name] if value is False else value
@@ -116,6 +116,8 @@ def test_options_become_the_design():
     design = make_design({"noise": 0.02, "noise_law": "pcm", "sense_noise": 1e-8, "adc_bits": 8, "dac_bits": None})
     assert design.noise == ReadNoise(device=0.02, law="pcm", sense=1e-8)
     assert design.converters == Converters(adc_bits=8)
+    assert make_design({"r_feedback": 1e4, "saturation": 0.5}).amplifier == Amplifier(1e4, saturation=0.5)
+    assert make_design({"skip_empty": True}).skip_empty
 
 
 def test_netlist_writes_decks_of_a_pulse(weights, tmp_path):

@@ -30,11 +30,17 @@ def test_python_example_runs():
     assert np.isfinite(names["gradient"].A).all()
 
 
-@pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=lambda page: page.stem)
-def test_examples_of_the_pages_run(page):
-    """Those that begin with an import; the others go on from there or need a weight file."""
-    for code in re.findall(r"```python\n((?:import|from) .*?)```", page.read_text(), re.S):
-        exec(compile(code, page.name, "exec"), {})
+# Those that begin with an import; the others go on from there or need a weight file.
+EXAMPLES = [
+    pytest.param(code, id=f"{page.stem}-{number}")
+    for page in sorted((ROOT / "docs").glob("*.md"))
+    for number, code in enumerate(re.findall(r"```python\n((?:import|from) .*?)```", page.read_text(), re.S))
+]
+
+
+@pytest.mark.parametrize("code", EXAMPLES)
+def test_examples_of_the_pages_run(code):
+    exec(compile(code, "example", "exec"), {})
 
 
 def test_ngspice_reads_the_cell_that_the_page_on_extending_writes(tmp_path):

@@ -61,7 +61,7 @@ _CIRCUIT: dict[str, tuple[tuple[str, Any, str, str], ...]] = {
     "Arrays": (
         ("--mapping", _MAPPINGS, "Plus and minus devices in two arrays or in one.", "differential"),
         ("--tile", _COUNT, "Largest number of inputs and of outputs of an array.", "no limit"),
-        ("--skip-empty/--build-empty", None, "Leave out tiles whose weights are all zero.", "build-empty"),
+        ("--skip-empty/--keep-empty", None, "Leave out tiles whose weights are all zero.", "keep-empty"),
         ("--headroom", "TIMES", "How many times the range of conductances holds the largest weight.", "1"),
         ("--compensated/--uncompensated", None, "Program what undoes wires and terminals.", "uncompensated"),
     ),
