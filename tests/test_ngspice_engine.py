@@ -291,7 +291,9 @@ def test_currents_that_cancel_are_no_error_of_the_matrix(ngspice: NgspiceEngine)
 
 
 def test_cells_that_are_not_linear_cannot_be_characterised(ngspice: NgspiceEngine) -> None:
-    with pytest.raises(InvalidInputError, match=r"needs linear cells and amplifiers, got Sinh[\s\S]*characterise=False"):
+    with pytest.raises(
+        InvalidInputError, match=r"needs linear cells and amplifiers, got Sinh[\s\S]*characterise=False"
+    ):
         NgspiceEngine(characterise=True).program(Crossbar([[1e-4]], device=Sinh()))
 
 
