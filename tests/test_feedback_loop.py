@@ -271,3 +271,16 @@ def test_op_amps_of_the_loop_stand_where_reads_have_amplifiers():
             found.append(loop.solve(slopes, C, rhs))
     np.testing.assert_array_equal(*found)
     assert records[1].error > 100 * records[0].error  # reads with poor amplifiers return another matrix
+
+
+def test_solves_are_recorded_where_reads_have_amplifiers_that_saturate():
+    """Such reads multiply by no matrix; the loop has op-amps of its own in their place."""
+    slopes, rhs = questions()
+    errors = []
+    for amplifier in (Amplifier(), Amplifier(r_feedback=1e3, saturation=0.2)):
+        trace = []
+        A, B = programmed(replace(WIRED, amplifier=amplifier))
+        with A, B, FeedbackLoop(A, B, trace=trace) as loop:
+            loop.solve(slopes, C, rhs)
+        errors.append(trace[0].error)
+    assert 0 < errors[0] == errors[1] < 0.05
