@@ -217,9 +217,9 @@ def test_gradients_prints_and_keeps_what_it_finds(weights, tmp_path):
 
 def test_attribute_prints_and_keeps_what_it_finds(weights, tmp_path):
     circuit = ("--tile", 4, "--r-bit", 5, "--programming", 0.05, "--noise", 0.01, "--adc-bits", 8)
-    output = run("attribute", weights, *circuit, "--jobs", 1, "--output", tmp_path / "out")
-    for source in ("wires", "programming error", "read noise", "converters"):
-        assert source in output
+    output = run("attribute", weights, *circuit, "--split", "--jobs", 1, "--output", tmp_path / "out")
+    for expected in ("wires", "programming error", "read noise", "converters", "bias of a", "shift of b"):
+        assert expected in output
     values = json.loads((tmp_path / "out" / "attribution.json").read_text())["measures"]["gradient of a"]
     assert sum(values["shapley"].values()) == pytest.approx(values["total"] - values["none"])
     assert f"{values['shapley']['wires']:.3%}" in output

@@ -128,6 +128,7 @@ def gradients(weights: Path, engine: str, samples: int, output: Path | None, see
 @click.option(
     "--orders", type=click.IntRange(min=4), metavar="N", help="Random orders to sample.  [default: all combinations]"
 )
+@click.option("--split", is_flag=True, help="Attribute bias and shift of the gradient, too.")
 @click.option(
     "--jobs", type=click.IntRange(min=1), metavar="N", help="Runs side by side.  [default: one for each core]"
 )
@@ -141,6 +142,7 @@ def attribute(
     engine: str,
     samples: int,
     orders: int | None,
+    split: bool,
     jobs: int | None,
     output: Path | None,
     seed: int,
@@ -170,6 +172,7 @@ def attribute(
             engine=engine,
             seed=seed,
             orders=orders,
+            split=split,
             jobs=jobs or cores(),
             on_run=on_run,
         )
