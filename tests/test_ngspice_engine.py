@@ -132,6 +132,8 @@ def test_one_of_several_workers_may_be_lost(ngspice: NgspiceEngine, rng: np.rand
 def test_ctrl_c_ends_all_workers_in_the_middle_of_a_read(ngspice: NgspiceEngine) -> None:
     program_text = (
         "import os, signal, threading, numpy as np, xbar_spice as xs\n"
+        # in the background of a shell Ctrl-C would be ignored
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "rng = np.random.default_rng(1)\n"
         "xbars = [xs.Crossbar(10 ** rng.uniform(-5, -3, (32, 32)), r_word=1.0, r_bit=2.0) for _ in range(4)]\n"
         "with xs.get_engine('ngspice', workers=2).program_bank(xbars) as bank:\n"

@@ -391,6 +391,7 @@ PROGRAM = """
 import os, pathlib, signal, sys
 import numpy as np
 from xbar_spice.engines.ngspice.process import ResidentProcess
+signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background of a shell it would be ignored
 circuit = ResidentProcess(pathlib.Path(sys.argv[1]).read_text(), ("Va", "Vb"))
 circuit.read(np.ones((2, 1)))
 print(circuit.pid, flush=True)
