@@ -13,14 +13,7 @@ from xbar_spice.cli.options import circuit_options, engine_option, existing_file
 
 __all__ = ["attribute", "cosim", "gradients", "tune"]
 
-
-@click.command(cls=Verb)
-@click.argument("weights", type=existing_file)
-@engine_option()
-@click.option(
-    "--characterise", is_flag=True, help="Read transfer matrices once through ngspice, and check them on the way."
-)
-@click.option(
+samples_option = click.option(
     "--samples",
     type=click.IntRange(min=1),
     metavar="N",
@@ -28,6 +21,15 @@ __all__ = ["attribute", "cosim", "gradients", "tune"]
     show_default=True,
     help="Test images, or random states.",
 )
+
+
+@click.command(cls=Verb)
+@click.argument("weights", type=existing_file)
+@engine_option()
+@click.option(
+    "--characterise", is_flag=True, help="Read transfer matrices once through ngspice, and check them on the way."
+)
+@samples_option
 @click.option(
     "--linear-solver",
     type=click.Choice(["gmres", "bicgstab", "cg", "richardson", "chord", "feedback"]),
@@ -81,14 +83,7 @@ def cosim(
 @click.command(cls=Verb)
 @click.argument("weights", type=existing_file)
 @engine_option("nodal", "; derivatives come from nodal")
-@click.option(
-    "--samples",
-    type=click.IntRange(min=1),
-    metavar="N",
-    default=4,
-    show_default=True,
-    help="Test images, or random states.",
-)
+@samples_option
 @click.option("--output", type=click.Path(file_okay=False, path_type=Path), help="Folder for gradients.json.")
 @seed_option
 @circuit_options
@@ -117,14 +112,7 @@ def gradients(weights: Path, engine: str, samples: int, output: Path | None, see
 @click.command(cls=Verb)
 @click.argument("weights", type=existing_file)
 @engine_option("nodal")
-@click.option(
-    "--samples",
-    type=click.IntRange(min=1),
-    metavar="N",
-    default=4,
-    show_default=True,
-    help="Test images, or random states.",
-)
+@samples_option
 @click.option(
     "--orders", type=click.IntRange(min=4), metavar="N", help="Random orders to sample.  [default: all combinations]"
 )
