@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,14 @@ import hypothesis
 import numpy as np
 import pytest
 
+from xbar_spice.cosim import Problem
 from xbar_spice.engines.base import Engine
 from xbar_spice.engines.ngspice.installation import describe
 from xbar_spice.engines.registry import get_engine
 from xbar_spice.errors import EngineUnavailableError
+from xbar_spice.mapping import Design
+from xbar_spice.train.losses import SquaredDistance
+from xbar_spice.weights import Kernels, Model
 
 hypothesis.settings.register_profile("repeatable", deadline=None, derandomize=True, max_examples=50)
 hypothesis.settings.load_profile("repeatable")
@@ -79,3 +84,26 @@ def run_by_hand(deck: Path) -> dict[str, float]:
     done = subprocess.run(["ngspice", "-b", str(deck)], capture_output=True, text=True, check=True, timeout=60)
     rows = re.findall(r"^\s+([a-z]\w*)(?:#branch)?\s+(-?\d\S*)$", done.stdout, re.M)
     return {name: float(value) for name, value in rows}
+
+
+@pytest.fixture
+def dense(rng: np.random.Generator) -> Problem:
+    """A small model of dense matrices, three samples, and a loss that is smooth."""
+    A, B = rng.standard_normal((5, 4)), rng.standard_normal((4, 5)) / 3
+    return Problem(
+        Model(A, B, h=0.25, steps=2), rng.standard_normal((4, 3)), SquaredDistance(rng.standard_normal((4, 3)))
+    )
+
+
+@pytest.fixture
+def convolution(rng: np.random.Generator) -> Problem:
+    """The same of two convolutions of a 3 x 3 image, with two samples."""
+    kernels = Kernels(0.5 * rng.standard_normal(9), 0.5 * rng.standard_normal(9), (3, 3))
+    model = Model.from_kernels(kernels, h=0.25, steps=2)
+    return Problem(model, rng.random((9, 2)), SquaredDistance(rng.standard_normal((9, 2))))
+
+
+def for_cells(problem: Problem, design: Design) -> Problem:
+    """Explicit steps for nonlinear cells, whose implicit equations take long to solve to rounding."""
+    method = "implicit_euler" if design.device.linear else "forward_euler"
+    return replace(problem, model=replace(problem.model, method=method))

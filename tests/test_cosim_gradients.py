@@ -5,11 +5,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from conftest import engine_or_skip, relative
+from conftest import engine_or_skip, for_cells, relative
 
 from xbar_spice.array import Terminations
 from xbar_spice.cosim import (
-    Problem,
     SolverOptions,
     circuit_gradients,
     program_model,
@@ -24,9 +23,7 @@ from xbar_spice.operators import AnalogMatrix, program
 from xbar_spice.solve.field import ReluField
 from xbar_spice.solve.krylov import KrylovOptions
 from xbar_spice.solve.newton import NewtonOptions
-from xbar_spice.train.losses import SquaredDistance
 from xbar_spice.variation import Variation
-from xbar_spice.weights import Kernels, Model
 
 SEED = 3
 TIGHT = SolverOptions(NewtonOptions(rtol=1e-13), KrylovOptions(rtol=1e-12))
@@ -39,27 +36,6 @@ DESIGNS = {
     "programming error, stuck": replace(WIRED, variation=Variation(programming=0.1, stuck_on=0.05, stuck_off=0.1)),
     "nonlinear": replace(WIRED, device=Sinh(0.25), tile=3),
 }
-
-
-@pytest.fixture
-def dense(rng):
-    A, B = rng.standard_normal((5, 4)), rng.standard_normal((4, 5)) / 3
-    return Problem(
-        Model(A, B, h=0.25, steps=2), rng.standard_normal((4, 3)), SquaredDistance(rng.standard_normal((4, 3)))
-    )
-
-
-@pytest.fixture
-def convolution(rng):
-    kernels = Kernels(0.5 * rng.standard_normal(9), 0.5 * rng.standard_normal(9), (3, 3))
-    model = Model.from_kernels(kernels, h=0.25, steps=2)
-    return Problem(model, rng.random((9, 2)), SquaredDistance(rng.standard_normal((9, 2))))
-
-
-def for_cells(problem, design):
-    """Explicit steps for nonlinear cells, whose implicit equations take long to solve to rounding."""
-    method = "implicit_euler" if design.device.linear else "forward_euler"
-    return replace(problem, model=replace(problem.model, method=method))
 
 
 def analog_loss(problem, design, model, engine="nodal"):

@@ -5,9 +5,9 @@ from contextlib import ExitStack
 from dataclasses import replace
 
 import pytest
-from conftest import relative
+from conftest import for_cells, relative
 
-from xbar_spice.cosim import Problem, SolverOptions, circuit_gradients, program_model, three_gradients
+from xbar_spice.cosim import SolverOptions, circuit_gradients, program_model, three_gradients
 from xbar_spice.devices import Sinh
 from xbar_spice.mapping import Design
 from xbar_spice.solve.field import ReluField
@@ -17,7 +17,6 @@ from xbar_spice.solve.layers import Layers
 from xbar_spice.solve.newton import NewtonOptions
 from xbar_spice.train.losses import SquaredDistance
 from xbar_spice.variation import Variation
-from xbar_spice.weights import Kernels, Model
 
 SEED = 3
 TIGHT = SolverOptions(NewtonOptions(rtol=1e-13), KrylovOptions(rtol=1e-12))
@@ -32,23 +31,8 @@ KINDS = ["digital", "hardware", "hybrid", "effective", "true"]
 
 
 @pytest.fixture
-def dense(rng):
-    A, B = rng.standard_normal((5, 4)), rng.standard_normal((4, 5)) / 3
-    return Problem(
-        Model(A, B, h=0.25, steps=2), rng.standard_normal((4, 3)), SquaredDistance(rng.standard_normal((4, 3)))
-    )
-
-
-@pytest.fixture
-def convolution(rng):
-    kernels = Kernels(0.5 * rng.standard_normal(9), 0.5 * rng.standard_normal(9), (3, 3))
-    model = Model.from_kernels(kernels, h=0.25, steps=3)
-    return Problem(model, rng.random((9, 2)), SquaredDistance(rng.standard_normal((9, 2))))
-
-
-def for_cells(problem, design):
-    method = "implicit_euler" if design.device.linear else "forward_euler"
-    return replace(problem, model=replace(problem.model, method=method))
+def convolution(convolution):
+    return replace(convolution, model=replace(convolution.model, steps=3))
 
 
 @pytest.mark.parametrize("label", DESIGNS)
