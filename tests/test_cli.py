@@ -17,7 +17,7 @@ from xbar_spice.cli.app import app
 from xbar_spice.cli.options import make_design
 from xbar_spice.converters import Converters
 from xbar_spice.devices import Sinh
-from xbar_spice.errors import InvalidInputError
+from xbar_spice.errors import InvalidInputError, StudyError
 from xbar_spice.mapping import Design
 from xbar_spice.read_noise import ReadNoise
 from xbar_spice.weights import Classifier, Kernels, Model, load_model, save_model
@@ -31,6 +31,7 @@ seeds = [0, 1]
 weights = "small.npz"
 [data]
 samples = 2
+task = "random"
 [circuit]
 engine = "nodal"
 variation.programming = 0.05
@@ -187,7 +188,20 @@ def test_netlist_writes_decks_and_manifests(weights, tmp_path):
 @pytest.mark.parametrize("engine", ["ideal", "nodal", "ngspice"])
 def test_cosim_prints_and_keeps_what_it_finds(engine, weights, tmp_path):
     engine_or_skip(engine)
-    output = run("cosim", weights, "--engine", engine, "--tile", 4, "--r-bit", 2, "--output", tmp_path / "one")
+    output = run(
+        "cosim",
+        weights,
+        "--data",
+        "random",
+        "--engine",
+        engine,
+        "--tile",
+        4,
+        "--r-bit",
+        2,
+        "--output",
+        tmp_path / "one",
+    )
     assert "gradient of a" in output
     record = json.loads((tmp_path / "one" / "record.json").read_text())
     assert record["engine"] == engine
@@ -198,7 +212,10 @@ def test_cosim_prints_and_keeps_what_it_finds(engine, weights, tmp_path):
 def test_tune_keeps_the_weights_and_the_range_of_their_chip(tmp_path, rng):
     kernels = Kernels(0.2 * rng.standard_normal(9), 0.2 * rng.standard_normal(9), (8, 8))
     classifier = Classifier(rng.standard_normal((10, 64)) / 8, np.zeros(10))
-    save_model(tmp_path / "digits.npz", Model.from_kernels(kernels, h=0.25, steps=1, classifier=classifier))
+    save_model(
+        tmp_path / "digits.npz",
+        Model.from_kernels(kernels, h=0.25, steps=1, classifier=classifier, trained_on="digits"),
+    )
     options = ("--engine", "ideal", "--programming", 0.1, "--headroom", 2, "--epochs", 1, "--learning-rate", 0.05)
     output = run("tune", tmp_path / "digits.npz", *options, "--output", tmp_path / "tuned.npz")
     before, after = (float(re.search(rf"{name} +(\S+)", output).group(1)) for name in ("as deployed", "epoch 1"))
@@ -209,7 +226,7 @@ def test_tune_keeps_the_weights_and_the_range_of_their_chip(tmp_path, rng):
 
 
 def test_gradients_prints_and_keeps_what_it_finds(weights, tmp_path):
-    output = run("gradients", weights, "--tile", 4, "--r-bit", 5, "--output", tmp_path / "out")
+    output = run("gradients", weights, "--data", "random", "--tile", 4, "--r-bit", 5, "--output", tmp_path / "out")
     assert "bias: hardware - true" in output
     record = json.loads((tmp_path / "out" / "gradients.json").read_text())
     assert f"{record['differences']['bias']['a']['relative_error']:.3e}" in output
@@ -217,7 +234,9 @@ def test_gradients_prints_and_keeps_what_it_finds(weights, tmp_path):
 
 def test_attribute_prints_and_keeps_what_it_finds(weights, tmp_path):
     circuit = ("--tile", 4, "--r-bit", 5, "--programming", 0.05, "--noise", 0.01, "--adc-bits", 8)
-    output = run("attribute", weights, *circuit, "--split", "--jobs", 1, "--output", tmp_path / "out")
+    output = run(
+        "attribute", weights, "--data", "random", *circuit, "--split", "--jobs", 1, "--output", tmp_path / "out"
+    )
     for expected in ("wires", "programming error", "read noise", "converters", "bias of a", "shift of b"):
         assert expected in output
     values = json.loads((tmp_path / "out" / "attribution.json").read_text())["measures"]["gradient of a"]
@@ -228,7 +247,7 @@ def test_attribute_prints_and_keeps_what_it_finds(weights, tmp_path):
 
 def test_cosim_can_characterise_and_says_which_reads_were_driven(weights, tmp_path):
     engine_or_skip("ngspice")
-    run("cosim", weights, "--characterise", "--tile", 4, "--r-bit", 2, "--output", tmp_path / "one")
+    run("cosim", weights, "--data", "random", "--characterise", "--tile", 4, "--r-bit", 2, "--output", tmp_path / "one")
     header, *rows = (line.split(",") for line in (tmp_path / "one" / "trace.csv").read_text().splitlines())
     sources = [row[header.index("source")] for row in rows]
     assert set(sources) == {"characterised", "checked"}
@@ -239,8 +258,28 @@ def test_cosim_can_characterise_and_says_which_reads_were_driven(weights, tmp_pa
     assert "for --engine ngspice" in refused.output
 
 
+@pytest.mark.parametrize("verb", ["cosim", "gradients", "attribute"])
+def test_every_output_names_its_data_and_none_are_guessed(verb, weights, tmp_path):
+    options = ("--engine", "nodal", "--r-bit", 5, "--programming", 0.05, "--output", tmp_path / "out")
+    with pytest.raises(StudyError, match="which data is the model of 6 states to run on"):
+        run(verb, weights, *options)
+    assert not (tmp_path / "out").exists()
+    words = "4 random states (standard normal), drawn with seed 3"
+    assert words in run(verb, weights, *options, "--seed", 3, "--data", "random")
+    (record,) = (tmp_path / "out").glob("*.json")
+    assert json.loads(record.read_text())["data"] == words
+
+
+def test_tune_takes_digits_for_a_model_of_theirs_only(tmp_path, rng):
+    classifier = Classifier(rng.standard_normal((10, 64)), np.zeros(10))
+    encoded = Model(*rng.standard_normal((2, 64, 64)), h=0.25, steps=1, classifier=classifier)
+    save_model(tmp_path / "encoded.npz", encoded)
+    with pytest.raises(InvalidInputError, match="does not say that it was trained on the digits"):
+        run("tune", tmp_path / "encoded.npz", "--output", tmp_path / "tuned.npz")
+
+
 def test_cosim_by_a_circuit_says_what_it_solved(weights):
-    output = run("cosim", weights, "--engine", "nodal", "--linear-solver", "feedback")
+    output = run("cosim", weights, "--data", "random", "--engine", "nodal", "--linear-solver", "feedback")
     assert "circuit solves" in output
 
 
@@ -270,4 +309,4 @@ def test_an_error_is_a_message_without_a_traceback(tmp_path):
 
 
 def test_a_wrong_option_names_the_choices(weights):
-    assert "'ideal', 'nodal', 'ngspice'" in run("cosim", weights, "--engine", "spectre", code=2)
+    assert "'ideal', 'nodal', 'ngspice'" in run("cosim", weights, "--data", "random", "--engine", "spectre", code=2)

@@ -53,7 +53,8 @@ def write_first_step(
             slopes=slopes,
             c=model.h,
             rhs=rhs,
-            comments={"weights": weights, "seed": seed} | design_comments(design),
+            comments={"weights": weights, "seed": seed, "state": f"random (standard normal), drawn with seed {seed}"}
+            | design_comments(design),
             netlists=netlists,
         )
     return [path for path in files if path.suffix == ".cir"]

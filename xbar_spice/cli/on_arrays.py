@@ -19,7 +19,12 @@ samples_option = click.option(
     metavar="N",
     default=4,
     show_default=True,
-    help="Test images, or random states.",
+    help="How many samples the model runs on.",
+)
+data_option = click.option(
+    "--data",
+    type=click.Choice(["digits", "random"]),
+    help="Test images of the digits, or random states; what the weight file says when left out.",
 )
 
 
@@ -30,6 +35,7 @@ samples_option = click.option(
     "--characterise", is_flag=True, help="Read transfer matrices once through ngspice, and check them on the way."
 )
 @samples_option
+@data_option
 @click.option(
     "--linear-solver",
     type=click.Choice(["gmres", "bicgstab", "cg", "richardson", "chord", "feedback"]),
@@ -47,6 +53,7 @@ def cosim(
     engine: str,
     characterise: bool,
     samples: int,
+    data: Any,
     linear_solver: Any,
     output: Path | None,
     seed: int,
@@ -55,8 +62,8 @@ def cosim(
     """Run a model on arrays, and compare it with digital matrices.
 
     The model is solved and differentiated: every product of the forward run, of Newton's linear solves and of the
-    adjoint is a read of the arrays. A model with 64 states and a classifier runs on handwritten digits, any other one
-    on random states.
+    adjoint is a read of the arrays. A model that `train` wrote runs on handwritten digits; for any other one --data
+    says on what.
     """
     from xbar_spice.cli.progress import reading_progress
     from xbar_spice.cli.tables import print_cosimulation
@@ -69,7 +76,7 @@ def cosim(
     if characterise and engine != "ngspice":
         raise click.UsageError(f"--characterise is for --engine ngspice, got {engine}")
     answering = get_engine(engine, **({"characterise": True} if characterise else {}))
-    problem = make_problem(load_model(weights), samples=samples, seed=seed)
+    problem = make_problem(load_model(weights), samples=samples, seed=seed, task=data or "auto")
     solver = SolverOptions()
     solver = replace(solver, krylov=replace(solver.krylov, method=linear_solver))
     design = make_design(circuit)
@@ -84,10 +91,13 @@ def cosim(
 @click.argument("weights", type=existing_file)
 @engine_option("nodal", "; derivatives come from nodal")
 @samples_option
+@data_option
 @click.option("--output", type=click.Path(file_okay=False, path_type=Path), help="Folder for gradients.json.")
 @seed_option
 @circuit_options
-def gradients(weights: Path, engine: str, samples: int, output: Path | None, seed: int, **circuit: Any) -> None:
+def gradients(
+    weights: Path, engine: str, samples: int, data: Any, output: Path | None, seed: int, **circuit: Any
+) -> None:
     """Compare the gradient that arrays return with the true one.
 
     bias is hardware - true, what a trainer on the arrays gets wrong; shift is true - digital, what the circuit changes
@@ -100,7 +110,7 @@ def gradients(weights: Path, engine: str, samples: int, output: Path | None, see
     from xbar_spice.study.store import write_record
     from xbar_spice.weights import load_model
 
-    problem = make_problem(load_model(weights), samples=samples, seed=seed)
+    problem = make_problem(load_model(weights), samples=samples, seed=seed, task=data or "auto")
     design = make_design(circuit)
     with waiting("three gradients"):
         record = three_gradients(problem, design, engine=engine, seed=seed).record
@@ -113,6 +123,7 @@ def gradients(weights: Path, engine: str, samples: int, output: Path | None, see
 @click.argument("weights", type=existing_file)
 @engine_option("nodal")
 @samples_option
+@data_option
 @click.option(
     "--orders", type=click.IntRange(min=4), metavar="N", help="Random orders to sample.  [default: all combinations]"
 )
@@ -129,6 +140,7 @@ def attribute(
     weights: Path,
     engine: str,
     samples: int,
+    data: Any,
     orders: int | None,
     split: bool,
     jobs: int | None,
@@ -151,7 +163,7 @@ def attribute(
     from xbar_spice.study.store import write_record
     from xbar_spice.weights import load_model
 
-    problem = make_problem(load_model(weights), samples=samples, seed=seed)
+    problem = make_problem(load_model(weights), samples=samples, seed=seed, task=data or "auto")
     design = make_design(circuit)
     with counting_progress("co-simulations") as on_run:
         found = attribute_errors(
@@ -183,6 +195,11 @@ def attribute(
 @click.option("--learning-rate", type=click.FloatRange(min=0, min_open=True), metavar="RATE", default=0.003,
               show_default=True, help="Of Adam at the start.")  # fmt: skip
 @click.option("--classifier-only", is_flag=True, help="Leave the arrays as they are.")
+@click.option(
+    "--data",
+    type=click.Choice(["digits"]),
+    help="Say that the digits are its samples, if the weight file does not say so.",
+)
 @engine_option("nodal")  # training programs arrays anew at every step, which costs ngspice far more than a read
 @seed_option
 @circuit_options
@@ -193,6 +210,7 @@ def tune(
     epochs: int,
     learning_rate: float,
     classifier_only: bool,
+    data: str | None,
     engine: str,
     seed: int,
     **circuit: Any,
@@ -206,6 +224,7 @@ def tune(
     """
     from xbar_spice.cli.progress import training_progress
     from xbar_spice.cosim import Chip
+    from xbar_spice.train.digits import load_digits
     from xbar_spice.train.training import TUNING
     from xbar_spice.train.training import tune as tune_model
     from xbar_spice.weights import load_model, save_model
@@ -214,9 +233,16 @@ def tune(
     trained: Any = "classifier" if classifier_only else "everything"
     schedule = replace(TUNING, epochs=epochs, learning_rate=learning_rate, trained=trained)
     with training_progress(f"tuning {weights.name}") as progress:
-        result = tune_model(load_model(weights), schedule, seed=seed, processor=chip, progress=progress)
+        result = tune_model(
+            load_model(weights),
+            schedule,
+            seed=seed,
+            processor=chip,
+            digits=load_digits() if data else None,
+            progress=progress,
+        )
     save_model(output, result.model)
-    click.echo("on the chip      loss      accuracy on images held back")
+    click.echo("on the chip      loss      accuracy on handwritten digits held back")
     for name, test in (("as deployed", result.before), *((f"epoch {x.number}", x.test) for x in result.history)):
         click.echo(f"{name:<16} {test.loss:<9.4f} {test.accuracy:.2%}")
     click.echo(f"time             {result.seconds:.1f} s")

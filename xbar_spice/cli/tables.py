@@ -32,7 +32,7 @@ def print_cosimulation(record: dict[str, Any]) -> None:
         f"gradient of {name}": values for name, values in record["gradients"].items()
     }
     print_rows(
-        f"analog ({record['engine']}) against digital, {record['samples']} samples",
+        f"analog ({record['engine']}) against digital, {record['data']}",
         ("", "relative error", "cosine", "same sign"),
         [
             (name, f"{found['relative_error']:.3e}", f"{found['cosine']:.6f}", f"{found['sign_agreement']:.2%}")
@@ -65,7 +65,7 @@ def print_gradients(record: dict[str, Any]) -> None:
     }
     parameters = list(record["differences"]["shift"])
     print_rows(
-        f"gradients on arrays ({record['engine']}), {record['samples']} samples",
+        f"gradients on arrays ({record['engine']}), {record['data']}",
         ("", "of", "relative error", "cosine", "same sign"),
         [
             (
@@ -94,6 +94,7 @@ def print_gradients(record: dict[str, Any]) -> None:
 
 def print_attribution(record: dict[str, Any]) -> None:
     """What each source of error counts for, one table for each measure."""
+    _say(f"errors by source ({record['engine']}), {record['data']}")
     for measure, values in record["measures"].items():
         sampled = record["orders"] > 0
         rows: list[tuple[str, ...]] = [

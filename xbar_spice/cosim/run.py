@@ -56,11 +56,13 @@ class Problem:
         model: a trained neural ODE.
         z0: (n, samples) initial states.
         objective: the loss of the final states.
+        data: what the states are, in words; every record has them.
     """
 
     model: Model
     z0: FloatArray
     objective: Objective
+    data: str = "states given by the caller"
 
     def __post_init__(self) -> None:
         if self.z0.ndim != 2 or self.z0.shape[0] != self.model.states or not self.z0.shape[1]:
@@ -120,6 +122,7 @@ def conditions(problem: Problem, design: Design, engine: str | Engine, seed: int
         "seed": seed,
         "design": asdict(design) | {"device": repr(design.device)},
         "samples": problem.z0.shape[1],
+        "data": problem.data,
     }
 
 

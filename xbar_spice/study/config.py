@@ -69,7 +69,7 @@ class ModelSettings(Settings):
 
 
 class DataSettings(Settings):
-    """The samples: test images of the digits, or random states for models that are not made for them."""
+    """The samples: those that the model says it was trained on, or on request test images or random states."""
 
     task: Literal["auto", "digits", "random"] = "auto"
     samples: Annotated[int, Field(ge=1)] = 8

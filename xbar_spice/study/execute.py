@@ -15,7 +15,8 @@ from dask import config as dask_config
 
 from xbar_spice.cosim import Cosimulation
 from xbar_spice.errors import StudyError, XbarError
-from xbar_spice.study.cases import Case, run_case
+from xbar_spice.study.cases import Case, case_id, run_case, templates
+from xbar_spice.study.problem import fingerprint
 from xbar_spice.weights import Model
 
 __all__ = ["CaseFailure", "Outcome", "cores", "run_here", "run_on_dask"]
@@ -48,6 +49,12 @@ def cores() -> int:
 def attempt(case: Case, model: Model) -> Outcome:
     """Run a case; an error is its outcome, because the other cases go on."""
     try:
+        # A worker elsewhere has files of its own, and reads the devices that a case names from those.
+        if case_id(case.parameters, model, case.seed, fingerprint(model), templates()) != case.id:
+            raise StudyError(
+                "the worker that got this case has other device models, op-amps or templates, or another version of "
+                "xbar-spice than the program that runs the study: install the same on both"
+            )
         return run_case(case, model)
     except XbarError as error:
         return CaseFailure(f"{type(error).__name__}: {error}")

@@ -17,7 +17,7 @@ from xbar_spice.study.cases import Case, expand, model_key
 from xbar_spice.study.config import Parameters, Study
 from xbar_spice.study.deficit import first_read_voltages, hardest_case
 from xbar_spice.study.execute import CaseFailure, Outcome, cores, run_here, run_on_dask
-from xbar_spice.study.problem import find_model, fingerprint, made_for_digits
+from xbar_spice.study.problem import find_model, fingerprint
 from xbar_spice.study.store import Store
 from xbar_spice.weights import Model
 
@@ -203,6 +203,7 @@ def _description(study: Study, cases: Sequence[Case], models: dict[str, Model]) 
         "seeds": study.seeds,
         "parameters": study.model_dump(include=set(Parameters.model_fields)),
         "models": [_describe_model(used[key], model) for key, model in models.items()],
+        "data": sorted({case.data for case in cases}),
         "cases": [{"id": case.id, "label": case.label, "axes": case.axes, "seed": case.seed} for case in cases],
         "versions": _versions(),
         "written": _now(),
@@ -217,7 +218,7 @@ def _describe_model(settings: Any, model: Model) -> dict[str, Any]:
         "states": model.states,
         "hidden": model.hidden,
         "kernels": None if kernels is None else {"a": list(kernels.a.shape), "b": list(kernels.b.shape)},
-        "digits": made_for_digits(model),
+        "trained_on": model.trained_on,
         "method": model.method,
         "h": model.h,
         "steps": model.steps,
