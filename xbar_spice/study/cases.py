@@ -160,4 +160,4 @@ def exact(value: Scalar) -> str:
         ('0.05', '0.123456789', '2')
     """
     short = f"{value:g}" if isinstance(value, float) else str(value)
-    return short if not isinstance(value, float) or float(short) == value else repr(value)
+    return short if not isinstance(value, float) or float(short) == value else repr(float(value))

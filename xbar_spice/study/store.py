@@ -29,7 +29,7 @@ import pandas as pd
 from xbar_spice.cosim import Cosimulation
 from xbar_spice.errors import StudyError
 
-__all__ = ["Store", "write_case"]
+__all__ = ["Store", "unconverged", "write_case"]
 
 _RECORD, _TRACE = "record.json", "trace.csv"
 _DRAFT = ".draft-"
@@ -207,6 +207,16 @@ class Store:
                 continue
             records.append(record)
         return records, problems
+
+
+def unconverged(records: pd.DataFrame) -> set[str]:
+    """Ids of the records that compare no solutions, because one of the two runs did not converge."""
+    names = [f"convergence.{run}.converged" for run in ("analog", "digital")]
+    return {
+        str(record["case.id"])
+        for record in records.to_dict("records")
+        if not all(record.get(name) in (True, 1.0) for name in names)
+    }
 
 
 def write_record(path: Path, record: Mapping[str, Any]) -> Path:
