@@ -11,7 +11,19 @@ from pathlib import Path
 
 import pytest
 
-from xbar_spice.disk import border, make_folder, read_bytes, read_json, read_text, read_toml, require_writable, write
+from xbar_spice.disk import (
+    DRAFT,
+    border,
+    clear_drafts,
+    make_folder,
+    read_bytes,
+    read_json,
+    read_text,
+    read_toml,
+    require_writable,
+    write,
+    write_folder,
+)
 from xbar_spice.errors import FileError, StudyError
 
 WRITERS = (lambda path: write(path, "new"), require_writable)
@@ -21,6 +33,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     assert read_text(write(tmp_path / "a", "ohm Ω\n")) == "ohm Ω\n"
     assert read_bytes(write(tmp_path / "a", b"\r\n")) == b"\r\n"
     assert read_text(tmp_path / "a") == "\n"
+    assert read_text(write(tmp_path / "a", b"\xef\xbb\xbfa")) == "a"
     assert os.listdir(tmp_path) == ["a"]
 
 
@@ -152,13 +165,40 @@ def test_tables_that_are_nested_or_huge(
     read: Callable[[Path], object], syntax: str, value: str, text: str, tmp_path: Path
 ) -> None:
     write(tmp_path / "file", syntax.format(value))
-    with pytest.raises(FileError, match=f"file: cannot be read: .*{text}"):
+    with pytest.raises(FileError, match=f"file: .*{text}"):
         read(tmp_path / "file")
 
 
 def test_json_that_is_no_table(tmp_path: Path) -> None:
-    with pytest.raises(FileError, match=r"a table .* is expected, got list"):
+    with pytest.raises(FileError, match="expected names with values, got list"):
         read_json(write(tmp_path / "file", "[1]"))
+
+
+def test_a_folder_is_written_as_a_whole_or_stays_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = write_folder(tmp_path / "new" / ("x" * 255), {"a": "old", "b": b"old"})
+    rename = Path.rename
+
+    def fail(path: Path, target: Path) -> Path:
+        if target == folder and not path.name.endswith("-old"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return rename(path, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", fail)
+        with pytest.raises(FileError, match="No space left on device; free some space"):
+            write_folder(folder, {"a": "new"})
+    assert {path.name: path.read_text() for path in folder.iterdir()} == {"a": "old", "b": "old"}
+    write_folder(folder, {"a": "new"})
+    assert {path.name: path.read_text() for path in folder.iterdir()} == {"a": "new"}
+    assert os.listdir(tmp_path / "new") == [folder.name]
+
+
+def test_drafts_of_writers_that_were_killed_are_cleared(tmp_path: Path) -> None:
+    (tmp_path / f"{DRAFT}1").touch()
+    write_folder(tmp_path / f"{DRAFT}2", {"a": "half"})
+    write(tmp_path / "a", "whole")
+    clear_drafts(tmp_path)
+    assert os.listdir(tmp_path) == ["a"]
 
 
 def test_a_folder_below_a_file(tmp_path: Path) -> None:

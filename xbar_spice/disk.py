@@ -10,18 +10,20 @@ import errno
 import json
 import os
 import secrets
+import shutil
 import stat
 import tomllib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, final
 
 from xbar_spice.errors import FileError, XbarError
 
 __all__ = [
     "DRAFT",
     "border",
+    "clear_drafts",
     "make_folder",
     "read_bytes",
     "read_json",
@@ -29,9 +31,11 @@ __all__ = [
     "read_toml",
     "reason",
     "require_writable",
-    "sync_folder",
     "write",
+    "write_folder",
 ]
+
+PathLike = str | os.PathLike[str]
 
 DRAFT = ".draft-"
 """How the name of a file or folder begins that is not finished yet."""
@@ -84,8 +88,7 @@ def reason(error: BaseException) -> str:
     return str(error) or type(error).__name__
 
 
-@contextmanager
-def border(path: str | os.PathLike[str], what: str, error: type[XbarError] = FileError) -> Iterator[None]:
+def border(path: PathLike, what: str, error: type[XbarError] = FileError) -> AbstractContextManager[None]:
     """Turn what the operating system, decoding or a lack of memory raises inside into an error of the package.
 
     Args:
@@ -103,74 +106,95 @@ def border(path: str | os.PathLike[str], what: str, error: type[XbarError] = Fil
             ...
         xbar_spice.errors.FileError: notes.txt: cannot be read: No such file or directory; check the name, ...
     """
+    return _border(f"{_shown(path)}: cannot be {what}", path, error)
+
+
+@contextmanager
+def _border(failure: str, path: PathLike, error: type[XbarError]) -> Iterator[None]:
     if "\0" in os.fspath(path):
-        raise error(f"{os.fspath(path)!r}: cannot be {what}: a path holds no NUL character")
+        raise error(f"{failure}: a path holds no NUL character")
     try:
         yield
     except (OSError, UnicodeError, RecursionError, MemoryError) as cause:
-        raise error(f"{os.fspath(path)}: cannot be {what}: {reason(cause)}") from cause
+        raise error(f"{failure}: {reason(cause)}") from cause
+
+
+def _shown(path: PathLike) -> str:
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in os.fspath(path))
+
+
+@final
+class _RefusedError(OSError):
+    """What this module itself refuses, on its way to the border."""
+
+
+def _require_regular(path: PathLike) -> int:
+    """The size of a file in bytes; what never ends, waits for somebody else or holds other files is refused."""
+    found = os.stat(path)
+    if not stat.S_ISREG(found.st_mode):
+        kind = next((name for matches, name in _KINDS if matches(found.st_mode)), "no regular file")
+        raise _RefusedError(f"it is {kind}; name a regular file")
+    return found.st_size
 
 
 # --- reading --------------------------------------------------------------------------------------------------------
+#
+# Every function takes the class of error to raise and, for its text, the role that the file plays ("device model").
 
 
-def read_bytes(path: str | os.PathLike[str], *, limit: int = _TEXT, error: type[XbarError] = FileError) -> bytes:
+def read_bytes(path: PathLike, *, limit: int = _TEXT, error: type[XbarError] = FileError, role: str = "") -> bytes:
     """The content of a regular file of at most `limit` bytes; what else it is, is said and not waited for."""
-    with border(path, "read", error):
-        _refuse_special(path, "read", error)
+    with _reading(path, error, role):
+        size = _require_regular(path)
         with open(path, "rb") as file:
-            content = file.read(limit + 1)
-    if len(content) > limit:
-        raise error(f"{os.fspath(path)}: cannot be read: it has more than {limit // _MIB} MiB; is it the right file?")
+            # Some more than there should be: files of /proc say that they are empty, others grow.
+            content = file.read(min(size + _MIB, limit + 1)) if size <= limit else b""
+        if max(size, len(content)) > limit:
+            raise _RefusedError(f"it has more than {limit // _MIB} MiB; is it the right file?")
     return content
 
 
-def read_text(path: str | os.PathLike[str], *, limit: int = _TEXT, error: type[XbarError] = FileError) -> str:
-    """The text of a regular file in UTF-8, its line ends as they are in Python."""
-    content = read_bytes(path, limit=limit, error=error)
-    with border(path, "read", error):
-        return content.decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
+def read_text(path: PathLike, *, limit: int = _TEXT, error: type[XbarError] = FileError, role: str = "") -> str:
+    """The text of a regular file in UTF-8, without byte order mark and with line ends as Python has them."""
+    content = read_bytes(path, limit=limit, error=error, role=role)
+    with _reading(path, error, role):
+        return content.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
 
 
-def read_toml(path: str | os.PathLike[str], *, error: type[XbarError] = FileError) -> dict[str, Any]:
+def read_toml(path: PathLike, *, error: type[XbarError] = FileError, role: str = "") -> dict[str, Any]:
     """The content of a TOML file."""
-    return _parsed(path, tomllib.loads, "TOML", _TOML, error)
+    text = read_text(path, limit=_TOML, error=error, role=role)
+    return _table(tomllib.loads, text, f"{_subject(path, role)}: not valid TOML", error)
 
 
-def read_json(path: str | os.PathLike[str], *, error: type[XbarError] = FileError) -> dict[str, Any]:
+def read_json(path: PathLike, *, error: type[XbarError] = FileError, role: str = "") -> dict[str, Any]:
     """The content of a JSON file that holds an object."""
-    return _parsed(path, json.loads, "JSON", _JSON, error)
+    text = read_text(path, limit=_JSON, error=error, role=role)
+    return _table(json.loads, text, f"{_subject(path, role)}: not valid JSON", error)
 
 
-def _parsed(
-    path: str | os.PathLike[str], parse: Callable[[str], Any], language: str, limit: int, error: type[XbarError]
-) -> dict[str, Any]:
-    text = read_text(path, limit=limit, error=error)
+def _table(parse: Callable[[str], Any], text: str, failure: str, error: type[XbarError]) -> dict[str, Any]:
     try:
-        with border(path, "read", error):
-            content = parse(text)
-    except ValueError as cause:
-        if isinstance(cause, XbarError):
-            raise
-        raise error(f"{os.fspath(path)}: cannot be read: not valid {language}: {cause}") from cause
+        content = parse(text)
+    except (ValueError, RecursionError, MemoryError) as cause:
+        raise error(f"{failure}: {reason(cause)}") from cause
     if not isinstance(content, dict):
-        raise error(
-            f"{os.fspath(path)}: cannot be read: a table of names and values is expected, got {type(content).__name__}"
-        )
+        raise error(f"{failure}: expected names with values, got {type(content).__name__}")
     return content
 
 
-def _refuse_special(path: str | os.PathLike[str], what: str, error: type[XbarError]) -> None:
-    mode = os.stat(path).st_mode
-    if not stat.S_ISREG(mode):
-        kind = next((name for matches, name in _KINDS if matches(mode)), "no regular file")
-        raise error(f"{os.fspath(path)}: cannot be {what}: it is {kind}; name a regular file")
+def _reading(path: PathLike, error: type[XbarError], role: str) -> AbstractContextManager[None]:
+    return _border(_subject(path, role) if role else f"{_shown(path)}: cannot be read", path, error)
+
+
+def _subject(path: PathLike, role: str) -> str:
+    return f"cannot read the {role} {_shown(path)}" if role else _shown(path)
 
 
 # --- writing --------------------------------------------------------------------------------------------------------
 
 
-def write(path: str | os.PathLike[str], content: str | bytes, *, error: type[XbarError] = FileError) -> Path:
+def write(path: PathLike, content: str | bytes, *, error: type[XbarError] = FileError) -> Path:
     """Write a file as a whole or not at all; a file of that name is replaced.
 
     Args:
@@ -186,43 +210,92 @@ def write(path: str | os.PathLike[str], content: str | bytes, *, error: type[Xba
     """
     given = Path(path)
     with border(given, "written", error):
-        target = _target(given, error)
-        # Beside the target, because only within one file system is a replacement atomic. Its name is short, so that
-        # any name that the disk allows can be written.
-        draft = target.with_name(f"{DRAFT}{secrets.token_hex(8)}")
+        target = _target(given)
+        draft = _draft(target)
         try:
-            with open(draft, "xb") as file:
-                file.write(content.encode("utf-8") if isinstance(content, str) else content)
-                file.flush()
-                os.fsync(file.fileno())
+            _write_durably(draft, content)
             draft.replace(target)
         except BaseException:
             draft.unlink(missing_ok=True)
             raise
-        sync_folder(target.parent)
+        _sync(target.parent)
     return given
 
 
-def require_writable(path: str | os.PathLike[str], *, error: type[XbarError] = FileError) -> None:
+def write_folder(path: PathLike, contents: Mapping[str, str | bytes], *, error: type[XbarError] = FileError) -> Path:
+    """Write a folder with all its files as a whole or not at all; a folder of that name is replaced.
+
+    Args:
+        path: Its name; folders above it are made if need be.
+        contents: Names of files and what they hold, as for `write`.
+        error: The class of error to raise.
+
+    Returns:
+        The path.
+
+    Raises:
+        XbarError: The folder cannot be written; what was there before is as it was, and no draft is left.
+    """
+    folder = Path(path)
+    with border(folder, "written", error):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        draft = _draft(folder)
+        draft.mkdir()
+        try:
+            for name, content in contents.items():
+                _write_durably(draft / name, content)
+            _sync(draft)
+            _move(draft, folder)
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+    return folder
+
+
+def require_writable(path: PathLike, *, error: type[XbarError] = FileError) -> None:
     """Raise now if `write` could not write this file later: before work whose result would be lost."""
     given = Path(path)
     with border(given, "written", error):
-        target = _target(given, error)
-        trial = target.with_name(f"{DRAFT}{secrets.token_hex(8)}")
+        target = _target(given)
+        trial = _draft(target)
         try:
             trial.touch(exist_ok=False)
         finally:
             trial.unlink(missing_ok=True)
 
 
-def make_folder(path: str | os.PathLike[str], *, error: type[XbarError] = FileError) -> Path:
+def make_folder(path: PathLike, *, error: type[XbarError] = FileError) -> Path:
     """The folder, made with those above it if need be."""
     with border(path, "made", error):
         Path(path).mkdir(parents=True, exist_ok=True)
     return Path(path)
 
 
-def sync_folder(folder: Path) -> None:
+def clear_drafts(folder: Path) -> None:
+    """Remove what writers that were killed have left in a folder; nobody else may be writing there."""
+    for draft in folder.glob(f"{DRAFT}*"):
+        if draft.is_dir():
+            shutil.rmtree(draft, ignore_errors=True)
+        else:
+            draft.unlink(missing_ok=True)
+
+
+def _draft(path: Path) -> Path:
+    """A name for the draft of a file or folder.
+
+    Beside the target, because only within one file system is a replacement atomic; short, so that any name that the
+    disk allows can be written.
+    """
+    return path.with_name(f"{DRAFT}{secrets.token_hex(8)}")
+
+
+def _write_durably(path: Path, content: str | bytes) -> None:
+    with open(path, "xb") as file:
+        file.write(content.encode("utf-8") if isinstance(content, str) else content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync(folder: Path) -> None:
     """Make the names in a folder durable."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
@@ -231,9 +304,26 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _target(path: Path, error: type[XbarError]) -> Path:
+def _move(draft: Path, folder: Path) -> None:
+    """Give a finished draft its name; a folder cannot replace one that is not empty, so that steps aside."""
+    aside = None
+    if folder.exists():
+        aside = draft.with_name(f"{draft.name}-old")
+        folder.rename(aside)
+    try:
+        draft.rename(folder)
+    except BaseException:
+        if aside is not None:
+            aside.rename(folder)
+        raise
+    _sync(folder.parent)
+    if aside is not None:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _target(path: Path) -> Path:
     """The file behind a name, which may be new but is nothing else than a regular file."""
     target = Path(os.path.realpath(path))
     with suppress(FileNotFoundError):
-        _refuse_special(target, "written", error)
+        _require_regular(target)
     return target
