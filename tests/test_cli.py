@@ -1,6 +1,8 @@
 """The command line: every verb on a small model, and what a user sees when something is wrong."""
 
+import errno
 import json
+import os
 import re
 import subprocess
 import sys
@@ -13,11 +15,11 @@ from conftest import engine_or_skip
 
 from xbar_spice.amplifier import Amplifier
 from xbar_spice.circuit.device_models import load_device
-from xbar_spice.cli.app import app
+from xbar_spice.cli.app import app, main
 from xbar_spice.cli.options import make_design
 from xbar_spice.converters import Converters
 from xbar_spice.devices import Sinh
-from xbar_spice.errors import InvalidInputError, StudyError
+from xbar_spice.errors import InvalidInputError, StudyError, WeightsError
 from xbar_spice.mapping import Design
 from xbar_spice.read_noise import ReadNoise
 from xbar_spice.weights import Classifier, Kernels, Model, load_model, save_model
@@ -306,6 +308,57 @@ def test_an_error_is_a_message_without_a_traceback(tmp_path):
     assert done.stderr.startswith("error: ")
     assert "bad.npz" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("verb", ["train", "tune"])
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("model.txt", "expected a name ending in .npz or .safetensors"),
+        ("missing/model.npz", "No such file or directory"),
+        ("x" * 300 + ".npz", "File name too long"),
+        ("pipe.npz", "it is a named pipe"),
+    ],
+)
+def test_names_are_checked_before_a_training(verb, name, text, weights, tmp_path, monkeypatch):
+    monkeypatch.setattr("xbar_spice.train.training.train", None)
+    monkeypatch.setattr("xbar_spice.train.training.tune", None)
+    os.mkfifo(tmp_path / "pipe.npz")
+    with pytest.raises(WeightsError, match=re.escape(text)):
+        run(verb, "digits-conv" if verb == "train" else weights, "--output", tmp_path / name)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["pipe.npz", "small.npz"]
+
+
+@pytest.mark.parametrize("verb", ["train", "tune"])
+def test_ctrl_c_in_a_training_says_what_was_kept(verb, weights, tmp_path, monkeypatch):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("xbar_spice.train.training.train", interrupt)
+    monkeypatch.setattr("xbar_spice.train.training.tune", interrupt)
+    task = "digits-conv" if verb == "train" else weights
+    output = run(verb, task, "--output", tmp_path / "new.npz", code=130)
+    assert output.strip() == f"interrupted: no weights were written to {tmp_path / 'new.npz'}"
+    assert [path.name for path in tmp_path.iterdir()] == ["small.npz"]
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "runs/a"), "runs/a: No space left on device; free some"),
+        (MemoryError(), "it needs more memory than there is"),
+        (InvalidInputError("a"), "a"),
+    ],
+)
+def test_what_the_system_says_is_a_message_without_a_traceback(error, text, monkeypatch, capsys):
+    def fail():
+        raise error
+
+    monkeypatch.setattr("xbar_spice.cli.app.app", fail)
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 1
+    assert capsys.readouterr().err.startswith(f"error: {text}")
 
 
 def test_a_wrong_option_names_the_choices(weights):

@@ -6,6 +6,7 @@ __all__ = [
     "ConvergenceWarning",
     "DeviceError",
     "EngineUnavailableError",
+    "FileError",
     "InvalidInputError",
     "NonConvergenceError",
     "ReadTimeoutError",
@@ -38,6 +39,10 @@ class DeviceError(InvalidInputError):
 
 class StudyError(InvalidInputError):
     """A study file or a store of results cannot be used as it is."""
+
+
+class FileError(XbarError):
+    """A file or folder cannot be read or written; the text says which, why, and what to try."""
 
 
 class EngineUnavailableError(XbarError):

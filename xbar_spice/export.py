@@ -14,6 +14,7 @@ from xbar_spice.array import Side
 from xbar_spice.circuit.netlist import Deck, array_deck, bank_deck
 from xbar_spice.circuit.pulse_netlist import pulse_deck, require_pulsable, require_simulable
 from xbar_spice.circuit.render import number
+from xbar_spice.disk import make_folder, write
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear import FloatArray
 from xbar_spice.mapping import Design, MappedArray, MappedMatrix
@@ -64,6 +65,7 @@ def write_netlists(
 
     Raises:
         InvalidInputError: a name or a vector of another form, a pulse that cannot be simulated, or a broken template.
+        FileError: a file cannot be written.
     """
     if not name.isidentifier():
         raise InvalidInputError(f"a matrix name must be letters, digits and underscores, got {name!r}")
@@ -169,6 +171,5 @@ def _polarity(array: MappedArray) -> str:
 
 
 def _write(path: Path, text: str) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
-    return path
+    make_folder(path.parent)
+    return write(path, text)

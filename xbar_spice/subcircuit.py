@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self, final
 
+from xbar_spice.disk import read_text
 from xbar_spice.errors import DeviceError
 
 __all__ = ["Subcircuit"]
@@ -73,11 +74,7 @@ class Subcircuit:
         Raises:
             DeviceError: the file cannot be read, or see the class; the text names the file.
         """
-        try:
-            text = Path(path).expanduser().read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-            raise DeviceError(f"cannot read the subcircuit library {path}: {reason}") from error
+        text = read_text(Path(path).expanduser(), error=DeviceError, role="subcircuit library")
         try:
             return cls(name, text, tuple((parameters or {}).items()))
         except DeviceError as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from xbar_spice.devices import (
     Sinh,
     SubcircuitCell,
 )
+from xbar_spice.disk import read_toml
 from xbar_spice.errors import DeviceError
 from xbar_spice.subcircuit import Subcircuit
 
@@ -66,7 +66,7 @@ def load_device(name: str | Path, models: Sequence[Path] = ()) -> Device:
     if name == "ohmic":
         return Ohmic()
     path = _find(name, "device", search_path("models", models), device_names(models))
-    content = _read(path)
+    content = read_toml(path, error=DeviceError, role="device model")
     law = content.get("law")
     if law == SUBCIRCUIT:
         subcircuit = _subcircuit(path, content, ("law", "conductance_parameter"))
@@ -102,7 +102,7 @@ def load_opamp(name: str | Path, models: Sequence[Path] = ()) -> Subcircuit:
     """
     folders = [folder / OPAMPS for folder in search_path("models", models)]
     path = _find(name, "op-amp", folders, opamp_names(models))
-    return _subcircuit(path, _read(path))
+    return _subcircuit(path, read_toml(path, error=DeviceError, role="op-amp model"))
 
 
 def _find(name: str | Path, what: str, folders: Sequence[Path], known: Sequence[str]) -> Path:
@@ -112,13 +112,6 @@ def _find(name: str | Path, what: str, folders: Sequence[Path], known: Sequence[
         if name in known and (folder / f"{name}.toml").is_file():
             return folder / f"{name}.toml"
     raise DeviceError(f"{what} must be one of {', '.join(known)}, or a TOML file, got {name!r}")
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise DeviceError(f"cannot read the device model {path}: {error}") from error
 
 
 def _subcircuit(path: Path, content: dict[str, Any], more: Sequence[str] = ()) -> Subcircuit:

@@ -18,6 +18,7 @@ from xbar_spice.cli.options import (
     pulse_options,
     seed_option,
 )
+from xbar_spice.disk import reason
 from xbar_spice.errors import XbarError
 
 __all__ = ["main"]
@@ -59,13 +60,14 @@ def train(task: str, output: Path | None, seed: int) -> None:
     digits-conv has circular 3x3 convolutions for A and B, digits-dense has dense matrices. The images are those of
     scikit-learn, and the gradients those of the discrete adjoint, the same that co-simulation runs on arrays.
     """
-    from xbar_spice.cli.progress import training_progress
+    from xbar_spice.cli.progress import interruptible, training_progress
     from xbar_spice.train.training import train as train_task
-    from xbar_spice.weights import save_model
+    from xbar_spice.weights import require_savable, save_model
 
-    with training_progress(f"training {task}") as progress:
-        result = train_task(task, seed=seed, progress=progress)
     path = output or Path(f"{task}.npz")
+    require_savable(path)
+    with interruptible(f"no weights were written to {path}"), training_progress(f"training {task}") as progress:
+        result = train_task(task, seed=seed, progress=progress)
     save_model(path, result.model)
     click.echo(f"test accuracy    {result.test_accuracy:.2%} ({result.linear_accuracy:.2%} for the classifier alone)")
     click.echo(f"train accuracy   {result.train_accuracy:.2%}")
@@ -197,9 +199,16 @@ for _verb in (train, netlist, cosim, gradients, attribute, tune, study, report, 
 
 
 def main() -> None:
-    """Entry point: an error of the package is a message, not a traceback."""
+    """Entry point: an error of the package or of the operating system is a message, not a traceback."""
     try:
         app()
     except XbarError as error:
-        click.secho(f"error: {error}", fg="red", err=True)
-        sys.exit(1)
+        text = str(error)
+    except (OSError, MemoryError) as error:
+        text = reason(error)
+        if isinstance(error, OSError) and error.filename is not None:
+            text = f"{error.filename}: {text}"
+    else:
+        return
+    click.secho(f"error: {text}", fg="red", err=True)
+    sys.exit(1)

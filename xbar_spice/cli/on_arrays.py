@@ -222,25 +222,22 @@ def tune(
     range of weights that the chip holds: with the same options and seed, cosim and netlist find the chip as training
     left it.
     """
-    from xbar_spice.cli.progress import training_progress
+    from xbar_spice.cli.progress import interruptible, training_progress
     from xbar_spice.cosim import Chip
-    from xbar_spice.train.digits import load_digits
     from xbar_spice.train.training import TUNING
     from xbar_spice.train.training import tune as tune_model
-    from xbar_spice.weights import load_model, save_model
+    from xbar_spice.weights import load_model, require_savable, save_model
 
+    require_savable(output)
     chip = Chip(make_design(circuit), engine=engine, seed=seed, gradient=gradient)
     trained: Any = "classifier" if classifier_only else "everything"
     schedule = replace(TUNING, epochs=epochs, learning_rate=learning_rate, trained=trained)
-    with training_progress(f"tuning {weights.name}") as progress:
-        result = tune_model(
-            load_model(weights),
-            schedule,
-            seed=seed,
-            processor=chip,
-            digits=load_digits() if data else None,
-            progress=progress,
-        )
+    model = load_model(weights)
+    if data is not None:
+        model = replace(model, trained_on=data)
+    kept = f"no weights were written to {output}"
+    with interruptible(kept), training_progress(f"tuning {weights.name}") as progress:
+        result = tune_model(model, schedule, seed=seed, processor=chip, progress=progress)
     save_model(output, result.model)
     click.echo("on the chip      loss      accuracy on handwritten digits held back")
     for name, test in (("as deployed", result.before), *((f"epoch {x.number}", x.test) for x in result.history)):

@@ -69,6 +69,7 @@ class Problem:
             raise InvalidInputError(
                 f"z0 must have shape ({self.model.states}, samples) for this model, got {self.z0.shape}"
             )
+        self.model.require_runnable(self.z0.shape[1])
 
 
 @final

@@ -97,7 +97,7 @@ def _largest_size(results: Results, cases: pd.DataFrame, key: str, column: str) 
             found = words(best) if best is not None else f"less than {words(size)}"
             return f"{found} (not every case of {exact(size)} has a result: {lost})" if lost else found
         best = size
-    return words(best)
+    return "none" if best is None else words(best)
 
 
 def _direction(results: Results) -> Iterator[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import Any, cast
 
@@ -21,6 +22,8 @@ from matplotlib.ticker import (
     NullLocator,
 )
 
+from xbar_spice.disk import make_folder, write
+from xbar_spice.errors import StudyError
 from xbar_spice.linear import FloatArray
 
 __all__ = ["INK", "MARKERS", "QUIET", "colours", "new_figure", "save", "set_abscissa", "set_log_ordinate", "styled"]
@@ -110,8 +113,12 @@ def set_log_ordinate(axes: Axes, values: FloatArray, *, percent: bool) -> None:
 
 def save(figure: Figure, folder: Path, name: str) -> tuple[Path, Path]:
     """Write NAME.png and NAME.svg."""
-    folder.mkdir(parents=True, exist_ok=True)
-    png, svg = folder / f"{name}.png", folder / f"{name}.svg"
-    figure.savefig(png, dpi=160)
-    figure.savefig(svg, metadata={"Date": None})
+    make_folder(folder, error=StudyError)
+    contents = BytesIO(), BytesIO()
+    figure.savefig(contents[0], format="png", dpi=160)
+    figure.savefig(contents[1], format="svg", metadata={"Date": None})
+    png, svg = (
+        write(folder / f"{name}.{ending}", content.getvalue(), error=StudyError)
+        for ending, content in zip(("png", "svg"), contents, strict=True)
+    )
     return png, svg

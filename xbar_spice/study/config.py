@@ -22,7 +22,6 @@ Sections are `model`, `data`, `circuit` (the engine, whether it may `characteris
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from copy import deepcopy
 from itertools import product
@@ -32,6 +31,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar, cast
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from xbar_spice.cosim import SolverOptions
+from xbar_spice.disk import read_toml
 from xbar_spice.engines.registry import ENGINES
 from xbar_spice.errors import StudyError
 from xbar_spice.mapping import Design
@@ -200,15 +200,7 @@ def load_study(path: Path) -> Study:
         StudyError: the file cannot be read, a key is unknown, or a value is not allowed; the text names file, key,
             what was given and what is allowed.
     """
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-        raise StudyError(f"{path}: cannot be read: {reason}") from error
-    try:
-        content = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise StudyError(f"{path}: not valid TOML: {error}") from error
+    content = read_toml(path, error=StudyError)
     return parse_study(content, str(path))
 
 

@@ -16,10 +16,9 @@ import fcntl
 import json
 import math
 import os
-import secrets
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import Any, final
 
@@ -27,12 +26,12 @@ import numpy as np
 import pandas as pd
 
 from xbar_spice.cosim import Cosimulation
+from xbar_spice.disk import DRAFT, border, clear_drafts, make_folder, write, write_folder
 from xbar_spice.errors import StudyError
 
 __all__ = ["Store", "unconverged", "write_case"]
 
 _RECORD, _TRACE = "record.json", "trace.csv"
-_DRAFT = ".draft-"
 
 
 def write_case(folder: Path, result: Cosimulation, **more: Any) -> Path:
@@ -55,21 +54,11 @@ def write_case(folder: Path, result: Cosimulation, **more: Any) -> Path:
     foreign = sorted(set(os.listdir(folder)) - {_RECORD, _TRACE}) if folder.is_dir() else []
     if foreign:
         raise StudyError(f"{folder} holds {foreign[0]!r}, which is no part of a case; give a new folder")
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        # Beside the target, because only within one file system is a renaming atomic.
-        draft = folder.with_name(f"{_DRAFT}{folder.name}-{secrets.token_hex(4)}")
-        draft.mkdir()
-        try:
-            _write(draft / _TRACE, pd.DataFrame(result.trace.columns()).to_csv(index=False))
-            _write(draft / _RECORD, to_json(result.record | more))
-            _sync(draft)
-            _move(draft, folder)
-        finally:
-            shutil.rmtree(draft, ignore_errors=True)
-    except OSError as error:
-        raise StudyError(f"{folder}: cannot be written: {error.strerror or error}") from error
-    return folder
+    contents = {
+        _TRACE: pd.DataFrame(result.trace.columns()).to_csv(index=False),
+        _RECORD: to_json(result.record | more),
+    }
+    return write_folder(folder, contents, error=StudyError)
 
 
 @final
@@ -94,11 +83,9 @@ class Store:
         Raises:
             StudyError: another run is writing here, or the folder cannot be written.
         """
-        try:
-            self._cases.mkdir(parents=True, exist_ok=True)
+        make_folder(self._cases, error=StudyError)
+        with border(self.folder, "written", StudyError):
             lock = (self.folder / ".lock").open("w")
-        except OSError as error:
-            raise StudyError(f"{self.folder}: cannot be written: {error.strerror or error}") from error
         with lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -106,13 +93,14 @@ class Store:
                 raise StudyError(
                     f"another run is writing to {self.folder}; wait for it, or give a new folder"
                 ) from error
-            for draft in self._cases.glob(f"{_DRAFT}*"):
-                shutil.rmtree(draft, ignore_errors=True)
+            clear_drafts(self.folder)
+            clear_drafts(self._cases)
+            clear_drafts(self._failures)
             yield
 
     def write_study(self, study: Mapping[str, Any]) -> None:
         """Keep what is run."""
-        self._replace(self.folder / "study.json", to_json(study))
+        write(self.folder / "study.json", to_json(study), error=StudyError)
 
     def write_case(self, case_id: str, result: Cosimulation, **more: Any) -> None:
         """Keep the result of a case; an earlier failure of it is forgotten."""
@@ -121,19 +109,14 @@ class Store:
 
     def write_failure(self, case_id: str, failure: Mapping[str, Any]) -> None:
         """Keep why a case has no result."""
-        self._failures.mkdir(exist_ok=True)
-        self._replace(self._failures / f"{case_id}.json", to_json(failure))
+        make_folder(self._failures, error=StudyError)
+        write(self._failures / f"{case_id}.json", to_json(failure), error=StudyError)
 
     def write_arrays(self, name: str, arrays: Mapping[str, Any]) -> None:
         """Keep numbers that belong to the study as a whole, as NAME.npz."""
-        draft = self.folder / f"{_DRAFT}{name}.npz"
-        np.savez_compressed(draft, **arrays)
-        draft.replace(self.folder / f"{name}.npz")
-
-    def _replace(self, path: Path, text: str) -> None:
-        draft = path.with_name(f"{_DRAFT}{path.name}-{secrets.token_hex(4)}")
-        _write(draft, text)
-        draft.replace(path)
+        content = BytesIO()
+        np.savez_compressed(content, **arrays)
+        write(self.folder / f"{name}.npz", content.getvalue(), error=StudyError)
 
     # --- reading ----------------------------------------------------------------------------------------------------
 
@@ -194,7 +177,7 @@ class Store:
     def _readable(self) -> tuple[list[dict[str, Any]], list[str]]:
         records, problems = [], []
         for folder in sorted(self._cases.iterdir()) if self._cases.is_dir() else []:
-            if folder.name.startswith(_DRAFT):
+            if folder.name.startswith(DRAFT):
                 continue
             try:
                 record = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
@@ -225,12 +208,8 @@ def write_record(path: Path, record: Mapping[str, Any]) -> Path:
     Raises:
         StudyError: it cannot be written.
     """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _write(path, to_json(record))
-    except OSError as error:
-        raise StudyError(f"{path}: cannot be written: {error.strerror}") from error
-    return path
+    make_folder(path.parent, error=StudyError)
+    return write(path, to_json(record), error=StudyError)
 
 
 def to_json(value: Any) -> str:
@@ -248,31 +227,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
-
-
-def _write(path: Path, text: str) -> None:
-    with path.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync(folder: Path) -> None:
-    """Make the names in a folder durable."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _move(draft: Path, folder: Path) -> None:
-    """Give a finished draft its name; a folder cannot replace one that is not empty, so that steps aside."""
-    aside = None
-    if folder.exists():
-        aside = draft.with_name(f"{draft.name}-old")
-        folder.rename(aside)
-    draft.rename(folder)
-    _sync(folder.parent)
-    if aside is not None:
-        shutil.rmtree(aside, ignore_errors=True)

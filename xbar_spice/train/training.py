@@ -182,6 +182,7 @@ def tune(
         raise InvalidInputError(
             f"samples of length {data.train.x.shape[0]} need a model of as many states, got {model.states}"
         )
+    model.require_runnable(max(data.train.x.shape[1], data.test.x.shape[1]))
     with threadpool_limits(limits=1, user_api="blas"):
         model = _prepared(_prepared(model, processor), deployed_on)
         before = evaluate(model, data.test, processor=deployed_on or processor, tolerance=schedule.tolerance)

@@ -9,7 +9,7 @@ from typing import Any, Self, cast, final, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from xbar_spice.convolution import Padding, convolution_matrix, kernel_gradient
+from xbar_spice.convolution import Padding, convolution_matrix, flat_kernel, kernel_gradient
 from xbar_spice.errors import InvalidInputError, WeightsError
 from xbar_spice.linear import FloatArray
 
@@ -19,13 +19,13 @@ __all__ = ["Classifier", "Kernels", "Model"]
 @final
 @dataclass(frozen=True, eq=False)
 class Kernels:
-    """The kernels of a convolutional neural ODE, taps in the order of `xbar_spice.convolution`.
+    """The kernels of a convolutional neural ODE, kept with taps in the order of `xbar_spice.convolution`.
 
-    A weight of `torch.nn.Conv2d` becomes a kernel by `w.flip(-2, -1).transpose(-2, -1).flatten(-2)`.
+    A weight of `torch.nn.Conv2d`, (c_out, c_in, q, q), is taken as it is and becomes such a kernel.
 
     Args:
-        a: (q*q,), or (hidden channels, image channels, q*q); builds A.
-        b: (q*q,), or (image channels, hidden channels, q*q); builds B.
+        a: (q*q,), or (hidden channels, image channels, q*q or q, q); builds A.
+        b: (q*q,), or (image channels, hidden channels, q*q or q, q); builds B.
         image_shape: (height, width).
         padding: "circular" or "zero".
 
@@ -46,7 +46,7 @@ class Kernels:
         if self.padding not in get_args(Padding):
             raise WeightsError(f"'padding': expected one of {get_args(Padding)}, got {self.padding!r}")
         for name in ("a", "b"):
-            object.__setattr__(self, name, _real(name, getattr(self, name)))
+            object.__setattr__(self, name, self._flat(name, getattr(self, name)))
         A, B = self.matrices()
         if A.shape != B.shape[::-1]:
             raise WeightsError(
@@ -70,6 +70,15 @@ class Kernels:
         channels = None if kernel.ndim == 1 else (kernel.shape[0], kernel.shape[1])
         size = isqrt(kernel.shape[-1])
         return kernel_gradient(gradient, self.image_shape, channels, size=size, padding=self.padding)
+
+    @staticmethod
+    def _flat(name: str, kernel: ArrayLike) -> FloatArray:
+        try:
+            return _real(name, flat_kernel(_real(name, kernel)))
+        except WeightsError:
+            raise
+        except InvalidInputError as error:
+            raise WeightsError(f"tensor '{name}': {error}") from None
 
     def _matrix(self, name: str, kernel: FloatArray) -> FloatArray:
         try:
@@ -182,8 +191,28 @@ class Model:
         """Number m of hidden units."""
         return int(self.A.shape[0])
 
+    def require_runnable(self, samples: int) -> None:
+        """Raise if a run would not end in sensible time and memory: it keeps the state of every step.
+
+        Args:
+            samples: Number of initial states that are solved together.
+
+        Raises:
+            WeightsError: There are too many steps, or too many numbers in all states.
+        """
+        numbers = (self.steps + 1) * self.states * samples
+        if self.steps > _MOST_STEPS_OF_A_RUN or numbers > _MOST_NUMBERS_OF_A_RUN:
+            raise WeightsError(
+                f"{self.steps} steps of {self.states} states and {samples} samples are {numbers:.3g} numbers to keep; "
+                f"a run has at most {_MOST_STEPS_OF_A_RUN} steps and {_MOST_NUMBERS_OF_A_RUN} numbers: correct 'steps' "
+                "of the model, or take fewer samples"
+            )
+
 
 _LARGEST_WHOLE = 2**53
+_MOST_STEPS = 10**9  # more come of a damaged file
+_MOST_STEPS_OF_A_RUN = 10**6
+_MOST_NUMBERS_OF_A_RUN = 2**28  # 2 GiB
 
 
 def _real(name: str, value: ArrayLike, shape: str = "") -> FloatArray:
@@ -202,10 +231,11 @@ def _real(name: str, value: ArrayLike, shape: str = "") -> FloatArray:
     axes = len([axis for axis in shape.strip("()").split(",") if axis])
     if shape and (array.ndim != axes or not array.size):
         raise WeightsError(f"tensor '{name}': expected shape {shape}, got {array.shape}")
+    with np.errstate(over="ignore"):  # numbers of more than 64 bits may become infinite
+        array = array.astype(np.float64)
     wrong = int(np.count_nonzero(~np.isfinite(array)))
     if wrong:
         raise WeightsError(f"tensor '{name}': expected finite values, got NaN or infinity in {wrong} of {array.size}")
-    array = array.astype(np.float64)
     array.setflags(write=False)
     return array
 
@@ -228,6 +258,8 @@ def _step_count(value: object) -> int:
     steps = _scalar("steps", value, "one whole number >= 1")
     if not (steps.is_integer() and steps >= 1):
         raise WeightsError(f"tensor 'steps': expected a whole number >= 1, got {steps:g}")
+    if steps > _MOST_STEPS:
+        raise WeightsError(f"tensor 'steps': expected at most {_MOST_STEPS} steps, got {steps:g}")
     return int(steps)
 
 
