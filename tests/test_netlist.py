@@ -1,5 +1,6 @@
 """Decks: golden text, plain SPICE, names, and what they give when run by hand."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -15,6 +16,7 @@ from xbar_spice.circuit.device_models import device_names, load_device, load_opa
 from xbar_spice.circuit.netlist import array_deck, bank_deck, line_nodes, netlist
 from xbar_spice.circuit.pulse_netlist import pulse_deck
 from xbar_spice.circuit.render import number, render
+from xbar_spice.devices import Sinh
 from xbar_spice.dynamics import read_pulse
 from xbar_spice.engines.registry import get_engine
 from xbar_spice.errors import InvalidInputError
@@ -197,6 +199,57 @@ def test_a_template_error_names_file_and_line(tmp_path):
         netlist(SMALL, netlists=[tmp_path])
     with pytest.raises(InvalidInputError, match="cannot render netlist template 'missing'"):
         render("missing", {})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{{ device.__class__.__mro__ }}",
+        "{{ ''.__class__.__base__.__subclasses__() }}",
+        "{{ [].append(1) }}",
+        "{{ '{0.__class__}'.format(device) }}",
+        "{{ render.__globals__ }}",
+        "{{ self.__init__.__globals__ }}",
+        "{{ cycler.__init__.__globals__.os.system('true') }}",
+        "{% for i in range(10 ** 9) %}{% endfor %}",
+        "{% include '../secret' %}",
+        "{% include '/etc/passwd' %}",
+        "{{ 1 / 0 }}",
+        "{{ 'a' + 1 }}",
+        "{{ unknown }}",
+    ],
+)
+def test_a_template_of_the_users_runs_in_a_sandbox(text, tmp_path):
+    (tmp_path / "secret").write_text("secret")
+    folder = tmp_path / "netlists"
+    folder.mkdir()
+    (folder / "mine.cir.j2").write_text(text)
+    with pytest.raises(InvalidInputError, match=r"cannot render netlist template 'mine\.cir\.j2'"):
+        render("mine.cir.j2", {"device": Sinh(0.1), "render": render}, netlists=[folder])
+
+
+def test_a_template_is_a_file_of_text(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "latin").write_bytes(b"* 1 \xb5A")
+    (tmp_path / "device").symlink_to("/dev/zero")
+    (tmp_path / "folder").mkdir()
+    for name, text in (
+        ("pipe", "a named pipe"),
+        ("latin", "not UTF-8"),
+        ("device", "a device"),
+        ("folder", "a folder"),
+    ):
+        with pytest.raises(InvalidInputError, match=rf"cannot read the netlist template .*{name}: .*{text}"):
+            render(name, {}, netlists=[tmp_path])
+
+
+def test_an_edited_template_is_read_again(tmp_path):
+    path = tmp_path / "mine"
+    path.write_text("a")
+    os.utime(path, (1, 1))
+    assert render("mine", {}, netlists=[tmp_path]) == "a"
+    path.write_text("b")
+    assert render("mine", {}, netlists=[tmp_path]) == "b"
 
 
 def test_a_deck_is_one_read():

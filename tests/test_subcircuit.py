@@ -156,6 +156,10 @@ def test_parameters_pins_and_files_are_checked(make, message):
     [
         ('law = "subcircuit"', "library must be a text, got None"),
         ('law = "subcircuit"\nlibrary = "x.lib"\nsubcircuit = "cell"\nconductance_parameter = "g"', "x.lib: No such"),
+        (
+            'law = "subcircuit"\nlibrary = "/dev/zero"\nsubcircuit = "cell"\nconductance_parameter = "g"',
+            "it is a device",
+        ),
         ('law = "subcircuit"\nlibrary = "mine.lib"\nsubcircuit = "cel"', "defines .cell., got 'cel'"),
         ('law = "subcircuit"\nlibrary = "mine.lib"\nsubcircuit = "cell"\npins = 2', "the keys are"),
         ('law = "subcircuit"\nlibrary = "mine.lib"\nsubcircuit = "cell"', "conductance_parameter must be a text"),
