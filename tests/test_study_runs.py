@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -18,15 +19,18 @@ import psutil
 import pytest
 from conftest import engine_or_skip
 
+from xbar_spice import disk
 from xbar_spice.circuit.device_models import load_device, load_opamp
 from xbar_spice.circuit.resources import search_path
 from xbar_spice.cosim import Cosimulation
 from xbar_spice.devices import Sinh
 from xbar_spice.engines.ngspice.supervisor import Worker
 from xbar_spice.errors import SimulationError, StudyError
+from xbar_spice.report import figures
+from xbar_spice.report.data import load_results
+from xbar_spice.report.findings import findings
 from xbar_spice.study import cases as cases_module
 from xbar_spice.study import runner
-from xbar_spice.study import store as store_module
 from xbar_spice.study.cases import Case, expand, model_key, run_case
 from xbar_spice.study.config import Study, parse_study
 from xbar_spice.study.execute import CaseFailure, Outcome, attempt, run_on_dask
@@ -255,14 +259,14 @@ def test_what_is_not_finite_is_null_in_json(result: Cosimulation, tmp_path: Path
     assert json.loads((path / "record.json").read_text(), parse_constant=pytest.fail)["odd"] == [None, None, 1.5, 2]
 
 
-@pytest.mark.parametrize("broken", ["_write", "_sync", "_move"])
+@pytest.mark.parametrize("broken", ["_write_durably", "_sync", "_move"])
 def test_a_crash_while_writing_leaves_nothing_that_looks_finished(
     broken: str, result: Cosimulation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = Store(tmp_path)
     with monkeypatch.context() as patch, store.locked():
-        patch.setattr(store_module, broken, crash)
-        patch.setattr(store_module.shutil, "rmtree", lambda *_, **__: None)  # a killed process clears nothing away
+        patch.setattr(disk, broken, crash)
+        patch.setattr(disk.shutil, "rmtree", lambda *_, **__: None)  # a killed process clears nothing away
         with pytest.raises(KeyboardInterrupt):
             store.write_case("abc", result, case={"id": "abc"})
     assert store.finished() == set()
@@ -297,6 +301,178 @@ def test_folders_that_are_no_cases_are_reported_and_left_out(result: Cosimulatio
     records, problems = store.records()
     assert records["case.id"].tolist() == ["good"]
     assert [Path(problem.split(":")[0]).name for problem in problems] == ["half", "note.txt", "renamed"]
+
+
+def damage(kind: str, folder: Path) -> None:
+    """Do to a finished case what disks, editors and other programs do."""
+    record, trace = folder / "record.json", folder / "trace.csv"
+    content = json.loads(record.read_text())
+    lines = trace.read_bytes().splitlines(keepends=True)
+    if kind == "cut in the middle of a row":
+        trace.write_bytes(trace.read_bytes()[:-7])
+    elif kind == "cut between two rows":
+        trace.write_bytes(b"".join(lines[:-1]))
+    elif kind == "another number":
+        trace.write_bytes(trace.read_bytes().replace(b"0.", b"1.", 1))
+    elif kind == "a trace of zeros":
+        trace.write_bytes(bytes(trace.stat().st_size))
+    elif kind == "a header only":
+        trace.write_bytes(lines[0])
+    elif kind == "an empty trace":
+        trace.write_bytes(b"")
+    elif kind == "no trace":
+        trace.unlink()
+    elif kind == "a folder as trace":
+        trace.unlink()
+        trace.mkdir()
+    elif kind == "a pipe as record":
+        record.unlink()
+        os.mkfifo(record)
+    elif kind == "nested without end":
+        record.write_text("[" * 100_000)
+    else:
+        record.write_bytes(RECORDS[kind](content))
+
+
+RECORDS: dict[str, Any] = {
+    "an empty record": lambda _: b"",
+    "half a record": lambda content: json.dumps(content).encode()[:300],
+    "a record of zeros": lambda content: bytes(len(json.dumps(content))),
+    "not UTF-8": lambda content: json.dumps(content).encode() + b"\xff",
+    "null": lambda _: b"null",
+    "a list": lambda _: b"[1, 2]",
+    "an id and no more": lambda content: json.dumps({"case": content["case"]}).encode(),
+    "the record of another program": lambda _: b'{"name": "other", "version": 3}',
+    "of another case": lambda content: json.dumps(content | {"case": content["case"] | {"id": "x"}}).encode(),
+    "a text for a number": lambda content: json.dumps(content | {"state": {"relative_error": "small"}}).encode(),
+    "no gradients": lambda content: json.dumps(content | {"gradients": None}).encode(),
+}
+TRACES = (
+    "cut in the middle of a row",
+    "cut between two rows",
+    "another number",
+    "a trace of zeros",
+    "a header only",
+    "an empty trace",
+    "no trace",
+    "a folder as trace",
+    "a pipe as record",
+    "nested without end",
+)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Study, Path]:
+    """A study of one case, and its store."""
+    folder = tmp_path_factory.mktemp("finished")
+    save_model(folder / "weights.npz", Model([[0.5, -1.0], [1.0, 0.25]], [[-1.0, 0.5], [0.25, -0.5]], h=0.25, steps=2))
+    study = a_study(folder / "weights.npz", axes=[], seeds=[0])
+    run_study(study, folder / "out", jobs=1)
+    return study, folder / "out"
+
+
+@pytest.mark.parametrize("old", [False, True], ids=["now", "of old"])
+@pytest.mark.parametrize("kind", [*RECORDS, *TRACES])
+def test_what_is_damaged_empty_or_foreign_is_not_finished(
+    kind: str, old: bool, finished: tuple[Study, Path], tmp_path: Path
+) -> None:
+    if old and kind == "another number":
+        pytest.skip("records of old say nothing about the numbers in their trace")
+    store = Store(shutil.copytree(finished[1], tmp_path / "out"))
+    (folder,) = (store.folder / "cases").iterdir()
+    if old:  # records had no digest of their trace
+        record = json.loads((folder / "record.json").read_text())
+        del record["trace_sha256"]
+        (folder / "record.json").write_text(json.dumps(record))
+    assert store.finished() == {folder.name}
+    damage(kind, folder)
+    assert store.finished() == set()
+    assert len(store.records()[1]) == 1
+    assert "1 of 1 cases have not been run yet." in findings(load_results(store.folder))
+
+
+def test_a_damaged_case_is_run_again(finished: tuple[Study, Path], tmp_path: Path) -> None:
+    store = Store(shutil.copytree(finished[1], tmp_path / "out"))
+    (folder,) = (store.folder / "cases").iterdir()
+    damage("an empty trace", folder)
+    summary = run_study(finished[0], store.folder, jobs=1)
+    assert (summary.present, summary.done, summary.problems) == (0, 1, [])
+
+
+@pytest.mark.parametrize("kind", ["garbage", "half", "empty", "folder", "pipe", "numbers"])
+def test_a_side_file_never_blocks_a_store(kind: str, finished: tuple[Study, Path], tmp_path: Path) -> None:
+    store = Store(shutil.copytree(finished[1], tmp_path / "out"))
+    side = store.folder / "cell_deficit.npz"
+    content = side.read_bytes()
+    side.unlink()
+    if kind == "folder":
+        side.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(side)
+    else:
+        damaged = {"garbage": b"no archive", "half": content[: len(content) // 2], "empty": b""}
+        side.write_bytes(damaged.get(kind, content))
+    if kind == "numbers":
+        store.write_arrays("cell_deficit", {"case": 3, "cells": np.zeros(2)})
+    results = load_results(store.folder)
+    assert not [*figures._deficit(results)]
+    summary = run_study(finished[0], store.folder, jobs=1)
+    assert (summary.present, summary.failed) == (1, {})
+    assert len(summary.problems) == (1 if kind in ("folder", "pipe") else 0)
+    assert len([*figures._deficit(results)]) == 1 - len(summary.problems)
+
+
+def test_a_simulation_that_fails_for_the_side_file_is_told_and_no_more(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> None:
+        raise np.linalg.LinAlgError("singular")
+
+    monkeypatch.setattr(runner, "first_read_voltages", fail)
+    summary = run_study(a_study(weights), tmp_path / "out", jobs=1)
+    assert (summary.done, summary.problems) == (4, ["no cell voltages for the report: LinAlgError: singular"])
+
+
+def test_a_full_disk_ends_a_study_and_keeps_what_is_finished(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, written = disk._write_durably, 0
+
+    def fills_up(path: Path, content: str | bytes) -> None:
+        nonlocal written
+        written += 1
+        real(path, b"" if written > 4 else content)
+        if written > 4:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(disk, "_write_durably", fills_up)
+        with pytest.raises(StudyError, match=r"No space left on device; free some space.*finished cases are kept"):
+            run_study(a_study(weights), tmp_path / "out", jobs=1)
+    assert not [*tmp_path.rglob(f"{disk.DRAFT}*")]
+    assert len(Store(tmp_path / "out").finished()) == 1
+    assert run_study(a_study(weights), tmp_path / "out", jobs=1).present == 1
+
+
+def test_what_did_not_converge_is_told(weights: Path, tmp_path: Path) -> None:
+    study = a_study(weights, solver={"krylov": {"max_iterations": 1, "rtol": 1e-12}}, axes=[], seeds=[0])
+    for _ in range(2):
+        summary = run_study(study, tmp_path / "out", jobs=1)
+        assert summary.unconverged == ["seed 0"]
+        assert "NOT CONVERGED: seed 0" in str(summary)
+
+
+def test_values_that_differ_late_are_cases_of_their_own(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cases_module, "cosimulate", crash_softly)
+    axes = [{"name": "wire", "fields": ["circuit.r_word"], "values": [1.0000001, 1.0000002, 1.0]}]
+    summary = run_study(a_study(weights, axes=axes, seeds=[0]), tmp_path / "out", jobs=1)
+    assert sorted(summary.failed) == ["wire 1, seed 0", "wire 1.0000001, seed 0", "wire 1.0000002, seed 0"]
+
+
+def crash_softly(*_: Any, **__: Any) -> None:
+    raise SimulationError("no")
 
 
 def test_two_runs_do_not_share_a_store(tmp_path: Path) -> None:
