@@ -168,7 +168,7 @@ def attribute(
     if output is not None:
         click.echo(f"record: {write_record(output / 'attribution.json', found.record)}")
         with styled():
-            click.echo(f"figure: {save(draw_attribution(found.record), output, 'attribution')[0]}")
+            click.echo(f"figure: {save(draw_attribution([found.record]), output, 'attribution')[0]}")
 
 
 @click.command(cls=Verb)
