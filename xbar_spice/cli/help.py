@@ -1,13 +1,17 @@
-"""How the command line explains itself: options under headings, verbs in the order of a run."""
+"""How verbs behave, whatever they do: options under headings, and a word about every run that did not converge."""
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import click
 
+from xbar_spice.errors import ConvergenceWarning
+
 __all__ = ["SectionOption", "Verb", "Verbs"]
 
+_MOST_FAILURES = 3
 _WIDEST = 30  # letters of an option beside its explanation; below longer ones the explanation starts a line of its own
 
 
@@ -20,7 +24,26 @@ class SectionOption(click.Option):
 
 
 class Verb(click.Command):
-    """A verb whose help has one list of options for each heading, in columns that line up."""
+    """A verb whose help has one list of options for each heading, in columns that line up.
+
+    Its last words name what did not converge, and its exit status is not 0 then: numbers of such a run look like any
+    others.
+    """
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", ConvergenceWarning)
+            result = super().invoke(ctx)
+        failures = []
+        for warning in caught:
+            if issubclass(warning.category, ConvergenceWarning):
+                failures.append(str(warning.message))
+            else:
+                warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+        if failures:
+            _say_unconverged(failures)
+            ctx.exit(1)
+        return result
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         sections: dict[str, list[tuple[str, str]]] = {}
@@ -33,6 +56,15 @@ class Verb(click.Command):
         for title, records in sections.items():
             with formatter.section(title):
                 formatter.write_dl([(option.ljust(width), text) for option, text in records], col_max=width)
+
+
+def _say_unconverged(failures: list[str]) -> None:
+    """The first few of them, each once, because a training repeats them at every minibatch."""
+    different = list(dict.fromkeys(failures))
+    for failure in different[:_MOST_FAILURES]:
+        click.echo(f"NOT CONVERGED    {failure}")
+    if len(failures) > _MOST_FAILURES:
+        click.echo(f"NOT CONVERGED    {len(failures)} times in all")
 
 
 class Verbs(click.Group):
