@@ -31,17 +31,14 @@ class Verb(click.Command):
     """
 
     def invoke(self, ctx: click.Context) -> Any:
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always", ConvergenceWarning)
-            result = super().invoke(ctx)
-        failures = []
-        for warning in caught:
-            if issubclass(warning.category, ConvergenceWarning):
-                failures.append(str(warning.message))
-            else:
-                warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+        caught: list[warnings.WarningMessage] = []
+        try:
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always", ConvergenceWarning)
+                result = super().invoke(ctx)
+        finally:  # beside an error, too, which they may explain
+            failures = _said_of_failures(caught)
         if failures:
-            _say_unconverged(failures)
             ctx.exit(1)
         return result
 
@@ -58,13 +55,20 @@ class Verb(click.Command):
                 formatter.write_dl([(option.ljust(width), text) for option, text in records], col_max=width)
 
 
-def _say_unconverged(failures: list[str]) -> None:
-    """The first few of them, each once, because a training repeats them at every minibatch."""
+def _said_of_failures(caught: list[warnings.WarningMessage]) -> int:
+    """Print the first few that did not converge, each once, for a training repeats them; their number."""
+    failures = []
+    for warning in caught:
+        if issubclass(warning.category, ConvergenceWarning):
+            failures.append(str(warning.message))
+        else:
+            warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
     different = list(dict.fromkeys(failures))
     for failure in different[:_MOST_FAILURES]:
         click.echo(f"NOT CONVERGED    {failure}")
     if len(failures) > _MOST_FAILURES:
         click.echo(f"NOT CONVERGED    {len(failures)} times in all")
+    return len(failures)
 
 
 class Verbs(click.Group):
