@@ -68,6 +68,7 @@ def cosim(
     from xbar_spice.cli.progress import reading_progress
     from xbar_spice.cli.tables import print_cosimulation
     from xbar_spice.cosim import SolverOptions, cosimulate
+    from xbar_spice.cosim.convergence import warn_of_failures
     from xbar_spice.engines.registry import get_engine
     from xbar_spice.study.problem import make_problem
     from xbar_spice.study.store import write_case
@@ -85,6 +86,7 @@ def cosim(
     print_cosimulation(result.record)
     if output is not None:
         click.echo(f"record and trace: {write_case(output, result)}")
+    warn_of_failures("co-simulation", result.record["convergence"])
 
 
 @click.command(cls=Verb)
@@ -180,7 +182,7 @@ def attribute(
     if output is not None:
         click.echo(f"record: {write_record(output / 'attribution.json', found.record)}")
         with styled():
-            click.echo(f"figure: {save(draw_attribution(found.record), output, 'attribution')[0]}")
+            click.echo(f"figure: {save(draw_attribution([found.record]), output, 'attribution')[0]}")
 
 
 @click.command(cls=Verb)

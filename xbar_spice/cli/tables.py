@@ -49,8 +49,6 @@ def print_cosimulation(record: dict[str, Any]) -> None:
         solves = ", ".join(f"{count} {kind}" for kind, count in record["feedback"]["solves"].items())
         lines.append(f"circuit solves   {solves}; worst error {record['feedback']['worst_error']:.1e} of the solution")
     lines.append(f"Newton steps     {convergence['newton_iterations']} (most of any sample, by time step)")
-    if not convergence["converged"]:
-        lines.append(f"NOT CONVERGED    samples {convergence['failed_samples']}")
     _say("\n".join(lines))
 
 
@@ -83,10 +81,13 @@ def print_gradients(record: dict[str, Any]) -> None:
     loss, descent = record["loss"], record["descent"]
     best = descent["true"]["expected"]
     mismatch = ", ".join(f"{name} {value:.1e}" for name, value in record["adjoint_mismatch"].items())
-    steps = ", ".join(f"{found['expected'] / best:.3%} ({name})" for name, found in descent.items() if name != "true")
+    worth = "none is worth anything: the true gradient is zero"
+    if best:
+        steps = (f"{found['expected'] / best:.3%} ({name})" for name, found in descent.items() if name != "true")
+        worth = f"expected to be worth {', '.join(steps)} of one along the true gradient"
     lines = [
         f"loss             {loss['analog']:.6g} analog, {loss['digital']:.6g} digital",
-        f"small step       expected to be worth {steps} of one along the true gradient",
+        f"small step       {worth}",
         f"transposed reads off the transpose by {mismatch} (relative, random vectors)",
     ]
     _say("\n".join(lines))
