@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import re
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -19,9 +20,10 @@ from xbar_spice.cli.app import app, main
 from xbar_spice.cli.options import make_design
 from xbar_spice.converters import Converters
 from xbar_spice.devices import Sinh
-from xbar_spice.errors import InvalidInputError, StudyError, WeightsError
+from xbar_spice.errors import InvalidInputError, StudyError, WeightsError, XbarError
 from xbar_spice.mapping import Design
 from xbar_spice.read_noise import ReadNoise
+from xbar_spice.study.store import Store
 from xbar_spice.weights import Classifier, Kernels, Model, load_model, save_model
 
 VERBS = ("train", "tune", "netlist", "cosim", "gradients", "attribute", "study", "report", "doctor")
@@ -278,6 +280,82 @@ def test_tune_takes_digits_for_a_model_of_theirs_only(tmp_path, rng):
     save_model(tmp_path / "encoded.npz", encoded)
     with pytest.raises(InvalidInputError, match="does not say that it was trained on the digits"):
         run("tune", tmp_path / "encoded.npz", "--output", tmp_path / "tuned.npz")
+
+
+@pytest.mark.parametrize("verb", ["cosim", "gradients", "attribute", "netlist", "study", "report"])
+@pytest.mark.parametrize("kind", ["pipe", "device", "file", "long", "under a file", "read-only"])
+def test_an_output_that_cannot_be_written_is_refused_before_the_work(verb, kind, weights, tmp_path, monkeypatch):
+    monkeypatch.setattr("xbar_spice.cosim.cosimulate", None)
+    monkeypatch.setattr("xbar_spice.cosim.three_gradients", None)
+    monkeypatch.setattr("xbar_spice.cosim.attribute", None)
+    monkeypatch.setattr("xbar_spice.study.runner.run_here", None)
+    monkeypatch.setattr("xbar_spice.report.html.write_figures", None)
+    (tmp_path / "file").write_text("mine")
+    os.mkfifo(tmp_path / "pipe")
+    place = {
+        "pipe": tmp_path / "pipe",
+        "device": "/dev/null",
+        "file": tmp_path / "file",
+        "long": tmp_path / ("x" * 300),
+        "under a file": tmp_path / "file" / "new",
+        "read-only": "/proc/new",
+    }[kind]
+    study = tmp_path / "small.toml"
+    study.write_text(STUDY)
+    if verb == "report":
+        Store(tmp_path / "store").locked().__enter__()
+        Store(tmp_path / "store").write_study({"name": "empty", "axes": [], "cases": [], "parameters": {}})
+        if kind == "file":
+            pytest.skip("a page may replace a file")
+    given = {
+        "netlist": (weights,),
+        "study": (study, "--jobs", 1),
+        "report": (tmp_path / "store",),
+    }.get(verb, (weights, "--engine", "nodal", "--data", "random", "--r-bit", 1))
+    done = CliRunner().invoke(app, [verb, *map(str, given), "--output", str(place)])
+    assert done.exit_code in (1, 2)
+    assert isinstance(done.exception, SystemExit | XbarError), done.exception
+    named = {"device": "/dev", "under a file": tmp_path / "file"}.get(kind, place)
+    assert str(named) in re.sub(r"\s+", " ", done.output + str(done.exception))
+    assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
+    assert stat.S_ISCHR(Path("/dev/null").stat().st_mode)
+    assert (tmp_path / "file").read_text() == "mine"
+    assert not [*tmp_path.rglob(".draft-*")]
+
+
+@pytest.mark.parametrize("verb", ["cosim", "gradients", "attribute", "netlist", "study", "report"])
+def test_ctrl_c_says_what_was_kept(verb, weights, tmp_path, monkeypatch):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    names = {"cosim": "cosimulate", "gradients": "three_gradients", "attribute": "attribute"}
+    places = {
+        "netlist": "xbar_spice.export.write_netlists",
+        "study": "xbar_spice.study.runner.run_study",
+        "report": "xbar_spice.report.html.write_report",
+    }
+    monkeypatch.setattr(places.get(verb) or f"xbar_spice.cosim.{names[verb]}", interrupt)
+    (tmp_path / "small.toml").write_text(STUDY)
+    given = {"netlist": (weights,), "study": (tmp_path / "small.toml",), "report": (tmp_path,)}
+    output = tmp_path / "out"
+    where = given.get(verb, (weights, "--engine", "nodal", "--data", "random", "--r-bit", 1))
+    said = run(verb, *where, "--output", output, code=130)
+    assert "interrupted: " in said
+    assert {"study": f"finished cases are kept in {output}", "netlist": "decks"}.get(verb, "not") in said
+
+
+def test_netlist_does_not_leave_feedback_circuits_of_another_design(weights, tmp_path):
+    run("netlist", weights, "--feedback", "--output", tmp_path / "decks")
+    said = run("netlist", weights, "--tile", 2, "--output", tmp_path / "decks", code=2)
+    assert "holds circuits of an earlier --feedback (loop.forward.cir)" in said
+    run("netlist", weights, "--tile", 2, "--feedback", "--output", tmp_path / "decks")
+
+
+def test_a_study_that_did_not_converge_has_an_exit_status_of_its_own(weights, tmp_path):
+    study = tmp_path / "small.toml"
+    study.write_text(STUDY + "[solver.krylov]\nmax_iterations = 1\nrtol = 1e-12\n")
+    said = run("study", study, "--output", tmp_path / "out", "--jobs", 1, code=1)
+    assert "NOT CONVERGED: tile 2, wire resistance 1 ohm, seed 0" in said
 
 
 def test_cosim_by_a_circuit_says_what_it_solved(weights):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import html.parser
 import math
+import os
 import re
 from pathlib import Path
 from typing import Any, final
@@ -13,12 +15,14 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
+from xbar_spice import disk
 from xbar_spice.errors import StudyError
 from xbar_spice.report import figures
 from xbar_spice.report.curves import Curve, curve_of, fitted_slope
 from xbar_spice.report.data import load_results
 from xbar_spice.report.findings import findings
 from xbar_spice.report.html import Section, write_report
+from xbar_spice.report.style import make_drawable, new_figure, save, set_log_ordinate, styled
 from xbar_spice.study.store import Store, to_json
 
 TILES = {"name": "tile", "unit": "", "fields": ["circuit.tile"], "values": [8, 16, 32]}
@@ -232,6 +236,82 @@ def test_the_voltages_of_another_study_in_the_same_folder_are_not_drawn(maker: S
 
 
 ARRAY = {"label": "T", "array": "A t0_0"}
+
+
+TEXTS = [
+    r"$\ohm$",
+    r"$\Omega$",
+    "$",
+    "$$",
+    r"\$ and $",
+    "$a_{$",
+    "$" + "{" * 2000 + "$",
+    r"$\frac{1}$",
+    "a_b^{",
+    "\x00\x07",
+    "\u6b27\u59c6",
+    "two\nlines",
+    "x" * 5000,
+    "{% raw %}",
+]
+
+
+@pytest.mark.parametrize("text", TEXTS, ids=range(len(TEXTS)))
+def test_no_name_and_no_unit_breaks_a_figure(text: str, tmp_path: Path) -> None:
+    with styled():
+        figure, (axes,) = new_figure(1, 1, width=3.4, height=3.0)
+        axes.plot([1.0, 2.0], [1e-6, 1.0], label=f"tile {text}")
+        axes.legend(title=text)
+        axes.set(xlabel=f"size ({text})", ylabel=text, title=text)
+        set_log_ordinate(axes, np.array([1e-6, 1.0]), percent=False)
+        assert all(path.stat().st_size for path in save(figure, tmp_path, "odd"))
+    drawn = axes.get_xlabel()
+    assert drawn == f"size ({text})" or "\ufffd" in drawn or drawn.endswith(" ...")
+
+
+def test_a_study_with_odd_names_makes_a_report(maker: StoreMaker, monkeypatch: pytest.MonkeyPatch) -> None:
+    axes = (TILES | {"unit": r"$\ohm$"}, MAPPING | {"name": "$a_{", "values": ["$x", "\x0b"]})
+    folder = maker.make(*axes, seeds=(0,))
+
+    def save_soon(figure: Figure, folder: Path, name: str) -> tuple[Path, Path]:
+        make_drawable(figure)
+        return save_quickly(figure, folder, name)
+
+    monkeypatch.setattr(figures, "save", save_soon)
+    assert "$\\ohm$" in write_report(folder, folder / "report.html").read_text()
+
+
+@pytest.mark.parametrize("full", ["figures/reads.svg", "report.html"])
+def test_a_full_disk_leaves_the_page_of_before_and_no_draft(
+    full: str, maker: StoreMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = figures._drawn
+    monkeypatch.setattr(figures, "_drawn", lambda results: [list(drawn(results))[-1]])
+    folder = maker.make(TILES, seeds=(0,))
+    before = write_report(folder, folder / "report.html").read_bytes()
+    real = disk._write_durably
+    size = (folder / full).stat().st_size
+
+    def write(path: Path, content: str | bytes) -> None:
+        real(path, content)
+        if path.stat().st_size == size:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(disk, "_write_durably", write)
+    with pytest.raises(StudyError, match="No space left on device"):
+        write_report(folder, folder / "report.html")
+    assert (folder / "report.html").read_bytes() == before
+    assert not [*folder.rglob(f"{disk.DRAFT}*")]
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "[" * 100_000, "[]", "null", "{}", '{"cases": [1], "axes": [], "parameters": {}}', '{"cases": [], "axes": 3}'],
+)
+def test_a_damaged_description_of_a_study_is_said_so(content: str, tmp_path: Path) -> None:
+    (tmp_path / "study.json").write_text(content)
+    with pytest.raises(StudyError, match="is not the folder of a study"):
+        write_report(tmp_path, tmp_path / "report.html")
 
 
 # --- numbers --------------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ import click
 
 from xbar_spice.cli.help import Verb
 from xbar_spice.cli.options import circuit_options, engine_option, existing_file, make_design, seed_option
+from xbar_spice.disk import make_folder, require_writable
 
 __all__ = ["attribute", "cosim", "gradients", "tune"]
 
@@ -65,13 +66,13 @@ def cosim(
     adjoint is a read of the arrays. A model that `train` wrote runs on handwritten digits; for any other one --data
     says on what.
     """
-    from xbar_spice.cli.progress import reading_progress
+    from xbar_spice.cli.progress import interruptible, reading_progress
     from xbar_spice.cli.tables import print_cosimulation
     from xbar_spice.cosim import SolverOptions, cosimulate
     from xbar_spice.cosim.convergence import warn_of_failures
     from xbar_spice.engines.registry import get_engine
     from xbar_spice.study.problem import make_problem
-    from xbar_spice.study.store import write_case
+    from xbar_spice.study.store import require_case_folder, write_case
     from xbar_spice.weights import load_model
 
     if characterise and engine != "ngspice":
@@ -81,7 +82,9 @@ def cosim(
     solver = SolverOptions()
     solver = replace(solver, krylov=replace(solver.krylov, method=linear_solver))
     design = make_design(circuit)
-    with reading_progress(problem.model.steps) as trace:
+    if output is not None:
+        require_case_folder(output)
+    with interruptible("nothing was kept"), reading_progress(problem.model.steps) as trace:
         result = cosimulate(problem, design, engine=answering, seed=seed, solver=solver, trace=trace)
     print_cosimulation(result.record)
     if output is not None:
@@ -105,7 +108,7 @@ def gradients(
     bias is hardware - true, what a trainer on the arrays gets wrong; shift is true - digital, what the circuit changes
     in the model. The true gradient is that of the analog loss, through the sensitivities of the circuit.
     """
-    from xbar_spice.cli.progress import waiting
+    from xbar_spice.cli.progress import interruptible, waiting
     from xbar_spice.cli.tables import print_gradients
     from xbar_spice.cosim import three_gradients
     from xbar_spice.study.problem import make_problem
@@ -114,7 +117,9 @@ def gradients(
 
     problem = make_problem(load_model(weights), samples=samples, seed=seed, task=data or "auto")
     design = make_design(circuit)
-    with waiting("three gradients"):
+    if output is not None:
+        require_writable(make_folder(output) / "gradients.json")
+    with interruptible("nothing was kept"), waiting("three gradients"):
         record = three_gradients(problem, design, engine=engine, seed=seed).record
     print_gradients(record)
     if output is not None:
@@ -155,7 +160,7 @@ def attribute(
     For each imperfection: the error that it causes alone, its Shapley value, and the error of all but it. Every
     combination of the imperfections that the options describe is co-simulated with the same devices.
     """
-    from xbar_spice.cli.progress import counting_progress
+    from xbar_spice.cli.progress import counting_progress, interruptible
     from xbar_spice.cli.tables import print_attribution
     from xbar_spice.cosim import attribute as attribute_errors
     from xbar_spice.report.attribution import draw_attribution
@@ -167,7 +172,9 @@ def attribute(
 
     problem = make_problem(load_model(weights), samples=samples, seed=seed, task=data or "auto")
     design = make_design(circuit)
-    with counting_progress("co-simulations") as on_run:
+    if output is not None:
+        require_writable(make_folder(output) / "attribution.json")
+    with interruptible("nothing was kept"), counting_progress("co-simulations") as on_run:
         found = attribute_errors(
             problem,
             design,

@@ -14,7 +14,7 @@ import jinja2
 import numpy as np
 import pandas as pd
 
-from xbar_spice.disk import make_folder, read_bytes, write
+from xbar_spice.disk import make_folder, read_bytes, require_writable, write
 from xbar_spice.errors import StudyError
 from xbar_spice.report.data import OK, Axis, Results, load_results
 from xbar_spice.report.figures import StoredFigure, gradient_names, write_figures
@@ -60,6 +60,7 @@ def write_report(store_folder: Path, output: Path, extra: Sequence[Section] = ()
     output = Path(output)
     results = load_results(Path(store_folder))
     make_folder(output.parent, error=StudyError)
+    require_writable(output, error=StudyError)
     figures = write_figures(results, output.parent / "figures")
     page = _template().render(
         study=results.study,
