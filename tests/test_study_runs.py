@@ -8,6 +8,9 @@ import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
+from collections.abc import Iterator
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -645,3 +648,42 @@ def test_characterised_arrays_are_for_linear_cells_and_ngspice(weights: Path) ->
 def test_a_scheduler_that_is_not_there_is_said_so(weights: Path, tmp_path: Path) -> None:
     with pytest.raises(StudyError, match="no Dask scheduler answers at 'nonsense'"):
         run_study(a_study(weights), tmp_path / "out", scheduler="nonsense")
+
+
+@pytest.fixture
+def scheduler() -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """A Dask scheduler of somebody else's, without workers."""
+    code = (
+        "import asyncio, distributed\n"
+        "async def serve():\n"
+        "    async with distributed.Scheduler(host='127.0.0.1', port=0, dashboard=False,\n"
+        "                                     dashboard_address='127.0.0.1:0') as found:\n"
+        "        print(found.address, flush=True)\n"
+        "        await found.finished()\n"
+        "asyncio.run(serve())\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    assert process.stdout is not None
+    yield process.stdout.readline().strip(), process
+    process.kill()
+    process.wait()
+    process.stdout.close()
+
+
+def test_a_scheduler_without_workers_is_waited_for_as_long_as_the_user_wants(
+    scheduler: tuple[str, subprocess.Popen[str]], weights: Path, tmp_path: Path
+) -> None:
+    said: list[str] = []
+    with pytest.raises(StudyError, match=r"has had no worker for 0\.1 s; finished cases are kept.*--wait"):
+        run_study(a_study(weights), tmp_path / "out", scheduler=scheduler[0], wait=0.1, on_waiting=said.append)
+    assert said == [f"the Dask scheduler at {scheduler[0]} has no worker; waiting 0.1 s for one"]
+
+
+def test_a_scheduler_that_goes_ends_the_run(
+    scheduler: tuple[str, subprocess.Popen[str]], weights: Path, tmp_path: Path
+) -> None:
+    address, process = scheduler
+    with pytest.raises(StudyError, match="has gone; finished cases are kept"):
+        run_study(a_study(weights), tmp_path / "out", scheduler=address, wait=600, on_waiting=lambda _: process.kill())

@@ -231,6 +231,7 @@ class Store:
             if flaw:
                 problems.append(f"{folder}: not a finished case ({flaw})")
             else:
+                record.pop(_DIGEST, None)  # it has served
                 records.append(record)
         return records, problems
 
