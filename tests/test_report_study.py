@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from xbar_spice import disk
 from xbar_spice.errors import StudyError
 from xbar_spice.report import figures
-from xbar_spice.report.curves import Curve, curve_of, fitted_slope
+from xbar_spice.report.curves import Curve, curve_of, draw_curves, fitted_slope
 from xbar_spice.report.data import load_results
 from xbar_spice.report.findings import findings
 from xbar_spice.report.html import Section, write_report
@@ -393,6 +393,16 @@ def test_the_largest_array_is_one_that_exists_and_was_solved(
     answers = [sentence.replace("\u00a0", " ") for sentence in found if sentence.startswith("Largest")]
     assert len(answers) == 3
     assert all(answer.endswith(said) for answer in answers)
+
+
+def test_a_tile_beyond_the_matrix_is_drawn_at_the_size_of_the_matrix(maker: StoreMaker) -> None:
+    error = {"error": lambda point, _: 1e-3 * min(point["tile"], 8)}
+    results = load_results(maker.make(TILES | {"values": [2, 4, 1024]}, models=[SHAPE], **error))
+    figure = draw_curves(results, ["state.relative_error"], [""], "error")
+    assert figure is not None
+    (line,) = figure.axes[0].get_lines()
+    assert np.asarray(line.get_xdata()).tolist() == [2.0, 4.0, 8.0]
+    assert line.get_label() == "(slope 1.00)"
 
 
 def test_every_gradient_has_its_own_largest_array(maker: StoreMaker) -> None:

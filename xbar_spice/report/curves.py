@@ -79,6 +79,8 @@ def draw_curves(
     """
     x, curves, panels, rest = results.roles()
     drawn = _at_first_values(results.cases, rest)
+    if x is not None:
+        drawn = drawn.assign(**{x.key: [results.size(x, value) for value in drawn[x.key]]})
     if not any(column in drawn and drawn[column].notna().any() for column in columns):
         return None
     parts: Sequence[Any] = panels.values if panels else (None,)
@@ -95,7 +97,7 @@ def draw_curves(
     for panel in axes[len(grid) :]:
         panel.set_visible(False)
     _set_ordinate(axes[: len(grid)], drawn, columns, percent=percent)
-    abscissas = sorted(float(value) for value in x.values) if x else []
+    abscissas = sorted({float(results.size(x, value)) for value in x.values}) if x else []
     for index, panel in enumerate(axes[: len(grid)]):
         if abscissas:
             set_abscissa(panel, abscissas)

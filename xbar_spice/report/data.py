@@ -106,6 +106,16 @@ class Results:
         """Every case once, where several points of the axes are the same case."""
         return self.cases.drop_duplicates("id")
 
+    @property
+    def whole(self) -> tuple[int, int] | None:
+        """Shape of the largest matrix A of the study; None if that is not known."""
+        shapes = [(int(model["hidden"]), int(model["states"])) for model in self.study.get("models", [])]
+        return max(shapes, key=max, default=None)
+
+    def size(self, axis: Axis, value: Any) -> Any:
+        """A value of an axis as a figure has it: a tile that is larger than all matrices is an array of their size."""
+        return value if axis.fields != _SIZE or self.whole is None else min(value, max(self.whole))
+
     def count(self, status: str) -> int:
         """Number of cases of a status."""
         return int((self.distinct["status"] == status).sum())

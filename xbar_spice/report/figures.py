@@ -140,6 +140,8 @@ def _how_to_read(results: Results) -> str:
         )
     if x is not None and len(x.values) >= 3:
         sentences.append(f"The slope is the exponent p of a fit error ~ {x.name}^p.")
+    if x is not None and (larger := [value for value in x.values if results.size(x, value) != value]):
+        sentences.append(f"{x.name} {', '.join(map(x.text, larger))} is drawn where the whole matrices are.")
     if panels is not None:
         sentences.append(f"Panels differ in {panels.name}.")
     for axis in rest:

@@ -81,11 +81,9 @@ def _largest(results: Results) -> Iterator[str]:
 
 def _largest_size(results: Results, cases: pd.DataFrame, key: str, column: str) -> str:
     """The largest size up to which the median error is tolerable, and no smaller one is worse or unknown."""
-    shapes = [(int(model["hidden"]), int(model["states"])) for model in results.study.get("models", [])]
-    whole = max(shapes, key=max, default=None)
+    whole = results.whole
 
     def words(size: float) -> str:
-        # A tile that is larger than its matrix is an array of the size of the matrix.
         if whole is not None and size >= max(whole):
             return f"the whole matrices ({whole[0]} x {whole[1]} weights)"
         return exact(size)
