@@ -281,6 +281,17 @@ def test_a_study_with_odd_names_makes_a_report(maker: StoreMaker, monkeypatch: p
     assert "$\\ohm$" in write_report(folder, folder / "report.html").read_text()
 
 
+@pytest.mark.parametrize("content", ['{"id": "case0"}', '{"id": ["case0"]}', '{"label": "x"}', "[]", "", "[" * 100_000])
+def test_a_failure_that_says_little_is_no_failure_of_the_report(
+    content: str, maker: StoreMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(figures, "_drawn", lambda _: [])
+    folder = maker.make(TILES, seeds=(0,), missing=always)
+    (folder / "failures").mkdir()
+    (folder / "failures" / "case0.json").write_text(content)
+    assert ("<h2>Failures</h2>" in write_report(folder, folder / "r.html").read_text()) == (content[8:13] == "case0")
+
+
 @pytest.mark.parametrize("full", ["figures/reads.svg", "report.html"])
 def test_a_full_disk_leaves_the_page_of_before_and_no_draft(
     full: str, maker: StoreMaker, monkeypatch: pytest.MonkeyPatch

@@ -207,7 +207,7 @@ class Store:
         for path in sorted(self._failures.glob("*.json")) if self._failures.is_dir() else []:
             with suppress(StudyError):
                 found.append(read_json(path, error=StudyError))
-        return [failure for failure in found if {"id", "label", "error"} <= failure.keys()]
+        return [failure for failure in found if isinstance(failure.get("id"), str)]
 
     def arrays(self, name: str) -> dict[str, np.ndarray[Any, Any]] | None:
         """What `write_arrays` kept under a name; None if there is nothing readable."""
