@@ -323,6 +323,20 @@ def test_an_output_that_cannot_be_written_is_refused_before_the_work(verb, kind,
     assert not [*tmp_path.rglob(".draft-*")]
 
 
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EFBIG, errno.EROFS])
+@pytest.mark.parametrize("verb", ["cosim", "gradients", "netlist"])
+def test_a_disk_that_takes_no_more_is_an_error_without_drafts(verb, number, weights, tmp_path, monkeypatch):
+    def fail(path, content):
+        path.write_bytes(b"half")
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("xbar_spice.disk._write_durably", fail)
+    options = () if verb == "netlist" else ("--engine", "ideal", "--data", "random")
+    with pytest.raises(XbarError, match=f"cannot be written: {os.strerror(number)}; "):
+        run(verb, weights, *options, "--output", tmp_path / "out")
+    assert not [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
+
+
 @pytest.mark.parametrize("verb", ["cosim", "gradients", "attribute", "netlist", "study", "report"])
 def test_ctrl_c_says_what_was_kept(verb, weights, tmp_path, monkeypatch):
     def interrupt(*_, **__):
