@@ -119,7 +119,9 @@ def test_verbs_say_it_and_exit_with_1(tmp_path, rng, verb):
     classifier = Classifier(rng.standard_normal((10, 64)) / 8, np.zeros(10))
     weights = tmp_path / "weights.npz"
     save_model(weights, model(64, classifier=classifier))
-    said = CliRunner().invoke(app, [verb, str(weights), *VERBS[verb], "--output", str(tmp_path / "found")])
+    said = CliRunner().invoke(
+        app, [verb, str(weights), *VERBS[verb], "--data", "digits", "--output", str(tmp_path / "found")]
+    )
     assert said.exit_code == 1, said.output
     assert isinstance(said.exception, SystemExit)
     assert "NOT CONVERGED" in said.output
