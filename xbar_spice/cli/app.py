@@ -69,6 +69,7 @@ def train(task: str, output: Path | None, seed: int) -> None:
     with interruptible(f"no weights were written to {path}"), training_progress(f"training {task}") as progress:
         result = train_task(task, seed=seed, progress=progress)
     save_model(path, result.model)
+    click.echo("data             handwritten digits, a quarter of them held back for the test")
     click.echo(f"test accuracy    {result.test_accuracy:.2%} ({result.linear_accuracy:.2%} for the classifier alone)")
     click.echo(f"train accuracy   {result.train_accuracy:.2%}")
     click.echo(f"time             {result.seconds:.1f} s")
