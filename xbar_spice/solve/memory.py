@@ -23,7 +23,14 @@ from numpy.typing import ArrayLike
 
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear import FloatArray
-from xbar_spice.solve.adjoint import Gradients, as_gradients, chained_adjoint, checked_cotangent
+from xbar_spice.solve.adjoint import (
+    ADJOINT_HINT,
+    Gradients,
+    as_gradients,
+    chained_adjoint,
+    checked_cotangent,
+    give_up,
+)
 from xbar_spice.solve.contributions import Split, split_axes
 from xbar_spice.solve.field import Field
 from xbar_spice.solve.integrators import METHODS, Nonconvergence, checked_problem, handle_nonconvergence
@@ -122,9 +129,7 @@ def checkpointed_gradients(  # noqa: PLR0913 - the problem, its solution and wha
 
     with np.errstate(over="ignore", invalid="ignore"):
         carry: Carry = ()
-        for number, (layer, _, _) in enumerate(segments):
-            if number and layer != segments[number - 1][0]:  # every layer starts afresh
-                carry = ()
+        for number in range(len(segments)):
             starts.append((z, carry))
             run = solved(number)
             reports.append(run.report)
@@ -135,7 +140,8 @@ def checkpointed_gradients(  # noqa: PLR0913 - the problem, its solution and wha
         multiplier = checked_cotangent(cotangent(last), last.shape)
         backwards = ((segments[number][0], solved(number)) for number in reversed(range(len(segments))))
         adjoint, found = chained_adjoint(method, backwards, multiplier, options.krylov, axes)
-    handle_nonconvergence(f"the adjoint of {method}", adjoint.report, nonconvergence, _HINT)
+    give_up(adjoint)
+    handle_nonconvergence(f"the adjoint of {method}", adjoint.report, nonconvergence, ADJOINT_HINT)
     peak = sum(part.size for state, kept in starts for part in (state, *kept)) + z.size + tape
     return LeanGradients(last, as_gradients(adjoint, found, last.ndim == 2), 0.0, peak)
 
@@ -196,7 +202,8 @@ def reversed_gradients(
                 yield layer, run
 
         adjoint, found = chained_adjoint(method, backwards(), multiplier, options.krylov, axes)
-        handle_nonconvergence(f"the adjoint of {method}", adjoint.report, nonconvergence, _HINT)
+        give_up(adjoint)
+        handle_nonconvergence(f"the adjoint of {method}", adjoint.report, nonconvergence, ADJOINT_HINT)
         drift = np.linalg.norm(z - start, axis=0) / np.maximum(np.linalg.norm(start, axis=0), np.finfo(float).tiny)
     return LeanGradients(last, as_gradients(adjoint, found, last.ndim == 2), float(drift.max()), z.size + tape)
 
