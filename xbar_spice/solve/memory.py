@@ -36,6 +36,7 @@ from xbar_spice.solve.field import Field
 from xbar_spice.solve.integrators import METHODS, Nonconvergence, checked_problem, handle_nonconvergence
 from xbar_spice.solve.layers import Layers
 from xbar_spice.solve.method import Carry, ForwardRun, Grid, SolveOptions, SolveReport
+from xbar_spice.solve.norms import norms
 
 __all__ = ["LeanGradients", "checkpointed_gradients", "reversed_gradients", "stored_numbers"]
 
@@ -204,7 +205,7 @@ def reversed_gradients(
         adjoint, found = chained_adjoint(method, backwards(), multiplier, options.krylov, axes)
         give_up(adjoint)
         handle_nonconvergence(f"the adjoint of {method}", adjoint.report, nonconvergence, ADJOINT_HINT)
-        drift = np.linalg.norm(z - start, axis=0) / np.maximum(np.linalg.norm(start, axis=0), np.finfo(float).tiny)
+        drift = norms(z - start) / np.maximum(norms(start), np.finfo(float).tiny)
     return LeanGradients(last, as_gradients(adjoint, found, last.ndim == 2), float(drift.max()), z.size + tape)
 
 

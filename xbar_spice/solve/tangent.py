@@ -68,13 +68,15 @@ def tangent(
     check_nonconvergence(nonconvergence)
     change = given if trajectory.batched else given[:, np.newaxis]
     left = dict(parameters or {})
+    method = METHODS[trajectory.method]
     carry: Carry = ()
     reports: list[SolveReport] = []
     for layer, run in enumerate(trajectory.runs):
         suffix = f"[{layer}]" if len(trajectory.runs) > 1 else ""
         mine = {name.removesuffix(suffix): left.pop(name) for name in list(left) if name.endswith(suffix)}
         direction = run.field.tie.spread({name: np.asarray(value, dtype=float) for name, value in mine.items()})
-        part = METHODS[trajectory.method].tangent(run, change, direction, krylov or trajectory.options.krylov, carry)
+        with np.errstate(over="ignore", invalid="ignore"):  # a change that is not finite is reported below
+            part = method.tangent(run, change, direction, krylov or trajectory.options.krylov, carry)
         change, carry = part.z, part.carry
         reports.append(part.report)
     if left:
