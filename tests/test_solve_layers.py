@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from conftest import relative, truth
 from doubles import Recorded
-from solver_table import FIELDS, changes, numbers, slope, start, weights
+from solver_table import FIELDS, changes, numbers, slope, start
 
 from xbar_spice.linear import FloatArray
 from xbar_spice.solve.adjoint import gradients
@@ -153,8 +153,9 @@ def test_adjoint_tangent_and_checkpoints_of_layers(method: str, layers: int, eac
 
 @pytest.mark.parametrize("method", ["ab3", "am3"])
 def test_gradients_of_layers_are_finite_differences(method: str) -> None:
-    A, B = weights(4, 5, 4), weights(4, 4, 5)
-    z0 = np.random.default_rng(2).normal(size=4)
+    rng = np.random.default_rng(2)
+    A, B, direction = 0.5 * rng.normal(size=(4, 5, 4)), 0.5 * rng.normal(size=(4, 4, 5)), rng.normal(size=(4, 5, 4))
+    z0 = rng.normal(size=4)
 
     def last(moved: FloatArray) -> FloatArray:
         layers = Layers([ActivationField(a, b, "tanh") for a, b in zip(moved, B, strict=True)])
@@ -164,7 +165,6 @@ def test_gradients_of_layers_are_finite_differences(method: str) -> None:
         Layers([ActivationField(a, b, "tanh") for a, b in zip(A, B, strict=True)]), z0, method, h=0.2, steps=4
     )
     found = gradients(trajectory, trajectory.z[-1])
-    direction = weights(4, 5, 4)
     for layer in range(4):
         step = 1e-5 * direction * (np.arange(4) == layer)[:, None, None]
         difference = 0.5 * (np.sum(last(A + step) ** 2) - np.sum(last(A - step) ** 2)) / 2e-5

@@ -193,8 +193,7 @@ def integrate(
             runs.append(METHODS[method].run(layer, z, piece, options, carry))
             z, carry = runs[-1].z[-1], runs[-1].carry
     trajectory = Trajectory(method, tuple(runs), options, batched=np.ndim(z0) == 2)
-    hint = "try a smaller h; if the reads are noisy, NewtonOptions(noise=...) as measured_noise gives it"
-    handle_nonconvergence(f"{method} with h = {h:g}", trajectory.report, nonconvergence, hint)
+    handle_nonconvergence(f"{method} with h = {h:g}", trajectory.report, nonconvergence, METHODS[method].hint)
     return trajectory
 
 

@@ -40,8 +40,6 @@ from xbar_spice.solve.norms import norms
 
 __all__ = ["LeanGradients", "checkpointed_gradients", "reversed_gradients", "stored_numbers"]
 
-_HINT = "try a smaller h"
-
 Cotangent = Callable[[FloatArray], ArrayLike]
 
 
@@ -136,7 +134,9 @@ def checkpointed_gradients(  # noqa: PLR0913 - the problem, its solution and wha
             reports.append(run.report)
             z, carry = run.z[-1].copy(), run.carry
             del run
-        handle_nonconvergence(f"{method} with h = {h:g}", SolveReport.joined(reports), nonconvergence, _HINT)
+        handle_nonconvergence(
+            f"{method} with h = {h:g}", SolveReport.joined(reports), nonconvergence, METHODS[method].hint
+        )
         last = z if np.ndim(z0) == 2 else z[:, 0]
         multiplier = checked_cotangent(cotangent(last), last.shape)
         backwards = ((segments[number][0], solved(number)) for number in reversed(range(len(segments))))
@@ -190,7 +190,9 @@ def reversed_gradients(
             run = METHODS[method].run(part_field, z, part, options)
             reports.append(run.report)
             z = run.z[-1].copy()
-        handle_nonconvergence(f"{method} with h = {h:g}", SolveReport.joined(reports), nonconvergence, _HINT)
+        handle_nonconvergence(
+            f"{method} with h = {h:g}", SolveReport.joined(reports), nonconvergence, METHODS[method].hint
+        )
         last = z if np.ndim(z0) == 2 else z[:, 0]
         multiplier = checked_cotangent(cotangent(last), last.shape)
 

@@ -183,6 +183,9 @@ class TangentRun:
 class Method(ABC):
     """A time integration scheme together with its discrete adjoint."""
 
+    hint: str = "the step may be unstable: try a smaller h or an implicit method"
+    """What to try where a run does not stay finite, or does not converge."""
+
     one_step: bool = True
     """Whether a step depends on the state before it only, so that it can be run back from the state after it."""
 

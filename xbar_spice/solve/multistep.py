@@ -64,6 +64,15 @@ class LinearMultistep(Method):
     def one_step(self) -> bool:  # type: ignore[override]
         return all(not any(row[2:]) for row in self.rows)
 
+    @property
+    def hint(self) -> str:  # type: ignore[override]
+        if self.coefficient(0, 0) == 0.0:
+            return Method.hint
+        return (
+            "try a smaller h, or more iterations; if the reads are noisy, NewtonOptions(noise=...) as measured_noise "
+            "gives it"
+        )
+
     def run(self, field: Field, z0: FloatArray, grid: Grid, options: SolveOptions, carry: Carry = ()) -> ForwardRun:
         z = np.empty((grid.steps + 1, *z0.shape))
         z[0] = z0
