@@ -7,7 +7,7 @@ rounding may have spoiled the recurrence, and the cycle repeated on it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, final, get_args
 
 import numpy as np
@@ -45,9 +45,10 @@ class KrylovOptions:
         rtol: Residual aimed at, relative to the right-hand side. A Newton step asks for no more than it needs.
         max_iterations: Products per system.
         restart: Length of a cycle of GMRES, which bounds its memory; None for as many as there are unknowns.
-        method: "gmres" (1 product per iteration), "bicgstab" (2, no memory), "cg" (1, no memory; only for symmetric
-            systems, B = -A^T), "richardson" (1; only if h |A| |B| is small), "chord" (a digital twin solves, the
-            array corrects: the fewest reads if the twin is good) or "feedback" (likewise, a circuit solves).
+        method: "gmres" (1 product per iteration), "bicgstab" (2, no memory; a sample of which it makes nothing goes on
+            with GMRES), "cg" (1, no memory; only for symmetric systems, B = -A^T), "richardson" (1; only if h |A| |B|
+            is small), "chord" (a digital twin solves, the array corrects: the fewest reads if the twin is good) or
+            "feedback" (likewise, a circuit solves).
         damping: Factor of the corrections of "richardson", "chord" and "feedback".
         warm_start: Whether the adjoint's systems start from the one before instead of from zero.
 
@@ -85,7 +86,8 @@ class KrylovResult:
     Attributes:
         x: (n, batch).
         iterations: Products spent on each sample, (batch,).
-        residual: |rhs - M x| / |rhs| of each sample by the recurrence, at least what rounding leaves of it, (batch,).
+        residual: |rhs - M x| / |rhs| of each sample, (batch,): of "bicgstab" and "cg" as measured at the end, of others
+            by the recurrence, at least what rounding leaves of it.
         converged: Whether each sample reached what was asked for, or what rounding allows, (batch,).
     """
 
@@ -138,10 +140,9 @@ def solve_linear(
     active = np.flatnonzero(np.isfinite(solve.scale) & ~solve.converged)
     if start is not None and active.size:
         active = solve.begin(active, start)
-    while active.size:
-        active = solve.cycle(active)
-        if active.size:
-            active = solve.measure(active)
+    solve.iterate(active)
+    if options.method == "bicgstab":
+        solve.iterate(solve.stalled())
     return solve.result()
 
 
@@ -168,8 +169,28 @@ class _Solve:
         self.iterations = np.zeros(rhs.shape[1], dtype=np.int64)
         self.residual = np.where(usable, (self.scale > 0.0).astype(float), np.inf)
         self.converged = self.residual <= targets
+        # The recurrences without memory drift from the true residual; that of GMRES does not, if products are exact.
+        self._drifts = options.method in ("bicgstab", "cg")
         self._worthwhile = np.zeros(rhs.shape[1])  # residual below which the last cycle was worth its products
         self._attainable = np.zeros(rhs.shape[1])  # residual that rounding leaves, at the least
+
+    def iterate(self, active: IndexArray) -> None:
+        """Cycles for the active samples, with the true residual between them, as long as they are worthwhile."""
+        while active.size:
+            active = self.cycle(active)
+            if active.size:
+                active = self.measure(active)
+
+    def stalled(self) -> IndexArray:
+        """Samples of which BiCGSTAB could make nothing, to be solved anew by GMRES.
+
+        Its recurrence breaks down, or stands still, where eigenvalues of M lie far from the real axis.
+        """
+        self.options = replace(self.options, method="gmres")
+        affordable = self.iterations < self.options.max_iterations
+        samples = np.flatnonzero(~self.converged & np.isfinite(self.scale) & affordable)
+        self.x[:, samples], self.left[:, samples], self.residual[samples] = 0.0, self.rhs[:, samples], 1.0
+        return samples
 
     def cycle(self, active: IndexArray) -> IndexArray:
         """Improve the active samples by one cycle; returns those whose residual should then be measured."""
@@ -188,12 +209,11 @@ class _Solve:
 
         solvable = np.isfinite(run.estimate) & (self._attainable[active] < _SINGULAR)
         met = solvable & (run.estimate <= np.maximum(self.targets[active], rounding))
-        # The recurrences without memory drift from the true residual; that of GMRES does not.
-        drift = self.options.method in ("bicgstab", "cg")
-        doubtful = met & (drift | (rounding > np.maximum(self.targets[active], _REFINE))) & self.refine
-        self.converged[active] = met
-        affordable = self.iterations[active] < self.options.max_iterations - 1
-        return np.asarray(active[solvable & (~met | doubtful) & affordable])
+        inexact = rounding > np.maximum(self.targets[active], _REFINE)
+        doubtful = met & (self._drifts | inexact) & self.refine
+        left = self.options.max_iterations - self.iterations[active]
+        self.converged[active] = met & ~(doubtful & (left < 1))  # what is doubtful counts once it has been measured
+        return np.asarray(active[solvable & np.where(doubtful, left >= 1, ~met & (left > 1))])
 
     def _method(self, residual: FloatArray, targets: FloatArray) -> Cycle:
         match self.options.method:
