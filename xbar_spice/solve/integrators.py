@@ -12,7 +12,7 @@ from typing import Literal, TypeVar, final, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from xbar_spice.errors import ConvergenceError, ConvergenceWarning, InvalidInputError
+from xbar_spice.errors import ConvergenceError, ConvergenceWarning, InvalidInputError, StabilityWarning
 from xbar_spice.linear import FloatArray
 from xbar_spice.solve.dormand_prince import DOPRI5
 from xbar_spice.solve.evaluation import BoolArray
@@ -34,6 +34,7 @@ __all__ = [
     "checked_problem",
     "handle_nonconvergence",
     "integrate",
+    "warn_of_instability",
 ]
 
 Nonconvergence = Literal["warn", "raise", "ignore"]
@@ -55,6 +56,7 @@ METHODS: Mapping[str, Method] = MappingProxyType(
 
 Scalar = TypeVar("Scalar", bound=np.generic)
 
+_REAL = 1e-3  # imaginary part of a mode that is not worth a word
 _SAMPLES_NAMED = 4  # in a report of what did not converge; the arrays of the result name them all
 
 
@@ -171,7 +173,8 @@ def integrate(
             a `ConvergenceError`, or "ignore", which leaves it to the caller to look at `converged`.
 
     Returns:
-        The trajectory; its `converged`, (steps[, batch]), says which steps to trust.
+        The trajectory; its `converged`, (steps[, batch]), says which steps to trust. A `StabilityWarning` says that
+        the linear solves saw a damped part of the state that the method amplifies (`am3` beyond h |lambda| = 6).
 
     Raises:
         InvalidInputError: An argument is not allowed.
@@ -194,6 +197,7 @@ def integrate(
             z, carry = runs[-1].z[-1], runs[-1].carry
     trajectory = Trajectory(method, tuple(runs), options, batched=np.ndim(z0) == 2)
     handle_nonconvergence(f"{method} with h = {h:g}", trajectory.report, nonconvergence, METHODS[method].hint)
+    warn_of_instability(method, h, trajectory.report)
     return trajectory
 
 
@@ -243,6 +247,25 @@ def handle_nonconvergence(what: str, report: SolveReport, choice: Nonconvergence
         raise ConvergenceError(text)
     if choice == "warn":
         warnings.warn(text, ConvergenceWarning, stacklevel=3)
+
+
+def warn_of_instability(method: str, h: float, report: SolveReport) -> None:
+    """Warn, once for a run, if its linear solves saw a part of the state that the method amplifies.
+
+    The estimate takes no read and sees only what the right-hand sides of the solves hold; no warning is no proof.
+    """
+    mode = report.unstable.flat[np.abs(report.unstable).argmax()]
+    if mode == 0.0:
+        return
+    samples = np.count_nonzero(report.unstable.any(axis=0))
+    value = f"{mode.real:.2g}" if abs(mode.imag) < _REAL * abs(mode) else f"{mode:.2g}"
+    warnings.warn(
+        f"{method} with h = {h:g} is unstable for {samples} of {report.unstable.shape[1]} samples: "
+        f"it amplifies a part of the state with h lambda of about {value}, which the equation damps; on the real axis "
+        "the limit of am3 is -6; try a smaller h, or implicit_euler, which damps stiff parts whatever h is",
+        StabilityWarning,
+        stacklevel=3,
+    )
 
 
 def _steps_text(steps: NDArray[np.intp]) -> str:

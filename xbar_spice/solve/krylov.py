@@ -89,12 +89,14 @@ class KrylovResult:
         residual: |rhs - M x| / |rhs| of each sample, (batch,): of "bicgstab" and "cg" as measured at the end, of others
             by the recurrence, at least what rounding leaves of it.
         converged: Whether each sample reached what was asked for, or what rounding allows, (batch,).
+        stiffest: Of `Arnoldi`, (batch,), if it was asked for and the method is "gmres".
     """
 
     x: FloatArray
     iterations: NDArray[np.int64]
     residual: FloatArray
     converged: NDArray[np.bool_]
+    stiffest: NDArray[np.complex128] | None = None
 
 
 def solve_linear(
@@ -106,6 +108,7 @@ def solve_linear(
     refine: bool = True,
     start: FloatArray | None = None,
     inverse: Product | None = None,
+    watch: bool = False,
 ) -> KrylovResult:
     """Solve M x = rhs for each sample.
 
@@ -122,6 +125,7 @@ def solve_linear(
             eps |M| |x|, is felt. Newton's method goes without, because its own next residual does the same.
         start: Where to start, (n, batch), for one product more; zero when left out.
         inverse: About M^{-1} x, called as `product` is; needed by, and for, the methods "chord" and "feedback".
+        watch: Whether the `stiffest` part is wanted; it takes no product.
 
     Returns:
         The solutions, with iterations, residual and convergence of each sample.
@@ -137,6 +141,8 @@ def solve_linear(
     options = options or KrylovOptions()
     targets = np.maximum(options.rtol if rtol is None else rtol, _ROUNDING) * np.ones(rhs.shape[1])
     solve = _Solve(product, rhs, options, targets, refine, inverse)
+    if watch and options.method == "gmres":
+        solve.stiffest = np.zeros(rhs.shape[1], dtype=complex)
     active = np.flatnonzero(np.isfinite(solve.scale) & ~solve.converged)
     if start is not None and active.size:
         active = solve.begin(active, start)
@@ -161,6 +167,7 @@ class _Solve:
     ) -> None:
         self.product, self.options, self.targets, self.refine = product, options, targets, refine
         self.inverse = inverse
+        self.stiffest: NDArray[np.complex128] | None = None
         self.scale = norms(rhs)
         usable = np.isfinite(self.scale)
         self.rhs = np.divide(rhs, self.scale, out=np.zeros_like(rhs), where=usable & (self.scale > 0.0))
@@ -200,6 +207,9 @@ class _Solve:
         if self.options.restart is not None and self.options.method == "gmres":
             limit = min(limit, self.options.restart)
         run.run(self.product, active, limit, spent)
+        if self.stiffest is not None and isinstance(run, Arnoldi):
+            before = self.stiffest[active]
+            self.stiffest[active] = np.where(np.abs(run.stiffest) > np.abs(before), run.stiffest, before)
         self.x[:, active] += run.correction
         self.iterations[active] += run.steps
         self._worthwhile[active] = np.where(run.exhausted, _WORTHWHILE, _PROGRESS) * self.residual[active]
@@ -218,7 +228,7 @@ class _Solve:
     def _method(self, residual: FloatArray, targets: FloatArray) -> Cycle:
         match self.options.method:
             case "gmres":
-                return Arnoldi(residual, targets)
+                return Arnoldi(residual, targets, watch=self.stiffest is not None)
             case "bicgstab":
                 return BiCGSTAB(residual, targets)
             case "cg":
@@ -249,4 +259,4 @@ class _Solve:
     def result(self) -> KrylovResult:
         """Solutions in the units of the right-hand sides."""
         x = self.x * np.where(np.isfinite(self.scale), self.scale, 1.0)
-        return KrylovResult(x, self.iterations, self.residual, self.converged)
+        return KrylovResult(x, self.iterations, self.residual, self.converged, self.stiffest)

@@ -33,7 +33,13 @@ from xbar_spice.solve.adjoint import (
 )
 from xbar_spice.solve.contributions import Split, split_axes
 from xbar_spice.solve.field import Field
-from xbar_spice.solve.integrators import METHODS, Nonconvergence, checked_problem, handle_nonconvergence
+from xbar_spice.solve.integrators import (
+    METHODS,
+    Nonconvergence,
+    checked_problem,
+    handle_nonconvergence,
+    warn_of_instability,
+)
 from xbar_spice.solve.layers import Layers
 from xbar_spice.solve.method import Carry, ForwardRun, Grid, SolveOptions, SolveReport
 from xbar_spice.solve.norms import norms
@@ -134,9 +140,9 @@ def checkpointed_gradients(  # noqa: PLR0913 - the problem, its solution and wha
             reports.append(run.report)
             z, carry = run.z[-1].copy(), run.carry
             del run
-        handle_nonconvergence(
-            f"{method} with h = {h:g}", SolveReport.joined(reports), nonconvergence, METHODS[method].hint
-        )
+        report = SolveReport.joined(reports)
+        handle_nonconvergence(f"{method} with h = {h:g}", report, nonconvergence, METHODS[method].hint)
+        warn_of_instability(method, h, report)
         last = z if np.ndim(z0) == 2 else z[:, 0]
         multiplier = checked_cotangent(cotangent(last), last.shape)
         backwards = ((segments[number][0], solved(number)) for number in reversed(range(len(segments))))

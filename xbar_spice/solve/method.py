@@ -84,6 +84,8 @@ class SolveReport:
         evaluations: Evaluations of f, residuals of Newton's method among them; 0 in adjoints.
         rejected: Attempts of an adaptive method that were too inaccurate; 0 for others.
         residuals: Relative residual that is left; 0 for explicit steps.
+        unstable: h lambda of a damped part of the state that the method amplifies, as far as its linear solves saw one;
+            0 without one.
     """
 
     converged: BoolArray
@@ -92,13 +94,14 @@ class SolveReport:
     evaluations: NDArray[np.int64]
     rejected: NDArray[np.int64]
     residuals: FloatArray
+    unstable: NDArray[np.complex128]
 
     @classmethod
     def blank(cls, steps: int, batch: int) -> SolveReport:
         """The report of steps that needed no solve, for a method to fill in."""
         newton, krylov, evaluations, rejected = np.zeros((4, steps, batch), dtype=np.int64)
         solved, left = np.ones((steps, batch), dtype=bool), np.zeros((steps, batch))
-        return cls(solved, newton, krylov, evaluations, rejected, left)
+        return cls(solved, newton, krylov, evaluations, rejected, left, np.zeros((steps, batch), dtype=complex))
 
     @classmethod
     def joined(cls, reports: Sequence[SolveReport]) -> SolveReport:

@@ -39,6 +39,9 @@ from xbar_spice.solve.systems import solve_adjoint, solve_tangent
 from xbar_spice.solve.tie import Parameters
 from xbar_spice.stage import stage
 
+_GROWTH = 1.01  # of a damped part in one step, from which a method counts as unstable
+_VERY_STIFF = 1e6  # h |lambda| that only methods without a limit do not amplify
+
 __all__ = ["AB3", "AM3", "FORWARD_EULER", "IMPLICIT_EULER", "TRAPEZOID", "LinearMultistep"]
 
 
@@ -64,6 +67,18 @@ class LinearMultistep(Method):
     def one_step(self) -> bool:  # type: ignore[override]
         return all(not any(row[2:]) for row in self.rows)
 
+    def amplifies(self, mode: complex) -> bool:
+        """Whether steps make a part of the state grow by more than 1 % that dz/dt = lambda z damps; mode = h lambda.
+
+        Such a part becomes zeta^k, zeta being the largest root of zeta^q - zeta^(q-1) - mode sum_j b_j zeta^(q-j).
+        """
+        row = np.zeros(self.width)
+        row[: len(self.rows[-1])] = self.rows[-1]
+        polynomial = -mode * row
+        polynomial[:2] += np.array([1.0, -1.0])[: self.width]
+        roots = np.roots(polynomial) if self.width > 1 else 1.0 / polynomial
+        return bool(mode.real <= 0.0 and np.abs(roots).max(initial=0.0) > _GROWTH)
+
     @property
     def hint(self) -> str:  # type: ignore[override]
         if self.coefficient(0, 0) == 0.0:
@@ -79,6 +94,7 @@ class LinearMultistep(Method):
         known: dict[int, Evaluation] = {}
         earlier = len(carry)  # as many steps of the start are done as there are values from before
         report = SolveReport.blank(grid.steps, z0.shape[1])
+        limited = self.amplifies(-_VERY_STIFF)
         for k in range(grid.steps):
             with stage(step=grid.start + k):
                 base = z[k] + grid.h * self._explicit_part(field, z, known, k, report, carry)
@@ -91,11 +107,14 @@ class LinearMultistep(Method):
                 guess = known.get(k, z[k])
                 if options.newton.start == "extrapolated" and k > 0:
                     guess = 2.0 * z[k] - z[k - 1]
-                result = solve_implicit(field, base, c, guess, options.newton, options.krylov)
+                watch = limited and earlier + k >= len(self.rows) - 1  # the steps of the start are others
+                result = solve_implicit(field, base, c, guess, options.newton, options.krylov, watch=watch)
             z[k + 1], known[k + 1] = result.evaluation.z, result.evaluation
             report.converged[k], report.residuals[k] = result.converged, result.residual
             report.newton_iterations[k], report.krylov_iterations[k] = result.iterations, result.krylov_iterations
             report.evaluations[k] += result.evaluations
+            if watch:
+                report.unstable[k] = [mode if self.amplifies(mode) else 0.0 for mode in result.stiffest * grid.h / c]
         z.setflags(write=False)
         evaluations = tuple((known[k],) if k in known else () for k in range(grid.steps + 1))
         behind = (*(known[k].value for k in range(grid.steps - 1, -1, -1) if k in known), *carry)
