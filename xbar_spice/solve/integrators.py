@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from numbers import Real
 from types import MappingProxyType
 from typing import Literal, TypeVar, final, get_args
 
@@ -34,6 +35,7 @@ __all__ = [
     "checked_problem",
     "handle_nonconvergence",
     "integrate",
+    "real_array",
     "warn_of_instability",
 ]
 
@@ -210,18 +212,40 @@ def checked_problem(
         InvalidInputError: As for `integrate`.
     """
     layers = field if isinstance(field, Layers) else Layers([field])
-    start = np.array(z0, dtype=float)
+    start = real_array("z0", z0)
     if start.ndim not in (1, 2) or start.shape[0] != layers.states or not start.size:
         raise InvalidInputError(f"z0 must have shape ({layers.states},) or ({layers.states}, batch), got {start.shape}")
     if not np.isfinite(start).all():
         raise InvalidInputError("z0 must be finite, got NaN or infinity in it")
-    if method not in METHODS:
+    if method not in tuple(METHODS):
         raise InvalidInputError(f"method must be one of {', '.join(METHODS)}, got {method!r}")
-    if not (np.isfinite(h) and h > 0.0):
-        raise InvalidInputError(f"the step size h must be > 0, got {h}")
-    if steps != int(steps) or steps < 1:
-        raise InvalidInputError(f"steps must be an integer >= 1, got {steps}")
+    if not 0.0 < _number(h) < np.inf:
+        raise InvalidInputError(f"the step size h must be > 0, got {h!r}")
+    if not (1.0 <= _number(steps) < np.inf and steps == int(steps)):
+        raise InvalidInputError(f"steps must be an integer >= 1, got {steps!r}")
     return layers, start if start.ndim == 2 else start[:, np.newaxis], Grid(float(h), int(steps))
+
+
+def _number(value: object) -> float:
+    """A real number as it is, NaN for anything else."""
+    return float(value) if isinstance(value, Real) else np.nan
+
+
+def real_array(name: str, values: ArrayLike) -> FloatArray:
+    """Values as an array of real numbers of its own.
+
+    Raises:
+        InvalidInputError: They hold something else: imaginary parts, masked entries, text, rows of different lengths.
+    """
+    if np.ma.is_masked(values):
+        raise InvalidInputError(f"{name} has masked entries; fill them first")
+    try:
+        given = np.asarray(values)
+    except ValueError:
+        raise InvalidInputError(f"{name} must be an array of numbers, got rows of different lengths") from None
+    if given.dtype.kind not in "biuf":
+        raise InvalidInputError(f"{name} must hold real numbers, got {given.dtype}")
+    return np.array(given, dtype=float)
 
 
 def check_nonconvergence(choice: str) -> None:
@@ -254,9 +278,9 @@ def warn_of_instability(method: str, h: float, report: SolveReport) -> None:
 
     The estimate takes no read and sees only what the right-hand sides of the solves hold; no warning is no proof.
     """
-    mode = report.unstable.flat[np.abs(report.unstable).argmax()]
-    if mode == 0.0:
+    if not report.unstable.any():
         return
+    mode = report.unstable.flat[np.abs(report.unstable).argmax()]
     samples = np.count_nonzero(report.unstable.any(axis=0))
     value = f"{mode.real:.2g}" if abs(mode.imag) < _REAL * abs(mode) else f"{mode:.2g}"
     warnings.warn(

@@ -75,7 +75,7 @@ class SolveOptions:
 @final
 @dataclass(frozen=True)
 class SolveReport:
-    """How each step went; every array is (steps, batch).
+    """How each step went; every array is (steps, batch), but for `unstable`.
 
     Attributes:
         converged: False where a step must not be trusted: its equation was not solved, or its state is not finite.
@@ -85,7 +85,7 @@ class SolveReport:
         rejected: Attempts of an adaptive method that were too inaccurate; 0 for others.
         residuals: Relative residual that is left; 0 for explicit steps.
         unstable: h lambda of a damped part of the state that the method amplifies, as far as its linear solves saw one;
-            0 without one.
+            0 without one. Of methods with a limit of stability that solve equations; (0, batch) for others.
     """
 
     converged: BoolArray
@@ -97,11 +97,12 @@ class SolveReport:
     unstable: NDArray[np.complex128]
 
     @classmethod
-    def blank(cls, steps: int, batch: int) -> SolveReport:
-        """The report of steps that needed no solve, for a method to fill in."""
+    def blank(cls, steps: int, batch: int, *, limited: bool = False) -> SolveReport:
+        """The report of steps that needed no solve, for a method to fill in; `limited` if it may be `unstable`."""
         newton, krylov, evaluations, rejected = np.zeros((4, steps, batch), dtype=np.int64)
         solved, left = np.ones((steps, batch), dtype=bool), np.zeros((steps, batch))
-        return cls(solved, newton, krylov, evaluations, rejected, left, np.zeros((steps, batch), dtype=complex))
+        unstable = np.zeros((steps if limited else 0, batch), dtype=complex)
+        return cls(solved, newton, krylov, evaluations, rejected, left, unstable)
 
     @classmethod
     def joined(cls, reports: Sequence[SolveReport]) -> SolveReport:

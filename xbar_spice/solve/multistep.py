@@ -93,8 +93,8 @@ class LinearMultistep(Method):
         z[0] = z0
         known: dict[int, Evaluation] = {}
         earlier = len(carry)  # as many steps of the start are done as there are values from before
-        report = SolveReport.blank(grid.steps, z0.shape[1])
-        limited = self.amplifies(-_VERY_STIFF)
+        limited = self.coefficient(len(self.rows), 0) != 0.0 and self.amplifies(-_VERY_STIFF)
+        report = SolveReport.blank(grid.steps, z0.shape[1], limited=limited)
         for k in range(grid.steps):
             with stage(step=grid.start + k):
                 base = z[k] + grid.h * self._explicit_part(field, z, known, k, report, carry)
