@@ -9,7 +9,7 @@ from conftest import engine_or_skip
 
 from xbar_spice.converters import Converters
 from xbar_spice.cosim import Problem, SolverOptions, compare, cosimulate, program_model
-from xbar_spice.errors import InvalidInputError
+from xbar_spice.errors import InvalidInputError, StabilityWarning
 from xbar_spice.mapping import Design
 from xbar_spice.read_noise import ReadNoise
 from xbar_spice.solve.adjoint import gradients
@@ -155,6 +155,15 @@ def test_an_adaptive_method_makes_no_steps_for_the_sake_of_noise(problem, circui
     assert noisy.record["convergence"]["analog"]["converged"]
     assert len(noisy.trace) < 3 * len(exact.trace)
     assert noisy.record["state"]["relative_error"] < 0.1
+
+
+def test_a_method_that_amplifies_what_is_damped_is_in_the_record():
+    model = Model(np.array([[1.0], [-1.0]]), np.array([[-20.0, 20.0]]), h=1.0, steps=4, method="am3")
+    with pytest.warns(StabilityWarning, match="am3 with h = 1 is unstable"):
+        record = cosimulate(
+            Problem(model, np.ones((1, 2)), SquaredDistance(np.zeros((1, 2)))), Design(), engine="ideal"
+        )
+    assert record.record["convergence"]["analog"]["unstable_samples"] == [0, 1]
 
 
 def test_states_of_the_wrong_length_are_refused():

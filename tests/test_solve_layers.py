@@ -17,10 +17,12 @@ from xbar_spice.solve.continuous import continuous_gradients
 from xbar_spice.solve.field import ActivationField, Field
 from xbar_spice.solve.fields import antisymmetric_field
 from xbar_spice.solve.integrators import METHODS, integrate
+from xbar_spice.solve.krylov import KrylovOptions
 from xbar_spice.solve.layer_field import LayerField
 from xbar_spice.solve.layers import Layers
 from xbar_spice.solve.memory import checkpointed_gradients
 from xbar_spice.solve.multistep import AB3, AM3
+from xbar_spice.solve.newton import NewtonOptions
 from xbar_spice.solve.tangent import tangent
 from xbar_spice.train.losses import softmax_cross_entropy
 
@@ -108,6 +110,20 @@ def test_equal_layers_are_one_field_bit_for_bit(method: str, cuts: int) -> None:
     assert relative(parts.z0, one.z0) < 1e-14
     total = parts.parameters["K"] if cuts == 1 else sum(parts.parameters[f"K[{j}]"] for j in range(cuts))
     assert relative(total, one.parameters["K"]) < 1e-14
+
+
+@pytest.mark.parametrize("method", ["am3", "trapezoid", "implicit_euler"])
+def test_what_a_solve_starts_from_goes_from_layer_to_layer_too(method: str) -> None:
+    """The last two states, from which a step is extrapolated, and what the solve of the adjoint before added."""
+    field, z0 = various(1)[0], np.random.default_rng(0).normal(size=(3, 2))
+    options = {"newton": NewtonOptions(start="extrapolated"), "krylov": KrylovOptions(warm_start=True)}
+    whole = integrate(field, z0, method, h=0.2, steps=6, **options)  # type: ignore[arg-type]
+    cut = integrate(Layers([field] * 6), z0, method, h=0.2, steps=6, **options)  # type: ignore[arg-type]
+    np.testing.assert_array_equal(cut.z, whole.z)
+    np.testing.assert_array_equal(cut.newton_iterations, whole.newton_iterations)
+    found, wanted = gradients(cut, z0), gradients(whole, z0)
+    np.testing.assert_array_equal(found.z0, wanted.z0)
+    np.testing.assert_array_equal(found.krylov_iterations, wanted.krylov_iterations)
 
 
 @pytest.mark.parametrize("method", ["ab3", "am3", "trapezoid", "implicit_euler", "forward_euler"])

@@ -253,6 +253,7 @@ def _convergence(run: Run) -> dict[str, Any]:
     forward, adjoint = run.trajectory, run.gradients
     return {
         "converged": bool(forward.converged_all and adjoint.converged_all),
+        "unstable_samples": np.flatnonzero(forward.report.unstable.any(axis=0)).tolist(),
         "failed_samples": np.flatnonzero(~(forward.converged & adjoint.converged).all(axis=0)).tolist(),
         "newton_iterations": forward.newton_iterations.max(axis=1).tolist(),
         "krylov_iterations": forward.krylov_iterations.max(axis=1).tolist(),

@@ -65,7 +65,15 @@ class DormandPrince(Method):
         "measured_noise gives it if the reads are noisy; an implicit method if the field is stiff"
     )
 
-    def run(self, field: Field, z0: FloatArray, grid: Grid, options: SolveOptions, carry: Carry = ()) -> ForwardRun:
+    def run(
+        self,
+        field: Field,
+        z0: FloatArray,
+        grid: Grid,
+        options: SolveOptions,
+        carry: Carry = (),
+        known: tuple[Evaluation, ...] = (),
+    ) -> ForwardRun:
         z = np.empty((grid.steps + 1, *z0.shape))
         z[0] = z0
         report = SolveReport.blank(grid.steps, z0.shape[1])

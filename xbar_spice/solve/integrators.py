@@ -195,7 +195,8 @@ def integrate(
     carry: Carry = ()
     with np.errstate(over="ignore", invalid="ignore"):  # a diverging sample is reported below
         for layer, piece in layers.pieces(grid):
-            runs.append(METHODS[method].run(layer, z, piece, options, carry))
+            known = runs[-1].evaluations[-1] if runs and runs[-1].field is layer else ()
+            runs.append(METHODS[method].run(layer, z, piece, options, carry, known))
             z, carry = runs[-1].z[-1], runs[-1].carry
     trajectory = Trajectory(method, tuple(runs), options, batched=np.ndim(z0) == 2)
     handle_nonconvergence(f"{method} with h = {h:g}", trajectory.report, nonconvergence, METHODS[method].hint)

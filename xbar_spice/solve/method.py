@@ -194,11 +194,20 @@ class Method(ABC):
     """Whether a step depends on the state before it only, so that it can be run back from the state after it."""
 
     @abstractmethod
-    def run(self, field: Field, z0: FloatArray, grid: Grid, options: SolveOptions, carry: Carry = ()) -> ForwardRun:
+    def run(
+        self,
+        field: Field,
+        z0: FloatArray,
+        grid: Grid,
+        options: SolveOptions,
+        carry: Carry = (),
+        known: tuple[Evaluation, ...] = (),
+    ) -> ForwardRun:
         """Integrate from z0, (n, batch), over a grid.
 
         With the `carry` of a run that ended at z0 it goes on as if that run had not ended; a step that depends on
-        nothing but the state before it needs none.
+        nothing but the state before it needs none. `known` are the evaluations at z0 that such a run of the same field
+        has left, which a method may take instead of reading again.
         """
 
     @abstractmethod

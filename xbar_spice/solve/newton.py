@@ -117,7 +117,7 @@ def _iterate(
         if not active.size:
             break
         with stage(phase="krylov", newton=iteration):
-            step = state.solve_linear(active, watch=watch)
+            step = state.solve_linear(active, watch=watch and iteration == 1)
         with stage(phase="newton", newton=iteration):
             state.advance(active, step)
     return state.result()
