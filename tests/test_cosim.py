@@ -1,15 +1,18 @@
 """Co-simulation: what the record says, checked against the pieces it is made of."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from conftest import engine_or_skip
 
+from xbar_spice.converters import Converters
 from xbar_spice.cosim import Problem, SolverOptions, compare, cosimulate, program_model
-from xbar_spice.errors import InvalidInputError
+from xbar_spice.errors import InvalidInputError, StabilityWarning
 from xbar_spice.mapping import Design
 from xbar_spice.operators import ReadTrace
+from xbar_spice.read_noise import ReadNoise
 from xbar_spice.solve.adjoint import gradients
 from xbar_spice.solve.field import ReluField
 from xbar_spice.solve.integrators import integrate
@@ -133,6 +136,47 @@ def test_comparison_of_known_arrays():
     assert found.cosine == pytest.approx(11 / np.sqrt(35 * 17))
     assert found.sign_agreement == 0.5
     assert np.isnan(compare(np.ones(2), np.zeros(2)).cosine)
+
+
+def test_only_opposite_signs_of_entries_that_matter_disagree():
+    digital = np.array([4.0, -1.0, 2.0, 1e-7, -3.0])
+    assert compare(np.array([3.0, 0.0, 0.0, -1e-7, -3.0]), digital).sign_agreement == 1.0  # vanished, too small
+    assert compare(np.array([3.0, 0.0, 0.0, -1e-7, 1e-9]), digital).sign_agreement == 0.75
+    assert compare(np.zeros(5), digital).sign_agreement == 1.0
+
+
+def test_a_sample_that_ends_in_nan_is_not_classified_correctly():
+    """Zero bias and a label of class 0: states of zero in its place would have been right."""
+    model = Model(np.array([[1.0]]), np.array([[1e200]]), h=1.0, steps=3, method="forward_euler",
+                  classifier=Classifier(np.array([[0.0], [0.0]]), np.zeros(2)))  # fmt: skip
+    problem = Problem(model, np.array([[1.0, -1.0]]), CrossEntropy(model.classifier, np.array([0, 0])))
+    record = cosimulate(problem, Design(), engine="ideal").record
+    assert np.isnan(record["loss"]["digital"])
+    assert record["accuracy"] == {"analog": 0.5, "digital": 0.5}
+
+
+@pytest.mark.parametrize(
+    "circuit",
+    [{"noise": ReadNoise(device=0.02)}, {"converters": Converters(dac_bits=8, adc_bits=8)}],
+    ids=["noise", "converters"],
+)
+def test_an_adaptive_method_makes_no_steps_for_the_sake_of_noise(problem, circuit):
+    """Without the floor the controller takes the noise for an error of its steps: ten thousands of reads, then NaN."""
+    adaptive = replace(problem, model=replace(problem.model, method="dopri5"))
+    exact = cosimulate(adaptive, Design(), engine="ideal")
+    noisy = cosimulate(adaptive, Design(**circuit), engine="ideal")
+    assert noisy.record["convergence"]["analog"]["converged"]
+    assert len(noisy.trace) < 3 * len(exact.trace)
+    assert noisy.record["state"]["relative_error"] < 0.1
+
+
+def test_a_method_that_amplifies_what_is_damped_is_in_the_record():
+    model = Model(np.array([[1.0], [-1.0]]), np.array([[-20.0, 20.0]]), h=1.0, steps=4, method="am3")
+    with pytest.warns(StabilityWarning, match="am3 with h = 1 is unstable"):
+        record = cosimulate(
+            Problem(model, np.ones((1, 2)), SquaredDistance(np.zeros((1, 2)))), Design(), engine="ideal"
+        )
+    assert record.record["convergence"]["analog"]["unstable_samples"] == [0, 1]
 
 
 def test_states_of_the_wrong_length_are_refused():

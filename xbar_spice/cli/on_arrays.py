@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from xbar_spice.cli.help import Verb
 from xbar_spice.cli.options import circuit_options, engine_option, existing_file, make_design, seed_option
 from xbar_spice.disk import make_folder, require_writable
+
+if TYPE_CHECKING:
+    from xbar_spice.cosim import SolverOptions
 
 __all__ = ["attribute", "cosim", "gradients", "tune"]
 
@@ -27,6 +30,21 @@ data_option = click.option(
     type=click.Choice(["digits", "random"]),
     help="Test images of the digits, or random states; what the weight file says when left out.",
 )
+noise_floor_option = click.option(
+    "--noise-floor",
+    type=click.FloatRange(min=0, max=1, max_open=True),
+    metavar="PART",
+    help="Of a state: error of reads below which no step is solved; at least what noise and converters leave.",
+)
+
+
+def _solver(noise_floor: float | None, linear_solver: Any = "gmres") -> SolverOptions:
+    """How equations and steps are solved, no more exactly than the noise floor where one is given."""
+    from xbar_spice.cosim import SolverOptions
+
+    solver = SolverOptions()
+    solver = replace(solver, krylov=replace(solver.krylov, method=linear_solver))
+    return solver.allowing(noise_floor or 0.0)
 
 
 @click.command(cls=Verb)
@@ -44,6 +62,7 @@ data_option = click.option(
     show_default=True,
     help="Of implicit steps; feedback is a circuit of the arrays and op-amps.",
 )
+@noise_floor_option
 @click.option(
     "--output", type=click.Path(file_okay=False, path_type=Path), help="Folder for record.json and trace.csv."
 )
@@ -56,6 +75,7 @@ def cosim(
     samples: int,
     data: Any,
     linear_solver: Any,
+    noise_floor: float | None,
     output: Path | None,
     seed: int,
     **circuit: Any,
@@ -68,7 +88,7 @@ def cosim(
     """
     from xbar_spice.cli.progress import interruptible, reading_progress
     from xbar_spice.cli.tables import print_cosimulation
-    from xbar_spice.cosim import SolverOptions, cosimulate
+    from xbar_spice.cosim import cosimulate
     from xbar_spice.cosim.convergence import warn_of_failures
     from xbar_spice.engines.registry import get_engine
     from xbar_spice.study.problem import make_problem
@@ -79,8 +99,7 @@ def cosim(
         raise click.UsageError(f"--characterise is for --engine ngspice, got {engine}")
     answering = get_engine(engine, **({"characterise": True} if characterise else {}))
     problem = make_problem(load_model(weights), samples=samples, seed=seed, task=data or "auto")
-    solver = SolverOptions()
-    solver = replace(solver, krylov=replace(solver.krylov, method=linear_solver))
+    solver = _solver(noise_floor, linear_solver)
     design = make_design(circuit)
     if output is not None:
         require_case_folder(output)
@@ -97,11 +116,19 @@ def cosim(
 @engine_option("nodal", "; derivatives come from nodal")
 @samples_option
 @data_option
+@noise_floor_option
 @click.option("--output", type=click.Path(file_okay=False, path_type=Path), help="Folder for gradients.json.")
 @seed_option
 @circuit_options
 def gradients(
-    weights: Path, engine: str, samples: int, data: Any, output: Path | None, seed: int, **circuit: Any
+    weights: Path,
+    engine: str,
+    samples: int,
+    data: Any,
+    noise_floor: float | None,
+    output: Path | None,
+    seed: int,
+    **circuit: Any,
 ) -> None:
     """Compare the gradient that arrays return with the true one.
 
@@ -120,7 +147,7 @@ def gradients(
     if output is not None:
         require_writable(make_folder(output) / "gradients.json")
     with interruptible("nothing was kept"), waiting("three gradients"):
-        record = three_gradients(problem, design, engine=engine, seed=seed).record
+        record = three_gradients(problem, design, engine=engine, seed=seed, solver=_solver(noise_floor)).record
     print_gradients(record)
     if output is not None:
         click.echo(f"record: {write_record(output / 'gradients.json', record)}")
@@ -131,6 +158,7 @@ def gradients(
 @engine_option("nodal")
 @samples_option
 @data_option
+@noise_floor_option
 @click.option(
     "--orders", type=click.IntRange(min=4), metavar="N", help="Random orders to sample.  [default: all combinations]"
 )
@@ -148,6 +176,7 @@ def attribute(
     engine: str,
     samples: int,
     data: Any,
+    noise_floor: float | None,
     orders: int | None,
     split: bool,
     jobs: int | None,
@@ -180,6 +209,7 @@ def attribute(
             design,
             engine=engine,
             seed=seed,
+            solver=_solver(noise_floor),
             orders=orders,
             split=split,
             jobs=jobs or cores(),

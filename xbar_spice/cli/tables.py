@@ -7,7 +7,11 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from xbar_spice.cosim.comparison import SMALLEST_SIGN
+
 __all__ = ["print_attribution", "print_cosimulation", "print_gradients", "print_rows"]
+
+_SIGNS = f"same sign        of entries from {SMALLEST_SIGN:g} of the largest on; zeros are not opposite"
 
 
 def print_rows(title: str, header: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
@@ -40,7 +44,7 @@ def print_cosimulation(record: dict[str, Any]) -> None:
         ],
     )
     loss, accuracy, convergence = record["loss"], record["accuracy"], record["convergence"]["analog"]
-    lines = [f"loss             {loss['analog']:.6g} analog, {loss['digital']:.6g} digital"]
+    lines = [_SIGNS, f"loss             {loss['analog']:.6g} analog, {loss['digital']:.6g} digital"]
     if accuracy["analog"] is not None:
         lines.append(f"accuracy         {accuracy['analog']:.2%} analog, {accuracy['digital']:.2%} digital")
     reads = ", ".join(f"{count} {kind}" for kind, count in record["reads"].items())
@@ -49,6 +53,8 @@ def print_cosimulation(record: dict[str, Any]) -> None:
         solves = ", ".join(f"{count} {kind}" for kind, count in record["feedback"]["solves"].items())
         lines.append(f"circuit solves   {solves}; worst error {record['feedback']['worst_error']:.1e} of the solution")
     lines.append(f"Newton steps     {convergence['newton_iterations']} (most of any sample, by time step)")
+    if convergence["unstable_samples"]:
+        lines.append(f"UNSTABLE         samples {convergence['unstable_samples']}: the method amplifies what is damped")
     _say("\n".join(lines))
 
 
@@ -86,6 +92,7 @@ def print_gradients(record: dict[str, Any]) -> None:
         steps = (f"{found['expected'] / best:.3%} ({name})" for name, found in descent.items() if name != "true")
         worth = f"expected to be worth {', '.join(steps)} of one along the true gradient"
     lines = [
+        _SIGNS,
         f"loss             {loss['analog']:.6g} analog, {loss['digital']:.6g} digital",
         f"small step       {worth}",
         f"transposed reads off the transpose by {mismatch} (relative, random vectors)",

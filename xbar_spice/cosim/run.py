@@ -32,6 +32,7 @@ from xbar_spice.solve.integrators import Trajectory, integrate
 from xbar_spice.solve.krylov import KrylovOptions
 from xbar_spice.solve.newton import NewtonOptions
 from xbar_spice.solve.noise import allowing_noise
+from xbar_spice.solve.step_control import AdaptiveOptions
 from xbar_spice.train.losses import Objective
 from xbar_spice.weights import Model
 
@@ -75,7 +76,7 @@ class Problem:
 @final
 @dataclass(frozen=True)
 class SolverOptions:
-    """How both runs solve their implicit equations; tighter costs more reads.
+    """How both runs solve their implicit equations and choose adaptive steps; tighter costs more reads.
 
     What read noise and converters leave of an equation is known before it is solved, so that the analog run does not
     spend reads on more: see `allowing`.
@@ -83,6 +84,7 @@ class SolverOptions:
 
     newton: NewtonOptions = field(default_factory=lambda: NewtonOptions(rtol=1e-8))
     krylov: KrylovOptions = field(default_factory=lambda: KrylovOptions(rtol=1e-8))
+    adaptive: AdaptiveOptions = field(default_factory=AdaptiveOptions)
 
     def allowing(self, noise: float) -> SolverOptions:
         """The same, but no more exact than noisy reads allow, see `allowing_noise`.
@@ -90,7 +92,8 @@ class SolverOptions:
         Args:
             noise: of the residual of an implicit step, relative to the state, as `expected_noise` gives it.
         """
-        return SolverOptions(*allowing_noise(self.newton, self.krylov, noise))
+        newton, krylov = allowing_noise(self.newton, self.krylov, noise)
+        return SolverOptions(newton, krylov, self.adaptive.allowing(noise))
 
     @property
     def iterative(self) -> SolverOptions:
@@ -202,6 +205,7 @@ class Run:
         forward, adjoint = self.trajectory, self.gradients
         return {
             "converged": bool(forward.converged_all and adjoint.converged_all),
+            "unstable_samples": np.flatnonzero(forward.report.unstable.any(axis=0)).tolist(),
             "failed_samples": np.flatnonzero(~(forward.converged.all(axis=0) & adjoint.converged.all(axis=0))).tolist(),
             "newton_iterations": forward.newton_iterations.max(axis=1).tolist(),
             "krylov_iterations": forward.krylov_iterations.max(axis=1).tolist(),
@@ -227,6 +231,7 @@ def solve_model(problem: Problem, model_field: Field, options: SolverOptions, by
             steps=model.steps,
             newton=options.newton,
             krylov=options.krylov,
+            adaptive=options.adaptive,
         )
         final = trajectory.z[-1]
         finite = np.isfinite(final).all(axis=0)
@@ -234,7 +239,9 @@ def solve_model(problem: Problem, model_field: Field, options: SolverOptions, by
         pulled = gradients(trajectory, np.where(finite, scored.cotangent, 0.0), by=by)
     parameters = named_gradients(model, pulled.A, pulled.B, pulled.z0)
     loss = scored.loss if finite.all() else float("nan")  # a sample that ran away has no loss, nor has their mean
-    return Run(trajectory, pulled, parameters, loss, scored.accuracy)
+    # Zeros stood in for it so that the others have their gradients; it is not classified correctly by being zero.
+    accuracy = problem.objective.evaluate(np.where(finite, final, np.nan)).accuracy
+    return Run(trajectory, pulled, parameters, loss, accuracy)
 
 
 def named_gradients(model: Model, A: FloatArray, B: FloatArray, z0: FloatArray | None = None) -> dict[str, FloatArray]:

@@ -21,6 +21,7 @@ from xbar_spice.solve.evaluation import BoolArray, Evaluation, IndexArray
 from xbar_spice.solve.field import Field
 from xbar_spice.solve.krylov import KrylovOptions, KrylovResult
 from xbar_spice.solve.newton_options import NewtonOptions
+from xbar_spice.solve.norms import norms
 from xbar_spice.solve.systems import solve_tangent
 from xbar_spice.stage import stage
 
@@ -30,6 +31,8 @@ _GAIN = 0.1  # part of |F| below which every step on a linear piece should get
 _LINEAR_SHARE = 0.1  # part of the allowed residual that the linear solve may leave
 _DECREASE = 1e-4  # |F| must fall by this part of what the linear model promises
 _SHORT = 1e-7  # part of |z| below which a step of a smooth field is as good as on a line
+_BLOWN_UP = 10.0  # times |base| + |c f| at the start: a z larger than that is no measure of its own residual
+_MEANINGLESS = 1e-8  # rounding of F relative to its scale from which its value says nothing
 _FAR = 1e-2  # |F| left beyond any noise: the iteration has lost its way, not its accuracy
 _FORCING = 0.9  # Eisenstat and Walker's second choice: rtol = 0.9 (|F| / |F before|)^2 ...
 _LOOSEST = 0.1  # ... and what it starts with
@@ -46,7 +49,9 @@ class NewtonResult:
         iterations: Newton steps of each sample, (batch,).
         krylov_iterations: Products with J spent on each sample, (batch,).
         evaluations: Evaluations of f at each sample, that of an unknown start included, (batch,).
-        residual: |F| / max(|base|, |z|), (batch,).
+        stiffest: c lambda of the stiffest damped part of the state that the linear solves saw, an estimate, (batch,); 0
+            where none was seen or none was asked for.
+        residual: |F| / max(|base|, |z|), (batch,); a z that has blown up does not count with its size.
     """
 
     evaluation: Evaluation
@@ -55,6 +60,7 @@ class NewtonResult:
     krylov_iterations: NDArray[np.int64]
     evaluations: NDArray[np.int64]
     residual: FloatArray
+    stiffest: NDArray[np.complex128]
 
 
 def solve_implicit(
@@ -64,6 +70,8 @@ def solve_implicit(
     guess: FloatArray | Evaluation,
     newton: NewtonOptions | None = None,
     krylov: KrylovOptions | None = None,
+    *,
+    watch: bool = False,
 ) -> NewtonResult:
     """Solve base + c f(z) = z for each sample.
 
@@ -74,12 +82,13 @@ def solve_implicit(
         guess: Where to start, (n, batch), or the field as already evaluated there, which saves a read.
         newton: Defaults of `NewtonOptions`.
         krylov: Defaults of `KrylovOptions`.
+        watch: Whether the `stiffest` part is wanted; GMRES finds it without a read.
 
     Returns:
         The field at the best point found for each sample, and whether that is a solution.
     """
     options, linear = newton or NewtonOptions(), krylov or KrylovOptions()
-    result = _iterate(field, base, c, guess, options, linear)
+    result = _iterate(field, base, c, guess, options, linear, watch=watch)
     lost = np.flatnonzero(~result.converged & (result.residual > _FAR) & np.isfinite(result.residual))
     if lost.size and options.continuation:
         result = _continue(field, base, c, result, lost, options, linear)
@@ -93,6 +102,8 @@ def _iterate(
     guess: FloatArray | Evaluation,
     options: NewtonOptions,
     krylov: KrylovOptions,
+    *,
+    watch: bool = False,
 ) -> NewtonResult:
     """Newton's method for all samples from one guess."""
     known = isinstance(guess, Evaluation)
@@ -106,7 +117,7 @@ def _iterate(
         if not active.size:
             break
         with stage(phase="krylov", newton=iteration):
-            step = state.solve_linear(active)
+            step = state.solve_linear(active, watch=watch and iteration == 1)
         with stage(phase="newton", newton=iteration):
             state.advance(active, step)
     return state.result()
@@ -151,10 +162,12 @@ class _Iteration:
         self.field, self.base, self.c, self.options, self.krylov = field, base, c, options, krylov
         self.at = start
         self.residual = base + c * start.value - start.z  # F(z)
-        self.size = np.linalg.norm(self.residual, axis=0)
-        self.scale = _scale(base, start.z)
+        self._base_size, self._reach = norms(base), norms(c * start.value)
+        self.scale = self._scale(np.arange(start.batch), start.z)
+        self.size = _size(self.residual, start.z, self.scale)
         self.iterations = np.zeros(start.batch, dtype=np.int64)
         self.krylov_iterations = np.zeros(start.batch, dtype=np.int64)
+        self.stiffest = np.zeros(start.batch, dtype=complex)
         self.evaluations = np.zeros(start.batch, dtype=np.int64)
         self._before = np.full(start.batch, np.inf)  # |F| before the last Newton step
         self._stuck = ~np.isfinite(self.size)
@@ -166,7 +179,7 @@ class _Iteration:
     def active(self) -> IndexArray:
         return np.flatnonzero(~self.converged & ~self._stuck)
 
-    def solve_linear(self, active: IndexArray) -> KrylovResult:
+    def solve_linear(self, active: IndexArray, *, watch: bool) -> KrylovResult:
         """(I - c J) d = F for the active samples, as exactly as the residual aimed at deserves."""
         aim = _LINEAR_SHARE * self.options.tolerance * self.scale[active] / self.size[active]
         loosest = np.full(active.size, _LINEAR_SHARE)
@@ -177,7 +190,10 @@ class _Iteration:
         rtol = np.clip(aim, self.krylov.rtol, np.maximum(self.krylov.rtol, loosest))
         here = self.at.columns(active)
         rhs = self.residual[:, active]
-        solution = solve_tangent(self.field, here, self.c, rhs, self.krylov, rtol=rtol, refine=False)
+        solution = solve_tangent(self.field, here, self.c, rhs, self.krylov, rtol=rtol, refine=False, watch=watch)
+        if solution.stiffest is not None:
+            larger = np.abs(solution.stiffest) > np.abs(self.stiffest[active])
+            self.stiffest[active[larger]] = solution.stiffest[larger]
         self._before[active] = self.size[active]
         self.krylov_iterations[active] += solution.iterations
         return solution
@@ -225,7 +241,8 @@ class _Iteration:
         back = np.flatnonzero(~self.converged & (self._best_relative < relative))
         at = self.at.with_columns(back, self._best.columns(back)) if back.size else self.at
         relative[back] = self._best_relative[back]
-        return NewtonResult(at, self.converged, self.iterations, self.krylov_iterations, self.evaluations, relative)
+        counts = self.iterations, self.krylov_iterations, self.evaluations
+        return NewtonResult(at, self.converged, *counts, relative, self.stiffest)
 
     def _try(self, samples: IndexArray, change: FloatArray, length: float) -> BoolArray:
         """Evaluate z + change, keep it for the samples whose |F| falls enough, and say which those are.
@@ -240,7 +257,8 @@ class _Iteration:
         trial = self.field.evaluate(z[:, better])
         self.evaluations[candidates] += 1
         residual = self.base[:, candidates] + self.c * trial.value - trial.z
-        size = np.linalg.norm(residual, axis=0)
+        scale = self._scale(candidates, trial.z)
+        size = _size(residual, trial.z, scale)
         self._linear[candidates] = _linear_between(self.at.columns(candidates), trial)
         kept = np.flatnonzero(size <= (1.0 - _DECREASE * length) * self.size[candidates])
         better[better] = np.isin(np.arange(candidates.size), kept)
@@ -248,8 +266,25 @@ class _Iteration:
             taken = candidates[kept]
             self.at = self.at.with_columns(taken, trial.columns(kept))
             self.residual[:, taken], self.size[taken] = residual[:, kept], size[kept]
-            self.scale[taken] = _scale(self.base[:, taken], trial.z[:, kept])
+            self.scale[taken] = scale[kept]
         return better
+
+    def _scale(self, samples: IndexArray, z: FloatArray) -> FloatArray:
+        """What |F| is measured against: max(|base|, |z|), as long as z is where the step may lead.
+
+        A z far beyond base and c f at the start has blown up, and must not lend its size to the residual. Where base
+        and z vanish it is |c f|.
+        """
+        base, reach = self._base_size[samples], self._reach[samples]
+        larger = np.maximum(base, np.minimum(norms(z), _BLOWN_UP * (base + reach)))
+        larger = np.where(larger > 0.0, larger, reach)
+        return np.where(larger > 0.0, larger, 1.0)
+
+
+def _size(residual: FloatArray, z: FloatArray, scale: FloatArray) -> FloatArray:
+    """|F|; of a z so large that base is lost in it, what rounding may hide of F, whose value then says nothing."""
+    size, rounding = norms(residual), np.finfo(float).eps * norms(z)
+    return np.where(rounding > _MEANINGLESS * scale, np.maximum(size, rounding), size)
 
 
 def _linear_between(start: Evaluation, end: Evaluation) -> BoolArray:
@@ -259,10 +294,4 @@ def _linear_between(start: Evaluation, end: Evaluation) -> BoolArray:
     """
     if start.slope.dtype == np.bool_:
         return np.asarray((start.slope == end.slope).all(axis=0))
-    return np.asarray(np.linalg.norm(end.z - start.z, axis=0) <= _SHORT * np.linalg.norm(start.z, axis=0))
-
-
-def _scale(base: FloatArray, z: FloatArray) -> FloatArray:
-    """max(|base|, |z|) of each sample, 1 where both vanish."""
-    larger = np.maximum(np.linalg.norm(base, axis=0), np.linalg.norm(z, axis=0))
-    return np.where(larger > 0.0, larger, 1.0)
+    return np.asarray(norms(end.z - start.z) <= _SHORT * norms(start.z))

@@ -23,7 +23,7 @@ from xbar_spice.solve.contributions import Contributions
 from xbar_spice.solve.evaluation import Evaluation
 from xbar_spice.solve.field import Field
 from xbar_spice.solve.krylov import KrylovOptions
-from xbar_spice.solve.method import AdjointRun, Carry, ForwardRun, Grid, Method, SolveOptions, SolveReport
+from xbar_spice.solve.method import AdjointRun, Carry, ForwardRun, Grid, Method, SolveOptions, SolveReport, TangentRun
 from xbar_spice.solve.tie import Parameters
 from xbar_spice.stage import stage
 
@@ -100,7 +100,15 @@ class RungeKutta(Method):
 
     tableau: Tableau
 
-    def run(self, field: Field, z0: FloatArray, grid: Grid, options: SolveOptions, carry: Carry = ()) -> ForwardRun:
+    def run(
+        self,
+        field: Field,
+        z0: FloatArray,
+        grid: Grid,
+        options: SolveOptions,
+        carry: Carry = (),
+        known: tuple[Evaluation, ...] = (),
+    ) -> ForwardRun:
         z = np.empty((grid.steps + 1, *z0.shape))
         z[0] = z0
         report = SolveReport.blank(grid.steps, z0.shape[1])
@@ -133,10 +141,17 @@ class RungeKutta(Method):
                 multiplier = self.tableau.pull(pull, run.evaluations[k], run.grid.h, multiplier)
         return AdjointRun(multiplier, SolveReport.blank(run.grid.steps, cotangent.shape[1]))
 
-    def tangent(self, run: ForwardRun, change: FloatArray, direction: Parameters, krylov: KrylovOptions) -> FloatArray:
+    def tangent(
+        self,
+        run: ForwardRun,
+        change: FloatArray,
+        direction: Parameters,
+        krylov: KrylovOptions,
+        carry: Carry = (),
+    ) -> TangentRun:
         for stages in run.evaluations[:-1]:
             change = self.tableau.push(run.field, stages, run.grid.h, change, direction)
-        return change
+        return TangentRun(change, SolveReport.blank(run.grid.steps, change.shape[1]))
 
 
 RK4 = RungeKutta(Tableau(((), (1 / 2,), (0.0, 1 / 2), (0.0, 0.0, 1.0)), (1 / 6, 1 / 3, 1 / 3, 1 / 6)))

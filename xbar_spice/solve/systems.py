@@ -35,6 +35,7 @@ def solve_tangent(
     *,
     rtol: FloatArray | None = None,
     refine: bool = True,
+    watch: bool = False,
 ) -> KrylovResult:
     """(I - c J) x = rhs; with "chord" or "feedback" and without `refine` by twin or circuit alone, at no product."""
     inverse = _inverse(field, at, c, krylov, transposed=False)
@@ -46,7 +47,7 @@ def solve_tangent(
     def product(x: FloatArray, samples: IndexArray) -> FloatArray:
         return x - c * field.jvp(at.columns(samples), x)
 
-    return solve_linear(product, rhs, krylov, rtol=rtol, refine=refine, inverse=inverse)
+    return solve_linear(product, rhs, krylov, rtol=rtol, refine=refine, inverse=inverse, watch=watch)
 
 
 def solve_adjoint(
@@ -95,9 +96,19 @@ def _twin_inverse(field: Field, at: Evaluation, c: float, *, transposed: bool) -
             "weights, or choose gmres"
         )
     jacobian = dense_jacobian(field.twin, at)
-    inverse = np.linalg.inv(np.eye(jacobian.shape[1]) - c * (jacobian.mT if transposed else jacobian))
+    inverse = _inverses(np.eye(jacobian.shape[1]) - c * (jacobian.mT if transposed else jacobian))
 
     def apply(x: FloatArray, samples: IndexArray) -> FloatArray:
         return np.asarray(np.einsum("aij,ja->ia", inverse[samples], x), dtype=float)
 
     return apply
+
+
+def _inverses(matrices: FloatArray) -> FloatArray:
+    """Inverse of each matrix, (batch, n, n); NaN, which no solve takes for an answer, where there is none."""
+    try:
+        return np.asarray(np.linalg.inv(matrices), dtype=float)
+    except np.linalg.LinAlgError:  # says that one of them is singular, not which
+        if len(matrices) == 1:
+            return np.full_like(matrices, np.nan)
+        return np.concatenate([_inverses(matrix[np.newaxis]) for matrix in matrices])

@@ -16,6 +16,7 @@ from xbar_spice.solve.integrators import Trajectory, integrate
 from xbar_spice.solve.krylov import KrylovOptions
 from xbar_spice.solve.newton import NewtonOptions
 from xbar_spice.solve.noise import allowing_noise
+from xbar_spice.solve.step_control import AdaptiveOptions
 from xbar_spice.train.digits import Digits, Samples, jittered
 from xbar_spice.train.losses import CrossEntropy, CrossEntropyScore
 from xbar_spice.train.optimise import Adam
@@ -228,7 +229,8 @@ def final_states(
 
 def _integrate(programmed: Programmed, model: Model, z0: FloatArray, tolerance: float) -> Trajectory:
     exact = NewtonOptions(rtol=tolerance), KrylovOptions(rtol=tolerance)
-    newton, krylov = allowing_noise(*exact, programmed.noise(z0))
+    noise = programmed.noise(z0)
+    newton, krylov = allowing_noise(*exact, noise)
     return integrate(
         programmed.field,
         z0,
@@ -237,6 +239,7 @@ def _integrate(programmed: Programmed, model: Model, z0: FloatArray, tolerance: 
         steps=model.steps,
         newton=newton,
         krylov=krylov,
+        adaptive=AdaptiveOptions().allowing(noise),
     )
 
 
