@@ -17,12 +17,12 @@ import psutil
 import pytest
 from conftest import engine_or_skip
 
+from xbar_spice import disk
 from xbar_spice.cosim import Cosimulation
 from xbar_spice.engines.ngspice.supervisor import Worker
 from xbar_spice.errors import SimulationError, StudyError
 from xbar_spice.study import cases as cases_module
 from xbar_spice.study import runner
-from xbar_spice.study import store as store_module
 from xbar_spice.study.cases import Case, expand, model_key, run_case
 from xbar_spice.study.config import Study, parse_study
 from xbar_spice.study.execute import Outcome, attempt, run_on_dask
@@ -163,14 +163,14 @@ def test_what_is_not_finite_is_null_in_json(result: Cosimulation, tmp_path: Path
     assert json.loads((path / "record.json").read_text(), parse_constant=pytest.fail)["odd"] == [None, None, 1.5, 2]
 
 
-@pytest.mark.parametrize("broken", ["_write", "_sync", "_move"])
+@pytest.mark.parametrize("broken", ["_write_durably", "_sync", "_move"])
 def test_a_crash_while_writing_leaves_nothing_that_looks_finished(
     broken: str, result: Cosimulation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = Store(tmp_path)
     with monkeypatch.context() as patch, store.locked():
-        patch.setattr(store_module, broken, crash)
-        patch.setattr(store_module.shutil, "rmtree", lambda *_, **__: None)  # a killed process clears nothing away
+        patch.setattr(disk, broken, crash)
+        patch.setattr(disk.shutil, "rmtree", lambda *_, **__: None)  # a killed process clears nothing away
         with pytest.raises(KeyboardInterrupt):
             store.write_case("abc", result, case={"id": "abc"})
     assert store.finished() == set()
