@@ -16,6 +16,7 @@ import xbar_spice as xs
 from xbar_spice.cli.progress import reading_progress, study_progress, training_progress
 from xbar_spice.cli.tables import print_cosimulation
 from xbar_spice.cosim import Cosimulation, Problem
+from xbar_spice.cosim.convergence import warn_of_failures
 from xbar_spice.engines.ngspice.installation import Installation, describe
 from xbar_spice.mapping import Design
 from xbar_spice.report.data import load_results
@@ -127,6 +128,7 @@ def cosimulated(problem: Problem, ngspice: Installation, folder: Path) -> Cosimu
         result = xs.cosimulate(problem, DESIGN, engine=engine, seed=SEED, trace=trace)
     write_case(folder, result)
     print_cosimulation(result.record)
+    warn_of_failures("co-simulation", result.record["convergence"])
     return result
 
 

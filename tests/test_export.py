@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -101,3 +102,37 @@ def test_bad_names_and_vectors_are_refused(tmp_path):
     with pytest.raises(InvalidInputError, match=r"vector of shape \(7,\), got \(5,\)"):
         write_netlists(mapped, tmp_path, name="A", vector=np.ones(5))
     assert not list(tmp_path.iterdir())
+
+
+def files_of(folder):
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_decks_of_an_earlier_design_are_removed_and_nothing_else(tmp_path):
+    earlier = map_weights(WEIGHTS, replace(DESIGN, tile=2))
+    pulse = Pulse(1e-9, 1e-10)
+    for side in ("rows", "cols"):
+        write_netlists(earlier, tmp_path, name="A", side=side, pulse=pulse if side == "rows" else None)
+    write_netlists(earlier, tmp_path, name="B")
+    (tmp_path / "A" / "mine.forward.cir").write_text("* mine\n")
+    of_b = {name for name in files_of(tmp_path) if name.startswith("B")}
+    written = write_netlists(map_weights(WEIGHTS, DESIGN), tmp_path, name="A")
+    expected = {path.relative_to(tmp_path).as_posix() for path in written}
+    assert files_of(tmp_path) == expected | of_b | {"A/mine.forward.cir"}
+
+
+def test_both_directions_of_one_chip_stay_side_by_side(tmp_path):
+    mapped = map_weights(WEIGHTS, DESIGN)
+    written = [
+        path for side in ("rows", "cols", "rows") for path in write_netlists(mapped, tmp_path, name="A", side=side)
+    ]
+    assert files_of(tmp_path) == {path.relative_to(tmp_path).as_posix() for path in written}
+
+
+@pytest.mark.parametrize("damage", ["", "[1]", "{", '{"made_of": 3}'])
+def test_decks_of_the_other_direction_whose_manifest_says_nothing_are_removed(damage, tmp_path):
+    mapped = map_weights(WEIGHTS, DESIGN)
+    write_netlists(mapped, tmp_path, name="A", side="cols")
+    (tmp_path / "A.transposed.json").write_text(damage)
+    write_netlists(mapped, tmp_path, name="A", side="rows")
+    assert not [name for name in files_of(tmp_path) if "transposed" in name]

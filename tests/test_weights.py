@@ -339,6 +339,14 @@ def test_the_range_of_weights_of_a_chip_is_kept(tmp_path: Path, suffix: str) -> 
     assert load_model(tmp_path / f"model{suffix}").weight_range == (1.5, 2.5)
 
 
+@pytest.mark.parametrize("trained_on", ["", "digits"])
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_the_data_of_a_training_are_kept(tmp_path: Path, suffix: str, trained_on: str) -> None:
+    model = Model(*np.random.default_rng(0).normal(size=(2, 3, 3)), h=0.25, steps=1, trained_on=trained_on)
+    save_model(tmp_path / f"model{suffix}", model)
+    assert load_model(tmp_path / f"model{suffix}").trained_on == trained_on
+
+
 @pytest.mark.parametrize("name", ["model.pt", "model", "model.h5"])
 def test_saving_needs_a_known_ending(tmp_path: Path, name: str) -> None:
     with pytest.raises(WeightsError, match=r"expected a name ending in \.npz or \.safetensors"):

@@ -236,8 +236,10 @@ def write_folder(path: PathLike, contents: Mapping[str, str | bytes], *, error: 
     Raises:
         XbarError: The folder cannot be written; what was there before is as it was, and no draft is left.
     """
-    folder = Path(path)
-    with border(folder, "written", error):
+    folder = Path(os.path.realpath(path))
+    with border(path, "written", error):
+        if folder.exists() and not folder.is_dir():
+            raise _RefusedError("it is something else than a folder; give another name")
         folder.parent.mkdir(parents=True, exist_ok=True)
         draft = _draft(folder)
         draft.mkdir()
@@ -248,7 +250,7 @@ def write_folder(path: PathLike, contents: Mapping[str, str | bytes], *, error: 
             _move(draft, folder)
         finally:
             shutil.rmtree(draft, ignore_errors=True)
-    return folder
+    return Path(path)
 
 
 def require_writable(path: PathLike, *, error: type[XbarError] = FileError) -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +18,8 @@ from xbar_spice.array import Side
 from xbar_spice.circuit.netlist import Deck, array_deck, bank_deck
 from xbar_spice.circuit.pulse_netlist import pulse_deck, require_pulsable, require_simulable
 from xbar_spice.circuit.render import number
-from xbar_spice.disk import make_folder, write
-from xbar_spice.errors import InvalidInputError
+from xbar_spice.disk import border, make_folder, read_json, write
+from xbar_spice.errors import FileError, InvalidInputError
 from xbar_spice.linear import FloatArray
 from xbar_spice.mapping import Design, MappedArray, MappedMatrix
 from xbar_spice.pulse import LineCapacitance, Pulse
@@ -48,6 +52,9 @@ def write_netlists(
     capacitance: LineCapacitance | None = None,
 ) -> list[Path]:
     """Write one deck for the matrix, one for each of its arrays, and a manifest.
+
+    Decks of the matrix that an earlier design left in the folder are removed, so that all that are there belong
+    together; nothing else is.
 
     Args:
         mapped: the programmed matrix (m x n).
@@ -85,6 +92,8 @@ def write_netlists(
     names = [array.name for array in mapped.arrays]
     title = f"weight matrix {name} ({mapped.shape[0]} x {mapped.shape[1]}), {DIRECTION[side]} read"
     deck = bank_deck(mapped.crossbars, side, drives=drives, names=names, title=title, comments=head, netlists=netlists)
+    made_of = _made_of(mapped)
+    _remove_earlier(folder, name, DIRECTION[side], made_of)
     written = [_write(folder / f"{stem}.cir", deck.text)]
     entries: list[dict[str, Any]] = []
     for index, (array, volts) in enumerate(zip(mapped.arrays, drives, strict=True)):
@@ -107,6 +116,7 @@ def write_netlists(
         "matrix": name,
         "shape": list(mapped.shape),
         "direction": DIRECTION[side],
+        "made_of": made_of,
         "deck": f"{stem}.cir",
         **scale,
         "vector": values.tolist(),
@@ -168,6 +178,32 @@ def _polarity(array: MappedArray) -> str:
     return {(1,): ", plus devices", (-1,): ", minus devices", (-1, 1): ", plus and minus devices in turn"}[
         tuple(np.unique(array.signs).astype(int).tolist())
     ]
+
+
+_DECK = re.compile(r"t\d+_\d+[pm]?\.(forward|transposed)(\.pulse)?\.cir")  # of an array
+
+
+def _remove_earlier(folder: Path, name: str, direction: str, made_of: str) -> None:
+    """Remove a matrix's decks of one direction, and those of the other one if they are of another design."""
+    for other in DIRECTION.values():
+        manifest = folder / f"{name}.{other}.json"
+        if other != direction:
+            with suppress(FileError):
+                if read_json(manifest).get("made_of") == made_of:
+                    continue
+        decks = [path for path in (folder / name).glob(f"t*.{other}*.cir") if _DECK.fullmatch(path.name)]
+        for path in (manifest, folder / f"{name}.{other}.cir", *decks):
+            with border(path, "removed"):
+                path.unlink(missing_ok=True)
+
+
+def _made_of(mapped: MappedMatrix) -> str:
+    """Hash of the circuits of a matrix: decks of both directions with the same one belong to the same chip."""
+    design = asdict(mapped.design) | {"law": type(mapped.design.device).__name__, "scale": mapped.siemens_per_weight}
+    digest = hashlib.sha256(json.dumps(design, sort_keys=True, default=repr).encode())
+    for crossbar in mapped.crossbars:
+        digest.update(f"{crossbar.shape}".encode() + np.ascontiguousarray(crossbar.conductance).tobytes())
+    return digest.hexdigest()[:16]
 
 
 def _write(path: Path, text: str) -> Path:

@@ -179,12 +179,30 @@ class MappedMatrix:
         design: how it was built.
         arrays: the arrays.
         siemens_per_weight: k, the conductance of a weight of 1.
+        drawn: (2, n, m) siemens of all devices, of tiles that `skip_empty` left out, too.
     """
 
     shape: tuple[int, int]
     design: Design
     arrays: tuple[MappedArray, ...]
     siemens_per_weight: float
+    drawn: FloatArray
+
+    @property
+    def present(self) -> NDArray[np.bool_]:
+        """(2, n, m) which devices were built: those of tiles that `skip_empty` left out were not."""
+        built = np.zeros(self.drawn.shape, dtype=bool)
+        for array in self.arrays:
+            built[array.devices] = True
+        return built
+
+    @property
+    def left_out(self) -> tuple[MappedArray, ...]:
+        """The arrays of the tiles that `skip_empty` left out, as they would be built.
+
+        Nothing reads them. Derivatives need them: a weight of such a tile that leaves zero builds it.
+        """
+        return tuple(_cut(self.drawn, self.design, ~self.present[0]))
 
     @property
     def largest_weight(self) -> float:
@@ -210,7 +228,7 @@ class MappedMatrix:
         largest = np.abs(vectors).max(axis=0)
         return self.design.v_read / np.where(largest > 0, largest, 1.0)
 
-    def drives(self, vectors: FloatArray, side: Side) -> list[FloatArray]:
+    def drives(self, vectors: FloatArray, side: Side, arrays: Sequence[MappedArray] | None = None) -> list[FloatArray]:
         """Voltages for every array.
 
         A transposed read drives a minus bit line with the inverted voltage, which makes the sum on a shared word
@@ -219,12 +237,14 @@ class MappedMatrix:
         Args:
             vectors: (n, batch) for side "rows", (m, batch) for "cols".
             side: the driven side.
+            arrays: other ones than those that were built, such as `left_out`.
         """
+        driven = self.arrays if arrays is None else arrays
         exact = vectors * self.volts_per_unit(vectors)
         volts = quantise(exact, self.design.v_read, self.design.converters.dac_bits)
         if side == "rows":
-            return [volts[array.inputs] for array in self.arrays]
-        return [array.signs[:, np.newaxis] * volts[array.outputs] for array in self.arrays]
+            return [volts[array.inputs] for array in driven]
+        return [array.signs[:, np.newaxis] * volts[array.outputs] for array in driven]
 
     def products(self, currents: Sequence[FloatArray], vectors: FloatArray, side: Side) -> FloatArray:
         """(m, batch) products W x, or (n, batch) products W^T y, from the currents of every array."""
@@ -275,12 +295,14 @@ def map_weights(
     target = design.g_min + siemens * np.maximum(np.stack([matrix.T, -matrix.T]), 0.0)
     if siemens_per_weight is not None:
         target = np.minimum(target, design.g_max)
-    used = matrix.T != 0
+    used = (matrix.T != 0) if design.skip_empty else np.ones(matrix.T.shape, dtype=bool)
+    if not used.any():
+        used[0, 0] = True  # a matrix of zeros keeps its first tile
     if design.compensated:
         target = _compensated(target, design, used)
     devices = design.variation.apply(target, design.g_min, design.g_max, rng)
     rows, cols = matrix.shape
-    return MappedMatrix((rows, cols), design, tuple(_cut(devices, design, used)), siemens)
+    return MappedMatrix((rows, cols), design, tuple(_cut(devices, design, used)), siemens, devices)
 
 
 def _compensated(target: FloatArray, design: Design, used: NDArray[np.bool_]) -> FloatArray:
@@ -294,7 +316,7 @@ def _compensated(target: FloatArray, design: Design, used: NDArray[np.bool_]) ->
 
 
 def _cut(devices: FloatArray, design: Design, used: NDArray[np.bool_]) -> list[MappedArray]:
-    """The arrays of every tile; with `skip_empty` of those that are used, and of the first one if none is."""
+    """The arrays of the tiles of which any part is used, (inputs, outputs)."""
     _, inputs, outputs = devices.shape
     size = design.tile or max(inputs, outputs)
     arrays = []
@@ -302,7 +324,7 @@ def _cut(devices: FloatArray, design: Design, used: NDArray[np.bool_]) -> list[M
         for left in range(0, outputs, size):
             rows = np.arange(top, min(top + size, inputs))
             cols = np.arange(left, min(left + size, outputs))
-            if design.skip_empty and not used[rows[:, np.newaxis], cols].any() and (used.any() or top or left):
+            if not used[rows[:, np.newaxis], cols].any():
                 continue
             plus, minus = devices[:, rows[:, np.newaxis], cols]
             name = f"t{top // size}_{left // size}"

@@ -102,6 +102,8 @@ def netlist(
     With --feedback also the loop of both matrices with op-amps that solves the first Newton step of a random state, its
     transpose, and the feedback array of that system.
     """
+    from xbar_spice.cli.feedback import feedback_decks, write_first_step
+    from xbar_spice.cli.progress import interruptible
     from xbar_spice.cosim import weight_scales
     from xbar_spice.export import write_netlists
     from xbar_spice.mapping import map_weights
@@ -114,29 +116,33 @@ def netlist(
         raise click.UsageError(
             f"--feedback needs linear cells, got --device {circuit['device']}: leave one of them out"
         )
+    if not feedback and (earlier := feedback_decks(output)):
+        raise click.UsageError(
+            f"{output} holds circuits of an earlier --feedback ({earlier[0].name}), which may be of another design: "
+            "give --feedback again, remove them, or give a new folder"
+        )
     model = load_model(weights)
     scales = weight_scales(model, design)
-    for name, matrix in (("A", model.A), ("B", model.B)):
-        rng = random_stream(seed, "devices", name)
-        mapped = map_weights(matrix, design, rng=rng, siemens_per_weight=scales.get(name))
-        comments = {"weights": weights.name, "seed": seed}
-        files = write_netlists(
-            mapped,
-            output,
-            name=name,
-            side=side,
-            comments=comments,
-            netlists=netlists,
-            pulse=pulse,
-            capacitance=capacitance,
-        )
-        click.echo(f"{files[0]}  {len(mapped.arrays)} arrays, largest {max(x.shape for x in mapped.crossbars)}")
-        click.echo(f"{files[-1]}")
-    if feedback:
-        from xbar_spice.cli.feedback import write_first_step
-
-        for path in write_first_step(model, design, output, seed=seed, weights=weights.name, netlists=netlists):
-            click.echo(f"{path}")
+    with interruptible(f"decks in {output} are whole, but not all of them are there"):
+        for name, matrix in (("A", model.A), ("B", model.B)):
+            rng = random_stream(seed, "devices", name)
+            mapped = map_weights(matrix, design, rng=rng, siemens_per_weight=scales.get(name))
+            comments = {"weights": weights.name, "seed": seed}
+            files = write_netlists(
+                mapped,
+                output,
+                name=name,
+                side=side,
+                comments=comments,
+                netlists=netlists,
+                pulse=pulse,
+                capacitance=capacitance,
+            )
+            click.echo(f"{files[0]}  {len(mapped.arrays)} arrays, largest {max(x.shape for x in mapped.crossbars)}")
+            click.echo(f"{files[-1]}")
+        if feedback:
+            for path in write_first_step(model, design, output, seed=seed, weights=weights.name, netlists=netlists):
+                click.echo(f"{path}")
     click.echo(f"run one by hand: ngspice -b {files[0]}")
 
 
@@ -149,30 +155,39 @@ def netlist(
     "--jobs", type=click.IntRange(min=1), metavar="N", help="Cases side by side.  [default: one for each core]"
 )
 @click.option("--scheduler", metavar="ADDRESS", help="An existing Dask scheduler instead of a local cluster.")
-def study(study_file: Path, output: Path | None, jobs: int | None, scheduler: str | None) -> None:
+@click.option("--wait", type=click.FloatRange(min=0), metavar="SECONDS", default=30, show_default=True,
+              help="How long that scheduler may be without any worker.")  # fmt: skip
+def study(study_file: Path, output: Path | None, jobs: int | None, scheduler: str | None, wait: float) -> None:
     """Run the cases of a study that are not there yet.
 
     Finished cases are kept at once; run the same command again after an interruption or a change of the axes.
     """
-    from xbar_spice.cli.progress import study_progress, training_progress
+    from xbar_spice.cli.progress import interruptible, study_progress, training_progress
     from xbar_spice.study.config import load_study
     from xbar_spice.study.runner import run_study
 
     parsed = load_study(study_file)
     folder = output or Path("runs") / study_file.stem
-    with training_progress("training") as on_training, study_progress(parsed.name) as on_progress:
+    kept = f"finished cases are kept in {folder}; the same command goes on from there"
+    with (
+        interruptible(kept),
+        training_progress("training") as on_training,
+        study_progress(parsed.name) as on_progress,
+    ):
         summary = run_study(
             parsed,
             folder,
             study_file=study_file,
             jobs=jobs,
             scheduler=scheduler,
+            wait=wait,
+            on_waiting=lambda text: click.echo(text, err=True),
             on_progress=on_progress,
             on_training=on_training,
         )
     click.echo(f"{summary} in {summary.seconds:.0f} s")
     click.echo(f"results: {folder}; now: xbar-spice report {folder}")
-    if summary.failed:
+    if summary.failed or summary.unconverged:
         sys.exit(1)
 
 
@@ -181,9 +196,11 @@ def study(study_file: Path, output: Path | None, jobs: int | None, scheduler: st
 @click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="[default: FOLDER/report.html]")
 def report(folder: Path, output: Path | None) -> None:
     """Write the HTML report and the figures of a study."""
+    from xbar_spice.cli.progress import interruptible
     from xbar_spice.report.html import write_report
 
-    click.echo(f"report: {write_report(folder, output or folder / 'report.html')}")
+    with interruptible("the page was not written; the results are as they were"):
+        click.echo(f"report: {write_report(folder, output or folder / 'report.html')}")
 
 
 @click.command(cls=Verb)

@@ -60,7 +60,7 @@ def sign_flips(found: FloatArray, reference: FloatArray) -> SignFlips:
         reference: of the same shape.
 
     Raises:
-        InvalidInputError: the shapes differ.
+        InvalidInputError: the shapes differ, or an entry is not finite.
 
     Example:
         >>> flips = sign_flips(np.array([1.0, 0.1, -0.2]), np.array([1.0, -0.1, -0.2]))
@@ -69,6 +69,11 @@ def sign_flips(found: FloatArray, reference: FloatArray) -> SignFlips:
     """
     if found.shape != reference.shape:
         raise InvalidInputError(f"gradients must have one shape, got {found.shape} and {reference.shape}")
+    if lost := int((~(np.isfinite(found) & np.isfinite(reference))).sum()):
+        raise InvalidInputError(
+            f"signs need gradients that are finite, got NaN or infinity in {lost} of {found.size} entries; "
+            "see which samples did not converge"
+        )
     counted = reference != 0
     sizes = np.abs(reference[counted])
     flipped = np.sign(found[counted]) == -np.sign(reference[counted])

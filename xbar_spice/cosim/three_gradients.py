@@ -19,6 +19,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from xbar_spice.cosim.comparison import compare
+from xbar_spice.cosim.convergence import failed_runs, warn_of_failures
 from xbar_spice.cosim.descent import Descent
 from xbar_spice.cosim.programming import expected_noise, program_model
 from xbar_spice.cosim.run import Problem, Run, SolverOptions, conditions, named_gradients, solve_model
@@ -53,7 +54,8 @@ class GradientStudy:
 
     Attributes:
         gradients: "digital", "hardware", "hybrid", "effective" and "true", each by the name of the parameter.
-        devices: dL/dG of "A" and "B", (2, inputs, outputs) per siemens: plus and minus devices.
+        devices: dL/dG of "A" and "B", (2, inputs, outputs) per siemens: plus and minus devices; where `skip_empty` left
+            a tile out, those of the tile as it would be built.
         parts: by "step" and "sample", as far as asked for, the same gradients with a leading axis, without z0.
         record: the comparisons, as plain values that JSON can hold. Under "differences", by the name of the difference
             and of the parameter, the first gradient against the second: "bias" hardware and true, "shift" true and
@@ -61,12 +63,18 @@ class GradientStudy:
             "by" lists of the same for "step" and "sample". Under "descent" the decrease of the analog loss by one small
             step against each gradient, expected to first order and measured; less is measured where a weight is to grow
             beyond the range of the chip. Under "adjoint_mismatch" that of A and B.
+            Under "convergence", by the name of the run, whether it converged and for which samples not.
     """
 
     gradients: Mapping[str, Mapping[str, FloatArray]]
     devices: Mapping[str, FloatArray]
     parts: Mapping[By, Mapping[str, Mapping[str, FloatArray]]]
     record: dict[str, Any]
+
+    @property
+    def converged(self) -> bool:
+        """Whether every run behind the gradients and the steps did."""
+        return not failed_runs(self.record["convergence"])
 
 
 def three_gradients(
@@ -80,6 +88,8 @@ def three_gradients(
     step: float | None = 1e-3,
 ) -> GradientStudy:
     """Compare the digital, the hardware and the true gradient of a model.
+
+    Runs that did not converge are named in the record, and a `ConvergenceWarning` is given.
 
     Args:
         problem: model, samples and loss.
@@ -121,10 +131,14 @@ def three_gradients(
             "differences": _differences(found),
             "by": {axis: _differences_of_parts(split) for axis, split in parts.items()},
             "adjoint_mismatch": mismatch,
+            "convergence": {name: run.convergence for name, run in runs.items()} | {"true": exact.convergence},
         }
         if step is not None:
             descent = Descent(weights.held(problem), design, engine, seed, allowed, step)
-            record["descent"] = {name: descent.along(found[name], found["true"], hardware.loss) for name in _DIRECTIONS}
+            steps = {name: descent.along(found[name], found["true"], hardware.loss) for name in _DIRECTIONS}
+            record["descent"] = {name: taken.decrease for name, taken in steps.items()}
+            record["convergence"] |= {f"step against {name}": taken.convergence for name, taken in steps.items()}
+    warn_of_failures("three gradients", record["convergence"])
     return GradientStudy(found, exact.devices, parts, record)
 
 

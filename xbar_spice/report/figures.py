@@ -153,7 +153,9 @@ def _how_to_read(results: Results) -> str:
 
 def _deficit(results: Results) -> Iterator[tuple[str, str, str, Figure]]:
     stored = results.store.arrays("cell_deficit")
-    if stored is None or not {"cells", "drive", "label", "array"} <= stored.keys():
+    if stored is None or not {"cells", "drive", "case", "label", "array"} <= stored.keys():
+        return
+    if str(stored["case"]) not in set(results.cases["id"]):  # of an earlier study in the same folder
         return
     cells, drive = np.abs(stored["cells"]), np.abs(stored["drive"])
     driven = drive > _FAINTEST_DRIVE * drive.max(initial=0.0)

@@ -22,6 +22,7 @@ Sections are `model`, `data`, `circuit` (the engine, whether it may `characteris
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from copy import deepcopy
 from itertools import product
@@ -41,6 +42,7 @@ from xbar_spice.train.tasks import named_task
 
 __all__ = ["Axis", "DataSettings", "ModelSettings", "Parameters", "Study", "load_study", "parse_study"]
 
+MOST_CASES = 100_000
 Scalar = bool | int | float | str
 Seed = Annotated[int, Field(ge=0)]
 Checked = TypeVar("Checked", bound=Settings)
@@ -69,7 +71,7 @@ class ModelSettings(Settings):
 
 
 class DataSettings(Settings):
-    """The samples: test images of the digits, or random states for models that are not made for them."""
+    """The samples: those that the model says it was trained on, or on request test images or random states."""
 
     task: Literal["auto", "digits", "random"] = "auto"
     samples: Annotated[int, Field(ge=1)] = 8
@@ -228,6 +230,12 @@ def parse_study(content: Mapping[str, Any], source: str = "study") -> Study:
                     f"{source}: axis {axis.name!r} varies {field!r}, which is not a setting; "
                     f"allowed are {', '.join(allowed)}"
                 )
+    count = math.prod([len(study.seeds), *(len(axis.values) for axis in study.axes)])
+    if count > MOST_CASES:
+        raise StudyError(
+            f"{source}: axes and seeds make {count} cases, and a study has at most {MOST_CASES}: "
+            "leave values out, or make several studies"
+        )
     try:
         study.points()
     except StudyError as error:

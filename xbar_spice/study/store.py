@@ -13,11 +13,12 @@ JSON has no NaN: a value that is not finite is null.
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import math
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import BytesIO
 from pathlib import Path
 from typing import Any, final
@@ -26,12 +27,36 @@ import numpy as np
 import pandas as pd
 
 from xbar_spice.cosim import Cosimulation
-from xbar_spice.disk import DRAFT, border, clear_drafts, make_folder, write, write_folder
+from xbar_spice.disk import (
+    DRAFT,
+    border,
+    clear_drafts,
+    make_folder,
+    read_bytes,
+    read_json,
+    require_writable,
+    write,
+    write_folder,
+)
 from xbar_spice.errors import StudyError
 
-__all__ = ["Store", "write_case"]
+__all__ = ["Store", "require_case_folder", "unconverged", "write_case"]
 
 _RECORD, _TRACE = "record.json", "trace.csv"
+_DIGEST = "trace_sha256"
+_LARGEST = 2**30  # bytes of a trace or of an archive; a read takes about a hundred
+_ENTRIES: dict[str, Any] = {  # what every record has, and what it is; tables are of numbers
+    "case.id": str,
+    "engine": str,
+    "state": Mapping,
+    "loss": Mapping,
+    "gradients": Mapping,
+    "convergence.analog.converged": bool,
+    "convergence.digital.converged": bool,
+    "reads": Mapping,
+    "seconds": int | float,
+}
+_COLUMNS = {b"phase", b"matrix", b"direction", b"relative_error"}
 
 
 def write_case(folder: Path, result: Cosimulation, **more: Any) -> Path:
@@ -50,15 +75,29 @@ def write_case(folder: Path, result: Cosimulation, **more: Any) -> Path:
     Raises:
         StudyError: the folder holds something else, or cannot be written.
     """
+    _require_no_foreign(Path(folder))
+    trace = pd.DataFrame(result.trace.columns()).to_csv(index=False)
+    record = result.record | more | {_DIGEST: _digest(trace.encode())}
+    return write_folder(folder, {_TRACE: trace, _RECORD: to_json(record)}, error=StudyError)
+
+
+def require_case_folder(folder: Path) -> None:
+    """Raise now if `write_case` could not write there later: before a simulation whose result would be lost.
+
+    Raises:
+        StudyError: see `write_case`.
+    """
     folder = Path(folder)
-    foreign = sorted(set(os.listdir(folder)) - {_RECORD, _TRACE}) if folder.is_dir() else []
+    _require_no_foreign(folder)
+    make_folder(folder, error=StudyError)
+    require_writable(folder / _RECORD, error=StudyError)
+
+
+def _require_no_foreign(folder: Path) -> None:
+    with border(folder, "written", StudyError):
+        foreign = sorted(set(os.listdir(folder)) - {_RECORD, _TRACE}) if folder.is_dir() else []
     if foreign:
         raise StudyError(f"{folder} holds {foreign[0]!r}, which is no part of a case; give a new folder")
-    contents = {
-        _TRACE: pd.DataFrame(result.trace.columns()).to_csv(index=False),
-        _RECORD: to_json(result.record | more),
-    }
-    return write_folder(folder, contents, error=StudyError)
 
 
 @final
@@ -88,8 +127,11 @@ class Store:
             lock = (self.folder / ".lock").open("w")
         with lock:
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
+                with border(self.folder, "locked", StudyError):
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except StudyError as error:
+                if not isinstance(error.__cause__, BlockingIOError):
+                    raise
                 raise StudyError(
                     f"another run is writing to {self.folder}; wait for it, or give a new folder"
                 ) from error
@@ -105,7 +147,8 @@ class Store:
     def write_case(self, case_id: str, result: Cosimulation, **more: Any) -> None:
         """Keep the result of a case; an earlier failure of it is forgotten."""
         write_case(self._cases / case_id, result, **more)
-        (self._failures / f"{case_id}.json").unlink(missing_ok=True)
+        with border(self._failures, "written", StudyError):
+            (self._failures / f"{case_id}.json").unlink(missing_ok=True)
 
     def write_failure(self, case_id: str, failure: Mapping[str, Any]) -> None:
         """Keep why a case has no result."""
@@ -127,13 +170,12 @@ class Store:
             StudyError: this is not the folder of a study.
         """
         try:
-            content = json.loads((self.folder / "study.json").read_text(encoding="utf-8"))
-            if isinstance(content, dict) and isinstance(content.get("cases"), list):
-                return content
-            reason = "it does not list the cases of a study"
-        except (OSError, ValueError) as error:
-            reason = f"{error}"
-        raise StudyError(f"{self.folder} is not the folder of a study: cannot use study.json: {reason}")
+            content = read_json(self.folder / "study.json", error=StudyError)
+        except StudyError as error:
+            raise StudyError(f"{self.folder} is not the folder of a study: {error}") from error
+        if not _lists_cases(content):
+            raise StudyError(f"{self.folder} is not the folder of a study: study.json does not list the cases of one")
+        return content
 
     def finished(self) -> set[str]:
         """Ids of the cases that have a result."""
@@ -152,26 +194,28 @@ class Store:
         """
         path = self._cases / case_id / _TRACE
         try:
-            return pd.read_csv(path, keep_default_na=True, dtype={"phase": str})
-        except (OSError, ValueError) as error:
+            content = BytesIO(read_bytes(path, limit=_LARGEST, error=StudyError))
+            return pd.read_csv(content, keep_default_na=True, dtype={"phase": str})
+        except ValueError as error:
+            if isinstance(error, StudyError):
+                raise
             raise StudyError(f"{path}: cannot be read: {error}") from error
 
     def failures(self) -> list[dict[str, Any]]:
         """What `write_failure` kept, unreadable files left out."""
         found = []
         for path in sorted(self._failures.glob("*.json")) if self._failures.is_dir() else []:
-            try:
-                found.append(json.loads(path.read_text(encoding="utf-8")))
-            except (OSError, ValueError):
-                continue
-        return [failure for failure in found if isinstance(failure, dict) and "id" in failure]
+            with suppress(StudyError):
+                found.append(read_json(path, error=StudyError))
+        return [failure for failure in found if {"id", "label", "error"} <= failure.keys()]
 
     def arrays(self, name: str) -> dict[str, np.ndarray[Any, Any]] | None:
         """What `write_arrays` kept under a name; None if there is nothing readable."""
         try:
-            with np.load(self.folder / f"{name}.npz", allow_pickle=False) as archive:
+            content = read_bytes(self.folder / f"{name}.npz", limit=_LARGEST, error=StudyError)
+            with np.load(BytesIO(content), allow_pickle=False) as archive:
                 return dict(archive)
-        except (OSError, ValueError, EOFError, KeyError):
+        except Exception:  # whatever a damaged archive makes numpy, zipfile and zlib raise
             return None
 
     def _readable(self) -> tuple[list[dict[str, Any]], list[str]]:
@@ -180,16 +224,69 @@ class Store:
             if folder.name.startswith(DRAFT):
                 continue
             try:
-                record = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
-                named = record["case"]["id"]
-            except (OSError, ValueError, KeyError, TypeError) as error:
-                problems.append(f"{folder}: not a finished case ({type(error).__name__}: {error})")
-                continue
-            if named != folder.name or not (folder / _TRACE).is_file():
-                problems.append(f"{folder}: not a finished case (its record is of {named!r}, or its trace is missing)")
-                continue
-            records.append(record)
+                record = read_json(folder / _RECORD, error=StudyError)
+                flaw = _flaw(record, folder.name, read_bytes(folder / _TRACE, limit=_LARGEST, error=StudyError))
+            except StudyError as error:
+                flaw = str(error)
+            if flaw:
+                problems.append(f"{folder}: not a finished case ({flaw})")
+            else:
+                record.pop(_DIGEST, None)  # it has served
+                records.append(record)
         return records, problems
+
+
+def _flaw(record: Mapping[str, Any], name: str, trace: bytes) -> str:
+    """What is wrong with a record and a trace that were found in a folder; empty if they are a finished case."""
+    for entry, kind in _ENTRIES.items():
+        value: Any = record
+        for key in entry.split("."):
+            value = value.get(key) if isinstance(value, Mapping) else None
+        if not isinstance(value, kind) or (kind is Mapping and not _holds_numbers(value)):
+            return f"its record has no {entry}"
+    if record["case"]["id"] != name:
+        return f"its record is of {record['case']['id']!r}"
+    if _DIGEST in record:
+        return "" if record[_DIGEST] == _digest(trace) else "its trace is another one than was written with its record"
+    # Records of old have no digest of their trace, but they count its rows.
+    rows = trace.splitlines()
+    columns = rows[0].split(b",") if rows else []
+    whole = trace.endswith(b"\n") and all(row.count(b",") == len(columns) - 1 for row in rows)
+    if whole and set(columns) >= _COLUMNS and len(rows) - 1 == sum(record["reads"].values()):
+        return ""
+    return "its trace is damaged, or of another case"
+
+
+def _holds_numbers(value: Any) -> bool:
+    """Whether every entry, at any depth, is a number or null."""
+    if isinstance(value, Mapping):
+        return all(_holds_numbers(entry) for entry in value.values())
+    return value is None or isinstance(value, int | float)
+
+
+def _digest(trace: bytes) -> str:
+    return hashlib.sha256(trace).hexdigest()
+
+
+def _lists_cases(content: Mapping[str, Any]) -> bool:
+    """Whether this can be the description of a study."""
+    try:
+        names = {axis["name"] for axis in content["axes"] if axis["fields"] and axis["values"]}
+        return isinstance(content["parameters"], Mapping) and all(
+            {"id", "label", "seed"} <= case.keys() and case["axes"].keys() == names for case in content["cases"]
+        )
+    except (KeyError, TypeError, AttributeError):
+        return False
+
+
+def unconverged(records: pd.DataFrame) -> set[str]:
+    """Ids of the records that compare no solutions, because one of the two runs did not converge."""
+    names = [f"convergence.{run}.converged" for run in ("analog", "digital")]
+    return {
+        str(record["case.id"])
+        for record in records.to_dict("records")
+        if not all(record.get(name) in (True, 1.0) for name in names)
+    }
 
 
 def write_record(path: Path, record: Mapping[str, Any]) -> Path:

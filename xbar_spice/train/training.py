@@ -17,7 +17,7 @@ from threadpoolctl import threadpool_limits
 
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.train.descent import Epoch, Evaluated, classifier_of, epochs, evaluate, final_states, scored
-from xbar_spice.train.digits import CLASSES, Digits, Samples, jittered, load_digits
+from xbar_spice.train.digits import CLASSES, DIGITS, Digits, Samples, jittered, load_digits
 from xbar_spice.train.optimise import fit_classifier
 from xbar_spice.train.processor import Processor
 from xbar_spice.train.tasks import Schedule, Task, named_task
@@ -121,6 +121,7 @@ def train(
             model,
             classifier=_fitted(schedule, model, samples, processor, "last fit"),
             source=f"task {chosen.name}, seed {seed}",
+            trained_on=DIGITS,
         )
         linear = fit_classifier(digits.train.x, digits.train.labels, CLASSES, weight_decay=_LINEAR_DECAY)
         found = [
@@ -161,14 +162,21 @@ def tune(
         seed: Of the minibatches, >= 0.
         processor: Who runs the model; digital matrices when left out.
         deployed_on: Who runs it when its loss and accuracy are measured; the processor when left out.
-        digits: Samples; the handwritten digits when left out.
+        digits: Samples; the handwritten digits when left out, if the model says that it was trained on them.
         progress: Called after every epoch.
 
     Raises:
-        InvalidInputError: The model has no classifier, it does not fit the samples, or the seed is negative.
+        InvalidInputError: The model has no classifier, it does not fit the samples, nobody says which samples are its
+            own, or the seed is negative.
     """
     _check_seed(seed)
     start = time.perf_counter()
+    if digits is None and model.trained_on != DIGITS:
+        raise InvalidInputError(
+            f"the model does not say that it was trained on the digits (trained_on is {model.trained_on!r}), so that "
+            "they may not be its samples: give them as `digits`, such as load_digits(); `--data digits` on the command "
+            "line"
+        )
     data = digits or load_digits()
     if model.states != data.train.x.shape[0]:
         raise InvalidInputError(

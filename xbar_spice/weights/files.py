@@ -2,8 +2,8 @@
 
 A file names its tensors `A` and `B`, or kernels `a` and `b` with `image_shape` from which A and B are built; further
 `h` and `steps`, and if there is a classifier `classifier.weight` and `classifier.bias`. `weight_range` and the texts
-`method` and `padding` are optional. A `.safetensors` file, which holds no text, has them in its metadata; `h`, `steps`
-and `image_shape` may stand there too.
+`method`, `padding` and `trained_on` (a data set) are optional. A `.safetensors` file, which holds no text, has them in
+its metadata; `h`, `steps` and `image_shape` may stand there too.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ __all__ = ["load_model", "require_savable", "save_model"]
 
 Tensors = dict[str, NDArray[Any]]
 
-_TEXTS = ("padding", "method")
+_TEXTS = ("padding", "method", "trained_on")
 _NUMBERS = ("h", "steps", "image_shape")
 _NAMES = ("A", "B", "a", "b", *_NUMBERS, *_TEXTS, "classifier.weight", "classifier.bias", "weight_range")
 
@@ -118,7 +118,7 @@ def _writer(path: str | os.PathLike[str]) -> Callable[[Tensors, Mapping[str, str
 def _tensors(model: Model) -> tuple[Tensors, dict[str, str]]:
     """The numbers and the texts of a model, by name."""
     tensors: Tensors = {"h": np.array(model.h), "steps": np.array(model.steps)}
-    texts = {"method": model.method}
+    texts = {"method": model.method} | ({"trained_on": model.trained_on} if model.trained_on else {})
     if model.kernels is None:
         tensors |= {"A": model.A, "B": model.B}
     else:
@@ -146,8 +146,9 @@ def _model(tensors: Tensors) -> Model:
         return tensors[name]
 
     others: dict[str, Any] = {"h": need("h"), "steps": need("steps")}
-    if "method" in tensors:
-        others["method"] = _text("method", tensors["method"])
+    for name in ("method", "trained_on"):
+        if name in tensors:
+            others[name] = _text(name, tensors[name])
     if any(name.startswith("classifier.") for name in tensors):
         others["classifier"] = Classifier(need("classifier.weight"), need("classifier.bias"))
     if "weight_range" in tensors:

@@ -135,6 +135,7 @@ class Model:
         source: Where the weights come from, in words.
         weight_range: The largest |weight| of A and of B that the chip holds which they are meant for; None leaves it
             to the weights.
+        trained_on: Name of the data set whose samples are its states, such as "digits"; empty if nobody has said so.
 
     Raises:
         WeightsError: A shape, dtype or value that does not fit.
@@ -153,6 +154,7 @@ class Model:
     classifier: Classifier | None = None
     source: str = ""
     weight_range: tuple[float, float] | None = None
+    trained_on: str = ""
 
     def __post_init__(self) -> None:
         A, B = _real("A", self.A, "(m, n)"), _real("B", self.B, "(n, m)")
