@@ -195,7 +195,8 @@ class Store:
         path = self._cases / case_id / _TRACE
         try:
             content = BytesIO(read_bytes(path, limit=_LARGEST, error=StudyError))
-            return pd.read_csv(content, keep_default_na=True, dtype={"phase": str})
+            # Every number as it was written, which pandas before 3.0 does on request only.
+            return pd.read_csv(content, keep_default_na=True, dtype={"phase": str}, float_precision="round_trip")
         except ValueError as error:
             if isinstance(error, StudyError):
                 raise
