@@ -58,6 +58,11 @@ _ENTRIES: dict[str, Any] = {  # what every record has, and what it is; tables ar
 }
 _COLUMNS = {b"phase", b"matrix", b"direction", b"relative_error"}
 
+# Numbers are read as they were written: pandas does that by itself from 3.1 on, and before that on request only.
+_EXACT: dict[str, Any] = (
+    {} if tuple(map(int, pd.__version__.split(".")[:2])) >= (3, 1) else {"float_precision": "round_trip"}
+)
+
 
 def write_case(folder: Path, result: Cosimulation, **more: Any) -> Path:
     """Write the record and the trace of a co-simulation into a folder of their own.
@@ -195,8 +200,7 @@ class Store:
         path = self._cases / case_id / _TRACE
         try:
             content = BytesIO(read_bytes(path, limit=_LARGEST, error=StudyError))
-            # Every number as it was written, which pandas before 3.0 does on request only.
-            return pd.read_csv(content, keep_default_na=True, dtype={"phase": str}, float_precision="round_trip")
+            return pd.read_csv(content, keep_default_na=True, dtype={"phase": str}, **_EXACT)
         except ValueError as error:
             if isinstance(error, StudyError):
                 raise
