@@ -200,11 +200,12 @@ class Store:
         path = self._cases / case_id / _TRACE
         try:
             content = BytesIO(read_bytes(path, limit=_LARGEST, error=StudyError))
-            return pd.read_csv(content, keep_default_na=True, dtype={"phase": str}, **_EXACT)
+            trace: pd.DataFrame = pd.read_csv(content, keep_default_na=True, dtype={"phase": str}, **_EXACT)
         except ValueError as error:
             if isinstance(error, StudyError):
                 raise
             raise StudyError(f"{path}: cannot be read: {error}") from error
+        return trace
 
     def failures(self) -> list[dict[str, Any]]:
         """What `write_failure` kept, unreadable files left out."""
