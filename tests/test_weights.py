@@ -296,6 +296,19 @@ def test_saving_replaces_the_whole_file_and_leaves_nothing_else(tmp_path: Path, 
     assert path.stat().st_mode & 0o777 == 0o666 & ~umask
 
 
+def test_a_numpy_that_knows_no_allow_pickle_writes_what_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before NumPy 2.2 every keyword of `savez` was one more array, and the file was refused for it."""
+
+    def savez(file: Any, **arrays: Any) -> None:
+        archive(file, {f"{name}.npy": npy(value) for name, value in arrays.items()})
+
+    monkeypatch.setattr(np, "savez", savez)
+    save_model(tmp_path / "model.npz", Model([[1.0]], [[2.0]], h=1.0, steps=1, method="trapezoid"))
+    assert load_model(tmp_path / "model.npz").method == "trapezoid"
+
+
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_a_failed_save_keeps_the_old_file(tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / f"model{suffix}"
@@ -550,7 +563,13 @@ def npy_header(shape: tuple[int, ...], dtype: str = "<f8") -> bytes:
     return file.getvalue()
 
 
-def archive(path: Path, entries: Mapping[str, bytes]) -> Path:
+def npy(value: Any) -> bytes:
+    file = io.BytesIO()
+    np.save(file, value)
+    return file.getvalue()
+
+
+def archive(path: Any, entries: Mapping[str, bytes]) -> Any:
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
         for name, content in entries.items():
             file.writestr(name, content)

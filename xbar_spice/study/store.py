@@ -58,6 +58,11 @@ _ENTRIES: dict[str, Any] = {  # what every record has, and what it is; tables ar
 }
 _COLUMNS = {b"phase", b"matrix", b"direction", b"relative_error"}
 
+# Numbers are read as they were written: pandas does that by itself from 3.1 on, and before that on request only.
+_EXACT: dict[str, Any] = (
+    {} if tuple(map(int, pd.__version__.split(".")[:2])) >= (3, 1) else {"float_precision": "round_trip"}
+)
+
 
 def write_case(folder: Path, result: Cosimulation, **more: Any) -> Path:
     """Write the record and the trace of a co-simulation into a folder of their own.
@@ -195,11 +200,12 @@ class Store:
         path = self._cases / case_id / _TRACE
         try:
             content = BytesIO(read_bytes(path, limit=_LARGEST, error=StudyError))
-            return pd.read_csv(content, keep_default_na=True, dtype={"phase": str})
+            trace: pd.DataFrame = pd.read_csv(content, keep_default_na=True, dtype={"phase": str}, **_EXACT)
         except ValueError as error:
             if isinstance(error, StudyError):
                 raise
             raise StudyError(f"{path}: cannot be read: {error}") from error
+        return trace
 
     def failures(self) -> list[dict[str, Any]]:
         """What `write_failure` kept, unreadable files left out."""
