@@ -6,6 +6,7 @@ __all__ = [
     "ConvergenceWarning",
     "DeviceError",
     "EngineUnavailableError",
+    "IdleSettingError",
     "InvalidInputError",
     "NonConvergenceError",
     "ReadTimeoutError",
@@ -26,6 +27,10 @@ class XbarError(Exception):
 
 class InvalidInputError(XbarError, ValueError):
     """An argument is outside what is allowed; the text says what was given and what to try."""
+
+
+class IdleSettingError(InvalidInputError):
+    """A setting was given that nothing uses; the text says which other one it needs."""
 
 
 class WeightsError(InvalidInputError):

@@ -9,11 +9,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse.linalg import LinearOperator as ScipyLinearOperator
 
+from xbar_spice.checks import Array
 from xbar_spice.errors import InvalidInputError
 
 __all__ = ["DenseOperator", "FloatArray", "LinearOperator", "TransposedOperator", "as_operator"]
 
 FloatArray = NDArray[np.float64]
+
+VECTORS = Array(finite=False)  # a sample that ran away stays NaN where the operator is digital
 
 
 class LinearOperator(ABC):
@@ -48,7 +51,7 @@ class LinearOperator(ABC):
         Raises:
             InvalidInputError: x has another length than the operator has columns.
         """
-        vectors = np.asarray(x, dtype=float)
+        vectors = VECTORS("x", x)
         if vectors.ndim not in (1, 2) or vectors.shape[0] != self.shape[1]:
             raise InvalidInputError(
                 f"an operator of shape {self.shape} multiplies vectors of shape ({self.shape[1]},) "
@@ -102,11 +105,9 @@ class DenseOperator(LinearOperator):
     """The digital twin: a matrix held in memory."""
 
     def __init__(self, matrix: ArrayLike) -> None:
-        dense = np.array(matrix, dtype=float)
+        dense = np.array(Array()("matrix", matrix))
         if dense.ndim != 2 or not dense.size:
             raise InvalidInputError(f"a matrix must have shape (m, n) with m, n >= 1, got shape {dense.shape}")
-        if not np.isfinite(dense).all():
-            raise InvalidInputError("a matrix must be finite, got NaN or infinity in it")
         dense.setflags(write=False)
         self._matrix: FloatArray = dense
 

@@ -37,7 +37,7 @@ from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear import FloatArray
 from xbar_spice.mapping import Design
 from xbar_spice.read_noise import ReadNoise
-from xbar_spice.variation import random_stream
+from xbar_spice.variation import Variation, random_stream
 
 __all__ = ["SOURCES", "Attribution", "attribute"]
 
@@ -45,7 +45,9 @@ SOURCES: Mapping[str, Callable[[Design], Design]] = MappingProxyType(
     {
         "wires": lambda design: replace(design, r_word=0.0, r_bit=0.0),
         "drivers and sensing": lambda design: replace(design, r_driver=0.0, r_sense=0.0, amplifier=Amplifier()),
-        "programming error": lambda design: replace(design, variation=replace(design.variation, programming=0.0)),
+        "programming error": lambda design: replace(
+            design, variation=replace(design.variation, programming=0.0, distribution=Variation.distribution)
+        ),
         "stuck devices": lambda design: replace(
             design, variation=replace(design.variation, stuck_on=0.0, stuck_off=0.0)
         ),
