@@ -37,7 +37,7 @@ REFUSED = [
     (Real(), np.array([1.0]), r"got an array of shape \(1,\) and type float64"),
     (Real(), np.ma.masked, "x must be finite, got masked"),
     (Real(), Decimal(1), "x must be finite, got Decimal"),
-    (Real(infinite=True), np.nan, "x must be a real number, got nan"),
+    (Real(infinite=True, least=0), np.nan, "x must be >= 0, got nan"),
     (Real(above=0, below=1), 1.0, "x must be finite and > 0 and < 1, got 1.0"),
     (DEVIATION, 5, "were 5 % meant"),
     (Whole(1), 1.7, "x must be a whole number >= 1, got 1.7"),

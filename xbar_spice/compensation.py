@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from xbar_spice.array import Crossbar
-from xbar_spice.checks import Array, Instance, Real
+from xbar_spice.checks import Array, Instance, Real, checked
 from xbar_spice.engines.nodal.engine import NodalEngine
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear import FloatArray
@@ -46,6 +46,7 @@ class Compensation:
     limited: NDArray[np.bool_]
 
 
+@checked()
 def compensate(
     crossbar: Crossbar, wanted: ArrayLike, g_min: float, g_max: float, *, tolerance: float = 1e-9
 ) -> Compensation:

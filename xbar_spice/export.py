@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from xbar_spice.array import Side
-from xbar_spice.checks import Array, Instance, Optional, Place, Text
+from xbar_spice.checks import Array, Instance, Optional, Place, Text, checked
 from xbar_spice.circuit.netlist import Deck, array_deck, bank_deck
 from xbar_spice.circuit.pulse_netlist import pulse_deck, require_pulsable, require_simulable
 from xbar_spice.circuit.render import number
@@ -37,6 +37,7 @@ ABOUT = (
 ROUNDED = " 'vector' is what the DACs, of {bits} bits over +- {full_scale} V, make of 'vector_before_dacs'."
 
 
+@checked()
 def write_netlists(
     mapped: MappedMatrix,
     folder: Path,

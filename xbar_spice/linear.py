@@ -104,10 +104,10 @@ class TransposedOperator(LinearOperator):
 class DenseOperator(LinearOperator):
     """The digital twin: a matrix held in memory."""
 
-    def __init__(self, matrix: ArrayLike) -> None:
-        dense = np.array(Array()("matrix", matrix))
+    def __init__(self, matrix: ArrayLike, name: str = "a matrix") -> None:
+        dense = np.array(Array()(name, matrix))
         if dense.ndim != 2 or not dense.size:
-            raise InvalidInputError(f"a matrix must have shape (m, n) with m, n >= 1, got shape {dense.shape}")
+            raise InvalidInputError(f"{name} must have shape (m, n) with m, n >= 1, got shape {dense.shape}")
         dense.setflags(write=False)
         self._matrix: FloatArray = dense
 
@@ -126,6 +126,6 @@ class DenseOperator(LinearOperator):
         return self._matrix.copy()
 
 
-def as_operator(matrix: ArrayLike | LinearOperator) -> LinearOperator:
-    """An operator as it is; anything array-like as a `DenseOperator`."""
-    return matrix if isinstance(matrix, LinearOperator) else DenseOperator(matrix)
+def as_operator(matrix: ArrayLike | LinearOperator, name: str = "a matrix") -> LinearOperator:
+    """An operator as it is; anything array-like as a `DenseOperator`, by this name in errors."""
+    return matrix if isinstance(matrix, LinearOperator) else DenseOperator(matrix, name)

@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from xbar_spice.amplifier import Amplifier
 from xbar_spice.array import PARTS, Crossbar, Side, Terminations
-from xbar_spice.checks import Array, Flag, Instance, OneOf, Optional, Real, Rule, Whole, settle
+from xbar_spice.checks import Array, Flag, Instance, OneOf, Optional, Real, Rule, Whole, checked, settle
 from xbar_spice.compensation import compensate
 from xbar_spice.converters import Converters, quantise
 from xbar_spice.devices import Device, Ohmic
@@ -233,6 +233,7 @@ class MappedMatrix:
         return np.where(vectors.any(axis=0), total / self.siemens_per_weight / self.volts_per_unit(vectors), 0.0)
 
 
+@checked()
 def map_weights(
     weights: ArrayLike,
     design: Design | None = None,

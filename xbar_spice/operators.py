@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from xbar_spice.array import Side
-from xbar_spice.checks import Array, Function, Instance, Optional, Text
+from xbar_spice.checks import Array, Function, Instance, Optional, Text, checked
 from xbar_spice.converters import level_spacing
 from xbar_spice.engines.base import Bank, Closeable, Engine
 from xbar_spice.engines.registry import get_engine
@@ -66,6 +66,7 @@ class ReadTrace:
         observer: called with each record as it comes, such as by a progress bar.
     """
 
+    @checked()
     def __init__(self, observer: Callable[[ReadRecord], None] | None = None) -> None:
         self._records: list[ReadRecord] = []
         self._observer = Optional(Function())("observer", observer)
@@ -96,6 +97,7 @@ class AnalogMatrix(LinearOperator, Closeable):
     converters of the design.
     """
 
+    @checked()
     def __init__(
         self,
         weights: ArrayLike,
@@ -106,7 +108,7 @@ class AnalogMatrix(LinearOperator, Closeable):
         trace: ReadTrace | None = None,
         readout: Readout | None = None,
     ) -> None:
-        self._digital = DenseOperator(weights)
+        self._digital = DenseOperator(weights, "weights")
         self._bank = bank
         self._readout = readout or Readout(mapped)
         self._trace = trace
@@ -190,6 +192,7 @@ class AnalogMatrix(LinearOperator, Closeable):
         self._bank.close()
 
 
+@checked()
 def program(
     weights: ArrayLike,
     design: Design | None = None,

@@ -19,7 +19,7 @@ from typing import ClassVar, Literal, final
 
 import numpy as np
 
-from xbar_spice.checks import DEVIATION, OneOf, Real, refuse_idle, settle
+from xbar_spice.checks import DEVIATION, OneOf, Real, checked, refuse_idle, settle
 from xbar_spice.devices import Device
 from xbar_spice.linear import FloatArray
 
@@ -99,6 +99,7 @@ class ReadNoise:
         return np.asarray(np.sqrt(variance))
 
 
+@checked()
 def pcm_read_noise(seconds: float = 20.0, *, sense: float = 0.0) -> ReadNoise:
     """Read noise of phase-change memory.
 
@@ -113,11 +114,14 @@ def pcm_read_noise(seconds: float = 20.0, *, sense: float = 0.0) -> ReadNoise:
         >>> round(pcm_read_noise(20.0).device, 4)
         0.0368
     """
-    after = Real("s", least=250e-9, advice="the law of PCM read noise holds from 250 ns on")("seconds", seconds)
+    after = Real("s", least=250e-9, most=1e12, advice="the law of PCM read noise holds from 250 ns on")(
+        "seconds", seconds
+    )
     growth = float(np.sqrt(np.log((after + 250e-9) / 500e-9)))
     return ReadNoise(device=_PCM_AT_G_MAX * growth, law="pcm", sense=sense)
 
 
+@checked()
 def thermal_noise(conductance: float, bandwidth: float, kelvin: float = 300.0) -> float:
     """Johnson noise of a conductance, sqrt(4 k T G df), amperes rms: a lower bound of `ReadNoise.sense`.
 

@@ -12,7 +12,7 @@ from typing import ClassVar, Literal, final
 
 import numpy as np
 
-from xbar_spice.checks import DEVIATION, PART, SEED, OneOf, Text, refuse_idle, settle
+from xbar_spice.checks import DEVIATION, PART, SEED, OneOf, Text, checked, refuse_idle, settle
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear import FloatArray
 
@@ -113,6 +113,7 @@ class Variation:
         return programmed
 
 
+@checked()
 def random_stream(seed: int, *names: str) -> np.random.Generator:
     """An independent generator for each use of randomness, found by seed and name.
 

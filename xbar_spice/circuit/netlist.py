@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from xbar_spice.array import SIDES, Connection, Crossbar, Edge, Hookup, Side
+from xbar_spice.checks import checked
 from xbar_spice.circuit.libraries import libraries, opamp_subcircuit
 from xbar_spice.circuit.render import render
 from xbar_spice.circuit.tolerances import newton_options
@@ -103,6 +104,7 @@ class Deck:
         return tuple(terminal.source for terminal in self.at(array, edge) if terminal.source)
 
 
+@checked()
 def netlist(
     crossbar: Crossbar,
     drive: ArrayLike | None = None,

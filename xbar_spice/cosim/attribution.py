@@ -28,6 +28,7 @@ from typing import Any, final
 import numpy as np
 
 from xbar_spice.amplifier import Amplifier
+from xbar_spice.checks import SEED, Optional, Whole, checked
 from xbar_spice.converters import Converters
 from xbar_spice.cosim.run import Cosimulation, Problem, SolverOptions, conditions, cosimulate
 from xbar_spice.cosim.three_gradients import three_gradients
@@ -153,6 +154,7 @@ class Attribution:
         return self.errors[measure]
 
 
+@checked(orders=Optional(Whole(4, 10**6)), jobs=Whole(1, 1024), seed=SEED)
 def attribute(
     problem: Problem,
     design: Design,

@@ -18,6 +18,7 @@ from typing import Any, final
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from xbar_spice.checks import ANYTHING, SEED, Optional, Real, checked
 from xbar_spice.cosim.comparison import compare
 from xbar_spice.cosim.descent import Descent
 from xbar_spice.cosim.programming import expected_noise, program_model
@@ -69,6 +70,7 @@ class GradientStudy:
     record: dict[str, Any]
 
 
+@checked(by=ANYTHING, seed=SEED, step=Optional(Real(above=0, most=1)))
 def three_gradients(
     problem: Problem,
     design: Design,

@@ -21,6 +21,7 @@ from typing import final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from xbar_spice.checks import checked
 from xbar_spice.engines.base import Closeable, Engine
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.feedback.amplified import AmplifiedMatrix, Network
@@ -57,6 +58,7 @@ class FeedbackSolver(Closeable):
         array([2., 1.])
     """
 
+    @checked()
     def __init__(
         self,
         mapped: MappedMatrix,

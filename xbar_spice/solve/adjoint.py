@@ -9,6 +9,7 @@ from typing import final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from xbar_spice.checks import ANYTHING, checked
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear import FloatArray
 from xbar_spice.solve.contributions import By, Contributions, Split, split_axes
@@ -68,6 +69,7 @@ class Gradients:
         return self.parameters[name]
 
 
+@checked(by=ANYTHING)
 def gradients(
     trajectory: Trajectory,
     cotangent: ArrayLike,

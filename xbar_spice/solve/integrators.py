@@ -12,6 +12,7 @@ from typing import Literal, TypeVar, final, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from xbar_spice.checks import Whole, checked
 from xbar_spice.errors import ConvergenceError, ConvergenceWarning, InvalidInputError
 from xbar_spice.linear import FloatArray
 from xbar_spice.solve.dormand_prince import DOPRI5
@@ -54,6 +55,8 @@ METHODS: Mapping[str, Method] = MappingProxyType(
 """Every method by its name; an entry here is all that a new method needs."""
 
 Scalar = TypeVar("Scalar", bound=np.generic)
+
+MOST_STEPS = 10**7  # whose states would fill the memory of any machine
 
 _SAMPLES_NAMED = 4  # in a report of what did not converge; the arrays of the result name them all
 
@@ -144,6 +147,7 @@ class Trajectory:
         return array if self.batched else array[..., 0]
 
 
+@checked()
 def integrate(
     field: Field | Layers,
     z0: ArrayLike,
@@ -215,9 +219,8 @@ def checked_problem(
         raise InvalidInputError(f"method must be one of {', '.join(METHODS)}, got {method!r}")
     if not (np.isfinite(h) and h > 0.0):
         raise InvalidInputError(f"the step size h must be > 0, got {h}")
-    if steps != int(steps) or steps < 1:
-        raise InvalidInputError(f"steps must be an integer >= 1, got {steps}")
-    return layers, start if start.ndim == 2 else start[:, np.newaxis], Grid(float(h), int(steps))
+    count = Whole(1, MOST_STEPS)("steps", steps)
+    return layers, start if start.ndim == 2 else start[:, np.newaxis], Grid(float(h), count)
 
 
 def check_nonconvergence(choice: str) -> None:
@@ -242,7 +245,7 @@ def handle_nonconvergence(what: str, report: SolveReport, choice: Nonconvergence
     if choice == "raise":
         raise ConvergenceError(text)
     if choice == "warn":
-        warnings.warn(text, ConvergenceWarning, stacklevel=3)
+        warnings.warn(text, ConvergenceWarning, stacklevel=4)  # over the look at the arguments, see `checked`
 
 
 def _steps_text(steps: NDArray[np.intp]) -> str:

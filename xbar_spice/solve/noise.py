@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from xbar_spice.checks import Array, Whole, checked
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear import FloatArray
 from xbar_spice.solve.field import Field
@@ -44,6 +45,7 @@ def allowing_noise(newton: NewtonOptions, krylov: KrylovOptions, noise: float) -
     )
 
 
+@checked(z=Array(), repeats=Whole(None, 10**5))
 def measured_noise(field: Field, z: FloatArray, repeats: int = 8) -> float:
     """Relative standard deviation of f(z) from read to read, for `NewtonOptions.noise`; rounding for exact reads.
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
+from xbar_spice.checks import checked
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear import FloatArray
 from xbar_spice.solve.integrators import METHODS, Trajectory
@@ -19,6 +20,7 @@ from xbar_spice.solve.tie import Parameters
 __all__ = ["tangent"]
 
 
+@checked()
 def tangent(
     trajectory: Trajectory, z0: ArrayLike, parameters: Parameters | None = None, *, krylov: KrylovOptions | None = None
 ) -> FloatArray:

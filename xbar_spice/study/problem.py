@@ -9,6 +9,7 @@ from typing import Literal
 
 import numpy as np
 
+from xbar_spice.checks import SEED, Whole, checked
 from xbar_spice.cosim import Problem
 from xbar_spice.errors import StudyError
 from xbar_spice.study.config import ModelSettings
@@ -28,6 +29,7 @@ def made_for_digits(model: Model) -> bool:
     return model.states == int(np.prod(IMAGE_SHAPE)) and model.classifier is not None
 
 
+@checked(samples=Whole(1, 10**6), seed=SEED)
 def make_problem(model: Model, *, samples: int = 8, seed: int = 0, task: DataTask = "auto") -> Problem:
     """Choose samples for a model.
 

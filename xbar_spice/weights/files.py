@@ -24,6 +24,7 @@ import safetensors
 import safetensors.numpy
 from numpy.typing import NDArray
 
+from xbar_spice.checks import checked
 from xbar_spice.convolution import Padding
 from xbar_spice.errors import WeightsError
 from xbar_spice.weights.model import Classifier, Kernels, Model
@@ -42,6 +43,7 @@ _SAFETENSORS_DTYPES = {
 }  # fmt: skip
 
 
+@checked()
 def load_model(path: str | os.PathLike[str]) -> Model:
     """Read a model from a file of named tensors (see this module). Nothing in a file is ever executed.
 
@@ -71,6 +73,7 @@ def load_model(path: str | os.PathLike[str]) -> Model:
         raise WeightsError(f"{path}: cannot be read: {error.strerror or error}") from error
 
 
+@checked()
 def save_model(path: str | os.PathLike[str], model: Model) -> None:
     """Write a model to a file that `load_model` reads; a file of that name is replaced as a whole or not at all.
 

@@ -9,6 +9,7 @@ from typing import Any, Self, cast, final, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from xbar_spice.checks import ANYTHING, settle
 from xbar_spice.convolution import Padding, convolution_matrix, kernel_gradient
 from xbar_spice.errors import InvalidInputError, WeightsError
 from xbar_spice.linear import FloatArray
@@ -39,11 +40,11 @@ class Kernels:
     padding: Padding = "circular"
 
     def __post_init__(self) -> None:
-        shape = np.asarray(self.image_shape)
+        shape = _array("image_shape", self.image_shape)
         if shape.shape != (2,) or not np.issubdtype(shape.dtype, np.integer) or shape.min() < 1:
             raise WeightsError(f"tensor 'image_shape': expected two whole numbers >= 1, got {_brief(shape)}")
         object.__setattr__(self, "image_shape", (int(shape[0]), int(shape[1])))
-        if self.padding not in get_args(Padding):
+        if f"{self.padding}" not in get_args(Padding):
             raise WeightsError(f"'padding': expected one of {get_args(Padding)}, got {self.padding!r}")
         for name in ("a", "b"):
             object.__setattr__(self, name, _real(name, getattr(self, name)))
@@ -146,6 +147,7 @@ class Model:
     weight_range: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
+        settle(self, WeightsError, **dict.fromkeys(("A", "B", "h", "steps", "weight_range"), ANYTHING))
         A, B = _real("A", self.A, "(m, n)"), _real("B", self.B, "(n, m)")
         if B.shape != A.shape[::-1]:
             raise WeightsError(f"tensor 'B': expected shape {A.shape[::-1]} for an A of shape {A.shape}, got {B.shape}")
@@ -184,12 +186,22 @@ class Model:
 _LARGEST_WHOLE = 2**53
 
 
+def _array(name: str, value: Any) -> NDArray[Any]:
+    """Whatever was given as an array, of whatever type."""
+    if np.ma.is_masked(value):
+        raise WeightsError(f"tensor '{name}': expected every value, got masked ones; fill them with array.filled(...)")
+    try:
+        return np.asarray(value)
+    except ValueError:
+        raise WeightsError(f"tensor '{name}': expected an array, got rows of different lengths") from None
+
+
 def _real(name: str, value: ArrayLike, shape: str = "") -> FloatArray:
     """A finite float64 copy that nobody can write to; `shape` in words, whose commas say the number of axes.
 
     Whole numbers are taken as they are, as long as float64 holds every one of that size: up to 2^53.
     """
-    array = np.asarray(value)
+    array = _array(name, value)
     if not (np.issubdtype(array.dtype, np.floating) or np.issubdtype(array.dtype, np.integer)):
         raise WeightsError(f"tensor '{name}': expected a floating-point or integer dtype, got {array.dtype}")
     if np.issubdtype(array.dtype, np.integer) and ((array > _LARGEST_WHOLE) | (array < -_LARGEST_WHOLE)).any():
@@ -209,7 +221,7 @@ def _real(name: str, value: ArrayLike, shape: str = "") -> FloatArray:
 
 
 def _scalar(name: str, value: object, expected: str) -> float:
-    array = np.asarray(value)
+    array = _array(name, value)
     if array.size != 1 or not (np.issubdtype(array.dtype, np.floating) or np.issubdtype(array.dtype, np.integer)):
         raise WeightsError(f"tensor '{name}': expected {expected}, got {_brief(array)}")
     return float(array.item())
@@ -230,7 +242,7 @@ def _step_count(value: object) -> int:
 
 
 def _range(value: ArrayLike) -> tuple[float, float]:
-    largest = np.asarray(value)
+    largest = _array("weight_range", value)
     numbers = np.issubdtype(largest.dtype, np.floating) or np.issubdtype(largest.dtype, np.integer)
     if not (numbers and largest.shape == (2,) and np.isfinite(largest).all() and (largest > 0).all()):
         raise WeightsError(f"tensor 'weight_range': expected two finite numbers > 0, got {_brief(largest)}")

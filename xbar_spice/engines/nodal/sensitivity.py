@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from xbar_spice.array import Crossbar, Side
+from xbar_spice.checks import Real, checked
 from xbar_spice.engines.nodal.checks import ReductionCheck, SenseCheck
 from xbar_spice.engines.nodal.conjugate_gradients import Check, Outcome
 from xbar_spice.engines.nodal.grid import place
@@ -61,6 +62,7 @@ class Sensitivity:
         ConvergenceError: a solve did not converge.
     """
 
+    @checked(tolerance=Real(above=0, below=1))
     def __init__(self, crossbar: Crossbar, drive: ArrayLike, side: Side = "rows", *, tolerance: float = 1e-10) -> None:
         volts = np.asarray(drive, dtype=float)
         volts = volts[:, np.newaxis] if volts.ndim == 1 else volts

@@ -1,8 +1,7 @@
-"""What a value may be: the rules by which every public constructor and function looks at what it is given.
+"""What a value may be.
 
 A rule is called with the name of an argument and its value. It returns the value to go on with, or refuses it with a
-text that says what was given, what is allowed and what to try. `settle` applies one rule to each field of a frozen
-dataclass, so that a class shows in one place what it takes.
+text that says what was given, what is allowed and what to try.
 
 Nothing is guessed: a text is no number, a complex number has no real part to go on with, a class is not one of its
 instances, and True is not 1.
@@ -13,7 +12,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cached_property
 from numbers import Real as AnyReal
 from os import PathLike, fspath
@@ -21,15 +20,14 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar, final, get_args
 
 import numpy as np
-from numpy.typing import NDArray
 
-from xbar_spice.errors import IdleSettingError, InvalidInputError
+from xbar_spice.errors import InvalidInputError
 
 __all__ = [
     "DEVIATION",
     "PART",
     "SEED",
-    "Array",
+    "Either",
     "Flag",
     "Function",
     "Instance",
@@ -41,10 +39,8 @@ __all__ = [
     "Rule",
     "Text",
     "Whole",
+    "as_float",
     "given",
-    "idle_fields",
-    "refuse_idle",
-    "settle",
 ]
 
 Value = TypeVar("Value")
@@ -80,42 +76,6 @@ class Rule(ABC, Generic[Value]):
             raise error(f"{name} must be {self.allowed}, got {given(value)}{advice}") from None
 
 
-def settle(values: object, error: type[InvalidInputError] = InvalidInputError, /, **rules: Rule[Any]) -> None:
-    """Check the fields of a frozen dataclass while it is made, each by its rule."""
-    for name, rule in rules.items():
-        object.__setattr__(values, name, rule(name, getattr(values, name), error))
-
-
-def idle_fields(kind: Any, values: Mapping[str, Any]) -> dict[str, str]:
-    """Settings that nothing uses, each with the setting that it needs.
-
-    Args:
-        kind: a dataclass; its `NEEDS` says by which other field each field comes to have an effect.
-        values: its fields by name, or some of them.
-
-    Example:
-        >>> from xbar_spice.converters import Converters
-        >>> idle_fields(Converters, {"adc_range": 0.5, "dac_bits": 4})
-        {'adc_range': 'adc_bits'}
-    """
-    defaults = {field.name: field.default for field in fields(kind)}
-    return {
-        name: need
-        for name, need in getattr(kind, "NEEDS", {}).items()
-        if values.get(name, defaults[name]) != defaults[name] and not values.get(need, defaults[need])
-    }
-
-
-def refuse_idle(values: Any) -> None:
-    """Refuse a frozen dataclass with settings that nothing uses."""
-    held = {field.name: getattr(values, field.name) for field in fields(values)}
-    for name, need in idle_fields(type(values), held).items():
-        raise IdleSettingError(
-            f"{name} has no effect without {need}, got {name} = {given(held[name])} and {need} = {given(held[need])}; "
-            f"give {need}, or leave {name} out"
-        )
-
-
 def given(value: Any) -> str:
     """A value as an error says it, short whatever it is."""
     if isinstance(value, type):
@@ -131,7 +91,7 @@ def given(value: Any) -> str:
     return text if len(text) <= MOST_SHOWN else f"{text[: MOST_SHOWN - 3]}..."
 
 
-def _as_float(value: Any) -> float:
+def as_float(value: Any) -> float:
     """A real number, be it of Python or of NumPy; infinity for one beyond float64."""
     if isinstance(value, np.ndarray) and value.ndim == 0:
         value = np.ma.getdata(value)[()] if not np.ma.getmaskarray(value).any() else None
@@ -164,7 +124,7 @@ class Real(Rule[float]):
         above: number that it must exceed.
         most: largest number allowed.
         below: number that it must stay below.
-        infinite: whether infinity is allowed.
+        infinite: whether infinity is allowed, and without bounds NaN, which are left to a later look.
         advice: what to try where a number is out of bounds.
     """
 
@@ -184,9 +144,9 @@ class Real(Rule[float]):
         return f"{' and '.join(words)} {self.unit}".rstrip()
 
     def checked(self, value: Any) -> float:
-        number = _as_float(value)
+        number = as_float(value)
         inside = (
-            (math.isfinite(number) or (self.infinite and not math.isnan(number)))
+            (math.isfinite(number) or self.infinite)
             and (self.least is None or number >= self.least)
             and (self.above is None or number > self.above)
             and (self.most is None or number <= self.most)
@@ -194,7 +154,8 @@ class Real(Rule[float]):
         )
         if not inside:
             raise ValueError(self.advice(number) if callable(self.advice) else self.advice)
-        return value if type(value) in (int, float) else number  # what a record says stays as it was written
+        plain = type(value) in (int, float) and math.isfinite(number)
+        return value if plain else number  # what a record says stays as it was written
 
 
 def _percent_advice(value: float) -> str:
@@ -213,21 +174,22 @@ DEVIATION = Real(least=0, most=2, advice=_percent_advice)
 class Whole(Rule[int]):
     """A whole number within bounds; 4.0 is one, 4.5 is none."""
 
-    least: int = 0
+    least: int | None = 0
     most: int | None = None
     advice: str = ""
 
     @property
     def allowed(self) -> str:
-        upper = f"from {self.least} to {self.most}" if self.most is not None else f">= {self.least}"
-        return f"a whole number {upper}"
+        if self.least is None:
+            return "a whole number" if self.most is None else f"a whole number <= {self.most}"
+        return f"a whole number {f'from {self.least} to {self.most}' if self.most is not None else f'>= {self.least}'}"
 
     def checked(self, value: Any) -> int:
-        number = _as_float(value)
+        number = as_float(value)
         if not (isinstance(value, int) or number.is_integer()):
             raise ValueError(self.advice)
         exact = int(value)
-        if exact < self.least or (self.most is not None and exact > self.most):
+        if (self.least is not None and exact < self.least) or (self.most is not None and exact > self.most):
             raise ValueError(self.advice)
         return exact
 
@@ -310,14 +272,15 @@ class Function(Rule[Callable[..., Any]]):
 @final
 @dataclass(frozen=True)
 class Text(Rule[str]):
-    """A text that is not empty."""
+    """A text; `empty` says whether it may be one of no characters."""
 
+    empty: bool = False
     allowed: str = "a text"
 
     def checked(self, value: Any) -> str:
-        if not isinstance(value, str) or not value:
+        if not isinstance(value, str) or not (value or self.empty):
             raise ValueError
-        return value
+        return str(value)
 
 
 @final
@@ -349,6 +312,27 @@ class Optional(Rule[Any]):
 
 
 @final
+class Either(Rule[Any]):
+    """What one of several rules allows, the first one first."""
+
+    def __init__(self, *rules: Rule[Any]) -> None:
+        self.rules = rules
+
+    @property
+    def allowed(self) -> str:
+        return " or ".join(rule.allowed for rule in self.rules)
+
+    def checked(self, value: Any) -> Any:
+        reasons = []
+        for rule in self.rules:
+            try:
+                return rule.checked(value)
+            except ValueError as reason:
+                reasons.append(str(reason))
+        raise ValueError(next(filter(None, reasons), ""))
+
+
+@final
 class Many(Rule[tuple[Any, ...]]):
     """Several values of one kind, in a list or a tuple; as many as `length` if that is given."""
 
@@ -371,60 +355,6 @@ class Many(Rule[tuple[Any, ...]]):
         if (self.length is not None and len(parts) != self.length) or len(parts) < self.least:
             raise ValueError
         return tuple(self.rule.checked(part) for part in parts)
-
-
-@final
-@dataclass(frozen=True)
-class Array(Rule[NDArray[np.float64]]):
-    """An array of real numbers, or anything that becomes one without loss.
-
-    Attributes:
-        finite: whether NaN and infinity are refused, too.
-    """
-
-    finite: bool = True
-
-    @property
-    def allowed(self) -> str:
-        return f"an array of {'finite ' if self.finite else ''}real numbers"
-
-    def checked(self, value: Any) -> NDArray[np.float64]:
-        values = value if type(value) is np.ndarray and value.dtype == np.float64 else _real_values(value)
-        if self.finite and not np.isfinite(values).all():
-            raise ValueError("there is NaN or infinity in it")
-        return values
-
-
-def _real_values(value: Any) -> NDArray[np.float64]:
-    if isinstance(value, type | str | bytes) or value is None:
-        raise ValueError("" if not isinstance(value, str) else "a text is no array")
-    if np.ma.isMaskedArray(value) and np.ma.getmaskarray(value).any():
-        raise ValueError("values are masked: fill them, array.filled(...), or leave them out, array.compressed()")
-    if hasattr(value, "toarray"):
-        raise ValueError("a sparse matrix becomes an array with .toarray()")
-    try:
-        found = np.asarray(value)
-    except (ValueError, TypeError, RuntimeError):
-        raise ValueError("its rows have different lengths, or it is no array at all") from None
-    if found.dtype.kind == "O":
-        entries = [_entry(entry) for entry in found.ravel()]
-        found = np.array(entries, dtype=float).reshape(found.shape)
-    if found.dtype.kind == "c":
-        raise ValueError("take the real part if that is meant, array.real")
-    if found.dtype.kind not in "biuf":
-        raise ValueError(f"it holds values of type {found.dtype}")
-    with np.errstate(over="ignore"):  # a number of a longer type becomes infinite, which is refused where it matters
-        return np.asarray(found, dtype=np.float64)
-
-
-def _entry(value: Any) -> float:
-    """A number in an array of Python objects."""
-    if isinstance(value, list | tuple | np.ndarray):
-        raise ValueError("its rows have different lengths")
-    try:
-        return _as_float(value)
-    except ValueError as error:
-        raise ValueError(str(error) or f"it holds {given(value)}") from None
 
 
 def _article(word: str) -> str:
