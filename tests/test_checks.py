@@ -1,5 +1,6 @@
 """The rules of what a value may be, and settings that nothing uses."""
 
+from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
@@ -24,7 +25,7 @@ from xbar_spice.checks import (
     Whole,
     given,
 )
-from xbar_spice.errors import DeviceError, IdleSettingError, InvalidInputError
+from xbar_spice.errors import DesignWarning, DeviceError, IdleSettingError, InvalidInputError
 
 REFUSED = [
     (Real("ohm", least=0), -1.0, r"x must be finite and >= 0 ohm, got -1\.0"),
@@ -121,6 +122,27 @@ def test_arrays_keep_every_number():
 def test_a_rule_raises_the_error_of_its_caller():
     with pytest.raises(DeviceError, match="v0 must be"):
         xs.Sinh("0.25")
+
+
+@pytest.mark.parametrize(
+    ("make", "text"),
+    [
+        (lambda: xs.Crossbar([[1.5]]), "cells of more than 1 S carry amperes"),
+        (lambda: xs.Design(g_max=2.0), "cells of more than 1 S carry amperes"),
+        (lambda: xs.Crossbar([[1e-5]], device=xs.Polynomial()), "cells outside 5e-05 .. 0.000225 S"),
+        (lambda: xs.Design(device=xs.load_device("hfo2_milo2021")), "where Polynomial was fitted"),
+        (lambda: replace(xs.Design(), device=xs.Polynomial()), "where Polynomial was fitted"),
+    ],
+)
+def test_what_is_hardly_meant_is_said_at_the_line_that_caused_it(make, text):
+    with pytest.warns(DesignWarning, match=text) as caught:
+        make()
+    assert {warning.filename for warning in caught} == {__file__}
+
+
+def test_cells_within_the_range_of_a_fit_are_quiet():
+    xs.Crossbar([[0.0, 1e-4]], device=xs.Polynomial())
+    xs.Design(g_min=5e-5, g_max=2e-4, device=xs.Polynomial())
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,8 @@ def test_every_setting_reaches_the_design() -> None:
         "variation": {"programming": 0.1},
         "terminations": {"drive": "double"},
         "device": "hfo2_milo2021",
+        "g_min": 5e-5,
+        "g_max": 2e-4,
         "amplifier": {"r_feedback": 1e4, "opamp": "loaded"},
         "noise": {"device": 0.01},
         "converters": {"adc_bits": 8},

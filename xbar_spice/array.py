@@ -12,7 +12,7 @@ from typing import Any, Literal, final
 import numpy as np
 
 from xbar_spice.amplifier import Amplifier
-from xbar_spice.checks import Array, Instance, Many, OneOf, Real, Rule, Whole, settle
+from xbar_spice.checks import Array, Instance, Many, OneOf, Real, Rule, Whole, settle, warn
 from xbar_spice.devices import Device, Ohmic
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear import FloatArray
@@ -25,6 +25,7 @@ Edge = Literal["left", "right", "top", "bottom"]
 SIDES: tuple[Side, Side] = ("rows", "cols")
 OPPOSITE: dict[Edge, Edge] = {"left": "right", "right": "left", "top": "bottom", "bottom": "top"}
 EDGE_SIDE: dict[Edge, Side] = {"left": "rows", "right": "rows", "top": "cols", "bottom": "cols"}
+LARGEST_CELL = 1.0  # siemens; memristors have a millionth to a thousandth of that
 RESISTANCES = ("r_word", "r_bit", "r_driver", "r_sense")
 
 
@@ -140,6 +141,7 @@ class Crossbar:
         object.__setattr__(self, "conductance", _checked_conductance(self.conductance))
         for name in RESISTANCES:
             object.__setattr__(self, name, float(getattr(self, name)))
+        _warn_of_doubts(self.conductance, self.device)
         rows = Many(Whole(0, self.shape[0] - 1))("open_rows", self.open_rows)
         object.__setattr__(self, "open_rows", tuple(sorted(set(rows))))
 
@@ -222,6 +224,20 @@ def _checked_conductance(conductance: FloatArray) -> FloatArray:
         )
     values.setflags(write=False)
     return values
+
+
+def _warn_of_doubts(conductance: FloatArray, device: Device) -> None:
+    """Say what hardly can be meant; the texts are the same for all arrays of a design, so that each is said once."""
+    if conductance.max() > LARGEST_CELL:
+        warn(f"cells of more than {LARGEST_CELL:g} S carry amperes: conductance is in siemens, and 100 uS are 1e-4 S")
+    if device.fitted_range is not None:
+        low, high = device.fitted_range
+        cells = conductance[conductance > 0]
+        if ((cells < low) | (cells > high)).any():
+            warn(
+                f"cells outside {low:g} .. {high:g} S, where {type(device).__name__} was fitted: keep g_min, g_max and "
+                "what variation makes of them inside, or fit the device anew"
+            )
 
 
 def _checked_side(side: Side) -> Side:

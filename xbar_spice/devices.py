@@ -59,6 +59,11 @@ class Device(ABC):
         """Whether SPICE has to solve transistors or diodes, or a subcircuit that may have some."""
         return False
 
+    @property
+    def fitted_range(self) -> tuple[float, float] | None:
+        """Conductances, in siemens, between which the law was fitted; None for a law of no such bounds."""
+        return None
+
     @abstractmethod
     def current(self, conductance: FloatArray, voltage: FloatArray) -> FloatArray:
         """I(G, V) in amperes."""
@@ -164,6 +169,10 @@ class Polynomial(Device):
     @property
     def template(self) -> str:
         return "cells/polynomial.cir.j2"
+
+    @property
+    def fitted_range(self) -> tuple[float, float]:
+        return self.g_range
 
     def coefficients(self, conductance: FloatArray) -> tuple[FloatArray, FloatArray]:
         """a2 in A/V^2 and a3 in A/V^3 of cells with these conductances."""

@@ -4,6 +4,7 @@ __all__ = [
     "CharacterisationError",
     "ConvergenceError",
     "ConvergenceWarning",
+    "DesignWarning",
     "DeviceError",
     "EngineUnavailableError",
     "IdleSettingError",
@@ -83,6 +84,10 @@ class ConvergenceError(XbarError):
 
 class StabilityError(XbarError):
     """A feedback circuit does not settle; the text says by how much, and what to try."""
+
+
+class DesignWarning(UserWarning):
+    """A circuit is allowed, but hardly what was meant, or outside what its device was fitted to."""
 
 
 class ConvergenceWarning(UserWarning):

@@ -106,7 +106,7 @@ class Design:
                 "only linear cells with linear amplifiers can be compensated, got "
                 f"{self.device!r} and {self.amplifier!r}; try compensated=False, or Ohmic() without saturation"
             )
-        self.crossbar([[self.g_max]])  # checks the resistances
+        self.crossbar([[self.g_min, self.g_max]])  # checks the resistances, and warns of the conductances
 
     @property
     def random(self) -> bool:
@@ -121,7 +121,7 @@ class Design:
     def crossbar(self, conductance: ArrayLike) -> Crossbar:
         """An array of this design with these conductances."""
         return Crossbar(
-            np.asarray(conductance, dtype=float),
+            Array()("conductance", conductance),
             r_word=self.r_word,
             r_bit=self.r_bit,
             r_driver=self.r_driver,

@@ -2,6 +2,7 @@
 
 from xbar_spice.checks.annotations import ANYTHING, checked, rule_of, settle
 from xbar_spice.checks.arrays import Array
+from xbar_spice.checks.doubts import warn
 from xbar_spice.checks.idle import idle_fields, refuse_idle
 from xbar_spice.checks.rules import (
     DEVIATION,
@@ -46,4 +47,5 @@ __all__ = [
     "refuse_idle",
     "rule_of",
     "settle",
+    "warn",
 ]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from xbar_spice.checks import checked
+from xbar_spice.checks import Array, checked
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear import FloatArray
 from xbar_spice.solve.integrators import METHODS, Trajectory
@@ -55,7 +55,7 @@ def tangent(
     for layer, run in enumerate(trajectory.runs):
         suffix = f"[{layer}]" if len(trajectory.runs) > 1 else ""
         mine = {name.removesuffix(suffix): left.pop(name) for name in list(left) if name.endswith(suffix)}
-        direction = run.field.tie.spread({name: np.asarray(value, dtype=float) for name, value in mine.items()})
+        direction = run.field.tie.spread({name: Array()(name, value) for name, value in mine.items()})
         change = METHODS[trajectory.method].tangent(run, change, direction, krylov or trajectory.options.krylov)
     if left:
         raise InvalidInputError(f"no layer has the parameters {', '.join(left)}; gradients(...) lists their names")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import isqrt
-from typing import Any, Self, cast, final, get_args
+from typing import Any, Self, final, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from xbar_spice.checks import ANYTHING, settle
+from xbar_spice.checks import ANYTHING, Array, settle
 from xbar_spice.convolution import Padding, convolution_matrix, kernel_gradient
 from xbar_spice.errors import InvalidInputError, WeightsError
 from xbar_spice.linear import FloatArray
@@ -108,7 +108,7 @@ class Classifier:
 
     def logits(self, z: ArrayLike) -> FloatArray:
         """(classes, batch) scores of the states z, (n, batch); the largest one names the class."""
-        return cast(FloatArray, self.weight @ np.asarray(z, dtype=float) + self.bias[:, np.newaxis])
+        return self.weight @ Array(finite=False)("z", z) + self.bias[:, np.newaxis]
 
 
 @final
