@@ -192,15 +192,6 @@ class Crossbar:
                 at_right = (Connection("right", self.r_sense),)
                 return Hookup(self._ends("top", self.r_driver), self._sensed(at_right))
 
-    def sense_terminals(self, side: Side) -> int:
-        """Sense terminals at each sensed line of a read that drives `side`.
-
-        Both terminals of a line that is driven at both ends count when it is sensed, also where the line is ideal, so
-        that a circuit makes one node of its ends: what each terminal adds of its own stays.
-        """
-        both_ends = self.terminations.drive == "double" and self.terminations.transposed != "far_ends"
-        return 2 if both_ends and _checked_side(side) == "cols" else 1
-
     def _ends(self, edge: Edge, resistance: float) -> tuple[Connection, ...]:
         """The connections at an edge, and at the opposite one too if the array is connected at both ends."""
         near = Connection(edge, resistance)

@@ -86,7 +86,7 @@ class Readout:
                 sign * volts,
                 array.crossbar.device,
                 g_max,
-                terminals=array.crossbar.sense_terminals(side),
+                terminals=len(array.crossbar.hookup(side).sensed),
             )
             for array, volts in zip(self._mapped.arrays, drives, strict=True)
         ]
