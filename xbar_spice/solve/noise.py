@@ -58,4 +58,6 @@ def measured_noise(field: Field, z: FloatArray, repeats: int = 8) -> float:
         raise InvalidInputError(f"noise is measured by at least 2 evaluations, got repeats = {repeats}")
     values = np.stack([field.evaluate(z).value for _ in range(repeats)])
     spread = np.linalg.norm(values.std(axis=0, ddof=1), axis=0)
-    return float(np.max(spread / np.maximum(np.linalg.norm(values.mean(axis=0), axis=0), np.finfo(float).tiny)))
+    size = np.linalg.norm(values.mean(axis=0), axis=0)
+    # Where f is zero on average, all that is read is noise.
+    return float(np.max(np.divide(spread, size, out=np.where(spread > 0, np.inf, 0.0), where=size > 0)))
