@@ -408,7 +408,7 @@ def test_values_are_checked():
     [
         ({"drive": [0.1]}, InvalidInputError, r"one finite drive of shape \(5,\), got \(1,\)"),
         ({"drive": [np.nan] * 5}, InvalidInputError, "finite drive"),
-        ({"engine": "spectre"}, InvalidInputError, "'modal' or 'ngspice', got 'spectre'"),
+        ({"engine": "spectre"}, InvalidInputError, "one of 'modal', 'ngspice', got 'spectre'"),
         ({"accuracy": 1e-3}, InvalidInputError, "takes no options, got accuracy"),
         ({"engine": "ngspice", "tolerance": 1}, InvalidInputError, "time_limit and netlists, got tolerance"),
         ({"engine": "ngspice", "pulse": STEP}, InvalidInputError, "rise and a finite width above 0 s"),
