@@ -154,7 +154,7 @@ class Attribution:
         return self.errors[measure]
 
 
-@checked(orders=Optional(Whole(4, 10**6)), jobs=Whole(1, 1024), seed=SEED)
+@checked(orders=Optional(Whole(None, 10**6)), jobs=Whole(1, 1024), seed=SEED)
 def attribute(
     problem: Problem,
     design: Design,
