@@ -125,6 +125,33 @@ def test_options_become_the_design():
     assert make_design({"skip_empty": True}).skip_empty
 
 
+@pytest.mark.parametrize(
+    ("option", "value", "need", "switch"),
+    [
+        ("--gain", 1e4, "--r-feedback", 1e3),  # its default, but it was given
+        ("--saturation", 0.5, "--r-feedback", 1e3),
+        ("--opamp", "loaded", "--r-feedback", 1e3),
+        ("--adc-range", 0.5, "--adc-bits", 8),
+        ("--adc-reference", "devices", "--adc-bits", 8),
+        ("--subtraction", "analog", "--adc-bits", 8),
+        ("--noise-law", "pcm", "--noise", 0.01),
+        ("--distribution", "lognormal", "--programming", 0.05),
+    ],
+)
+def test_options_without_effect_are_refused(option, value, need, switch, weights, tmp_path):
+    output = run("netlist", weights, option, value, "--output", tmp_path / "out", code=2)
+    assert f"{option} has no effect without {need}" in output.replace("\n", " ")
+    run("netlist", weights, option, value, need, switch, "--output", tmp_path / "out")
+
+
+@pytest.mark.parametrize("option", ["--programming", "--noise"])
+def test_per_cent_in_place_of_a_part_is_asked_about(option, weights, tmp_path):
+    output = run("netlist", weights, option, 5, "--output", tmp_path, code=2)
+    assert f"were 5 % meant? Then give {option} 0.05" in " ".join(output.split())
+    with pytest.raises(InvalidInputError, match="were 5 % meant"):
+        run("netlist", weights, "--stuck-on", 5, "--output", tmp_path)
+
+
 def test_netlist_writes_decks_of_a_pulse(weights, tmp_path):
     run("netlist", weights, "--pulse-width", 1e-9, "--c-word", 1e-16, "--output", tmp_path)
     decks = sorted(path.name for path in (tmp_path / "A").glob("*.pulse.cir"))

@@ -4,12 +4,14 @@ import json
 import re
 import shutil
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pytest
 from conftest import run_by_hand
 
 from xbar_spice.amplifier import Amplifier
+from xbar_spice.converters import Converters
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.export import write_netlists
 from xbar_spice.mapping import Design, map_weights
@@ -49,7 +51,7 @@ def test_a_stranger_can_rebuild_the_product_from_decks_and_manifest(side, mappin
     mapped = map_weights(WEIGHTS, Design(**{**vars(DESIGN), "mapping": mapping, "amplifier": amplifier}))
     vector = rng.standard_normal(7 if side == "rows" else 5)
     manifest = json.loads(write_netlists(mapped, tmp_path, name="A", side=side, vector=vector)[-1].read_text())
-    product = np.zeros(5 if side == "rows" else 7)
+    total = np.zeros(5 if side == "rows" else 7)
     if whole:
         printed = run_by_hand(tmp_path / manifest["deck"])
     for array in manifest["arrays"]:
@@ -59,11 +61,11 @@ def test_a_stranger_can_rebuild_the_product_from_decks_and_manifest(side, mappin
             if terminal["role"] == "sense":
                 result = terminal["result" if whole else "result_in_array_deck"]
                 value = printed[re.fullmatch(r"[iv]\((\w+)\)", result)[1]]
-                product[terminal["index"]] += terminal["sign"] * terminal["amperes_per_result"] * value
-    product /= manifest["siemens_per_weight"] * manifest["volts_per_unit"]
+                total[terminal["index"]] += terminal["sign"] * terminal["amperes_per_result"] * value
+    total /= manifest["siemens_per_weight"] * manifest["volts_per_unit"]
     analog = program(WEIGHTS, mapped.design)
     wanted = analog.mv(vector) if side == "rows" else analog.T.mv(vector)
-    assert product == pytest.approx(wanted, abs=2e-4 * np.abs(wanted).max())  # batch mode prints six digits
+    assert total == pytest.approx(wanted, abs=2e-4 * np.abs(wanted).max())  # batch mode prints six digits
 
 
 def test_manifest_names_drivers_with_their_voltage(tmp_path):
@@ -76,6 +78,27 @@ def test_manifest_names_drivers_with_their_voltage(tmp_path):
     volts = float(re.search(rf"^{driver['source']} \S+ 0 DC (\S+)$", deck, re.M)[1])
     assert driver["sign"] == -1
     assert volts == pytest.approx(-3.0 * manifest["volts_per_unit"])
+
+
+@pytest.mark.parametrize("mapping", ["differential", "interleaved"])
+@pytest.mark.parametrize("side", ["rows", "cols"])
+@pytest.mark.parametrize("bits", [None, 2, 5, 12])
+def test_the_rule_for_drivers_is_what_every_deck_carries(bits, side, mapping, tmp_path, rng):
+    design = Design(**{**vars(DESIGN), "mapping": mapping, "converters": Converters(dac_bits=bits)})
+    vector = rng.standard_normal(7 if side == "rows" else 5)
+    written = write_netlists(map_weights(WEIGHTS, design), tmp_path, name="A", side=side, vector=vector)
+    manifest = json.loads(written[-1].read_text())
+    assert manifest.get("vector_before_dacs", manifest["vector"]) == vector.tolist()
+    assert (f"DACs, of {bits} bits" in manifest["about"]) == (bits is not None)
+    for array in manifest["arrays"]:
+        decks = {"source": manifest["deck"], "source_in_array_deck": array["deck"]}
+        for (name, path), terminal in product(decks.items(), array["terminals"]):
+            volts = re.search(rf"^{terminal[name]} \S+ 0 DC (\S+)$", (tmp_path / path).read_text(), re.M)[1]
+            if terminal["role"] == "sense":
+                assert volts == "0"
+                continue
+            wanted = terminal["sign"] * manifest["vector"][terminal["index"]] * manifest["volts_per_unit"]
+            assert float(volts) == pytest.approx(wanted, rel=1e-14)
 
 
 def test_a_pulse_adds_a_deck_for_each_array(tmp_path):

@@ -640,7 +640,7 @@ def test_a_case_whose_simulator_dies_again_and_again_leaves_the_others_unharmed(
 
 def test_characterised_arrays_are_for_linear_cells_and_ngspice(weights: Path) -> None:
     assert a_study(weights, circuit={"characterise": True}).engine_options == {"characterise": True}
-    for circuit in ({"engine": "nodal"}, {"device": "hfo2_milo2021"}):
+    for circuit in ({"engine": "nodal"}, {"device": "stanford_gap"}):
         with pytest.raises(StudyError, match="characterise needs engine 'ngspice', linear cells"):
             a_study(weights, circuit={"characterise": True} | circuit)
 

@@ -28,6 +28,7 @@ def read(engine, crossbar, volts, side="rows"):
         ("diode_1s1r", OneSelectorOneResistor(2 * 5e-8, THERMAL_VOLTAGE), 1e-5),  # reverse current: ngspice's formula
     ],
 )
+@pytest.mark.filterwarnings("ignore:cells outside")  # both continue the fit in the same way
 def test_shipped_libraries_follow_their_laws(name, law, tolerance, rng):
     conductance = 10 ** rng.uniform(-4.6, -3.4, (4, 3))
     wires, volts = (20, 30, 50, 25), rng.uniform(-0.4, 0.4, (4, 2))

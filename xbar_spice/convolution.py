@@ -20,6 +20,7 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from xbar_spice.checks import Array, checked
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear import FloatArray
 
@@ -66,6 +67,7 @@ def flat_kernel(kernel: ArrayLike) -> FloatArray:
     return taps
 
 
+@checked()
 def convolution_matrix(kernel: ArrayLike, image_shape: tuple[int, int], padding: Padding = "circular") -> FloatArray:
     """The matrix of a convolution with stride 1.
 
@@ -107,6 +109,7 @@ def convolution_matrix(kernel: ArrayLike, image_shape: tuple[int, int], padding:
     return matrix.reshape(channels_out * pixels, channels_in * pixels)
 
 
+@checked()
 def kernel_gradient(
     matrix_gradient: ArrayLike,
     image_shape: tuple[int, int],
@@ -132,7 +135,7 @@ def kernel_gradient(
     Raises:
         InvalidInputError: The gradient's shape does not belong to image and channels, or an argument is not allowed.
     """
-    gradient = np.asarray(matrix_gradient, dtype=float)
+    gradient = Array()("matrix_gradient", matrix_gradient)
     if size < 1 or size % 2 == 0:
         raise InvalidInputError(f"the kernel size must be odd and >= 1, got {size}")
     height, width = _checked_image_shape(image_shape)
@@ -141,7 +144,7 @@ def kernel_gradient(
     expected = (channels_out * pixels, channels_in * pixels)
     if gradient.shape[-2:] != expected:
         raise InvalidInputError(
-            f"the gradient of a {channels_out} x {channels_in} channel convolution of {height} x {width} images "
+            f"matrix_gradient of a {channels_out} x {channels_in} channel convolution of {height} x {width} images "
             f"has shape {expected}, got {gradient.shape}; give channels=(c_out, c_in) if there are several"
         )
     blocks = gradient.reshape(*gradient.shape[:-2], channels_out, pixels, channels_in, pixels)

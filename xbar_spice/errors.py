@@ -4,9 +4,11 @@ __all__ = [
     "CharacterisationError",
     "ConvergenceError",
     "ConvergenceWarning",
+    "DesignWarning",
     "DeviceError",
     "EngineUnavailableError",
     "FileError",
+    "IdleSettingError",
     "InvalidInputError",
     "NonConvergenceError",
     "ReadTimeoutError",
@@ -28,6 +30,10 @@ class XbarError(Exception):
 
 class InvalidInputError(XbarError, ValueError):
     """An argument is outside what is allowed; the text says what was given and what to try."""
+
+
+class IdleSettingError(InvalidInputError):
+    """A setting was given that nothing uses; the text says which other one it needs."""
 
 
 class WeightsError(InvalidInputError):
@@ -84,6 +90,10 @@ class ConvergenceError(XbarError):
 
 class StabilityError(XbarError):
     """A feedback circuit does not settle; the text says by how much, and what to try."""
+
+
+class DesignWarning(UserWarning):
+    """A circuit is allowed, but hardly what was meant, or outside what its device was fitted to."""
 
 
 class ConvergenceWarning(UserWarning):

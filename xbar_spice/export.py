@@ -15,9 +15,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from xbar_spice.array import Side
+from xbar_spice.checks import Array, Instance, Optional, Place, Text, checked
 from xbar_spice.circuit.netlist import Deck, array_deck, bank_deck
 from xbar_spice.circuit.pulse_netlist import pulse_deck, require_pulsable, require_simulable
 from xbar_spice.circuit.render import number
+from xbar_spice.converters import quantise
 from xbar_spice.disk import border, make_folder, read_json, write
 from xbar_spice.errors import FileError, InvalidInputError
 from xbar_spice.linear import FloatArray
@@ -37,8 +39,10 @@ ABOUT = (
     "output voltage of an amplifier, v(...). A driver carries sign * vector[index] * volts_per_unit. Indices "
     "count from 0."
 )
+ROUNDED = " 'vector' is what the DACs, of {bits} bits over +- {full_scale} V, make of 'vector_before_dacs'."
 
 
+@checked()
 def write_netlists(
     mapped: MappedMatrix,
     folder: Path,
@@ -74,7 +78,11 @@ def write_netlists(
         InvalidInputError: a name or a vector of another form, a pulse that cannot be simulated, or a broken template.
         FileError: a file cannot be written.
     """
-    if not name.isidentifier():
+    Instance(MappedMatrix, example="map_weights([[1.0, -0.5]])")("mapped", mapped)
+    folder = Place()("folder", folder)
+    Optional(Instance(Pulse, example="Pulse(width=1e-9, rise=1e-10)"))("pulse", pulse)
+    Optional(Instance(LineCapacitance, example="LineCapacitance(c_word=1e-16)"))("capacitance", capacitance)
+    if not Text()("name", name).isidentifier():
         raise InvalidInputError(f"a matrix name must be letters, digits and underscores, got {name!r}")
     values = _checked_vector(mapped, name, side, vector)
     if pulse is not None:
@@ -121,17 +129,31 @@ def write_netlists(
         **scale,
         "vector": values.tolist(),
         "arrays": entries,
-    }
+    } | _rounded(mapped, values)
     written.append(_write(folder / f"{stem}.json", json.dumps(manifest, indent=1) + "\n"))
     return written
 
 
 def _checked_vector(mapped: MappedMatrix, name: str, side: Side, vector: ArrayLike | None) -> FloatArray:
     length = mapped.shape[1] if side == "rows" else mapped.shape[0]
-    values = np.ones(length) if vector is None else np.asarray(vector, dtype=float)
+    values = np.ones(length) if vector is None else Array()("vector", vector)
     if values.shape != (length,):
         raise InvalidInputError(f"side={side!r} of {name} multiplies a vector of shape ({length},), got {values.shape}")
     return values
+
+
+def _rounded(mapped: MappedMatrix, values: FloatArray) -> dict[str, Any]:
+    """What a manifest says otherwise where DACs round the vector; nothing where they are exact."""
+    design, scale = mapped.design, mapped.volts_per_unit(values[:, np.newaxis])[0]
+    bits = design.converters.dac_bits
+    if bits is None:
+        return {}
+    volts = quantise(values * scale, design.v_read, bits)
+    return {
+        "about": ABOUT + ROUNDED.format(bits=bits, full_scale=number(design.v_read)),
+        "vector": (volts / scale).tolist(),
+        "vector_before_dacs": values.tolist(),
+    }
 
 
 def design_comments(design: Design) -> dict[str, object]:

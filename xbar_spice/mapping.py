@@ -12,13 +12,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal, final
+from typing import Any, Literal, final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from xbar_spice.amplifier import Amplifier
-from xbar_spice.array import Crossbar, Side, Terminations
+from xbar_spice.array import PARTS, Crossbar, Side, Terminations
+from xbar_spice.checks import Array, Flag, Instance, OneOf, Optional, Real, Rule, Whole, checked, settle
 from xbar_spice.compensation import compensate
 from xbar_spice.converters import Converters, quantise
 from xbar_spice.devices import Device, Ohmic
@@ -31,23 +32,22 @@ __all__ = ["Design", "MappedArray", "MappedMatrix", "map_weights"]
 
 IntArray = NDArray[np.int64]
 
+SMALLEST = 1e-300  # entry of a vector that is scaled to `v_read`
 COMPENSATED = 1e-3  # of the largest conductance: less than programming can hit
 
-EXAMPLES = {
-    "device": "Ohmic()",
-    "terminations": 'Terminations(transposed="far_ends")',
-    "variation": "Variation(programming=0.05)",
-    "amplifier": "Amplifier(r_feedback=1e4, gain=1e5)",
-    "noise": "ReadNoise(device=0.01)",
-    "converters": "Converters(adc_bits=8)",
-}
-KINDS = {
-    "device": Device,
-    "terminations": Terminations,
-    "variation": Variation,
-    "amplifier": Amplifier,
-    "noise": ReadNoise,
-    "converters": Converters,
+RULES: dict[str, Rule[Any]] = {
+    "mapping": OneOf("differential", "interleaved"),
+    "tile": Optional(Whole(1), "for one array"),
+    "g_min": Real("S", least=0),
+    "g_max": Real("S", least=1e-30, most=1e6),  # far beyond any device, and far from overflow
+    "v_read": Real("V", least=1e-30, most=1e6),
+    **PARTS,
+    "variation": Instance(Variation, example="Variation(programming=0.05)"),
+    "noise": Instance(ReadNoise, example="ReadNoise(device=0.01)"),
+    "converters": Instance(Converters, example="Converters(adc_bits=8)"),
+    "headroom": Real(least=1),
+    "compensated": Flag(),
+    "skip_empty": Flag(),
 }
 
 
@@ -98,27 +98,15 @@ class Design:
     skip_empty: bool = False
 
     def __post_init__(self) -> None:
-        for name, kind in KINDS.items():
-            if not isinstance(getattr(self, name), kind):
-                raise InvalidInputError(
-                    f"{name} must be a {kind.__name__}, such as {EXAMPLES[name]}, got {getattr(self, name)!r}"
-                )
-        if self.mapping not in ("differential", "interleaved"):
-            raise InvalidInputError(f"mapping must be 'differential' or 'interleaved', got {self.mapping!r}")
-        if self.tile is not None and (self.tile != int(self.tile) or self.tile < 1):
-            raise InvalidInputError(f"tile must be a whole number >= 1, or None for one array, got {self.tile!r}")
-        if not (np.isfinite(self.g_max) and 0 <= self.g_min < self.g_max):
+        settle(self, **RULES)
+        if not self.g_min < self.g_max:
             raise InvalidInputError(f"0 <= g_min < g_max (siemens) is needed, got {self.g_min} and {self.g_max}")
-        if not (np.isfinite(self.v_read) and self.v_read > 0):
-            raise InvalidInputError(f"v_read must be finite and > 0 V, got {self.v_read}")
-        if not 1 <= self.headroom < np.inf:
-            raise InvalidInputError(f"headroom must be finite and >= 1, got {self.headroom}")
         if self.compensated and not (self.device.linear and self.amplifier.linear):
             raise InvalidInputError(
                 "only linear cells with linear amplifiers can be compensated, got "
                 f"{self.device!r} and {self.amplifier!r}; try compensated=False, or Ohmic() without saturation"
             )
-        self.crossbar([[self.g_max]])  # checks the resistances
+        self.crossbar([[self.g_min, self.g_max]])  # checks the resistances, and warns of the conductances
 
     @property
     def random(self) -> bool:
@@ -133,7 +121,7 @@ class Design:
     def crossbar(self, conductance: ArrayLike) -> Crossbar:
         """An array of this design with these conductances."""
         return Crossbar(
-            np.asarray(conductance, dtype=float),
+            Array()("conductance", conductance),
             r_word=self.r_word,
             r_bit=self.r_bit,
             r_driver=self.r_driver,
@@ -224,9 +212,12 @@ class MappedMatrix:
         return tuple(array.crossbar for array in self.arrays)
 
     def volts_per_unit(self, vectors: FloatArray) -> FloatArray:
-        """(batch,) scale that brings the largest entry of each vector to `v_read`."""
+        """(batch,) scale that brings the largest entry of each vector to `v_read`; a vector of zeros has any, here 1.
+
+        Vectors so small that the scale would overflow are driven with less.
+        """
         largest = np.abs(vectors).max(axis=0)
-        return self.design.v_read / np.where(largest > 0, largest, 1.0)
+        return np.asarray(self.design.v_read / np.where(largest > 0, np.maximum(largest, SMALLEST), 1.0))
 
     def drives(self, vectors: FloatArray, side: Side, arrays: Sequence[MappedArray] | None = None) -> list[FloatArray]:
         """Voltages for every array.
@@ -247,16 +238,22 @@ class MappedMatrix:
         return [array.signs[:, np.newaxis] * volts[array.outputs] for array in driven]
 
     def products(self, currents: Sequence[FloatArray], vectors: FloatArray, side: Side) -> FloatArray:
-        """(m, batch) products W x, or (n, batch) products W^T y, from the currents of every array."""
+        """(m, batch) products W x, or (n, batch) products W^T y, from the currents of every array.
+
+        The currents are scaled by the largest entry of each vector, which the digital side knows. For a vector of zeros
+        that is 0, and so is its product, whatever noise or offset the currents have: the limit of ever smaller vectors,
+        and the same in whatever unit the vectors are counted.
+        """
         total = np.zeros((self.shape[0] if side == "rows" else self.shape[1], vectors.shape[1]))
         for array, amperes in zip(self.arrays, currents, strict=True):
             if side == "rows":
                 np.add.at(total, array.outputs, array.signs[:, np.newaxis] * amperes)
             else:
                 np.add.at(total, array.inputs, amperes)
-        return total / self.siemens_per_weight / self.volts_per_unit(vectors)
+        return np.where(vectors.any(axis=0), total / self.siemens_per_weight / self.volts_per_unit(vectors), 0.0)
 
 
+@checked()
 def map_weights(
     weights: ArrayLike,
     design: Design | None = None,
@@ -281,13 +278,12 @@ def map_weights(
             one is needed.
     """
     design = Design() if design is None else design
-    matrix = np.asarray(weights, dtype=float)
+    Instance(Design, example="Design(r_word=1.0)")("design", design)
+    Optional(Instance(np.random.Generator, example="numpy.random.default_rng(0)"))("rng", rng)
+    matrix = Array()("weights", weights)
     if matrix.ndim != 2 or not matrix.size:
         raise InvalidInputError(f"weights must have shape (m, n) with m, n >= 1, got {matrix.shape}")
-    if not np.isfinite(matrix).all():
-        raise InvalidInputError("weights must be finite, got NaN or infinity among them")
-    if siemens_per_weight is not None and not 0 < siemens_per_weight < np.inf:
-        raise InvalidInputError(f"siemens_per_weight must be finite and > 0, got {siemens_per_weight}")
+    Optional(Real("S", above=0))("siemens_per_weight", siemens_per_weight)
     largest = float(np.abs(matrix).max())
     whole = (design.g_max - design.g_min) / design.headroom
     siemens = siemens_per_weight or whole / (largest if largest > 0 else 1.0)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self, final
 
+from xbar_spice.checks import ANYTHING, Many, Text, settle
 from xbar_spice.disk import read_text
 from xbar_spice.errors import DeviceError
 
@@ -53,6 +54,7 @@ class Subcircuit:
     parameter_names: tuple[str, ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
+        settle(self, DeviceError, name=Text(), library=Text(), parameters=Many(Many(ANYTHING, 2)))
         found = _interfaces(self.library)
         if not NAME.fullmatch(self.name) or self.name.lower() not in found:
             raise DeviceError(
@@ -63,6 +65,7 @@ class Subcircuit:
         object.__setattr__(self, "pins", pins)
         object.__setattr__(self, "parameter_names", names)
         for name, value in self.parameters:
+            Text()("a name among parameters", name, DeviceError)
             self.require_parameter(name)
             if not _is_number(value):
                 raise DeviceError(f"parameter {name} of subcircuit {self.name} must be a finite number, got {value!r}")

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from xbar_spice.checks import checked
 from xbar_spice.circuit.resources import search_path
 from xbar_spice.devices import (
     Device,
@@ -45,6 +46,7 @@ def opamp_names(models: Sequence[Path] = ()) -> tuple[str, ...]:
     return tuple(sorted({file.stem for file in found}))
 
 
+@checked()
 def load_device(name: str | Path, models: Sequence[Path] = ()) -> Device:
     """The device of a parameter set.
 
@@ -86,6 +88,7 @@ def load_device(name: str | Path, models: Sequence[Path] = ()) -> Device:
         raise DeviceError(f"{path}: {error}") from error
 
 
+@checked()
 def load_opamp(name: str | Path, models: Sequence[Path] = ()) -> Subcircuit:
     """The op-amp of a parameter set: `library`, `subcircuit` with the pins in and out, `source` and `parameters`.
 

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from xbar_spice.array import SIDES, Connection, Crossbar, Edge, Hookup, Side
+from xbar_spice.checks import Array, checked
 from xbar_spice.circuit.libraries import libraries, opamp_subcircuit
 from xbar_spice.circuit.render import render
 from xbar_spice.circuit.tolerances import newton_options
@@ -103,6 +104,7 @@ class Deck:
         return tuple(terminal.source for terminal in self.at(array, edge) if terminal.source)
 
 
+@checked()
 def netlist(
     crossbar: Crossbar,
     drive: ArrayLike | None = None,
@@ -223,7 +225,7 @@ def drive_volts(crossbar: Crossbar, drive: ArrayLike | None, side: Side) -> Floa
         InvalidInputError: a drive of another shape, or not finite.
     """
     ports = crossbar.ports(side)
-    volts = np.zeros(ports) if drive is None else np.asarray(drive, dtype=float)
+    volts = np.zeros(ports) if drive is None else Array(finite=False)("drive", drive)
     if volts.shape != (ports,) or not np.isfinite(volts).all():
         raise InvalidInputError(
             f"a deck is one read: side={side!r} of this array takes a finite drive of shape ({ports},), "

@@ -101,6 +101,18 @@ _CIRCUIT: dict[str, tuple[tuple[str, Any, str, str], ...]] = {
     ),
 }
 
+# Options that have no effect without another one.
+_NEEDS = {
+    "distribution": "programming",
+    "gain": "r_feedback",
+    "saturation": "r_feedback",
+    "opamp": "r_feedback",
+    "noise_law": "noise",
+    "adc_range": "adc_bits",
+    "adc_reference": "adc_bits",
+    "subtraction": "adc_bits",
+}
+
 _PULSE: tuple[tuple[str, str, str], ...] = (
     ("--pulse-width", "SECONDS", "Also write decks in which the read is a pulse of that length at full drive."),
     ("--pulse-rise", "SECONDS", "Of its rise and of its fall.  [default: a tenth of the width]"),
@@ -171,6 +183,7 @@ def make_design(given: dict[str, Any]) -> Design:
     from xbar_spice.variation import Variation
 
     chosen = {name: value for name, value in given.items() if value is not None}
+    _refuse_idle(chosen)
     models = chosen.pop("models", ())
     if "opamp" in chosen:
         chosen["opamp"] = load_opamp(chosen["opamp"], models)
@@ -184,6 +197,26 @@ def make_design(given: dict[str, Any]) -> Design:
     if "device" in chosen:
         grouped["device"] = load_device(chosen.pop("device"), models)
     return Design(**chosen, **grouped)
+
+
+def _refuse_idle(chosen: dict[str, Any]) -> None:
+    """Refuse options that nothing would use, and parts that look like per cent."""
+    for option, need in _NEEDS.items():
+        if option in chosen and not chosen.get(need):
+            raise click.UsageError(
+                f"{_spelled(option)} has no effect without {_spelled(need)}; give {_spelled(need)}, or leave it out"
+            )
+    for flag in ("programming", "noise"):
+        value = chosen.get(flag, 0.0)
+        if value > 1:
+            raise click.UsageError(
+                f"{_spelled(flag)} is relative, and {value:g} is {100 * value:g} %: were {value:g} % meant? "
+                f"Then give {_spelled(flag)} {value / 100:g}"
+            )
+
+
+def _spelled(option: str) -> str:
+    return f"--{option.replace('_', '-')}"
 
 
 def _renamed(chosen: dict[str, Any], **names: str) -> dict[str, Any]:

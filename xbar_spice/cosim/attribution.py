@@ -29,6 +29,7 @@ from typing import Any, final
 import numpy as np
 
 from xbar_spice.amplifier import Amplifier
+from xbar_spice.checks import SEED, Optional, Whole, checked
 from xbar_spice.converters import Converters
 from xbar_spice.cosim.convergence import Convergence, failed_runs, warn_of_failures
 from xbar_spice.cosim.run import Problem, SolverOptions, conditions, cosimulate
@@ -39,7 +40,7 @@ from xbar_spice.errors import ConvergenceWarning, InvalidInputError
 from xbar_spice.linear import FloatArray
 from xbar_spice.mapping import Design
 from xbar_spice.read_noise import ReadNoise
-from xbar_spice.variation import random_stream
+from xbar_spice.variation import Variation, random_stream
 
 __all__ = ["CLIPPED", "SOURCES", "Attribution", "attribute"]
 
@@ -47,7 +48,9 @@ SOURCES: Mapping[str, Callable[[Design], Design]] = MappingProxyType(
     {
         "wires": lambda design: replace(design, r_word=0.0, r_bit=0.0),
         "drivers and sensing": lambda design: replace(design, r_driver=0.0, r_sense=0.0, amplifier=Amplifier()),
-        "programming error": lambda design: replace(design, variation=replace(design.variation, programming=0.0)),
+        "programming error": lambda design: replace(
+            design, variation=replace(design.variation, programming=0.0, distribution=Variation.distribution)
+        ),
         "stuck devices": lambda design: replace(
             design, variation=replace(design.variation, stuck_on=0.0, stuck_off=0.0)
         ),
@@ -165,6 +168,7 @@ class Attribution:
         return self.errors[measure]
 
 
+@checked(orders=Optional(Whole(None, 10**6)), jobs=Whole(1, 1024), seed=SEED)
 def attribute(
     problem: Problem,
     design: Design,

@@ -16,6 +16,7 @@ from typing import Any, final
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from xbar_spice.checks import SEED, Array, checked, settle
 from xbar_spice.cosim.comparison import compare
 from xbar_spice.cosim.linear_solvers import analog_field, iterative, solves_record
 from xbar_spice.cosim.programming import expected_noise, program_model
@@ -66,6 +67,7 @@ class Problem:
     data: str = "states given by the caller"
 
     def __post_init__(self) -> None:
+        settle(self, z0=Array())
         if self.z0.ndim != 2 or self.z0.shape[0] != self.model.states or not self.z0.shape[1]:
             raise InvalidInputError(
                 f"z0 must have shape ({self.model.states}, samples) for this model, got {self.z0.shape}"
@@ -85,6 +87,9 @@ class SolverOptions:
     newton: NewtonOptions = field(default_factory=lambda: NewtonOptions(rtol=1e-8))
     krylov: KrylovOptions = field(default_factory=lambda: KrylovOptions(rtol=1e-8))
     adaptive: AdaptiveOptions = field(default_factory=AdaptiveOptions)
+
+    def __post_init__(self) -> None:
+        settle(self)
 
     def allowing(self, noise: float) -> SolverOptions:
         """The same, but no more exact than noisy reads allow, see `allowing_noise`.
@@ -130,6 +135,7 @@ def conditions(problem: Problem, design: Design, engine: str | Engine, seed: int
     }
 
 
+@checked(seed=SEED)
 def cosimulate(
     problem: Problem,
     design: Design,

@@ -22,6 +22,7 @@ from typing import Any, Literal, final
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from xbar_spice.checks import checked
 from xbar_spice.cosim.chip_loss import allowed_options
 from xbar_spice.cosim.circuit_field import CircuitField
 from xbar_spice.cosim.convergence import Convergence, failed_runs, warn_of_failures
@@ -189,6 +190,7 @@ class SensitivityMap:
         return sorted(found, key=lambda device: -float(getattr(device, by)))[:count]
 
 
+@checked()
 def sensitivity_map(
     problem: Problem, design: Design, *, engine: str | Engine = "nodal", solver: SolverOptions | None = None
 ) -> SensitivityMap:

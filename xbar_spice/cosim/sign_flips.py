@@ -12,6 +12,7 @@ from typing import final
 
 import numpy as np
 
+from xbar_spice.checks import checked
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear import FloatArray
 
@@ -52,6 +53,7 @@ class SignFlips:
         return float(self.flipped[counted].mean()) if counted.any() else 0.0
 
 
+@checked()
 def sign_flips(found: FloatArray, reference: FloatArray) -> SignFlips:
     """Compare the signs of a gradient with those of a reference.
 

@@ -18,6 +18,7 @@ from typing import Any, final
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from xbar_spice.checks import ANYTHING, SEED, Optional, Real, checked
 from xbar_spice.cosim.comparison import compare
 from xbar_spice.cosim.convergence import failed_runs, warn_of_failures
 from xbar_spice.cosim.descent import Descent
@@ -77,6 +78,7 @@ class GradientStudy:
         return not failed_runs(self.record["convergence"])
 
 
+@checked(by=ANYTHING, seed=SEED, step=Optional(Real(above=0, most=1)))
 def three_gradients(
     problem: Problem,
     design: Design,

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from xbar_spice.array import Crossbar, Side
+from xbar_spice.checks import checked
 from xbar_spice.circuit.pulse_netlist import require_pulsable
 from xbar_spice.dynamics.modal import ModalRead
 from xbar_spice.dynamics.read import Energy, PulseRead
@@ -21,6 +22,7 @@ from xbar_spice.pulse import LineCapacitance, Pulse
 __all__ = ["Energy", "ModalRead", "PulseRead", "read_pulse"]
 
 
+@checked()
 def read_pulse(
     crossbar: Crossbar,
     drive: ArrayLike,

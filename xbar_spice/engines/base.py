@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from xbar_spice.array import Crossbar, Side
+from xbar_spice.checks import Array
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear import FloatArray
 
@@ -106,7 +107,7 @@ class Session(Closeable):
             InvalidInputError: wrong shape, values that are not finite, or a closed session.
             SimulationError: the simulator behind the session failed.
         """
-        volts = np.asarray(drive, dtype=float)
+        volts = Array(finite=False)("drive", drive)
         if volts.ndim == 1:
             return self._bank.read([volts[:, np.newaxis]], side)[0][:, 0]
         return self._bank.read([volts], side)[0]
@@ -130,7 +131,7 @@ class Engine(ABC):
 
 
 def _checked_drive(crossbar: Crossbar, drive: ArrayLike, side: Side) -> FloatArray:
-    volts = np.asarray(drive, dtype=float)
+    volts = Array(finite=False)("drive", drive)
     ports = crossbar.ports(side)
     if volts.ndim != 2 or volts.shape[0] != ports:
         raise InvalidInputError(

@@ -37,7 +37,7 @@ from xbar_spice.engines.registry import ENGINES
 from xbar_spice.errors import StudyError
 from xbar_spice.mapping import Design
 from xbar_spice.study.messages import explain, leaves
-from xbar_spice.study.schema import Settings, build, settings_like
+from xbar_spice.study.schema import Settings, build, settings_like, unused_settings
 from xbar_spice.train.tasks import named_task
 
 __all__ = ["Axis", "DataSettings", "ModelSettings", "Parameters", "Study", "load_study", "parse_study"]
@@ -237,9 +237,15 @@ def parse_study(content: Mapping[str, Any], source: str = "study") -> Study:
             "leave values out, or make several studies"
         )
     try:
-        study.points()
+        points = study.points()
     except StudyError as error:
         raise StudyError(f"{source}: {error}") from error
+    circuits = [parameters.circuit.model_dump() for _, parameters in points]
+    for setting, need in unused_settings(Design(), circuits):
+        raise StudyError(
+            f"{source}: circuit.{setting} has no effect without circuit.{need}, which no case has; "
+            f"give circuit.{need}, or leave circuit.{setting} out"
+        )
     return study
 
 

@@ -10,6 +10,7 @@ from typing import Literal, cast
 
 import numpy as np
 
+from xbar_spice.checks import SEED, Whole, checked
 from xbar_spice.cosim import Problem
 from xbar_spice.errors import StudyError
 from xbar_spice.study.config import ModelSettings
@@ -52,6 +53,7 @@ def chosen_task(model: Model, task: DataTask = "auto") -> Literal["digits", "ran
     return "digits"
 
 
+@checked(samples=Whole(1, 10**6), seed=SEED)
 def make_problem(model: Model, *, samples: int = 8, seed: int = 0, task: DataTask = "auto") -> Problem:
     """Choose samples for a model.
 

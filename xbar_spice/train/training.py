@@ -15,6 +15,7 @@ from typing import final
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from xbar_spice.checks import SEED, checked
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.train.descent import Epoch, Evaluated, classifier_of, epochs, evaluate, final_states, scored
 from xbar_spice.train.digits import CLASSES, DIGITS, Digits, Samples, jittered, load_digits
@@ -103,7 +104,7 @@ def train(
         InvalidInputError: No task has this name, or the seed is negative.
     """
     chosen = named_task(task)
-    _check_seed(seed)
+    SEED("seed", seed)
     start = time.perf_counter()
     digits, schedule = load_digits(), chosen.schedule
     # These products are too small to share: a second thread mostly waits for the first, and costs its core.
@@ -141,6 +142,7 @@ def train(
         )
 
 
+@checked()
 def tune(
     model: Model,
     schedule: Schedule = TUNING,
@@ -169,7 +171,7 @@ def tune(
         InvalidInputError: The model has no classifier, it does not fit the samples, nobody says which samples are its
             own, or the seed is negative.
     """
-    _check_seed(seed)
+    SEED("seed", seed)
     start = time.perf_counter()
     if digits is None and model.trained_on != DIGITS:
         raise InvalidInputError(
@@ -193,11 +195,6 @@ def tune(
             _report(history, epoch, progress)
     source = f"{model.source}, tuned with seed {seed}".removeprefix(", ")
     return Tuned(replace(model, source=source), before, tuple(history), time.perf_counter() - start)
-
-
-def _check_seed(seed: int) -> None:
-    if seed < 0:
-        raise InvalidInputError(f"a seed must be >= 0, got {seed}")
 
 
 def _prepared(model: Model, processor: Processor | None) -> Model:

@@ -25,6 +25,7 @@ import safetensors
 import safetensors.numpy
 from numpy.typing import NDArray
 
+from xbar_spice.checks import checked
 from xbar_spice.convolution import Padding
 from xbar_spice.disk import read_bytes, require_writable, write
 from xbar_spice.errors import WeightsError
@@ -46,6 +47,7 @@ _SAFETENSORS_DTYPES = {
 }  # fmt: skip
 
 
+@checked()
 def load_model(path: str | os.PathLike[str]) -> Model:
     """Read a model from a file of named tensors (see this module). Nothing in a file is ever executed.
 
@@ -83,6 +85,7 @@ def _read(what: str, reader: Callable[[bytes], Tensors], content: bytes) -> Tens
         raise WeightsError(f"not a readable {what}: {str(error) or type(error).__name__}") from error
 
 
+@checked()
 def save_model(path: str | os.PathLike[str], model: Model) -> None:
     """Write a model to a file that `load_model` reads; a file of that name is replaced as a whole or not at all.
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import isqrt
-from typing import Any, Self, cast, final, get_args
+from typing import Any, Self, final, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from xbar_spice.checks import ANYTHING, Array, settle
 from xbar_spice.convolution import Padding, convolution_matrix, flat_kernel, kernel_gradient
 from xbar_spice.errors import InvalidInputError, WeightsError
 from xbar_spice.linear import FloatArray
@@ -39,11 +40,11 @@ class Kernels:
     padding: Padding = "circular"
 
     def __post_init__(self) -> None:
-        shape = np.asarray(self.image_shape)
+        shape = _array("image_shape", self.image_shape)
         if shape.shape != (2,) or not np.issubdtype(shape.dtype, np.integer) or shape.min() < 1:
             raise WeightsError(f"tensor 'image_shape': expected two whole numbers >= 1, got {_brief(shape)}")
         object.__setattr__(self, "image_shape", (int(shape[0]), int(shape[1])))
-        if self.padding not in get_args(Padding):
+        if f"{self.padding}" not in get_args(Padding):
             raise WeightsError(f"'padding': expected one of {get_args(Padding)}, got {self.padding!r}")
         for name in ("a", "b"):
             object.__setattr__(self, name, self._flat(name, getattr(self, name)))
@@ -116,7 +117,7 @@ class Classifier:
 
     def logits(self, z: ArrayLike) -> FloatArray:
         """(classes, batch) scores of the states z, (n, batch); the largest one names the class."""
-        return cast(FloatArray, self.weight @ np.asarray(z, dtype=float) + self.bias[:, np.newaxis])
+        return self.weight @ Array(finite=False)("z", z) + self.bias[:, np.newaxis]
 
 
 @final
@@ -157,6 +158,7 @@ class Model:
     trained_on: str = ""
 
     def __post_init__(self) -> None:
+        settle(self, WeightsError, **dict.fromkeys(("A", "B", "h", "steps", "weight_range"), ANYTHING))
         A, B = _real("A", self.A, "(m, n)"), _real("B", self.B, "(n, m)")
         if B.shape != A.shape[::-1]:
             raise WeightsError(f"tensor 'B': expected shape {A.shape[::-1]} for an A of shape {A.shape}, got {B.shape}")
@@ -215,12 +217,22 @@ _MOST_STEPS_OF_A_RUN = 10**6
 _MOST_NUMBERS_OF_A_RUN = 2**28  # 2 GiB
 
 
+def _array(name: str, value: Any) -> NDArray[Any]:
+    """Whatever was given as an array, of whatever type."""
+    if np.ma.is_masked(value):
+        raise WeightsError(f"tensor '{name}': expected every value, got masked ones; fill them with array.filled(...)")
+    try:
+        return np.asarray(value)
+    except ValueError:
+        raise WeightsError(f"tensor '{name}': expected an array, got rows of different lengths") from None
+
+
 def _real(name: str, value: ArrayLike, shape: str = "") -> FloatArray:
     """A finite float64 copy that nobody can write to; `shape` in words, whose commas say the number of axes.
 
     Whole numbers are taken as they are, as long as float64 holds every one of that size: up to 2^53.
     """
-    array = np.asarray(value)
+    array = _array(name, value)
     if not (np.issubdtype(array.dtype, np.floating) or np.issubdtype(array.dtype, np.integer)):
         raise WeightsError(f"tensor '{name}': expected a floating-point or integer dtype, got {array.dtype}")
     if np.issubdtype(array.dtype, np.integer) and ((array > _LARGEST_WHOLE) | (array < -_LARGEST_WHOLE)).any():
@@ -241,7 +253,7 @@ def _real(name: str, value: ArrayLike, shape: str = "") -> FloatArray:
 
 
 def _scalar(name: str, value: object, expected: str) -> float:
-    array = np.asarray(value)
+    array = _array(name, value)
     if array.size != 1 or not (np.issubdtype(array.dtype, np.floating) or np.issubdtype(array.dtype, np.integer)):
         raise WeightsError(f"tensor '{name}': expected {expected}, got {_brief(array)}")
     return float(array.item())
@@ -264,7 +276,7 @@ def _step_count(value: object) -> int:
 
 
 def _range(value: ArrayLike) -> tuple[float, float]:
-    largest = np.asarray(value)
+    largest = _array("weight_range", value)
     numbers = np.issubdtype(largest.dtype, np.floating) or np.issubdtype(largest.dtype, np.integer)
     if not (numbers and largest.shape == (2,) and np.isfinite(largest).all() and (largest > 0).all()):
         raise WeightsError(f"tensor 'weight_range': expected two finite numbers > 0, got {_brief(largest)}")

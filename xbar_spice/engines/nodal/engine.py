@@ -8,6 +8,7 @@ from typing import final, get_args
 import numpy as np
 
 from xbar_spice.array import Connection, Crossbar, Side
+from xbar_spice.checks import checked
 from xbar_spice.engines.base import Bank, Engine
 from xbar_spice.engines.nodal.amplifiers import Array, end_conductances, read_saturating
 from xbar_spice.engines.nodal.grid import Placement, circuit_key, place
@@ -36,6 +37,7 @@ class NodalEngine(Engine):
 
     name = "nodal"
 
+    @checked()
     def __init__(self, method: Method = "auto", tolerance: float = 1e-10) -> None:
         if method not in get_args(Method):
             raise InvalidInputError(f"method must be one of {', '.join(map(repr, get_args(Method)))}, got {method!r}")

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from xbar_spice.array import Crossbar, Side
+from xbar_spice.checks import Array, Instance, Real, checked, settle
 from xbar_spice.engines.nodal.checks import ReductionCheck, SenseCheck
 from xbar_spice.engines.nodal.conjugate_gradients import Check, Outcome
 from xbar_spice.engines.nodal.grid import place
@@ -45,6 +46,10 @@ class Change:
     r_driver: float = 0.0
     r_sense: float = 0.0
 
+    def __post_init__(self) -> None:
+        ohm = Real("ohm")
+        settle(self, conductance=Array(), r_word=ohm, r_bit=ohm, r_driver=ohm, r_sense=ohm)
+
 
 @final
 class Sensitivity:
@@ -61,6 +66,7 @@ class Sensitivity:
         ConvergenceError: a solve did not converge.
     """
 
+    @checked(tolerance=Real(above=0, below=1))
     def __init__(self, crossbar: Crossbar, drive: ArrayLike, side: Side = "rows", *, tolerance: float = 1e-10) -> None:
         volts = np.asarray(drive, dtype=float)
         volts = volts[:, np.newaxis] if volts.ndim == 1 else volts
@@ -100,7 +106,13 @@ class Sensitivity:
 
     def jvp(self, change: Change) -> FloatArray:
         """(ports, batch) amperes by which a small change moves the sense currents."""
-        source = self._by_conductance * self._placement.to_grid(np.asarray(change.conductance, dtype=float))
+        Instance(Change, example="Change(conductance)")("change", change)
+        if change.conductance.shape != self._crossbar.shape:
+            raise InvalidInputError(
+                f"change of conductance must have the shape of the array, {self._crossbar.shape}, "
+                f"got {change.conductance.shape}"
+            )
+        source = self._by_conductance * self._placement.to_grid(change.conductance)
         for axis in (0, 1):
             segment, terminal = self._resistances(change, axis)
             if segment or terminal:
@@ -115,7 +127,7 @@ class Sensitivity:
         Args:
             weights: (ports,) or (ports, batch) of the sensed side.
         """
-        wanted = np.asarray(weights, dtype=float)
+        wanted = Array()("weights", weights)
         wanted = wanted[:, np.newaxis] if wanted.ndim == 1 else wanted
         if wanted.shape != self.currents.shape:
             raise InvalidInputError(

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from xbar_spice.array import Crossbar, Side
+from xbar_spice.checks import Real, checked
 from xbar_spice.engines.nodal.checks import SenseCheck
 from xbar_spice.engines.nodal.grid import Grid, Placement, place
 from xbar_spice.engines.nodal.newton import operating_point
@@ -109,6 +110,7 @@ class Solution:
         }
 
 
+@checked(tolerance=Real(above=0, below=1))
 def solve_array(crossbar: Crossbar, drive: ArrayLike, side: Side = "rows", *, tolerance: float = 1e-10) -> Solution:
     """Solve an array and keep everything inside.
 
