@@ -113,8 +113,9 @@ class _Path:
         if not (np.isfinite(current).all() and np.isfinite(slope).all()):
             return None
         for iteration in range(ITERATIONS):
-            source = current + slope * (drive - volts)
-            lost = self._factor(volts, slope)(source)
+            with np.errstate(over="ignore", invalid="ignore"):
+                source = current + slope * (drive - volts)
+                lost = self._factor(volts, slope)(source)
             if not np.isfinite(lost).all():
                 return None
             self._aim = drive - lost

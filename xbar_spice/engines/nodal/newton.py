@@ -29,6 +29,7 @@ __all__ = ["WORKING_ARRAYS", "operating_point", "read_nonlinear", "require_opera
 ITERATIONS = 50
 HALVINGS = 25
 WORKING_ARRAYS = 20
+BEYOND = 1e30  # siemens or amperes that no circuit has, and single precision hardly holds
 NEAR = 2.0  # ratio of slopes and programmed conductances up to which one preconditioner fits both
 FORCING = 1e-4  # how far the linear solver reduces the residual of a Newton step
 
@@ -169,8 +170,10 @@ class _State:
         """
         with np.errstate(over="ignore", invalid="ignore"):
             slopes = self._device.differential_conductance(self._grid.conductance, self.volts)
-        usable = (slopes >= 0) & (slopes < np.inf) & np.isfinite(self.residual)
+        usable = (slopes >= 0) & (slopes < BEYOND) & (np.abs(self.residual) < BEYOND)
         lost = np.asarray(~usable.all(axis=(1, 2)))
+        if self._grid.floating:  # a line whose cells do not conduct has no level that could be found from slopes
+            lost |= (self._grid.floating.take(slopes).sum(axis=2) == 0).any(axis=1)
         if lost.any():
             slopes = np.where(lost[:, np.newaxis, np.newaxis], self._grid.conductances(), slopes)
             self.residual = np.where(lost[:, np.newaxis, np.newaxis], 0.0, self.residual)

@@ -114,12 +114,13 @@ class Sensitivity:
         self._cells = outcome.currents + outcome.residual
         self._volts = self._across(self._between_ends, outcome)
         law, conductance = self._crossbar.device, self._grid.conductance
-        self._small_signal = (
-            self._grid
-            if law.linear
-            else replace(self._grid, conductance=law.differential_conductance(conductance, self._volts))
-        )
-        self._by_conductance = law.conductance_sensitivity(conductance, self._volts)
+        with np.errstate(over="ignore", invalid="ignore"):  # of a state that will be refined before it is used
+            self._small_signal = (
+                self._grid
+                if law.linear
+                else replace(self._grid, conductance=law.differential_conductance(conductance, self._volts))
+            )
+            self._by_conductance = law.conductance_sensitivity(conductance, self._volts)
         self._circuit = LinearCircuit(self._small_signal, tolerance=self._tolerance)
 
     @cached_property

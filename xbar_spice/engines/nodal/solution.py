@@ -167,8 +167,11 @@ def _state(grid: Grid, placement: Placement, device: Device, drive: FloatArray, 
             return approach(grid, device, drive, tolerance)
         require_convergence(outcome)
         across = grid.volts(drive, outcome.currents + outcome.residual, outcome.levels)
-        near = replace(grid, conductance=device.differential_conductance(grid.conductance, across))
-        return for_each_current(outcome, near, axis, tolerance, lambda: point(each=True))
+        with np.errstate(over="ignore", invalid="ignore"):
+            near = LinearCircuit(replace(grid, conductance=device.differential_conductance(grid.conductance, across)))
+        if near.subtle and not outcome.inside:
+            return approach(grid, device, drive, tolerance)
+        return for_each_current(outcome, near.grid, axis, tolerance, lambda: point(each=True))
     circuit = LinearCircuit(grid, tolerance=tolerance)
     if circuit.subtle:
         return circuit.refined(drive)

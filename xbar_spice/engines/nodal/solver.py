@@ -127,7 +127,7 @@ class LinearCircuit:
     @property
     def subtle(self) -> bool:
         """Whether only `refined` tells everything inside: lines under a large load, or slopes below zero."""
-        return (self.load > REFINED_FROM or self._falls) and self.grid.conductance.size <= FACTOR_CELLS
+        return (not self.load <= REFINED_FROM or self._falls) and self.grid.conductance.size <= FACTOR_CELLS
 
     @cached_property
     def _falls(self) -> bool:
