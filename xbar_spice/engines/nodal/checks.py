@@ -47,6 +47,7 @@ class SenseCheck:
         self.load = float(load.max())
         self._spans, self._conductance = (own.span, across.span), conductance
         self._stray: FloatingLines | None = None
+        self._floating = grid.floating
         if grid.floating:
             self._let_float(grid.floating, sensed=grid.floating.axis == sense_axis)
         self._tolerance = tolerance
@@ -63,15 +64,29 @@ class SenseCheck:
         """(batch, sensed lines) amperes."""
         return self._weighted(np.abs(residual), self._own, self._across)
 
+    def drift(self, cells: FloatArray) -> RealArray | float:
+        """(batch, sensed lines) amperes that floating lines may add whose cells do not balance at their level."""
+        if self._floating is None:
+            return 0.0
+        sums = np.abs(self._floating.take(cells).sum(axis=2)).astype(self._across.dtype)
+        driven = np.zeros((len(cells), cells.shape[self._axis]), dtype=self._across.dtype)
+        if self._stray:
+            driven += sums.sum(axis=1, keepdims=True)
+        else:
+            driven[:, self._floating.places] = sums
+        return self._crossing(driven, self._across)
+
     def _weighted(self, size: RealArray, own: FloatArray, across: RealArray) -> RealArray:
         driven = size.sum(axis=3 - self._axis).astype(across.dtype)
         if self._stray:
             driven += self._stray.take(size).sum(axis=(1, 2), dtype=across.dtype)[:, np.newaxis]
+        return np.asarray(own * size.sum(axis=self._axis) + self._crossing(driven, across))
+
+    def _crossing(self, driven: RealArray, across: RealArray) -> RealArray:
+        """What the other lines, (batch, lines), send across their cells into each sensed one."""
         if self._axis == 1:
-            crossing = np.matmul(driven[:, np.newaxis, :], across)[:, 0, :]
-        else:
-            crossing = np.matmul(across, driven[:, :, np.newaxis])[:, :, 0]
-        return np.asarray(own * size.sum(axis=self._axis) + crossing)
+            return np.asarray(np.matmul(driven[:, np.newaxis, :], across)[:, 0, :])
+        return np.asarray(np.matmul(across, driven[:, :, np.newaxis])[:, :, 0])
 
     def allowance(self, currents: FloatArray, residual: FloatArray) -> FloatArray:
         """(batch, sensed lines) amperes of error that the tolerance allows."""

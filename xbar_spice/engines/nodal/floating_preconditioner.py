@@ -56,7 +56,7 @@ class FloatingPreconditioner:
         batch, n0, n1 = residual.shape
         volts = self._inner(residual)
         sums = self._sums(residual - self.conductance * volts)
-        levels = -lu_solve(self._factor, sums.reshape(batch, -1).T).T
+        levels = -lu_solve(self._factor, sums.reshape(batch, -1).T, check_finite=False).T
         raised = self._spread(levels.reshape(sums.shape), (n0, n1))
         volts += self._inner(self.conductance * raised)
         volts -= raised

@@ -121,7 +121,8 @@ def operating_point(
         near = spectral if _near(slopes, grid.conductance) else None
         circuit = LinearCircuit(replace(grid, conductance=slopes), "iterative", tolerance, spectral=near)
         check = SenseCheck(circuit.grid, placement.sense_axis, tolerance, each=each)
-        done = (check.error(state.residual) <= check.allowance(state.currents, state.residual)).all(axis=1)
+        error = check.error(state.residual) + check.drift(state.currents + state.residual)
+        done = (error <= check.allowance(state.currents, state.residual)).all(axis=1)
         if (done | failed).all():
             break
         active = (~(done | failed))[:, np.newaxis, np.newaxis]
@@ -131,6 +132,8 @@ def operating_point(
         failed |= ~state.advance(inner.currents, inner.levels, active[:, 0, 0])
     rounding = np.abs(state.residual).sum(axis=(1, 2)) <= ROUNDING * state.ideal_current()
     converged = done | check.met_by_noise(state.currents, state.residual, rounding)
+    if grid.floating:
+        converged &= done
     converged &= check.told(state.currents, state.residual) & ~unfit
     outcome = Outcome(state.currents, state.residual, converged, iterations, state.levels)
     if not converged.all() and grid.shape[0] * grid.shape[1] <= FACTOR_CELLS:

@@ -114,7 +114,9 @@ class LinearCircuit:
         outcome = None if self._unfit else self._iterate(source, check)
         if outcome is not None and (outcome.converged.all() or self.grid.conductance.size > FACTOR_CELLS):
             return outcome
-        return solve_currents(self.grid, source, self._factor, check, outcome and outcome.currents)
+        start = outcome.currents if outcome and np.isfinite(outcome.currents).all() else None
+        with np.errstate(over="ignore", invalid="ignore"):
+            return solve_currents(self.grid, source, self._factor, check, start)
 
     @cached_property
     def load(self) -> float:
@@ -146,7 +148,8 @@ class LinearCircuit:
         return self.refined(drive)
 
     def _iterate(self, source: FloatArray, check: Check) -> Outcome:
-        with suitable_threads(self.grid.shape[1]):
+        # Slopes of nonlinear cells may lie so far apart that the preconditioner leaves the range of floats.
+        with suitable_threads(self.grid.shape[1]), np.errstate(over="ignore", invalid="ignore"):
             outcome = solve_currents(self.grid, source, self.spectral, check)
         self._unfit = not outcome.converged.all()
         return outcome
