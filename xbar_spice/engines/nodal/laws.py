@@ -63,7 +63,8 @@ class Laws:
         known = self._single.get(id(grid.conductance))
         if known is not None and known[1] >= volts:
             return
-        self._single[id(grid.conductance)] = (grid.conductance, volts)
+        if grid.conductance.ndim == 2:  # those of a batch are put together anew for each read
+            self._single[id(grid.conductance)] = (grid.conductance, volts)
         lowest = _lowest_slopes(device, grid.conductance, volts)
         if FactorPreconditioner(replace(grid, conductance=lowest)).falling():
             warnings.warn(
