@@ -81,7 +81,7 @@ def assert_same_bits(found: Any, wanted: Any) -> None:
 
 def run_by_hand(deck: Path) -> dict[str, float]:
     """Source currents, by the source's name, and voltages of nodes that `ngspice -b` prints for a deck."""
-    done = subprocess.run(["ngspice", "-b", str(deck)], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(["ngspice", "-b", str(deck)], capture_output=True, text=True, check=True, timeout=300)
     rows = re.findall(r"^\s+([a-z]\w*)(?:#branch)?\s+(-?\d\S*)$", done.stdout, re.M)
     return {name: float(value) for name, value in rows}
 

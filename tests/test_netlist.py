@@ -55,7 +55,7 @@ def test_pulse_deck_is_the_golden_file():
 @pytest.mark.parametrize("side", ["rows", "cols"])
 def test_pulse_deck_run_by_hand_measures_energies_charges_and_currents(side, crossbar, tmp_path):
     deck = written(pulse_deck(crossbar, [0.1, 0.2], PULSE, HELD, side).text, tmp_path)
-    done = subprocess.run(["ngspice", "-b", deck], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(["ngspice", "-b", deck], capture_output=True, text=True, check=True, timeout=300)
     measured = {name: float(value) for name, value in re.findall(r"^(\w+)\s+=\s+(\S+)", done.stdout, re.M)}
     read = read_pulse(crossbar, [0.1, 0.2], PULSE, HELD, side)
     driven, sensed = ("left", "bottom") if side == "rows" else ("bottom", "left")
