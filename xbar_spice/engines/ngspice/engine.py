@@ -17,6 +17,7 @@ from xbar_spice.array import Connection, Crossbar, Side
 from xbar_spice.circuit.netlist import Deck, Terminal, bank_deck
 from xbar_spice.engines.base import Bank, Engine
 from xbar_spice.engines.ngspice.characterised import CharacterisedBank, require_linear
+from xbar_spice.engines.ngspice.forks import renew_after_fork
 from xbar_spice.engines.ngspice.locate import require_library
 from xbar_spice.engines.ngspice.process import ResidentProcess
 from xbar_spice.errors import InvalidInputError
@@ -126,6 +127,11 @@ class NgspiceBank(Bank):
         self._engine = engine
         self._groups = share([crossbar.conductance.size for crossbar in self.crossbars], engine.workers)
         self._circuits: dict[Side, list[Circuit]] = {}
+        self.after_fork()
+        renew_after_fork(self)
+
+    def after_fork(self) -> None:
+        """Have threads for the circuits of this program; those of the original are not in a copy of it."""
         self._threads = ThreadPoolExecutor(len(self._groups), "ngspice")  # which starts none before it needs them
 
     @property

@@ -19,6 +19,7 @@ from xbar_spice.engines.ngspice.cards import (
     with_volts,
 )
 from xbar_spice.engines.ngspice.failure import simulation_error
+from xbar_spice.engines.ngspice.forks import renew_after_fork
 from xbar_spice.engines.ngspice.supervisor import Worker, WorkerError, WorkerFailed, WorkerHung, WorkerLost
 from xbar_spice.errors import InvalidInputError, SimulationError
 from xbar_spice.linear import FloatArray
@@ -34,6 +35,8 @@ logger = logging.getLogger(__name__)
 @final
 class ResidentProcess:
     """One deck, resident in a simulator of its own; started at the first read and restarted when it is lost.
+
+    In a copy of the program that `fork` made, it starts a simulator of its own there; that of the original goes on.
 
     Args:
         deck: SPICE text; what it asks to be analysed and saved is replaced.
@@ -77,6 +80,12 @@ class ResidentProcess:
         self._lock = threading.RLock()
         self._warned: set[str] = set()
         self._closings = 0
+        renew_after_fork(self)
+
+    def after_fork(self) -> None:
+        """Leave the worker to the original program, and a lock that one of its threads may hold for ever."""
+        self._worker = None
+        self._lock = threading.RLock()
 
     @property
     def pid(self) -> int | None:

@@ -16,6 +16,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import IO, Any, final
 
+from xbar_spice.engines.ngspice.forks import renew_after_fork
 from xbar_spice.engines.ngspice.locate import unusable
 from xbar_spice.engines.ngspice.messages import Cause
 from xbar_spice.errors import (
@@ -108,6 +109,7 @@ class Worker:
         self._finalizer = weakref.finalize(
             self, _end, self._owner, self._process, self._socket, self._connection, self._log
         )
+        renew_after_fork(self)
 
     @property
     def pid(self) -> int:
@@ -177,6 +179,10 @@ class Worker:
         """End the process and close the channels; a second call does nothing."""
         self._finalizer()
 
+    def after_fork(self) -> None:
+        """Close the copies of the channels: the worker belongs to the original, and ends when that one does."""
+        self._finalizer()
+
     def _epitaph(self) -> tuple[str, type[SimulationError]]:
         try:
             code = self._process.wait(SECONDS_TO_END)
@@ -196,6 +202,8 @@ def _end(owner: int, process: subprocess.Popen[bytes], *channels: socket.socket 
     if os.getpid() == owner:  # a forked copy of the program must not end its parent's worker
         process.kill()
         process.wait()
+    else:
+        process.returncode = 0  # it is no child of the copy, which has nothing to wait for
     if process.stdin is not None:
         process.stdin.close()
     for channel in channels:
