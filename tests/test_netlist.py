@@ -133,9 +133,10 @@ def test_a_deck_gives_every_option_once_and_stops_where_its_cells_let_it():
         given = re.findall(r"(\w+)=(\S+)", " ".join(re.findall(r"^\.options (.*)$", deck, re.M)))
         options = dict(given)
         assert len(options) == len(given), what
-        junctions = crossbar.device.junctions or crossbar.amplifier.opamp is not None
+        macro_model = crossbar.amplifier.opamp is not None
+        junctions = crossbar.device.junctions or macro_model
         assert ("gmin" in options) == junctions, what
-        at_rest = None if crossbar.linear else "1e-09" if junctions else "1e-10"
+        at_rest = None if crossbar.linear else "1e-06" if macro_model else "1e-09" if junctions else "1e-10"
         assert options.get("reltol") == ("1e-06" if "pulse" in what else at_rest), what
 
 

@@ -106,6 +106,8 @@ class Crossbar:
         open_rows: word lines that no terminal touches. They float at the voltage at which they carry no current; drives
             of such lines do nothing, and a read that senses them finds 0 A.
         amplifier: what holds the sensed ends of the lines at 0 V, behind `r_sense`; without one, a source of 0 V does.
+        reltol: what ngspice's Newton method stops by, relative to each voltage and current; by kind of cell when left
+            out, see `circuit.tolerances`. Stands in the decks; other engines have tolerances of their own.
 
     Raises:
         InvalidInputError: a value is not finite, negative, or of the wrong shape, or there is no such word line.
@@ -124,8 +126,13 @@ class Crossbar:
     terminations: Terminations = field(default_factory=Terminations)
     open_rows: tuple[int, ...] = ()
     amplifier: Amplifier = field(default_factory=Amplifier)
+    reltol: float | None = None
 
     def __post_init__(self) -> None:
+        if self.reltol is not None and not 0 < self.reltol < 1:
+            raise InvalidInputError(
+                f"reltol must lie between 0 and 1, or be None for that of the kind of cell, got {self.reltol!r}"
+            )
         object.__setattr__(self, "conductance", _checked_conductance(self.conductance))
         for name in ("r_word", "r_bit", "r_driver", "r_sense"):
             object.__setattr__(self, name, _checked_resistance(name, getattr(self, name)))

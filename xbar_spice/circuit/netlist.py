@@ -33,6 +33,7 @@ __all__ = [
     "array_variables",
     "bank_deck",
     "drive_volts",
+    "laws_known",
     "line_nodes",
     "netlist",
 ]
@@ -82,10 +83,17 @@ class Terminal:
 @final
 @dataclass(frozen=True)
 class Deck:
-    """A complete SPICE deck and the names in it."""
+    """A complete SPICE deck and the names in it.
+
+    Attributes:
+        text: the deck.
+        terminals: the connected ends of the lines.
+        unique: whether it has one solution at most, which nobody knows of subcircuits of the user's own.
+    """
 
     text: str
     terminals: tuple[Terminal, ...]
+    unique: bool = True
     _by_edge: dict[tuple[int, Edge], tuple[Terminal, ...]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -178,6 +186,14 @@ def bank_deck(
     return _deck("bank.cir.j2", crossbars, names, drives, side, title, comments, netlists)
 
 
+def laws_known(crossbars: Sequence[Crossbar]) -> bool:
+    """Whether cells and amplifiers are none but our own, whose currents rise with their voltages."""
+    return all(
+        crossbar.device.known and not (crossbar.amplifier.present and crossbar.amplifier.opamp)
+        for crossbar in crossbars
+    )
+
+
 def line_nodes(crossbar: Crossbar, side: Side = "rows") -> tuple[list[list[str]], list[list[str]]]:
     """Names of the nodes at each cell in the deck of one array: word-line ends and bit-line ends, both (rows, cols)."""
     hookup, (rows, cols) = crossbar.hookup(side), crossbar.shape
@@ -213,7 +229,7 @@ def _deck(
         "amplified": any(crossbar.amplifier.present for crossbar in crossbars),
     }
     terminals = tuple(terminal for array in arrays for terminal in array["terminals"])  # type: ignore[attr-defined]
-    return Deck(render(template, variables, netlists=netlists), terminals)
+    return Deck(render(template, variables, netlists=netlists), terminals, laws_known(crossbars))
 
 
 def drive_volts(crossbar: Crossbar, drive: ArrayLike | None, side: Side) -> FloatArray:

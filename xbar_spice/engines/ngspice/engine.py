@@ -207,6 +207,7 @@ class NgspiceBank(Bank):
             time_limit=self._engine.time_limit,
             start_limit=self._engine.start_limit,
             failures=self._engine.failures,
+            unique=deck.unique,
         )
         return Circuit(arrays, deck, process)
 

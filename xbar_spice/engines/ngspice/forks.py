@@ -1,6 +1,6 @@
 """What a copy of the program that `fork` made must not share with the original: worker processes, locks and threads.
 
-A fork copies the ends of a pipe, so that both programs would write requests to one worker and take each other's answers,
+A fork copies the ends of a pipe, so that both programs would write requests to one worker and take the other's answers,
 and locks as they are, but no thread except one. Whoever holds such things registers here and, in the copy, lets go of
 what belongs to the original, before any other line of the program runs there.
 """

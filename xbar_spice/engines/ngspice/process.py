@@ -16,6 +16,7 @@ from xbar_spice.engines.ngspice.cards import (
     paired_cards,
     resident_cards,
     resistive,
+    single_cards,
     with_volts,
 )
 from xbar_spice.engines.ngspice.failure import simulation_error
@@ -45,6 +46,8 @@ class ResidentProcess:
         time_limit: seconds that a solution may take; the worker says when it has made 16 or fewer of them.
         start_limit: seconds that loading the deck and a first solution may take.
         failures: folder for the decks of failed reads; a new temporary folder for each when left out.
+        unique: whether the circuit has one solution at most, whatever its voltages. One that may have several is solved
+            for each vector as the deck by hand is, from nothing, and not from the vector before, which takes longer.
 
     Raises:
         InvalidInputError: a source is not in the deck, a name is not a plain word, or a limit is not positive.
@@ -59,6 +62,7 @@ class ResidentProcess:
         time_limit: float = 60.0,
         start_limit: float = 300.0,
         failures: Path | None = None,
+        unique: bool = True,
     ) -> None:
         for name, limit in (("time_limit", time_limit), ("start_limit", start_limit)):
             if not 0 < limit < float("inf"):
@@ -68,9 +72,11 @@ class ResidentProcess:
         self._nodes = checked_nodes(nodes)
         # A point holds a complex number of each result, and of some more than are asked for.
         self._points = max(64, min(POINTS, BYTES_KEPT // (16 * max(1, len(sources) + len(nodes)))))
-        self._cards = resident_cards(deck, sources, self._points, nodes)
-        linear = resistive(deck, sources)
-        self._paired = paired_cards(deck, sources, self._points, nodes) if linear else None
+        self._ways = (
+            single_cards(deck, sources, nodes),
+            resident_cards(deck, sources, self._points, nodes) if unique else None,
+            paired_cards(deck, sources, self._points, nodes) if resistive(deck, sources) else None,
+        )
         self._busy = 0.0
         self._time_limit = time_limit
         self._start_limit = start_limit
@@ -169,7 +175,7 @@ class ResidentProcess:
             if worker is None:
                 worker = self._worker = Worker()
                 self._check_open(closings)  # `close` ends a worker that it sees, and this one comes after those
-                request = ("load", self._cards, self._paired, self._sources, self._nodes, self._points)
+                request = ("load", self._ways, self._sources, self._nodes, self._points)
                 self._note(worker.ask(request, self._start_limit)[0])
             value, parts = worker.ask(("read", volts), self._time_limit)
         except BaseException:  # also Ctrl-C: half an answer may be in the pipe, and a failed sweep is of no more use

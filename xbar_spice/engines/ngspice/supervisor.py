@@ -47,6 +47,7 @@ SECONDS_TO_END = 10.0
 FAILURES: dict[Cause, type[SimulationError]] = {
     Cause.SINGULAR: SingularCircuitError,
     Cause.NO_CONVERGENCE: NonConvergenceError,
+    Cause.SETTLED: NonConvergenceError,
     Cause.OTHER: SimulationError,
 }
 
