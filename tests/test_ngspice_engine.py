@@ -312,7 +312,18 @@ def test_cells_that_are_not_linear_cannot_be_characterised(ngspice: NgspiceEngin
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"check_every": 0}, "check_every"), ({"workers": 0}, "workers"), ({"tolerance": 0.0}, "tolerance")],
+    [
+        ({"check_every": 0}, "check_every"),
+        ({"check_every": None}, "check_every"),
+        ({"workers": 0}, "workers"),
+        ({"workers": 1.5}, "workers"),
+        ({"tolerance": 0.0}, "tolerance"),
+        ({"time_limit": float("nan")}, "time_limit"),
+        ({"start_limit": "long"}, "start_limit"),
+        ({"characterise": "no"}, "characterise"),
+        ({"netlists": "folder"}, "list of folders"),
+        ({"failures": 7}, "failures"),
+    ],
 )
 def test_options_that_make_no_sense_are_refused(ngspice: NgspiceEngine, options: Any, message: str) -> None:
     with pytest.raises(InvalidInputError, match=message):
@@ -385,3 +396,12 @@ def test_describe_survives_a_library_that_is_another_one(monkeypatch: pytest.Mon
 
     monkeypatch.setenv(LIBRARY_VARIABLE, _ctypes.__file__)
     assert "ngSpice_Init" in describe().advice[0]
+
+
+@pytest.mark.skipif(find_library() is None, reason="no libngspice on this machine")
+def test_describe_survives_a_system_without_space(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuses() -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("xbar_spice.engines.ngspice.supervisor.tempfile.TemporaryFile", refuses)
+    assert "No space left" in describe().advice[0]

@@ -20,6 +20,7 @@ from conftest import assert_same_bits
 from pauses import PATIENCE, Pauses
 
 from xbar_spice.engines.ngspice import process as process_module
+from xbar_spice.engines.ngspice import supervisor
 from xbar_spice.engines.ngspice.cards import (
     checked_nodes,
     checked_sources,
@@ -644,3 +645,48 @@ def test_find_library_never_replaces_one_that_was_asked_for(tmp_path: Path) -> N
     library.touch()
     assert find_library({LIBRARY_VARIABLE: str(library)}) == str(library)
     assert find_library({"LD_LIBRARY_PATH": f"/nowhere:{tmp_path}"}) == str(library)
+
+
+# --- what the system refuses ------------------------------------------------------------------------------------------
+
+
+def refuses(*_: Any, **__: Any) -> Any:
+    raise OSError(28, "No space left on device")
+
+
+@needs_library
+@pytest.mark.parametrize("what", ["tempfile.TemporaryFile", "socket.socketpair", "subprocess.Popen", "os.dup"])
+def test_a_worker_that_cannot_start_is_our_error_and_leaves_nothing(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    descriptors = psutil.Process().num_fds()
+    with ResidentProcess(DIVIDER, SOURCES) as circuit:
+        with monkeypatch.context() as patched:
+            patched.setattr(f"xbar_spice.engines.ngspice.supervisor.{what}", refuses)
+            with pytest.raises(EngineUnavailableError, match=r"cannot start a worker.*No space left[\s\S]*TMPDIR"):
+                circuit.read(np.ones((2, 1)))
+        assert psutil.Process().num_fds() == descriptors
+        assert circuit.read(np.ones((2, 1))).shape == (2, 1)
+
+
+@needs_library
+@pytest.mark.parametrize("name", ["a" * 300, "\ud800", "a\0b", "file/inside", "/proc/nowhere"])
+def test_a_deck_that_cannot_be_kept_hides_no_failure(name: str, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    deck = "* title\nVa a 0 0\nR1 a 0 xx\n.op\n.end\n"
+    with (
+        ResidentProcess(deck, ["Va"], failures=tmp_path / name) as circuit,
+        pytest.raises(SimulationError, match=r"ngspice failed[\s\S]*could not be kept.*failures=[\s\S]*last lines"),
+    ):
+        circuit.read(np.ones((1, 1)))
+
+
+@needs_library
+def test_no_line_goes_unread_where_the_log_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    start = "import os\ndef full(*_):\n    raise OSError(28, 'full')\n"
+    imports, _, main = supervisor.START_WORKER.rpartition("main(")
+    monkeypatch.setattr(supervisor, "START_WORKER", f"{imports}{start}os.write = full\nmain({main}")
+    deck = "* title\nVa a 0 0\nR1 a 0 1k\nR2 b c 1k\n.op\n.end"
+    with (
+        ResidentProcess(deck, ["Va"], failures=tmp_path) as circuit,
+        pytest.raises(SingularCircuitError, match="singular matrix"),
+    ):
+        circuit.read(np.ones((1, 1)))

@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import final
+from typing import Any, final
 
 import numpy as np
 
@@ -70,11 +70,26 @@ class NgspiceEngine(Engine):
     name = "ngspice"
 
     def __post_init__(self) -> None:
-        for name, count in (("workers", self.workers), ("check_every", self.check_every)):
-            if count is not None and count < 1:
-                raise InvalidInputError(f"{name} must be a whole number >= 1, got {count}")
-        if not 0 < self.tolerance < 1:
-            raise InvalidInputError(f"tolerance must lie between 0 and 1, got {self.tolerance}")
+        given: dict[str, Any] = vars(self)
+        for name in ("workers", "check_every"):
+            count = given[name]
+            left_out = name == "workers" and count is None
+            if not left_out and (not isinstance(count, int | np.integer) or count is True or count < 1):
+                raise InvalidInputError(f"{name} must be a whole number >= 1, got {count!r}")
+        for name, what, most in (
+            ("time_limit", "be a positive number of seconds", np.inf),
+            ("start_limit", "be a positive number of seconds", np.inf),
+            ("tolerance", "lie between 0 and 1", 1.0),
+        ):
+            if not (isinstance(given[name], int | float | np.number) and 0 < given[name] < most):
+                raise InvalidInputError(f"{name} must {what}, got {given[name]!r}")
+        if given["characterise"] not in (True, False):
+            raise InvalidInputError(f"characterise must be True or False, got {self.characterise!r}")
+        if isinstance(given["netlists"], str | os.PathLike):
+            raise InvalidInputError(f"netlists must be a list of folders, such as [{str(self.netlists)!r}]")
+        object.__setattr__(self, "netlists", tuple(_folder("netlists", folder) for folder in self.netlists))
+        if self.failures is not None:
+            object.__setattr__(self, "failures", _folder("failures", self.failures))
         require_library()
 
     def program_bank(self, crossbars: Sequence[Crossbar]) -> Bank:
@@ -218,6 +233,12 @@ class NgspiceBank(Bank):
             process.close()
         self._circuits = {}
         self._threads.shutdown()
+
+
+def _folder(name: str, folder: object) -> Path:
+    if not isinstance(folder, str | os.PathLike):
+        raise InvalidInputError(f"{name} must name folders by text or paths, got {folder!r}")
+    return Path(folder)
 
 
 def _wait_for(reads: Sequence[Future[FloatArray]]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import re
 import shutil
@@ -66,15 +67,13 @@ def describe() -> Installation:
 
 
 def _try_library() -> tuple[int | None, bool, str | None]:
-    worker = Worker()
     try:
-        answer, _ = worker.ask(("info",), SECONDS)
+        with contextlib.closing(Worker()) as worker:
+            answer, _ = worker.ask(("info",), SECONDS)
     except EngineUnavailableError as error:
         return None, False, str(error)
     except WorkerError as error:
         return None, False, "\n".join([str(error), *error.lines[-5:]])
-    finally:
-        worker.close()
     if not isinstance(answer, dict):
         return None, False, f"unexpected answer {answer!r}"
     return answer["version"], answer["klu"], None

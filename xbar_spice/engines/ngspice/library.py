@@ -221,7 +221,8 @@ class Ngspice(NgSpiceShared):  # type: ignore[misc]  # PySpice has no types
         self = ffi.from_handle(user_data)
         stream, _, line = ffi.string(message).decode("utf-8", "replace").partition(" ")
         line = line.strip()
-        os.write(2, f"{line}\n".encode())  # unbuffered, so that the log holds it even if the library crashes next
+        with suppress(OSError):  # on a full disk the log has an end, but no line goes unread
+            os.write(2, f"{line}\n".encode())  # unbuffered, so that it is there even if the library crashes next
         self._stdout.append(line)  # where PySpice reads the version from
         if not line:
             return 0
