@@ -14,8 +14,16 @@ from conftest import engine_or_skip, run_by_hand
 
 from xbar_spice.amplifier import Amplifier
 from xbar_spice.array import Crossbar
-from xbar_spice.circuit.netlist import netlist
-from xbar_spice.devices import Device, OneTransistorOneResistor, Sinh, SubcircuitCell
+from xbar_spice.circuit.netlist import array_deck, netlist
+from xbar_spice.devices import (
+    Device,
+    Ohmic,
+    OneSelectorOneResistor,
+    OneTransistorOneResistor,
+    Polynomial,
+    Sinh,
+    SubcircuitCell,
+)
 from xbar_spice.engines.ngspice.engine import NgspiceEngine
 from xbar_spice.engines.ngspice.process import ResidentProcess
 from xbar_spice.errors import InvalidInputError, NonConvergenceError, SimulationError, SingularCircuitError
@@ -137,6 +145,15 @@ def test_a_circuit_with_several_solutions_is_read_without_regard_to_the_reads_be
     for k in (10, 20, 30):
         (tmp_path / "read.cir").write_text(netlist(crossbar, volts[:, k]))
         assert run_by_hand(tmp_path / "read.cir")["vbottom0"] == pytest.approx(rising[0, k], rel=2e-6)
+
+
+def test_a_law_whose_current_falls_may_have_several_solutions() -> None:
+    falls = Polynomial(square=(2e-4,), cube=(1e-4,), g_range=(1e-5, 2e-4))
+    rises = Polynomial(square=(1e-5,), cube=(1e-4,), g_range=(1e-5, 2e-4))
+    assert not array_deck(Crossbar([[5e-5]], device=falls)).unique
+    assert not array_deck(Crossbar([[5e-5]], device=TWO_THRESHOLDS)).unique
+    for device in (rises, Sinh(1e-3), OneTransistorOneResistor(), OneSelectorOneResistor(), Ohmic()):
+        assert array_deck(Crossbar([[5e-5, 0.0]], device=device)).unique
 
 
 @pytest.mark.parametrize("shape", [(4, 2), (8, 8)])

@@ -241,7 +241,8 @@ def test_ctrl_c_is_the_supervisor_s_business(volts: np.ndarray) -> None:
 def test_a_simulator_that_ends_itself_is_an_error_of_its_own(tmp_path: Path) -> None:
     deck = "* title\nVa a 0 0\nR1 a 0 1k\n.op\n.end"
     circuit = ResidentProcess(deck, ["Va"], failures=tmp_path)
-    circuit._ways = ([*circuit._ways[0][:-1], ".control", "quit", ".endc", ".end"], None, None)
+    assert circuit._cards is not None
+    circuit._cards, circuit._paired = [*circuit._cards[:-1], ".control", "quit", ".endc", ".end"], None
     with circuit, pytest.raises(SimulatorExitError, match=r"ended itself twice[\s\S]*ngspice -b "):
         circuit.read(np.ones((1, 1)))
 
@@ -523,8 +524,8 @@ def test_a_network_read_two_vectors_at_a_time_is_the_network_read_one_at_a_time(
         ResidentProcess(deck, SOURCES, nodes=["n3_4"]) as paired,
         ResidentProcess(with_a_diode_that_does_nothing, SOURCES, nodes=["n3_4"]) as swept,
     ):
-        assert paired._ways[2] is not None
-        assert swept._ways[2] is None
+        assert paired._paired is not None
+        assert swept._paired is None
         np.testing.assert_allclose(paired.read(volts), swept.read(volts), rtol=1e-12)
 
 

@@ -23,6 +23,7 @@ from xbar_spice.array import SIDES, Connection, Crossbar, Edge, Hookup, Side
 from xbar_spice.circuit.libraries import libraries, opamp_subcircuit
 from xbar_spice.circuit.render import render
 from xbar_spice.circuit.tolerances import newton_options
+from xbar_spice.devices import Device
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear import FloatArray
 
@@ -33,10 +34,12 @@ __all__ = [
     "array_variables",
     "bank_deck",
     "drive_volts",
-    "laws_known",
     "line_nodes",
     "netlist",
+    "one_solution",
 ]
+
+TRIED_VOLTS = np.linspace(-1.0, 1.0, 81)
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*", re.ASCII)
 
@@ -88,7 +91,7 @@ class Deck:
     Attributes:
         text: the deck.
         terminals: the connected ends of the lines.
-        unique: whether it has one solution at most, which nobody knows of subcircuits of the user's own.
+        unique: whether it has one solution at most, as far as is known.
     """
 
     text: str
@@ -186,12 +189,23 @@ def bank_deck(
     return _deck("bank.cir.j2", crossbars, names, drives, side, title, comments, netlists)
 
 
-def laws_known(crossbars: Sequence[Crossbar]) -> bool:
-    """Whether cells and amplifiers are none but our own, whose currents rise with their voltages."""
-    return all(
-        crossbar.device.known and not (crossbar.amplifier.present and crossbar.amplifier.opamp)
+def one_solution(crossbars: Sequence[Crossbar]) -> bool:
+    """Whether a circuit of these arrays has one solution at most: no current falls while its voltage rises.
+
+    Nobody knows that of subcircuits of the user's own. Laws are tried at voltages that reads have.
+    """
+    return not any(
+        (crossbar.amplifier.present and crossbar.amplifier.opamp) or _falls(crossbar.device, crossbar.conductance)
         for crossbar in crossbars
     )
+
+
+def _falls(device: Device, conductance: FloatArray) -> bool:
+    if device.linear or not device.known:
+        return not device.linear
+    few = np.quantile(conductance, np.linspace(0, 1, 17), method="nearest")
+    with np.errstate(all="ignore"):  # a slope beyond all numbers is none below zero
+        return any((device.differential_conductance(few, np.full_like(few, volt)) < 0).any() for volt in TRIED_VOLTS)
 
 
 def line_nodes(crossbar: Crossbar, side: Side = "rows") -> tuple[list[list[str]], list[list[str]]]:
@@ -229,7 +243,7 @@ def _deck(
         "amplified": any(crossbar.amplifier.present for crossbar in crossbars),
     }
     terminals = tuple(terminal for array in arrays for terminal in array["terminals"])  # type: ignore[attr-defined]
-    return Deck(render(template, variables, netlists=netlists), terminals, laws_known(crossbars))
+    return Deck(render(template, variables, netlists=netlists), terminals, one_solution(crossbars))
 
 
 def drive_volts(crossbar: Crossbar, drive: ArrayLike | None, side: Side) -> FloatArray:

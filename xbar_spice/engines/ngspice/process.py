@@ -72,11 +72,10 @@ class ResidentProcess:
         self._nodes = checked_nodes(nodes)
         # A point holds a complex number of each result, and of some more than are asked for.
         self._points = max(64, min(POINTS, BYTES_KEPT // (16 * max(1, len(sources) + len(nodes)))))
-        self._ways = (
-            single_cards(deck, sources, nodes),
-            resident_cards(deck, sources, self._points, nodes) if unique else None,
-            paired_cards(deck, sources, self._points, nodes) if resistive(deck, sources) else None,
-        )
+        self._single = single_cards(deck, sources, nodes)
+        self._cards = resident_cards(deck, sources, self._points, nodes) if unique else None
+        linear = resistive(deck, sources)
+        self._paired = paired_cards(deck, sources, self._points, nodes) if linear else None
         self._busy = 0.0
         self._time_limit = time_limit
         self._start_limit = start_limit
@@ -175,7 +174,8 @@ class ResidentProcess:
             if worker is None:
                 worker = self._worker = Worker()
                 self._check_open(closings)  # `close` ends a worker that it sees, and this one comes after those
-                request = ("load", self._ways, self._sources, self._nodes, self._points)
+                ways = self._single, self._cards, self._paired
+                request = ("load", *ways, self._sources, self._nodes, self._points)
                 self._note(worker.ask(request, self._start_limit)[0])
             value, parts = worker.ask(("read", volts), self._time_limit)
         except BaseException:  # also Ctrl-C: half an answer may be in the pipe, and a failed sweep is of no more use

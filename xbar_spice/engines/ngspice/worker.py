@@ -42,8 +42,8 @@ def serve(connection: Connection) -> None:
             if word == "info":
                 value = {"version": ngspice.ngspice_version, "library": ngspice.library_path, "klu": ngspice.klu}
             elif word == "load":
-                ways, *others = arguments
-                circuit = load(ngspice, Ways(*ways), *others)
+                single, swept, paired, *others = arguments
+                circuit = load(ngspice, Ways(single, swept, paired), *others)
                 value = ngspice.warnings, ngspice.busy
             elif word == "read" and circuit is not None:
                 for part in circuit.read(*arguments):
