@@ -57,6 +57,28 @@ worker.waveforms = stopping_waveforms
 }
 
 
+# As on a machine that is slow or does other things.
+SLOW = """\
+import time
+from multiprocessing.connection import Connection
+def slow_send(self, answer, send=Connection.send):
+    time.sleep({seconds})
+    send(self, answer)
+Connection.send = slow_send
+"""
+
+
+def slow_down(seconds: float) -> None:
+    """Let all workers of this program wait before each answer."""
+    run_in_workers(SLOW.format(seconds=seconds))
+
+
+def run_in_workers(text: str) -> None:
+    """Have a text run in every worker before its `main`."""
+    imports, _, start = supervisor.START_WORKER.rpartition("main(")
+    supervisor.START_WORKER = f"{imports}{text}main({start}"
+
+
 class Pauses:
     """All workers that start from now on stop at a place, for as long as this is open.
 
@@ -71,8 +93,7 @@ class Pauses:
         self._stopped: list[socket.socket] = []
         stopping = STOPPING.format(port=self._listener.getsockname()[1])
         self._before = supervisor.START_WORKER
-        imports, _, start = self._before.rpartition("main(")
-        supervisor.START_WORKER = imports + stopping + PLACES[place] + "main(" + start
+        run_in_workers(stopping + PLACES[place])
 
     def wait(self) -> int:
         """Wait until a worker stops; its process id. It stays there until `go_on` or the end of the process."""

@@ -17,7 +17,7 @@ import numpy as np
 import psutil
 import pytest
 from conftest import assert_same_bits
-from pauses import PATIENCE, Pauses
+from pauses import PATIENCE, Pauses, run_in_workers
 
 from xbar_spice.engines.ngspice import process as process_module
 from xbar_spice.engines.ngspice import supervisor
@@ -682,9 +682,8 @@ def test_a_deck_that_cannot_be_kept_hides_no_failure(name: str, tmp_path: Path) 
 
 @needs_library
 def test_no_line_goes_unread_where_the_log_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    start = "import os\ndef full(*_):\n    raise OSError(28, 'full')\n"
-    imports, _, main = supervisor.START_WORKER.rpartition("main(")
-    monkeypatch.setattr(supervisor, "START_WORKER", f"{imports}{start}os.write = full\nmain({main}")
+    monkeypatch.setattr(supervisor, "START_WORKER", supervisor.START_WORKER)  # as it was, at the end
+    run_in_workers("import os\ndef full(*_):\n    raise OSError(28, 'full')\nos.write = full\n")
     deck = "* title\nVa a 0 0\nR1 a 0 1k\nR2 b c 1k\n.op\n.end"
     with (
         ResidentProcess(deck, ["Va"], failures=tmp_path) as circuit,
