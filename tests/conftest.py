@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 from dataclasses import replace
@@ -13,6 +14,7 @@ from typing import Any
 import hypothesis
 import numpy as np
 import pytest
+from pauses import slow_down
 
 from xbar_spice.cosim import Problem
 from xbar_spice.engines.base import Engine
@@ -22,6 +24,11 @@ from xbar_spice.errors import EngineUnavailableError
 from xbar_spice.mapping import Design
 from xbar_spice.train.losses import SquaredDistance
 from xbar_spice.weights import Kernels, Model
+
+# A machine of any speed: with XBAR_SPICE_SLOW_WORKERS=0.1 every worker waits so many seconds before each answer, and no
+# test may notice.
+if "XBAR_SPICE_SLOW_WORKERS" in os.environ:
+    slow_down(float(os.environ["XBAR_SPICE_SLOW_WORKERS"]))
 
 hypothesis.settings.register_profile("repeatable", deadline=None, derandomize=True, max_examples=50)
 hypothesis.settings.load_profile("repeatable")
@@ -81,7 +88,7 @@ def assert_same_bits(found: Any, wanted: Any) -> None:
 
 def run_by_hand(deck: Path) -> dict[str, float]:
     """Source currents, by the source's name, and voltages of nodes that `ngspice -b` prints for a deck."""
-    done = subprocess.run(["ngspice", "-b", str(deck)], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(["ngspice", "-b", str(deck)], capture_output=True, text=True, check=True, timeout=300)
     rows = re.findall(r"^\s+([a-z]\w*)(?:#branch)?\s+(-?\d\S*)$", done.stdout, re.M)
     return {name: float(value) for name, value in rows}
 

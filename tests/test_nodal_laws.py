@@ -244,6 +244,7 @@ def test_derivatives_of_falling_cells_by_finite_differences(rng):
 
 
 @pytest.mark.parametrize("ohm", [0.0, 1e-3, 1.0])
+@pytest.mark.filterwarnings("ignore::xbar_spice.errors.DesignWarning")  # no matter where the law was fitted
 @pytest.mark.parametrize("device", [Sinh(0.1), Polynomial(), OneTransistorOneResistor(v_gate=5.0)], ids=repr)
 @pytest.mark.parametrize("open_rows", [(0,), (1, 3)])
 def test_open_lines_find_their_level(ohm, device, open_rows, rng):
@@ -308,7 +309,7 @@ BAD = {
 @pytest.mark.parametrize(("conductance", "resistances"), BAD.values(), ids=BAD)
 def test_changes_are_looked_at(conductance, resistances):
     operator = Sensitivity(Crossbar(np.full((2, 2), 1e-4), 1, 1), [0.1, 0.2])
-    with pytest.raises(InvalidInputError, match=" of a change must "):
+    with pytest.raises(InvalidInputError, match="must "):
         operator.jvp(Change(conductance, **resistances))
 
 

@@ -12,7 +12,7 @@ from typing import Any, Literal, final
 import numpy as np
 
 from xbar_spice.amplifier import Amplifier
-from xbar_spice.checks import Array, Instance, Many, OneOf, Real, Rule, Whole, settle, warn
+from xbar_spice.checks import Array, Instance, Many, OneOf, Optional, Real, Rule, Whole, settle, warn
 from xbar_spice.devices import Device, Ohmic
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear import FloatArray
@@ -97,6 +97,7 @@ PARTS: dict[str, Rule[Any]] = {
     "amplifier": Instance(
         Amplifier, example="Amplifier(r_feedback=1e4, gain=1e5)", advice="leave it out for a sense terminal at 0 V"
     ),
+    "reltol": Optional(Real(above=0, below=1), "for that of the kind of cell"),
 }
 """What wires, terminals and cells of an array may be."""
 
@@ -117,6 +118,8 @@ class Crossbar:
         open_rows: word lines that no terminal touches. They float at the voltage at which they carry no current; drives
             of such lines do nothing, and a read that senses them finds 0 A.
         amplifier: what holds the sensed ends of the lines at 0 V, behind `r_sense`; without one, a source of 0 V does.
+        reltol: what ngspice's Newton method stops by, relative to each voltage and current; by kind of cell when left
+            out, see `circuit.tolerances`. Stands in the decks; other engines have tolerances of their own.
 
     Raises:
         InvalidInputError: a value is not finite, negative, or of the wrong shape, or there is no such word line.
@@ -135,6 +138,7 @@ class Crossbar:
     terminations: Terminations = field(default_factory=Terminations)
     open_rows: tuple[int, ...] = ()
     amplifier: Amplifier = field(default_factory=Amplifier)
+    reltol: float | None = None
 
     def __post_init__(self) -> None:
         settle(self, conductance=Array(), **PARTS)

@@ -76,6 +76,7 @@ class Design:
         headroom: how many times the range of conductances holds the largest weight.
         compensated: program the conductances that undo wires, drivers and sense terminals, see `compensate`; what
             the variation will do to a device is not known then.
+        reltol: what ngspice's Newton method stops by, see `Crossbar`.
     """
 
     mapping: Literal["differential", "interleaved"] = "differential"
@@ -96,6 +97,7 @@ class Design:
     headroom: float = 1.0
     compensated: bool = False
     skip_empty: bool = False
+    reltol: float | None = None
 
     def __post_init__(self) -> None:
         settle(self, **RULES)
@@ -129,6 +131,7 @@ class Design:
             device=self.device,
             terminations=self.terminations,
             amplifier=self.amplifier,
+            reltol=self.reltol,
         )
 
 

@@ -24,6 +24,7 @@ from xbar_spice.checks import Array, checked
 from xbar_spice.circuit.libraries import libraries, opamp_subcircuit
 from xbar_spice.circuit.render import render
 from xbar_spice.circuit.tolerances import newton_options
+from xbar_spice.devices import Device
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear import FloatArray
 
@@ -36,7 +37,10 @@ __all__ = [
     "drive_volts",
     "line_nodes",
     "netlist",
+    "one_solution",
 ]
+
+TRIED_VOLTS = np.linspace(-1.0, 1.0, 81)
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*", re.ASCII)
 
@@ -83,10 +87,17 @@ class Terminal:
 @final
 @dataclass(frozen=True)
 class Deck:
-    """A complete SPICE deck and the names in it."""
+    """A complete SPICE deck and the names in it.
+
+    Attributes:
+        text: the deck.
+        terminals: the connected ends of the lines.
+        unique: whether it has one solution at most, as far as is known.
+    """
 
     text: str
     terminals: tuple[Terminal, ...]
+    unique: bool = True
     _by_edge: dict[tuple[int, Edge], tuple[Terminal, ...]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -180,6 +191,25 @@ def bank_deck(
     return _deck("bank.cir.j2", crossbars, names, drives, side, title, comments, netlists)
 
 
+def one_solution(crossbars: Sequence[Crossbar]) -> bool:
+    """Whether a circuit of these arrays has one solution at most: no current falls while its voltage rises.
+
+    Nobody knows that of subcircuits of the user's own. Laws are tried at voltages that reads have.
+    """
+    return not any(
+        (crossbar.amplifier.present and crossbar.amplifier.opamp) or _falls(crossbar.device, crossbar.conductance)
+        for crossbar in crossbars
+    )
+
+
+def _falls(device: Device, conductance: FloatArray) -> bool:
+    if device.linear or not device.known:
+        return not device.linear
+    few = np.quantile(conductance, np.linspace(0, 1, 17), method="nearest")
+    with np.errstate(all="ignore"):  # a slope beyond all numbers is none below zero
+        return any((device.differential_conductance(few, np.full_like(few, volt)) < 0).any() for volt in TRIED_VOLTS)
+
+
 def line_nodes(crossbar: Crossbar, side: Side = "rows") -> tuple[list[list[str]], list[list[str]]]:
     """Names of the nodes at each cell in the deck of one array: word-line ends and bit-line ends, both (rows, cols)."""
     hookup, (rows, cols) = crossbar.hookup(side), crossbar.shape
@@ -215,7 +245,7 @@ def _deck(
         "amplified": any(crossbar.amplifier.present for crossbar in crossbars),
     }
     terminals = tuple(terminal for array in arrays for terminal in array["terminals"])  # type: ignore[attr-defined]
-    return Deck(render(template, variables, netlists=netlists), terminals)
+    return Deck(render(template, variables, netlists=netlists), terminals, one_solution(crossbars))
 
 
 def drive_volts(crossbar: Crossbar, drive: ArrayLike | None, side: Side) -> FloatArray:

@@ -99,6 +99,7 @@ _CIRCUIT: dict[str, tuple[tuple[str, Any, str, str], ...]] = {
         ("--adc-reference", _REFERENCES, "That with all devices at --g-max, or with those of the array.", "window"),
         ("--subtraction", _SUBTRACTIONS, "Of plus and minus currents: after the ADCs or before one.", "digital"),
     ),
+    "Simulator": (("--reltol", "PART", "What ngspice's Newton method stops by; stands in decks.", "by kind of cell"),),
 }
 
 # Options that have no effect without another one.

@@ -16,7 +16,7 @@ import threading
 from multiprocessing.connection import Connection
 
 from xbar_spice.engines.ngspice.library import LibraryFailure, Ngspice
-from xbar_spice.engines.ngspice.resident import ResidentCircuit, load
+from xbar_spice.engines.ngspice.resident import ResidentCircuit, Ways, load
 from xbar_spice.engines.ngspice.waveforms import waveforms
 
 __all__ = ["main", "serve"]
@@ -42,7 +42,8 @@ def serve(connection: Connection) -> None:
             if word == "info":
                 value = {"version": ngspice.ngspice_version, "library": ngspice.library_path, "klu": ngspice.klu}
             elif word == "load":
-                circuit = load(ngspice, *arguments)
+                single, swept, paired, *others = arguments
+                circuit = load(ngspice, Ways(single, swept, paired), *others)
                 value = ngspice.warnings, ngspice.busy
             elif word == "read" and circuit is not None:
                 for part in circuit.read(*arguments):
