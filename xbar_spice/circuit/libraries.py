@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import lru_cache
 
@@ -10,27 +11,79 @@ from xbar_spice.array import Crossbar
 from xbar_spice.circuit.resources import search_path
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.subcircuit import Subcircuit
+from xbar_spice.subcircuit.apart import kept_apart
+from xbar_spice.subcircuit.definition import COMPAT
 
-__all__ = ["libraries", "opamp_subcircuit"]
+__all__ = ["behaviour", "by_hand", "libraries", "opamp_subcircuit"]
+
+# What means something else in a mode of ngspice than without one: powers of negative numbers above all.
+CHANGES_MEANING = re.compile(r"\^|\*\*|\bpow\s*\(|\bpwrs?\s*\(", re.IGNORECASE)
 
 
 def libraries(crossbars: Sequence[Crossbar], names: Sequence[str]) -> list[str]:
-    """The text of every library that the arrays need, each once.
+    """The text of every library that the arrays need, each once and with names of its own.
 
     Raises:
-        InvalidInputError: one deck would have two subcircuits of one name.
+        InvalidInputError: one deck would have two subcircuits of one name, or libraries of two dialects.
     """
-    found = [subcircuit for crossbar in crossbars for subcircuit in crossbar.device.subcircuits]
-    found += [opamp_subcircuit(crossbar.amplifier) for crossbar in crossbars if crossbar.amplifier.present]
-    texts = list(dict.fromkeys(subcircuit.library for subcircuit in found))
-    by_text = {subcircuit.library: subcircuit.definitions for subcircuit in found}
-    taken = [name.lower() for name in names] + [name for text in texts for name in by_text[text]]
+    found = _subcircuits(crossbars)
+    mode = behaviour(crossbars)
+    by_text = {subcircuit.library: subcircuit for subcircuit in found}
+    taken = [name.lower() for name in names] + [name for one in by_text.values() for name in one.definitions]
     twice = sorted({name for name in taken if taken.count(name) > 1} - {""})
     if twice:
         raise InvalidInputError(
             f"a deck can hold one subcircuit of a name, and its libraries and arrays have two {twice[0]!r}; rename one"
         )
-    return texts
+    texts = kept_apart([(text, subcircuit.compat) for text, subcircuit in by_text.items()])
+    said = f"* for a dialect of SPICE: run this deck by hand with {by_hand(mode)} DECK\n"
+    return [said + text if mode and not number else text for number, text in enumerate(texts)]
+
+
+def behaviour(crossbars: Sequence[Crossbar]) -> str:
+    """The mode that ngspice needs for the libraries of the arrays (its variable `ngbehavior`); empty for none.
+
+    A mode is one for a whole deck. Libraries without a dialect mean the same in all of them, as long as they hold no
+    powers.
+
+    Raises:
+        InvalidInputError: two libraries need two modes.
+    """
+    found = _subcircuits(crossbars)
+    dialects = {subcircuit.compat: subcircuit.name for subcircuit in found if subcircuit.compat}
+    if len(dialects) > 1:
+        (one, first), (other, second) = list(dialects.items())[:2]
+        raise InvalidInputError(
+            f"ngspice reads a deck in one dialect, and the library of {first} has compat={one!r}, that of {second} "
+            f"compat={other!r}; write one of them in the dialect of the other, or in ngspice's own"
+        )
+    if not dialects:
+        return ""
+    ((dialect, name),) = dialects.items()
+    for subcircuit in found:
+        if not subcircuit.compat and CHANGES_MEANING.search(subcircuit.library):
+            raise InvalidInputError(
+                f"the library of {name} has compat={dialect!r}, in which ngspice takes powers of negative numbers for "
+                f"something else than without it, and the library of {subcircuit.name} holds powers and says no "
+                f"compat; write them as products, or say compat={dialect!r} there if they are meant so"
+            )
+    return COMPAT[dialect]
+
+
+def by_hand(mode: str) -> str:
+    """The command that runs decks of this mode of ngspice.
+
+    Example:
+        >>> by_hand(""), by_hand("psa")
+        ('ngspice -b', 'ngspice -D ngbehavior=psa -b')
+    """
+    return f"ngspice -D ngbehavior={mode} -b" if mode else "ngspice -b"
+
+
+def _subcircuits(crossbars: Sequence[Crossbar]) -> list[Subcircuit]:
+    """All subcircuits that elements of the arrays are instances of."""
+    found = [subcircuit for crossbar in crossbars for subcircuit in crossbar.device.subcircuits]
+    return found + [opamp_subcircuit(crossbar.amplifier) for crossbar in crossbars if crossbar.amplifier.present]
 
 
 @lru_cache

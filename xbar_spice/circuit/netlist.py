@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from xbar_spice.array import SIDES, Connection, Crossbar, Edge, Hookup, Side
-from xbar_spice.circuit.libraries import libraries, opamp_subcircuit
+from xbar_spice.circuit.libraries import behaviour, libraries, opamp_subcircuit
 from xbar_spice.circuit.render import render
 from xbar_spice.circuit.tolerances import newton_options
 from xbar_spice.errors import InvalidInputError
@@ -82,10 +82,17 @@ class Terminal:
 @final
 @dataclass(frozen=True)
 class Deck:
-    """A complete SPICE deck and the names in it."""
+    """A complete SPICE deck and the names in it.
+
+    Attributes:
+        text: of the deck.
+        terminals: the connected ends of its lines.
+        behaviour: the mode that ngspice needs for the dialect of its libraries; empty for none.
+    """
 
     text: str
     terminals: tuple[Terminal, ...]
+    behaviour: str = ""
     _by_edge: dict[tuple[int, Edge], tuple[Terminal, ...]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -213,7 +220,7 @@ def _deck(
         "amplified": any(crossbar.amplifier.present for crossbar in crossbars),
     }
     terminals = tuple(terminal for array in arrays for terminal in array["terminals"])  # type: ignore[attr-defined]
-    return Deck(render(template, variables, netlists=netlists), terminals)
+    return Deck(render(template, variables, netlists=netlists), terminals, behaviour(crossbars))
 
 
 def drive_volts(crossbar: Crossbar, drive: ArrayLike | None, side: Side) -> FloatArray:

@@ -201,6 +201,7 @@ class NgspiceBank(Bank):
             time_limit=self._engine.time_limit,
             start_limit=self._engine.start_limit,
             failures=self._engine.failures,
+            behaviour=deck.behaviour,
         )
         return Circuit(arrays, deck, process)
 

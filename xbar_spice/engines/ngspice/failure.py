@@ -7,6 +7,7 @@ import shlex
 import tempfile
 from pathlib import Path
 
+from xbar_spice.circuit.libraries import by_hand
 from xbar_spice.engines.ngspice.supervisor import WorkerError, WorkerFailed, WorkerHung
 from xbar_spice.errors import SimulationError, SimulatorExitError
 
@@ -15,13 +16,14 @@ __all__ = ["simulation_error"]
 LINES_QUOTED = 12
 
 
-def simulation_error(error: WorkerError, deck: str, folder: Path | None) -> SimulationError:
+def simulation_error(error: WorkerError, deck: str, folder: Path | None, behaviour: str = "") -> SimulationError:
     """The error of a request that failed, or was lost again after it had been lost once.
 
     Args:
         error: what happened to it.
         deck: SPICE text that `ngspice -b` runs; it is kept.
         folder: where to; a new temporary folder when left out.
+        behaviour: the mode that ngspice needs for the dialect of the deck; empty for none.
     """
     folder = folder or Path(tempfile.mkdtemp(prefix="xbar-spice-failed-read-"))
     folder.mkdir(parents=True, exist_ok=True)
@@ -32,7 +34,7 @@ def simulation_error(error: WorkerError, deck: str, folder: Path | None) -> Simu
         [
             _what_happened(error),
             f"  deck: {path}",
-            f"  to reproduce: ngspice -b {shlex.quote(str(path))}",
+            f"  to reproduce: {by_hand(behaviour)} {shlex.quote(str(path))}",
             "  the simulator's last lines:",
             *(f"    {line}" for line in lines),
         ]
