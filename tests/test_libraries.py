@@ -350,7 +350,7 @@ R2 mid out 10
     ("text", "keys"),
     [
         (RAILED, {"supply": [-15, 15]}),
-        (RAILED.replace("in+ in- vcc vee out", "out in- in+ n p"), {"supply": [-5, 5], "pins": "out in- in+ v- v+"}),
+        (RAILED.replace("vcc vee out", "out vcc vee"), {"supply": [-5, 5], "pins": "in+ in- out v+ v-"}),
         (RAILED.replace("- vcc", "- g nc vcc"), {"supply": [0, 5], "pins": [*IN, "gnd", "open", "v+", "v-", "out"]}),
         (RAILED.replace(" vcc vee out", " out").replace("R1 vcc vee 1e4", ""), {"pins": "in+ in- out"}),
     ],

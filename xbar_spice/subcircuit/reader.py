@@ -183,8 +183,8 @@ def _element(draft: Draft, scope: Sequence[str], plain: dict[str, str], dialect:
     text, letter = draft.text, draft.text[0].lower()
     if not scope or not letter.isalpha():
         raise DeviceError(
-            f"{draft.place}: an element stands within .subckt and .ends, got {text[:40]!r}; remove it, or put a "
-            "plus sign before it if the card above goes on"
+            f"{draft.place}: an element stands within .subckt and .ends, got {text[:40]!r}; remove it, put an "
+            "asterisk before it if it is a comment, or a plus sign if the card above goes on"
         )
     if letter in "rcl" and dialect != "lt":
         short = next((word for word in re.split(r"[\s=]+", text)[3:] if LETTER_FOR_POINT.fullmatch(word)), None)
