@@ -12,12 +12,12 @@ from xbar_spice.circuit.resources import search_path
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.subcircuit import Subcircuit
 from xbar_spice.subcircuit.apart import kept_apart
-from xbar_spice.subcircuit.definition import COMPAT
+from xbar_spice.subcircuit.definition import COMPAT, parsed
 
 __all__ = ["behaviour", "by_hand", "libraries", "opamp_subcircuit"]
 
-# What means something else in a mode of ngspice than without one: powers of negative numbers above all.
-CHANGES_MEANING = re.compile(r"\^|\*\*|\bpow\s*\(|\bpwrs?\s*\(", re.IGNORECASE)
+# What means something else in a mode of ngspice than without one: powers of negative numbers, and the node gnd.
+CHANGES_MEANING = re.compile(r"\^|\*\*|\bpow\s*\(|\bpwrs?\s*\(|\bgnd\b", re.IGNORECASE)
 
 
 def libraries(crossbars: Sequence[Crossbar], names: Sequence[str]) -> list[str]:
@@ -61,11 +61,12 @@ def behaviour(crossbars: Sequence[Crossbar]) -> str:
         return ""
     ((dialect, name),) = dialects.items()
     for subcircuit in found:
-        if not subcircuit.compat and CHANGES_MEANING.search(subcircuit.library):
+        code = "" if subcircuit.compat else " ".join(card.text for card in parsed(subcircuit.library).cards)
+        if changed := CHANGES_MEANING.search(code):
             raise InvalidInputError(
-                f"the library of {name} has compat={dialect!r}, in which ngspice takes powers of negative numbers for "
-                f"something else than without it, and the library of {subcircuit.name} holds powers and says no "
-                f"compat; write them as products, or say compat={dialect!r} there if they are meant so"
+                f"the library of {name} has compat={dialect!r}, in which ngspice takes {changed[0]!r} for something "
+                f"else than without it, and the library of {subcircuit.name} holds it and says no compat; write "
+                f"powers as products and gnd as 0, or say compat={dialect!r} there if it is meant so"
             )
     return COMPAT[dialect]
 

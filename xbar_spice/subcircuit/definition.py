@@ -89,8 +89,8 @@ class Subcircuit:
             DeviceError: the file cannot be read, or see the class; the text names the file.
         """
         path = Path(path).expanduser()
+        library = cls.library_of(path, compat)
         try:
-            library = read_library(expand(path), compat)
             word = library.plain_names.get(name.lower(), "")
             plain = name if word == name.lower() else word or name
             made = cls(plain, library.text, tuple((parameters or {}).items()), compat)
@@ -99,6 +99,18 @@ class Subcircuit:
         if made.left_out:
             logger.warning("%s: left out, because a deck has its own: %s", path, "; ".join(made.left_out))
         return made
+
+    @staticmethod
+    def library_of(path: Path, compat: str = "") -> Library:
+        """What a library file defines.
+
+        Raises:
+            DeviceError: the file cannot be read, or holds something else than circuits; the text names it.
+        """
+        try:
+            return read_library(expand(path), compat)
+        except DeviceError as error:
+            raise error if str(path) in str(error) else DeviceError(f"{path}: {error}") from error
 
     @property
     def definitions(self) -> tuple[str, ...]:

@@ -83,6 +83,11 @@ class Library:
     plain_names: dict[str, str]
 
     @property
+    def names(self) -> frozenset[str]:
+        """Plain names, in lower case, of all its subcircuits, inner ones too."""
+        return frozenset(self.plain_names.values())
+
+    @property
     def left_out(self) -> tuple[str, ...]:
         """The cards that were left out."""
         lines = split_lines(self.text)
