@@ -100,6 +100,7 @@ def netlist(
     With --feedback also the loop of both matrices with op-amps that solves the first Newton step of a random state, its
     transpose, and the feedback array of that system.
     """
+    from xbar_spice.circuit.libraries import behaviour, by_hand
     from xbar_spice.cosim import weight_scales
     from xbar_spice.export import write_netlists
     from xbar_spice.mapping import map_weights
@@ -135,7 +136,7 @@ def netlist(
 
         for path in write_first_step(model, design, output, seed=seed, weights=weights.name, netlists=netlists):
             click.echo(f"{path}")
-    click.echo(f"run one by hand: ngspice -b {files[0]}")
+    click.echo(f"run one by hand: {by_hand(behaviour(mapped.crossbars))} {files[0]}")
 
 
 @click.command(cls=Verb)
