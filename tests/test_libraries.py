@@ -362,6 +362,16 @@ def test_an_op_amp_with_rails_is_wrapped(text, keys, tmp_path):
     assert np.abs(found / (G.T @ V) - 1).max() < 1e-4
 
 
+def test_a_cell_and_an_op_amp_of_one_file(tmp_path):
+    text = RAILED + OHMIC
+    path = write_model(tmp_path, text, subcircuit="op/2", supply=[-15, 15])
+    opamps = [load_opamp(path), load_opamp(write_model(tmp_path, text, subcircuit="op/2", supply=[-5, 5]))]
+    device = SubcircuitCell(Subcircuit.from_file(tmp_path / "mine.lib", "cell"))
+    crossbars = [Crossbar(G, device=device, amplifier=Amplifier(1e4, opamp=opamp)) for opamp in opamps]
+    for found in read(crossbars):
+        assert np.abs(found.ravel() / (G.T @ V) - 1).max() < 1e-4
+
+
 @pytest.mark.parametrize(
     ("keys", "message"),
     [

@@ -7,6 +7,7 @@ import pytest
 from click.testing import CliRunner
 from conftest import engine_or_skip
 
+from xbar_spice.amplifier import Amplifier
 from xbar_spice.array import Crossbar
 from xbar_spice.circuit.device_models import load_device
 from xbar_spice.cli.app import app
@@ -14,6 +15,7 @@ from xbar_spice.devices import Ohmic, SubcircuitCell
 from xbar_spice.engines.ngspice import model_check
 from xbar_spice.errors import DeviceError
 from xbar_spice.subcircuit import Subcircuit
+from xbar_spice.subcircuit.rails import on_rails
 from xbar_spice.subcircuit.states import odd_power, states
 
 CASES = Path(__file__).parent / "cases"
@@ -105,6 +107,15 @@ def test_a_cell_is_measured_once_for_a_range(monkeypatch):
     assert measured[1:] == [(1e-4, 1e-3)]
     engine.program(Crossbar([[1e-4]], device=Ohmic())).close()
     assert len(measured) == 2
+
+
+def test_an_op_amp_with_exchanged_inputs_is_refused():
+    text = ".subckt op in+ in- out\nE1 out 0 in+ in- 1e4\n.ends\n"
+    right, wrong = (on_rails(Subcircuit("op", text), None, (*pins, "out")) for pins in (("in+", "in-"), ("in-", "in+")))
+    engine = engine_or_skip("ngspice")
+    engine.program(Crossbar([[1e-4]], amplifier=Amplifier(1e4, opamp=right))).close()
+    with pytest.raises(DeviceError, match=r"is -1000 V at -0.1 V and 1000 V at 0.1 V; exchange in. and in-"):
+        engine.program(Crossbar([[1e-4]], amplifier=Amplifier(1e4, opamp=wrong)))
 
 
 def test_what_the_text_of_a_library_says():

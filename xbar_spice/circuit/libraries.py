@@ -29,13 +29,15 @@ def libraries(crossbars: Sequence[Crossbar], names: Sequence[str]) -> list[str]:
     found = _subcircuits(crossbars)
     mode = behaviour(crossbars)
     by_text = {subcircuit.library: subcircuit for subcircuit in found}
+    wrappers = {subcircuit.wrapper: subcircuit for subcircuit in found if subcircuit.wrapper}
     taken = [name.lower() for name in names] + [name for one in by_text.values() for name in one.definitions]
+    taken += [name for one in wrappers.values() for name in one.wrapped]
     twice = sorted({name for name in taken if taken.count(name) > 1} - {""})
     if twice:
         raise InvalidInputError(
             f"a deck can hold one subcircuit of a name, and its libraries and arrays have two {twice[0]!r}; rename one"
         )
-    texts = kept_apart([(text, subcircuit.compat) for text, subcircuit in by_text.items()])
+    texts = kept_apart([(text, subcircuit.compat) for text, subcircuit in by_text.items()]) + list(wrappers)
     said = f"* for a dialect of SPICE: run this deck by hand with {by_hand(mode)} DECK\n"
     return [said + text if mode and not number else text for number, text in enumerate(texts)]
 

@@ -36,6 +36,7 @@ class Subcircuit:
         parameters: names and values that every instance gets; what is left out keeps the library's default.
         compat: the dialect of the library, as ngspice's modes: "psa" (PSpice), "lt" (LTspice), "hs" (HSPICE); empty for
             ngspice's own.
+        wrapper: text of a subcircuit around one of the library's, which is the one that is meant then; empty for none.
         pins: names of its pins.
         parameter_names: of the parameters that it has, in lower case.
 
@@ -52,13 +53,15 @@ class Subcircuit:
     library: str = field(repr=False)
     parameters: tuple[tuple[str, float], ...] = ()
     compat: str = ""
+    wrapper: str = field(default="", repr=False)
     pins: tuple[str, ...] = field(init=False, repr=False)
     parameter_names: tuple[str, ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.compat and self.compat not in COMPAT:
             raise DeviceError(f"compat must be one of {', '.join(COMPAT)}, or left out, got {self.compat!r}")
-        found = parsed(self.library, self.compat)
+        library = parsed(self.library, self.compat)
+        found = parsed(self.wrapper) if self.wrapper else library
         name = found.plain_names.get(str(self.name).lower(), "")
         if name not in found.interfaces:
             raise DeviceError(
@@ -67,7 +70,7 @@ class Subcircuit:
             )
         interface = found.interfaces[name]
         object.__setattr__(self, "name", self.name if name == self.name.lower() else name)
-        object.__setattr__(self, "library", self.library if _same(self.library, found.text) else found.text)
+        object.__setattr__(self, "library", self.library if _same(self.library, library.text) else library.text)
         object.__setattr__(self, "pins", interface.pins)
         object.__setattr__(self, "parameter_names", interface.parameters)
         for parameter, value in self.parameters:
@@ -116,6 +119,11 @@ class Subcircuit:
     def definitions(self) -> tuple[str, ...]:
         """Names, in lower case, of all subcircuits of the library."""
         return tuple(parsed(self.library, self.compat).interfaces)
+
+    @property
+    def wrapped(self) -> tuple[str, ...]:
+        """Names, in lower case, of the subcircuits of the wrapper."""
+        return tuple(parsed(self.wrapper).interfaces)
 
     @property
     def left_out(self) -> tuple[str, ...]:

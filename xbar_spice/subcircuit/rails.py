@@ -44,7 +44,7 @@ def on_rails(opamp: Subcircuit, supply: Sequence[float] | None, pins: Sequence[s
     low, high = _checked(supply) if supply is not None else (0.0, 0.0)
     nodes = [ROLES[role] or f"open{number}" for number, role in enumerate(roles)]
     values = "".join(f" {name}={float(value)!r}" for name, value in opamp.parameters)
-    name = f"{opamp.name}_on_rails"
+    name = f"{opamp.name}_on_{_word(low)}_{_word(high)}"
     while name.lower() in opamp.definitions:
         name += "_"
     lines = [
@@ -57,8 +57,12 @@ def on_rails(opamp: Subcircuit, supply: Sequence[float] | None, pins: Sequence[s
         f"Xopamp {' '.join(nodes)} {opamp.name}{values}",
         f".ends {name}",
     ]
-    text = opamp.library.rstrip("\n") + "\n\n" + "\n".join(lines) + "\n"
-    return Subcircuit(name, text, compat=opamp.compat)
+    return Subcircuit(name, opamp.library, compat=opamp.compat, wrapper="\n".join(lines) + "\n")
+
+
+def _word(volts: float) -> str:
+    """A voltage as part of a name."""
+    return f"{volts:g}".replace("-", "m").replace(".", "p").replace("+", "")
 
 
 def _checked(supply: Sequence[float]) -> tuple[float, float]:

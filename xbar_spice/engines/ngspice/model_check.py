@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,15 +20,17 @@ from typing import final
 import numpy as np
 from numpy.typing import NDArray
 
+from xbar_spice.amplifier import Amplifier
 from xbar_spice.array import Crossbar
 from xbar_spice.circuit.netlist import array_deck
 from xbar_spice.devices import SubcircuitCell
 from xbar_spice.engines.ngspice.process import ResidentProcess
 from xbar_spice.errors import DeviceError, SimulationError
 from xbar_spice.linear import FloatArray
+from xbar_spice.subcircuit import Subcircuit
 from xbar_spice.subcircuit.states import odd_power, states
 
-__all__ = ["Characteristics", "characterise", "check_cells"]
+__all__ = ["Characteristics", "characterise", "check_cells", "check_opamp"]
 
 SMALL = 1e-3  # volts at which the small-signal conductance is taken
 AT_READS = (SMALL, 0.01, 0.1, 0.3)  # volts of either sign that a cell is read at
@@ -37,6 +40,8 @@ FLAT = 1e-3  # power of the conductance that the current follows, below which it
 OFF = 1e-3  # share of G V below which a cell is off
 FAR = 1.5  # factor between the current and G V that is worth a word where it comes no nearer at any voltage
 WRONG = 10.0  # the same factor that is refused where it is the same at all voltages
+OPEN_LOOP = 1e12  # ohm of a feedback that feeds nothing back
+OPAMP_INPUT = 0.1  # volts, far more than any offset
 ODD = 1e-4  # share of the current by which both signs of a voltage may differ
 
 logger = logging.getLogger(__name__)
@@ -242,11 +247,14 @@ _seen: dict[SubcircuitCell, list[tuple[float, float]]] = {}
 
 
 def check_cells(crossbars: Sequence[Crossbar]) -> None:
-    """Measure each kind of subcircuit cell of some arrays, once for a range of conductances.
+    """Measure each kind of subcircuit cell of some arrays, once for a range of conductances, and each op-amp once.
 
     Raises:
-        DeviceError: one cannot be a memristor; the text says why, with the figures.
+        DeviceError: one cannot be a memristor, or an op-amp; the text says why, with the figures.
     """
+    for opamp in dict.fromkeys(crossbar.amplifier.opamp for crossbar in crossbars if crossbar.amplifier.present):
+        if opamp is not None:
+            check_opamp(opamp)
     ranges: dict[SubcircuitCell, tuple[float, float]] = {}
     for crossbar in crossbars:
         programmed = crossbar.conductance[crossbar.conductance > 0]
@@ -266,3 +274,36 @@ def check_cells(crossbars: Sequence[Crossbar]) -> None:
         for remark in measured.remarks if cell not in _seen else ():
             logger.warning("the cell %s: %s", cell.subcircuit.name, remark)
         _seen.setdefault(cell, []).append((low, high))
+
+
+@lru_cache
+def check_opamp(opamp: Subcircuit) -> None:
+    """See that the output of an op-amp falls as its input rises: the feedback of a read would hide that it does not.
+
+    Raises:
+        DeviceError: it rises; an op-amp of which ngspice finds no solution without feedback is left to the reads.
+    """
+    open_loop = Amplifier(r_feedback=OPEN_LOOP, opamp=opamp)
+    deck = array_deck(Crossbar(np.array([[1e-3]]), amplifier=open_loop))
+    driver, amplified = deck.terminals
+    with (
+        TemporaryDirectory() as folder,
+        ResidentProcess(
+            deck.text,
+            [driver.source],
+            nodes=[amplified.output],
+            time_limit=10.0,
+            failures=Path(folder),
+            behaviour=deck.behaviour,
+        ) as process,
+    ):
+        try:
+            low, high = process.read(np.array([[-OPAMP_INPUT, OPAMP_INPUT]]))[1].tolist()
+        except SimulationError as error:
+            logger.debug("the op-amp %s could not be measured alone: %s", opamp.name, error)
+            return
+    if not high < low:
+        raise DeviceError(
+            f"the output of the op-amp {opamp.name} must fall as its input rises, and is {low:.4g} V at {-OPAMP_INPUT} "
+            f"V and {high:.4g} V at {OPAMP_INPUT} V; exchange in+ and in- in its pins"
+        )
