@@ -73,7 +73,7 @@ def pulse_deck(
         "options": transient_options(crossbar, least_charge, accuracy),
     }
     ends: tuple[Terminal, ...] = tuple(array["terminals"])  # type: ignore[arg-type]
-    return Deck(render("pulse.cir.j2", variables, netlists=netlists), ends, behaviour([crossbar]))
+    return Deck(render("pulse.cir.j2", variables, netlists=netlists), ends, behaviour=behaviour([crossbar]))
 
 
 def require_pulsable(crossbar: Crossbar) -> None:
