@@ -12,6 +12,7 @@ from xbar_spice.array import Crossbar
 from xbar_spice.circuit.device_models import load_device, load_opamp
 from xbar_spice.circuit.netlist import bank_deck, netlist
 from xbar_spice.devices import Sinh, SubcircuitCell
+from xbar_spice.engines.ngspice import engine
 from xbar_spice.errors import DeviceError, InvalidInputError, SimulationError
 from xbar_spice.subcircuit import Subcircuit
 from xbar_spice.subcircuit.text import split_lines
@@ -23,8 +24,14 @@ G = np.array([[1e-4, 2e-5], [3e-5, 4e-5], [1e-5, 1e-4]])
 V = np.array([0.1, -0.2, 0.3])
 
 
-def read(crossbars, volts=V, engine="ngspice"):
-    with engine_or_skip(engine).program_bank(crossbars) as bank:
+@pytest.fixture(autouse=True)
+def no_characterisation(monkeypatch):
+    """What a lone cell does is measured in test_model_check; here it would double the time."""
+    monkeypatch.setattr(engine, "check_cells", lambda crossbars: None)
+
+
+def read(crossbars, volts=V, name="ngspice"):
+    with engine_or_skip(name).program_bank(crossbars) as bank:
         return bank.read([np.reshape(volts, (-1, 1))] * len(crossbars), "rows")
 
 
@@ -217,14 +224,19 @@ SCALED = """* scale in a comment
 .param scale={first} other={{2*scale}}
 .func law(x, y) {{x*y*scale}}
 .model DX D(is={is_} n=1)
+.model 1N4-x D(is={is_} n=2)
 .subckt {name} p n g={{1e-4*SCALE/scale}} k={{other/scale}}
-B1 p n I=Law(v(p,n), g)*k/2
+B1 p n I=scale==1 ? Law(v(p,n), g)*k/2 : law(V(p, n), g)*k/2
 R1 p scale 1e12
 D1 p n dx
-X1 p n {name}_inner scale=1
+D2 p n 1n4-X
+X1 p n {name}_inner scale=1 r={{scale*1e5}}
+D3 p n {name}
+.model {name} D(is=1e-13)
 .ends
-.subckt {name}_inner p n scale=5
-R1 p n {{1e5*scale}}
+.subckt {name}_inner p n scale=5 r=1
+R1 p n {{r*scale}}
+D1 p n DX area=2
 .ends
 """
 
@@ -232,7 +244,7 @@ R1 p n {{1e5*scale}}
 def test_each_library_keeps_its_own_names():
     texts = [
         SCALED.format(name="one", first=1, is_="1e-14"),
-        SCALED.format(name="two", first=3, is_="1e-12").replace(".param scale", ".PARAM Scale").replace("DX", "Dx"),
+        SCALED.format(name="two", first=3, is_="1e-12").replace(".param scale", ".PARAM Scale").replace("DX D", "Dx d"),
     ]
     crossbars = [
         Crossbar(G, 1, 1, device=SubcircuitCell(Subcircuit(name, text)))
@@ -252,7 +264,7 @@ def test_a_library_does_not_change_the_functions_of_other_cells():
     crossbars = [Crossbar(G, device=SubcircuitCell(Subcircuit("cell", own))), Crossbar(G, device=Sinh(0.1))]
     found = read(crossbars)
     assert relative(found[0].ravel(), G.T @ V) < 1e-12
-    assert relative(found[1], read(crossbars[1:], engine="nodal")[0]) < 1e-9
+    assert relative(found[1], read(crossbars[1:], name="nodal")[0]) < 1e-9
 
 
 def test_a_global_node_is_not_shared():

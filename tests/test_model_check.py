@@ -44,7 +44,6 @@ def cell(body, resistance="", **more):
         (f"B1 p n I=g*({V}+pow({V},3))", r"takes pow\(v\(p,n\),3\) as a power"),
         (f"B1 p n I=-g*{V}", "source of energy: .* programmed to"),
         (f"B1 p n I=g*{V}+1e-6", "source of energy"),
-        (f"B1 p n I=g*1e-6*{V}", "conducts 1e-06 times the conductance .* g takes siemens"),
     ],
 )  # fmt: skip
 def test_cells_that_cannot_be_what_they_claim(body, message):

@@ -16,7 +16,7 @@ from xbar_spice.subcircuit.text import split_comment, split_lines
 
 __all__ = ["kept_apart"]
 
-WORD = re.compile(r"[A-Za-z_][\w.\-]*", re.ASCII)
+WORD = re.compile(r"\w[\w.\-]*", re.ASCII)  # as names of models, which may begin with a digit
 IDENTIFIER = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 # A function of the library's own in the place of one that other elements of the deck may use.
 BUILT_IN = frozenset(

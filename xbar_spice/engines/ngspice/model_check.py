@@ -39,7 +39,6 @@ CONDUCTANCES = 4
 FLAT = 1e-3  # power of the conductance that the current follows, below which it does not follow it
 OFF = 1e-3  # share of G V below which a cell is off
 FAR = 1.5  # factor between the current and G V that is worth a word where it comes no nearer at any voltage
-WRONG = 10.0  # the same factor that is refused where it is the same at all voltages
 OPEN_LOOP = 1e12  # ohm of a feedback that feeds nothing back
 OPAMP_INPUT = 0.1  # volts, far more than any offset
 ODD = 1e-4  # share of the current by which both signs of a voltage may differ
@@ -98,7 +97,7 @@ class Characteristics:
         if not np.isfinite(self.currents).all():
             return ["its current is not a finite number; look at its fixed parameters"]
         parameter, _ = self.cell.setting(1.0)
-        return [text for text in (self._source(), self._dependence(parameter), self._scale(parameter)) if text]
+        return [text for text in (self._source(), self._dependence(parameter)) if text]
 
     @property
     def remarks(self) -> list[str]:
@@ -170,17 +169,6 @@ class Characteristics:
             return (
                 f"its current does not depend on {parameter}: {said}; use {parameter} in its law, and look at the "
                 "range of its fixed parameters"
-            )
-        return ""
-
-    def _scale(self, parameter: str) -> str:
-        """Another unit than siemens."""
-        ratios = self.ratios[:, self.inside]
-        least, most = float(ratios.min()), float(ratios.max())
-        if least > 0 and most < 1.01 * least and not 1 / WRONG < least < WRONG:
-            return (
-                f"it conducts {least:.3g} times the conductance that it is programmed to at every voltage; {parameter} "
-                f"takes {'ohm' if self.cell.resistance_parameter else 'siemens'}"
             )
         return ""
 
@@ -305,5 +293,5 @@ def check_opamp(opamp: Subcircuit) -> None:
     if not high < low:
         raise DeviceError(
             f"the output of the op-amp {opamp.name} must fall as its input rises, and is {low:.4g} V at {-OPAMP_INPUT} "
-            f"V and {high:.4g} V at {OPAMP_INPUT} V; exchange in+ and in- in its pins"
+            f"V and {high:.4g} V at {OPAMP_INPUT} V; exchange in+ and in- in its pins, or look at its supply"
         )
