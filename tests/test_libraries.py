@@ -259,6 +259,40 @@ def test_each_library_keeps_its_own_names():
     assert relative(read([crossbars[0], crossbars[0]])[1], alone[0]) < 1e-12
 
 
+@pytest.mark.parametrize(
+    ("head", "body"),
+    [
+        (".param g=7 k={}", "R1 p n {{k/g}}"),
+        (".param k={}", "X1 p n {name}_in k={{k*2}} r={{k/g}}\n.ends\n.subckt {name}_in a b k=1 r=1\nR1 a b {{r*k}}"),
+        (".param area={} m=2", "R1 p n {{area/g}} m={{m}}\nD1 p n DX area={{area}}\n.model DX D(is=1e-9)"),
+        (
+            ".param i0={}\n.model 1n4 D is={{i0*1e-10}}",
+            "R1 p n {{1/g}}\nD1 p n 1N4\nV1 i0 0 1\nB2 x 0 V=v(I0)*i(V1)*i0",
+        ),
+        (".func f(k, g) {{k*g*{}}}", "B1 p n I=F(V(p,n),g)"),
+    ],
+)
+def test_names_are_kept_apart_as_ngspice_finds_them(head, body):
+    crossbars = []
+    for name, value in (("one", 2), ("two", 3)):
+        text = f"{head.format(value)}\n.subckt {name} p n g=1e-4\n{body.format(name=name)}\n.ends\n"
+        crossbars.append(Crossbar(G, device=SubcircuitCell(Subcircuit(name, text))))
+    alone = [read([crossbar])[0] for crossbar in crossbars]
+    for found, wanted in zip(read(crossbars), alone, strict=True):
+        assert relative(found, wanted) < 1e-12
+    assert relative(*alone) > 0.1
+
+
+def test_inner_subcircuits_of_one_name_do_not_fit_into_a_deck():
+    texts = [
+        f".subckt {name} p n g=1e-4\n.subckt inner a b r={number}\nR1 a b {{r}}\n.ends\nX1 p n inner r={{1/g}}\n.ends\n"
+        for number, name in enumerate(("one", "two"))
+    ]
+    devices = [SubcircuitCell(Subcircuit(name, text)) for name, text in zip(("one", "two"), texts, strict=True)]
+    with pytest.raises(InvalidInputError, match="two 'inner'; rename one"):
+        bank_deck([Crossbar(G, device=device) for device in devices])
+
+
 def test_a_library_does_not_change_the_functions_of_other_cells():
     own = ".func sinh(x) {x}\n" + OHMIC.replace("R1 p n {1/g}", "B1 p n I=g*sinh(v(p,n))")
     crossbars = [Crossbar(G, device=SubcircuitCell(Subcircuit("cell", own))), Crossbar(G, device=Sinh(0.1))]

@@ -9,9 +9,10 @@ from functools import lru_cache
 from xbar_spice.amplifier import Amplifier
 from xbar_spice.array import Crossbar
 from xbar_spice.circuit.resources import search_path
+from xbar_spice.devices import SubcircuitCell
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.subcircuit import Subcircuit
-from xbar_spice.subcircuit.apart import kept_apart
+from xbar_spice.subcircuit.apart import Placed, kept_apart
 from xbar_spice.subcircuit.definition import COMPAT, parsed
 
 __all__ = ["behaviour", "by_hand", "libraries", "opamp_subcircuit"]
@@ -30,14 +31,16 @@ def libraries(crossbars: Sequence[Crossbar], names: Sequence[str]) -> list[str]:
     mode = behaviour(crossbars)
     by_text = {subcircuit.library: subcircuit for subcircuit in found}
     wrappers = {subcircuit.wrapper: subcircuit for subcircuit in found if subcircuit.wrapper}
-    taken = [name.lower() for name in names] + [name for one in by_text.values() for name in one.definitions]
+    taken = [name.lower() for name in names] + [name for one in by_text.values() for name in one.defined]
     taken += [name for one in wrappers.values() for name in one.wrapped]
     twice = sorted({name for name in taken if taken.count(name) > 1} - {""})
     if twice:
         raise InvalidInputError(
             f"a deck can hold one subcircuit of a name, and its libraries and arrays have two {twice[0]!r}; rename one"
         )
-    texts = kept_apart([(text, subcircuit.compat) for text, subcircuit in by_text.items()]) + list(wrappers)
+    given = _given(crossbars)
+    texts = kept_apart([Placed(text, one.compat, given.get(text, frozenset())) for text, one in by_text.items()])
+    texts += wrappers
     said = f"* for a dialect of SPICE: run this deck by hand with {by_hand(mode)} DECK\n"
     return [said + text if mode and not number else text for number, text in enumerate(texts)]
 
@@ -81,6 +84,21 @@ def by_hand(mode: str) -> str:
         ('ngspice -b', 'ngspice -D ngbehavior=psa -b')
     """
     return f"ngspice -D ngbehavior={mode} -b" if mode else "ngspice -b"
+
+
+def _given(crossbars: Sequence[Crossbar]) -> dict[str, frozenset[str]]:
+    """Names, in lower case, of the parameters that elements of the deck give to subcircuits, for each library."""
+    given: dict[str, frozenset[str]] = {}
+    for subcircuit in _subcircuits(crossbars):
+        names = {name.lower() for name, _ in subcircuit.parameters} | set(
+            re.findall(r"(\w+)=", subcircuit.wrapper.lower())
+        )
+        given[subcircuit.library] = given.get(subcircuit.library, frozenset()) | names
+    for crossbar in crossbars:
+        if isinstance(crossbar.device, SubcircuitCell):
+            library = crossbar.device.subcircuit.library
+            given[library] |= {crossbar.device.setting(1.0)[0].lower()}
+    return given
 
 
 def _subcircuits(crossbars: Sequence[Crossbar]) -> list[Subcircuit]:

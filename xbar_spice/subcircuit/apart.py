@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.subcircuit.definition import parsed
 from xbar_spice.subcircuit.reader import Card, Library, defined_names
 from xbar_spice.subcircuit.text import split_comment, split_lines
 
-__all__ = ["kept_apart"]
+__all__ = ["Placed", "kept_apart"]
 
 WORD = re.compile(r"\w[\w.\-]*", re.ASCII)  # as names of models, which may begin with a digit
 IDENTIFIER = re.compile(r"[A-Za-z_]\w*", re.ASCII)
@@ -29,25 +30,40 @@ BUILT_IN = frozenset(
 )
 
 
-def kept_apart(texts: Sequence[tuple[str, str]]) -> list[str]:
+@dataclass(frozen=True)
+class Placed:
+    """The library of a deck that is to be kept apart from others.
+
+    Attributes:
+        text: of the library.
+        dialect: that it is written in.
+        given: names, in lower case, of the parameters that elements of the deck give to its subcircuits.
+    """
+
+    text: str
+    dialect: str = ""
+    given: frozenset[str] = frozenset()
+
+
+def kept_apart(placed: Sequence[Placed]) -> list[str]:
     """The libraries of one deck, each with names of its own where another one has them too.
 
     Args:
-        texts: of the libraries, none twice, and the dialect of each.
+        placed: the libraries, none twice.
 
     Raises:
         InvalidInputError: a name cannot be written anew, because a library also calls something else by it.
     """
-    libraries = [parsed(*text) for text in texts]
+    libraries = [parsed(one.text, one.dialect) for one in placed]
     words = [_words(library) for library in libraries]
     result = []
-    for number, ((text, dialect), library) in enumerate(zip(texts, libraries, strict=True)):
+    for number, (one, library) in enumerate(zip(placed, libraries, strict=True)):
         others = set().union(*(found for k, found in enumerate(words) if k != number))
         kinds = _top_names(library)
         clashing = {name for name, word in kinds.items() if name in others or (word == ".func" and name in BUILT_IN)}
         _require_own_nodes(library, others)
-        fresh = {name: _fresh(name, number + 1, set().union(*words)) for name in clashing}
-        result.append(_renamed(text, dialect, library, fresh, kinds) if fresh else text)
+        fresh = {name: _fresh(name, number + 1, set().union(*words)) for name in sorted(clashing)}
+        result.append(_renamed(one, library, fresh, kinds) if fresh else one.text)
     return result
 
 
@@ -81,79 +97,83 @@ def _fresh(name: str, number: int, taken: set[str]) -> str:
     return word
 
 
-def _renamed(text: str, dialect: str, library: Library, fresh: dict[str, str], kinds: dict[str, str]) -> str:
-    """The text with fresh words for some of the names that its top defines, wherever these are meant."""
-    subcircuits = fresh.keys() & library.plain_names.keys()
-    if subcircuits:
+def _renamed(one: Placed, library: Library, fresh: dict[str, str], kinds: dict[str, str]) -> str:
+    """The text with fresh words for some of the names that its top defines.
+
+    A name is replaced wherever it stands, also where a subcircuit has a parameter or a model of its own by it: so
+    nothing changes in how ngspice finds the values of names. Only a parameter that the deck itself gives keeps its
+    name, and the subcircuit begins with another one for it.
+    """
+    for name in fresh.keys() & library.names:
         raise InvalidInputError(
-            f"two libraries of a deck have the name {min(subcircuits)}, and one of them gives it to a subcircuit as "
-            f"well as to a {kinds[min(subcircuits)]} card; rename it there"
+            f"two libraries of a deck have the name {name}, and one of them gives it to a subcircuit as well as to a "
+            f"{kinds[name]} card; rename it there"
         )
-    shadows = _shadows(library)
     cards = iter(library.cards)
     card = None
-    lines = []
-    for line in split_lines(text):
-        code, said = split_comment(line, dialect)
+    lines: list[str] = []
+    aliases: list[str] = []
+    for line in split_lines(one.text):
+        code, said = split_comment(line, one.dialect)
         if not code.strip():
             lines.append(line)
             continue
         first = not code.lstrip().startswith("+")
-        card = next(cards) if first or card is None else card
-        # A card that opens a subcircuit stands outside of it, and its own parameters are those of the subcircuit.
-        scope = (*card.scope, _subcircuit(card)) if card.word == ".subckt" else card.scope
-        hidden = {name for depth in range(len(scope)) for name in shadows.get(scope[: depth + 1], ())}
-        hidden |= _arguments(card)
-        for name in fresh.keys() - hidden:
-            code = _replaced(code, card, first, name, fresh[name], kinds[name])
+        if first or card is None:
+            card = next(cards)
+            lines += aliases
+            aliases = []
+        for name, word in fresh.items():
+            kept = name in one.given and not card.scope and card.word == ".subckt"
+            if kept and re.search(rf"(?i)(?<!\w){name}\s*=(?!=)", code):
+                aliases.append(f".param {word}={{{name}}}")
+            _require_not_given(one, card, name)
+            code = _replaced(code, card, first, Name(name, word, kinds[name], kept))
         lines.append(code + (f" ; {said}" if said else ""))
     return "".join(f"{line}\n" for line in lines)
 
 
-def _subcircuit(card: Card) -> str:
-    return re.split(r"[\s(,]+", card.text)[1].lower()
+def _require_not_given(one: Placed, card: Card, name: str) -> None:
+    """Raise where the library gives a parameter of a name that the deck gives, too."""
+    if name in one.given and card.word.startswith("x") and re.search(rf"(?i)(?<!\w){name}\s*=(?!=)", card.text):
+        raise InvalidInputError(
+            f"two libraries of a deck have the name {name}, and {card.text[:40]!r} of one of them gives a parameter of "
+            "this name, as the deck does; rename the .param in one of the two"
+        )
 
 
-def _shadows(library: Library) -> dict[tuple[str, ...], set[str]]:
-    """Names that subcircuits define for themselves."""
-    found: dict[tuple[str, ...], set[str]] = {}
-    for card in library.cards:
-        if card.scope and card.word in (".param", ".func", ".model"):
-            found.setdefault(card.scope, set()).update(defined_names(card))
-        elif card.word == ".subckt":
-            names = re.findall(r"(\w+)\s*=(?!=)", re.sub(r"\{[^}]*\}|'[^']*'", "0", card.text.lower()))
-            found.setdefault((*card.scope, _subcircuit(card)), set()).update(names)
-    return found
+@dataclass(frozen=True)
+class Name:
+    """A name that gets another word; `kept` where it stands for a parameter that the deck gives."""
+
+    old: str
+    word: str
+    kind: str
+    kept: bool
 
 
-def _arguments(card: Card) -> set[str]:
-    """Names, in lower case, that the arguments of a `.func` card hide."""
-    found = re.search(r"\(([^)]*)\)", card.text) if card.word == ".func" else None
-    return set(re.split(r"[\s,]+", found[1].lower())) if found else set()
-
-
-def _replaced(code: str, card: Card, first: bool, name: str, word: str, kind: str) -> str:
-    """One line of a card, with another word for a name of this kind (`.param`, `.func` or `.model`)."""
+def _replaced(code: str, card: Card, first: bool, name: Name) -> str:
+    """One line of a card, with another word for a name."""
     # In the name of a model hyphens and points are letters; in an expression they are not.
-    letters = r"\w.\-" if kind == ".model" else r"\w"
-    defines = not card.scope and card.word == kind
+    letters = r"\w.\-" if name.kind == ".model" else r"\w"
     skipped = 0
-    if first and not (card.word == kind and kind != ".param"):
-        # The name of an element, the word of a card, and what is defined or called by a name of another kind.
-        count = {".subckt": 2, ".model": 3, ".func": 2}.get(card.word, 1)
-        head = re.match(rf"\s*(?:[^\s(]+[\s(]*){{0,{count}}}", code)
+    if first:  # the word of a card or the name of an element, the name of a subcircuit
+        head = re.match(r"\s*\S+\s+[^\s(]+" if card.word == ".subckt" else r"\s*\S+", code)
         skipped = head.end() if head else 0
 
     def new(match: re.Match[str]) -> str:
         before, after = match.string[: match.start()], match.string[match.end() :].lstrip()
-        if match.start() < skipped or re.search(r"(?i)\bi\(\s*$", before):
+        argument = re.match(r"=(?!=)", after)
+        if (
+            match.start() < skipped
+            or re.search(r"(?i)\bi\(\s*$", before)
+            or (argument and (name.kept or not card.word.startswith((".param", ".subckt", "x"))))
+            or (name.kind == ".func" and not after.startswith("("))
+            or (name.kind == ".param" and after.startswith("(") and card.word != ".func")
+            # of the words of a .model card the second one is a type
+            or (card.word == ".model" and first and re.fullmatch(r"(?i)\s*\.model\s+\S+\s+", before))
+        ):
             return match[0]
-        if re.match(r"=(?!=)", after) and not (defines and kind == ".param"):
-            return match[0]  # the name of an argument
-        if kind == ".func" and not after.startswith("("):
-            return match[0]
-        if kind == ".model" and card.word == ".model" and not re.fullmatch(r"(?i)\s*\.model\s+(.*\sako:)?", before):
-            return match[0]
-        return word
+        return name.word
 
-    return re.sub(rf"(?i)(?<![{letters}]){re.escape(name)}(?![{letters}])", new, code)
+    return re.sub(rf"(?i)(?<![{letters}]){re.escape(name.old)}(?![{letters}])", new, code)

@@ -121,6 +121,11 @@ class Subcircuit:
         return tuple(parsed(self.library, self.compat).interfaces)
 
     @property
+    def defined(self) -> tuple[str, ...]:
+        """Those, and the subcircuits within subcircuits: ngspice mixes up two of one name wherever they stand."""
+        return tuple(sorted(parsed(self.library, self.compat).names))
+
+    @property
     def wrapped(self) -> tuple[str, ...]:
         """Names, in lower case, of the subcircuits of the wrapper."""
         return tuple(parsed(self.wrapper).interfaces)
