@@ -328,6 +328,7 @@ def test_a_name_that_is_a_subcircuit_too_is_refused():
         ("lt", "B1 p n I=g*v(p,n)^3", -0.3, -2.7e-6),
         ("lt", "R1 p n 4k7", 0.47, 1e-4),
         ("hs", "B1 p n I=g*v(p,n)**3", -0.3, -2.7e-6),
+        ("lt", "R1 p m {1/g} noiseless\nC1 m n 1p Rpar={1e4 + 0} Rser = 5", 0.3, 1.5e-5),
     ],
 )
 def test_dialects_mean_what_they_mean(compat, law, volts, amperes, tmp_path):
@@ -351,6 +352,12 @@ def test_a_deck_has_one_dialect():
         bank_deck([Crossbar(G, device=device) for device in (devices[0], powers)])
     with pytest.raises(DeviceError, match=r"compat must be one of psa, lt, hs, or left out, got 'pspice'"):
         Subcircuit("cell", OHMIC, compat="pspice")
+
+
+def test_devices_that_only_another_simulator_has_are_refused():
+    text = OHMIC.replace("R1", "A1 p 0 0 0 0 0 n 0 OTA G=1\nR1")
+    with pytest.raises(DeviceError, match=r"line 2: OTA is a device of LTspice's own.*controlled source"):
+        Subcircuit("cell", text, compat="lt")
 
 
 def test_an_error_says_how_to_run_the_deck_in_its_dialect(tmp_path):

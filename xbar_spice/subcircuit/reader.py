@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import final
 
 from xbar_spice.errors import DeviceError
+from xbar_spice.subcircuit.dialects import in_plain_words
 from xbar_spice.subcircuit.drafts import Draft, drafts_of
 from xbar_spice.subcircuit.text import split_lines
 
@@ -203,7 +204,7 @@ def _element(draft: Draft, scope: Sequence[str], plain: dict[str, str], dialect:
         words = {word.lower() for word in re.split(r"[\s(),]+", text)}
         for name in words & {name for name, word in plain.items() if name != word}:
             text = re.sub(rf"(?<![^\s(),]){re.escape(name)}(?![^\s(),])", plain[name], text, flags=re.IGNORECASE)
-    return text
+    return in_plain_words(draft.place, text) if dialect == "lt" else text
 
 
 def _subcircuit_card(text: str, plain: dict[str, str]) -> str:
