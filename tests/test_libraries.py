@@ -15,6 +15,7 @@ from xbar_spice.devices import Sinh, SubcircuitCell
 from xbar_spice.engines.ngspice import engine
 from xbar_spice.errors import DeviceError, InvalidInputError, SimulationError
 from xbar_spice.subcircuit import Subcircuit
+from xbar_spice.subcircuit.rails import on_rails
 from xbar_spice.subcircuit.text import split_lines
 
 CASES = Path(__file__).parent / "cases"
@@ -63,6 +64,22 @@ def test_a_library_of_another_dialect():
     device = SubcircuitCell(Subcircuit.from_file(CASES / "pspice_if.lib", "cell", compat="psa"))
     assert read([Crossbar([[1e-4]], device=device)], [0.3])[0] == pytest.approx(3e-5)
     assert read([Crossbar([[1e-4]], device=device)], [-0.3])[0] == pytest.approx(-1.5e-5)
+
+
+def test_two_thresholds_in_series_conduct_above_both():
+    device = SubcircuitCell(Subcircuit.from_file(CASES / "two_thresholds.lib", "cell"))
+    found = read([Crossbar(np.full((2, 2), 1e-4), device=device)], [0.1, 0.2])[0]
+    assert found.ravel() == pytest.approx([1.1e-5, 1.1e-5], rel=1e-6)
+
+
+def test_a_generic_op_amp_with_rails_is_nearly_ideal():
+    conductance, volts = np.array([[1e-4, 2e-5], [3e-5, 4e-5], [1e-5, 1e-4], [5e-5, 6e-5]]), [0.1, -0.2, 0.3, 0.05]
+    for opamp in (
+        load_opamp(CASES / "opamp_A.toml"),
+        on_rails(Subcircuit.from_file(CASES / "opamp_A.lib", "op5"), [-15, 15]),
+    ):
+        found = read([Crossbar(conductance, amplifier=Amplifier(1e4, opamp=opamp))], volts)[0].ravel()
+        assert found == pytest.approx(conductance.T @ volts, rel=1e-5)
 
 
 # --- files ----------------------------------------------------------------------------------------------------------
