@@ -153,6 +153,8 @@ def test_check_model_refuses(tmp_path):
     found = CliRunner().invoke(app, ["check-model", str(tmp_path / "two.lib")])
     assert isinstance(found.exception, DeviceError)
     assert "2 subcircuits of two pins (cell, other); choose one by --name" in str(found.exception)
+    found = CliRunner().invoke(app, ["check-model", str(ROOT / "models" / "sinh_series.toml"), "--name", "cell"])
+    assert found.exit_code == 2
     found = CliRunner().invoke(app, ["check-model", str(tmp_path / "two.lib"), "--name", "cell"])
     assert found.exit_code == 1
     assert "resistance_parameter = 'g'" in found.output

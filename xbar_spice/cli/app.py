@@ -188,11 +188,13 @@ def report(folder: Path, output: Path | None) -> None:
 @click.command("check-model", cls=Verb)
 @click.argument("file", type=existing_file)
 @click.option("--name", metavar="SUBCIRCUIT", help="Of a library with more than one cell.")
-@click.option("--parameter", default="g", show_default=True, help="That takes the conductance, of a library.")
+@click.option("--parameter", metavar="NAME", help="That takes the conductance, of a library.  [default: g]")
 @click.option("--compat", type=click.Choice(["psa", "lt", "hs"]), help="Dialect of a library.")
 @click.option("--g-min", type=float, metavar="S", default=1e-6, show_default=True, help="Lowest conductance.")
 @click.option("--g-max", type=float, metavar="S", default=1e-4, show_default=True, help="Highest conductance.")
-def check_model(file: Path, name: str | None, parameter: str, compat: str | None, g_min: float, g_max: float) -> None:
+def check_model(
+    file: Path, name: str | None, parameter: str | None, compat: str | None, g_min: float, g_max: float
+) -> None:
     """Measure a cell that is a SPICE subcircuit, alone, by ngspice.
 
     FILE is a device model (.toml) or a SPICE library. Printed is whether the cell is static, odd and passive, and how
@@ -202,7 +204,7 @@ def check_model(file: Path, name: str | None, parameter: str, compat: str | None
 
     if not 0 < g_min < g_max < float("inf"):
         raise click.UsageError(f"0 < --g-min < --g-max is needed, got {g_min:g} and {g_max:g}")
-    print_check(cell_of(file, name, parameter, compat or ""), g_min, g_max)
+    print_check(cell_of(file, name, parameter, compat), g_min, g_max)
 
 
 @click.command(cls=Verb)

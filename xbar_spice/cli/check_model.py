@@ -19,20 +19,23 @@ from xbar_spice.subcircuit import Subcircuit
 __all__ = ["cell_of", "print_check"]
 
 
-def cell_of(file: Path, name: str | None, parameter: str, compat: str) -> SubcircuitCell:
+def cell_of(file: Path, name: str | None, parameter: str | None, compat: str | None) -> SubcircuitCell:
     """The cell of a parameter set, or of a library with one subcircuit of two pins or one of this name.
 
     Raises:
         DeviceError: there is none, or it is not a subcircuit.
     """
     if file.suffix.lower() == ".toml":
+        if name or parameter or compat:
+            raise click.UsageError(
+                "--name, --parameter and --compat choose within a library; a .toml file says all three"
+            )
         device = load_device(file)
         if not isinstance(device, SubcircuitCell):
             raise DeviceError(f"{file}: {device!r} is a law of this package, there is nothing to check")
         return device
-    if name is None:
-        name = _only_cell(file, compat)
-    return SubcircuitCell(Subcircuit.from_file(file, name, compat=compat), parameter)
+    name = name or _only_cell(file, compat or "")
+    return SubcircuitCell(Subcircuit.from_file(file, name, compat=compat or ""), parameter or "g")
 
 
 def print_check(cell: SubcircuitCell, low: float, high: float) -> None:

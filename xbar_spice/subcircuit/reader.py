@@ -39,6 +39,7 @@ TAKEN_NAMES = {"temper": "the temperature", "time": "the time of the analysis", 
 PLAIN = re.compile(r"[A-Za-z0-9_]+", re.ASCII)
 NAME = re.compile(r"[^\s=(){},'\"]{1,200}", re.ASCII)
 LETTER_FOR_POINT = re.compile(r"(\d+)(meg|[kmgtunpr])(\d+)", re.IGNORECASE)
+POINT_BEFORE = r"\1.\3\2"
 EXPRESSION = re.compile(r"\{[^{}]*\}|'[^']*'")
 
 
@@ -179,6 +180,8 @@ def _translated(draft: Draft, scope: Sequence[str], plain: dict[str, str], diale
             f"{ADVICE.get(word, 'remove the card, or say in elements what it does')}"
         )
     text = " ".join((word, *rest)) if word != first.lower() else draft.text
+    if word in (".param", ".subckt"):
+        _require_points(draft.place, re.findall(r"=\s*(\w+)", EXPRESSION.sub("0", text)), False)
     if word == ".ends" and rest and not PLAIN.fullmatch(rest[0]):
         text = f".ends {plain.get(rest[0].lower(), '')}".rstrip()
     return _subcircuit_card(text, plain) if word == ".subckt" else text
@@ -192,19 +195,23 @@ def _element(draft: Draft, scope: Sequence[str], plain: dict[str, str], dialect:
             f"{draft.place}: an element stands within .subckt and .ends, got {text[:40]!r}; remove it, put an "
             "asterisk before it if it is a comment, or a plus sign if the card above goes on"
         )
-    if letter in "rcl" and dialect != "lt":
-        short = next((word for word in re.split(r"[\s=]+", text)[3:] if LETTER_FOR_POINT.fullmatch(word)), None)
-        if short:
-            with_point = LETTER_FOR_POINT.sub(r"\1.\3\2", short)
-            raise DeviceError(
-                f"{draft.place}: {short} has a letter for its decimal point, and ngspice drops what follows it; write "
-                f"{with_point}, or say compat = 'lt'"
-            )
+    if letter in "rclvi":
+        _require_points(draft.place, re.split(r"[\s=]+", text)[3:], letter in "rc" and dialect == "lt")
     if letter == "x":
         words = {word.lower() for word in re.split(r"[\s(),]+", text)}
         for name in words & {name for name, word in plain.items() if name != word}:
             text = re.sub(rf"(?<![^\s(),]){re.escape(name)}(?![^\s(),])", plain[name], text, flags=re.IGNORECASE)
     return in_plain_words(draft.place, text) if dialect == "lt" else text
+
+
+def _require_points(place: str, words: Sequence[str], understood: bool) -> None:
+    """Raise where a value has a letter for its decimal point, which ngspice knows of few elements in one dialect."""
+    short = next((word for word in words if LETTER_FOR_POINT.fullmatch(word)), None)
+    if short and not understood:
+        raise DeviceError(
+            f"{place}: {short} has a letter for its decimal point, and ngspice drops what follows it; write "
+            f"{LETTER_FOR_POINT.sub(POINT_BEFORE, short)}"
+        )
 
 
 def _subcircuit_card(text: str, plain: dict[str, str]) -> str:
