@@ -85,6 +85,14 @@ def test_a_generic_op_amp_with_rails_is_nearly_ideal():
 # --- files ----------------------------------------------------------------------------------------------------------
 
 
+def test_words_of_another_dialect_are_refused_by_their_name():
+    with pytest.raises(DeviceError, match=r"line 2: ngspice knows 'IF\(' in the dialect of PSpice.*compat = 'psa'"):
+        Subcircuit.from_file(CASES / "pspice_if.lib", "cell")
+    assert current(".func if(a,b,c) {a>0 ? b : c}\n" + OHMIC.replace("{1/g}", "{if(1,1,2)/g}"), 0.3) == pytest.approx(
+        3e-5
+    )
+
+
 @pytest.mark.parametrize(
     "content",
     [

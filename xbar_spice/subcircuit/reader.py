@@ -39,6 +39,7 @@ TAKEN_NAMES = {"temper": "the temperature", "time": "the time of the analysis", 
 PLAIN = re.compile(r"[A-Za-z0-9_]+", re.ASCII)
 NAME = re.compile(r"[^\s=(){},'\"]{1,200}", re.ASCII)
 LETTER_FOR_POINT = re.compile(r"(\d+)(meg|[kmgtunpr])(\d+)", re.IGNORECASE)
+PSPICE_WORDS = re.compile(r"(?<![\w.])if\s*\(|(?<=\s)[vi]switch\b", re.IGNORECASE)
 POINT_BEFORE = r"\1.\3\2"
 EXPRESSION = re.compile(r"\{[^{}]*\}|'[^']*'")
 
@@ -139,6 +140,7 @@ def read_library(lines: Iterable[tuple[str, str]], dialect: str = "") -> Library
     if scope:
         raise DeviceError(f"the last .subckt has no .ends: {scope[-1]} does not end")
     _require_one_section(cards, sections)
+    _require_dialect(cards, dialect)
     text = "".join(f"{line}\n" for number, line in enumerate(out) if number not in gone)
     return Library(text, tuple(cards), found, plain)
 
@@ -255,6 +257,18 @@ def _require_own_names(card: Card) -> None:
                         f"{card.place}: ngspice takes {part} for {TAKEN_NAMES[part]} wherever it stands, "
                         f"got a parameter of this name in {card.text[:60]!r}; call it something else"
                     )
+
+
+def _require_dialect(cards: Sequence[Card], dialect: str) -> None:
+    """Raise where a library has words that ngspice knows in the dialect of PSpice alone."""
+    own = {name for card in cards if card.word == ".func" for name in defined_names(card)}
+    for card in () if dialect == "psa" else cards:
+        found = PSPICE_WORDS.search(card.text)
+        if found and card.word not in (".if", ".elseif") and found[0].lower().rstrip("( \t") not in own:
+            raise DeviceError(
+                f"{card.place}: ngspice knows {found[0]!r} in the dialect of PSpice alone, got {card.text[:60]!r}; say "
+                "compat = 'psa', or write a condition as a ? b : c and a switch as .model NAME SW(...)"
+            )
 
 
 def _require_one_section(cards: Sequence[Card], sections: Mapping[str, str]) -> None:
