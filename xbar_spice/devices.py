@@ -332,20 +332,32 @@ class SubcircuitCell(Device):
     Attributes:
         subcircuit: with the word line as its first pin and the bit line as its second.
         conductance_parameter: the parameter that takes G, siemens.
+        resistance_parameter: the parameter that takes 1 / G, ohm, in its place; empty for none.
     """
 
     subcircuit: Subcircuit
     conductance_parameter: str = "g"
+    resistance_parameter: str = ""
 
     def __post_init__(self) -> None:
         subcircuit: Instance[Subcircuit] = Instance(Subcircuit, example='load_device("...").subcircuit')
         settle(self, DeviceError, subcircuit=subcircuit, conductance_parameter=Text())
         self.subcircuit.require_pins(2, "a cell has two pins, word line and bit line")
-        self.subcircuit.require_parameter(self.conductance_parameter)
-        if self.conductance_parameter.lower() in {name.lower() for name, _ in self.subcircuit.parameters}:
+        if self.resistance_parameter and self.conductance_parameter not in ("", SubcircuitCell.conductance_parameter):
             raise DeviceError(
-                f"parameter {self.conductance_parameter} takes the conductance of each cell and cannot be fixed"
+                "a cell takes its conductance by one parameter, got conductance_parameter="
+                f"{self.conductance_parameter!r} and resistance_parameter={self.resistance_parameter!r}; leave one out"
             )
+        parameter, _ = self.setting(1.0)
+        self.subcircuit.require_parameter(parameter)
+        if parameter.lower() in {name.lower() for name, _ in self.subcircuit.parameters}:
+            raise DeviceError(f"parameter {parameter} takes the conductance of each cell and cannot be fixed")
+
+    def setting(self, conductance: float) -> tuple[str, float]:
+        """The parameter that a cell of this conductance is programmed by, and its value in siemens or ohm."""
+        if self.resistance_parameter:
+            return self.resistance_parameter, 1.0 / conductance
+        return self.conductance_parameter, conductance
 
     @property
     def linear(self) -> bool:

@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike
 
 from xbar_spice.array import SIDES, Connection, Crossbar, Edge, Hookup, Side
 from xbar_spice.checks import Array, checked
-from xbar_spice.circuit.libraries import libraries, opamp_subcircuit
+from xbar_spice.circuit.libraries import behaviour, libraries, opamp_subcircuit
 from xbar_spice.circuit.render import render
 from xbar_spice.circuit.tolerances import newton_options
 from xbar_spice.devices import Device
@@ -93,11 +93,13 @@ class Deck:
         text: the deck.
         terminals: the connected ends of the lines.
         unique: whether it has one solution at most, as far as is known.
+        behaviour: the mode that ngspice needs for the dialect of its libraries; empty for none.
     """
 
     text: str
     terminals: tuple[Terminal, ...]
     unique: bool = True
+    behaviour: str = ""
     _by_edge: dict[tuple[int, Edge], tuple[Terminal, ...]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -245,7 +247,8 @@ def _deck(
         "amplified": any(crossbar.amplifier.present for crossbar in crossbars),
     }
     terminals = tuple(terminal for array in arrays for terminal in array["terminals"])  # type: ignore[attr-defined]
-    return Deck(render(template, variables, netlists=netlists), terminals, one_solution(crossbars))
+    text = render(template, variables, netlists=netlists)
+    return Deck(text, terminals, unique=one_solution(crossbars), behaviour=behaviour(crossbars))
 
 
 def drive_volts(crossbar: Crossbar, drive: ArrayLike | None, side: Side) -> FloatArray:

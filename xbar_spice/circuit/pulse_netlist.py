@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from xbar_spice.array import Crossbar, Side
-from xbar_spice.circuit.libraries import libraries
-from xbar_spice.circuit.netlist import Deck, array_variables, drive_volts
+from xbar_spice.circuit.libraries import behaviour, libraries
+from xbar_spice.circuit.netlist import Deck, Terminal, array_variables, drive_volts
 from xbar_spice.circuit.render import render
 from xbar_spice.circuit.tolerances import transient_options
 from xbar_spice.errors import InvalidInputError
@@ -72,7 +72,8 @@ def pulse_deck(
         "capacitance": farads,
         "options": transient_options(crossbar, least_charge, accuracy),
     }
-    return Deck(render("pulse.cir.j2", variables, netlists=netlists), tuple(array["terminals"]))  # type: ignore[arg-type]
+    ends: tuple[Terminal, ...] = tuple(array["terminals"])  # type: ignore[arg-type]
+    return Deck(render("pulse.cir.j2", variables, netlists=netlists), ends, behaviour=behaviour([crossbar]))
 
 
 def require_pulsable(crossbar: Crossbar) -> None:

@@ -103,6 +103,7 @@ def netlist(
     With --feedback also the loop of both matrices with op-amps that solves the first Newton step of a random state, its
     transpose, and the feedback array of that system.
     """
+    from xbar_spice.circuit.libraries import behaviour, by_hand
     from xbar_spice.cli.feedback import feedback_decks, write_first_step
     from xbar_spice.cli.progress import interruptible
     from xbar_spice.cosim import weight_scales
@@ -144,7 +145,7 @@ def netlist(
         if feedback:
             for path in write_first_step(model, design, output, seed=seed, weights=weights.name, netlists=netlists):
                 click.echo(f"{path}")
-    click.echo(f"run one by hand: ngspice -b {files[0]}")
+    click.echo(f"run one by hand: {by_hand(behaviour(mapped.crossbars))} {files[0]}")
 
 
 @click.command(cls=Verb)
@@ -204,6 +205,28 @@ def report(folder: Path, output: Path | None) -> None:
         click.echo(f"report: {write_report(folder, output or folder / 'report.html')}")
 
 
+@click.command("check-model", cls=Verb)
+@click.argument("file", type=existing_file)
+@click.option("--name", metavar="SUBCIRCUIT", help="Of a library with more than one cell.")
+@click.option("--parameter", metavar="NAME", help="That takes the conductance, of a library.  [default: g]")
+@click.option("--compat", type=click.Choice(["psa", "lt", "hs"]), help="Dialect of a library.")
+@click.option("--g-min", type=float, metavar="S", default=1e-6, show_default=True, help="Lowest conductance.")
+@click.option("--g-max", type=float, metavar="S", default=1e-4, show_default=True, help="Highest conductance.")
+def check_model(
+    file: Path, name: str | None, parameter: str | None, compat: str | None, g_min: float, g_max: float
+) -> None:
+    """Measure a cell that is a SPICE subcircuit, alone, by ngspice.
+
+    FILE is a device model (.toml) or a SPICE library. Printed is whether the cell is static, odd and passive, and how
+    far its conductance is from the programmed one. The exit status is 1 if it is refused; arrays refuse it likewise.
+    """
+    from xbar_spice.cli.check_model import cell_of, print_check
+
+    if not 0 < g_min < g_max < float("inf"):
+        raise click.UsageError(f"0 < --g-min < --g-max is needed, got {g_min:g} and {g_max:g}")
+    print_check(cell_of(file, name, parameter, compat), g_min, g_max)
+
+
 @click.command(cls=Verb)
 def doctor() -> None:
     """Say what is installed, and what to do about what is missing."""
@@ -212,7 +235,7 @@ def doctor() -> None:
     print_findings()
 
 
-for _verb in (train, netlist, cosim, gradients, attribute, tune, study, report, doctor):
+for _verb in (train, netlist, cosim, gradients, attribute, tune, study, report, check_model, doctor):
     app.add_command(_verb)
 
 

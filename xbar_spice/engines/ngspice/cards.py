@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from xbar_spice.errors import InvalidInputError
+from xbar_spice.subcircuit.text import split_lines
 
 __all__ = [
     "IMAGINARY_GAIN",
@@ -108,7 +109,7 @@ def resistive(deck: str, sources: Sequence[str]) -> bool:
     a closer look counts as something else.
     """
     driven, depth = {name.lower() for name in sources}, 0
-    for line in deck.splitlines()[1:]:
+    for line in split_lines(deck)[1:]:
         words = line.lower().split()
         word = words[0] if words else "*"
         if word[0] in "*+x":  # a resistor or a source that goes on in a second line fails by its first one
@@ -162,7 +163,7 @@ def with_volts(deck: str, sources: Sequence[str], volts: Sequence[float]) -> str
 
 def _rewritten(deck: str, tails: Mapping[str, str], without: frozenset[str] = frozenset()) -> Iterator[str]:
     """The lines of a deck with another tail behind name and nodes of some sources, and without some cards."""
-    title, *lines = deck.splitlines() or [""]
+    title, *lines = split_lines(deck) or [""]
     yield title
     missing = {name.lower(): tail for name, tail in tails.items()}
     depth, dropped = 0, False  # subcircuits entered; whether continuation lines go the way of their card

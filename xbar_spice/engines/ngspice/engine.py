@@ -19,6 +19,7 @@ from xbar_spice.engines.base import Bank, Engine
 from xbar_spice.engines.ngspice.characterised import CharacterisedBank, require_linear
 from xbar_spice.engines.ngspice.forks import renew_after_fork
 from xbar_spice.engines.ngspice.locate import require_library
+from xbar_spice.engines.ngspice.model_check import check_cells
 from xbar_spice.engines.ngspice.process import ResidentProcess
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear import FloatArray
@@ -93,11 +94,15 @@ class NgspiceEngine(Engine):
         require_library()
 
     def program_bank(self, crossbars: Sequence[Crossbar]) -> Bank:
-        """Prepare arrays for reads; nothing is started before the first one.
+        """Prepare arrays for reads; no circuit is started before the first one.
+
+        A kind of cell that only its subcircuit knows is measured alone before that.
 
         Raises:
             InvalidInputError: cells that are not linear are to be characterised.
+            DeviceError: a subcircuit cell that cannot be a memristor.
         """
+        check_cells(crossbars)
         if not self.characterise:
             return NgspiceBank(crossbars, self)
         require_linear(crossbars)
@@ -223,6 +228,7 @@ class NgspiceBank(Bank):
             start_limit=self._engine.start_limit,
             failures=self._engine.failures,
             unique=deck.unique,
+            behaviour=deck.behaviour,
         )
         return Circuit(arrays, deck, process)
 

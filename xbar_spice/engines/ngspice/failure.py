@@ -7,6 +7,7 @@ import shlex
 import tempfile
 from pathlib import Path
 
+from xbar_spice.circuit.libraries import by_hand
 from xbar_spice.engines.ngspice.supervisor import WorkerError, WorkerFailed, WorkerHung
 from xbar_spice.errors import SimulationError, SimulatorExitError
 
@@ -15,13 +16,14 @@ __all__ = ["simulation_error"]
 LINES_QUOTED = 12
 
 
-def simulation_error(error: WorkerError, deck: str, folder: Path | None) -> SimulationError:
+def simulation_error(error: WorkerError, deck: str, folder: Path | None, behaviour: str = "") -> SimulationError:
     """The error of a request that failed, or was lost again after it had been lost once.
 
     Args:
         error: what happened to it.
         deck: SPICE text that `ngspice -b` runs; it is kept, if that is possible.
         folder: where to; a new temporary folder when left out.
+        behaviour: the mode that ngspice needs for the dialect of the deck; empty for none.
     """
     try:
         folder = folder or Path(tempfile.mkdtemp(prefix="xbar-spice-failed-read-"))
@@ -29,7 +31,7 @@ def simulation_error(error: WorkerError, deck: str, folder: Path | None) -> Simu
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{hashlib.sha256(deck.encode()).hexdigest()[:12]}.cir"
         path.write_text(deck, encoding="utf-8")
-        kept = [f"  deck: {path}", f"  to reproduce: ngspice -b {shlex.quote(str(path))}"]
+        kept = [f"  deck: {path}", f"  to reproduce: {by_hand(behaviour)} {shlex.quote(str(path))}"]
     except (OSError, UnicodeError, ValueError) as reason:  # what happened to the read matters more
         where = folder or "a temporary folder"
         kept = [f"  deck: could not be kept in {where} ({reason}); give another folder as failures= to see it"]

@@ -48,6 +48,7 @@ class ResidentProcess:
         failures: folder for the decks of failed reads; a new temporary folder for each when left out.
         unique: whether the circuit has one solution at most, whatever its voltages. One that may have several is solved
             for each vector as the deck by hand is, from nothing, and not from the vector before, which takes longer.
+        behaviour: the mode that ngspice needs for the dialect of the deck's libraries; empty for none.
 
     Raises:
         InvalidInputError: a source is not in the deck, a name is not a plain word, or a limit is not positive.
@@ -63,6 +64,7 @@ class ResidentProcess:
         start_limit: float = 300.0,
         failures: Path | None = None,
         unique: bool = True,
+        behaviour: str = "",
     ) -> None:
         for name, limit in (("time_limit", time_limit), ("start_limit", start_limit)):
             if not 0 < limit < float("inf"):
@@ -80,6 +82,7 @@ class ResidentProcess:
         self._time_limit = time_limit
         self._start_limit = start_limit
         self._failures = failures
+        self._behaviour = behaviour
         self._worker: Worker | None = None
         # Answers of two threads' requests would be mixed up. A signal handler may close the circuit in its own read.
         self._lock = threading.RLock()
@@ -174,6 +177,7 @@ class ResidentProcess:
             if worker is None:
                 worker = self._worker = Worker()
                 self._check_open(closings)  # `close` ends a worker that it sees, and this one comes after those
+                worker.behave(self._behaviour, self._start_limit)
                 ways = self._single, self._cards, self._paired
                 request = ("load", *ways, self._sources, self._nodes, self._points)
                 self._note(worker.ask(request, self._start_limit)[0])
@@ -194,4 +198,4 @@ class ResidentProcess:
 
     def _error(self, error: WorkerError, volts: FloatArray) -> SimulationError:
         failed = volts[:, min(error.solved, volts.shape[1] - 1)].tolist()
-        return simulation_error(error, with_volts(self._deck, self._sources, failed), self._failures)
+        return simulation_error(error, with_volts(self._deck, self._sources, failed), self._failures, self._behaviour)

@@ -22,7 +22,7 @@ from xbar_spice.engines.ngspice.waveforms import waveforms
 __all__ = ["main", "serve"]
 
 
-def serve(connection: Connection) -> None:
+def serve(connection: Connection) -> None:  # noqa: PLR0912 - a branch for each word of the protocol
     """Answer requests until the other end closes."""
     try:
         ngspice = Ngspice()
@@ -41,6 +41,8 @@ def serve(connection: Connection) -> None:
             ngspice.warnings.clear()
             if word == "info":
                 value = {"version": ngspice.ngspice_version, "library": ngspice.library_path, "klu": ngspice.klu}
+            elif word == "behave":
+                ngspice.run(f"set ngbehavior={arguments[0]}")
             elif word == "load":
                 single, swept, paired, *others = arguments
                 circuit = load(ngspice, Ways(single, swept, paired), *others)
