@@ -158,8 +158,8 @@ def errors(result: Cosimulation) -> str:
     found = result.record["gradients"]["A"]
     return (
         f"Tiles of {DESIGN.tile} x {DESIGN.tile} at {DESIGN.r_word:g} ohm and {DESIGN.variation.programming:.0%} "
-        f"programming error: the final state is off by {result.record['state']['relative_error']:.1%}, the gradient of "
-        f"A by {found['relative_error']:.0%} (cosine {found['cosine']:.3f})."
+        f"programming error, on one chip: the final state is off by {result.record['state']['relative_error']:.1%}, "
+        f"the gradient of A by {found['relative_error']:.0%} (cosine {found['cosine']:.3f})."
     )
 
 

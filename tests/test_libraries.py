@@ -153,7 +153,7 @@ def test_a_link_out_of_the_folder_is_elsewhere(tmp_path):
 
 
 def test_what_is_no_plain_file_is_not_read():
-    with pytest.raises(DeviceError, match="no plain file"):
+    with pytest.raises(DeviceError, match="name a regular file"):
         Subcircuit.from_file("/dev/zero", "cell")
 
 

@@ -190,7 +190,7 @@ def test_tolerances_go_by_the_kind_of_cell_and_stand_in_the_deck() -> None:
 
 @pytest.mark.parametrize("reltol", [0.0, 1.0, -1e-6, float("nan")])
 def test_a_tolerance_lies_between_0_and_1(reltol: float) -> None:
-    with pytest.raises(InvalidInputError, match="reltol must lie between 0 and 1"):
+    with pytest.raises(InvalidInputError, match="reltol must be finite and > 0 and < 1"):
         Design(reltol=reltol)
 
 

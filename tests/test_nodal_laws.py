@@ -326,7 +326,7 @@ def test_weights_are_looked_at(weights):
 def test_drives_are_looked_at(drive):
     crossbar = Crossbar(np.full((2, 2), 1e-4), 1, 1)
     for read in (NodalEngine().program(crossbar).read, lambda volts: solve_array(crossbar, volts)):
-        with pytest.raises(InvalidInputError, match="drive must be an array of finite real numbers"):
+        with pytest.raises(InvalidInputError, match="drive must be an array of "):
             read(drive)
     with pytest.raises(InvalidInputError, match="jvp takes a Change, got"):
         Sensitivity(crossbar, [0.1, 0.2]).jvp(np.ones((2, 2)))

@@ -5,6 +5,7 @@ from xbar_spice.cosim.chip import Chip
 from xbar_spice.cosim.chip_loss import chip_loss, chip_losses
 from xbar_spice.cosim.circuit_field import CircuitField
 from xbar_spice.cosim.comparison import Comparison, compare
+from xbar_spice.cosim.convergence import failed_runs
 from xbar_spice.cosim.programming import program_model, weight_scales
 from xbar_spice.cosim.run import Cosimulation, Problem, SolverOptions, cosimulate
 from xbar_spice.cosim.sensitivity_map import SensitivityMap, sensitivity_map
@@ -30,6 +31,7 @@ __all__ = [
     "circuit_gradients",
     "compare",
     "cosimulate",
+    "failed_runs",
     "program_model",
     "sensitivity_map",
     "sign_flips",

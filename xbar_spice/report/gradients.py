@@ -42,15 +42,18 @@ def draw_parts(records: Sequence[Mapping[str, Any]], parameters: Sequence[str]) 
             for difference in _DIFFERENCES
         }
         values = np.concatenate([errors.ravel() for errors in found.values()])
+        aside = 0.15 if len(records) > 1 else 0.0  # so that no bar hides another
         for axes, (parameter, axis) in zip(panels, grid, strict=True):
             shades = colours(list(_DIFFERENCES), ordered=False)
-            for (difference, label), shade, marker in zip(_DIFFERENCES.items(), shades, MARKERS, strict=False):
+            for place, (difference, label) in enumerate(_DIFFERENCES.items()):
+                shade, marker = shades[place], MARKERS[place]
                 errors = found[parameter, axis, difference]
                 middle = np.median(errors, axis=0)
+                where = np.arange(middle.size) + aside * (place - 1)
                 whole = _errors([[record["differences"][difference][parameter]] for record in records])
                 joined = "-" if axis == "step" else "none"  # images have no order
-                axes.plot(range(middle.size), middle, marker=marker, ls=joined, lw=1.2, color=shade, label=label)
-                axes.vlines(range(middle.size), errors.min(axis=0), errors.max(axis=0), color=shade, lw=1.0)
+                axes.plot(where, middle, marker=marker, ls=joined, lw=1.2, color=shade, label=label)
+                axes.vlines(where, errors.min(axis=0), errors.max(axis=0), color=shade, lw=1.0)
                 axes.axhline(float(np.median(whole)), color=shade, lw=1.0, ls="--")
             set_log_ordinate(axes, values[values > 0], percent=True)
             axes.set_xticks(range(errors.shape[1]))
