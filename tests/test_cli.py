@@ -257,7 +257,7 @@ def test_tune_keeps_the_weights_and_the_range_of_their_chip(tmp_path, rng):
 
 
 def test_a_noise_floor_reaches_the_solvers(weights, tmp_path):
-    run("cosim", weights, "--engine", "ideal", "--noise-floor", 0.02, "--output", tmp_path / "one")
+    run("cosim", weights, "--data", "random", "--engine", "ideal", "--noise-floor", 0.02, "--output", tmp_path / "one")
     solver = json.loads((tmp_path / "one" / "record.json").read_text())["solver"]
     assert (solver["newton"]["noise"], solver["krylov"]["rtol"], solver["adaptive"]["noise"]) == (0.01, 0.02, 0.02)
 

@@ -95,7 +95,7 @@ CELLS: dict[str, Device] = {
     "two thresholds in series": TWO_THRESHOLDS,
     "a threshold beside a diode": cell("D1 p m dx\n.model dx d(is=1e-9)\n" + threshold(0.01, "m", "n")),
     "a law without slope at 0 V": cell("B1 p m I=g*v(p,m)*v(p,m)*v(p,m)\nB2 m n I=g*v(m,n)*v(m,n)*v(m,n)"),
-    "a law that is not defined at 0 V": cell("B1 p n I=g*(v(p,n) + 1e-3*log(v(p,n)))"),
+    "a law that is not defined at 0 V": cell("B1 p n I=g*v(p,n)*(1 + 0.02*log(abs(v(p,n))))"),
     "a law that divides by the voltage": cell("B1 p n I=g*1e-6/v(p,n)"),
     "sinh at 45 v0": Sinh(0.2 / 45),
     "sinh at 300 v0": Sinh(0.2 / 300),
