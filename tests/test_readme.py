@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import engine_or_skip
+from support import engine_or_skip
 
 import xbar_spice as xs
 from xbar_spice.cli.app import app

@@ -101,9 +101,9 @@ def netlist(
     transpose, and the feedback array of that system.
     """
     from xbar_spice.cosim import weight_scales
-    from xbar_spice.export import write_netlists
-    from xbar_spice.mapping import map_weights
-    from xbar_spice.variation import random_stream
+    from xbar_spice.hardware.variation import random_stream
+    from xbar_spice.mapping.export import write_netlists
+    from xbar_spice.mapping.matrix import map_weights
     from xbar_spice.weights import load_model
 
     pulse, capacitance = make_pulse(circuit)

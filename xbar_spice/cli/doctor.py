@@ -7,8 +7,8 @@ from importlib.metadata import PackageNotFoundError, version
 
 from rich.console import Console
 
-from xbar_spice.circuit.resources import search_path
 from xbar_spice.engines.ngspice.installation import TRIED, describe
+from xbar_spice.spice.resources import search_path
 
 __all__ = ["print_findings"]
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from xbar_spice.cosim import program_model
-from xbar_spice.export import design_comments
 from xbar_spice.feedback import FeedbackLoop, FeedbackSolver
 from xbar_spice.feedback.export import write_feedback
-from xbar_spice.mapping import Design, map_weights
-from xbar_spice.variation import random_stream
+from xbar_spice.hardware.variation import random_stream
+from xbar_spice.mapping.export import design_comments
+from xbar_spice.mapping.matrix import Design, map_weights
 from xbar_spice.weights import Model
 
 __all__ = ["write_first_step"]

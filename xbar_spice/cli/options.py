@@ -11,8 +11,8 @@ import click
 from xbar_spice.cli.help import SectionOption
 
 if TYPE_CHECKING:
-    from xbar_spice.mapping import Design
-    from xbar_spice.pulse import LineCapacitance, Pulse
+    from xbar_spice.hardware.pulse import LineCapacitance, Pulse
+    from xbar_spice.mapping.matrix import Design
 
 __all__ = [
     "circuit_options",
@@ -150,7 +150,7 @@ def pulse_options(command: Command) -> Command:
 
 def make_pulse(given: dict[str, Any]) -> tuple[Pulse | None, LineCapacitance]:
     """The pulse and the capacitances that the options of `pulse_options` describe; takes them out of what is given."""
-    from xbar_spice.pulse import LineCapacitance, Pulse
+    from xbar_spice.hardware.pulse import LineCapacitance, Pulse
 
     width, rise, *farads = (given.pop(flag.removeprefix("--").replace("-", "_")) for flag, *_ in _PULSE)
     if width is None:
@@ -162,13 +162,13 @@ def make_pulse(given: dict[str, Any]) -> tuple[Pulse | None, LineCapacitance]:
 
 def make_design(given: dict[str, Any]) -> Design:
     """The design that the options of `circuit_options` describe."""
-    from xbar_spice.amplifier import Amplifier
-    from xbar_spice.array import Terminations
-    from xbar_spice.circuit.device_models import load_device, load_opamp
-    from xbar_spice.converters import Converters
-    from xbar_spice.mapping import Design
-    from xbar_spice.read_noise import ReadNoise
-    from xbar_spice.variation import Variation
+    from xbar_spice.hardware.amplifier import Amplifier
+    from xbar_spice.hardware.converters import Converters
+    from xbar_spice.hardware.crossbar import Terminations
+    from xbar_spice.hardware.read_noise import ReadNoise
+    from xbar_spice.hardware.variation import Variation
+    from xbar_spice.mapping.matrix import Design
+    from xbar_spice.spice.device_models import load_device, load_opamp
 
     chosen = {name: value for name, value in given.items() if value is not None}
     models = chosen.pop("models", ())

@@ -14,9 +14,9 @@ from typing import Self, final
 import numpy as np
 from numpy.typing import ArrayLike
 
-from xbar_spice.array import Crossbar, Side
 from xbar_spice.errors import InvalidInputError
-from xbar_spice.linear import FloatArray
+from xbar_spice.hardware.crossbar import Crossbar, Side
+from xbar_spice.linear.operator import FloatArray
 
 __all__ = ["Bank", "Closeable", "Engine", "Session"]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import final
 
-from xbar_spice.array import Crossbar, Side
 from xbar_spice.engines.base import Bank, Engine
-from xbar_spice.linear import FloatArray
+from xbar_spice.hardware.crossbar import Crossbar, Side
+from xbar_spice.linear.operator import FloatArray
 
 __all__ = ["IdealBank", "IdealEngine"]
 

@@ -10,7 +10,7 @@ from xbar_spice.engines.base import Closeable, Engine
 from xbar_spice.engines.registry import get_engine
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.feedback.deck import FeedbackDeck
-from xbar_spice.linear import FloatArray
+from xbar_spice.linear.operator import FloatArray
 
 if TYPE_CHECKING:
     from xbar_spice.engines.ngspice.engine import NgspiceEngine

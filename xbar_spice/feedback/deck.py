@@ -10,14 +10,14 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
-from xbar_spice.circuit.libraries import libraries
-from xbar_spice.circuit.netlist import array_variables
-from xbar_spice.circuit.render import render
-from xbar_spice.circuit.tolerances import newton_options
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.feedback.amplified import AmplifiedMatrix
 from xbar_spice.feedback.wiring import ArrayWiring, Wiring
-from xbar_spice.linear import FloatArray
+from xbar_spice.linear.operator import FloatArray
+from xbar_spice.spice.libraries import libraries
+from xbar_spice.spice.netlist import array_variables
+from xbar_spice.spice.render import render
+from xbar_spice.spice.tolerances import newton_options
 
 __all__ = ["FeedbackDeck", "Sheet", "Slopes", "array_deck", "loop_deck"]
 

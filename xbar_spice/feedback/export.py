@@ -12,7 +12,7 @@ import numpy as np
 from xbar_spice.feedback.deck import FeedbackDeck, Slopes
 from xbar_spice.feedback.loop import FeedbackLoop
 from xbar_spice.feedback.solver import FeedbackSolver
-from xbar_spice.linear import FloatArray
+from xbar_spice.linear.operator import FloatArray
 
 __all__ = ["write_feedback"]
 

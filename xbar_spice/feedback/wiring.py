@@ -13,11 +13,11 @@ from typing import final
 import numpy as np
 from numpy.typing import NDArray
 
-from xbar_spice.amplifier import Amplifier
-from xbar_spice.array import Side
 from xbar_spice.engines.nodal.ports import port_conductance
-from xbar_spice.linear import FloatArray
-from xbar_spice.mapping import MappedArray, MappedMatrix
+from xbar_spice.hardware.amplifier import Amplifier
+from xbar_spice.hardware.crossbar import Side
+from xbar_spice.linear.operator import FloatArray
+from xbar_spice.mapping.matrix import MappedArray, MappedMatrix
 
 __all__ = ["ArrayWiring", "Wiring", "wire"]
 

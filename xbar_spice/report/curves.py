@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from xbar_spice.linear import FloatArray
+from xbar_spice.linear.operator import FloatArray
 from xbar_spice.report.data import UNCONVERGED, Axis, Results
 from xbar_spice.report.style import MARKERS, QUIET, colours, new_figure, set_abscissa, set_log_ordinate
 

@@ -21,7 +21,7 @@ from matplotlib.ticker import (
     NullLocator,
 )
 
-from xbar_spice.linear import FloatArray
+from xbar_spice.linear.operator import FloatArray
 
 __all__ = ["INK", "MARKERS", "QUIET", "colours", "new_figure", "save", "set_abscissa", "set_log_ordinate", "styled"]
 

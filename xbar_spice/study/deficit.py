@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from xbar_spice.cosim.programming import weight_scales
+from xbar_spice.cosim.run.programming import weight_scales
 from xbar_spice.engines.nodal.solution import solve_array
-from xbar_spice.mapping import map_weights
+from xbar_spice.hardware.variation import random_stream
+from xbar_spice.mapping.matrix import map_weights
 from xbar_spice.study.cases import Case, make_case_problem, model_key
-from xbar_spice.variation import random_stream
 from xbar_spice.weights import Model
 
 __all__ = ["first_read_voltages", "hardest_case"]

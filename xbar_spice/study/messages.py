@@ -42,7 +42,7 @@ def leaves(model: type[BaseModel], prefix: str = "") -> list[str]:
 
     Example:
         >>> from xbar_spice.study.schema import settings_like
-        >>> from xbar_spice.variation import Variation
+        >>> from xbar_spice.hardware.variation import Variation
         >>> leaves(settings_like(Variation(), "Devices"), "devices.")[0]
         'devices.programming'
     """

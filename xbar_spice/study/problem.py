@@ -11,11 +11,11 @@ import numpy as np
 
 from xbar_spice.cosim import Problem
 from xbar_spice.errors import StudyError
+from xbar_spice.hardware.variation import random_stream
 from xbar_spice.study.config import ModelSettings
 from xbar_spice.train.digits import IMAGE_SHAPE, load_digits
 from xbar_spice.train.losses import CrossEntropy, SquaredDistance
 from xbar_spice.train.training import train
-from xbar_spice.variation import random_stream
 from xbar_spice.weights import Model, load_model, save_model
 
 __all__ = ["find_model", "fingerprint", "made_for_digits", "make_problem"]

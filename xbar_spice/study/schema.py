@@ -10,9 +10,9 @@ from typing import Any, Literal, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
-from xbar_spice.circuit.device_models import device_names, load_device, load_opamp, opamp_names
-from xbar_spice.devices import Device
-from xbar_spice.subcircuit import Subcircuit
+from xbar_spice.hardware.cells import Device
+from xbar_spice.hardware.subcircuit import Subcircuit
+from xbar_spice.spice.device_models import device_names, load_device, load_opamp, opamp_names
 
 __all__ = ["DEVICES", "Settings", "build", "settings_like"]
 
@@ -36,7 +36,7 @@ def settings_like(default: Any, name: str, **more: tuple[Any, Any]) -> type[Sett
         **more: further fields, each as (type, default).
 
     Example:
-        >>> from xbar_spice.variation import Variation
+        >>> from xbar_spice.hardware.variation import Variation
         >>> settings_like(Variation(), "Devices")(stuck_on=0.5).stuck_on
         0.5
     """
@@ -61,7 +61,7 @@ def build(default: Any, values: dict[str, Any]) -> Any:
     """The dataclass that settings describe: `default` with the values of a dumped model; others are ignored.
 
     Example:
-        >>> from xbar_spice.mapping import Design
+        >>> from xbar_spice.mapping.matrix import Design
         >>> build(Design(), {"tile": 8, "device": "ohmic", "engine": "nodal"}).tile
         8
     """

@@ -10,12 +10,12 @@ from typing import NamedTuple, final
 import numpy as np
 
 from xbar_spice.errors import InvalidInputError
-from xbar_spice.linear import FloatArray
-from xbar_spice.solve.adjoint import gradients
-from xbar_spice.solve.integrators import Trajectory, integrate
-from xbar_spice.solve.krylov import KrylovOptions
-from xbar_spice.solve.newton import NewtonOptions
-from xbar_spice.solve.noise import allowing_noise
+from xbar_spice.linear.operator import FloatArray
+from xbar_spice.solve.adjoint.discrete import gradients
+from xbar_spice.solve.integrators.integration import Trajectory, integrate
+from xbar_spice.solve.linear_solvers.krylov import KrylovOptions
+from xbar_spice.solve.newton.newton import NewtonOptions
+from xbar_spice.solve.newton.noise import allowing_noise
 from xbar_spice.train.digits import Digits, Samples, jittered
 from xbar_spice.train.losses import CrossEntropy, CrossEntropyScore
 from xbar_spice.train.optimise import Adam

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xbar_spice.errors import InvalidInputError
-from xbar_spice.linear import FloatArray
+from xbar_spice.linear.operator import FloatArray
 
 __all__ = ["CLASSES", "IMAGE_SHAPE", "Digits", "Samples", "jittered", "load_digits"]
 

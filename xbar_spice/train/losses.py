@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from xbar_spice.errors import InvalidInputError
-from xbar_spice.linear import FloatArray
+from xbar_spice.linear.operator import FloatArray
 from xbar_spice.weights import Classifier
 
 __all__ = ["CrossEntropy", "CrossEntropyScore", "Objective", "Score", "SquaredDistance", "softmax_cross_entropy"]

@@ -11,7 +11,7 @@ from typing import Literal, final, get_args
 import numpy as np
 
 from xbar_spice.errors import InvalidInputError
-from xbar_spice.linear import FloatArray
+from xbar_spice.linear.operator import FloatArray
 from xbar_spice.train.digits import IMAGE_SHAPE
 from xbar_spice.weights import Kernels, Model
 

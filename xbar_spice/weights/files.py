@@ -24,8 +24,8 @@ import safetensors
 import safetensors.numpy
 from numpy.typing import NDArray
 
-from xbar_spice.convolution import Padding
 from xbar_spice.errors import WeightsError
+from xbar_spice.linear.convolution import Padding
 from xbar_spice.weights.model import Classifier, Kernels, Model
 
 __all__ = ["load_model", "save_model"]

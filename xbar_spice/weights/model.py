@@ -9,9 +9,9 @@ from typing import Any, Self, cast, final, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from xbar_spice.convolution import Padding, convolution_matrix, kernel_gradient
 from xbar_spice.errors import InvalidInputError, WeightsError
-from xbar_spice.linear import FloatArray
+from xbar_spice.linear.convolution import Padding, convolution_matrix, kernel_gradient
+from xbar_spice.linear.operator import FloatArray
 
 __all__ = ["Classifier", "Kernels", "Model"]
 
@@ -19,7 +19,7 @@ __all__ = ["Classifier", "Kernels", "Model"]
 @final
 @dataclass(frozen=True, eq=False)
 class Kernels:
-    """The kernels of a convolutional neural ODE, taps in the order of `xbar_spice.convolution`.
+    """The kernels of a convolutional neural ODE, taps in the order of `xbar_spice.linear.convolution`.
 
     A weight of `torch.nn.Conv2d` becomes a kernel by `w.flip(-2, -1).transpose(-2, -1).flatten(-2)`.
 

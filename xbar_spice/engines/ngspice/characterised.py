@@ -7,10 +7,10 @@ from typing import final
 
 import numpy as np
 
-from xbar_spice.array import Crossbar, Side
 from xbar_spice.engines.base import Bank
 from xbar_spice.errors import CharacterisationError, InvalidInputError
-from xbar_spice.linear import FloatArray
+from xbar_spice.hardware.crossbar import Crossbar, Side
+from xbar_spice.linear.operator import FloatArray
 
 __all__ = ["CharacterisedBank", "require_linear"]
 

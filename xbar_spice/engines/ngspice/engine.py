@@ -13,14 +13,14 @@ from typing import final
 
 import numpy as np
 
-from xbar_spice.array import Connection, Crossbar, Side
-from xbar_spice.circuit.netlist import Deck, Terminal, bank_deck
 from xbar_spice.engines.base import Bank, Engine
 from xbar_spice.engines.ngspice.characterised import CharacterisedBank, require_linear
 from xbar_spice.engines.ngspice.locate import require_library
 from xbar_spice.engines.ngspice.process import ResidentProcess
 from xbar_spice.errors import InvalidInputError
-from xbar_spice.linear import FloatArray
+from xbar_spice.hardware.crossbar import Connection, Crossbar, Side
+from xbar_spice.linear.operator import FloatArray
+from xbar_spice.spice.netlist import Deck, Terminal, bank_deck
 
 __all__ = ["NgspiceBank", "NgspiceEngine", "share"]
 
@@ -50,7 +50,7 @@ class NgspiceEngine(Engine):
         EngineUnavailableError: there is no libngspice; the text says how to get it.
 
     Example:
-        >>> from xbar_spice.array import Crossbar
+        >>> from xbar_spice.hardware.crossbar import Crossbar
         >>> engine = NgspiceEngine(time_limit=10.0)
         >>> with engine.program(Crossbar([[1e-4]], r_driver=50.0)) as session:  # doctest: +SKIP
         ...     session.read([0.1])

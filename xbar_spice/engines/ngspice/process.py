@@ -21,7 +21,7 @@ from xbar_spice.engines.ngspice.cards import (
 from xbar_spice.engines.ngspice.failure import simulation_error
 from xbar_spice.engines.ngspice.supervisor import Worker, WorkerError, WorkerFailed, WorkerHung, WorkerLost
 from xbar_spice.errors import InvalidInputError, SimulationError
-from xbar_spice.linear import FloatArray
+from xbar_spice.linear.operator import FloatArray
 
 __all__ = ["ResidentProcess"]
 

@@ -27,7 +27,7 @@ from xbar_spice.errors import (
     SimulatorExitError,
     SingularCircuitError,
 )
-from xbar_spice.linear import FloatArray
+from xbar_spice.linear.operator import FloatArray
 
 __all__ = ["Worker", "WorkerError", "WorkerFailed", "WorkerHung", "WorkerLost"]
 

@@ -14,7 +14,7 @@ from xbar_spice.engines.ngspice.failure import simulation_error
 from xbar_spice.engines.ngspice.locate import require_library
 from xbar_spice.engines.ngspice.supervisor import Worker, WorkerError, WorkerHung, WorkerLost
 from xbar_spice.errors import InvalidInputError
-from xbar_spice.linear import FloatArray
+from xbar_spice.linear.operator import FloatArray
 
 __all__ = ["run_transient"]
 

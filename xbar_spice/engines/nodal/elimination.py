@@ -24,7 +24,7 @@ from scipy.linalg.lapack import dpotrf, dpotri
 
 from xbar_spice.engines.nodal.grid import Grid
 from xbar_spice.engines.nodal.line import Line
-from xbar_spice.linear import FloatArray
+from xbar_spice.linear.operator import FloatArray
 
 __all__ = ["transfer_matrix"]
 

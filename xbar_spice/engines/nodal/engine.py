@@ -7,7 +7,6 @@ from typing import final, get_args
 
 import numpy as np
 
-from xbar_spice.array import Connection, Crossbar, Side
 from xbar_spice.engines.base import Bank, Engine
 from xbar_spice.engines.nodal.amplifiers import Array, end_conductances, read_saturating
 from xbar_spice.engines.nodal.grid import Placement, circuit_key, place
@@ -15,7 +14,8 @@ from xbar_spice.engines.nodal.newton import read_nonlinear
 from xbar_spice.engines.nodal.solver import LinearCircuit, Method
 from xbar_spice.engines.nodal.stacked import read_stacked, stacks
 from xbar_spice.errors import InvalidInputError
-from xbar_spice.linear import FloatArray
+from xbar_spice.hardware.crossbar import Connection, Crossbar, Side
+from xbar_spice.linear.operator import FloatArray
 
 __all__ = ["NodalBank", "NodalEngine"]
 

@@ -15,7 +15,7 @@ from scipy.sparse.linalg import SuperLU, splu
 
 from xbar_spice.engines.nodal.grid import BoolArray, Grid, RealArray
 from xbar_spice.engines.nodal.line import Line
-from xbar_spice.linear import FloatArray
+from xbar_spice.linear.operator import FloatArray
 
 __all__ = ["FactorPreconditioner"]
 

@@ -15,7 +15,7 @@ from scipy.linalg import lu_factor, lu_solve
 from xbar_spice.engines.nodal.floating import FloatingLines
 from xbar_spice.engines.nodal.grid import RealArray
 from xbar_spice.engines.nodal.spectral import SpectralPreconditioner
-from xbar_spice.linear import FloatArray
+from xbar_spice.linear.operator import FloatArray
 
 __all__ = ["FloatingPreconditioner"]
 

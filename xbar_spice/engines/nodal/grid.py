@@ -14,10 +14,10 @@ from typing import final
 import numpy as np
 from numpy.typing import NDArray
 
-from xbar_spice.array import Connection, Crossbar, Side
 from xbar_spice.engines.nodal.floating import FloatingLines
 from xbar_spice.engines.nodal.line import Line, RealArray
-from xbar_spice.linear import FloatArray
+from xbar_spice.hardware.crossbar import Connection, Crossbar, Side
+from xbar_spice.linear.operator import FloatArray
 
 __all__ = ["BoolArray", "Grid", "Placement", "RealArray", "circuit_key", "place"]
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from xbar_spice.array import Crossbar, Side
 from xbar_spice.engines.nodal.checks import ReductionCheck
 from xbar_spice.engines.nodal.grid import place
 from xbar_spice.engines.nodal.solver import LinearCircuit, batches, require_convergence
 from xbar_spice.errors import InvalidInputError
-from xbar_spice.linear import FloatArray
+from xbar_spice.hardware.crossbar import Crossbar, Side
+from xbar_spice.linear.operator import FloatArray
 
 __all__ = ["port_conductance"]
 

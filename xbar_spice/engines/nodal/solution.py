@@ -8,13 +8,13 @@ from typing import final
 import numpy as np
 from numpy.typing import ArrayLike
 
-from xbar_spice.array import Crossbar, Side
 from xbar_spice.engines.nodal.checks import SenseCheck
 from xbar_spice.engines.nodal.grid import Grid, Placement, place
 from xbar_spice.engines.nodal.newton import operating_point
 from xbar_spice.engines.nodal.solver import LinearCircuit, require_convergence
 from xbar_spice.errors import InvalidInputError
-from xbar_spice.linear import FloatArray
+from xbar_spice.hardware.crossbar import Crossbar, Side
+from xbar_spice.linear.operator import FloatArray
 
 __all__ = ["Solution", "solve_array"]
 

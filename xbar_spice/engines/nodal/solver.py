@@ -1,7 +1,7 @@
 """One circuit, prepared once and solved for many drives: which method answers, and what is kept for the next read.
 
 The transfer matrix answers any number of reads but costs n0 n1^3; a vector by conjugate gradients costs a multiple
-of n0 n1^2. The constants below are times measured by scripts/bench_nodal; only their ratio matters.
+of n0 n1^2. The constants below are times measured by scripts/bench_nodal.py; only their ratio matters.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from xbar_spice.engines.nodal.grid import Grid, Placement
 from xbar_spice.engines.nodal.spectral import SpectralPreconditioner
 from xbar_spice.engines.nodal.threads import allowed_threads, single_thread, suitable_threads
 from xbar_spice.errors import ConvergenceError
-from xbar_spice.linear import FloatArray
+from xbar_spice.linear.operator import FloatArray
 
 __all__ = ["LinearCircuit", "Method", "batches", "require_convergence"]
 

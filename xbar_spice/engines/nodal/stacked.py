@@ -11,12 +11,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from xbar_spice.devices import Device
 from xbar_spice.engines.nodal.grid import Placement
 from xbar_spice.engines.nodal.newton import WORKING_ARRAYS, operating_point, require_operating_point
 from xbar_spice.engines.nodal.solver import LinearCircuit, batches
 from xbar_spice.engines.nodal.spectral import DENSE_TO, SpectralPreconditioner, StackedPreconditioner
-from xbar_spice.linear import FloatArray
+from xbar_spice.hardware.cells import Device
+from xbar_spice.linear.operator import FloatArray
 
 __all__ = ["read_stacked", "stacks"]
 

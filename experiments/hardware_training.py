@@ -1,0 +1,217 @@
+#!/usr/bin/env python3
+"""Training on the arrays against training for them: loss curves on the chip, with seeds.
+
+    experiments/hardware_training.py [--draw] [--seeds 3] [--epochs 3] [--scratch-epochs 5] [--jobs 2] [--out FOLDER]
+
+A digits-dense model that was trained on digital matrices is deployed on chips of 64 x 64 arrays with 2.5 ohm wires,
+10 % programming error and 1 % stuck devices, and trained further in several ways, without and with compensation of the
+wires; and models are trained from scratch. Prints the loss and accuracy on images held back, as the chip answers them,
+and draws hardware_training.png and hardware_training.svg in --figures. Every curve is kept in --out as soon as it is
+there; run the command again after an interruption.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import xbar_spice as xs
+from xbar_spice.cosim import Chip
+from xbar_spice.report.learning import LearningPanel, draw_learning
+from xbar_spice.report.style import save, styled
+from xbar_spice.train.descent import evaluate
+from xbar_spice.train.digits import load_digits
+from xbar_spice.train.tasks import TASKS
+from xbar_spice.train.training import train, tune
+
+ROOT = Path(__file__).resolve().parent.parent
+TASK = TASKS["digits-dense"]
+RATE = 0.003  # of training that starts from trained weights
+# Wires as at the 14 nm node; devices of 3.3 kohm and more.
+DESIGN = xs.Design(
+    tile=64,
+    g_max=3e-4,
+    r_word=2.5,
+    r_bit=2.5,
+    r_driver=50.0,
+    r_sense=20.0,
+    headroom=1.5,
+    variation=xs.Variation(programming=0.1, stuck_on=0.005, stuck_off=0.005),
+)
+WAYS = {
+    "digital": "digital training, deployed",
+    "classifier": "classifier alone",
+    "hybrid": "straight-through",
+    "hardware": "transposed reads",
+    "true": "true gradient",
+}
+STARTS = {
+    "tuned": "trained weights, deployed",
+    "compensated": "the same, compensated",
+    "scratch": "from scratch",
+}
+PLAN = {
+    "tuned": ("digital", "classifier", "hybrid", "hardware", "true"),
+    "compensated": ("digital", "hybrid", "hardware"),
+    "scratch": ("digital", "hybrid", "hardware"),
+}
+
+
+@dataclass(frozen=True)
+class Job:
+    """One curve."""
+
+    start: str
+    way: str
+    seed: int
+    epochs: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.start}-{self.way}-{self.seed}.json"
+
+    @property
+    def design(self) -> xs.Design:
+        return replace(DESIGN, compensated=self.start == "compensated")
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """All that a curve depends on."""
+        return {
+            "job": asdict(self),
+            "design": asdict(self.design) | {"device": repr(self.design.device)},
+            "task": asdict(TASK),
+            "rate": RATE,
+        }
+
+
+def run(job: Job, model: xs.Model) -> dict[str, Any]:
+    """Losses and accuracies of the images held back, on the chip, after every epoch."""
+    chip = Chip(job.design, seed=job.seed, gradient=job.way if job.way in ("hybrid", "true") else "hardware")
+    place = {"deployed_on": chip} if job.way == "digital" else {"processor": chip}
+    trained = "classifier" if job.way == "classifier" else "everything"
+    schedule = replace(TASK.schedule, epochs=job.epochs, trained=trained)
+    if job.start == "scratch":
+        done = train(replace(TASK, schedule=schedule), seed=job.seed, **place)
+        found = [epoch.test for epoch in done.history]
+    else:
+        done = tune(model, replace(schedule, learning_rate=RATE), seed=job.seed, **place)
+        found = [done.before, *(epoch.test for epoch in done.history)]
+    return {
+        **job.settings,
+        "loss": [test.loss for test in found],
+        "accuracy": [test.accuracy for test in found],
+        "seconds": done.seconds,
+    }
+
+
+def kept(job: Job, folder: Path) -> dict[str, Any] | None:
+    """The curve, if it is there and was made with the same settings."""
+    path = folder / job.name
+    if not path.exists():
+        return None
+    record = json.loads(path.read_text())
+    settings = json.loads(json.dumps(job.settings))
+    return record if {name: record.get(name) for name in settings} == settings else None
+
+
+def run_missing(jobs: list[Job], model: xs.Model, folder: Path, workers: int) -> None:
+    missing = [job for job in jobs if kept(job, folder) is None]
+    with ProcessPoolExecutor(max_workers=workers) as pool:
+        running = {pool.submit(run, job, model): job for job in missing}
+        for count, future in enumerate(as_completed(running), 1):
+            job, record = running[future], future.result()
+            draft = (folder / job.name).with_suffix(".tmp")
+            draft.write_text(json.dumps(record, indent=1))
+            draft.replace(folder / job.name)
+            print(f"{count}/{len(missing)} {job.name} {record['seconds']:.0f} s", flush=True)
+
+
+def curves(jobs: list[Job], folder: Path, start: str, what: str) -> dict[str, np.ndarray]:
+    """(seeds, epochs) by way of training."""
+    found: dict[str, list[Any]] = {}
+    for job in jobs:
+        record = kept(job, folder)
+        if job.start == start and record is not None:
+            found.setdefault(job.way, []).append(record[what])
+    return {way: np.array(values) for way, values in found.items()}
+
+
+def print_table(jobs: list[Job], folder: Path) -> None:
+    header = ("chips", "loss before", "loss after", "% right before", "% right after")
+    print(f"{'':<27}{'':<27}{header[0]:>5}" + "".join(f"{name:>17}" for name in header[1:]))
+    for start, title in STARTS.items():
+        loss, accuracy = (curves(jobs, folder, start, what) for what in ("loss", "accuracy"))
+        for way in loss:
+            cells = [spread(loss[way], "{:.3f}"), spread(100 * accuracy[way], "{:.2f}")]
+            if start == "scratch":  # what is before the first epoch is no model
+                cells = [["", after] for _, after in cells]
+            row = "".join(f"{text:>17}" for pair in cells for text in pair)
+            print(f"{title:<27}{WAYS[way]:<27}{len(loss[way]):>5}{row}")
+
+
+def spread(values: np.ndarray, form: str) -> list[str]:
+    """Mean and standard deviation over the seeds, before and after."""
+    found = []
+    for end in (values[:, 0], values[:, -1]):
+        deviation = f" +- {form.format(end.std(ddof=1))}" if len(end) > 1 else ""
+        found.append(form.format(end.mean()) + deviation)
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--epochs", type=int, default=3, help="from trained weights")
+    parser.add_argument("--scratch-epochs", type=int, default=5)
+    parser.add_argument("--jobs", type=int, default=2, help="curves side by side")
+    parser.add_argument("--out", type=Path, default=ROOT / "runs" / "hardware_training")
+    parser.add_argument("--figures", type=Path, default=ROOT / "docs" / "figures")
+    parser.add_argument("--draw", action="store_true", help="only print and draw the curves that are there")
+    options = parser.parse_args()
+    start = time.perf_counter()
+    options.out.mkdir(parents=True, exist_ok=True)
+    weights = options.out / "weights.npz"
+    if not weights.exists():
+        xs.save_model(weights, train(TASK, seed=0).model)
+    model = xs.load_model(weights)
+    digital = evaluate(model, load_digits().test)
+
+    epochs = {"scratch": options.scratch_epochs}
+    jobs = [
+        Job(place, way, seed, epochs.get(place, options.epochs))
+        for seed in range(options.seeds)
+        for place, ways in PLAN.items()
+        for way in ways
+    ]
+    jobs.sort(key=lambda job: job.way == "true")  # the longest ones last
+    if not options.draw:
+        run_missing(jobs, model, options.out, options.jobs)
+
+    print(f"\narrays of {DESIGN.tile} x {DESIGN.tile}; mean +- standard deviation over the chips")
+    print(f"the same model on digital matrices: loss {digital.loss:.3f}, accuracy {digital.accuracy:.2%}\n")
+    print_table(jobs, options.out)
+    panels = [
+        LearningPanel(
+            title,
+            {WAYS[way]: losses for way, losses in curves(jobs, options.out, place, "loss").items()},
+            first=int(place == "scratch"),
+            reference=None if place == "scratch" else digital.loss,
+        )
+        for place, title in STARTS.items()
+    ]
+    figure = draw_learning(panels, reference="digital model on digital matrices", label="test loss on the chip")
+    with styled():
+        png, svg = save(figure, options.figures, "hardware_training")
+    print(f"\n{png.name} and {svg.name} in {options.figures}; {time.perf_counter() - start:.0f} s in all")
+
+
+if __name__ == "__main__":
+    main()

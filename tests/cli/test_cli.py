@@ -1,0 +1,273 @@
+"""The command line: every verb on a small model, and what a user sees when something is wrong."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from support import engine_or_skip
+
+from xbar_spice.cli.app import app
+from xbar_spice.cli.options import make_design
+from xbar_spice.errors import InvalidInputError
+from xbar_spice.hardware.amplifier import Amplifier
+from xbar_spice.hardware.cells import Sinh
+from xbar_spice.hardware.converters import Converters
+from xbar_spice.hardware.read_noise import ReadNoise
+from xbar_spice.mapping.matrix import Design
+from xbar_spice.spice.device_models import load_device
+from xbar_spice.weights import Classifier, Kernels, Model, load_model, save_model
+
+VERBS = ("train", "tune", "netlist", "cosim", "gradients", "attribute", "study", "report", "doctor")
+
+STUDY = """
+name = "small"
+seeds = [0, 1]
+[model]
+weights = "small.npz"
+[data]
+samples = 2
+[circuit]
+engine = "nodal"
+variation.programming = 0.05
+[[axes]]
+name = "tile"
+fields = ["circuit.tile"]
+values = [2, 4]
+[[axes]]
+name = "wire resistance"
+unit = "ohm"
+fields = ["circuit.r_word", "circuit.r_bit"]
+values = [1.0, 5.0]
+"""
+
+
+@pytest.fixture
+def weights(tmp_path, rng):
+    kernels = Kernels(0.3 * rng.standard_normal(9), 0.3 * rng.standard_normal(9), (2, 3))
+    save_model(tmp_path / "small.npz", Model.from_kernels(kernels, h=0.25, steps=2))
+    return tmp_path / "small.npz"
+
+
+def run(*arguments, code=0):
+    done = CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
+    assert done.exit_code == code, done.output
+    return done.output
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_explains_itself(verb):
+    output = run(verb, "--help")
+    assert output.startswith("Usage:")
+    assert len(output.splitlines()) > 5
+    assert verb in run("--help")
+
+
+def test_shown_defaults_are_those_of_the_design():
+    assert make_design({}) == Design()
+    shown = {
+        option.name: option.help.split("[default: ")[1].rstrip("]")
+        for option in app.commands["cosim"].params
+        if "[default: " in (getattr(option, "help", None) or "")
+    }
+    design = Design()
+    parts = {**vars(design), **vars(design.variation), **vars(design.terminations), **vars(design.converters)}
+    parts |= vars(design.amplifier)
+    noise = design.noise
+    parts |= {"device": "ohmic", "noise": noise.device, "noise_law": noise.law, "sense_noise": noise.sense}
+    assert shown.keys() <= parts.keys()
+    assert len(shown) == 31
+    words = {"tile": "no limit", "saturation": "no limit", "opamp": "none"}
+    flags = {"compensated": "uncompensated", "skip_empty": "keep-empty"}
+    for name, text in shown.items():
+        value = words.get(name, "exact") if parts[name] is None else parts[name]
+        value = flags[name] if value is False else value
+        assert text == (f"{value:g}" if isinstance(value, float) else value)
+
+
+def test_help_has_headings_and_every_option_once():
+    output = run("netlist", "--help")
+    headings = ["Options:", "Arrays:", "Wires and terminals:", "Devices:", "Read noise and converters:"]
+    places = [output.index(f"\n{heading}") for heading in headings]
+    assert places == sorted(places)
+    flags = re.findall(r"^  (?:-h, )?(--[a-z-]+)", output, re.M)
+    assert sorted(flags) == sorted(
+        {opt for p in app.commands["netlist"].params for opt in p.opts if opt[:2] == "--"} | {"--help"}
+    )
+    assert output.index("--r-word OHM") > output.index("Wires and terminals:")
+
+
+def test_the_example_run_is_not_wrapped():
+    assert "\n    xbar-spice train digits-conv --output weights.npz\n    xbar-spice netlist" in run("--help")
+
+
+def test_options_become_the_design():
+    assert make_design({"r_feedback": 1e4, "saturation": 0.5}).amplifier == Amplifier(1e4, saturation=0.5)
+    design = make_design({"tile": 8, "r_word": 1.0, "stuck_on": 0.1, "transposed": "far_ends", "g_min": None})
+    assert (design.tile, design.r_word, design.g_min) == (8, 1.0, Design().g_min)
+    assert design.variation.stuck_on == 0.1
+    assert design.terminations.transposed == "far_ends"
+    assert make_design({"device": "stanford_gap"}).device == Sinh(0.25)
+    assert make_design({"compensated": True, "headroom": 2.0}) == Design(compensated=True, headroom=2.0)
+    design = make_design({"noise": 0.02, "noise_law": "pcm", "sense_noise": 1e-8, "adc_bits": 8, "dac_bits": None})
+    assert design.noise == ReadNoise(device=0.02, law="pcm", sense=1e-8)
+    assert design.converters == Converters(adc_bits=8)
+    assert make_design({"r_feedback": 1e4, "saturation": 0.5}).amplifier == Amplifier(1e4, saturation=0.5)
+    assert make_design({"skip_empty": True}).skip_empty
+
+
+def test_netlist_writes_decks_of_a_pulse(weights, tmp_path):
+    run("netlist", weights, "--pulse-width", 1e-9, "--c-word", 1e-16, "--output", tmp_path)
+    decks = sorted(path.name for path in (tmp_path / "A").glob("*.pulse.cir"))
+    assert decks == ["t0_0m.forward.pulse.cir", "t0_0p.forward.pulse.cir"]
+    text = (tmp_path / "A" / decks[0]).read_text()
+    assert "1e-10 1e-10 1e-09" in text  # rise, fall, width
+    assert "Cw0_0 left0 0 6e-16" in text  # six cells on a line without resistance
+    output = run("netlist", weights, "--c-word", 1e-16, "--output", tmp_path, code=2)
+    assert "give --pulse-width" in output
+
+
+def test_netlist_refuses_what_has_no_circuit_before_it_writes(weights, tmp_path):
+    folder = tmp_path / "out"
+    output = run("netlist", weights, "--feedback", "--device", "stanford_gap", "--output", folder, code=2)
+    assert "--feedback needs linear cells, got --device stanford_gap" in output
+    with pytest.raises(InvalidInputError, match="a read as a pulse is sensed by 0 V"):
+        run("netlist", weights, "--pulse-width", 1e-9, "--r-feedback", 1e4, "--output", folder)
+    with pytest.raises(InvalidInputError, match="needs a rise and a finite width above 0 s, got rise=0"):
+        run("netlist", weights, "--pulse-width", 1e-9, "--pulse-rise", 0, "--output", folder)
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize("mapping", ["differential", "interleaved"])
+def test_every_deck_of_a_model_is_tidy(weights, mapping, tmp_path):
+    wires = ("--r-word", 1, "--r-driver", 50, "--tile", 4)
+    run("netlist", weights, "--feedback", "--pulse-width", 1e-9, "--mapping", mapping, *wires, "--output", tmp_path)
+    decks = {path: path.read_text() for path in tmp_path.rglob("*.cir")}
+    assert len(decks) == 2 * (1 + 2 * (8 if mapping == "differential" else 4)) + 3
+    for path, deck in decks.items():
+        assert "* mapping: " in deck, path
+        assert not re.search(r"\n\n\n|\n\n\.end|[ \t]\n|\d\.0\s", deck), path
+        assert deck.endswith("\n.end\n"), path
+
+
+def test_skip_empty_leaves_tiles_out(tmp_path):
+    sparse = np.zeros((4, 4))
+    sparse[:2, :2] = 1.0
+    save_model(tmp_path / "sparse.npz", Model(sparse, sparse, h=0.25, steps=2))
+    for flag, arrays in (("--keep-empty", 8), ("--skip-empty", 2)):
+        output = run("netlist", tmp_path / "sparse.npz", "--tile", 2, flag, "--output", tmp_path / flag)
+        assert f"{arrays} arrays" in output
+
+
+def test_models_of_ones_own_are_found_in_their_folder(tmp_path):
+    shipped = Path(load_device.__code__.co_filename).parents[2] / "models"
+    for name in ("sinh_series.toml", "sinh_series.lib"):
+        (tmp_path / name).write_text((shipped / name).read_text().replace("1e3", "2e3"))
+    (tmp_path / "opamps").mkdir()
+    for name in ("loaded.toml", "loaded.lib"):
+        (tmp_path / "opamps" / name).write_text((shipped / "opamps" / name).read_text().replace("100", "300"))
+    design = make_design({"device": "sinh_series", "r_feedback": 1e4, "opamp": "loaded", "models": (tmp_path,)})
+    assert dict(design.device.subcircuit.parameters)["r_series"] == 2e3
+    assert dict(design.amplifier.opamp.parameters)["r_out"] == 300.0
+
+
+def test_netlist_writes_decks_and_manifests(weights, tmp_path):
+    output = run("netlist", weights, "--tile", 4, "--r-word", 1, "--output", tmp_path / "decks")
+    assert "ngspice -b" in output
+    for name in ("A", "B"):
+        manifest = json.loads((tmp_path / "decks" / f"{name}.forward.json").read_text())
+        assert (tmp_path / "decks" / manifest["deck"]).is_file()
+        assert "weights: small.npz" in (tmp_path / "decks" / manifest["deck"]).read_text()
+
+
+@pytest.mark.parametrize("engine", ["ideal", "nodal", "ngspice"])
+def test_cosim_prints_and_keeps_what_it_finds(engine, weights, tmp_path):
+    engine_or_skip(engine)
+    output = run("cosim", weights, "--engine", engine, "--tile", 4, "--r-bit", 2, "--output", tmp_path / "one")
+    assert "gradient of a" in output
+    record = json.loads((tmp_path / "one" / "record.json").read_text())
+    assert record["engine"] == engine
+    trace = (tmp_path / "one" / "trace.csv").read_text().splitlines()
+    assert len(trace) - 1 == sum(record["reads"].values())
+
+
+def test_tune_keeps_the_weights_and_the_range_of_their_chip(tmp_path, rng):
+    kernels = Kernels(0.2 * rng.standard_normal(9), 0.2 * rng.standard_normal(9), (8, 8))
+    classifier = Classifier(rng.standard_normal((10, 64)) / 8, np.zeros(10))
+    save_model(tmp_path / "digits.npz", Model.from_kernels(kernels, h=0.25, steps=1, classifier=classifier))
+    options = ("--engine", "ideal", "--programming", 0.1, "--headroom", 2, "--epochs", 1, "--learning-rate", 0.05)
+    output = run("tune", tmp_path / "digits.npz", *options, "--output", tmp_path / "tuned.npz")
+    before, after = (float(re.search(rf"{name} +(\S+)", output).group(1)) for name in ("as deployed", "epoch 1"))
+    assert after < before
+    tuned = load_model(tmp_path / "tuned.npz")
+    assert tuned.weight_range == (2 * np.abs(kernels.a).max(), 2 * np.abs(kernels.b).max())
+    assert not np.array_equal(tuned.kernels.a, kernels.a)
+
+
+def test_gradients_prints_and_keeps_what_it_finds(weights, tmp_path):
+    output = run("gradients", weights, "--tile", 4, "--r-bit", 5, "--output", tmp_path / "out")
+    assert "bias: hardware - true" in output
+    record = json.loads((tmp_path / "out" / "gradients.json").read_text())
+    assert f"{record['differences']['bias']['a']['relative_error']:.3e}" in output
+
+
+def test_attribute_prints_and_keeps_what_it_finds(weights, tmp_path):
+    circuit = ("--tile", 4, "--r-bit", 5, "--programming", 0.05, "--noise", 0.01, "--adc-bits", 8)
+    output = run("attribute", weights, *circuit, "--split", "--jobs", 1, "--output", tmp_path / "out")
+    for expected in ("wires", "programming error", "read noise", "converters", "bias of a", "shift of b"):
+        assert expected in output
+    values = json.loads((tmp_path / "out" / "attribution.json").read_text())["measures"]["gradient of a"]
+    assert sum(values["shapley"].values()) == pytest.approx(values["total"] - values["none"])
+    assert f"{values['shapley']['wires']:.3%}" in output
+    assert (tmp_path / "out" / "attribution.png").is_file()
+
+
+def test_cosim_can_characterise_and_says_which_reads_were_driven(weights, tmp_path):
+    engine_or_skip("ngspice")
+    run("cosim", weights, "--characterise", "--tile", 4, "--r-bit", 2, "--output", tmp_path / "one")
+    header, *rows = (line.split(",") for line in (tmp_path / "one" / "trace.csv").read_text().splitlines())
+    sources = [row[header.index("source")] for row in rows]
+    assert set(sources) == {"characterised", "checked"}
+    assert sources[0] == "checked"
+    assert len(sources) / 16 <= sources.count("checked") <= len(sources) / 16 + 2  # A and B are counted apart
+    refused = CliRunner().invoke(app, ["cosim", str(weights), "--engine", "nodal", "--characterise"])
+    assert refused.exit_code == 2
+    assert "for --engine ngspice" in refused.output
+
+
+def test_cosim_by_a_circuit_says_what_it_solved(weights):
+    output = run("cosim", weights, "--engine", "nodal", "--linear-solver", "feedback")
+    assert "circuit solves" in output
+
+
+def test_study_and_report(weights, tmp_path):
+    study = tmp_path / "small.toml"
+    study.write_text(STUDY)
+    assert "8 cases: 0 were there, 8 run" in run("study", study, "--output", tmp_path / "out", "--jobs", 1)
+    assert "8 cases: 8 were there, 0 run" in run("study", study, "--output", tmp_path / "out", "--jobs", 1)
+    report = Path(run("report", tmp_path / "out").split("report: ")[1].strip())
+    assert report.read_text().lower().startswith("<!doctype html>")
+
+
+def test_doctor_names_what_matters():
+    output = run("doctor")
+    for word in ("Python", "PySpice", "netlists", "libngspice", "ngspice 39 and 46", "engines"):
+        assert word in output
+
+
+def test_an_error_is_a_message_without_a_traceback(tmp_path):
+    np.savez(tmp_path / "bad.npz", A=np.ones((2, 2)))
+    command = [sys.executable, "-c", "from xbar_spice.cli import main; main()", "cosim", str(tmp_path / "bad.npz")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ")
+    assert "bad.npz" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_wrong_option_names_the_choices(weights):
+    assert "'ideal', 'nodal', 'ngspice'" in run("cosim", weights, "--engine", "spectre", code=2)

@@ -1,0 +1,130 @@
+"""Study files: what is read, and what an error says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from xbar_spice.errors import StudyError
+from xbar_spice.hardware.amplifier import Amplifier
+from xbar_spice.hardware.cells import Polynomial
+from xbar_spice.hardware.converters import Converters
+from xbar_spice.hardware.read_noise import ReadNoise
+from xbar_spice.mapping.matrix import Design
+from xbar_spice.spice.device_models import load_opamp
+from xbar_spice.study.config import load_study, parse_study
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+PLAIN: dict[str, Any] = {"name": "plain", "model": {"weights": "weights.npz"}}
+
+
+def axis(values: Any, field: str = "circuit.tile", name: str = "tile") -> dict[str, Any]:
+    return {"name": name, "fields": [field], "values": values}
+
+
+def test_what_is_left_out_has_the_package_s_defaults() -> None:
+    ((point, parameters),) = parse_study(PLAIN).points()
+    assert point == {}
+    assert parameters.design() == Design()
+    assert parameters.solver_options().newton.rtol == 1e-8
+    assert parameters.engine == "ngspice"
+
+
+def test_every_setting_reaches_the_design() -> None:
+    circuit = {
+        "engine": "nodal",
+        "tile": 8,
+        "r_word": 2,
+        "variation": {"programming": 0.1},
+        "terminations": {"drive": "double"},
+        "device": "hfo2_milo2021",
+        "amplifier": {"r_feedback": 1e4, "opamp": "loaded"},
+        "noise": {"device": 0.01},
+        "converters": {"adc_bits": 8},
+    }
+    solver = {"newton": {"max_iterations": 7}}
+    ((_, parameters),) = parse_study(PLAIN | {"circuit": circuit, "solver": solver}).points()
+    design = parameters.design()
+    assert (design.tile, design.r_word, design.variation.programming) == (8, 2.0, 0.1)
+    assert design.terminations.drive == "double"
+    assert design.device == Polynomial()
+    assert design.amplifier == Amplifier(1e4, opamp=load_opamp("loaded"))
+    assert design.noise == ReadNoise(device=0.01)
+    assert design.converters == Converters(adc_bits=8)
+    assert parameters.solver_options().newton.max_iterations == 7
+    assert parameters.solver_options().newton.rtol == 1e-8
+
+
+def test_axes_make_every_combination_and_may_set_several_fields() -> None:
+    wires = {"name": "wires", "fields": ["circuit.r_word", "circuit.r_bit"], "values": [0.5, 2.0]}
+    points = parse_study(PLAIN | {"axes": [axis([8, 16]), wires]}).points()
+    assert [tuple(point.values()) for point, _ in points] == [(8, 0.5), (8, 2.0), (16, 0.5), (16, 2.0)]
+    assert [(p.design().tile, p.design().r_word, p.design().r_bit) for _, p in points][-1] == (16, 2.0, 2.0)
+
+
+def test_an_amplifier_can_be_an_axis() -> None:
+    circuit = {"amplifier": {"r_feedback": 1e4}}
+    gain = {"name": "gain", "fields": ["circuit.amplifier.gain"], "values": [1e3, 1e5]}
+    points = parse_study(PLAIN | {"circuit": circuit, "axes": [gain]}).points()
+    assert [parameters.design().amplifier for _, parameters in points] == [Amplifier(1e4, 1e3), Amplifier(1e4, 1e5)]
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.toml")), ids=lambda path: path.stem)
+def test_the_examples_are_studies(path: Path) -> None:
+    assert load_study(path).points()
+
+
+WRONG = {
+    "an unknown key": ({"circuit": {"tiles": 8}}, ["circuit.tiles", "did you mean 'tile'", "r_word"]),
+    "an unknown table": ({"circut": {}}, ["circut", "did you mean 'circuit'"]),
+    "a text for a number": ({"circuit": {"tile": "8"}}, ["circuit.tile", "a whole number", "'8'"]),
+    "true for a number": ({"circuit": {"tile": True}}, ["circuit.tile", "a whole number", "True"]),
+    "a value out of range": ({"circuit": {"r_word": -1.0}}, ["r_word must be finite and >= 0 ohm", "-1.0"]),
+    "values that do not fit": ({"circuit": {"g_min": 1e-3}}, ["g_min < g_max", "0.001"]),
+    "a nested key": ({"circuit": {"variation": {"sigma": 0.1}}}, ["circuit.variation.sigma", "programming"]),
+    "an unknown engine": ({"circuit": {"engine": "spice"}}, ["circuit.engine", "'ngspice'", "'spice'"]),
+    "a negative gain": ({"circuit": {"amplifier": {"gain": -1.0}}}, ["gain of an amplifier", "> 0", "-1.0"]),
+    "an unknown op-amp": ({"circuit": {"amplifier": {"opamp": "magic"}}}, ["opamp", "'loaded'", "'magic'"]),
+    "an unknown device": ({"circuit": {"device": "magic"}}, ["circuit.device", "'ohmic'", "'magic'"]),
+    "a wrong tolerance": ({"solver": {"newton": {"rtol": 2.0}}}, ["solver", "must be in [0, 1)", "2.0"]),
+    "no model": ({"model": {}}, ["model", "either weights", "neither"]),
+    "two models": ({"model": {"weights": "w.npz", "task": "digits-conv"}}, ["model", "both"]),
+    "an unknown task": ({"model": {"task": "mnist"}}, ["model.task", "digits-conv", "'mnist'"]),
+    "no samples": ({"data": {"samples": 0}}, ["data.samples", ">= 1", "0"]),
+    "no seeds": ({"seeds": []}, ["seeds", "at least one"]),
+    "a seed twice": ({"seeds": [1, 1]}, ["seeds", "differ", "[1, 1]"]),
+    "a negative seed": ({"seeds": [-1]}, ["seeds[0]", ">= 0", "-1"]),
+    "an axis of nothing": ({"axes": [axis([])]}, ["axes[0].values", "at least one"]),
+    "an axis value twice": ({"axes": [axis([8, 8])]}, ["axes[0].values", "differ"]),
+    "an axis of an unknown field": ({"axes": [axis([1], "circuit.tiles")]}, ["'circuit.tiles'", "circuit.tile,"]),
+    "an axis value of another type": ({"axes": [axis(["a"])]}, ["tile = 'a'", "circuit.tile", "whole number"]),
+    "an axis value out of range": ({"axes": [axis([8, 0])]}, ["tile = 0", "whole number >= 1"]),
+    "a field in two axes": ({"axes": [axis([8]), axis([9], name="b")]}, ["'circuit.tile' more than once"]),
+    "a nested list": ({"axes": [axis([[8]])]}, ["axes[0].values[0]", "a number", "[8]"]),
+    "a key left out": ({"axes": [{"name": "tile", "values": [8]}]}, ["axes[0].fields", "is missing"]),
+}
+
+
+@pytest.mark.parametrize(("change", "said"), WRONG.values(), ids=WRONG)
+def test_an_error_names_key_value_and_what_is_allowed(change: dict[str, Any], said: list[str]) -> None:
+    with pytest.raises(StudyError) as caught:
+        parse_study(PLAIN | change, "my.toml")
+    text = str(caught.value)
+    assert text.startswith("my.toml:")
+    assert all(part in text for part in said), text
+
+
+def test_all_errors_are_said_at_once() -> None:
+    with pytest.raises(StudyError, match=r"(?s)data\.samples:.*circuit\.tile:"):
+        parse_study(PLAIN | {"circuit": {"tile": "8"}, "data": {"samples": 0}})
+
+
+def test_a_file_that_cannot_be_used_is_named(tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match=r"none\.toml: cannot be read: No such file"):
+        load_study(tmp_path / "none.toml")
+    broken = tmp_path / "broken.toml"
+    broken.write_text("name = \n")
+    with pytest.raises(StudyError, match=r"broken\.toml: not valid TOML: .*line 1"):
+        load_study(broken)

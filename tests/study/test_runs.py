@@ -1,0 +1,379 @@
+"""Studies as they are run: cases and their ids, the store, interruptions, failures, workers."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import psutil
+import pytest
+from support import engine_or_skip
+
+from xbar_spice.cosim import Cosimulation
+from xbar_spice.engines.ngspice.supervisor import Worker
+from xbar_spice.errors import SimulationError, StudyError
+from xbar_spice.study import cases as cases_module
+from xbar_spice.study import runner
+from xbar_spice.study import store as store_module
+from xbar_spice.study.cases import Case, expand, model_key, run_case
+from xbar_spice.study.config import Study, parse_study
+from xbar_spice.study.execute import Outcome, attempt, run_on_dask
+from xbar_spice.study.problem import fingerprint, make_problem
+from xbar_spice.study.runner import Progress, run_study
+from xbar_spice.study.store import Store, write_case
+from xbar_spice.weights import Model, save_model
+
+TIMINGS = ["seconds", "read_seconds", "written"]
+
+
+@pytest.fixture
+def model(rng: np.random.Generator) -> Model:
+    return Model(rng.normal(size=(4, 3)), 0.3 * rng.normal(size=(3, 4)), h=0.25, steps=2)
+
+
+@pytest.fixture
+def weights(model: Model, tmp_path: Path) -> Path:
+    save_model(tmp_path / "weights.npz", model)
+    return tmp_path / "weights.npz"
+
+
+def a_study(weights: Path | str = "weights.npz", **changes: Any) -> Study:
+    content = {
+        "name": "small",
+        "seeds": [0, 1],
+        "model": {"weights": str(weights)},
+        "data": {"samples": 2},
+        "circuit": {"engine": "nodal", "r_word": 1.0, "r_bit": 1.0, "variation": {"programming": 0.05}},
+        "axes": [{"name": "tile", "fields": ["circuit.tile"], "values": [2, 4]}],
+    }
+    return parse_study(content | changes)
+
+
+def cases_of(study: Study, model: Model) -> list[Case]:
+    return expand(study, {model_key(parameters): model for _, parameters in study.points()})
+
+
+# --- cases ----------------------------------------------------------------------------------------------------------
+
+
+def test_ids_are_the_same_in_every_run_and_on_every_machine() -> None:
+    exact = Model(np.array([[1.0, -2.0]]), np.array([[0.5], [0.25]]), h=0.5, steps=2)
+    weights = "530d02b47f0cb1ac749c877c0c37f2c89147b986d6543469d927607169ad9e7d"
+    assert fingerprint(exact) == weights
+    case = cases_of(a_study(), exact)[1]
+    # The recipe instead of a value: a setting that is added, or a default that moves, must change the ids.
+    settings = case.parameters.model_dump() | {"model": weights}
+    text = json.dumps({"parameters": settings, "seed": 1}, sort_keys=True, separators=(",", ":"))
+    assert case.id == hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def test_an_id_does_not_depend_on_names_or_on_the_way_of_writing(model: Model) -> None:
+    named = a_study("elsewhere.npz", name="other", axes=[{"name": "T", "fields": ["circuit.tile"], "values": [2, 4]}])
+    assert [case.id for case in cases_of(named, model)] == [case.id for case in cases_of(a_study(), model)]
+    whole = a_study(circuit={"engine": "nodal", "r_word": 1, "r_bit": 1, "variation": {"programming": 0.05}})
+    assert [case.id for case in cases_of(whole, model)] == [case.id for case in cases_of(a_study(), model)]
+
+
+def test_an_id_changes_with_all_that_determines_the_result(model: Model) -> None:
+    circuit = {"engine": "nodal", "r_word": 1.0, "r_bit": 1.0, "variation": {"programming": 0.05}}
+    studies = [
+        a_study(),
+        a_study(circuit=circuit | {"engine": "ngspice"}),
+        a_study(circuit=circuit | {"r_word": 1.5}),
+        a_study(circuit=circuit | {"terminations": {"transposed": "far_ends"}}),
+        a_study(circuit=circuit | {"variation": {"programming": 0.06}}),
+        a_study(data={"samples": 3}),
+        a_study(data={"samples": 2, "seed": 1}),
+        a_study(solver={"krylov": {"rtol": 1e-9}}),
+    ]
+    models = [replace(model, h=0.5), replace(model, steps=3), replace(model, A=model.A + 1e-15)]
+    found = [case.id for study in studies for case in cases_of(study, model)]
+    found += [case.id for changed in models for case in cases_of(a_study(), changed)]
+    assert len(set(found)) == len(found) == 4 * (len(studies) + len(models))
+
+
+@pytest.mark.parametrize("field", ["circuit.variation.programming", "circuit.noise.device", "circuit.noise.sense"])
+def test_a_case_without_randomness_runs_once_whatever_the_seeds(field: str, model: Model) -> None:
+    axes = [{"name": "error", "fields": [field], "values": [0.0, 0.1]}]
+    study = a_study(circuit={"engine": "nodal"}, axes=axes, seeds=[5, 6, 7])
+    assert [case.label for case in cases_of(study, model)] == [
+        "error 0, seed 5",
+        "error 0.1, seed 5",
+        "error 0.1, seed 6",
+        "error 0.1, seed 7",
+    ]
+
+
+def test_a_case_is_a_function_of_what_it_holds(model: Model) -> None:
+    case = cases_of(a_study(), model)[1]
+    first, second = run_case(case, model), run_case(case, model)
+    assert without_timings(first.record) == without_timings(second.record)
+    other = run_case(replace(case, seed=7), model)
+    assert other.record["state"] != first.record["state"]
+
+
+def without_timings(record: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in record.items() if key not in TIMINGS}
+
+
+# --- samples --------------------------------------------------------------------------------------------------------
+
+
+def test_samples_follow_the_data_seed_alone(model: Model) -> None:
+    assert np.array_equal(make_problem(model, samples=2, seed=3).z0, make_problem(model, samples=2, seed=3).z0)
+    assert not np.array_equal(make_problem(model, samples=2, seed=3).z0, make_problem(model, samples=2, seed=4).z0)
+
+
+def test_digits_need_a_model_that_takes_them(model: Model) -> None:
+    with pytest.raises(StudyError, match=r"needs a classifier and 64 states, got a model of 3 states without"):
+        make_problem(model, task="digits")
+
+
+# --- the store ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def result(model: Model) -> Cosimulation:
+    return run_case(cases_of(a_study(), model)[0], model)
+
+
+def test_a_case_is_read_back_as_it_was_written(result: Cosimulation, tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    with store.locked():
+        store.write_case("abc", result, case={"id": "abc"})
+    records, problems = store.records()
+    assert not problems
+    assert records.loc[0, "state.relative_error"] == result.record["state"]["relative_error"]
+    trace = store.trace("abc")
+    assert len(trace) == len(result.trace)
+    assert trace["relative_error"].tolist() == result.trace.columns()["relative_error"]
+
+
+def test_what_is_not_finite_is_null_in_json(result: Cosimulation, tmp_path: Path) -> None:
+    odd = replace(result, record=result.record | {"odd": [float("nan"), float("inf"), np.float64(1.5), np.int64(2)]})
+    path = write_case(tmp_path / "case", odd)
+    assert json.loads((path / "record.json").read_text(), parse_constant=pytest.fail)["odd"] == [None, None, 1.5, 2]
+
+
+@pytest.mark.parametrize("broken", ["_write", "_sync", "_move"])
+def test_a_crash_while_writing_leaves_nothing_that_looks_finished(
+    broken: str, result: Cosimulation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(tmp_path)
+    with monkeypatch.context() as patch, store.locked():
+        patch.setattr(store_module, broken, crash)
+        patch.setattr(store_module.shutil, "rmtree", lambda *_, **__: None)  # a killed process clears nothing away
+        with pytest.raises(KeyboardInterrupt):
+            store.write_case("abc", result, case={"id": "abc"})
+    assert store.finished() == set()
+    assert len(list((tmp_path / "cases").iterdir())) == 1
+    with store.locked():
+        assert not list((tmp_path / "cases").iterdir())
+        store.write_case("abc", result, case={"id": "abc"})
+    assert store.finished() == {"abc"}
+
+
+def crash(*_: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_folder_of_the_user_s_is_not_replaced(result: Cosimulation, tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(StudyError, match=r"holds 'thesis\.tex'"):
+        write_case(tmp_path, result)
+    write_case(tmp_path / "case", result)
+    write_case(tmp_path / "case", result)
+    assert sorted(os.listdir(tmp_path)) == ["case", "thesis.tex"]
+
+
+def test_folders_that_are_no_cases_are_reported_and_left_out(result: Cosimulation, tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    with store.locked():
+        store.write_case("good", result, case={"id": "good"})
+        store.write_case("renamed", result, case={"id": "other"})
+    (tmp_path / "cases" / "half").mkdir()
+    (tmp_path / "cases" / "half" / "record.json").write_text('{"case": ')
+    (tmp_path / "cases" / "note.txt").write_text("mine")
+    records, problems = store.records()
+    assert records["case.id"].tolist() == ["good"]
+    assert [Path(problem.split(":")[0]).name for problem in problems] == ["half", "note.txt", "renamed"]
+
+
+def test_two_runs_do_not_share_a_store(tmp_path: Path) -> None:
+    with (
+        Store(tmp_path).locked(),
+        pytest.raises(StudyError, match="another run is writing"),
+        Store(tmp_path).locked(),
+    ):
+        pass
+
+
+# --- runs -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_rerun_does_only_what_is_missing(weights: Path, tmp_path: Path) -> None:
+    seen: list[Progress] = []
+    first = run_study(a_study(weights), tmp_path / "out", jobs=1, on_progress=seen.append)
+    assert (first.total, first.present, first.done) == (4, 0, 4)
+    assert [update.settled for update in seen] == [1, 2, 3, 4]
+    written = {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "cases").glob("*/*")}
+
+    larger = a_study(weights, axes=[{"name": "tile", "fields": ["circuit.tile"], "values": [2, 3, 4]}])
+    seen.clear()
+    second = run_study(larger, tmp_path / "out", jobs=1, on_progress=seen.append)
+    assert (second.total, second.present, second.done) == (6, 4, 2)
+    assert [update.status for update in seen] == 4 * ["present"] + 2 * ["done"]
+    assert all(path.stat().st_mtime_ns == when for path, when in written.items())
+    assert str(second) == "6 cases: 4 were there, 2 run"
+    assert len(Store(tmp_path / "out").study()["cases"]) == 6
+
+
+def test_a_failed_case_is_kept_told_and_tried_again(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = cases_module.cosimulate
+
+    def fails_on_seed_1(*given: Any, **options: Any) -> Cosimulation:
+        if options["seed"] == 1:
+            raise SimulationError("no convergence\nnetlist: somewhere")
+        return real(*given, **options)
+
+    store = Store(tmp_path / "out")
+    with monkeypatch.context() as patch:
+        patch.setattr(cases_module, "cosimulate", fails_on_seed_1)
+        summary = run_study(a_study(weights), store.folder, jobs=1)
+    assert (summary.done, sorted(summary.failed)) == (2, ["tile 2, seed 1", "tile 4, seed 1"])
+    assert "failed: tile 2, seed 1: SimulationError: no convergence" in str(summary)
+    assert [failure["error"] for failure in store.failures()] == 2 * [
+        "SimulationError: no convergence\nnetlist: somewhere"
+    ]
+    summary = run_study(a_study(weights), store.folder, jobs=1)
+    assert (summary.present, summary.done, summary.failed) == (2, 2, {})
+    assert store.failures() == []
+
+
+def test_an_interruption_keeps_what_is_finished(weights: Path, tmp_path: Path) -> None:
+    def interrupt(update: Progress) -> None:
+        if update.settled == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_study(a_study(weights), tmp_path / "out", jobs=1, on_progress=interrupt)
+    assert len(Store(tmp_path / "out").finished()) == 2
+    assert run_study(a_study(weights), tmp_path / "out", jobs=1).present == 2
+
+
+def test_something_else_in_the_place_of_a_case_fails_that_case_only(
+    weights: Path, model: Model, tmp_path: Path
+) -> None:
+    place = tmp_path / "out" / "cases" / cases_of(a_study(), model)[0].id
+    place.mkdir(parents=True)
+    (place / "mine.txt").write_text("keep")
+    summary = run_study(a_study(weights), tmp_path / "out", jobs=1)
+    assert (summary.done, list(summary.failed)) == (3, ["tile 2, seed 0"])
+    assert (place / "mine.txt").exists()
+
+
+def test_the_voltages_of_the_hardest_case_are_kept(weights: Path, tmp_path: Path) -> None:
+    run_study(a_study(weights), tmp_path / "out", jobs=1)
+    kept = Store(tmp_path / "out").arrays("cell_deficit")
+    assert kept is not None
+    assert str(kept["label"]) == "tile 4, seed 0"
+    assert kept["cells"].shape == (3, 4)
+    assert (np.abs(kept["cells"]) < np.abs(kept["drive"]).max()).all()
+
+
+def test_a_study_can_vary_the_model(model: Model, tmp_path: Path) -> None:
+    for index in range(2):
+        save_model(tmp_path / f"{index}.npz", replace(model, steps=1 + index))
+    axes = [{"name": "weights", "fields": ["model.weights"], "values": ["0.npz", "1.npz"]}]
+    summary = run_study(a_study("0.npz", axes=axes), tmp_path / "out", study_file=tmp_path / "study.toml", jobs=1)
+    assert (summary.total, summary.failed) == (4, {})
+
+
+def dies_at_seed_1(case: Case, model: Model) -> Outcome:
+    if case.seed == 1:
+        os._exit(1)
+    return attempt(case, model)
+
+
+def test_workers_give_the_records_of_one_process_and_one_that_dies_costs_its_case_only(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = a_study(weights, axes=[], seeds=[0, 1, 2])
+    run_study(study, tmp_path / "one", jobs=1)
+    monkeypatch.setattr(runner, "run_on_dask", partial(run_on_dask, run=dies_at_seed_1))
+    summary = run_study(study, tmp_path / "two", jobs=2)
+    assert (summary.done, list(summary.failed)) == (2, ["seed 1"])
+    assert summary.failed["seed 1"].startswith("its worker process died")
+
+    one, two = (Store(tmp_path / name).records()[0].set_index("seed") for name in ("one", "two"))
+    pd.testing.assert_frame_equal(two.drop(columns=TIMINGS), one.loc[two.index].drop(columns=TIMINGS))
+    one_trace, two_trace = (Store(tmp_path / name).trace(two["case.id"].iloc[0]) for name in ("one", "two"))
+    pd.testing.assert_frame_equal(one_trace.drop(columns="seconds"), two_trace.drop(columns="seconds"))
+
+
+def test_simulators_killed_in_the_midst_of_a_study_change_nothing(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine_or_skip("ngspice")
+    study = a_study(weights, circuit={"engine": "ngspice", "r_word": 1.0, "variation": {"programming": 0.05}})
+    run_study(study, tmp_path / "calm", jobs=1)
+    asked = Worker.ask
+    seen: list[int] = []
+
+    def kill_every_other(self: Worker, request: tuple[object, ...], time_limit: float) -> Any:
+        if request[0] == "read" and self.pid not in seen:
+            seen.append(self.pid)
+            if len(seen) % 2:
+                os.kill(self.pid, signal.SIGKILL)
+        return asked(self, request, time_limit)
+
+    monkeypatch.setattr(Worker, "ask", kill_every_other)
+    summary = run_study(study, tmp_path / "stormy", jobs=1)
+    assert summary.failed == {}
+    assert len(seen) == 4 * 2 * 2  # cases, matrices, and every first worker lost
+    calm, stormy = (
+        Store(tmp_path / name).records()[0].set_index("case.id").drop(columns=TIMINGS) for name in ("calm", "stormy")
+    )
+    pd.testing.assert_frame_equal(stormy.loc[calm.index], calm)
+    assert not [child for child in psutil.Process().children() if child.pid in seen]
+
+
+def test_a_case_whose_simulator_dies_again_and_again_leaves_the_others_unharmed(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine_or_skip("ngspice")
+    started = Worker.ask
+
+    def dies_with_tile_4(self: Worker, request: tuple[object, ...], time_limit: float) -> Any:
+        if request[0] == "load" and any(str(line).startswith("Rw3_") for line in request[1]):  # type: ignore[attr-defined]
+            os.kill(self.pid, signal.SIGKILL)
+        return started(self, request, time_limit)
+
+    monkeypatch.setattr(Worker, "ask", dies_with_tile_4)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    study = a_study(weights, circuit={"engine": "ngspice", "r_word": 1.0}, seeds=[0])
+    summary = run_study(study, tmp_path / "out", jobs=1)
+    assert (summary.done, list(summary.failed)) == (1, ["tile 4, seed 0"])
+    assert "SimulatorCrashError: ngspice crashed twice (killed by SIGKILL)" in summary.failed["tile 4, seed 0"]
+
+
+def test_characterised_arrays_are_for_linear_cells_and_ngspice(weights: Path) -> None:
+    assert a_study(weights, circuit={"characterise": True}).engine_options == {"characterise": True}
+    for circuit in ({"engine": "nodal"}, {"device": "hfo2_milo2021"}):
+        with pytest.raises(StudyError, match="characterise needs engine 'ngspice', linear cells"):
+            a_study(weights, circuit={"characterise": True} | circuit)
+
+
+def test_a_scheduler_that_is_not_there_is_said_so(weights: Path, tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match="no Dask scheduler answers at 'nonsense'"):
+        run_study(a_study(weights), tmp_path / "out", scheduler="nonsense")

@@ -1,0 +1,34 @@
+"""One model solved and differentiated on digital matrices and on arrays, and compared."""
+
+from xbar_spice.cosim.run.comparison import Comparison, compare
+from xbar_spice.cosim.run.cosimulation import (
+    Cosimulation,
+    Problem,
+    Run,
+    SolverOptions,
+    conditions,
+    cosimulate,
+    named_gradients,
+    solve_model,
+)
+from xbar_spice.cosim.run.linear_solvers import analog_field, iterative, solves_record
+from xbar_spice.cosim.run.programming import expected_noise, program_model, weight_scales
+
+__all__ = [
+    "Comparison",
+    "Cosimulation",
+    "Problem",
+    "Run",
+    "SolverOptions",
+    "analog_field",
+    "compare",
+    "conditions",
+    "cosimulate",
+    "expected_noise",
+    "iterative",
+    "named_gradients",
+    "program_model",
+    "solve_model",
+    "solves_record",
+    "weight_scales",
+]

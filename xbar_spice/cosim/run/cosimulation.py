@@ -1,0 +1,255 @@
+"""Co-simulation: one model solved and differentiated twice, with digital matrices and with arrays, and compared.
+
+Both runs are the same solver code on the same samples; only the operators differ. The analog gradients are what the
+hardware returns: an analog forward run, and transposed reads of the same arrays.
+"""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, final
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from xbar_spice.cosim.run.comparison import compare
+from xbar_spice.cosim.run.linear_solvers import analog_field, iterative, solves_record
+from xbar_spice.cosim.run.programming import expected_noise, program_model
+from xbar_spice.engines.base import Engine
+from xbar_spice.errors import ConvergenceWarning, InvalidInputError
+from xbar_spice.feedback import SolveRecord
+from xbar_spice.linear.operator import FloatArray
+from xbar_spice.mapping.analog_matrix import ReadTrace
+from xbar_spice.mapping.matrix import Design
+from xbar_spice.solve.adjoint.discrete import Gradients, gradients
+from xbar_spice.solve.fields.contributions import Split
+from xbar_spice.solve.fields.field import Field, ReluField
+from xbar_spice.solve.integrators.integration import Trajectory, integrate
+from xbar_spice.solve.linear_solvers.krylov import KrylovOptions
+from xbar_spice.solve.newton.newton import NewtonOptions
+from xbar_spice.solve.newton.noise import allowing_noise
+from xbar_spice.train.losses import Objective
+from xbar_spice.weights import Model
+
+__all__ = [
+    "Cosimulation",
+    "Problem",
+    "Run",
+    "SolverOptions",
+    "conditions",
+    "cosimulate",
+    "named_gradients",
+    "solve_model",
+]
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """What is co-simulated.
+
+    Attributes:
+        model: a trained neural ODE.
+        z0: (n, samples) initial states.
+        objective: the loss of the final states.
+    """
+
+    model: Model
+    z0: FloatArray
+    objective: Objective
+
+    def __post_init__(self) -> None:
+        if self.z0.ndim != 2 or self.z0.shape[0] != self.model.states or not self.z0.shape[1]:
+            raise InvalidInputError(
+                f"z0 must have shape ({self.model.states}, samples) for this model, got {self.z0.shape}"
+            )
+
+
+@final
+@dataclass(frozen=True)
+class SolverOptions:
+    """How both runs solve their implicit equations; tighter costs more reads.
+
+    What read noise and converters leave of an equation is known before it is solved, so that the analog run does not
+    spend reads on more: see `allowing`.
+    """
+
+    newton: NewtonOptions = field(default_factory=lambda: NewtonOptions(rtol=1e-8))
+    krylov: KrylovOptions = field(default_factory=lambda: KrylovOptions(rtol=1e-8))
+
+    def allowing(self, noise: float) -> SolverOptions:
+        """The same, but no more exact than noisy reads allow, see `allowing_noise`.
+
+        Args:
+            noise: of the residual of an implicit step, relative to the state, as `expected_noise` gives it.
+        """
+        return SolverOptions(*allowing_noise(self.newton, self.krylov, noise))
+
+    @property
+    def iterative(self) -> SolverOptions:
+        """The same for fields without twin or circuit, such as digital ones: GMRES in place of chord and feedback."""
+        return replace(self, krylov=iterative(self.krylov))
+
+
+@final
+@dataclass(frozen=True)
+class Cosimulation:
+    """Result of one co-simulation.
+
+    Attributes:
+        record: what it showed, as plain values that JSON can hold.
+        trace: every analog read.
+        z: (steps + 1, n, samples) analog states.
+        gradients: the gradients that the hardware returned, by parameter.
+    """
+
+    record: dict[str, Any]
+    trace: ReadTrace
+    z: FloatArray
+    gradients: Mapping[str, FloatArray]
+
+
+def conditions(problem: Problem, design: Design, engine: str | Engine, seed: int) -> dict[str, Any]:
+    """What a record says about its circumstances, as plain values that JSON can hold."""
+    return {
+        "engine": engine.name if isinstance(engine, Engine) else engine,
+        "seed": seed,
+        "design": asdict(design) | {"device": repr(design.device)},
+        "samples": problem.z0.shape[1],
+    }
+
+
+def cosimulate(
+    problem: Problem,
+    design: Design,
+    *,
+    engine: str | Engine = "ngspice",
+    seed: int = 0,
+    solver: SolverOptions | None = None,
+    trace: ReadTrace | None = None,
+) -> Cosimulation:
+    """Solve and differentiate a model on arrays, and compare with the same run on digital matrices.
+
+    Args:
+        problem: model, samples and loss.
+        design: how A and B are built.
+        engine: who answers the reads.
+        seed: from which the devices are drawn.
+        solver: tolerances of both runs.
+        trace: where to record every read; a new one when left out.
+
+    Raises:
+        SimulationError: the simulator behind the engine failed for good.
+        EngineUnavailableError: the engine needs something that this machine lacks.
+    """
+    start = time.perf_counter()
+    options = solver or SolverOptions()
+    reads = ReadTrace() if trace is None else trace
+    solves: list[SolveRecord] = []
+    model = problem.model
+    # Products this small wait longer for a second thread than it saves; several cases may run side by side, too.
+    with threadpool_limits(limits=1, user_api="blas"):
+        digital = solve_model(problem, ReluField(model.A, model.B), options.iterative)
+        A, B = program_model(model, design, engine, seed=seed, trace=reads)
+        with A, B, analog_field(A, B, options.krylov, engine, solves) as on_arrays:
+            noise = expected_noise(model, A, B, digital.trajectory.z)
+            analog = solve_model(problem, on_arrays, options.allowing(noise))
+    record = {
+        **conditions(problem, design, engine, seed),
+        "solver": asdict(options),
+        "noise": noise,
+        **_compared(analog, digital),
+        "reads": dict(Counter(f"{read.matrix} {read.direction}" for read in reads)),
+        "read_seconds": sum(read.seconds for read in reads),
+        "worst_read_error": max((read.relative_error for read in reads), default=0.0),
+        "seconds": time.perf_counter() - start,
+    }
+    if solves:
+        record["feedback"] = solves_record(solves)
+    return Cosimulation(record, reads, analog.trajectory.z, analog.parameters)
+
+
+@final
+@dataclass(frozen=True)
+class Run:
+    """Forward and adjoint run of one field.
+
+    Attributes:
+        trajectory: the forward run.
+        gradients: what the adjoint returned.
+        parameters: its gradients by name, those of kernels included; with leading axes if they are split.
+        loss: NaN if a sample is not finite.
+        accuracy: None where nothing is classified.
+    """
+
+    trajectory: Trajectory
+    gradients: Gradients
+    parameters: dict[str, FloatArray]
+    loss: float
+    accuracy: float | None
+
+
+def solve_model(problem: Problem, model_field: Field, options: SolverOptions, by: Split = ()) -> Run:
+    """Solve and differentiate a model whose field is given, whatever its operators are; `by` as for `gradients`."""
+    model = problem.model
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # the record says which samples and steps failed
+        trajectory = integrate(
+            model_field,
+            problem.z0,
+            method=model.method,
+            h=model.h,
+            steps=model.steps,
+            newton=options.newton,
+            krylov=options.krylov,
+        )
+        final = trajectory.z[-1]
+        finite = np.isfinite(final).all(axis=0)
+        scored = problem.objective.evaluate(np.where(finite, final, 0.0))
+        pulled = gradients(trajectory, np.where(finite, scored.cotangent, 0.0), by=by)
+    parameters = named_gradients(model, pulled.A, pulled.B, pulled.z0)
+    loss = scored.loss if finite.all() else float("nan")  # a sample that ran away has no loss, nor has their mean
+    return Run(trajectory, pulled, parameters, loss, scored.accuracy)
+
+
+def named_gradients(model: Model, A: FloatArray, B: FloatArray, z0: FloatArray | None = None) -> dict[str, FloatArray]:
+    """Gradients by the name of their parameter, with those of the kernels if the model has some.
+
+    A and B may have leading axes, as split gradients do.
+    """
+    parameters = {"A": A, "B": B} | ({} if z0 is None else {"z0": z0})
+    if model.kernels is not None:
+        parameters |= {"a": model.kernels.gradient_a(A), "b": model.kernels.gradient_b(B)}
+    return parameters
+
+
+def _compared(analog: Run, digital: Run) -> dict[str, Any]:
+    return {
+        "state": asdict(compare(analog.trajectory.z[-1], digital.trajectory.z[-1])),
+        "loss": {
+            "analog": analog.loss,
+            "digital": digital.loss,
+            "relative_error": abs(analog.loss - digital.loss) / abs(digital.loss) if digital.loss else float("nan"),
+        },
+        "accuracy": {"analog": analog.accuracy, "digital": digital.accuracy},
+        "gradients": {
+            name: asdict(compare(values, digital.parameters[name])) for name, values in analog.parameters.items()
+        },
+        "convergence": {"analog": _convergence(analog), "digital": _convergence(digital)},
+    }
+
+
+def _convergence(run: Run) -> dict[str, Any]:
+    forward, adjoint = run.trajectory, run.gradients
+    return {
+        "converged": bool(forward.converged_all and adjoint.converged_all),
+        "failed_samples": np.flatnonzero(~(forward.converged & adjoint.converged).all(axis=0)).tolist(),
+        "newton_iterations": forward.newton_iterations.max(axis=1).tolist(),
+        "krylov_iterations": forward.krylov_iterations.max(axis=1).tolist(),
+        "adjoint_krylov_iterations": adjoint.krylov_iterations.max(axis=1).tolist(),
+        "worst_residual": float(forward.residuals.max()),
+    }

@@ -1,0 +1,174 @@
+"""Writes the netlists of a mapped weight matrix: decks that run by hand, and a manifest of the names in them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from xbar_spice.errors import InvalidInputError
+from xbar_spice.hardware.crossbar import Side
+from xbar_spice.hardware.pulse import LineCapacitance, Pulse
+from xbar_spice.linear.operator import FloatArray
+from xbar_spice.mapping.matrix import Design, MappedArray, MappedMatrix
+from xbar_spice.spice.netlist import Deck, array_deck, bank_deck
+from xbar_spice.spice.pulse_netlist import pulse_deck, require_pulsable, require_simulable
+from xbar_spice.spice.render import number
+
+__all__ = ["design_comments", "write_netlists"]
+
+DIRECTION: dict[Side, str] = {"rows": "forward", "cols": "transposed"}
+LAYOUT = {
+    "differential": "tI_Jp and tI_Jm: plus and minus devices of tile I of the inputs and J of the outputs",
+    "interleaved": "tI_J: tile I of the inputs and J of the outputs; its bit lines are plus and minus devices in turn",
+}
+ABOUT = (
+    "Product = sum over sense terminals of sign * current / (siemens_per_weight * volts_per_unit), added up at "
+    "'index'. The current is amperes_per_result * result, where the result is that of a source, i(...), or the "
+    "output voltage of an amplifier, v(...). A driver carries sign * vector[index] * volts_per_unit. Indices "
+    "count from 0."
+)
+
+
+def write_netlists(
+    mapped: MappedMatrix,
+    folder: Path,
+    *,
+    name: str,
+    side: Side = "rows",
+    vector: ArrayLike | None = None,
+    comments: Mapping[str, object] | None = None,
+    netlists: Sequence[Path] = (),
+    pulse: Pulse | None = None,
+    capacitance: LineCapacitance | None = None,
+) -> list[Path]:
+    """Write one deck for the matrix, one for each of its arrays, and a manifest.
+
+    Args:
+        mapped: the programmed matrix (m x n).
+        folder: where to; made if missing. Decks of the arrays go into `folder/name/`.
+        name: name of the matrix; becomes the stem of the files.
+        side: "rows" for a forward read, "cols" for a transposed one.
+        vector: the vector to multiply, (n,) for side "rows" and (m,) for "cols"; all ones when left out.
+        comments: provenance, printed at the head of each deck.
+        netlists: folders of the user's own templates, searched first.
+        pulse: adds a deck for each array in which the read is such a pulse, with a transient analysis.
+        capacitance: of the lines in these decks; none when left out.
+
+    Returns:
+        The files written; the manifest is the last one.
+
+    Raises:
+        InvalidInputError: a name or a vector of another form, a pulse that cannot be simulated, or a broken template.
+    """
+    if not name.isidentifier():
+        raise InvalidInputError(f"a matrix name must be letters, digits and underscores, got {name!r}")
+    values = _checked_vector(mapped, name, side, vector)
+    if pulse is not None:
+        require_simulable(pulse)
+        require_pulsable(mapped.crossbars[0])
+    drives = [volts[:, 0] for volts in mapped.drives(values[:, np.newaxis], side)]
+    scale = {
+        "siemens_per_weight": mapped.siemens_per_weight,
+        "volts_per_unit": float(mapped.volts_per_unit(values[:, np.newaxis])[0]),
+    }
+    head = dict(comments or {}) | design_comments(mapped.design)
+    head["scale"] = "{} S per unit of weight, {} V per unit of input".format(*map(number, scale.values()))
+    stem = f"{name}.{DIRECTION[side]}"
+    head["vector"] = "ones" if vector is None else f"that in {stem}.json"
+    names = [array.name for array in mapped.arrays]
+    title = f"weight matrix {name} ({mapped.shape[0]} x {mapped.shape[1]}), {DIRECTION[side]} read"
+    deck = bank_deck(mapped.crossbars, side, drives=drives, names=names, title=title, comments=head, netlists=netlists)
+    written = [_write(folder / f"{stem}.cir", deck.text)]
+    entries: list[dict[str, Any]] = []
+    for index, (array, volts) in enumerate(zip(mapped.arrays, drives, strict=True)):
+        said: dict[str, Any] = {
+            "title": f"array {array.name} of {title}",
+            "comments": head | {"inputs": _span(array.inputs), "outputs": _span(array.outputs) + _polarity(array)},
+            "netlists": netlists,
+        }
+        single = array_deck(array.crossbar, volts, side, **said)
+        path = f"{name}/{array.name}.{DIRECTION[side]}"
+        written.append(_write(folder / f"{path}.cir", single.text))
+        entry = {"array": array.name, "deck": f"{path}.cir"}
+        if pulse is not None:
+            timed = pulse_deck(array.crossbar, volts, pulse, capacitance or LineCapacitance(), side, **said)
+            written.append(_write(folder / f"{path}.pulse.cir", timed.text))
+            entry["pulse_deck"] = f"{path}.pulse.cir"
+        entries.append(entry | {"terminals": _terminals(deck, index, single, array, side)})
+    manifest = {
+        "about": ABOUT,
+        "matrix": name,
+        "shape": list(mapped.shape),
+        "direction": DIRECTION[side],
+        "deck": f"{stem}.cir",
+        **scale,
+        "vector": values.tolist(),
+        "arrays": entries,
+    }
+    written.append(_write(folder / f"{stem}.json", json.dumps(manifest, indent=1) + "\n"))
+    return written
+
+
+def _checked_vector(mapped: MappedMatrix, name: str, side: Side, vector: ArrayLike | None) -> FloatArray:
+    length = mapped.shape[1] if side == "rows" else mapped.shape[0]
+    values = np.ones(length) if vector is None else np.asarray(vector, dtype=float)
+    if values.shape != (length,):
+        raise InvalidInputError(f"side={side!r} of {name} multiplies a vector of shape ({length},), got {values.shape}")
+    return values
+
+
+def design_comments(design: Design) -> dict[str, object]:
+    """What the head of a deck says of the design of its arrays."""
+    return {
+        "mapping": f"{design.mapping} pairs, {number(design.g_min)} .. {number(design.g_max)} S",
+        "tile": f"{design.tile} x {design.tile} weights" if design.tile else "none, the whole matrix",
+        "arrays": LAYOUT[design.mapping],
+        "variation": design.variation,
+    }
+
+
+def _terminals(deck: Deck, index: int, single: Deck, array: MappedArray, side: Side) -> list[dict[str, Any]]:
+    """Names of every terminal in the deck of the matrix and in that of the array, with index and sign."""
+    rows = []
+    in_bank = (terminal for terminal in deck.terminals if terminal.array == index)
+    for terminal, alone in zip(in_bank, single.terminals, strict=True):
+        on_rows = terminal.side == "rows"
+        names = {} if terminal.output else {"source": terminal.source, "source_in_array_deck": alone.source}
+        rows.append(
+            {
+                "role": "driver" if terminal.side == side else "sense",
+                "edge": terminal.edge,
+                "line": terminal.line,
+                "vector": "input" if on_rows else "output",
+                "index": int((array.inputs if on_rows else array.outputs)[terminal.line]),
+                "sign": 1 if on_rows else int(array.signs[terminal.line]),
+                **names,
+                "result": terminal.result,
+                "result_in_array_deck": alone.result,
+                "amperes_per_result": terminal.amperes_per_result,
+            }
+        )
+    return rows
+
+
+def _span(indices: np.ndarray) -> str:
+    first, last = int(indices[0]), int(indices[-1])
+    return f"{first} .. {last}" if last > first else f"{first}"
+
+
+def _polarity(array: MappedArray) -> str:
+    """Which of the two devices of a weight an array has."""
+    return {(1,): ", plus devices", (-1,): ", minus devices", (-1, 1): ", plus and minus devices in turn"}[
+        tuple(np.unique(array.signs).astype(int).tolist())
+    ]
+
+
+def _write(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    return path

@@ -1,0 +1,317 @@
+"""Weight matrices as crossbars: differential pairs, tiles, and the voltage scaling around them.
+
+A weight matrix W (m x n) acts as y = W x. A signed weight w is a pair of devices G+- = g_min + k max(+-w, 0) with
+k = (g_max - g_min) / max|W|, so that y = (I+ - I-) / (k * volts per unit of x). Input j is a word line, output i a
+bit line: an array of W has n rows. Tiles of T x T weights are arrays of their own whose currents are added digitally.
+
+With a headroom h, k is smaller by h: the largest weight leaves the upper part of the range free, for weights that will
+grow and for the larger conductances of a compensated array.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal, final
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from xbar_spice.errors import InvalidInputError
+from xbar_spice.hardware.amplifier import Amplifier
+from xbar_spice.hardware.cells import Device, Ohmic
+from xbar_spice.hardware.converters import Converters, quantise
+from xbar_spice.hardware.crossbar import Crossbar, Side, Terminations
+from xbar_spice.hardware.read_noise import ReadNoise
+from xbar_spice.hardware.variation import Variation
+from xbar_spice.linear.operator import FloatArray
+from xbar_spice.mapping.compensation import compensate
+
+__all__ = ["Design", "MappedArray", "MappedMatrix", "map_weights"]
+
+IntArray = NDArray[np.int64]
+
+COMPENSATED = 1e-3  # of the largest conductance: less than programming can hit
+
+EXAMPLES = {
+    "device": "Ohmic()",
+    "terminations": 'Terminations(transposed="far_ends")',
+    "variation": "Variation(programming=0.05)",
+    "amplifier": "Amplifier(r_feedback=1e4, gain=1e5)",
+    "noise": "ReadNoise(device=0.01)",
+    "converters": "Converters(adc_bits=8)",
+}
+KINDS = {
+    "device": Device,
+    "terminations": Terminations,
+    "variation": Variation,
+    "amplifier": Amplifier,
+    "noise": ReadNoise,
+    "converters": Converters,
+}
+
+
+@final
+@dataclass(frozen=True)
+class Design:
+    """How a weight matrix is built as arrays.
+
+    Attributes:
+        mapping: "differential" puts G+ and G- in two separate arrays, "interleaved" as neighbouring bit lines of one.
+        tile: largest number of inputs and of outputs of one array; None builds one array whatever its size.
+        skip_empty: leave out the tiles whose weights are all zero.
+        g_min: lowest programmed conductance, siemens.
+        g_max: highest programmed conductance, siemens.
+        r_word: ohm per segment of a word line.
+        r_bit: ohm per segment of a bit line.
+        r_driver: ohm of each driver.
+        r_sense: ohm of each sense terminal.
+        v_read: volts that the largest entry of every input vector is scaled to.
+        device: law of the cells.
+        terminations: which ends of the lines a read uses.
+        variation: what programming does to the devices.
+        amplifier: what senses the lines; a source of 0 V unless it has a feedback resistor.
+        noise: what every read adds.
+        converters: resolution of drives and sense currents.
+        headroom: how many times the range of conductances holds the largest weight.
+        compensated: program the conductances that undo wires, drivers and sense terminals, see `compensate`; what
+            the variation will do to a device is not known then.
+    """
+
+    mapping: Literal["differential", "interleaved"] = "differential"
+    tile: int | None = None
+    g_min: float = 1e-6
+    g_max: float = 1e-4
+    r_word: float = 0.0
+    r_bit: float = 0.0
+    r_driver: float = 0.0
+    r_sense: float = 0.0
+    v_read: float = 0.2
+    device: Device = field(default_factory=Ohmic)
+    terminations: Terminations = field(default_factory=Terminations)
+    variation: Variation = field(default_factory=Variation)
+    amplifier: Amplifier = field(default_factory=Amplifier)
+    noise: ReadNoise = field(default_factory=ReadNoise)
+    converters: Converters = field(default_factory=Converters)
+    headroom: float = 1.0
+    compensated: bool = False
+    skip_empty: bool = False
+
+    def __post_init__(self) -> None:
+        for name, kind in KINDS.items():
+            if not isinstance(getattr(self, name), kind):
+                raise InvalidInputError(
+                    f"{name} must be a {kind.__name__}, such as {EXAMPLES[name]}, got {getattr(self, name)!r}"
+                )
+        if self.mapping not in ("differential", "interleaved"):
+            raise InvalidInputError(f"mapping must be 'differential' or 'interleaved', got {self.mapping!r}")
+        if self.tile is not None and (self.tile != int(self.tile) or self.tile < 1):
+            raise InvalidInputError(f"tile must be a whole number >= 1, or None for one array, got {self.tile!r}")
+        if not (np.isfinite(self.g_max) and 0 <= self.g_min < self.g_max):
+            raise InvalidInputError(f"0 <= g_min < g_max (siemens) is needed, got {self.g_min} and {self.g_max}")
+        if not (np.isfinite(self.v_read) and self.v_read > 0):
+            raise InvalidInputError(f"v_read must be finite and > 0 V, got {self.v_read}")
+        if not 1 <= self.headroom < np.inf:
+            raise InvalidInputError(f"headroom must be finite and >= 1, got {self.headroom}")
+        if self.compensated and not (self.device.linear and self.amplifier.linear):
+            raise InvalidInputError(
+                "only linear cells with linear amplifiers can be compensated, got "
+                f"{self.device!r} and {self.amplifier!r}; try compensated=False, or Ohmic() without saturation"
+            )
+        self.crossbar([[self.g_max]])  # checks the resistances
+
+    @property
+    def random(self) -> bool:
+        """True if runs with other seeds differ."""
+        return self.variation.random or self.noise.random
+
+    @property
+    def exact_reads(self) -> bool:
+        """True if reads are what the arrays answer, without noise and rounding."""
+        return not self.noise.random and self.converters.ideal
+
+    def crossbar(self, conductance: ArrayLike) -> Crossbar:
+        """An array of this design with these conductances."""
+        return Crossbar(
+            np.asarray(conductance, dtype=float),
+            r_word=self.r_word,
+            r_bit=self.r_bit,
+            r_driver=self.r_driver,
+            r_sense=self.r_sense,
+            device=self.device,
+            terminations=self.terminations,
+            amplifier=self.amplifier,
+        )
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class MappedArray:
+    """One array of a weight matrix.
+
+    Attributes:
+        name: letters, digits and underscores; unique within the matrix.
+        crossbar: the programmed array.
+        inputs: (rows,) index of the input that each word line carries.
+        outputs: (cols,) index of the output that each bit line belongs to.
+        signs: (cols,) +1 or -1, with which a bit line counts for its output.
+    """
+
+    name: str
+    crossbar: Crossbar
+    inputs: IntArray
+    outputs: IntArray
+    signs: FloatArray
+
+    @property
+    def devices(self) -> tuple[IntArray, IntArray, IntArray]:
+        """Indices that pick this array's (rows, cols) out of all devices of the matrix, (2, inputs, outputs)."""
+        return (self.signs < 0).astype(np.int64), self.inputs[:, np.newaxis], self.outputs
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class MappedMatrix:
+    """A weight matrix as a set of arrays, and the digital arithmetic around them.
+
+    Attributes:
+        shape: (m, n) of the weight matrix.
+        design: how it was built.
+        arrays: the arrays.
+        siemens_per_weight: k, the conductance of a weight of 1.
+    """
+
+    shape: tuple[int, int]
+    design: Design
+    arrays: tuple[MappedArray, ...]
+    siemens_per_weight: float
+
+    @property
+    def largest_weight(self) -> float:
+        """The weight that takes a device to `g_max`: the `weight_range` of a model for the same chip."""
+        return (self.design.g_max - self.design.g_min) / self.siemens_per_weight
+
+    @property
+    def programmed(self) -> FloatArray:
+        """(m, n) the weights that the devices stand for, whatever wires and terminals make of them."""
+        total = np.zeros(self.shape)
+        for array in self.arrays:
+            signed = (array.signs * array.crossbar.conductance).T
+            np.add.at(total, (array.outputs[:, np.newaxis], array.inputs), signed)
+        return total / self.siemens_per_weight
+
+    @property
+    def crossbars(self) -> tuple[Crossbar, ...]:
+        """The arrays alone, as engines take them."""
+        return tuple(array.crossbar for array in self.arrays)
+
+    def volts_per_unit(self, vectors: FloatArray) -> FloatArray:
+        """(batch,) scale that brings the largest entry of each vector to `v_read`."""
+        largest = np.abs(vectors).max(axis=0)
+        return self.design.v_read / np.where(largest > 0, largest, 1.0)
+
+    def drives(self, vectors: FloatArray, side: Side) -> list[FloatArray]:
+        """Voltages for every array.
+
+        A transposed read drives a minus bit line with the inverted voltage, which makes the sum on a shared word
+        line the differential result. DACs give the nearest of their levels.
+
+        Args:
+            vectors: (n, batch) for side "rows", (m, batch) for "cols".
+            side: the driven side.
+        """
+        exact = vectors * self.volts_per_unit(vectors)
+        volts = quantise(exact, self.design.v_read, self.design.converters.dac_bits)
+        if side == "rows":
+            return [volts[array.inputs] for array in self.arrays]
+        return [array.signs[:, np.newaxis] * volts[array.outputs] for array in self.arrays]
+
+    def products(self, currents: Sequence[FloatArray], vectors: FloatArray, side: Side) -> FloatArray:
+        """(m, batch) products W x, or (n, batch) products W^T y, from the currents of every array."""
+        total = np.zeros((self.shape[0] if side == "rows" else self.shape[1], vectors.shape[1]))
+        for array, amperes in zip(self.arrays, currents, strict=True):
+            if side == "rows":
+                np.add.at(total, array.outputs, array.signs[:, np.newaxis] * amperes)
+            else:
+                np.add.at(total, array.inputs, amperes)
+        return total / self.siemens_per_weight / self.volts_per_unit(vectors)
+
+
+def map_weights(
+    weights: ArrayLike,
+    design: Design | None = None,
+    *,
+    rng: np.random.Generator | None = None,
+    siemens_per_weight: float | None = None,
+) -> MappedMatrix:
+    """Program a weight matrix into arrays.
+
+    Devices are drawn for the whole matrix before it is cut, so that one seed gives the same devices at every
+    tile size.
+
+    Args:
+        weights: (m, n), finite.
+        design: how to build it; the default design when left out.
+        rng: source of the programming error.
+        siemens_per_weight: k of an earlier programming, for new weights on the same chip; weights beyond its range are
+            clipped to `g_max`. Left out, the largest weight takes the range but for the design's headroom.
+
+    Raises:
+        InvalidInputError: weights of the wrong shape or not finite, a k that is not positive, or no generator where
+            one is needed.
+    """
+    design = Design() if design is None else design
+    matrix = np.asarray(weights, dtype=float)
+    if matrix.ndim != 2 or not matrix.size:
+        raise InvalidInputError(f"weights must have shape (m, n) with m, n >= 1, got {matrix.shape}")
+    if not np.isfinite(matrix).all():
+        raise InvalidInputError("weights must be finite, got NaN or infinity among them")
+    if siemens_per_weight is not None and not 0 < siemens_per_weight < np.inf:
+        raise InvalidInputError(f"siemens_per_weight must be finite and > 0, got {siemens_per_weight}")
+    largest = float(np.abs(matrix).max())
+    whole = (design.g_max - design.g_min) / design.headroom
+    siemens = siemens_per_weight or whole / (largest if largest > 0 else 1.0)
+    # (2, n, m): plus and minus devices, word lines first.
+    target = design.g_min + siemens * np.maximum(np.stack([matrix.T, -matrix.T]), 0.0)
+    if siemens_per_weight is not None:
+        target = np.minimum(target, design.g_max)
+    used = matrix.T != 0
+    if design.compensated:
+        target = _compensated(target, design, used)
+    devices = design.variation.apply(target, design.g_min, design.g_max, rng)
+    rows, cols = matrix.shape
+    return MappedMatrix((rows, cols), design, tuple(_cut(devices, design, used)), siemens)
+
+
+def _compensated(target: FloatArray, design: Design, used: NDArray[np.bool_]) -> FloatArray:
+    """Conductances whose arrays read like the target without wires, as far as the range allows."""
+    found = target.copy()
+    for array in _cut(target, design, used):
+        wanted = array.crossbar.conductance
+        undone = compensate(array.crossbar, wanted, design.g_min, design.g_max, tolerance=COMPENSATED)
+        found[array.devices] = undone.crossbar.conductance
+    return found
+
+
+def _cut(devices: FloatArray, design: Design, used: NDArray[np.bool_]) -> list[MappedArray]:
+    """The arrays of every tile; with `skip_empty` of those that are used, and of the first one if none is."""
+    _, inputs, outputs = devices.shape
+    size = design.tile or max(inputs, outputs)
+    arrays = []
+    for top in range(0, inputs, size):
+        for left in range(0, outputs, size):
+            rows = np.arange(top, min(top + size, inputs))
+            cols = np.arange(left, min(left + size, outputs))
+            if design.skip_empty and not used[rows[:, np.newaxis], cols].any() and (used.any() or top or left):
+                continue
+            plus, minus = devices[:, rows[:, np.newaxis], cols]
+            name = f"t{top // size}_{left // size}"
+            if design.mapping == "interleaved":
+                pairs = np.stack([plus, minus], axis=2).reshape(rows.size, 2 * cols.size)
+                signs = np.tile([1.0, -1.0], cols.size)
+                arrays.append(MappedArray(name, design.crossbar(pairs), rows, np.repeat(cols, 2), signs))
+                continue
+            for suffix, half, sign in (("p", plus, 1.0), ("m", minus, -1.0)):
+                signs = np.full(cols.size, sign)
+                arrays.append(MappedArray(name + suffix, design.crossbar(half), rows, cols, signs))
+    return arrays

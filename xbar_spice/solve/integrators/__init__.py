@@ -1,0 +1,52 @@
+"""Integration methods, each with the exact adjoint and tangent of what it ran."""
+
+from xbar_spice.solve.integrators.dormand_prince import DormandPrince
+from xbar_spice.solve.integrators.integration import (
+    METHODS,
+    Nonconvergence,
+    Trajectory,
+    check_nonconvergence,
+    checked_problem,
+    handle_nonconvergence,
+    integrate,
+)
+from xbar_spice.solve.integrators.layers import Layers
+from xbar_spice.solve.integrators.method import (
+    AdjointRun,
+    Carry,
+    ForwardRun,
+    Grid,
+    Method,
+    SolveOptions,
+    SolveReport,
+    Substep,
+)
+from xbar_spice.solve.integrators.multistep import LinearMultistep
+from xbar_spice.solve.integrators.runge_kutta import RungeKutta, Tableau
+from xbar_spice.solve.integrators.step_control import AdaptiveOptions
+from xbar_spice.solve.integrators.verlet import Verlet
+
+__all__ = [
+    "METHODS",
+    "AdaptiveOptions",
+    "AdjointRun",
+    "Carry",
+    "DormandPrince",
+    "ForwardRun",
+    "Grid",
+    "Layers",
+    "LinearMultistep",
+    "Method",
+    "Nonconvergence",
+    "RungeKutta",
+    "SolveOptions",
+    "SolveReport",
+    "Substep",
+    "Tableau",
+    "Trajectory",
+    "Verlet",
+    "check_nonconvergence",
+    "checked_problem",
+    "handle_nonconvergence",
+    "integrate",
+]

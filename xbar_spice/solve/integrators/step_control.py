@@ -1,0 +1,78 @@
+"""How an adaptive method chooses its steps; each sample of a batch has a step size of its own.
+
+Source: Hairer, Norsett and Wanner, Solving Ordinary Differential Equations I, section II.4.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+
+from xbar_spice.errors import InvalidInputError
+from xbar_spice.linear.operator import FloatArray
+
+__all__ = ["AdaptiveOptions"]
+
+_SAFETY = 0.9
+_SMALLEST, _LARGEST = 0.2, 5.0  # factors between one step and the next
+_SIZES_PER_OCTAVE = 8
+
+
+@final
+@dataclass(frozen=True)
+class AdaptiveOptions:
+    """How an adaptive method chooses its steps.
+
+    Attributes:
+        rtol: Error of a step allowed relative to the state.
+        atol: Error of a step allowed in addition, for each entry of the state.
+        max_attempts: Steps tried by each sample, accepted or not, between two points of the grid.
+
+    Raises:
+        InvalidInputError: A value is out of range.
+    """
+
+    rtol: float = 1e-6
+    atol: float = 1e-9
+    max_attempts: int = 1000
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.rtol < 1.0:
+            raise InvalidInputError(f"rtol of an adaptive method must be in [0, 1), got {self.rtol}")
+        if not (np.isfinite(self.atol) and self.atol >= 0.0) or self.atol == self.rtol == 0.0:
+            raise InvalidInputError(
+                f"atol of an adaptive method must be >= 0, and > 0 if rtol is 0, got {self.atol} with rtol {self.rtol}"
+            )
+        if self.max_attempts < 1:
+            raise InvalidInputError(f"max_attempts of an adaptive method must be >= 1, got {self.max_attempts}")
+
+    def error(self, estimate: FloatArray, before: FloatArray, after: FloatArray) -> FloatArray:
+        """Root mean square of a step's error in units of what is allowed, (batch,); 1 is just right."""
+        allowed = self.atol + self.rtol * np.maximum(np.abs(before), np.abs(after))
+        parts = np.divide(estimate, allowed, out=np.zeros_like(estimate), where=estimate != 0.0)
+        size: FloatArray = np.sqrt(np.mean(parts**2, axis=0))
+        return np.where(np.isfinite(after).all(axis=0) & np.isfinite(size), size, np.inf)
+
+    def factor(self, error: FloatArray, order: int) -> FloatArray:
+        """By which to change the step size after a step with this error, (batch,)."""
+        with np.errstate(divide="ignore"):
+            return np.clip(_SAFETY * error ** (-1.0 / order), _SMALLEST, np.where(error > 1.0, _SAFETY, _LARGEST))
+
+    def first_step(self, z: FloatArray, slope: FloatArray, longest: float) -> FloatArray:
+        """A first step that changes the state by about 1 %, in units of what is allowed, (batch,)."""
+        allowed = self.atol + self.rtol * np.abs(z)
+        safe = np.where(allowed > 0.0, allowed, 1.0)
+        size, speed = (np.sqrt(np.mean((v / safe) ** 2, axis=0)) for v in (z, slope))
+        guess = np.divide(0.01 * size, speed, out=np.zeros_like(size), where=speed > 0.0)
+        return np.where(guess > 0.0, np.minimum(guess, longest), 1e-3 * longest)
+
+    def rounded(self, h: FloatArray, longest: float) -> FloatArray:
+        """The next smaller of a few sizes, (batch,): 8 from each power of two to the next, counted from `longest`.
+
+        Error estimates carry rounding. Without sizes on a grid it would move every later step, so that a batch would
+        differ from its samples, and a run from its neighbours when gradients are checked by finite differences.
+        """
+        octaves = np.log2(np.maximum(h / longest, np.finfo(float).tiny))
+        return longest * 2.0 ** (np.floor(_SIZES_PER_OCTAVE * octaves + 1e-6) / _SIZES_PER_OCTAVE)

@@ -1,0 +1,148 @@
+"""Parameter sets of cells and op-amps, kept as TOML files in `models/`, and the SPICE libraries beside them."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from xbar_spice.errors import DeviceError
+from xbar_spice.hardware.cells import (
+    Device,
+    Ohmic,
+    OneSelectorOneResistor,
+    OneTransistorOneResistor,
+    Polynomial,
+    Sinh,
+    SubcircuitCell,
+)
+from xbar_spice.hardware.subcircuit import Subcircuit
+from xbar_spice.spice.resources import search_path
+
+__all__ = ["LAWS", "device_names", "load_device", "load_opamp", "opamp_names"]
+
+LAWS: dict[str, type[Device]] = {
+    "ohmic": Ohmic,
+    "sinh": Sinh,
+    "polynomial": Polynomial,
+    "one_transistor_one_resistor": OneTransistorOneResistor,
+    "one_selector_one_resistor": OneSelectorOneResistor,
+}
+SUBCIRCUIT = "subcircuit"
+OPAMPS = "opamps"  # the folder of them within a folder of models
+
+
+def device_names(models: Sequence[Path] = ()) -> tuple[str, ...]:
+    """What `load_device` knows: "ohmic", and every file `NAME.toml` in the folders of models."""
+    names = {file.stem for folder in search_path("models", models) for file in folder.glob("*.toml")}
+    return ("ohmic", *sorted(names - {"ohmic"}))
+
+
+def opamp_names(models: Sequence[Path] = ()) -> tuple[str, ...]:
+    """What `load_opamp` knows: every file `opamps/NAME.toml` in the folders of models."""
+    found = (file for folder in search_path("models", models) for file in (folder / OPAMPS).glob("*.toml"))
+    return tuple(sorted({file.stem for file in found}))
+
+
+def load_device(name: str | Path, models: Sequence[Path] = ()) -> Device:
+    """The device of a parameter set.
+
+    A file has a `law`, the `source` of its numbers, and a table `parameters`. The law is one of `LAWS`, whose fields
+    the parameters are; or "subcircuit", with `library` (a SPICE file beside it), the name of a `subcircuit` with the
+    pins word line and bit line, and its `conductance_parameter`.
+
+    Args:
+        name: "ohmic", the name of a file in `models/` without its ending, or the path of a TOML file.
+        models: the user's own folders, searched first.
+
+    Raises:
+        DeviceError: no such file, or one that does not describe a device; the text names it.
+
+    Example:
+        >>> load_device("stanford_gap")
+        Sinh(v0=0.25)
+    """
+    if name == "ohmic":
+        return Ohmic()
+    path = _find(name, "device", search_path("models", models), device_names(models))
+    content = _read(path)
+    law = content.get("law")
+    if law == SUBCIRCUIT:
+        subcircuit = _subcircuit(path, content, ("law", "conductance_parameter"))
+        parameter = _text(path, content, "conductance_parameter")
+        try:
+            return SubcircuitCell(subcircuit, parameter)
+        except DeviceError as error:
+            raise DeviceError(f"{path}: {error}") from error
+    if set(content) - {"source", "law", "parameters"} or law not in LAWS:
+        raise DeviceError(
+            f"{path}: a device model has the keys source, law and parameters, and law is one of "
+            f"{', '.join([*LAWS, SUBCIRCUIT])}; got the keys {', '.join(content)} and the law {law!r}"
+        )
+    try:
+        return LAWS[law](**_values(content.get("parameters", {})))
+    except (TypeError, ValueError, DeviceError) as error:
+        raise DeviceError(f"{path}: {error}") from error
+
+
+def load_opamp(name: str | Path, models: Sequence[Path] = ()) -> Subcircuit:
+    """The op-amp of a parameter set: `library`, `subcircuit` with the pins in and out, `source` and `parameters`.
+
+    Args:
+        name: of a file in `models/opamps/` without its ending, or the path of a TOML file.
+        models: the user's own folders, searched first.
+
+    Raises:
+        DeviceError: no such file, or one that does not describe an op-amp; the text names it.
+
+    Example:
+        >>> load_opamp("loaded").pins
+        ('in', 'out')
+    """
+    folders = [folder / OPAMPS for folder in search_path("models", models)]
+    path = _find(name, "op-amp", folders, opamp_names(models))
+    return _subcircuit(path, _read(path))
+
+
+def _find(name: str | Path, what: str, folders: Sequence[Path], known: Sequence[str]) -> Path:
+    if isinstance(name, Path) or name.endswith(".toml"):
+        return Path(name).expanduser()
+    for folder in folders:
+        if name in known and (folder / f"{name}.toml").is_file():
+            return folder / f"{name}.toml"
+    raise DeviceError(f"{what} must be one of {', '.join(known)}, or a TOML file, got {name!r}")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise DeviceError(f"cannot read the device model {path}: {error}") from error
+
+
+def _subcircuit(path: Path, content: dict[str, Any], more: Sequence[str] = ()) -> Subcircuit:
+    """The subcircuit that a parameter set names, from the library beside it."""
+    keys = {"source", "library", "subcircuit", "parameters", *more}
+    if set(content) - keys:
+        raise DeviceError(f"{path}: the keys are {', '.join(sorted(keys))}; got {', '.join(content)}")
+    parameters = content.get("parameters", {})
+    if not isinstance(parameters, dict):
+        raise DeviceError(f"{path}: parameters must be a table of numbers, got {parameters!r}")
+    library, name = path.parent / _text(path, content, "library"), _text(path, content, "subcircuit")
+    try:
+        return Subcircuit.from_file(library, name, parameters)
+    except DeviceError as error:
+        raise DeviceError(f"{path}: {error}") from error
+
+
+def _text(path: Path, content: dict[str, Any], key: str) -> str:
+    value = content.get(key)
+    if not isinstance(value, str):
+        raise DeviceError(f"{path}: {key} must be a text, got {value!r}")
+    return value
+
+
+def _values(parameters: dict[str, Any]) -> dict[str, Any]:
+    """TOML's arrays as the tuples that frozen devices hold."""
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in parameters.items()}
