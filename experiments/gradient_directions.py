@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """What same, swapped and far ends of the transposed reads do to the gradient, against the array size.
 
-    experiments/gradient_directions.py [--weights FILE] [--samples 4] [--seed 0] [--tiles 8 16 32 64] [--out docs/figures]
+    experiments/gradient_directions.py [--weights FILE] [--samples 4] [--seed 0] [--tiles 8 16 32 64]
+                                       [--out docs/figures]
 
-For the digits-conv model in tiles of each size: how far the hardware gradient is from that of the effective model and from
-the true one, and how much of the best decrease of the loss a step against each gradient is worth. Writes
+For the digits-conv model in tiles of each size: how far the hardware gradient is from that of the effective model and
+from the true one, and how much of the best decrease of the loss a step against each gradient is worth. Writes
 gradient_directions.png and gradient_directions.svg.
 """
 

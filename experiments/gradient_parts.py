@@ -3,8 +3,8 @@
 
     experiments/gradient_parts.py [--weights FILE] [--samples 8] [--seed 0] [--tile 32] [--out docs/figures]
 
-Prints bias, shift and total of the gradients of both kernels by time step and by image, and writes gradient_parts.png and
-gradient_parts.svg.
+Prints bias, shift and total of the gradients of both kernels by time step and by image, and writes gradient_parts.png
+and gradient_parts.svg.
 """
 
 from __future__ import annotations

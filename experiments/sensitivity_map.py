@@ -4,10 +4,10 @@
     experiments/sensitivity_map.py [--weights FILE] [--samples 8] [--seed 0] [--tile 32] [--chips 100] [--top 10]
                             [--out docs/figures]
 
-Prints the standard deviation and the expected increase of the loss, predicted and of drawn chips, for programming errors of
-1, 3 and 10 %; the devices that cost most; how much of the variance the top devices hold; where on the tiles they are; and
-what the worst stuck devices cost, predicted and with the device really stuck. Writes sensitivity_map.png and
-sensitivity_map.svg.
+Prints the standard deviation and the expected increase of the loss, predicted and of drawn chips, for programming
+errors of 1, 3 and 10 %; the devices that cost most; how much of the variance the top devices hold; where on the tiles
+they are; and what the worst stuck devices cost, predicted and with the device really stuck. Writes sensitivity_map.png
+and sensitivity_map.svg.
 """
 
 from __future__ import annotations

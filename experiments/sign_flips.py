@@ -4,11 +4,11 @@
     experiments/sign_flips.py [--weights FILE] [--sizes 8 16 32 64 128] [--tiles 8 16 32 64] [--wires 0.5 1 2 5]
                        [--samples 4] [--seeds 3] [--out docs/figures]
 
-Two cases: random dense neural ODEs dz/dt = B relu(A z) of growing size, A and B in one array pair each; and the digits-conv
-model in tiles of growing size. For each size and wire resistance, of all entries of dL/dA and dL/dB, as a median over the
-seeds: the share whose sign is the opposite, the size of the largest and the median of those, relative to the largest entry;
-hardware against digital and hardware against true. Then the first size at which an entry of more than 1 % and of more than
-10 % of the largest flips in any seed. Writes sign_flips.png and sign_flips.svg.
+Two cases: random dense neural ODEs dz/dt = B relu(A z) of growing size, A and B in one array pair each; and the
+digits-conv model in tiles of growing size. For each size and wire resistance, of all entries of dL/dA and dL/dB, as a
+median over the seeds: the share whose sign is the opposite, the size of the largest and the median of those, relative
+to the largest entry; hardware against digital and hardware against true. Then the first size at which an entry of more
+than 1 % and of more than 10 % of the largest flips in any seed. Writes sign_flips.png and sign_flips.svg.
 """
 
 from __future__ import annotations

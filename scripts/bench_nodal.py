@@ -186,7 +186,8 @@ class Bench:
         self._print(work, ours, error)
         self._print("", theirs, np.nan)
         print(
-            f"{'':34}{theirs['seconds'] / ours['seconds']:>10.1f} x faster, memory 1/{theirs['peak'] / ours['peak']:.1f}",
+            f"{'':34}{theirs['seconds'] / ours['seconds']:>10.1f} x faster, "
+            f"memory 1/{theirs['peak'] / ours['peak']:.1f}",
             flush=True,
         )
 
@@ -199,7 +200,8 @@ class Bench:
     def _print(self, work: str, result: dict, error: float) -> None:
         shown = "" if np.isnan(error) else f"{error:.1e}"
         print(
-            f"{work:34}{result['who']:20}{result['size']:>6}{result['seconds']:>11.3f} s{result['peak']:>8.0f} MB  {shown}",
+            f"{work:34}{result['who']:20}{result['size']:>6}{result['seconds']:>11.3f} s"
+            f"{result['peak']:>8.0f} MB  {shown}",
             flush=True,
         )
         self.rows.append(

@@ -124,7 +124,7 @@ def main() -> None:
         wanted = []
         line = f"{size:>5} {'nodal':18}"
         for volts, count in zip(works, runs, strict=False):
-            seconds, found = timed(lambda volts=volts: nodal(conductance, volts), count)
+            seconds, found = timed(lambda volts=volts, given=conductance: nodal(given, volts), count)
             wanted.append(found)
             line += f" {seconds:>11.3f} s"
         print(line, flush=True)
@@ -134,7 +134,7 @@ def main() -> None:
                 continue
             line, worst = f"{size:>5} {name:18}", 0.0
             for volts, count, known in zip(works, runs, wanted, strict=False):
-                seconds, found = timed(lambda v=volts, use=library: read(conductance, v, use), count)
+                seconds, found = timed(lambda v=volts, use=library, given=conductance: read(given, v, use), count)
                 worst = max(worst, float(np.abs(found / known - 1).max()))
                 line += f" {seconds:>11.3f} s"
             print(f"{line}      {worst:.1e}", flush=True)

@@ -10,7 +10,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import hypothesis
 import numpy as np
 import pytest
 
@@ -20,8 +19,6 @@ from xbar_spice.engines.ngspice.installation import describe
 from xbar_spice.engines.registry import get_engine
 from xbar_spice.errors import EngineUnavailableError
 from xbar_spice.mapping.matrix import Design
-from xbar_spice.train.losses import SquaredDistance
-from xbar_spice.weights import Kernels, Model
 
 ENGINE_NAMES = ("ideal", "nodal", "ngspice")
 

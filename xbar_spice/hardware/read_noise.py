@@ -8,8 +8,8 @@ sense current I_j thus has the variance
 with the drive V_i in place of the cell's voltage: the currents of different lines are then independent, and one normal
 number for each sense current has the very distribution that a normal number for each device would give. Without wire
 and terminal resistance this is exact to first order in sigma. With them cells see less than their drive and pass less
-of it on, so that the noise is estimated a little too high; `tests/hardware/test_read_noise.py` holds it against arrays whose
-devices fluctuate one by one.
+of it on, so that the noise is estimated a little too high; `tests/hardware/test_read_noise.py` holds it against arrays
+whose devices fluctuate one by one.
 """
 
 from __future__ import annotations
