@@ -34,10 +34,10 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 import xbar_spice as xs
 from xbar_spice.cosim import Problem, SolverOptions, compare
 from xbar_spice.cosim.run.cosimulation import Run, solve_model
-from xbar_spice.hardware.variation import random_stream
 from xbar_spice.linear.compose import BlockDiagonalOperator, MeanOperator
 from xbar_spice.linear.operator import FloatArray, LinearOperator
 from xbar_spice.report.style import MARKERS, QUIET, colours, new_figure, save, styled
+from xbar_spice.streams import random_stream
 from xbar_spice.study.problem import make_problem
 from xbar_spice.train.training import train
 

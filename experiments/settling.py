@@ -22,8 +22,8 @@ from matplotlib.ticker import FuncFormatter
 
 from xbar_spice.hardware.crossbar import Crossbar
 from xbar_spice.hardware.pulse import LineCapacitance, Pulse
-from xbar_spice.hardware.variation import random_stream
 from xbar_spice.report.style import QUIET, colours, new_figure, set_abscissa, styled
+from xbar_spice.streams import random_stream
 from xbar_spice.transient import ModalRead, read_pulse
 
 FARAD_PER_METRE = 0.2e-15 / 1e-6

@@ -22,9 +22,9 @@ import numpy as np
 
 import xbar_spice as xs
 from xbar_spice.cosim import SignFlips, SolverOptions, sign_flips
-from xbar_spice.hardware.variation import random_stream
 from xbar_spice.report.sign_flips import FlipCurves, draw_sign_flips
 from xbar_spice.report.style import save, styled
+from xbar_spice.streams import random_stream
 from xbar_spice.study.problem import make_problem
 from xbar_spice.train.training import train
 

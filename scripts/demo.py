@@ -17,11 +17,11 @@ from xbar_spice.cli.progress import reading_progress, study_progress, training_p
 from xbar_spice.cli.tables import print_cosimulation
 from xbar_spice.cosim import Cosimulation, Problem
 from xbar_spice.engines.ngspice.installation import Installation, describe
-from xbar_spice.hardware.variation import random_stream
-from xbar_spice.mapping.matrix import Design
+from xbar_spice.mapping.design import Design
 from xbar_spice.report.data import load_results
 from xbar_spice.report.findings import findings
 from xbar_spice.report.html import Section, write_report
+from xbar_spice.streams import random_stream
 from xbar_spice.study.config import parse_study
 from xbar_spice.study.problem import make_problem
 from xbar_spice.study.runner import run_study

@@ -31,8 +31,8 @@ from .hardware.read_noise import ReadNoise as ReadNoise
 from .hardware.read_noise import pcm_read_noise as pcm_read_noise
 from .hardware.read_noise import thermal_noise as thermal_noise
 from .hardware.subcircuit import Subcircuit as Subcircuit
+from .hardware.variation import ProgrammingError as ProgrammingError
 from .hardware.variation import Variation as Variation
-from .hardware.variation import random_stream as random_stream
 from .linear.convolution import convolution_matrix as convolution_matrix
 from .linear.convolution import kernel_gradient as kernel_gradient
 from .linear.fourier import FourierConvolution as FourierConvolution
@@ -41,9 +41,10 @@ from .linear.operator import LinearOperator as LinearOperator
 from .mapping.analog_matrix import AnalogMatrix as AnalogMatrix
 from .mapping.analog_matrix import ReadTrace as ReadTrace
 from .mapping.analog_matrix import program as program
+from .mapping.base import Mapping as Mapping
 from .mapping.compensation import compensate as compensate
+from .mapping.design import Design as Design
 from .mapping.export import write_netlists as write_netlists
-from .mapping.matrix import Design as Design
 from .mapping.matrix import map_weights as map_weights
 from .solve.adjoint.continuous import continuous_gradients as continuous_gradients
 from .solve.adjoint.discrete import gradients as gradients
@@ -68,6 +69,8 @@ from .solve.newton.noise import measured_noise as measured_noise
 from .spice.device_models import load_device as load_device
 from .spice.device_models import load_opamp as load_opamp
 from .spice.netlist import netlist as netlist
+from .streams import Streams as Streams
+from .streams import random_stream as random_stream
 from .study.problem import make_problem as make_problem
 from .train.losses import CrossEntropy as CrossEntropy
 from .train.losses import SquaredDistance as SquaredDistance

@@ -18,7 +18,7 @@ from xbar_spice.hardware.amplifier import Amplifier
 from xbar_spice.hardware.cells import Sinh
 from xbar_spice.hardware.converters import Converters
 from xbar_spice.hardware.read_noise import ReadNoise
-from xbar_spice.mapping.matrix import Design
+from xbar_spice.mapping.design import Design
 from xbar_spice.spice.device_models import load_device
 from xbar_spice.weights import Classifier, Kernels, Model, load_model, save_model
 

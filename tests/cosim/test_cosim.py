@@ -9,7 +9,7 @@ from support import engine_or_skip
 from xbar_spice.cosim import Problem, SolverOptions, compare, cosimulate, program_model
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.hardware.variation import Variation
-from xbar_spice.mapping.matrix import Design
+from xbar_spice.mapping.design import Design
 from xbar_spice.solve.adjoint.discrete import gradients
 from xbar_spice.solve.fields.field import ReluField
 from xbar_spice.solve.integrators.integration import integrate

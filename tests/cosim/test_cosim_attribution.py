@@ -14,7 +14,7 @@ from xbar_spice.hardware.converters import Converters
 from xbar_spice.hardware.crossbar import Terminations
 from xbar_spice.hardware.read_noise import ReadNoise
 from xbar_spice.hardware.variation import Variation
-from xbar_spice.mapping.matrix import Design
+from xbar_spice.mapping.design import Design
 from xbar_spice.train.losses import SquaredDistance
 from xbar_spice.weights import Model
 

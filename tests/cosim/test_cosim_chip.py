@@ -12,11 +12,13 @@ from xbar_spice.errors import InvalidInputError
 from xbar_spice.hardware.amplifier import Amplifier
 from xbar_spice.hardware.cells import Sinh
 from xbar_spice.hardware.read_noise import ReadNoise
-from xbar_spice.hardware.variation import Variation, random_stream
-from xbar_spice.mapping.matrix import Design, map_weights
+from xbar_spice.hardware.variation import Variation
+from xbar_spice.mapping.design import Design
+from xbar_spice.mapping.matrix import map_weights
 from xbar_spice.solve.adjoint.discrete import gradients
 from xbar_spice.solve.fields.field import ReluField
 from xbar_spice.solve.integrators.integration import integrate
+from xbar_spice.streams import random_stream
 from xbar_spice.train.descent import evaluate, loss_and_gradients
 from xbar_spice.train.digits import Digits, Samples
 from xbar_spice.train.losses import softmax_cross_entropy

@@ -20,7 +20,8 @@ from xbar_spice.hardware.cells import Ohmic, Sinh
 from xbar_spice.hardware.crossbar import Terminations
 from xbar_spice.hardware.variation import Variation
 from xbar_spice.mapping.analog_matrix import AnalogMatrix, program
-from xbar_spice.mapping.matrix import Design, map_weights
+from xbar_spice.mapping.design import Design
+from xbar_spice.mapping.matrix import map_weights
 from xbar_spice.solve.fields.field import ReluField
 from xbar_spice.solve.linear_solvers.krylov import KrylovOptions
 from xbar_spice.solve.newton.newton import NewtonOptions

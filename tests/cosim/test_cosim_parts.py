@@ -10,7 +10,7 @@ from support import for_cells, relative
 from xbar_spice.cosim import SolverOptions, circuit_gradients, program_model, three_gradients
 from xbar_spice.hardware.cells import Sinh
 from xbar_spice.hardware.variation import Variation
-from xbar_spice.mapping.matrix import Design
+from xbar_spice.mapping.design import Design
 from xbar_spice.solve.fields.field import ReluField
 from xbar_spice.solve.integrators.integration import integrate
 from xbar_spice.solve.integrators.layers import Layers

@@ -15,7 +15,7 @@ from xbar_spice.hardware.cells import Sinh
 from xbar_spice.hardware.read_noise import ReadNoise
 from xbar_spice.hardware.variation import Variation
 from xbar_spice.mapping.analog_matrix import AnalogMatrix
-from xbar_spice.mapping.matrix import Design
+from xbar_spice.mapping.design import Design
 from xbar_spice.solve.fields.field import ReluField
 from xbar_spice.solve.linear_solvers.krylov import KrylovOptions
 from xbar_spice.solve.newton.newton import NewtonOptions

@@ -208,9 +208,10 @@ def test_folders_may_have_any_name(ngspice: NgspiceEngine, folder: str, tmp_path
 def test_the_same_seed_gives_the_same_deck_byte_for_byte() -> None:
     program_text = (
         "import hashlib, numpy as np, xbar_spice as xs\n"
-        "from xbar_spice.mapping.matrix import map_weights, Design\n"
+        "from xbar_spice.mapping.design import Design\n"
+        "from xbar_spice.mapping.matrix import map_weights\n"
         "from xbar_spice.spice.netlist import bank_deck\n"
-        "from xbar_spice.hardware.variation import random_stream\n"
+        "from xbar_spice.streams import random_stream\n"
         "design = Design(tile=3, r_word=1.0, variation=xs.Variation(programming=0.1, stuck_on=0.1))\n"
         "weights = np.random.default_rng(5).standard_normal((4, 7))\n"
         "mapped = map_weights(weights, design, rng=random_stream(3, 'devices', 'A'))\n"

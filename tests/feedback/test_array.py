@@ -12,7 +12,8 @@ from xbar_spice.feedback import FeedbackSolver, OpAmp
 from xbar_spice.hardware.cells import Sinh
 from xbar_spice.hardware.crossbar import Terminations
 from xbar_spice.mapping.analog_matrix import program
-from xbar_spice.mapping.matrix import Design, map_weights
+from xbar_spice.mapping.design import Design
+from xbar_spice.mapping.matrix import map_weights
 from xbar_spice.spice.device_models import load_device
 
 WIRED = Design(r_word=2.0, r_bit=1.0, r_driver=20.0, r_sense=7.0, tile=4)

@@ -19,7 +19,7 @@ from xbar_spice.hardware.amplifier import Amplifier
 from xbar_spice.hardware.crossbar import Terminations
 from xbar_spice.hardware.variation import Variation
 from xbar_spice.mapping.analog_matrix import program
-from xbar_spice.mapping.matrix import Design
+from xbar_spice.mapping.design import Design
 from xbar_spice.weights import Model, save_model
 
 WIRED = Design(r_word=2.0, r_bit=1.0, r_driver=20.0, r_sense=7.0, tile=3, variation=Variation(programming=0.05))

@@ -17,7 +17,8 @@ from xbar_spice.hardware.cells import Ohmic, OneSelectorOneResistor, OneTransist
 from xbar_spice.hardware.crossbar import Crossbar, Terminations
 from xbar_spice.hardware.subcircuit import Subcircuit
 from xbar_spice.mapping.compensation import compensate
-from xbar_spice.mapping.matrix import Design, map_weights
+from xbar_spice.mapping.design import Design
+from xbar_spice.mapping.matrix import map_weights
 from xbar_spice.spice.device_models import load_opamp
 
 LINEAR = Amplifier(r_feedback=1e4, gain=200.0)

@@ -11,7 +11,8 @@ from xbar_spice.engines.ideal import IdealEngine
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.hardware.converters import Converters, level_spacing, quantise
 from xbar_spice.mapping.analog_matrix import program
-from xbar_spice.mapping.matrix import Design, map_weights
+from xbar_spice.mapping.design import Design
+from xbar_spice.mapping.matrix import map_weights
 from xbar_spice.train.losses import SquaredDistance
 from xbar_spice.weights import Model
 

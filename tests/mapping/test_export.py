@@ -12,8 +12,9 @@ from xbar_spice.errors import InvalidInputError
 from xbar_spice.hardware.amplifier import Amplifier
 from xbar_spice.hardware.pulse import LineCapacitance, Pulse
 from xbar_spice.mapping.analog_matrix import program
+from xbar_spice.mapping.design import Design
 from xbar_spice.mapping.export import write_netlists
-from xbar_spice.mapping.matrix import Design, map_weights
+from xbar_spice.mapping.matrix import map_weights
 
 WEIGHTS = np.random.default_rng(5).standard_normal((5, 7))
 DESIGN = Design(r_word=1.0, r_bit=2.0, r_driver=10.0, r_sense=5.0, tile=4)

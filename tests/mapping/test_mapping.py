@@ -10,7 +10,8 @@ from support import relative
 
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.hardware.variation import Variation
-from xbar_spice.mapping.matrix import Design, map_weights
+from xbar_spice.mapping.design import Design
+from xbar_spice.mapping.matrix import map_weights
 
 WEIGHTS = np.array([[1.0, -2.0, 0.0], [0.5, 4.0, -1.0]])
 
@@ -84,13 +85,16 @@ def test_a_zero_matrix_maps_to_equal_pairs():
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"mapping": "offset"}, "mapping must be 'differential' or 'interleaved', got 'offset'"),
+        (
+            {"mapping": "diff"},
+            "mapping must be one of 'differential', 'interleaved', a Mapping of your own, .* got 'diff'",
+        ),
         ({"tile": 0}, "tile must be a whole number >= 1"),
         ({"tile": 2.5}, "tile must be a whole number >= 1"),
         ({"g_min": 1e-3}, "0 <= g_min < g_max"),
         ({"v_read": 0.0}, "v_read"),
         ({"r_bit": -1.0}, "r_bit must be finite and >= 0 ohm"),
-        ({"variation": 0.05}, r"variation must be a Variation, such as Variation\(programming=0.05\), got 0.05"),
+        ({"variation": 0.05}, r"variation must be one of 'variation', a ProgrammingError of your own, .* got 0.05"),
     ],
 )
 def test_bad_designs_are_refused(values, message):

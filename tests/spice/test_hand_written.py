@@ -19,7 +19,8 @@ from xbar_spice.hardware.amplifier import Amplifier
 from xbar_spice.hardware.crossbar import Crossbar, Terminations
 from xbar_spice.hardware.pulse import LineCapacitance, Pulse
 from xbar_spice.mapping.analog_matrix import program
-from xbar_spice.mapping.matrix import Design, map_weights
+from xbar_spice.mapping.design import Design
+from xbar_spice.mapping.matrix import map_weights
 from xbar_spice.spice.device_models import load_device
 from xbar_spice.spice.netlist import array_deck
 from xbar_spice.transient import read_pulse

@@ -12,7 +12,7 @@ from xbar_spice.hardware.amplifier import Amplifier
 from xbar_spice.hardware.cells import Polynomial
 from xbar_spice.hardware.converters import Converters
 from xbar_spice.hardware.read_noise import ReadNoise
-from xbar_spice.mapping.matrix import Design
+from xbar_spice.mapping.design import Design
 from xbar_spice.spice.device_models import load_opamp
 from xbar_spice.study.config import load_study, parse_study
 

@@ -18,7 +18,7 @@ from xbar_spice.engines.base import Engine
 from xbar_spice.engines.ngspice.installation import describe
 from xbar_spice.engines.registry import get_engine
 from xbar_spice.errors import EngineUnavailableError
-from xbar_spice.mapping.matrix import Design
+from xbar_spice.mapping.design import Design
 
 ENGINE_NAMES = ("ideal", "nodal", "ngspice")
 

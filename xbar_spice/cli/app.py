@@ -101,9 +101,9 @@ def netlist(
     transpose, and the feedback array of that system.
     """
     from xbar_spice.cosim import weight_scales
-    from xbar_spice.hardware.variation import random_stream
     from xbar_spice.mapping.export import write_netlists
     from xbar_spice.mapping.matrix import map_weights
+    from xbar_spice.streams import Streams
     from xbar_spice.weights import load_model
 
     pulse, capacitance = make_pulse(circuit)
@@ -115,7 +115,7 @@ def netlist(
     model = load_model(weights)
     scales = weight_scales(model, design)
     for name, matrix in (("A", model.A), ("B", model.B)):
-        rng = random_stream(seed, "devices", name)
+        rng = Streams(seed).devices(name)
         mapped = map_weights(matrix, design, rng=rng, siemens_per_weight=scales.get(name))
         comments = {"weights": weights.name, "seed": seed}
         files = write_netlists(

@@ -12,7 +12,8 @@ from xbar_spice.cli.help import SectionOption
 
 if TYPE_CHECKING:
     from xbar_spice.hardware.pulse import LineCapacitance, Pulse
-    from xbar_spice.mapping.matrix import Design
+    from xbar_spice.mapping.design import Design
+
 
 __all__ = [
     "circuit_options",
@@ -44,7 +45,6 @@ seed_option = click.option(
     "--seed", type=click.IntRange(min=0), metavar="N", default=0, show_default=True, help="Of all random draws."
 )
 
-_MAPPINGS = click.Choice(["differential", "interleaved"])
 _DRIVES = click.Choice(["single", "double"])
 _TRANSPOSED = click.Choice(["same_ends", "swapped_ends", "far_ends"])
 _DISTRIBUTIONS = click.Choice(["gaussian", "lognormal"])
@@ -59,7 +59,7 @@ _METAVARS = {_BITS: "N", _COUNT: "N", str: "NAME"}
 # only shown: a test holds the two together.
 _CIRCUIT: dict[str, tuple[tuple[str, Any, str, str], ...]] = {
     "Arrays": (
-        ("--mapping", _MAPPINGS, "Plus and minus devices in two arrays or in one.", "differential"),
+        ("--mapping", str, "Plus and minus devices in two arrays, or interleaved in one.", "differential"),
         ("--tile", _COUNT, "Largest number of inputs and of outputs of an array.", "no limit"),
         ("--skip-empty/--keep-empty", None, "Leave out tiles whose weights are all zero.", "keep-empty"),
         ("--headroom", "TIMES", "How many times the range of conductances holds the largest weight.", "1"),
@@ -167,7 +167,7 @@ def make_design(given: dict[str, Any]) -> Design:
     from xbar_spice.hardware.crossbar import Terminations
     from xbar_spice.hardware.read_noise import ReadNoise
     from xbar_spice.hardware.variation import Variation
-    from xbar_spice.mapping.matrix import Design
+    from xbar_spice.mapping.design import Design
     from xbar_spice.spice.device_models import load_device, load_opamp
 
     chosen = {name: value for name, value in given.items() if value is not None}

@@ -15,7 +15,7 @@ from xbar_spice.hardware.crossbar import Connection, Crossbar, Hookup, Side, Ter
 from xbar_spice.hardware.pulse import LineCapacitance, Pulse
 from xbar_spice.hardware.read_noise import ReadNoise, pcm_read_noise, thermal_noise
 from xbar_spice.hardware.subcircuit import Subcircuit
-from xbar_spice.hardware.variation import Variation, random_stream
+from xbar_spice.hardware.variation import Programmed, ProgrammingError, Variation
 
 __all__ = [
     "Amplifier",
@@ -29,6 +29,8 @@ __all__ = [
     "OneSelectorOneResistor",
     "OneTransistorOneResistor",
     "Polynomial",
+    "Programmed",
+    "ProgrammingError",
     "Pulse",
     "ReadNoise",
     "Side",
@@ -40,6 +42,5 @@ __all__ = [
     "level_spacing",
     "pcm_read_noise",
     "quantise",
-    "random_stream",
     "thermal_noise",
 ]

@@ -6,7 +6,8 @@ the other one is switched on, so that one source of error can be studied without
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
 from math import erf, exp, pi, sqrt
 from typing import Literal, final
 
@@ -14,14 +15,75 @@ import numpy as np
 
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear.operator import FloatArray
+from xbar_spice.registry import Registry
 
-__all__ = ["Variation", "random_stream"]
+__all__ = ["PROGRAMMING_ERRORS", "Programmed", "ProgrammingError", "Variation"]
+
+PROGRAMMING_ERRORS: Registry[ProgrammingError] = Registry(
+    "variation",
+    "xbar_spice.hardware.variation:ProgrammingError",
+    {"variation": "xbar_spice.hardware.variation:Variation"},
+)
+"""Every programming error by its shorthand."""
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Programmed:
+    """What programming left.
+
+    Attributes:
+        conductance: siemens, of the shape of the target.
+        slope: dG/dT of each device, with all that was drawn held fixed: how its conductance would follow its target.
+    """
+
+    conductance: FloatArray
+    slope: FloatArray
+
+
+class ProgrammingError(ABC):
+    """What makes a programmed device differ from its target.
+
+    One of one's own subclasses this, as a frozen dataclass with its parameters, and is handed over as
+    `Design(variation=...)`. Everything that it draws comes from the generator that it is given, in one order and
+    number, so that one seed is one chip.
+    """
+
+    @property
+    @abstractmethod
+    def random(self) -> bool:
+        """True if programming with it needs random numbers."""
+
+    @abstractmethod
+    def program(self, target: FloatArray, g_min: float, g_max: float, rng: np.random.Generator | None) -> Programmed:
+        """The conductances that a chip ends up with.
+
+        Args:
+            target: Wanted conductances of any shape, siemens.
+            g_min: Lowest programmed conductance, siemens.
+            g_max: Highest programmed conductance, siemens.
+            rng: Source of all draws; needed if it is `random`.
+
+        Raises:
+            InvalidInputError: There is no generator although one is needed, or a target that it does not know.
+        """
+
+    def without(self, part: Literal["error", "stuck devices"]) -> ProgrammingError:
+        """The same without one of its parts, as attribution asks for it; the other draws stay what they were."""
+        return Variation() if part == "error" else self
+
+    def moments(self, target: FloatArray, g_min: float, g_max: float) -> tuple[FloatArray, FloatArray]:
+        """Mean and standard deviation of the conductances that `program` draws, of the shape of `target`, siemens.
+
+        Needed by sensitivity maps only.
+        """
+        raise InvalidInputError(f"{self!r} does not say its moments, which a sensitivity map needs: give it `moments`")
 
 
 @final
 @dataclass(frozen=True)
-class Variation:
-    """Device statistics of one programming of an array.
+class Variation(ProgrammingError):  # noqa: N818 - no exception
+    """Programming error relative to the target, and stuck devices.
 
     Attributes:
         programming: relative standard deviation of the conductance; 0 is perfect.
@@ -65,7 +127,7 @@ class Variation:
         return self.programming > 0 or self.stuck_on > 0 or self.stuck_off > 0
 
     def moments(self, target: FloatArray, g_min: float, g_max: float) -> tuple[FloatArray, FloatArray]:
-        """Mean and standard deviation of the conductances that `apply` draws, of the shape of `target`, siemens."""
+        """Mean and standard deviation of the conductances that `program` draws, of the shape of `target`, siemens."""
         s = self.programming
         if self.distribution == "lognormal":
             mean, square = exp(0.5 * s**2), exp(2.0 * s**2)
@@ -79,20 +141,12 @@ class Variation:
         second = free * square * target**2 + self.stuck_on * g_max**2 + self.stuck_off * g_min**2
         return first, np.sqrt(np.maximum(second - first**2, 0.0))
 
-    def apply(self, target: FloatArray, g_min: float, g_max: float, rng: np.random.Generator | None) -> FloatArray:
-        """The conductances that a chip ends up with.
+    def without(self, part: Literal["error", "stuck devices"]) -> Variation:
+        return replace(self, programming=0.0) if part == "error" else replace(self, stuck_on=0.0, stuck_off=0.0)
 
-        Args:
-            target: wanted conductances of any shape, siemens.
-            g_min: conductance of a device that is stuck off, siemens.
-            g_max: conductance of a device that is stuck on, siemens.
-            rng: source of all draws; not needed when nothing is random.
-
-        Raises:
-            InvalidInputError: something is random and there is no generator.
-        """
+    def program(self, target: FloatArray, g_min: float, g_max: float, rng: np.random.Generator | None) -> Programmed:
         if not self.random:
-            return target
+            return Programmed(target, np.ones_like(target))
         if rng is None:
             raise InvalidInputError(
                 f"{self!r} draws random numbers: pass rng=numpy.random.default_rng(seed), got no generator"
@@ -101,22 +155,6 @@ class Variation:
         lot = rng.random(target.shape)
         factor = np.exp(deviation) if self.distribution == "lognormal" else np.maximum(1.0 + deviation, 0.0)
         programmed = target * factor
-        programmed[lot < self.stuck_on] = g_max
-        programmed[lot >= 1.0 - self.stuck_off] = g_min
-        return programmed
-
-
-def random_stream(seed: int, *names: str) -> np.random.Generator:
-    """An independent generator for each use of randomness, found by seed and name.
-
-    Args:
-        seed: the seed of a study or case, >= 0.
-        *names: what the numbers are for, such as "devices", "A".
-
-    Example:
-        >>> bool(random_stream(1, "devices").random() == random_stream(1, "data").random())
-        False
-    """
-    if seed < 0:
-        raise InvalidInputError(f"a seed must be >= 0, got {seed}")
-    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=tuple("/".join(names).encode())))
+        stuck_on, stuck_off = lot < self.stuck_on, lot >= 1.0 - self.stuck_off
+        programmed[stuck_on], programmed[stuck_off] = g_max, g_min
+        return Programmed(programmed, np.where(stuck_on | stuck_off, 0.0, factor))

@@ -16,7 +16,8 @@ from xbar_spice.errors import InvalidInputError
 from xbar_spice.hardware.converters import level_spacing
 from xbar_spice.hardware.crossbar import Side
 from xbar_spice.linear.operator import DenseOperator, FloatArray, LinearOperator
-from xbar_spice.mapping.matrix import Design, MappedMatrix, map_weights
+from xbar_spice.mapping.design import Design
+from xbar_spice.mapping.matrix import MappedMatrix, map_weights
 from xbar_spice.mapping.readout import Readout
 from xbar_spice.read_context import current_stage
 
@@ -133,7 +134,7 @@ class AnalogMatrix(LinearOperator, Closeable):
         x, mapped = np.asarray(vectors, dtype=float), self.mapped
         variance = np.zeros((self.shape[0], x.shape[1]))
         for array, squares in zip(mapped.arrays, self._readout.variance(mapped.drives(x, "rows"), "rows"), strict=True):
-            np.add.at(variance, array.outputs, squares)
+            np.add.at(variance, array.cols.index, array.cols.weight[:, np.newaxis] ** 2 * squares)
         scale = mapped.volts_per_unit(x)
         step = level_spacing(mapped.design.v_read, mapped.design.converters.dac_bits) / scale
         rounded = self._digital.to_dense() ** 2 @ (x != 0) * step**2 / 12

@@ -14,7 +14,9 @@ from xbar_spice.errors import InvalidInputError
 from xbar_spice.hardware.crossbar import Side
 from xbar_spice.hardware.pulse import LineCapacitance, Pulse
 from xbar_spice.linear.operator import FloatArray
-from xbar_spice.mapping.matrix import Design, MappedArray, MappedMatrix
+from xbar_spice.mapping.design import Design
+from xbar_spice.mapping.matrix import MappedArray, MappedMatrix
+from xbar_spice.mapping.pairs import MAPPINGS
 from xbar_spice.spice.netlist import Deck, array_deck, bank_deck
 from xbar_spice.spice.pulse_netlist import pulse_deck, require_pulsable, require_simulable
 from xbar_spice.spice.render import number
@@ -22,10 +24,6 @@ from xbar_spice.spice.render import number
 __all__ = ["design_comments", "write_netlists"]
 
 DIRECTION: dict[Side, str] = {"rows": "forward", "cols": "transposed"}
-LAYOUT = {
-    "differential": "tI_Jp and tI_Jm: plus and minus devices of tile I of the inputs and J of the outputs",
-    "interleaved": "tI_J: tile I of the inputs and J of the outputs; its bit lines are plus and minus devices in turn",
-}
 ABOUT = (
     "Product = sum over sense terminals of sign * current / (siemens_per_weight * volts_per_unit), added up at "
     "'index'. The current is amperes_per_result * result, where the result is that of a source, i(...), or the "
@@ -124,10 +122,11 @@ def _checked_vector(mapped: MappedMatrix, name: str, side: Side, vector: ArrayLi
 
 def design_comments(design: Design) -> dict[str, object]:
     """What the head of a deck says of the design of its arrays."""
+    title = design.mapping.title or MAPPINGS.text(design.mapping)
     return {
-        "mapping": f"{design.mapping} pairs, {number(design.g_min)} .. {number(design.g_max)} S",
+        "mapping": f"{title}, {number(design.g_min)} .. {number(design.g_max)} S",
         "tile": f"{design.tile} x {design.tile} weights" if design.tile else "none, the whole matrix",
-        "arrays": LAYOUT[design.mapping],
+        "arrays": design.mapping.layout,
         "variation": design.variation,
     }
 
@@ -146,7 +145,7 @@ def _terminals(deck: Deck, index: int, single: Deck, array: MappedArray, side: S
                 "line": terminal.line,
                 "vector": "input" if on_rows else "output",
                 "index": int((array.inputs if on_rows else array.outputs)[terminal.line]),
-                "sign": 1 if on_rows else int(array.signs[terminal.line]),
+                "sign": _plain((array.rows if on_rows else array.cols).weight[terminal.line]),
                 **names,
                 "result": terminal.result,
                 "result_in_array_deck": alone.result,
@@ -163,9 +162,14 @@ def _span(indices: np.ndarray) -> str:
 
 def _polarity(array: MappedArray) -> str:
     """Which of the two devices of a weight an array has."""
-    return {(1,): ", plus devices", (-1,): ", minus devices", (-1, 1): ", plus and minus devices in turn"}[
-        tuple(np.unique(array.signs).astype(int).tolist())
-    ]
+    return {(1,): ", plus devices", (-1,): ", minus devices", (-1, 1): ", plus and minus devices in turn"}.get(
+        tuple(np.unique(array.cols.weight).tolist()), ""
+    )
+
+
+def _plain(weight: float) -> float:
+    """A weight as a whole number if it is one."""
+    return int(weight) if weight == int(weight) else float(weight)
 
 
 def _write(path: Path, text: str) -> Path:

@@ -1,8 +1,8 @@
-"""Weight matrices as crossbars: differential pairs, tiles, and the voltage scaling around them.
+"""Weight matrices as crossbars: devices, tiles, and the voltage scaling around them.
 
-A weight matrix W (m x n) acts as y = W x. A signed weight w is a pair of devices G+- = g_min + k max(+-w, 0) with
-k = (g_max - g_min) / max|W|, so that y = (I+ - I-) / (k * volts per unit of x). Input j is a word line, output i a
-bit line: an array of W has n rows. Tiles of T x T weights are arrays of their own whose currents are added digitally.
+A weight matrix W (m x n) acts as y = W x. Input j is a word line, output i a bit line: an array of W has n rows. A
+`Mapping` says which devices a weight becomes; tiles of T x T weights are arrays of their own whose currents are added
+digitally. With k = `siemens_per_weight`, y = sum of weight times current over the lines, / (k * volts per unit of x).
 
 With a headroom h, k is smaller by h: the largest weight leaves the upper part of the range free, for weights that will
 grow and for the larger conductances of a compensated array.
@@ -11,137 +11,23 @@ grow and for the larger conductances of a compensated array.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Literal, final
+from dataclasses import dataclass
+from typing import final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from xbar_spice.errors import InvalidInputError
-from xbar_spice.hardware.amplifier import Amplifier
-from xbar_spice.hardware.cells import Device, Ohmic
-from xbar_spice.hardware.converters import Converters, quantise
-from xbar_spice.hardware.crossbar import Crossbar, Side, Terminations
-from xbar_spice.hardware.read_noise import ReadNoise
-from xbar_spice.hardware.variation import Variation
+from xbar_spice.hardware.converters import quantise
+from xbar_spice.hardware.crossbar import Crossbar, Side
 from xbar_spice.linear.operator import FloatArray
+from xbar_spice.mapping.base import IntArray, Lines, by_line
 from xbar_spice.mapping.compensation import compensate
+from xbar_spice.mapping.design import Design
 
-__all__ = ["Design", "MappedArray", "MappedMatrix", "map_weights"]
-
-IntArray = NDArray[np.int64]
+__all__ = ["MappedArray", "MappedMatrix", "map_weights"]
 
 COMPENSATED = 1e-3  # of the largest conductance: less than programming can hit
-
-EXAMPLES = {
-    "device": "Ohmic()",
-    "terminations": 'Terminations(transposed="far_ends")',
-    "variation": "Variation(programming=0.05)",
-    "amplifier": "Amplifier(r_feedback=1e4, gain=1e5)",
-    "noise": "ReadNoise(device=0.01)",
-    "converters": "Converters(adc_bits=8)",
-}
-KINDS = {
-    "device": Device,
-    "terminations": Terminations,
-    "variation": Variation,
-    "amplifier": Amplifier,
-    "noise": ReadNoise,
-    "converters": Converters,
-}
-
-
-@final
-@dataclass(frozen=True)
-class Design:
-    """How a weight matrix is built as arrays.
-
-    Attributes:
-        mapping: "differential" puts G+ and G- in two separate arrays, "interleaved" as neighbouring bit lines of one.
-        tile: largest number of inputs and of outputs of one array; None builds one array whatever its size.
-        skip_empty: leave out the tiles whose weights are all zero.
-        g_min: lowest programmed conductance, siemens.
-        g_max: highest programmed conductance, siemens.
-        r_word: ohm per segment of a word line.
-        r_bit: ohm per segment of a bit line.
-        r_driver: ohm of each driver.
-        r_sense: ohm of each sense terminal.
-        v_read: volts that the largest entry of every input vector is scaled to.
-        device: law of the cells.
-        terminations: which ends of the lines a read uses.
-        variation: what programming does to the devices.
-        amplifier: what senses the lines; a source of 0 V unless it has a feedback resistor.
-        noise: what every read adds.
-        converters: resolution of drives and sense currents.
-        headroom: how many times the range of conductances holds the largest weight.
-        compensated: program the conductances that undo wires, drivers and sense terminals, see `compensate`; what
-            the variation will do to a device is not known then.
-    """
-
-    mapping: Literal["differential", "interleaved"] = "differential"
-    tile: int | None = None
-    g_min: float = 1e-6
-    g_max: float = 1e-4
-    r_word: float = 0.0
-    r_bit: float = 0.0
-    r_driver: float = 0.0
-    r_sense: float = 0.0
-    v_read: float = 0.2
-    device: Device = field(default_factory=Ohmic)
-    terminations: Terminations = field(default_factory=Terminations)
-    variation: Variation = field(default_factory=Variation)
-    amplifier: Amplifier = field(default_factory=Amplifier)
-    noise: ReadNoise = field(default_factory=ReadNoise)
-    converters: Converters = field(default_factory=Converters)
-    headroom: float = 1.0
-    compensated: bool = False
-    skip_empty: bool = False
-
-    def __post_init__(self) -> None:
-        for name, kind in KINDS.items():
-            if not isinstance(getattr(self, name), kind):
-                raise InvalidInputError(
-                    f"{name} must be a {kind.__name__}, such as {EXAMPLES[name]}, got {getattr(self, name)!r}"
-                )
-        if self.mapping not in ("differential", "interleaved"):
-            raise InvalidInputError(f"mapping must be 'differential' or 'interleaved', got {self.mapping!r}")
-        if self.tile is not None and (self.tile != int(self.tile) or self.tile < 1):
-            raise InvalidInputError(f"tile must be a whole number >= 1, or None for one array, got {self.tile!r}")
-        if not (np.isfinite(self.g_max) and 0 <= self.g_min < self.g_max):
-            raise InvalidInputError(f"0 <= g_min < g_max (siemens) is needed, got {self.g_min} and {self.g_max}")
-        if not (np.isfinite(self.v_read) and self.v_read > 0):
-            raise InvalidInputError(f"v_read must be finite and > 0 V, got {self.v_read}")
-        if not 1 <= self.headroom < np.inf:
-            raise InvalidInputError(f"headroom must be finite and >= 1, got {self.headroom}")
-        if self.compensated and not (self.device.linear and self.amplifier.linear):
-            raise InvalidInputError(
-                "only linear cells with linear amplifiers can be compensated, got "
-                f"{self.device!r} and {self.amplifier!r}; try compensated=False, or Ohmic() without saturation"
-            )
-        self.crossbar([[self.g_max]])  # checks the resistances
-
-    @property
-    def random(self) -> bool:
-        """True if runs with other seeds differ."""
-        return self.variation.random or self.noise.random
-
-    @property
-    def exact_reads(self) -> bool:
-        """True if reads are what the arrays answer, without noise and rounding."""
-        return not self.noise.random and self.converters.ideal
-
-    def crossbar(self, conductance: ArrayLike) -> Crossbar:
-        """An array of this design with these conductances."""
-        return Crossbar(
-            np.asarray(conductance, dtype=float),
-            r_word=self.r_word,
-            r_bit=self.r_bit,
-            r_driver=self.r_driver,
-            r_sense=self.r_sense,
-            device=self.device,
-            terminations=self.terminations,
-            amplifier=self.amplifier,
-        )
 
 
 @final
@@ -152,21 +38,40 @@ class MappedArray:
     Attributes:
         name: letters, digits and underscores; unique within the matrix.
         crossbar: the programmed array.
-        inputs: (rows,) index of the input that each word line carries.
-        outputs: (cols,) index of the output that each bit line belongs to.
-        signs: (cols,) +1 or -1, with which a bit line counts for its output.
+        rows: word lines, with the input that each one carries.
+        cols: bit lines, with the output that each one belongs to.
+        device: (rows, cols), or a shape that broadcasts to it: which of the devices of its weight each cell is.
     """
 
     name: str
     crossbar: Crossbar
-    inputs: IntArray
-    outputs: IntArray
-    signs: FloatArray
+    rows: Lines
+    cols: Lines
+    device: IntArray
+
+    @property
+    def inputs(self) -> IntArray:
+        """(rows,) index of the input that each word line carries."""
+        return self.rows.index
+
+    @property
+    def outputs(self) -> IntArray:
+        """(cols,) index of the output that each bit line belongs to."""
+        return self.cols.index
+
+    @property
+    def signs(self) -> FloatArray:
+        """(cols,) weight with which a bit line counts for its output."""
+        return self.cols.weight
 
     @property
     def devices(self) -> tuple[IntArray, IntArray, IntArray]:
-        """Indices that pick this array's (rows, cols) out of all devices of the matrix, (2, inputs, outputs)."""
-        return (self.signs < 0).astype(np.int64), self.inputs[:, np.newaxis], self.outputs
+        """Indices that pick this array's (rows, cols) out of all devices of the matrix, (devices, inputs, outputs)."""
+        return self.device, self.inputs[:, np.newaxis], self.outputs
+
+    def lines(self, side: Side) -> Lines:
+        """The lines of a side."""
+        return self.rows if side == "rows" else self.cols
 
 
 @final
@@ -179,24 +84,29 @@ class MappedMatrix:
         design: how it was built.
         arrays: the arrays.
         siemens_per_weight: k, the conductance of a weight of 1.
+        target: (devices, n, m) siemens that programming aimed at.
+        slope: (devices, n, m) dG/dT, the derivative of each programmed conductance with respect to its target; 0 for a
+            device that is stuck.
     """
 
     shape: tuple[int, int]
     design: Design
     arrays: tuple[MappedArray, ...]
     siemens_per_weight: float
+    target: FloatArray
+    slope: FloatArray
 
     @property
     def largest_weight(self) -> float:
         """The weight that takes a device to `g_max`: the `weight_range` of a model for the same chip."""
-        return (self.design.g_max - self.design.g_min) / self.siemens_per_weight
+        return self.design.mapping.window(self.design.g_min, self.design.g_max) / self.siemens_per_weight
 
     @property
     def programmed(self) -> FloatArray:
         """(m, n) the weights that the devices stand for, whatever wires and terminals make of them."""
         total = np.zeros(self.shape)
         for array in self.arrays:
-            signed = (array.signs * array.crossbar.conductance).T
+            signed = (array.rows.weight[:, np.newaxis] * array.cols.weight * array.crossbar.conductance).T
             np.add.at(total, (array.outputs[:, np.newaxis], array.inputs), signed)
         return total / self.siemens_per_weight
 
@@ -213,8 +123,8 @@ class MappedMatrix:
     def drives(self, vectors: FloatArray, side: Side) -> list[FloatArray]:
         """Voltages for every array.
 
-        A transposed read drives a minus bit line with the inverted voltage, which makes the sum on a shared word
-        line the differential result. DACs give the nearest of their levels.
+        A line is driven with its weight: a transposed read drives a minus bit line with the inverted voltage, which
+        makes the sum on a shared word line the differential result. DACs give the nearest of their levels.
 
         Args:
             vectors: (n, batch) for side "rows", (m, batch) for "cols".
@@ -222,18 +132,14 @@ class MappedMatrix:
         """
         exact = vectors * self.volts_per_unit(vectors)
         volts = quantise(exact, self.design.v_read, self.design.converters.dac_bits)
-        if side == "rows":
-            return [volts[array.inputs] for array in self.arrays]
-        return [array.signs[:, np.newaxis] * volts[array.outputs] for array in self.arrays]
+        return [by_line(array.lines(side), volts) for array in self.arrays]
 
     def products(self, currents: Sequence[FloatArray], vectors: FloatArray, side: Side) -> FloatArray:
         """(m, batch) products W x, or (n, batch) products W^T y, from the currents of every array."""
         total = np.zeros((self.shape[0] if side == "rows" else self.shape[1], vectors.shape[1]))
         for array, amperes in zip(self.arrays, currents, strict=True):
-            if side == "rows":
-                np.add.at(total, array.outputs, array.signs[:, np.newaxis] * amperes)
-            else:
-                np.add.at(total, array.inputs, amperes)
+            sensed = array.cols if side == "rows" else array.rows
+            np.add.at(total, sensed.index, sensed.weight[:, np.newaxis] * amperes)
         return total / self.siemens_per_weight / self.volts_per_unit(vectors)
 
 
@@ -268,19 +174,20 @@ def map_weights(
         raise InvalidInputError("weights must be finite, got NaN or infinity among them")
     if siemens_per_weight is not None and not 0 < siemens_per_weight < np.inf:
         raise InvalidInputError(f"siemens_per_weight must be finite and > 0, got {siemens_per_weight}")
+    mapping = design.mapping
     largest = float(np.abs(matrix).max())
-    whole = (design.g_max - design.g_min) / design.headroom
+    whole = mapping.window(design.g_min, design.g_max) / design.headroom
     siemens = siemens_per_weight or whole / (largest if largest > 0 else 1.0)
-    # (2, n, m): plus and minus devices, word lines first.
-    target = design.g_min + siemens * np.maximum(np.stack([matrix.T, -matrix.T]), 0.0)
+    target = mapping.targets(matrix.T, siemens, design.g_min)
     if siemens_per_weight is not None:
         target = np.minimum(target, design.g_max)
     used = matrix.T != 0
     if design.compensated:
         target = _compensated(target, design, used)
-    devices = design.variation.apply(target, design.g_min, design.g_max, rng)
+    programmed = design.variation.program(target, design.g_min, design.g_max, rng)
     rows, cols = matrix.shape
-    return MappedMatrix((rows, cols), design, tuple(_cut(devices, design, used)), siemens)
+    arrays = tuple(_cut(programmed.conductance, design, used))
+    return MappedMatrix((rows, cols), design, arrays, siemens, target, programmed.slope)
 
 
 def _compensated(target: FloatArray, design: Design, used: NDArray[np.bool_]) -> FloatArray:
@@ -300,18 +207,17 @@ def _cut(devices: FloatArray, design: Design, used: NDArray[np.bool_]) -> list[M
     arrays = []
     for top in range(0, inputs, size):
         for left in range(0, outputs, size):
-            rows = np.arange(top, min(top + size, inputs))
-            cols = np.arange(left, min(left + size, outputs))
-            if design.skip_empty and not used[rows[:, np.newaxis], cols].any() and (used.any() or top or left):
+            rows, cols = min(size, inputs - top), min(size, outputs - left)
+            if (
+                design.skip_empty
+                and not used[top : top + rows, left : left + cols].any()
+                and (used.any() or top or left)
+            ):
                 continue
-            plus, minus = devices[:, rows[:, np.newaxis], cols]
-            name = f"t{top // size}_{left // size}"
-            if design.mapping == "interleaved":
-                pairs = np.stack([plus, minus], axis=2).reshape(rows.size, 2 * cols.size)
-                signs = np.tile([1.0, -1.0], cols.size)
-                arrays.append(MappedArray(name, design.crossbar(pairs), rows, np.repeat(cols, 2), signs))
-                continue
-            for suffix, half, sign in (("p", plus, 1.0), ("m", minus, -1.0)):
-                signs = np.full(cols.size, sign)
-                arrays.append(MappedArray(name + suffix, design.crossbar(half), rows, cols, signs))
+            for layout in design.mapping.layouts(rows, cols):
+                word = Lines(layout.rows.index + top, layout.rows.weight)
+                bit = Lines(layout.cols.index + left, layout.cols.weight)
+                conductance = devices[layout.device, word.index[:, np.newaxis], bit.index]
+                name = f"t{top // size}_{left // size}{layout.suffix}"
+                arrays.append(MappedArray(name, design.crossbar(conductance), word, bit, layout.device))
     return arrays

@@ -86,9 +86,9 @@ class Readout:
         ]
 
     def _subtracts(self, side: Side) -> bool:
-        """Whether two lines share an ADC; the word lines of an interleaved array carry the difference anyway."""
+        """Whether two lines share an ADC."""
         design = self._mapped.design
-        return design.converters.subtraction == "analog" and (design.mapping == "differential" or side == "rows")
+        return design.converters.subtraction == "analog" and design.mapping.subtracts(side)
 
     def _share(self, side: Side) -> float:
         """Conversions for each line."""
@@ -96,14 +96,7 @@ class Readout:
 
     def _joined(self, currents: list[FloatArray], side: Side) -> list[FloatArray]:
         """The currents as the ADCs see them."""
-        if not self._subtracts(side):
-            return currents
-        if self._mapped.design.mapping == "interleaved":
-            return [_interleave(amperes[0::2] - amperes[1::2]) for amperes in currents]
-        # A transposed read drives the minus array with inverted voltages, so that its currents add.
-        sign = -1.0 if side == "rows" else 1.0
-        pairs = zip(currents[0::2], currents[1::2], strict=True)
-        return [part for plus, minus in pairs for part in (plus + sign * minus, np.zeros_like(plus))]
+        return self._mapped.design.mapping.subtracted(currents, side) if self._subtracts(side) else currents
 
     def _tops(self, side: Side) -> list[float]:
         """Full scale of the ADCs of every array, amperes."""
@@ -128,10 +121,3 @@ def _driven(array: MappedArray, side: Side) -> FloatArray:
     """(driven, sensed) siemens."""
     conductance = array.crossbar.conductance
     return conductance if side == "rows" else conductance.T
-
-
-def _interleave(differences: FloatArray) -> FloatArray:
-    """(pairs, batch) differences at the plus lines, nothing at the minus lines."""
-    lines = np.zeros((2 * differences.shape[0], differences.shape[1]))
-    lines[0::2] = differences
-    return lines

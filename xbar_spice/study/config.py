@@ -34,7 +34,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from xbar_spice.cosim import SolverOptions
 from xbar_spice.engines.registry import ENGINES
 from xbar_spice.errors import StudyError
-from xbar_spice.mapping.matrix import Design
+from xbar_spice.mapping.design import Design
 from xbar_spice.study.messages import explain, leaves
 from xbar_spice.study.schema import Settings, build, settings_like
 from xbar_spice.train.tasks import named_task

@@ -11,7 +11,7 @@ import numpy as np
 
 from xbar_spice.cosim import Problem
 from xbar_spice.errors import StudyError
-from xbar_spice.hardware.variation import random_stream
+from xbar_spice.streams import Streams
 from xbar_spice.study.config import ModelSettings
 from xbar_spice.train.digits import IMAGE_SHAPE, load_digits
 from xbar_spice.train.losses import CrossEntropy, SquaredDistance
@@ -41,7 +41,7 @@ def make_problem(model: Model, *, samples: int = 8, seed: int = 0, task: DataTas
     Raises:
         StudyError: the model does not fit the data, or there are not that many samples.
     """
-    rng = random_stream(seed, "data")
+    rng = Streams(seed).data()
     if task == "auto":
         task = "digits" if made_for_digits(model) else "random"
     if task == "random":

@@ -6,15 +6,18 @@ A field that `Design` or the solver options gain can be set in a study file, and
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Literal, get_type_hints
+from typing import Annotated, Any, Literal, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, create_model
 
 from xbar_spice.hardware.cells import Device
 from xbar_spice.hardware.subcircuit import Subcircuit
+from xbar_spice.registry import Choice, Registry
 from xbar_spice.spice.device_models import device_names, load_device, load_opamp, opamp_names
 
 __all__ = ["DEVICES", "Settings", "build", "settings_like"]
+
+KIND = "kind"  # the key of a table under which the text of a part stands
 
 DEVICES: dict[str, Device] = {name: load_device(name) for name in device_names()}
 OPAMPS: dict[str, Subcircuit] = {name: load_opamp(name) for name in opamp_names()}
@@ -48,6 +51,8 @@ def settings_like(default: Any, name: str, **more: tuple[Any, Any]) -> type[Sett
             fields[field.name] = (Literal[tuple(DEVICES)], _name_of(value))
         elif hints[field.name] == Subcircuit | None:
             fields[field.name] = (Literal[tuple(OPAMPS)] | None, None)
+        elif isinstance(vars(type(default)).get(field.name), Choice):
+            fields[field.name] = _part(vars(type(default))[field.name].registry, value, field.name)
         elif dataclasses.is_dataclass(value):
             nested = settings_like(value, field.name)
             fields[field.name] = (nested, Field(default_factory=nested))
@@ -61,7 +66,8 @@ def build(default: Any, values: dict[str, Any]) -> Any:
     """The dataclass that settings describe: `default` with the values of a dumped model; others are ignored.
 
     Example:
-        >>> from xbar_spice.mapping.matrix import Design
+        >>> from xbar_spice.mapping.design import Design
+
         >>> build(Design(), {"tile": 8, "device": "ohmic", "engine": "nodal"}).tile
         8
     """
@@ -75,10 +81,28 @@ def build(default: Any, values: dict[str, Any]) -> Any:
             value = DEVICES[value]
         elif hints[field.name] == Subcircuit | None:
             value = None if value is None else OPAMPS[value]
-        elif dataclasses.is_dataclass(old):
+        elif isinstance(value, dict) and value.get(KIND) is not None:
+            value = value[KIND]
+        elif dataclasses.is_dataclass(old) and isinstance(value, dict):
             value = build(old, value)
         changes[field.name] = value
     return dataclasses.replace(default, **changes)
+
+
+def _part(registry: Registry[Any], value: Any, name: str) -> tuple[Any, Any]:
+    """Type and default of a field that holds a part: a text, or the options of the built-in one as a table."""
+    if not dataclasses.fields(value):
+        return str, registry.text(value)
+    nested = settings_like(value, name, **{KIND: (str | None, None)})
+    as_table = BeforeValidator(lambda given: {KIND: given} if isinstance(given, str) else given)
+    return Annotated[nested, as_table, AfterValidator(_either)], Field(default_factory=nested)
+
+
+def _either(part: Settings) -> Settings:
+    more = part.model_fields_set - {KIND}
+    if getattr(part, KIND) is not None and more:
+        raise ValueError(f"{KIND} names a part with its options, as in 'file.py:Class(option=1)'; leave out {more}")
+    return part
 
 
 def _name_of(device: Device) -> str:

@@ -16,6 +16,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from xbar_spice.errors import InvalidInputError
+from xbar_spice.streams import Streams
 from xbar_spice.train.descent import Epoch, Evaluated, classifier_of, epochs, evaluate, final_states, scored
 from xbar_spice.train.digits import CLASSES, Digits, Samples, jittered, load_digits
 from xbar_spice.train.optimise import fit_classifier
@@ -103,20 +104,20 @@ def train(
         InvalidInputError: No task has this name, or the seed is negative.
     """
     chosen = named_task(task)
-    _check_seed(seed)
+    streams = Streams(seed)
     start = time.perf_counter()
     digits, schedule = load_digits(), chosen.schedule
     # These products are too small to share: a second thread mostly waits for the first, and costs its core.
     with threadpool_limits(limits=1, user_api="blas"):
-        model = chosen.initial(np.random.default_rng([seed, 0]))
+        model = chosen.initial(streams.training("initial weights"))
         model = _prepared(_prepared(model, processor), deployed_on)
         model = replace(model, classifier=_fitted(schedule, model, digits.train, processor, "first fit", _FIRST_FIT))
         history: list[Epoch] = []
-        rng = np.random.default_rng([seed, 1])
+        rng = streams.training("minibatches")
         for epoch, trained in epochs(schedule, model, digits, rng, processor=processor, deployed_on=deployed_on):
             model = trained
             _report(history, epoch, progress)
-        samples = _multiplied(schedule, digits.train, np.random.default_rng([seed, 2]))
+        samples = _multiplied(schedule, digits.train, streams.training("copies"))
         model = replace(
             model,
             classifier=_fitted(schedule, model, samples, processor, "last fit"),
@@ -167,7 +168,7 @@ def tune(
     Raises:
         InvalidInputError: The model has no classifier, it does not fit the samples, or the seed is negative.
     """
-    _check_seed(seed)
+    streams = Streams(seed)
     start = time.perf_counter()
     data = digits or load_digits()
     if model.states != data.train.x.shape[0]:
@@ -178,17 +179,12 @@ def tune(
         model = _prepared(_prepared(model, processor), deployed_on)
         before = evaluate(model, data.test, processor=deployed_on or processor, tolerance=schedule.tolerance)
         history: list[Epoch] = []
-        rng = np.random.default_rng([seed, 1])
+        rng = streams.training("minibatches")
         for epoch, trained in epochs(schedule, model, data, rng, processor=processor, deployed_on=deployed_on):
             model = trained
             _report(history, epoch, progress)
     source = f"{model.source}, tuned with seed {seed}".removeprefix(", ")
     return Tuned(replace(model, source=source), before, tuple(history), time.perf_counter() - start)
-
-
-def _check_seed(seed: int) -> None:
-    if seed < 0:
-        raise InvalidInputError(f"a seed must be >= 0, got {seed}")
 
 
 def _prepared(model: Model, processor: Processor | None) -> Model:

@@ -35,9 +35,9 @@ from xbar_spice.hardware.amplifier import Amplifier
 from xbar_spice.hardware.cells import Ohmic
 from xbar_spice.hardware.converters import Converters
 from xbar_spice.hardware.read_noise import ReadNoise
-from xbar_spice.hardware.variation import random_stream
 from xbar_spice.linear.operator import FloatArray
-from xbar_spice.mapping.matrix import Design
+from xbar_spice.mapping.design import Design
+from xbar_spice.streams import Streams
 
 __all__ = ["SOURCES", "Attribution", "attribute"]
 
@@ -45,10 +45,8 @@ SOURCES: Mapping[str, Callable[[Design], Design]] = MappingProxyType(
     {
         "wires": lambda design: replace(design, r_word=0.0, r_bit=0.0),
         "drivers and sensing": lambda design: replace(design, r_driver=0.0, r_sense=0.0, amplifier=Amplifier()),
-        "programming error": lambda design: replace(design, variation=replace(design.variation, programming=0.0)),
-        "stuck devices": lambda design: replace(
-            design, variation=replace(design.variation, stuck_on=0.0, stuck_off=0.0)
-        ),
+        "programming error": lambda design: replace(design, variation=design.variation.without("error")),
+        "stuck devices": lambda design: replace(design, variation=design.variation.without("stuck devices")),
         "nonlinear cells": lambda design: replace(design, device=Ohmic()),
         "read noise": lambda design: replace(design, noise=ReadNoise()),
         "converters": lambda design: replace(design, converters=Converters()),
@@ -252,7 +250,7 @@ def _run(cases: Sequence[_Case], jobs: int) -> Iterator[tuple[int, dict[str, flo
 def _draw_orders(sources: int, orders: int | None, seed: int) -> tuple[tuple[int, ...], ...]:
     if orders is None:
         return ()
-    rng = random_stream(seed, "orders")
+    rng = Streams(seed).orders()
     drawn = [tuple(rng.permutation(sources).tolist()) for _ in range(orders // 2)]
     return tuple(order for one in drawn for order in (one, one[::-1]))
 

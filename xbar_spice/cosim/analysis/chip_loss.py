@@ -13,12 +13,14 @@ from xbar_spice.cosim.run.cosimulation import Problem, SolverOptions, solve_mode
 from xbar_spice.cosim.run.programming import expected_noise, program_model, weight_scales
 from xbar_spice.engines.base import Engine
 from xbar_spice.engines.registry import get_engine
-from xbar_spice.hardware.variation import Variation, random_stream
+from xbar_spice.hardware.variation import Variation
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.mapping.analog_matrix import AnalogMatrix
-from xbar_spice.mapping.matrix import Design, MappedMatrix, map_weights
+from xbar_spice.mapping.design import Design
+from xbar_spice.mapping.matrix import MappedMatrix, map_weights
 from xbar_spice.mapping.readout import Readout
 from xbar_spice.solve.fields.field import ReluField
+from xbar_spice.streams import Streams
 
 __all__ = ["allowed_options", "chip_loss", "chip_losses"]
 
@@ -76,7 +78,7 @@ def chip_loss(
             mapped = map_weights(W, replace(design, variation=Variation()), siemens_per_weight=scales.get(name))
             if name in conductance:
                 mapped = _with_devices_of(mapped, conductance[name])
-            readout = Readout(mapped, random_stream(seed, "read noise", name))
+            readout = Readout(mapped, Streams(seed).read_noise(name))
             bank = answering.program_bank(mapped.crossbars)
             chip.append(opened.enter_context(AnalogMatrix(W, mapped, bank, name=name, readout=readout)))
         options = allowed_options((solver or SolverOptions()).iterative, problem, *chip)

@@ -32,7 +32,8 @@ from xbar_spice.errors import InvalidInputError
 from xbar_spice.hardware.variation import Variation
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.mapping.analog_matrix import AnalogMatrix
-from xbar_spice.mapping.matrix import Design, MappedMatrix
+from xbar_spice.mapping.design import Design
+from xbar_spice.mapping.matrix import MappedMatrix
 from xbar_spice.solve.adjoint.discrete import gradients
 
 __all__ = ["DeviceMap", "RankedDevice", "SensitivityMap", "sensitivity_map"]
@@ -222,7 +223,8 @@ def _device_map(
 
 def _ranked(name: str, part: DeviceMap, array_name: str, row: int, col: int) -> RankedDevice:
     array = next(array for array in part.mapped.arrays if array.name == array_name)
-    place = int(array.signs[col] < 0), int(array.inputs[row]), int(array.outputs[col])
+    device = np.broadcast_to(array.device, array.crossbar.shape)[row, col]
+    place = int(device), int(array.inputs[row]), int(array.outputs[col])
     return RankedDevice(
         matrix=name,
         array=array_name,

@@ -24,6 +24,7 @@ from xbar_spice.hardware.cells import Ohmic
 from xbar_spice.hardware.crossbar import Crossbar
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.mapping.analog_matrix import AnalogMatrix
+from xbar_spice.mapping.base import by_line
 from xbar_spice.mapping.matrix import MappedMatrix
 from xbar_spice.solve.fields.evaluation import Evaluation
 from xbar_spice.solve.fields.field import Field, ReluField
@@ -80,14 +81,13 @@ class ReadDerivative:
             cotangent: (m, batch).
 
         Returns:
-            (2, n, m) per siemens: plus and minus device of the weight from input j to output i at [:, j, i].
+            (devices, n, m) per siemens: the devices of the weight from input j to output i at [:, j, i].
         """
         mapped = self._mapped
-        outputs, inputs = mapped.shape
-        total = np.zeros((2, inputs, outputs))
+        total = np.zeros_like(mapped.target)
         weights = cotangent / mapped.siemens_per_weight / mapped.volts_per_unit(x)
         for array, volts in zip(mapped.arrays, mapped.drives(x, "rows"), strict=True):
-            wanted = array.signs[:, np.newaxis] * weights[array.outputs]
+            wanted = by_line(array.cols, weights)
             used = volts.any(axis=0) & wanted.any(axis=0)
             if used.any():
                 change = Sensitivity(array.crossbar, volts[:, used]).vjp(wanted[:, used])
@@ -101,17 +101,18 @@ class ReadDerivative:
             gradient: (..., m, n).
 
         Returns:
-            (..., 2, n, m) per siemens, as `device_gradient`.
+            (..., devices, n, m) per siemens, as `device_gradient`.
         """
         mapped = self._mapped
         outputs, inputs = mapped.shape
         wanted = gradient.reshape(-1, outputs, inputs) / mapped.siemens_per_weight
-        total = np.zeros((len(wanted), 2, inputs, outputs))
+        total = np.zeros((len(wanted), *mapped.target.shape))
         for array in mapped.arrays:
-            weights = array.signs[:, np.newaxis] * wanted[:, array.outputs[:, np.newaxis], array.inputs]
+            counts = array.cols.weight[:, np.newaxis] * array.rows.weight
+            weights = counts * wanted[:, array.outputs[:, np.newaxis], array.inputs]
             reads = Sensitivity(array.crossbar, np.eye(array.inputs.size))
             total[(slice(None), *array.devices)] += reads.conductance_gradients(weights)
-        return total.reshape(*gradient.shape[:-2], 2, inputs, outputs)
+        return total.reshape(*gradient.shape[:-2], *mapped.target.shape)
 
     def _linearised(self, x: FloatArray) -> FloatArray:
         mapped, column = self._mapped, x[:, np.newaxis]
@@ -147,7 +148,8 @@ class CircuitField(Field):
 
     The gradients of a run of this field are those of the analog loss. Its parameters are, besides "A" and "B" (a
     digital matrix added to the array's, which for linear cells is the effective matrix), the devices: "A devices" and
-    "B devices", (2, inputs, outputs) per siemens, for nonlinear cells; for linear ones they follow from "A" and "B".
+    "B devices", (devices, inputs, outputs) per siemens, for nonlinear cells; for linear ones they follow from "A" and
+    "B".
 
     Args:
         A: programmed m x n matrix.

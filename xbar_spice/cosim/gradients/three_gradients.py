@@ -25,12 +25,12 @@ from xbar_spice.cosim.run.cosimulation import Problem, Run, SolverOptions, condi
 from xbar_spice.cosim.run.programming import expected_noise, program_model
 from xbar_spice.cosim.training.descent import Descent
 from xbar_spice.engines.base import Engine
-from xbar_spice.hardware.variation import random_stream
 from xbar_spice.linear.operator import FloatArray, LinearOperator
 from xbar_spice.mapping.analog_matrix import AnalogMatrix
-from xbar_spice.mapping.matrix import Design
+from xbar_spice.mapping.design import Design
 from xbar_spice.solve.fields.contributions import By, Split, split_axes, summed
 from xbar_spice.solve.fields.field import ReluField
+from xbar_spice.streams import Streams
 from xbar_spice.weights import Model
 
 __all__ = ["GradientStudy", "adjoint_mismatch", "three_gradients"]
@@ -106,7 +106,7 @@ def three_gradients(
             hardware = solve_model(problem, ReluField(A, B), allowed, axes)
             hybrid = solve_model(problem, hybrid_field(A, B), allowed, axes)
             exact = circuit_gradients(problem, A, B, allowed, by=axes)
-            mismatch = {matrix.name: adjoint_mismatch(matrix, random_stream(seed, "mismatch")) for matrix in (A, B)}
+            mismatch = {matrix.name: adjoint_mismatch(matrix, Streams(seed).mismatch()) for matrix in (A, B)}
         runs = {"digital": digital, "hardware": hardware, "hybrid": hybrid}
         weights = _Weights(model, A, B, seed)
         found = {name: _summed(run, axes) for name, run in runs.items()} | weights.gradients(exact, exact.z0)
@@ -187,7 +187,7 @@ class _Weights:
         self, exact: CircuitGradients | CircuitParts, z0: FloatArray | None = None
     ) -> dict[str, dict[str, FloatArray]]:
         """The effective and the true gradient by the name of the parameter."""
-        true = weight_gradients(self.model, self.A, self.B, exact.devices, self.seed)
+        true = weight_gradients(self.A, self.B, exact.devices)
         return {
             kind: named_gradients(self.model, by_matrix["A"], by_matrix["B"], z0)
             for kind, by_matrix in (("effective", exact.effective), ("true", true))

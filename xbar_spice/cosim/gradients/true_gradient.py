@@ -20,13 +20,11 @@ import numpy as np
 from xbar_spice.cosim.gradients.circuit_field import CircuitField
 from xbar_spice.cosim.run.cosimulation import Problem, SolverOptions, solve_model
 from xbar_spice.errors import InvalidInputError
-from xbar_spice.hardware.variation import random_stream
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.mapping.analog_matrix import AnalogMatrix
 from xbar_spice.mapping.matrix import MappedMatrix
 from xbar_spice.solve.fields.contributions import By, Split, split_axes, summed
 from xbar_spice.solve.fields.tie import Parameters
-from xbar_spice.weights import Model
 
 __all__ = [
     "CircuitGradients",
@@ -57,7 +55,7 @@ class CircuitGradients:
         z0: (n, samples).
         effective: dL/dA and dL/dB, with respect to a digital matrix added to what the arrays do; for linear cells,
             with respect to the effective matrices.
-        devices: dL/dG of "A" and "B", (2, inputs, outputs) per siemens: plus and minus devices.
+        devices: dL/dG of "A" and "B", (devices, inputs, outputs) per siemens.
         parts: by "step" and "sample", as far as asked for, the same two with a leading axis.
     """
 
@@ -111,37 +109,29 @@ def with_devices(field: CircuitField, parameters: Parameters) -> CircuitParts:
     return CircuitParts(effective, devices)
 
 
-def weight_gradients(
-    model: Model, A: AnalogMatrix, B: AnalogMatrix, devices: Mapping[str, FloatArray], seed: int
-) -> dict[str, FloatArray]:
-    """dL/dA and dL/dB, by name, with respect to the weights that `program_model` wrote to a chip.
+def weight_gradients(A: AnalogMatrix, B: AnalogMatrix, devices: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
+    """dL/dA and dL/dB, by name, with respect to the weights that were written to a chip.
 
     Args:
-        model: the weights.
         A: the programmed A of the model.
         B: the programmed B of the model.
         devices: dL/dG of "A" and "B".
-        seed: from which the devices of the chip were drawn.
 
     Raises:
         InvalidInputError: the arrays are compensated.
     """
     return {
-        name: weight_gradient(W, matrix.mapped, devices[name], random_stream(seed, "devices", name))
-        for name, W, matrix in (("A", model.A, A), ("B", model.B, B))
+        name: weight_gradient(matrix.weights, matrix.mapped, devices[name]) for name, matrix in (("A", A), ("B", B))
     }
 
 
-def weight_gradient(
-    weights: FloatArray, mapped: MappedMatrix, devices: FloatArray, rng: np.random.Generator | None = None
-) -> FloatArray:
+def weight_gradient(weights: FloatArray, mapped: MappedMatrix, devices: FloatArray) -> FloatArray:
     """dL/dW from the gradient with respect to the devices that W was programmed into.
 
     Args:
         weights: W, (m, n).
         mapped: its arrays.
-        devices: (..., 2, n, m) dL/dG.
-        rng: the generator in the state in which W was programmed with it.
+        devices: (..., devices, n, m) dL/dG.
 
     Returns:
         (..., m, n).
@@ -154,9 +144,6 @@ def weight_gradient(
             "the true gradient of a compensated design is not known, since every device depends on all weights of its "
             "array; use the hardware gradient, which is near it for compensated arrays, or compensated=False"
         )
-    # The devices are affine in their targets: programmed with 1 S for a window of no width, they show their factors.
-    factors = mapped.design.variation.apply(np.ones(devices.shape[-3:]), 0.0, 0.0, rng)
-    slopes = mapped.siemens_per_weight * factors * devices
-    sign = np.sign(weights.T)
-    gradient = 0.5 * (1.0 + sign) * slopes[..., 0, :, :] - 0.5 * (1.0 - sign) * slopes[..., 1, :, :]
+    slopes = mapped.siemens_per_weight * mapped.slope * devices
+    gradient = (mapped.design.mapping.slopes(weights.T) * slopes).sum(axis=-3)
     return np.asarray(np.swapaxes(gradient, -1, -2))

@@ -24,7 +24,8 @@ from xbar_spice.errors import ConvergenceWarning, InvalidInputError
 from xbar_spice.feedback import SolveRecord
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.mapping.analog_matrix import ReadTrace
-from xbar_spice.mapping.matrix import Design
+from xbar_spice.mapping.design import Design
+from xbar_spice.mapping.pairs import MAPPINGS
 from xbar_spice.solve.adjoint.discrete import Gradients, gradients
 from xbar_spice.solve.fields.contributions import Split
 from xbar_spice.solve.fields.field import Field, ReluField
@@ -118,7 +119,7 @@ def conditions(problem: Problem, design: Design, engine: str | Engine, seed: int
     return {
         "engine": engine.name if isinstance(engine, Engine) else engine,
         "seed": seed,
-        "design": asdict(design) | {"device": repr(design.device)},
+        "design": asdict(design) | {"device": repr(design.device), "mapping": MAPPINGS.text(design.mapping)},
         "samples": problem.z0.shape[1],
     }
 

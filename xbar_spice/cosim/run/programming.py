@@ -8,10 +8,10 @@ import numpy as np
 
 from xbar_spice.engines.base import Engine
 from xbar_spice.engines.registry import get_engine
-from xbar_spice.hardware.variation import random_stream
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.mapping.analog_matrix import AnalogMatrix, ReadTrace, program
-from xbar_spice.mapping.matrix import Design
+from xbar_spice.mapping.design import Design
+from xbar_spice.streams import Streams
 from xbar_spice.weights import Model
 
 __all__ = ["expected_noise", "program_model", "weight_scales"]
@@ -38,7 +38,7 @@ def program_model(
             noise is another one on each.
     """
     answering = get_engine(engine)
-    scales, noise = weight_scales(model, design), ("read noise",) if not occasion else ("read noise", occasion)
+    scales, streams = weight_scales(model, design), Streams(seed)
     with ExitStack() as opened:
         programmed = [
             opened.enter_context(
@@ -46,8 +46,8 @@ def program_model(
                     W,
                     design,
                     engine=answering,
-                    rng=random_stream(seed, "devices", name),
-                    noise_rng=random_stream(seed, *noise, name),
+                    rng=streams.devices(name),
+                    noise_rng=streams.read_noise(name, occasion),
                     name=name,
                     trace=trace,
                     siemens_per_weight=scales.get(name),
@@ -63,7 +63,7 @@ def weight_scales(model: Model, design: Design) -> dict[str, float]:
     """Siemens per weight of "A" and "B" where the model says which weights its chip holds; empty where it does not."""
     if model.weight_range is None:
         return {}
-    window = design.g_max - design.g_min
+    window = design.mapping.window(design.g_min, design.g_max)
     return {name: window / largest for name, largest in zip("AB", model.weight_range, strict=True)}
 
 

@@ -23,7 +23,7 @@ from xbar_spice.engines.base import Engine
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.mapping.analog_matrix import AnalogMatrix
-from xbar_spice.mapping.matrix import Design
+from xbar_spice.mapping.design import Design
 from xbar_spice.solve.adjoint.discrete import Gradients
 from xbar_spice.solve.fields.field import ReluField
 from xbar_spice.train.processor import Processor, Programmed
@@ -111,7 +111,7 @@ class Chip(Processor):
 
         def programmed_weights(found: Gradients) -> tuple[FloatArray, FloatArray]:
             devices = with_devices(field, found.parameters).devices
-            true = weight_gradients(model, A, B, devices, self.seed)
+            true = weight_gradients(A, B, devices)
             return true["A"], true["B"]
 
         return Programmed(field, programmed_weights, noise)

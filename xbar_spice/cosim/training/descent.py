@@ -12,7 +12,7 @@ from xbar_spice.cosim.run.cosimulation import Problem, SolverOptions, solve_mode
 from xbar_spice.cosim.run.programming import program_model
 from xbar_spice.engines.base import Engine
 from xbar_spice.linear.operator import FloatArray
-from xbar_spice.mapping.matrix import Design
+from xbar_spice.mapping.design import Design
 from xbar_spice.solve.fields.field import ReluField
 from xbar_spice.weights import Model
 

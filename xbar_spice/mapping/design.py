@@ -1,0 +1,129 @@
+"""How weight matrices are built as arrays: everything about a chip but the weights and the seed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import final
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from xbar_spice.errors import InvalidInputError
+from xbar_spice.hardware.amplifier import Amplifier
+from xbar_spice.hardware.cells import Device, Ohmic
+from xbar_spice.hardware.converters import Converters
+from xbar_spice.hardware.crossbar import Crossbar, Terminations
+from xbar_spice.hardware.read_noise import ReadNoise
+from xbar_spice.hardware.variation import PROGRAMMING_ERRORS, ProgrammingError, Variation
+from xbar_spice.mapping.base import Mapping
+from xbar_spice.mapping.pairs import MAPPINGS, Differential
+from xbar_spice.registry import Choice
+
+__all__ = ["Design"]
+
+EXAMPLES = {
+    "device": "Ohmic()",
+    "terminations": 'Terminations(transposed="far_ends")',
+    "amplifier": "Amplifier(r_feedback=1e4, gain=1e5)",
+    "noise": "ReadNoise(device=0.01)",
+    "converters": "Converters(adc_bits=8)",
+}
+KINDS = {
+    "device": Device,
+    "terminations": Terminations,
+    "amplifier": Amplifier,
+    "noise": ReadNoise,
+    "converters": Converters,
+}
+
+
+@final
+@dataclass(frozen=True)
+class Design:
+    """How a weight matrix is built as arrays.
+
+    Attributes:
+        mapping: how weights become devices: "differential" puts G+ and G- in two separate arrays, "interleaved" as
+            neighbouring bit lines of one; or a `Mapping` of one's own. Kept as the object that a name stands for.
+        tile: largest number of inputs and of outputs of one array; None builds one array whatever its size.
+        skip_empty: leave out the tiles whose weights are all zero.
+        g_min: lowest programmed conductance, siemens.
+        g_max: highest programmed conductance, siemens.
+        r_word: ohm per segment of a word line.
+        r_bit: ohm per segment of a bit line.
+        r_driver: ohm of each driver.
+        r_sense: ohm of each sense terminal.
+        v_read: volts that the largest entry of every input vector is scaled to.
+        device: law of the cells.
+        terminations: which ends of the lines a read uses.
+        variation: what programming does to the devices: `Variation`, or a `ProgrammingError` of one's own.
+        amplifier: what senses the lines; a source of 0 V unless it has a feedback resistor.
+        noise: what every read adds.
+        converters: resolution of drives and sense currents.
+        headroom: how many times the range of conductances holds the largest weight.
+        compensated: program the conductances that undo wires, drivers and sense terminals, see `compensate`; what
+            the variation will do to a device is not known then.
+    """
+
+    mapping: Choice[Mapping] = Choice(MAPPINGS, Differential())  # noqa: RUF009
+    tile: int | None = None
+    g_min: float = 1e-6
+    g_max: float = 1e-4
+    r_word: float = 0.0
+    r_bit: float = 0.0
+    r_driver: float = 0.0
+    r_sense: float = 0.0
+    v_read: float = 0.2
+    device: Device = field(default_factory=Ohmic)
+    terminations: Terminations = field(default_factory=Terminations)
+    variation: Choice[ProgrammingError] = Choice(PROGRAMMING_ERRORS, Variation())  # noqa: RUF009
+    amplifier: Amplifier = field(default_factory=Amplifier)
+    noise: ReadNoise = field(default_factory=ReadNoise)
+    converters: Converters = field(default_factory=Converters)
+    headroom: float = 1.0
+    compensated: bool = False
+    skip_empty: bool = False
+
+    def __post_init__(self) -> None:
+        for name, kind in KINDS.items():
+            if not isinstance(getattr(self, name), kind):
+                raise InvalidInputError(
+                    f"{name} must be a {kind.__name__}, such as {EXAMPLES[name]}, got {getattr(self, name)!r}"
+                )
+        if self.tile is not None and (self.tile != int(self.tile) or self.tile < 1):
+            raise InvalidInputError(f"tile must be a whole number >= 1, or None for one array, got {self.tile!r}")
+        if not (np.isfinite(self.g_max) and 0 <= self.g_min < self.g_max):
+            raise InvalidInputError(f"0 <= g_min < g_max (siemens) is needed, got {self.g_min} and {self.g_max}")
+        if not (np.isfinite(self.v_read) and self.v_read > 0):
+            raise InvalidInputError(f"v_read must be finite and > 0 V, got {self.v_read}")
+        if not 1 <= self.headroom < np.inf:
+            raise InvalidInputError(f"headroom must be finite and >= 1, got {self.headroom}")
+        if self.compensated and not (self.device.linear and self.amplifier.linear):
+            raise InvalidInputError(
+                "only linear cells with linear amplifiers can be compensated, got "
+                f"{self.device!r} and {self.amplifier!r}; try compensated=False, or Ohmic() without saturation"
+            )
+        self.crossbar([[self.g_max]])  # checks the resistances
+
+    @property
+    def random(self) -> bool:
+        """True if runs with other seeds differ."""
+        return self.variation.random or self.noise.random
+
+    @property
+    def exact_reads(self) -> bool:
+        """True if reads are what the arrays answer, without noise and rounding."""
+        return not self.noise.random and self.converters.ideal
+
+    def crossbar(self, conductance: ArrayLike) -> Crossbar:
+        """An array of this design with these conductances."""
+        return Crossbar(
+            np.asarray(conductance, dtype=float),
+            r_word=self.r_word,
+            r_bit=self.r_bit,
+            r_driver=self.r_driver,
+            r_sense=self.r_sense,
+            device=self.device,
+            terminations=self.terminations,
+            amplifier=self.amplifier,
+        )

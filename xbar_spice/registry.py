@@ -1,0 +1,193 @@
+"""Extension points by name: one registry for each kind of part, from which choices, schemas, help and errors are made.
+
+A part is handed over as an object, or as a text that names it:
+
+    "interleaved"                              a built-in, by its shorthand
+    "interleaved(option=3)"                    the same with options
+    "my_package.chips:BitSliced(bits=4)"       a class of an installed module
+    "parts/bit_sliced.py:BitSliced(bits=4)"    a class of a Python file; relative paths start at the working folder
+
+Naming a module or a file runs its code, as importing it would: name only code that you trust.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib
+import importlib.util
+import inspect
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any, Generic, TypeVar, cast, final, overload
+
+from xbar_spice.errors import InvalidInputError
+
+__all__ = ["Choice", "Registry", "source_hash"]
+
+Part = TypeVar("Part")
+
+_SPEC = re.compile(r"\s*(?P<where>[^()]*[^()\s])\s*(?:\((?P<options>.*)\))?\s*", re.DOTALL)
+
+
+@final
+class Registry(Generic[Part]):
+    """The built-in parts of one kind, and how those of a user are found.
+
+    Args:
+        kind: What the part is called in settings and error texts, such as "mapping".
+        protocol: "module:Class" of what every part of this kind is an instance of; imported when first needed.
+        builtins: "module:Class" of each built-in by its shorthand.
+
+    Example:
+        >>> from xbar_spice.mapping.pairs import MAPPINGS
+        >>> MAPPINGS.get("interleaved")
+        Interleaved()
+    """
+
+    def __init__(self, kind: str, protocol: str, builtins: Mapping[str, str]) -> None:
+        self.kind, self._protocol, self._builtins = kind, protocol, dict(builtins)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The shorthands of the built-ins."""
+        return tuple(self._builtins)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._builtins)
+
+    def get(self, part: str | Part) -> Part:
+        """The part itself, or the one that a text names.
+
+        Raises:
+            InvalidInputError: No part of this kind has the name, its module or file cannot be loaded, its options are
+                not taken, or what was found is no part of this kind.
+        """
+        protocol = _load(self._protocol)
+        if isinstance(part, protocol):
+            return cast(Part, part)
+        if not isinstance(part, str):
+            hint = f"; did you mean {part.__name__}()?" if inspect.isclass(part) else ""
+            raise InvalidInputError(f"{self.kind} must be {self._allowed(protocol)}, got {part!r}{hint}")
+        matched = _SPEC.fullmatch(part)
+        where = matched["where"] if matched else part
+        if where not in self._builtins and ":" not in where:
+            raise InvalidInputError(f"{self.kind} must be {self._allowed(protocol)}, got {part!r}")
+        made = _load(self._builtins.get(where, where), self.kind)
+        if not callable(made) or (inspect.isclass(made) and not issubclass(made, protocol)):
+            raise InvalidInputError(f"{self.kind} {where!r} must be a subclass of {protocol.__name__}, got {made!r}")
+        found = self._made(made, where, matched["options"] if matched else None)
+        if not isinstance(found, protocol):
+            raise InvalidInputError(f"{self.kind} {where!r} must give a {protocol.__name__}, got {found!r}")
+        return cast(Part, found)
+
+    def text(self, part: Part) -> str:
+        """The text that names a part: its shorthand, or module and class, with the options of its `repr`."""
+        made = type(part)
+        home = f"{made.__module__}:{made.__qualname__}"
+        name = next((name for name, where in self._builtins.items() if where == home), home)
+        options = repr(part).partition("(")[2].removesuffix(")") if repr(part).endswith(")") else ""
+        return f"{name}({options})" if options else name
+
+    def _made(self, made: Any, where: str, options: str | None) -> Any:
+        try:
+            call = ast.parse(f"_({options or ''})", mode="eval").body
+            if not isinstance(call, ast.Call) or call.args or any(word.arg is None for word in call.keywords):
+                raise ValueError("options are written as name=value")
+            given = {str(word.arg): ast.literal_eval(word.value) for word in call.keywords}
+        except (SyntaxError, ValueError) as error:
+            raise InvalidInputError(
+                f"options of {self.kind} {where!r} must be literals, as in {where}(name=1.5, other='text'), "
+                f"got ({options}): {error}"
+            ) from error
+        try:
+            return made(**given)
+        except TypeError as error:
+            raise InvalidInputError(f"{self.kind} {where!r} cannot be made with ({options or ''}): {error}") from error
+
+    def _allowed(self, protocol: type) -> str:
+        names = ", ".join(map(repr, self._builtins))
+        return f"one of {names}, a {protocol.__name__} of your own, or a text such as 'my_file.py:MyClass(option=1)'"
+
+
+@final
+class Choice(Generic[Part]):
+    """A field of a dataclass that takes a part or its text, and holds the part.
+
+    Args:
+        registry: Where texts are looked up.
+        default: What the field holds when it is left out.
+
+    Example:
+        >>> from xbar_spice.mapping.design import Design
+        >>> Design(mapping="interleaved").mapping
+        Interleaved()
+    """
+
+    def __init__(self, registry: Registry[Part], default: Part) -> None:
+        self.registry, self._default = registry, default
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> Part: ...
+
+    @overload
+    def __get__(self, instance: object, owner: type) -> Part: ...
+
+    def __get__(self, instance: object | None, owner: type) -> Part:
+        return self._default if instance is None else cast(Part, instance.__dict__[self._name])
+
+    def __set__(self, instance: object, value: str | Part) -> None:
+        instance.__dict__[self._name] = self.registry.get(value)
+
+
+def source_hash(part: object) -> str | None:
+    """SHA-256 of the file that defines a part's class, by which a record knows which code it was; None for built-ins.
+
+    Args:
+        part: Any part; one of this package is identified by the package's version.
+    """
+    made = type(part)
+    if made.__module__.partition(".")[0] == __name__.partition(".")[0]:
+        return None
+    try:
+        return hashlib.sha256(Path(inspect.getfile(made)).read_bytes()).hexdigest()
+    except (TypeError, OSError):
+        return None  # made in an interactive session
+
+
+@cache
+def _load(home: str, kind: str = "") -> Any:
+    """What "module:Name" or "file.py:Name" holds."""
+    place, _, name = home.rpartition(":")
+    try:
+        module = _module_of_file(Path(place)) if place.endswith(".py") else importlib.import_module(place)
+        return getattr(module, name)
+    except Exception as error:  # whatever the code of a user's file raises
+        raise InvalidInputError(
+            f"{kind} {home!r} cannot be loaded: {type(error).__name__}: {error}; write 'module:Class' of an importable "
+            "module, or 'path/to/file.py:Class'"
+        ) from error
+
+
+def _module_of_file(path: Path) -> Any:
+    file = path.expanduser().resolve()
+    name = f"_xbar_spice_part_{hashlib.sha256(str(file).encode()).hexdigest()[:12]}_{file.stem}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, file)
+    if spec is None or spec.loader is None or not file.is_file():
+        raise FileNotFoundError(f"there is no file {file}")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses and pickle look a class's module up
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
