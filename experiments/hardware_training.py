@@ -32,7 +32,7 @@ from xbar_spice.train.tasks import TASKS
 from xbar_spice.train.training import train, tune
 
 ROOT = Path(__file__).resolve().parent.parent
-TASK = TASKS["digits-dense"]
+TASK = TASKS.get("digits-dense")
 RATE = 0.003  # of training that starts from trained weights
 # Wires as at the 14 nm node; devices of 3.3 kohm and more.
 DESIGN = xs.Design(

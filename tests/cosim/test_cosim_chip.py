@@ -20,8 +20,8 @@ from xbar_spice.solve.fields.field import ReluField
 from xbar_spice.solve.integrators.integration import integrate
 from xbar_spice.streams import random_stream
 from xbar_spice.train.descent import evaluate, loss_and_gradients
-from xbar_spice.train.digits import Digits, Samples
 from xbar_spice.train.losses import softmax_cross_entropy
+from xbar_spice.train.samples import Samples, Split
 from xbar_spice.train.tasks import Schedule
 from xbar_spice.train.training import tune
 from xbar_spice.weights import Classifier, Kernels, Model, load_model, save_model
@@ -48,7 +48,7 @@ def model(rng):
 
 
 def tuned(model, samples, schedule=SCHEDULE, **options):
-    return tune(model, schedule, digits=Digits(samples, samples.take(slice(0, 30))), **options)
+    return tune(model, schedule, digits=Split(samples, samples.take(slice(0, 30))), **options)
 
 
 def device_conductances(model, chip):

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from xbar_spice.errors import InvalidInputError
-from xbar_spice.train.digits import Samples, jittered, load_digits
+from xbar_spice.train.digits import jittered, load_digits
+from xbar_spice.train.samples import Samples
 
 
 def test_a_quarter_is_held_back_and_pixels_lie_in_0_to_1() -> None:

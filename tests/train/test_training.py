@@ -9,17 +9,18 @@ import pytest
 
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.train.descent import Epoch, evaluate, loss_and_gradients
-from xbar_spice.train.digits import Samples, load_digits
-from xbar_spice.train.tasks import TASKS, Schedule, Task
+from xbar_spice.train.digits import DigitsTask, load_digits
+from xbar_spice.train.samples import Samples
+from xbar_spice.train.tasks import TASKS, Schedule
 from xbar_spice.train.training import train
 from xbar_spice.weights import Classifier, Kernels, Model
 
 
-def rescheduled(task: Task, **changes: object) -> Task:
+def rescheduled(task: DigitsTask, **changes: object) -> DigitsTask:
     return replace(task, schedule=replace(task.schedule, **changes))  # type: ignore[arg-type]
 
 
-SHORT = {name: rescheduled(task, epochs=1, batch=256) for name, task in TASKS.items()}
+SHORT = {name: rescheduled(TASKS.get(name), epochs=1, batch=256) for name in TASKS}
 
 rng = np.random.default_rng(0)
 CLASSIFIER = Classifier(rng.normal(size=(3, 20)), rng.normal(size=3))
@@ -77,15 +78,15 @@ def test_a_model_without_a_classifier_cannot_be_evaluated() -> None:
         evaluate(replace(MODELS["dense"], classifier=None), SAMPLES)
 
 
-@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize("name", TASKS.names)
 def test_the_start_has_the_stiffness_of_its_task(name: str) -> None:
-    model = TASKS[name].initial(np.random.default_rng(0))
+    model = TASKS.get(name).initial(np.random.default_rng(0))
     assert (model.A.shape, model.B.shape) == ((64, 64), (64, 64))
     norms = np.linalg.norm(model.A, 2) * np.linalg.norm(model.B, 2)
-    assert model.h * norms == pytest.approx(TASKS[name].stiffness, rel=1e-12)
+    assert model.h * norms == pytest.approx(TASKS.get(name).stiffness, rel=1e-12)
 
 
-@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize("name", TASKS.names)
 def test_a_short_training_reduces_the_loss(name: str) -> None:
     """Of the neural ODE with its own classifier, of which both have been fitted before on the same samples."""
     seen: list[Epoch] = []
@@ -114,11 +115,11 @@ def test_accuracy_on_images_held_back(name: str, least: float) -> None:
     assert result.test_accuracy == evaluate(result.model, load_digits().test).accuracy
     # The answer comes through the neural ODE: its classifier alone, on the images themselves, does much worse.
     assert result.bypassed_accuracy <= result.test_accuracy - 0.1
-    assert (result.model.kernels is not None) == (TASKS[name].structure == "convolution")
+    assert (result.model.kernels is not None) == (TASKS.get(name).structure == "convolution")
 
 
 def test_an_unknown_task() -> None:
-    with pytest.raises(InvalidInputError, match="task must be one of digits-conv, digits-dense, got 'digits'"):
+    with pytest.raises(InvalidInputError, match="task must be one of 'digits-conv', 'digits-dense', a Task of your own, .* got 'digits'"):
         train("digits")
     with pytest.raises(InvalidInputError, match="seed must be >= 0, got -1"):
         train("digits-conv", seed=-1)
@@ -135,7 +136,7 @@ def test_an_unknown_task() -> None:
 )
 def test_a_task_checks_its_values(changes: dict[str, object], message: str) -> None:
     with pytest.raises(InvalidInputError, match=message):
-        Task(**({"name": "mine", "structure": "dense"} | changes))  # type: ignore[arg-type]
+        DigitsTask(**({"name": "mine", "structure": "dense"} | changes))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,7 @@ def app() -> None:
 
 
 @click.command(cls=Verb)
-@click.argument("task", type=click.Choice(["digits-conv", "digits-dense"]))
+@click.argument("task", metavar="TASK")
 @click.option(
     "--output",
     type=click.Path(dir_okay=False, path_type=Path),

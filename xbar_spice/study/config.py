@@ -37,7 +37,7 @@ from xbar_spice.errors import StudyError
 from xbar_spice.mapping.design import Design
 from xbar_spice.study.messages import explain, leaves
 from xbar_spice.study.schema import Settings, build, settings_like
-from xbar_spice.train.tasks import named_task
+from xbar_spice.train.tasks import TASKS
 
 __all__ = ["Axis", "DataSettings", "ModelSettings", "Parameters", "Study", "load_study", "parse_study"]
 
@@ -57,7 +57,7 @@ class ModelSettings(Settings):
     @classmethod
     def _known(cls, task: str | None) -> str | None:
         if task is not None:
-            named_task(task)
+            TASKS.get(task)
         return task
 
     @model_validator(mode="after")
