@@ -24,11 +24,11 @@ import numpy as np
 
 import xbar_spice as xs
 from xbar_spice.cosim import Chip
+from xbar_spice.parts import TASKS
 from xbar_spice.report.learning import LearningPanel, draw_learning
 from xbar_spice.report.style import save, styled
 from xbar_spice.train.descent import evaluate
 from xbar_spice.train.digits import load_digits
-from xbar_spice.train.tasks import TASKS
 from xbar_spice.train.training import train, tune
 
 ROOT = Path(__file__).resolve().parent.parent

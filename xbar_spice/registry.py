@@ -43,7 +43,7 @@ class Registry(Generic[Part]):
         builtins: "module:Class" of each built-in by its shorthand.
 
     Example:
-        >>> from xbar_spice.mapping.pairs import MAPPINGS
+        >>> from xbar_spice.parts import MAPPINGS
         >>> MAPPINGS.get("interleaved")
         Interleaved()
     """
@@ -59,8 +59,12 @@ class Registry(Generic[Part]):
     def __iter__(self) -> Iterator[str]:
         return iter(self._builtins)
 
-    def get(self, part: str | Part) -> Part:
+    def get(self, part: str | Part, **options: Any) -> Part:
         """The part itself, or the one that a text names.
+
+        Args:
+            part: An object of this kind, or a text.
+            **options: Further options, on top of those in the text.
 
         Raises:
             InvalidInputError: No part of this kind has the name, its module or file cannot be loaded, its options are
@@ -68,21 +72,32 @@ class Registry(Generic[Part]):
         """
         protocol = _load(self._protocol)
         if isinstance(part, protocol):
+            if options:
+                raise InvalidInputError(f"{self.kind} {part!r} is configured already, got {', '.join(options)} on top")
             return cast(Part, part)
         if not isinstance(part, str):
             hint = f"; did you mean {part.__name__}()?" if inspect.isclass(part) else ""
-            raise InvalidInputError(f"{self.kind} must be {self._allowed(protocol)}, got {part!r}{hint}")
-        matched = _SPEC.fullmatch(part)
-        where = matched["where"] if matched else part
-        if where not in self._builtins and ":" not in where:
-            raise InvalidInputError(f"{self.kind} must be {self._allowed(protocol)}, got {part!r}")
+            raise InvalidInputError(f"{self.kind} must be {self._allowed()}, got {part!r}{hint}")
+        where, written = self.parsed(part)
         made = _load(self._builtins.get(where, where), self.kind)
         if not callable(made) or (inspect.isclass(made) and not issubclass(made, protocol)):
             raise InvalidInputError(f"{self.kind} {where!r} must be a subclass of {protocol.__name__}, got {made!r}")
-        found = self._made(made, where, matched["options"] if matched else None)
+        found = self._made(made, where, written, options)
         if not isinstance(found, protocol):
             raise InvalidInputError(f"{self.kind} {where!r} must give a {protocol.__name__}, got {found!r}")
         return cast(Part, found)
+
+    def parsed(self, text: str) -> tuple[str, str]:
+        """The place that a text names, and the options in it; nothing is loaded.
+
+        Raises:
+            InvalidInputError: It can name no part: it is no shorthand, and no place of a class.
+        """
+        matched = _SPEC.fullmatch(text)
+        where, options = (matched["where"], matched["options"] or "") if matched else (text, "")
+        if where not in self._builtins and ":" not in where:
+            raise InvalidInputError(f"{self.kind} must be {self._allowed()}, got {text!r}")
+        return where, options
 
     def text(self, part: Part) -> str:
         """The text that names a part: its shorthand, or module and class, with the options of its `repr`."""
@@ -92,9 +107,9 @@ class Registry(Generic[Part]):
         options = repr(part).partition("(")[2].removesuffix(")") if repr(part).endswith(")") else ""
         return f"{name}({options})" if options else name
 
-    def _made(self, made: Any, where: str, options: str | None) -> Any:
+    def _made(self, made: Any, where: str, options: str, more: Mapping[str, Any]) -> Any:
         try:
-            call = ast.parse(f"_({options or ''})", mode="eval").body
+            call = ast.parse(f"_({options})", mode="eval").body
             if not isinstance(call, ast.Call) or call.args or any(word.arg is None for word in call.keywords):
                 raise ValueError("options are written as name=value")
             given = {str(word.arg): ast.literal_eval(word.value) for word in call.keywords}
@@ -104,13 +119,14 @@ class Registry(Generic[Part]):
                 f"got ({options}): {error}"
             ) from error
         try:
-            return made(**given)
+            return made(**given, **more)
         except TypeError as error:
-            raise InvalidInputError(f"{self.kind} {where!r} cannot be made with ({options or ''}): {error}") from error
+            said = ", ".join(f"{name}={value!r}" for name, value in {**given, **more}.items())
+            raise InvalidInputError(f"{self.kind} {where!r} cannot be made with ({said}): {error}") from error
 
-    def _allowed(self, protocol: type) -> str:
-        names = ", ".join(map(repr, self._builtins))
-        return f"one of {names}, a {protocol.__name__} of your own, or a text such as 'my_file.py:MyClass(option=1)'"
+    def _allowed(self) -> str:
+        names, protocol = ", ".join(map(repr, self._builtins)), self._protocol.rpartition(":")[2]
+        return f"one of {names}, an object of your own class of {protocol}, or a text such as 'file.py:Class(option=1)'"
 
 
 @final

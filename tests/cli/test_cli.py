@@ -78,7 +78,13 @@ def test_shown_defaults_are_those_of_the_design():
     parts = {**vars(design), **vars(design.variation), **vars(design.terminations), **vars(design.converters)}
     parts |= vars(design.amplifier)
     noise = design.noise
-    parts |= {"device": "ohmic", "noise": noise.device, "noise_law": noise.law, "sense_noise": noise.sense}
+    parts |= {
+        "mapping": "differential",
+        "device": "ohmic",
+        "noise": noise.device,
+        "noise_law": noise.law,
+        "sense_noise": noise.sense,
+    }
     assert shown.keys() <= parts.keys()
     assert len(shown) == 31
     words = {"tile": "no limit", "saturation": "no limit", "opamp": "none"}

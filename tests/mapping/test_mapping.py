@@ -87,14 +87,17 @@ def test_a_zero_matrix_maps_to_equal_pairs():
     [
         (
             {"mapping": "diff"},
-            "mapping must be one of 'differential', 'interleaved', a Mapping of your own, .* got 'diff'",
+            "mapping must be one of 'differential', 'interleaved', an object .* of Mapping, .* got 'diff'",
         ),
         ({"tile": 0}, "tile must be a whole number >= 1"),
         ({"tile": 2.5}, "tile must be a whole number >= 1"),
         ({"g_min": 1e-3}, "0 <= g_min < g_max"),
         ({"v_read": 0.0}, "v_read"),
         ({"r_bit": -1.0}, "r_bit must be finite and >= 0 ohm"),
-        ({"variation": 0.05}, r"variation must be one of 'variation', a ProgrammingError of your own, .* got 0.05"),
+        (
+            {"variation": 0.05},
+            r"variation must be one of 'relative', an object .* of ProgrammingError, .* got 0.05",
+        ),
     ],
 )
 def test_bad_designs_are_refused(values, message):

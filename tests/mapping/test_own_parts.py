@@ -13,7 +13,7 @@ from xbar_spice.cosim.gradients.true_gradient import weight_gradients
 from xbar_spice.cosim.run.cosimulation import solve_model
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.mapping.export import write_netlists
-from xbar_spice.mapping.pairs import MAPPINGS
+from xbar_spice.parts import MAPPINGS
 
 PARTS = Path(__file__).parents[1] / "parts"
 ROW_PAIRS = f"{PARTS / 'signed_rows.py'}:RowPairs"
@@ -82,7 +82,7 @@ def test_a_programming_error_of_ones_own(rng):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("nothing", "mapping must be one of 'differential', 'interleaved', a Mapping of your own"),
+        ("nothing", "mapping must be one of 'differential', 'interleaved', an object of your own class of Mapping"),
         ("nowhere:Class", "cannot be loaded: ModuleNotFoundError"),
         (f"{PARTS / 'signed_rows.py'}:Missing", "cannot be loaded: AttributeError"),
         (f"{PARTS / 'absent.py'}:RowPairs", "cannot be loaded: FileNotFoundError"),

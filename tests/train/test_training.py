@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from xbar_spice.errors import InvalidInputError
+from xbar_spice.parts import TASKS
 from xbar_spice.train.descent import Epoch, evaluate, loss_and_gradients
 from xbar_spice.train.digits import DigitsTask, load_digits
 from xbar_spice.train.samples import Samples
-from xbar_spice.train.tasks import TASKS, Schedule
+from xbar_spice.train.tasks import Schedule
 from xbar_spice.train.training import train
 from xbar_spice.weights import Classifier, Kernels, Model
 
@@ -119,7 +120,10 @@ def test_accuracy_on_images_held_back(name: str, least: float) -> None:
 
 
 def test_an_unknown_task() -> None:
-    with pytest.raises(InvalidInputError, match="task must be one of 'digits-conv', 'digits-dense', a Task of your own, .* got 'digits'"):
+    with pytest.raises(
+        InvalidInputError,
+        match=r"one of 'digits-conv', 'digits-dense', an object of your own class of Task, .* got 'digits'",
+    ):
         train("digits")
     with pytest.raises(InvalidInputError, match="seed must be >= 0, got -1"):
         train("digits-conv", seed=-1)

@@ -11,6 +11,7 @@ import click
 from xbar_spice.cli.help import Verb, Verbs
 from xbar_spice.cli.on_arrays import attribute, cosim, gradients, tune
 from xbar_spice.cli.options import (
+    PartOf,
     circuit_options,
     existing_file,
     make_design,
@@ -19,6 +20,7 @@ from xbar_spice.cli.options import (
     seed_option,
 )
 from xbar_spice.errors import XbarError
+from xbar_spice.parts import TASKS
 
 __all__ = ["main"]
 
@@ -44,7 +46,7 @@ def app() -> None:
 
 
 @click.command(cls=Verb)
-@click.argument("task", metavar="TASK")
+@click.argument("task", type=PartOf(TASKS))
 @click.option(
     "--output",
     type=click.Path(dir_okay=False, path_type=Path),

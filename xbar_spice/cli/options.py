@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, final
 
 import click
 
 from xbar_spice.cli.help import SectionOption
+from xbar_spice.errors import InvalidInputError
+from xbar_spice.parts import ENGINES, MAPPINGS
+from xbar_spice.registry import Registry
 
 if TYPE_CHECKING:
     from xbar_spice.hardware.pulse import LineCapacitance, Pulse
@@ -30,11 +33,29 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 existing_file = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
+@final
+class PartOf(click.ParamType):  # type: ignore[type-arg] # generic for type checkers only
+    """The text of a part: the shorthand of a built-in one, or where a class of one's own is."""
+
+    def __init__(self, registry: Registry[Any]) -> None:
+        self.name, self._registry = registry.kind, registry
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
+        return f"[{'|'.join([*self._registry.names, 'FILE.py:CLASS'])}]"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            self._registry.parsed(value)
+        except InvalidInputError as error:
+            self.fail(str(error), param, ctx)
+        return value
+
+
 def engine_option(default: str = "ngspice", note: str = "") -> Callable[[Command], Command]:
     """`--engine`, with a default that fits the verb."""
     return click.option(
         "--engine",
-        type=click.Choice(["ideal", "nodal", "ngspice"]),
+        type=PartOf(ENGINES),
         default=default,
         show_default=True,
         help=f"Who answers reads{note}.",
@@ -59,7 +80,7 @@ _METAVARS = {_BITS: "N", _COUNT: "N", str: "NAME"}
 # only shown: a test holds the two together.
 _CIRCUIT: dict[str, tuple[tuple[str, Any, str, str], ...]] = {
     "Arrays": (
-        ("--mapping", str, "Plus and minus devices in two arrays, or interleaved in one.", "differential"),
+        ("--mapping", PartOf(MAPPINGS), "Plus and minus devices in two arrays, or interleaved in one.", "differential"),
         ("--tile", _COUNT, "Largest number of inputs and of outputs of an array.", "no limit"),
         ("--skip-empty/--keep-empty", None, "Leave out tiles whose weights are all zero.", "keep-empty"),
         ("--headroom", "TIMES", "How many times the range of conductances holds the largest weight.", "1"),

@@ -15,16 +15,8 @@ import numpy as np
 
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear.operator import FloatArray
-from xbar_spice.registry import Registry
 
-__all__ = ["PROGRAMMING_ERRORS", "Programmed", "ProgrammingError", "Variation"]
-
-PROGRAMMING_ERRORS: Registry[ProgrammingError] = Registry(
-    "variation",
-    "xbar_spice.hardware.variation:ProgrammingError",
-    {"variation": "xbar_spice.hardware.variation:Variation"},
-)
-"""Every programming error by its shorthand."""
+__all__ = ["Programmed", "ProgrammingError", "Variation"]
 
 
 @final

@@ -14,9 +14,10 @@ from xbar_spice.hardware.cells import Device, Ohmic
 from xbar_spice.hardware.converters import Converters
 from xbar_spice.hardware.crossbar import Crossbar, Terminations
 from xbar_spice.hardware.read_noise import ReadNoise
-from xbar_spice.hardware.variation import PROGRAMMING_ERRORS, ProgrammingError, Variation
+from xbar_spice.hardware.variation import ProgrammingError, Variation
 from xbar_spice.mapping.base import Mapping
-from xbar_spice.mapping.pairs import MAPPINGS, Differential
+from xbar_spice.mapping.pairs import Differential
+from xbar_spice.parts import MAPPINGS, PROGRAMMING_ERRORS
 from xbar_spice.registry import Choice
 
 __all__ = ["Design"]

@@ -16,7 +16,7 @@ from xbar_spice.hardware.pulse import LineCapacitance, Pulse
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.mapping.design import Design
 from xbar_spice.mapping.matrix import MappedArray, MappedMatrix
-from xbar_spice.mapping.pairs import MAPPINGS
+from xbar_spice.parts import MAPPINGS
 from xbar_spice.spice.netlist import Deck, array_deck, bank_deck
 from xbar_spice.spice.pulse_netlist import pulse_deck, require_pulsable, require_simulable
 from xbar_spice.spice.render import number

@@ -11,21 +11,10 @@ import numpy as np
 from xbar_spice.hardware.crossbar import Side
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.mapping.base import Layout, Lines, Mapping
-from xbar_spice.registry import Registry
 
-__all__ = ["MAPPINGS", "Differential", "Interleaved"]
+__all__ = ["Differential", "Interleaved"]
 
 _PLUS, _MINUS = 0, 1
-
-MAPPINGS: Registry[Mapping] = Registry(
-    "mapping",
-    "xbar_spice.mapping.base:Mapping",
-    {
-        "differential": "xbar_spice.mapping.pairs:Differential",
-        "interleaved": "xbar_spice.mapping.pairs:Interleaved",
-    },
-)
-"""Every mapping by its shorthand."""
 
 
 class _Pairs(Mapping):

@@ -29,15 +29,14 @@ from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar, cast
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
 
 from xbar_spice.cosim import SolverOptions
-from xbar_spice.engines.registry import ENGINES
 from xbar_spice.errors import StudyError
 from xbar_spice.mapping.design import Design
+from xbar_spice.parts import ENGINES, TASKS
 from xbar_spice.study.messages import explain, leaves
 from xbar_spice.study.schema import Settings, build, settings_like
-from xbar_spice.train.tasks import TASKS
 
 __all__ = ["Axis", "DataSettings", "ModelSettings", "Parameters", "Study", "load_study", "parse_study"]
 
@@ -76,12 +75,20 @@ class DataSettings(Settings):
     seed: Seed = 0
 
 
+def _known_engine(text: str) -> str:
+    ENGINES.parsed(text)
+    return text
+
+
 if TYPE_CHECKING:  # a type checker cannot look into models that are made at run time
     Circuit = Settings
     Solver = Settings
 else:
     Circuit = settings_like(
-        Design(), "Circuit", engine=(Literal[tuple(ENGINES)], "ngspice"), characterise=(bool, False)
+        Design(),
+        "Circuit",
+        engine=(Annotated[str, AfterValidator(_known_engine)], "ngspice"),
+        characterise=(bool, False),
     )
     Solver = settings_like(SolverOptions(), "Solver")
 

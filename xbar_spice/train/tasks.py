@@ -10,11 +10,10 @@ from typing import Literal, final, get_args
 import numpy as np
 
 from xbar_spice.errors import InvalidInputError
-from xbar_spice.registry import Registry
 from xbar_spice.train.samples import Split
 from xbar_spice.weights import Model
 
-__all__ = ["TASKS", "Schedule", "Task", "check_at_least_one", "check_choice", "check_positive"]
+__all__ = ["Schedule", "Task", "check_at_least_one", "check_choice", "check_positive"]
 
 Trained = Literal["everything", "classifier"]
 
@@ -97,11 +96,3 @@ class Task(ABC):
     @abstractmethod
     def initial(self, rng: np.random.Generator) -> Model:
         """A random neural ODE to start with, without a classifier, of as many states as a sample has entries."""
-
-
-TASKS: Registry[Task] = Registry(
-    "task",
-    "xbar_spice.train.tasks:Task",
-    {"digits-conv": "xbar_spice.train.digits:digits_conv", "digits-dense": "xbar_spice.train.digits:digits_dense"},
-)
-"""Every task by its name."""

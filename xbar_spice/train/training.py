@@ -16,13 +16,14 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from xbar_spice.errors import InvalidInputError
+from xbar_spice.parts import TASKS
 from xbar_spice.streams import Streams
 from xbar_spice.train.descent import Epoch, Evaluated, classifier_of, epochs, evaluate, final_states, scored
 from xbar_spice.train.digits import load_digits
 from xbar_spice.train.optimise import fit_classifier
 from xbar_spice.train.processor import Processor
 from xbar_spice.train.samples import Samples, Split
-from xbar_spice.train.tasks import TASKS, Schedule, Task
+from xbar_spice.train.tasks import Schedule, Task
 from xbar_spice.weights import Classifier, Model
 
 __all__ = ["TUNING", "TrainingResult", "Tuned", "train", "tune"]

@@ -25,7 +25,7 @@ from xbar_spice.feedback import SolveRecord
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.mapping.analog_matrix import ReadTrace
 from xbar_spice.mapping.design import Design
-from xbar_spice.mapping.pairs import MAPPINGS
+from xbar_spice.parts import MAPPINGS
 from xbar_spice.solve.adjoint.discrete import Gradients, gradients
 from xbar_spice.solve.fields.contributions import Split
 from xbar_spice.solve.fields.field import Field, ReluField

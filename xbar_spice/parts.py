@@ -1,0 +1,58 @@
+"""Every extension point, with its built-in parts by their shorthands.
+
+One table a kind: the command line, study files, the guide and error texts take their choices from here. A built-in part
+is one class in one file; its line here is all that makes its shorthand known. Nothing is imported before it is asked
+for, so that `xbar-spice --help` stays quick.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from xbar_spice.registry import Registry
+
+if TYPE_CHECKING:
+    from xbar_spice.engines.base import Engine
+    from xbar_spice.hardware.variation import ProgrammingError
+    from xbar_spice.mapping.base import Mapping
+    from xbar_spice.train.tasks import Task
+
+__all__ = ["ENGINES", "MAPPINGS", "PROGRAMMING_ERRORS", "TASKS"]
+
+ENGINES: Registry[Engine] = Registry(
+    "engine",
+    "xbar_spice.engines.base:Engine",
+    {
+        "ideal": "xbar_spice.engines.ideal:IdealEngine",
+        "nodal": "xbar_spice.engines.nodal.engine:NodalEngine",
+        "ngspice": "xbar_spice.engines.ngspice.engine:NgspiceEngine",
+    },
+)
+"""Who answers the reads of arrays."""
+
+MAPPINGS: Registry[Mapping] = Registry(
+    "mapping",
+    "xbar_spice.mapping.base:Mapping",
+    {
+        "differential": "xbar_spice.mapping.pairs:Differential",
+        "interleaved": "xbar_spice.mapping.pairs:Interleaved",
+    },
+)
+"""How signed weights become devices on lines."""
+
+PROGRAMMING_ERRORS: Registry[ProgrammingError] = Registry(
+    "variation",
+    "xbar_spice.hardware.variation:ProgrammingError",
+    {"relative": "xbar_spice.hardware.variation:Variation"},
+)
+"""What makes programmed devices differ from their targets."""
+
+TASKS: Registry[Task] = Registry(
+    "task",
+    "xbar_spice.train.tasks:Task",
+    {
+        "digits-conv": "xbar_spice.train.digits:digits_conv",
+        "digits-dense": "xbar_spice.train.digits:digits_dense",
+    },
+)
+"""What models are trained for."""
