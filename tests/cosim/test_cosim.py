@@ -122,6 +122,23 @@ def test_comparison_of_known_arrays():
     assert np.isnan(compare(np.ones(2), np.zeros(2)).cosine)
 
 
+def test_only_opposite_signs_of_entries_that_matter_disagree():
+    digital = np.array([4.0, -1.0, 2.0, 1e-7, -3.0])
+    assert compare(np.array([3.0, 0.0, 0.0, -1e-7, -3.0]), digital).sign_agreement == 1.0  # vanished, too small
+    assert compare(np.array([3.0, 0.0, 0.0, -1e-7, 1e-9]), digital).sign_agreement == 0.75
+    assert compare(np.zeros(5), digital).sign_agreement == 1.0
+
+
+def test_a_sample_that_ends_in_nan_is_not_classified_correctly():
+    """Zero bias and a label of class 0: states of zero in its place would have been right."""
+    model = Model(np.array([[1.0]]), np.array([[1e200]]), h=1.0, steps=3, method="forward_euler",
+                  classifier=Classifier(np.array([[0.0], [0.0]]), np.zeros(2)))  # fmt: skip
+    problem = Problem(model, np.array([[1.0, -1.0]]), CrossEntropy(model.classifier, np.array([0, 0])))
+    record = cosimulate(problem, Design(), engine="ideal").record
+    assert np.isnan(record["loss"]["digital"])
+    assert record["accuracy"] == {"analog": 0.5, "digital": 0.5}
+
+
 def test_states_of_the_wrong_length_are_refused():
     with pytest.raises(InvalidInputError, match=r"shape \(1, samples\) for this model, got \(2, 3\)"):
         Problem(Model([[1.0]], [[1.0]], h=1.0, steps=1), np.zeros((2, 3)), SquaredDistance(np.zeros((2, 3))))

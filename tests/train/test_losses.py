@@ -56,6 +56,14 @@ def test_scores_of_any_size_do_not_overflow() -> None:
     assert np.isfinite(score.cotangent).all()
 
 
+@pytest.mark.parametrize("lost", [np.nan, np.inf, -np.inf])
+def test_a_sample_that_ran_away_is_not_classified_correctly(lost: float) -> None:
+    z = np.array([[lost, 1.0, 0.0], [0.0, 0.0, 1.0]])
+    score = softmax_cross_entropy(np.eye(2), np.zeros(2), z, [0, 0, 1])
+    assert np.isnan(score.loss)
+    assert score.accuracy == pytest.approx(2 / 3)
+
+
 def test_the_objective_of_a_classifier_is_its_cross_entropy(problem: tuple[FloatArray, ...]) -> None:
     weight, bias, z, labels = problem
     classifier = Classifier(weight, bias)

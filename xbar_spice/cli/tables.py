@@ -7,7 +7,11 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from xbar_spice.cosim.run.comparison import SMALLEST_SIGN
+
 __all__ = ["print_attribution", "print_cosimulation", "print_gradients", "print_rows"]
+
+_SIGNS = f"same sign        of entries from {SMALLEST_SIGN:g} of the largest on; zeros are not opposite"
 
 
 def print_rows(title: str, header: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
@@ -40,7 +44,7 @@ def print_cosimulation(record: dict[str, Any]) -> None:
         ],
     )
     loss, accuracy, convergence = record["loss"], record["accuracy"], record["convergence"]["analog"]
-    lines = [f"loss             {loss['analog']:.6g} analog, {loss['digital']:.6g} digital"]
+    lines = [_SIGNS, f"loss             {loss['analog']:.6g} analog, {loss['digital']:.6g} digital"]
     if accuracy["analog"] is not None:
         lines.append(f"accuracy         {accuracy['analog']:.2%} analog, {accuracy['digital']:.2%} digital")
     reads = ", ".join(f"{count} {kind}" for kind, count in record["reads"].items())
@@ -85,6 +89,7 @@ def print_gradients(record: dict[str, Any]) -> None:
     mismatch = ", ".join(f"{name} {value:.1e}" for name, value in record["adjoint_mismatch"].items())
     steps = ", ".join(f"{found['expected'] / best:.3%} ({name})" for name, found in descent.items() if name != "true")
     lines = [
+        _SIGNS,
         f"loss             {loss['analog']:.6g} analog, {loss['digital']:.6g} digital",
         f"small step       expected to be worth {steps} of one along the true gradient",
         f"transposed reads off the transpose by {mismatch} (relative, random vectors)",

@@ -22,7 +22,8 @@ class Score:
 
     Attributes:
         loss: mean over the samples.
-        accuracy: share of the samples that are classified correctly; None where nothing is classified.
+        accuracy: share of the samples that are classified correctly, those without finite scores not among them; None
+            where nothing is classified.
         cotangent: dL/dz, (n, batch), of the mean.
     """
 
@@ -137,15 +138,17 @@ def softmax_cross_entropy(weight: FloatArray, bias: FloatArray, z: FloatArray, l
     """
     truth = _checked_labels(weight, z, labels)
     samples = np.arange(z.shape[1])
-    scores = weight @ z + bias[:, np.newaxis]
-    shifted = scores - scores.max(axis=0)  # softmax does not change, and exp cannot overflow
+    with np.errstate(invalid="ignore", over="ignore"):  # states that are not finite make NaN of loss and gradients
+        scores = weight @ z + bias[:, np.newaxis]
+        shifted = scores - scores.max(axis=0)  # softmax does not change, and exp cannot overflow
+    scored = np.isfinite(scores).all(axis=0)  # a sample that ran away belongs to no class
     logarithm = shifted - np.log(np.exp(shifted).sum(axis=0))
     error = np.exp(logarithm)
     error[truth, samples] -= 1.0
     error /= samples.size
     return CrossEntropyScore(
         loss=-float(logarithm[truth, samples].mean()),
-        accuracy=float((scores.argmax(axis=0) == truth).mean()),
+        accuracy=float(((scores.argmax(axis=0) == truth) & scored).mean()),
         cotangent=weight.T @ error,
         weight=error @ z.T,
         bias=error.sum(axis=1),

@@ -9,7 +9,10 @@ import numpy as np
 
 from xbar_spice.linear.operator import FloatArray
 
-__all__ = ["Comparison", "compare"]
+__all__ = ["SMALLEST_SIGN", "Comparison", "compare"]
+
+SMALLEST_SIGN = 1e-6
+"""Size, relative to the largest, of an entry whose sign counts: well above what the tolerances of solvers leave."""
 
 
 @final
@@ -20,7 +23,8 @@ class Comparison:
     Attributes:
         relative_error: |analog - digital| / |digital|.
         cosine: of the angle between the two.
-        sign_agreement: part of the entries, digital zeros left out, whose signs agree.
+        sign_agreement: part of the entries that matter whose signs are not opposite. Entries matter whose digital value
+            is at least `SMALLEST_SIGN` of the largest one; an analog zero has no sign, and none that is wrong.
     """
 
     relative_error: float
@@ -33,9 +37,10 @@ def compare(analog: FloatArray, digital: FloatArray) -> Comparison:
     size, found = float(np.linalg.norm(digital)), float(np.linalg.norm(analog))
     if not (0 < size < np.inf and np.isfinite(found)):
         return Comparison(float("nan"), float("nan"), float("nan"))
-    counted = digital != 0
+    sizes = np.abs(digital)
+    counted = sizes >= SMALLEST_SIGN * sizes.max()
     return Comparison(
         relative_error=float(np.linalg.norm(analog - digital)) / size,
         cosine=float(np.vdot(analog, digital)) / (found * size) if found > 0 else 0.0,
-        sign_agreement=float((np.sign(analog[counted]) == np.sign(digital[counted])).mean()),
+        sign_agreement=float((np.sign(analog[counted]) != -np.sign(digital[counted])).mean()),
     )

@@ -214,7 +214,9 @@ def solve_model(problem: Problem, model_field: Field, options: SolverOptions, by
         pulled = gradients(trajectory, np.where(finite, scored.cotangent, 0.0), by=by)
     parameters = named_gradients(model, pulled.A, pulled.B, pulled.z0)
     loss = scored.loss if finite.all() else float("nan")  # a sample that ran away has no loss, nor has their mean
-    return Run(trajectory, pulled, parameters, loss, scored.accuracy)
+    # Zeros stood in for it so that the others have their gradients; it is not classified correctly by being zero.
+    accuracy = problem.objective.evaluate(np.where(finite, final, np.nan)).accuracy
+    return Run(trajectory, pulled, parameters, loss, accuracy)
 
 
 def named_gradients(model: Model, A: FloatArray, B: FloatArray, z0: FloatArray | None = None) -> dict[str, FloatArray]:

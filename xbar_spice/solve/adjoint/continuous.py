@@ -8,17 +8,34 @@ A Runge-Kutta method needs states between those of the run: cubic interpolation 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import final
+
 import numpy as np
 from numpy.typing import ArrayLike
 
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.read_context import stage
-from xbar_spice.solve.adjoint.discrete import Gradients, as_gradients, by_layer, checked_cotangent
+from xbar_spice.solve.adjoint.discrete import (
+    ADJOINT_HINT,
+    Gradients,
+    as_gradients,
+    by_layer,
+    checked_cotangent,
+    give_up,
+    lost_samples,
+)
 from xbar_spice.solve.fields.contributions import Contributions, Split, split_axes
 from xbar_spice.solve.fields.evaluation import Evaluation
 from xbar_spice.solve.fields.field import Field
-from xbar_spice.solve.integrators.integration import METHODS, Trajectory
+from xbar_spice.solve.integrators.integration import (
+    METHODS,
+    Nonconvergence,
+    Trajectory,
+    check_nonconvergence,
+    handle_nonconvergence,
+)
 from xbar_spice.solve.integrators.method import AdjointRun, ForwardRun, SolveReport
 from xbar_spice.solve.integrators.multistep import LinearMultistep
 from xbar_spice.solve.integrators.runge_kutta import RungeKutta
@@ -35,6 +52,7 @@ def continuous_gradients(
     *,
     by: Split = (),
     krylov: KrylovOptions | None = None,
+    nonconvergence: Nonconvergence = "warn",
 ) -> Gradients:
     """Gradients by solving the adjoint equation on the states of a run; inexact by the error of the method.
 
@@ -44,8 +62,10 @@ def continuous_gradients(
         method: forward_euler, implicit_euler, trapezoid, am3, ab3 or rk4; that of the trajectory when left out.
         by: As for `gradients`; a step here is one of the adjoint equation.
         krylov: How linear systems are solved; as in the forward run by default.
+        nonconvergence: As for `integrate`.
 
     Raises:
+        ConvergenceError: A solve did not converge and `nonconvergence` is "raise".
         InvalidInputError: The cotangent's shape is not that of z0, `by` is unknown, or the method is none of these: it
             chooses steps of its own, or needs a field in two parts, which the adjoint equation is not.
 
@@ -61,24 +81,41 @@ def continuous_gradients(
     if not isinstance(scheme, LinearMultistep | RungeKutta):
         allowed = ", ".join(key for key, known in METHODS.items() if isinstance(known, LinearMultistep | RungeKutta))
         raise InvalidInputError(f"the adjoint equation is solved on the grid, by one of {allowed}; got {name}")
-    multiplier = checked_cotangent(cotangent, trajectory.z.shape[1:])
+    check_nonconvergence(nonconvergence)
+    lost = lost_samples(trajectory)
+    multiplier = np.where(lost, 0.0, checked_cotangent(cotangent, trajectory.z.shape[1:]))
     axes = split_axes(by, batched=trajectory.batched)
+    past: list[_Start] = []
     totals: dict[int, Contributions] = {}
     reports: list[SolveReport] = []
     for layer, run in reversed(list(enumerate(trajectory.runs))):
         totals[layer] = Contributions(axes, multiplier.shape[1])
         totals[layer].cover(run.grid.numbers)
         report = SolveReport.blank(run.grid.steps, multiplier.shape[1])
-        if isinstance(scheme, RungeKutta):
-            multiplier = _solve_runge_kutta(scheme, run, multiplier, totals[layer])
-        else:
-            multiplier = _solve_multistep(
-                scheme, run, multiplier, krylov or trajectory.options.krylov, totals[layer], report
-            )
+        with np.errstate(over="ignore", invalid="ignore"):  # what diverges is reported below
+            if isinstance(scheme, RungeKutta):
+                multiplier = _solve_runge_kutta(scheme, run, multiplier, totals[layer])
+            else:
+                multiplier = _solve_multistep(
+                    scheme, run, multiplier, krylov or trajectory.options.krylov, totals[layer], report, past
+                )
         reports.insert(0, report)
     ties = {layer: run.field.tie for layer, run in enumerate(trajectory.runs)}
     adjoint = AdjointRun(multiplier, SolveReport.joined(reports))
+    give_up(adjoint, lost)
+    handle_nonconvergence(f"the adjoint equation by {name}", adjoint.report, nonconvergence, ADJOINT_HINT)
     return as_gradients(adjoint, by_layer(totals, ties), trajectory.batched)
+
+
+@final
+@dataclass(frozen=True)
+class _Start:
+    """Where a step of the adjoint equation began: its field there, lam, and the sums of the field's layer."""
+
+    field: Field
+    at: Evaluation
+    lam: FloatArray
+    total: Contributions
 
 
 def _solve_multistep(
@@ -88,21 +125,27 @@ def _solve_multistep(
     krylov: KrylovOptions,
     total: Contributions,
     report: SolveReport,
+    past: list[_Start],
 ) -> FloatArray:
-    """Lam at the first point of a run; what it adds to the parameters' gradients goes to `total`."""
+    """Lam at the first point of a run; what it adds to the parameters' gradients goes to `total`.
+
+    `past` are the starts of the steps before, those of later layers among them, the last one first; it is kept up.
+    """
     field, h, steps = run.field, run.grid.h, run.grid.steps
     with stage(phase="adjoint"):
         at = [field.evaluate_finite(z) for z in run.z[::-1]]  # at tau = 0, h, 2h ...
-    lam = [end]
+    after = end
     for i in range(steps):
         step = run.grid.start + steps - 1 - i
+        past.insert(0, _Start(field, at[i], after, total))
+        done = len(past) - 1
         with stage(phase="adjoint", step=step):
-            after = lam[i]
-            for j in range(1, i + 2):
-                weight = h * scheme.coefficient(i, j)
+            for j, start in enumerate(past, 1):
+                weight = h * scheme.coefficient(done, j)
                 if weight != 0.0:
-                    after = after + total.pull(field, at[i + 1 - j], {step: weight * lam[i + 1 - j]})
-            c = h * scheme.coefficient(i, 0)
+                    after = after + start.total.pull(start.field, start.at, {step: weight * start.lam})
+            del past[max(scheme.width - 2, 0) :]
+            c = h * scheme.coefficient(done, 0)
             if c != 0.0:
                 solution = solve_adjoint(field, at[i + 1], c, after, krylov)
                 after = solution.x
@@ -111,8 +154,7 @@ def _solve_multistep(
                 row = steps - 1 - i
                 report.converged[row], report.residuals[row] = solution.converged, solution.residual
                 report.krylov_iterations[row] = solution.iterations
-        lam.append(after)
-    return np.asarray(lam[-1], dtype=float)
+    return np.asarray(after, dtype=float)
 
 
 def _solve_runge_kutta(scheme: RungeKutta, run: ForwardRun, end: FloatArray, total: Contributions) -> FloatArray:

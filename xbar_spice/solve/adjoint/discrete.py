@@ -24,7 +24,11 @@ from xbar_spice.solve.integrators.integration import (
 from xbar_spice.solve.integrators.method import AdjointRun, Carry, ForwardRun, SolveReport
 from xbar_spice.solve.linear_solvers.krylov import KrylovOptions
 
-__all__ = ["Gradients", "gradients"]
+__all__ = ["ADJOINT_HINT", "Gradients", "gradients"]
+
+ADJOINT_HINT = (
+    "samples that are not finite have no gradient; for the others choose gmres, or allow more Krylov iterations"
+)
 
 
 @final
@@ -111,7 +115,7 @@ def gradients(
     batch = checked_cotangent(cotangent, trajectory.z.shape[1:])
     check_nonconvergence(nonconvergence)
 
-    lost = np.logical_or.reduce([~np.isfinite(run.z).all(axis=(0, 1)) for run in trajectory.runs])
+    lost = lost_samples(trajectory)
     with np.errstate(over="ignore", invalid="ignore"):
         run, parameters = chained_adjoint(
             trajectory.method,
@@ -120,11 +124,22 @@ def gradients(
             krylov or trajectory.options.krylov,
             axes,
         )
-    run.report.converged[:, lost] = False
-    run.z0[:, lost] = np.nan
-    hint = "samples that are not finite have no gradient; for the others allow more Krylov iterations"
-    handle_nonconvergence(f"the adjoint of {trajectory.method}", run.report, nonconvergence, hint)
+    give_up(run, lost)
+    handle_nonconvergence(f"the adjoint of {trajectory.method}", run.report, nonconvergence, ADJOINT_HINT)
     return as_gradients(run, parameters, trajectory.batched)
+
+
+def lost_samples(trajectory: Trajectory) -> BoolArray:
+    """Which samples have states that are not finite, and so no gradient, (batch,)."""
+    lost = [~np.isfinite(run.z).all(axis=(0, 1)) for run in trajectory.runs]
+    return np.asarray(np.logical_or.reduce(lost))
+
+
+def give_up(run: AdjointRun, lost: BoolArray | None = None) -> None:
+    """Report samples whose gradient is not finite as not converged; lost ones have none, theirs becomes NaN."""
+    if lost is not None:
+        run.z0[:, lost] = np.nan
+    run.report.converged[:, ~np.isfinite(run.z0).all(axis=0)] = False
 
 
 def checked_cotangent(cotangent: ArrayLike, expected: tuple[int, ...]) -> FloatArray:
@@ -158,8 +173,6 @@ def chained_adjoint(
     reports: list[SolveReport] = []
     carry: Carry = ()
     for layer, run in runs:
-        if layer not in totals:  # every layer starts afresh
-            carry = ()
         total = totals.setdefault(layer, Contributions(axes, cotangent.shape[1]))
         total.cover(run.grid.numbers)
         part = METHODS[method].adjoint(run, cotangent, krylov, total, carry)

@@ -23,12 +23,20 @@ from numpy.typing import ArrayLike
 
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear.operator import FloatArray
-from xbar_spice.solve.adjoint.discrete import Gradients, as_gradients, chained_adjoint, checked_cotangent
+from xbar_spice.solve.adjoint.discrete import (
+    ADJOINT_HINT,
+    Gradients,
+    as_gradients,
+    chained_adjoint,
+    checked_cotangent,
+    give_up,
+)
 from xbar_spice.solve.fields.contributions import Split, split_axes
 from xbar_spice.solve.fields.field import Field
 from xbar_spice.solve.integrators.integration import METHODS, Nonconvergence, checked_problem, handle_nonconvergence
 from xbar_spice.solve.integrators.layers import Layers
 from xbar_spice.solve.integrators.method import Carry, ForwardRun, Grid, SolveOptions, SolveReport
+from xbar_spice.solve.norms import norms
 
 __all__ = ["LeanGradients", "checkpointed_gradients", "reversed_gradients", "stored_numbers"]
 
@@ -122,9 +130,7 @@ def checkpointed_gradients(  # noqa: PLR0913 - the problem, its solution and wha
 
     with np.errstate(over="ignore", invalid="ignore"):
         carry: Carry = ()
-        for number, (layer, _, _) in enumerate(segments):
-            if number and layer != segments[number - 1][0]:  # every layer starts afresh
-                carry = ()
+        for number in range(len(segments)):
             starts.append((z, carry))
             run = solved(number)
             reports.append(run.report)
@@ -135,7 +141,8 @@ def checkpointed_gradients(  # noqa: PLR0913 - the problem, its solution and wha
         multiplier = checked_cotangent(cotangent(last), last.shape)
         backwards = ((segments[number][0], solved(number)) for number in reversed(range(len(segments))))
         adjoint, found = chained_adjoint(method, backwards, multiplier, options.krylov, axes)
-    handle_nonconvergence(f"the adjoint of {method}", adjoint.report, nonconvergence, _HINT)
+    give_up(adjoint)
+    handle_nonconvergence(f"the adjoint of {method}", adjoint.report, nonconvergence, ADJOINT_HINT)
     peak = sum(part.size for state, kept in starts for part in (state, *kept)) + z.size + tape
     return LeanGradients(last, as_gradients(adjoint, found, last.ndim == 2), 0.0, peak)
 
@@ -196,8 +203,9 @@ def reversed_gradients(
                 yield layer, run
 
         adjoint, found = chained_adjoint(method, backwards(), multiplier, options.krylov, axes)
-        handle_nonconvergence(f"the adjoint of {method}", adjoint.report, nonconvergence, _HINT)
-        drift = np.linalg.norm(z - start, axis=0) / np.maximum(np.linalg.norm(start, axis=0), np.finfo(float).tiny)
+        give_up(adjoint)
+        handle_nonconvergence(f"the adjoint of {method}", adjoint.report, nonconvergence, ADJOINT_HINT)
+        drift = norms(z - start) / np.maximum(norms(start), np.finfo(float).tiny)
     return LeanGradients(last, as_gradients(adjoint, found, last.ndim == 2), float(drift.max()), z.size + tape)
 
 

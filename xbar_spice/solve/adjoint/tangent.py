@@ -12,15 +12,28 @@ from numpy.typing import ArrayLike
 
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear.operator import FloatArray
+from xbar_spice.solve.adjoint.discrete import ADJOINT_HINT
 from xbar_spice.solve.fields.tie import Parameters
-from xbar_spice.solve.integrators.integration import METHODS, Trajectory
+from xbar_spice.solve.integrators.integration import (
+    METHODS,
+    Nonconvergence,
+    Trajectory,
+    check_nonconvergence,
+    handle_nonconvergence,
+)
+from xbar_spice.solve.integrators.method import Carry, SolveReport
 from xbar_spice.solve.linear_solvers.krylov import KrylovOptions
 
 __all__ = ["tangent"]
 
 
 def tangent(
-    trajectory: Trajectory, z0: ArrayLike, parameters: Parameters | None = None, *, krylov: KrylovOptions | None = None
+    trajectory: Trajectory,
+    z0: ArrayLike,
+    parameters: Parameters | None = None,
+    *,
+    krylov: KrylovOptions | None = None,
+    nonconvergence: Nonconvergence = "warn",
 ) -> FloatArray:
     """The change of z_N for a change of z_0 and of the parameters; <cotangent, tangent> = <gradients, changes>.
 
@@ -29,12 +42,14 @@ def tangent(
         z0: Change of z_0, of its shape.
         parameters: Change of each parameter, by the names that `gradients` gives them; one left out does not change.
         krylov: How linear systems are solved; as in the forward run by default.
+        nonconvergence: As for `integrate`.
 
     Returns:
         (n[, batch]).
 
     Raises:
-        InvalidInputError: The change of z_0 has another shape than z_0, or a name is unknown.
+        InvalidInputError: The change of z_0 has another shape than z_0 or is not finite, or a name is unknown.
+        ConvergenceError: A solve did not converge and `nonconvergence` is "raise".
 
     Example:
         >>> from xbar_spice.solve.fields.field import ReluField
@@ -48,13 +63,25 @@ def tangent(
         raise InvalidInputError(
             f"the change of z0 must have the shape of z0, {trajectory.z.shape[1:]}, got {given.shape}"
         )
+    if not all(np.isfinite(values).all() for values in (given, *(parameters or {}).values())):
+        raise InvalidInputError("changes of z0 and of the parameters must be finite, got NaN or infinity in them")
+    check_nonconvergence(nonconvergence)
     change = given if trajectory.batched else given[:, np.newaxis]
     left = dict(parameters or {})
+    method = METHODS[trajectory.method]
+    carry: Carry = ()
+    reports: list[SolveReport] = []
     for layer, run in enumerate(trajectory.runs):
         suffix = f"[{layer}]" if len(trajectory.runs) > 1 else ""
         mine = {name.removesuffix(suffix): left.pop(name) for name in list(left) if name.endswith(suffix)}
         direction = run.field.tie.spread({name: np.asarray(value, dtype=float) for name, value in mine.items()})
-        change = METHODS[trajectory.method].tangent(run, change, direction, krylov or trajectory.options.krylov)
+        with np.errstate(over="ignore", invalid="ignore"):  # a change that is not finite is reported below
+            part = method.tangent(run, change, direction, krylov or trajectory.options.krylov, carry)
+        change, carry = part.z, part.carry
+        reports.append(part.report)
     if left:
         raise InvalidInputError(f"no layer has the parameters {', '.join(left)}; gradients(...) lists their names")
+    report = SolveReport.joined(reports)
+    report.converged[:] &= np.isfinite(change).all(axis=0)
+    handle_nonconvergence(f"the tangent of {trajectory.method}", report, nonconvergence, ADJOINT_HINT)
     return change if trajectory.batched else change[:, 0]

@@ -68,7 +68,7 @@ class Contributions:
         self._totals: dict[tuple[int, ...], dict[str, FloatArray]] = {}  # by step and sample, as far as kept apart
 
     def cover(self, steps: range) -> None:
-        """Steps of which contributions will come; what none comes of is zero."""
+        """Steps of which contributions will come; what none comes of is zero. Others that use the layer join them."""
         known = self._steps or steps
         self._steps = range(min(known.start, steps.start), max(known.stop, steps.stop))
 
@@ -114,6 +114,7 @@ class Contributions:
     ) -> None:
         """Add the gradients of w^T f with respect to the matrices, `hidden` being what `pull_hidden` made of w."""
         step_key = (step,) if "step" in self._axes else ()
+        self.cover(range(step, step + 1))
         if "sample" not in self._axes:
             self._add(step_key, part, field.parameter_gradients(evaluation, cotangent, hidden))
             return

@@ -20,6 +20,7 @@ from xbar_spice.solve.integrators.method import (
     SolveOptions,
     SolveReport,
     Substep,
+    TangentRun,
 )
 from xbar_spice.solve.integrators.multistep import LinearMultistep
 from xbar_spice.solve.integrators.runge_kutta import RungeKutta, Tableau
@@ -43,6 +44,7 @@ __all__ = [
     "SolveReport",
     "Substep",
     "Tableau",
+    "TangentRun",
     "Trajectory",
     "Verlet",
     "check_nonconvergence",

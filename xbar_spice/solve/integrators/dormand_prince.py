@@ -30,6 +30,7 @@ from xbar_spice.solve.integrators.method import (
     SolveOptions,
     SolveReport,
     Substep,
+    TangentRun,
 )
 from xbar_spice.solve.integrators.runge_kutta import Tableau
 from xbar_spice.solve.integrators.step_control import AdaptiveOptions
@@ -100,12 +101,19 @@ class DormandPrince(Method):
                     multiplier[:, taken.samples] = _TABLEAU.pull(pull, taken.stages, taken.h, part)
         return AdjointRun(multiplier, SolveReport.blank(run.grid.steps, cotangent.shape[1]))
 
-    def tangent(self, run: ForwardRun, change: FloatArray, direction: Parameters, krylov: KrylovOptions) -> FloatArray:
+    def tangent(
+        self,
+        run: ForwardRun,
+        change: FloatArray,
+        direction: Parameters,
+        krylov: KrylovOptions,
+        carry: Carry = (),
+    ) -> TangentRun:
         change = change.copy()
         for taken in (taken for step in run.substeps for taken in step):
             part = change[:, taken.samples]
             change[:, taken.samples] = _TABLEAU.push(run.field, taken.stages, taken.h, part, direction)
-        return change
+        return TangentRun(change, SolveReport.blank(run.grid.steps, change.shape[1]))
 
 
 @final

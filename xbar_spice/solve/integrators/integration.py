@@ -18,7 +18,7 @@ from xbar_spice.solve.fields.evaluation import BoolArray
 from xbar_spice.solve.fields.field import Field
 from xbar_spice.solve.integrators.dormand_prince import DOPRI5
 from xbar_spice.solve.integrators.layers import Layers
-from xbar_spice.solve.integrators.method import ForwardRun, Grid, Method, SolveOptions, SolveReport
+from xbar_spice.solve.integrators.method import Carry, ForwardRun, Grid, Method, SolveOptions, SolveReport
 from xbar_spice.solve.integrators.multistep import AB3, AM3, FORWARD_EULER, IMPLICIT_EULER, TRAPEZOID
 from xbar_spice.solve.integrators.runge_kutta import RK4
 from xbar_spice.solve.integrators.step_control import AdaptiveOptions
@@ -187,10 +187,11 @@ def integrate(
     check_nonconvergence(nonconvergence)
     options = SolveOptions(newton or NewtonOptions(), krylov or KrylovOptions(), adaptive or AdaptiveOptions())
     runs: list[ForwardRun] = []
+    carry: Carry = ()
     with np.errstate(over="ignore", invalid="ignore"):  # a diverging sample is reported below
         for layer, piece in layers.pieces(grid):
-            runs.append(METHODS[method].run(layer, z, piece, options))
-            z = runs[-1].z[-1]
+            runs.append(METHODS[method].run(layer, z, piece, options, carry))
+            z, carry = runs[-1].z[-1], runs[-1].carry
     trajectory = Trajectory(method, tuple(runs), options, batched=np.ndim(z0) == 2)
     hint = "try a smaller h; if the reads are noisy, NewtonOptions(noise=...) as measured_noise gives it"
     handle_nonconvergence(f"{method} with h = {h:g}", trajectory.report, nonconvergence, hint)

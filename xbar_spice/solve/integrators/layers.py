@@ -16,8 +16,10 @@ __all__ = ["Layers"]
 class Layers:
     """Fields that follow each other in time, each for the same number of steps; the layers of a network.
 
-    A method of several steps starts afresh in each layer, because f jumps between two of them. Gradients are named by
-    parameter and layer, `K[0]`, `K[1]` and so on. Residual blocks are layers with forward Euler and h = 1.
+    A method of several steps goes on from layer to layer: it looks back at values of f that earlier layers left, each
+    with the weights of the step that began there. An implicit term has those of its own step. Layers that are equal
+    give what one field gives, also with one step a layer. Gradients are named by parameter and layer, `K[0]`, `K[1]`
+    and so on. Residual blocks are layers with forward Euler and h = 1.
 
     Args:
         fields: The field of each layer.

@@ -19,7 +19,17 @@ from xbar_spice.solve.integrators.step_control import AdaptiveOptions
 from xbar_spice.solve.linear_solvers.krylov import KrylovOptions
 from xbar_spice.solve.newton.newton import NewtonOptions
 
-__all__ = ["AdjointRun", "Carry", "ForwardRun", "Grid", "Method", "SolveOptions", "SolveReport", "Substep"]
+__all__ = [
+    "AdjointRun",
+    "Carry",
+    "ForwardRun",
+    "Grid",
+    "Method",
+    "SolveOptions",
+    "SolveReport",
+    "Substep",
+    "TangentRun",
+]
 
 Carry = tuple[FloatArray, ...]
 """What goes over a cut of a run besides the state: arrays whose last axis is the batch."""
@@ -154,6 +164,22 @@ class AdjointRun:
     carry: Carry = ()
 
 
+@final
+@dataclass(frozen=True)
+class TangentRun:
+    """What a tangent run found.
+
+    Attributes:
+        z: Change of z_N, (n, batch).
+        report: How each linear solve went.
+        carry: What the tangent of the run after this one needs besides the change of its start.
+    """
+
+    z: FloatArray
+    report: SolveReport
+    carry: Carry = ()
+
+
 class Method(ABC):
     """A time integration scheme together with its discrete adjoint."""
 
@@ -185,8 +211,18 @@ class Method(ABC):
         """
 
     @abstractmethod
-    def tangent(self, run: ForwardRun, change: FloatArray, direction: Parameters, krylov: KrylovOptions) -> FloatArray:
-        """The change of z_N, (n, batch), for a change of z_0 and of the matrices, by forward products only."""
+    def tangent(
+        self,
+        run: ForwardRun,
+        change: FloatArray,
+        direction: Parameters,
+        krylov: KrylovOptions,
+        carry: Carry = (),
+    ) -> TangentRun:
+        """The change of z_N for a change of z_0, (n, batch), and of the matrices, by forward products only.
+
+        Of a run that continues another one, `carry` is that of the tangent of the run before.
+        """
 
     def reverse(self, field: Field, z: FloatArray, grid: Grid, options: SolveOptions) -> FloatArray:
         """The state before the grid's only step from the one after it; the same method run back in time by default.

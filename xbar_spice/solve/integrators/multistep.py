@@ -14,6 +14,8 @@ differentiating these equations gives for k = N ... 0
 
 A run may be cut at any point: the part behind the cut starts from the values f(z_{-1}), f(z_{-2}) ... before it, as
 many as the method looks back, and its adjoint hands mu_1, mu_2 ... back to the part before it, which needs them for w.
+Where the weights change at a cut, f(z_k) has those of the step that begins at z_k, and keeps them for later steps; the
+implicit term of a step has those of that step. So f at a cut belongs to the part behind it.
 
 For implicit Euler, b = (1), this is lam_k = (I - h J_k^T)^{-1} lam_{k+1}, one transposed solve at the *new* point.
 """
@@ -32,7 +34,16 @@ from xbar_spice.solve.fields.contributions import Contributions
 from xbar_spice.solve.fields.evaluation import Evaluation
 from xbar_spice.solve.fields.field import Field
 from xbar_spice.solve.fields.tie import Parameters
-from xbar_spice.solve.integrators.method import AdjointRun, Carry, ForwardRun, Grid, Method, SolveOptions, SolveReport
+from xbar_spice.solve.integrators.method import (
+    AdjointRun,
+    Carry,
+    ForwardRun,
+    Grid,
+    Method,
+    SolveOptions,
+    SolveReport,
+    TangentRun,
+)
 from xbar_spice.solve.linear_solvers.krylov import KrylovOptions
 from xbar_spice.solve.linear_solvers.systems import solve_adjoint, solve_tangent
 from xbar_spice.solve.newton.newton import solve_implicit
@@ -88,7 +99,7 @@ class LinearMultistep(Method):
         z.setflags(write=False)
         evaluations = tuple((known[k],) if k in known else () for k in range(grid.steps + 1))
         behind = (*(known[k].value for k in range(grid.steps - 1, -1, -1) if k in known), *carry)
-        return ForwardRun(field, grid, z, evaluations, report, (), carry, behind[: max(self._width - 2, 0)])
+        return ForwardRun(field, grid, z, evaluations, report, (), carry, behind[: max(self.width - 2, 0)])
 
     def _explicit_part(
         self,
@@ -101,7 +112,7 @@ class LinearMultistep(Method):
     ) -> FloatArray | float:
         """The sum over j >= 1 of b_j f(z_{step+1-j}); what has not been evaluated yet is evaluated now."""
         total: FloatArray | float = 0.0
-        for j in range(1, self._width):
+        for j in range(1, self.width):
             point, b = step + 1 - j, self.coefficient(len(before) + step, j)
             if b == 0.0:
                 continue
@@ -149,33 +160,45 @@ class LinearMultistep(Method):
                 report.converged[k - 1], report.residuals[k - 1] = solution.converged, solution.residual
                 report.krylov_iterations[k - 1] = solution.iterations
             mu[k] = multiplier
-        ahead = tuple(mu[k] for k in range(1, self._width - 1) if k in mu)
+        ahead = tuple(mu[k] for k in range(1, self.width - 1) if k in mu)
         return AdjointRun(multiplier, report, ahead)
 
-    def tangent(self, run: ForwardRun, change: FloatArray, direction: Parameters, krylov: KrylovOptions) -> FloatArray:
-        field, grid = run.field, run.grid
-        slopes: dict[int, FloatArray] = {}  # changes of f(z_k)
+    def tangent(
+        self,
+        run: ForwardRun,
+        change: FloatArray,
+        direction: Parameters,
+        krylov: KrylovOptions,
+        carry: Carry = (),
+    ) -> TangentRun:
+        field, grid, earlier = run.field, run.grid, len(run.before)
+        report = SolveReport.blank(grid.steps, change.shape[1])
+        slopes = {-1 - i: slope for i, slope in enumerate(carry)}  # changes of f(z_k)
         changes = [change]
         for k in range(grid.steps):
             base = changes[k]
-            for j in range(1, self._width):
-                b, point = self.coefficient(k, j), k + 1 - j
+            for j in range(1, self.width):
+                b, point = self.coefficient(earlier + k, j), k + 1 - j
                 if b == 0.0:
                     continue
                 if point not in slopes:
                     slopes[point] = field.push(run.evaluations[point][0], changes[point], direction)
                 base = base + grid.h * b * slopes[point]
-            c = grid.h * self.coefficient(k, 0)
+            c = grid.h * self.coefficient(earlier + k, 0)
             if c != 0.0:
                 (point_after,) = run.evaluations[k + 1]
                 base = base + c * field.parameter_jvp(point_after, direction)
-                base = solve_tangent(field, point_after, c, base, krylov).x
+                solution = solve_tangent(field, point_after, c, base, krylov)
+                base = solution.x
+                report.converged[k], report.residuals[k] = solution.converged, solution.residual
+                report.krylov_iterations[k] = solution.iterations
             changes.append(base)
-        return changes[-1]
+        behind = (slopes[k] for k in range(grid.steps - 1, grid.steps + 1 - self.width, -1) if k in slopes)
+        return TangentRun(changes[-1], report, tuple(behind))
 
     def _handed_back(self, mu: Mapping[int, FloatArray], grid: Grid, point: int, earlier: int) -> dict[int, FloatArray]:
         """The terms of w_k, by the step that uses f(z_k)."""
-        weights = {j: grid.h * self.coefficient(earlier + point - 1 + j, j) for j in range(1, self._width)}
+        weights = {j: grid.h * self.coefficient(earlier + point - 1 + j, j) for j in range(1, self.width)}
         return {
             grid.start + point - 1 + j: weight * mu[point + j]
             for j, weight in weights.items()
@@ -183,7 +206,8 @@ class LinearMultistep(Method):
         }
 
     @property
-    def _width(self) -> int:
+    def width(self) -> int:
+        """Points of which a step uses f, at most."""
         return max(len(row) for row in self.rows)
 
 

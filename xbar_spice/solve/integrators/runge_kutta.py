@@ -24,7 +24,16 @@ from xbar_spice.solve.fields.contributions import Contributions
 from xbar_spice.solve.fields.evaluation import Evaluation
 from xbar_spice.solve.fields.field import Field
 from xbar_spice.solve.fields.tie import Parameters
-from xbar_spice.solve.integrators.method import AdjointRun, Carry, ForwardRun, Grid, Method, SolveOptions, SolveReport
+from xbar_spice.solve.integrators.method import (
+    AdjointRun,
+    Carry,
+    ForwardRun,
+    Grid,
+    Method,
+    SolveOptions,
+    SolveReport,
+    TangentRun,
+)
 from xbar_spice.solve.linear_solvers.krylov import KrylovOptions
 
 __all__ = ["RK4", "RungeKutta", "Tableau"]
@@ -133,10 +142,17 @@ class RungeKutta(Method):
                 multiplier = self.tableau.pull(pull, run.evaluations[k], run.grid.h, multiplier)
         return AdjointRun(multiplier, SolveReport.blank(run.grid.steps, cotangent.shape[1]))
 
-    def tangent(self, run: ForwardRun, change: FloatArray, direction: Parameters, krylov: KrylovOptions) -> FloatArray:
+    def tangent(
+        self,
+        run: ForwardRun,
+        change: FloatArray,
+        direction: Parameters,
+        krylov: KrylovOptions,
+        carry: Carry = (),
+    ) -> TangentRun:
         for stages in run.evaluations[:-1]:
             change = self.tableau.push(run.field, stages, run.grid.h, change, direction)
-        return change
+        return TangentRun(change, SolveReport.blank(run.grid.steps, change.shape[1]))
 
 
 RK4 = RungeKutta(Tableau(((), (1 / 2,), (0.0, 1 / 2), (0.0, 0.0, 1.0)), (1 / 6, 1 / 3, 1 / 3, 1 / 6)))

@@ -12,6 +12,7 @@ import numpy as np
 
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear.operator import FloatArray
+from xbar_spice.solve.norms import norms
 
 __all__ = ["AdaptiveOptions"]
 
@@ -52,7 +53,7 @@ class AdaptiveOptions:
         """Root mean square of a step's error in units of what is allowed, (batch,); 1 is just right."""
         allowed = self.atol + self.rtol * np.maximum(np.abs(before), np.abs(after))
         parts = np.divide(estimate, allowed, out=np.zeros_like(estimate), where=estimate != 0.0)
-        size: FloatArray = np.sqrt(np.mean(parts**2, axis=0))
+        size = _root_mean_square(parts)
         return np.where(np.isfinite(after).all(axis=0) & np.isfinite(size), size, np.inf)
 
     def factor(self, error: FloatArray, order: int) -> FloatArray:
@@ -64,7 +65,7 @@ class AdaptiveOptions:
         """A first step that changes the state by about 1 %, in units of what is allowed, (batch,)."""
         allowed = self.atol + self.rtol * np.abs(z)
         safe = np.where(allowed > 0.0, allowed, 1.0)
-        size, speed = (np.sqrt(np.mean((v / safe) ** 2, axis=0)) for v in (z, slope))
+        size, speed = (_root_mean_square(v / safe) for v in (z, slope))
         guess = np.divide(0.01 * size, speed, out=np.zeros_like(size), where=speed > 0.0)
         return np.where(guess > 0.0, np.minimum(guess, longest), 1e-3 * longest)
 
@@ -76,3 +77,10 @@ class AdaptiveOptions:
         """
         octaves = np.log2(np.maximum(h / longest, np.finfo(float).tiny))
         return longest * 2.0 ** (np.floor(_SIZES_PER_OCTAVE * octaves + 1e-6) / _SIZES_PER_OCTAVE)
+
+
+def _root_mean_square(x: FloatArray) -> FloatArray:
+    """Of each sample, (batch,); of entries of any size."""
+    with np.errstate(over="ignore"):
+        plain = np.sqrt(np.mean(x**2, axis=0))
+    return np.asarray(np.where(np.isinf(plain), norms(x) / np.sqrt(len(x)), plain))

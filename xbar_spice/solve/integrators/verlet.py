@@ -29,7 +29,16 @@ from xbar_spice.solve.fields.evaluation import Evaluation
 from xbar_spice.solve.fields.field import Field
 from xbar_spice.solve.fields.split import SplitField, unprefixed
 from xbar_spice.solve.fields.tie import Parameters
-from xbar_spice.solve.integrators.method import AdjointRun, Carry, ForwardRun, Grid, Method, SolveOptions, SolveReport
+from xbar_spice.solve.integrators.method import (
+    AdjointRun,
+    Carry,
+    ForwardRun,
+    Grid,
+    Method,
+    SolveOptions,
+    SolveReport,
+    TangentRun,
+)
 from xbar_spice.solve.linear_solvers.krylov import KrylovOptions
 
 __all__ = ["VELOCITY_VERLET", "VERLET", "Verlet"]
@@ -102,7 +111,14 @@ class Verlet(Method):
                     p = p + total.pull(field.force, before, pending, part="force")
         return AdjointRun(np.vstack([p, q]), SolveReport.blank(run.grid.steps, cotangent.shape[1]))
 
-    def tangent(self, run: ForwardRun, change: FloatArray, direction: Parameters, krylov: KrylovOptions) -> FloatArray:
+    def tangent(
+        self,
+        run: ForwardRun,
+        change: FloatArray,
+        direction: Parameters,
+        krylov: KrylovOptions,
+        carry: Carry = (),
+    ) -> TangentRun:
         field, h = _split(run.field), run.grid.h
         velocity, force = unprefixed("velocity", direction), unprefixed("force", direction)
         dy, dz = change[: field.y_size], change[field.y_size :]
@@ -111,7 +127,7 @@ class Verlet(Method):
             dy = dy + h * field.velocity.push(drift, dz, velocity)
             if after:
                 dz = dz + self.kicks[1] * h * field.force.push(after[0], dy, force)
-        return np.vstack([dy, dz])
+        return TangentRun(np.vstack([dy, dz]), SolveReport.blank(run.grid.steps, change.shape[1]))
 
     def reverse(self, field: Field, z: FloatArray, grid: Grid, options: SolveOptions) -> FloatArray:
         """Kicks and drift taken back in the reverse order, which is exact up to rounding and noise of the reads."""

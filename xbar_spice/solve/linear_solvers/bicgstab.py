@@ -12,6 +12,7 @@ import numpy as np
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.solve.fields.evaluation import IndexArray
 from xbar_spice.solve.linear_solvers.cycle import Cycle, Product, dot
+from xbar_spice.solve.norms import norms
 
 __all__ = ["BiCGSTAB"]
 
@@ -34,7 +35,7 @@ class BiCGSTAB(Cycle):
             alpha = _ratio(rho, dot(shadow, v))
             self.correction[:, self.live] += alpha * p
             half = r - alpha * v
-            self.estimate[self.live] = np.linalg.norm(half, axis=0)
+            self.estimate[self.live] = norms(half)
             none = np.zeros(self.live.size, dtype=bool)
             r, shadow, p, v, half, rho, alpha = self.leave(r, shadow, p, v, half, rho, alpha, lost=none)
             if not self.live.size:
@@ -43,10 +44,10 @@ class BiCGSTAB(Cycle):
             omega = _ratio(dot(t, half), dot(t, t))
             self.correction[:, self.live] += omega * half
             r = half - omega * t
-            size = np.asarray(np.linalg.norm(r, axis=0), dtype=float)
+            size = norms(r)
             self.estimate[self.live] = size
             fresh = dot(shadow, r)
-            lost = (np.abs(fresh) <= _BREAKDOWN * size * np.linalg.norm(shadow, axis=0)) | (omega == 0.0)
+            lost = (np.abs(fresh) <= _BREAKDOWN * size * norms(shadow)) | (omega == 0.0)
             beta = _ratio(fresh, rho) * _ratio(alpha, omega)
             p = r + beta * (p - omega * v)
             r, shadow, p, rho = self.leave(r, shadow, p, fresh, lost=lost)

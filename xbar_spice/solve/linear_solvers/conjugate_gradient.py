@@ -16,6 +16,7 @@ from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.solve.fields.evaluation import IndexArray
 from xbar_spice.solve.linear_solvers.cycle import Cycle, Product, dot
+from xbar_spice.solve.norms import norms
 
 __all__ = ["ConjugateGradient"]
 
@@ -52,7 +53,7 @@ class ConjugateGradient(Cycle):
                 return
 
     def _check_symmetry(self, first: FloatArray, image: FloatArray) -> None:
-        size = np.linalg.norm(first, axis=0) * np.linalg.norm(image, axis=0)
+        size = norms(first) * norms(image)
         asymmetry = np.abs(dot(first, image)) / np.where(size > 0.0, size, 1.0)
         worst = float((asymmetry / np.maximum(_ASYMMETRY, _ALLOWED * self.targets[self.live])).max())
         if worst > 1.0:

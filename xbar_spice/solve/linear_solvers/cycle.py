@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.read_context import stage
 from xbar_spice.solve.fields.evaluation import IndexArray
+from xbar_spice.solve.norms import norms
 
 __all__ = ["Cycle", "Product", "dot"]
 
@@ -35,7 +36,7 @@ class Cycle(ABC):
         n, samples = residual.shape
         self.correction = np.zeros((n, samples))
         self.steps = np.zeros(samples, dtype=np.int64)
-        self.estimate = np.asarray(np.linalg.norm(residual, axis=0), dtype=float)
+        self.estimate = norms(residual)
         self.norm = np.zeros(samples)
         self.exhausted = np.zeros(samples, dtype=bool)
         self.live = np.arange(samples)
@@ -57,10 +58,8 @@ class Cycle(ABC):
         with stage(krylov=iteration):
             image = product(x, active[self.live])
         self.steps[self.live] += 1
-        length = np.linalg.norm(x, axis=0)
-        self.norm[self.live] = np.fmax(
-            self.norm[self.live], np.linalg.norm(image, axis=0) / np.where(length > 0.0, length, 1.0)
-        )
+        length = norms(x)
+        self.norm[self.live] = np.fmax(self.norm[self.live], norms(image) / np.where(length > 0.0, length, 1.0))
         return image
 
     def leave(self, *arrays: FloatArray, lost: NDArray[np.bool_]) -> tuple[FloatArray, ...]:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.solve.fields.evaluation import IndexArray
 from xbar_spice.solve.linear_solvers.cycle import Cycle, Product
+from xbar_spice.solve.norms import norms
 
 __all__ = ["Arnoldi"]
 
@@ -42,7 +43,7 @@ class Arnoldi(Cycle):
         for k in range(min(limit, self._basis.shape[2])):
             self._grow(k)
             image = self.apply(product, active, self._basis[:, k].T, spent + k + 1).T
-            size = np.linalg.norm(image, axis=1)
+            size = norms(image, axis=1)
             live = self.live
             rest = self._extend(k, image)
             lost = ~np.isfinite(size)
@@ -75,7 +76,7 @@ class Arnoldi(Cycle):
         image = image - (known.mT @ first)[..., 0]
         second = known @ image[..., np.newaxis]
         image = image - (known.mT @ second)[..., 0]
-        rest: FloatArray = np.linalg.norm(image, axis=1)
+        rest: FloatArray = norms(image, axis=1)
         self._basis[:, k + 1] = image / np.where(rest > 0.0, rest, 1.0)[:, np.newaxis]
 
         column = (self._turns[:, : k + 1, : k + 1] @ (first + second))[..., 0]

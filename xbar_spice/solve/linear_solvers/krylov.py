@@ -22,6 +22,7 @@ from xbar_spice.solve.linear_solvers.conjugate_gradient import ConjugateGradient
 from xbar_spice.solve.linear_solvers.cycle import Cycle, Product
 from xbar_spice.solve.linear_solvers.gmres import Arnoldi
 from xbar_spice.solve.linear_solvers.richardson import Richardson
+from xbar_spice.solve.norms import norms
 
 __all__ = ["KrylovOptions", "KrylovResult", "LinearMethod", "solve_linear"]
 
@@ -159,7 +160,7 @@ class _Solve:
     ) -> None:
         self.product, self.options, self.targets, self.refine = product, options, targets, refine
         self.inverse = inverse
-        self.scale = np.linalg.norm(rhs, axis=0)
+        self.scale = norms(rhs)
         usable = np.isfinite(self.scale)
         self.rhs = np.divide(rhs, self.scale, out=np.zeros_like(rhs), where=usable & (self.scale > 0.0))
         self.left = self.rhs.copy()  # rhs - M x as last measured
@@ -181,8 +182,8 @@ class _Solve:
         self.x[:, active] += run.correction
         self.iterations[active] += run.steps
         self._worthwhile[active] = np.where(run.exhausted, _WORTHWHILE, _PROGRESS) * self.residual[active]
-        self._attainable[active] = _ROUNDING * run.norm * np.linalg.norm(self.x[:, active], axis=0)
-        rounding = _ROUNDING * run.norm * np.linalg.norm(run.correction, axis=0)
+        self._attainable[active] = _ROUNDING * run.norm * norms(self.x[:, active])
+        rounding = _ROUNDING * run.norm * norms(run.correction)
         self.residual[active] = np.maximum(run.estimate, rounding)
 
         solvable = np.isfinite(run.estimate) & (self._attainable[active] < _SINGULAR)
@@ -220,7 +221,7 @@ class _Solve:
         with stage(krylov=int(self.iterations[active].max()) + 1):
             self.left[:, active] = self.rhs[:, active] - self.product(self.x[:, active], active)
         self.iterations[active] += 1
-        size = np.linalg.norm(self.left[:, active], axis=0)
+        size = norms(self.left[:, active])
         self.residual[active] = size
         self.converged[active] = size <= np.maximum(self.targets[active], self._attainable[active])
         return np.asarray(active[(size > self.targets[active]) & (size <= self._worthwhile[active])])

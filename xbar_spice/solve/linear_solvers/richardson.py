@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from typing import final
 
-import numpy as np
-
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.solve.fields.evaluation import IndexArray
 from xbar_spice.solve.linear_solvers.cycle import Cycle, Product
+from xbar_spice.solve.norms import norms
 
 __all__ = ["Richardson"]
 
@@ -43,7 +42,7 @@ class Richardson(Cycle):
             change = self._damping * (r if self._inverse is None else self._inverse(r, active[self.live]))
             self.correction[:, self.live] += change
             r = r - self.apply(product, active, change, spent + k + 1)
-            size = np.asarray(np.linalg.norm(r, axis=0), dtype=float)
+            size = norms(r)
             self.estimate[self.live] = size
             lost = size > _DIVERGED * start[self.live]
             self.correction[:, self.live[lost]] = 0.0

@@ -95,9 +95,19 @@ def _twin_inverse(field: Field, at: Evaluation, c: float, *, transposed: bool) -
             "weights, or choose gmres"
         )
     jacobian = dense_jacobian(field.twin, at)
-    inverse = np.linalg.inv(np.eye(jacobian.shape[1]) - c * (jacobian.mT if transposed else jacobian))
+    inverse = _inverses(np.eye(jacobian.shape[1]) - c * (jacobian.mT if transposed else jacobian))
 
     def apply(x: FloatArray, samples: IndexArray) -> FloatArray:
         return np.asarray(np.einsum("aij,ja->ia", inverse[samples], x), dtype=float)
 
     return apply
+
+
+def _inverses(matrices: FloatArray) -> FloatArray:
+    """Inverse of each matrix, (batch, n, n); NaN, which no solve takes for an answer, where there is none."""
+    try:
+        return np.asarray(np.linalg.inv(matrices), dtype=float)
+    except np.linalg.LinAlgError:  # says that one of them is singular, not which
+        if len(matrices) == 1:
+            return np.full_like(matrices, np.nan)
+        return np.concatenate([_inverses(matrix[np.newaxis]) for matrix in matrices])

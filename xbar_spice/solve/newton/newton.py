@@ -23,6 +23,7 @@ from xbar_spice.solve.fields.field import Field
 from xbar_spice.solve.linear_solvers.krylov import KrylovOptions, KrylovResult
 from xbar_spice.solve.linear_solvers.systems import solve_tangent
 from xbar_spice.solve.newton.options import NewtonOptions
+from xbar_spice.solve.norms import norms
 
 __all__ = ["NewtonOptions", "NewtonResult", "solve_implicit"]
 
@@ -30,6 +31,8 @@ _GAIN = 0.1  # part of |F| below which every step on a linear piece should get
 _LINEAR_SHARE = 0.1  # part of the allowed residual that the linear solve may leave
 _DECREASE = 1e-4  # |F| must fall by this part of what the linear model promises
 _SHORT = 1e-7  # part of |z| below which a step of a smooth field is as good as on a line
+_BLOWN_UP = 10.0  # times |base| + |c f| at the start: a z larger than that is no measure of its own residual
+_MEANINGLESS = 1e-8  # rounding of F relative to its scale from which its value says nothing
 _FAR = 1e-2  # |F| left beyond any noise: the iteration has lost its way, not its accuracy
 _FORCING = 0.9  # Eisenstat and Walker's second choice: rtol = 0.9 (|F| / |F before|)^2 ...
 _LOOSEST = 0.1  # ... and what it starts with
@@ -46,7 +49,7 @@ class NewtonResult:
         iterations: Newton steps of each sample, (batch,).
         krylov_iterations: Products with J spent on each sample, (batch,).
         evaluations: Evaluations of f at each sample, that of an unknown start included, (batch,).
-        residual: |F| / max(|base|, |z|), (batch,).
+        residual: |F| / max(|base|, |z|), (batch,); a z that has blown up does not count with its size.
     """
 
     evaluation: Evaluation
@@ -151,8 +154,9 @@ class _Iteration:
         self.field, self.base, self.c, self.options, self.krylov = field, base, c, options, krylov
         self.at = start
         self.residual = base + c * start.value - start.z  # F(z)
-        self.size = np.linalg.norm(self.residual, axis=0)
-        self.scale = _scale(base, start.z)
+        self._base_size, self._reach = norms(base), norms(c * start.value)
+        self.scale = self._scale(np.arange(start.batch), start.z)
+        self.size = _size(self.residual, start.z, self.scale)
         self.iterations = np.zeros(start.batch, dtype=np.int64)
         self.krylov_iterations = np.zeros(start.batch, dtype=np.int64)
         self.evaluations = np.zeros(start.batch, dtype=np.int64)
@@ -240,7 +244,8 @@ class _Iteration:
         trial = self.field.evaluate(z[:, better])
         self.evaluations[candidates] += 1
         residual = self.base[:, candidates] + self.c * trial.value - trial.z
-        size = np.linalg.norm(residual, axis=0)
+        scale = self._scale(candidates, trial.z)
+        size = _size(residual, trial.z, scale)
         self._linear[candidates] = _linear_between(self.at.columns(candidates), trial)
         kept = np.flatnonzero(size <= (1.0 - _DECREASE * length) * self.size[candidates])
         better[better] = np.isin(np.arange(candidates.size), kept)
@@ -248,8 +253,25 @@ class _Iteration:
             taken = candidates[kept]
             self.at = self.at.with_columns(taken, trial.columns(kept))
             self.residual[:, taken], self.size[taken] = residual[:, kept], size[kept]
-            self.scale[taken] = _scale(self.base[:, taken], trial.z[:, kept])
+            self.scale[taken] = scale[kept]
         return better
+
+    def _scale(self, samples: IndexArray, z: FloatArray) -> FloatArray:
+        """What |F| is measured against: max(|base|, |z|), as long as z is where the step may lead.
+
+        A z far beyond base and c f at the start has blown up, and must not lend its size to the residual. Where base
+        and z vanish it is |c f|.
+        """
+        base, reach = self._base_size[samples], self._reach[samples]
+        larger = np.maximum(base, np.minimum(norms(z), _BLOWN_UP * (base + reach)))
+        larger = np.where(larger > 0.0, larger, reach)
+        return np.where(larger > 0.0, larger, 1.0)
+
+
+def _size(residual: FloatArray, z: FloatArray, scale: FloatArray) -> FloatArray:
+    """|F|; of a z so large that base is lost in it, what rounding may hide of F, whose value then says nothing."""
+    size, rounding = norms(residual), np.finfo(float).eps * norms(z)
+    return np.where(rounding > _MEANINGLESS * scale, np.maximum(size, rounding), size)
 
 
 def _linear_between(start: Evaluation, end: Evaluation) -> BoolArray:
@@ -259,10 +281,4 @@ def _linear_between(start: Evaluation, end: Evaluation) -> BoolArray:
     """
     if start.slope.dtype == np.bool_:
         return np.asarray((start.slope == end.slope).all(axis=0))
-    return np.asarray(np.linalg.norm(end.z - start.z, axis=0) <= _SHORT * np.linalg.norm(start.z, axis=0))
-
-
-def _scale(base: FloatArray, z: FloatArray) -> FloatArray:
-    """max(|base|, |z|) of each sample, 1 where both vanish."""
-    larger = np.maximum(np.linalg.norm(base, axis=0), np.linalg.norm(z, axis=0))
-    return np.where(larger > 0.0, larger, 1.0)
+    return np.asarray(norms(end.z - start.z) <= _SHORT * norms(start.z))

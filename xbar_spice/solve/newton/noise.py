@@ -11,6 +11,7 @@ from xbar_spice.linear.operator import FloatArray
 from xbar_spice.solve.fields.field import Field
 from xbar_spice.solve.linear_solvers.krylov import KrylovOptions
 from xbar_spice.solve.newton.options import NewtonOptions
+from xbar_spice.solve.norms import norms
 
 __all__ = ["allowing_noise", "measured_noise"]
 
@@ -55,5 +56,5 @@ def measured_noise(field: Field, z: FloatArray, repeats: int = 8) -> float:
     if repeats < 2:
         raise InvalidInputError(f"noise is measured by at least 2 evaluations, got repeats = {repeats}")
     values = np.stack([field.evaluate(z).value for _ in range(repeats)])
-    spread = np.linalg.norm(values.std(axis=0, ddof=1), axis=0)
-    return float(np.max(spread / np.maximum(np.linalg.norm(values.mean(axis=0), axis=0), np.finfo(float).tiny)))
+    spread = norms(values.std(axis=0, ddof=1))
+    return float(np.max(spread / np.maximum(norms(values.mean(axis=0)), np.finfo(float).tiny)))

@@ -18,7 +18,7 @@ _NOISE = 3.0  # |F| in units of the noise of a read below which Newton's method 
 @final
 @dataclass(frozen=True)
 class NewtonOptions:
-    """How implicit equations are solved; |F| is measured relative to max(|base|, |z|).
+    """How implicit equations are solved; |F| is measured relative to max(|base|, |z|), of a z that has not blown up.
 
     Attributes:
         rtol: |F| at which a sample has converged; of noisy reads give the `noise`, too.
