@@ -36,6 +36,9 @@ MAPPINGS: Registry[Mapping] = Registry(
     {
         "differential": "xbar_spice.mapping.pairs:Differential",
         "interleaved": "xbar_spice.mapping.pairs:Interleaved",
+        "signed_rows": "xbar_spice.mapping.pairs:SignedRows",
+        "offset": "xbar_spice.mapping.offset:Offset",
+        "bit_sliced": "xbar_spice.mapping.slices:BitSliced",
     },
 )
 """How signed weights become devices on lines."""

@@ -13,6 +13,7 @@ Naming a module or a file runs its code, as importing it would: name only code t
 from __future__ import annotations
 
 import ast
+import dataclasses
 import hashlib
 import importlib
 import importlib.util
@@ -100,11 +101,12 @@ class Registry(Generic[Part]):
         return where, options
 
     def text(self, part: Part) -> str:
-        """The text that names a part: its shorthand, or module and class, with the options of its `repr`."""
+        """The text that names a part: its shorthand, or module and class, with the options that are no defaults."""
         made = type(part)
         home = f"{made.__module__}:{made.__qualname__}"
         name = next((name for name, where in self._builtins.items() if where == home), home)
-        options = repr(part).partition("(")[2].removesuffix(")") if repr(part).endswith(")") else ""
+        values = {field.name: (getattr(part, field.name), field.default) for field in _fields(part)}
+        options = ", ".join(f"{name}={value!r}" for name, (value, default) in values.items() if value != default)
         return f"{name}({options})" if options else name
 
     def _made(self, made: Any, where: str, options: str, more: Mapping[str, Any]) -> Any:
@@ -160,6 +162,10 @@ class Choice(Generic[Part]):
 
     def __set__(self, instance: object, value: str | Part) -> None:
         instance.__dict__[self._name] = self.registry.get(value)
+
+
+def _fields(part: object) -> tuple[dataclasses.Field[Any], ...]:
+    return dataclasses.fields(part) if dataclasses.is_dataclass(part) else ()
 
 
 def source_hash(part: object) -> str | None:

@@ -87,7 +87,7 @@ def test_a_zero_matrix_maps_to_equal_pairs():
     [
         (
             {"mapping": "diff"},
-            "mapping must be one of 'differential', 'interleaved', an object .* of Mapping, .* got 'diff'",
+            "mapping must be one of 'differential', 'interleaved', .* an object .* of Mapping, .* got 'diff'",
         ),
         ({"tile": 0}, "tile must be a whole number >= 1"),
         ({"tile": 2.5}, "tile must be a whole number >= 1"),

@@ -82,7 +82,7 @@ def test_a_programming_error_of_ones_own(rng):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("nothing", "mapping must be one of 'differential', 'interleaved', an object of your own class of Mapping"),
+        ("nothing", "mapping must be one of 'differential', 'interleaved', .* an object of your own class of Mapping"),
         ("nowhere:Class", "cannot be loaded: ModuleNotFoundError"),
         (f"{PARTS / 'signed_rows.py'}:Missing", "cannot be loaded: AttributeError"),
         (f"{PARTS / 'absent.py'}:RowPairs", "cannot be loaded: FileNotFoundError"),

@@ -15,7 +15,7 @@ class RowPairs(Mapping):
     title = "pairs of rows"
     layout = "tI_J: tile I of the inputs and J of the outputs; its word lines are plus and minus devices in turn"
 
-    def targets(self, weights, siemens_per_weight, g_min):
+    def targets(self, weights, siemens_per_weight, g_min, g_max):
         return g_min + siemens_per_weight * np.maximum(np.stack([weights, -weights]), 0.0)
 
     def slopes(self, weights):

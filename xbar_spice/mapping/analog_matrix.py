@@ -134,7 +134,7 @@ class AnalogMatrix(LinearOperator, Closeable):
         x, mapped = np.asarray(vectors, dtype=float), self.mapped
         variance = np.zeros((self.shape[0], x.shape[1]))
         for array, squares in zip(mapped.arrays, self._readout.variance(mapped.drives(x, "rows"), "rows"), strict=True):
-            np.add.at(variance, array.cols.index, array.cols.weight[:, np.newaxis] ** 2 * squares)
+            array.cols.squared.collect(variance, array.factor**2 * squares)
         scale = mapped.volts_per_unit(x)
         step = level_spacing(mapped.design.v_read, mapped.design.converters.dac_bits) / scale
         rounded = self._digital.to_dense() ** 2 @ (x != 0) * step**2 / 12

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import final
+from typing import Literal, final
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -62,6 +62,11 @@ class Design:
         noise: what every read adds.
         converters: resolution of drives and sense currents.
         headroom: how many times the range of conductances holds the largest weight.
+        coverage: part of the weights that this range is made for, by size; larger ones are clipped. 1 holds them all.
+        scale: what shares one conductance per weight: the whole "matrix", or every "tile", or every "column" of a
+            tile, which are then scaled up to fill the range and scaled back digitally.
+        order: of the lines of an array: as "given", or by "conductance", which puts the word lines with the largest
+            sum next to the sensed ends and the bit lines with the largest sum next to the drivers.
         compensated: program the conductances that undo wires, drivers and sense terminals, see `compensate`; what
             the variation will do to a device is not known then.
     """
@@ -84,6 +89,9 @@ class Design:
     headroom: float = 1.0
     compensated: bool = False
     skip_empty: bool = False
+    coverage: float = 1.0
+    scale: Literal["matrix", "tile", "column"] = "matrix"
+    order: Literal["given", "conductance"] = "given"
 
     def __post_init__(self) -> None:
         for name, kind in KINDS.items():
@@ -97,6 +105,14 @@ class Design:
             raise InvalidInputError(f"0 <= g_min < g_max (siemens) is needed, got {self.g_min} and {self.g_max}")
         if not (np.isfinite(self.v_read) and self.v_read > 0):
             raise InvalidInputError(f"v_read must be finite and > 0 V, got {self.v_read}")
+        if not 0 < self.coverage <= 1:
+            raise InvalidInputError(f"coverage must be > 0 and <= 1 (part of the weights), got {self.coverage}")
+        for name, value, allowed in (
+            ("scale", self.scale, ("matrix", "tile", "column")),
+            ("order", self.order, ("given", "conductance")),
+        ):
+            if value not in allowed:
+                raise InvalidInputError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {value!r}")
         if not 1 <= self.headroom < np.inf:
             raise InvalidInputError(f"headroom must be finite and >= 1, got {self.headroom}")
         if self.compensated and not (self.device.linear and self.amplifier.linear):

@@ -14,6 +14,7 @@ from xbar_spice.errors import InvalidInputError
 from xbar_spice.hardware.crossbar import Side
 from xbar_spice.hardware.pulse import LineCapacitance, Pulse
 from xbar_spice.linear.operator import FloatArray
+from xbar_spice.mapping.base import Lines
 from xbar_spice.mapping.design import Design
 from xbar_spice.mapping.matrix import MappedArray, MappedMatrix
 from xbar_spice.parts import MAPPINGS
@@ -25,10 +26,11 @@ __all__ = ["design_comments", "write_netlists"]
 
 DIRECTION: dict[Side, str] = {"rows": "forward", "cols": "transposed"}
 ABOUT = (
-    "Product = sum over sense terminals of sign * current / (siemens_per_weight * volts_per_unit), added up at "
-    "'index'. The current is amperes_per_result * result, where the result is that of a source, i(...), or the "
-    "output voltage of an amplifier, v(...). A driver carries sign * vector[index] * volts_per_unit. Indices "
-    "count from 0."
+    "Product = sum over sense terminals of factor * sign * current / (siemens_per_weight * volts_per_unit), added up "
+    "at 'index'. The current is amperes_per_result * result, where the result is that of a source, i(...), or the "
+    "output voltage of an amplifier, v(...). A driver carries sign * vector[index] * volts_per_unit. Where a terminal "
+    "has them: 'shared' is the sign with which it counts for every index of its array on top, and everything that "
+    "belongs to an index is divided by 'scale'. Indices count from 0."
 )
 
 
@@ -97,7 +99,7 @@ def write_netlists(
             timed = pulse_deck(array.crossbar, volts, pulse, capacitance or LineCapacitance(), side, **said)
             written.append(_write(folder / f"{path}.pulse.cir", timed.text))
             entry["pulse_deck"] = f"{path}.pulse.cir"
-        entries.append(entry | {"terminals": _terminals(deck, index, single, array, side)})
+        entries.append(entry | {"factor": array.factor, "terminals": _terminals(deck, index, single, array, side)})
     manifest = {
         "about": ABOUT,
         "matrix": name,
@@ -145,7 +147,7 @@ def _terminals(deck: Deck, index: int, single: Deck, array: MappedArray, side: S
                 "line": terminal.line,
                 "vector": "input" if on_rows else "output",
                 "index": int((array.inputs if on_rows else array.outputs)[terminal.line]),
-                "sign": _plain((array.rows if on_rows else array.cols).weight[terminal.line]),
+                **_counts(array.rows if on_rows else array.cols, terminal.line),
                 **names,
                 "result": terminal.result,
                 "result_in_array_deck": alone.result,
@@ -165,6 +167,16 @@ def _polarity(array: MappedArray) -> str:
     return {(1,): ", plus devices", (-1,): ", minus devices", (-1, 1): ", plus and minus devices in turn"}.get(
         tuple(np.unique(array.cols.weight).tolist()), ""
     )
+
+
+def _counts(lines: Lines, line: int) -> dict[str, float]:
+    """With which weights a line counts."""
+    found = {"sign": _plain(lines.weight[line])}
+    if lines.shared is not None:
+        found["shared"] = _plain(lines.shared[line])
+    if lines.scale is not None:
+        found["scale"] = float(lines.scale[lines.index[line] - lines.span.start])
+    return found
 
 
 def _plain(weight: float) -> float:

@@ -10,7 +10,7 @@ grow and for the larger conductances of a compensated array.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import final
 
@@ -21,13 +21,14 @@ from xbar_spice.errors import InvalidInputError
 from xbar_spice.hardware.converters import quantise
 from xbar_spice.hardware.crossbar import Crossbar, Side
 from xbar_spice.linear.operator import FloatArray
-from xbar_spice.mapping.base import IntArray, Lines, by_line
+from xbar_spice.mapping.base import IntArray, Lines
 from xbar_spice.mapping.compensation import compensate
 from xbar_spice.mapping.design import Design
 
 __all__ = ["MappedArray", "MappedMatrix", "map_weights"]
 
 COMPENSATED = 1e-3  # of the largest conductance: less than programming can hit
+CLIPPED = 1e-12  # rounding, by which the largest weight may exceed the range that it made
 
 
 @final
@@ -41,6 +42,7 @@ class MappedArray:
         rows: word lines, with the input that each one carries.
         cols: bit lines, with the output that each one belongs to.
         device: (rows, cols), or a shape that broadcasts to it: which of the devices of its weight each cell is.
+        factor: with which the digital side multiplies its currents, in either direction.
     """
 
     name: str
@@ -48,6 +50,7 @@ class MappedArray:
     rows: Lines
     cols: Lines
     device: IntArray
+    factor: float = 1.0
 
     @property
     def inputs(self) -> IntArray:
@@ -87,6 +90,8 @@ class MappedMatrix:
         target: (devices, n, m) siemens that programming aimed at.
         slope: (devices, n, m) dG/dT, the derivative of each programmed conductance with respect to its target; 0 for a
             device that is stuck.
+        scale: (n, m), or one for all: by which weights were multiplied before they became devices, see `Design.scale`.
+        clipped: part of the weights that lie beyond the range of their devices.
     """
 
     shape: tuple[int, int]
@@ -95,6 +100,8 @@ class MappedMatrix:
     siemens_per_weight: float
     target: FloatArray
     slope: FloatArray
+    scale: FloatArray
+    clipped: float
 
     @property
     def largest_weight(self) -> float:
@@ -106,9 +113,27 @@ class MappedMatrix:
         """(m, n) the weights that the devices stand for, whatever wires and terminals make of them."""
         total = np.zeros(self.shape)
         for array in self.arrays:
-            signed = (array.rows.weight[:, np.newaxis] * array.cols.weight * array.crossbar.conductance).T
-            np.add.at(total, (array.outputs[:, np.newaxis], array.inputs), signed)
+            rows, cols, conductance = array.rows.local, array.cols.local, array.crossbar.conductance
+            by_output = np.zeros((cols.span.stop, conductance.shape[0]))
+            cols.collect(by_output, conductance.T)
+            block = np.zeros((rows.span.stop, cols.span.stop))
+            rows.collect(block, by_output.T)
+            total[array.cols.span, array.rows.span] += array.factor * block.T - self._baseline / array.cols.divisor
         return total / self.siemens_per_weight
+
+    def weight_gradient(self, weights: FloatArray, devices: FloatArray) -> FloatArray:
+        """The gradient with respect to the weights, from that with respect to the devices.
+
+        Args:
+            weights: (m, n) that were programmed.
+            devices: (..., devices, n, m) dL/dG.
+
+        Returns:
+            (..., m, n).
+        """
+        slopes = self.siemens_per_weight * self.slope * devices
+        of_weights = self.design.mapping.slopes(self.scale * weights.T) * self.scale
+        return np.asarray(np.swapaxes((of_weights * slopes).sum(axis=-3), -1, -2))
 
     @property
     def crossbars(self) -> tuple[Crossbar, ...]:
@@ -132,15 +157,30 @@ class MappedMatrix:
         """
         exact = vectors * self.volts_per_unit(vectors)
         volts = quantise(exact, self.design.v_read, self.design.converters.dac_bits)
-        return [by_line(array.lines(side), volts) for array in self.arrays]
+        return [array.lines(side).spread(volts) for array in self.arrays]
 
     def products(self, currents: Sequence[FloatArray], vectors: FloatArray, side: Side) -> FloatArray:
         """(m, batch) products W x, or (n, batch) products W^T y, from the currents of every array."""
         total = np.zeros((self.shape[0] if side == "rows" else self.shape[1], vectors.shape[1]))
         for array, amperes in zip(self.arrays, currents, strict=True):
-            sensed = array.cols if side == "rows" else array.rows
-            np.add.at(total, sensed.index, sensed.weight[:, np.newaxis] * amperes)
+            array.lines(other(side)).collect(total, amperes if array.factor == 1 else array.factor * amperes)
+        if self._baseline:
+            self._subtract_baseline(total, vectors, side)
         return total / self.siemens_per_weight / self.volts_per_unit(vectors)
+
+    @property
+    def _baseline(self) -> float:
+        return self.design.mapping.baseline(self.design.g_min, self.design.g_max)
+
+    def _subtract_baseline(self, total: FloatArray, vectors: FloatArray, side: Side) -> None:
+        for array, volts in zip(self.arrays, self.drives(vectors, side), strict=True):
+            sensed = array.lines(other(side))
+            total[sensed.span] -= self._baseline * volts.sum(axis=0) / sensed.divisor
+
+
+def other(side: Side) -> Side:
+    """The side that is sensed when `side` is driven."""
+    return "cols" if side == "rows" else "rows"
 
 
 def map_weights(
@@ -175,49 +215,79 @@ def map_weights(
     if siemens_per_weight is not None and not 0 < siemens_per_weight < np.inf:
         raise InvalidInputError(f"siemens_per_weight must be finite and > 0, got {siemens_per_weight}")
     mapping = design.mapping
-    largest = float(np.abs(matrix).max())
-    whole = mapping.window(design.g_min, design.g_max) / design.headroom
-    siemens = siemens_per_weight or whole / (largest if largest > 0 else 1.0)
-    target = mapping.targets(matrix.T, siemens, design.g_min)
-    if siemens_per_weight is not None:
-        target = np.minimum(target, design.g_max)
+    window = mapping.window(design.g_min, design.g_max)
+    sizes = np.abs(matrix.T)
+    largest = float(np.quantile(sizes, design.coverage)) if design.coverage < 1 else float(sizes.max())
+    siemens = siemens_per_weight or (window / design.headroom) / (largest if largest > 0 else 1.0)
+    scale = _scale(sizes, window / design.headroom / siemens, design)
+    wanted = scale * matrix.T
+    target = np.minimum(mapping.targets(wanted, siemens, design.g_min, design.g_max), design.g_max)
+    clipped = float((siemens * np.abs(wanted) > window * (1 + CLIPPED)).mean())
     used = matrix.T != 0
     if design.compensated:
-        target = _compensated(target, design, used)
+        target = _compensated(target, design, used, scale)
     programmed = design.variation.program(target, design.g_min, design.g_max, rng)
+    arrays = tuple(_cut(programmed.conductance, target, design, used, scale))
     rows, cols = matrix.shape
-    arrays = tuple(_cut(programmed.conductance, design, used))
-    return MappedMatrix((rows, cols), design, arrays, siemens, target, programmed.slope)
+    return MappedMatrix((rows, cols), design, arrays, siemens, target, programmed.slope, scale, clipped)
 
 
-def _compensated(target: FloatArray, design: Design, used: NDArray[np.bool_]) -> FloatArray:
+def _scale(sizes: FloatArray, largest: float, design: Design) -> FloatArray:
+    """By how much weights can be multiplied before they fill the range of their devices; 1 for the whole matrix."""
+    scale = np.ones((1, 1))
+    if design.scale == "matrix":
+        return scale
+    scale = np.ones_like(sizes)
+    for rows, cols in _tiles(sizes.shape, design):
+        block = sizes[rows, cols].max(axis=0 if design.scale == "column" else None, keepdims=True)
+        scale[rows, cols] = np.where(block > 0, np.maximum(largest / np.where(block > 0, block, 1.0), 1.0), 1.0)
+    return scale
+
+
+def _compensated(target: FloatArray, design: Design, used: NDArray[np.bool_], scale: FloatArray) -> FloatArray:
     """Conductances whose arrays read like the target without wires, as far as the range allows."""
     found = target.copy()
-    for array in _cut(target, design, used):
+    for array in _cut(target, target, design, used, scale):
         wanted = array.crossbar.conductance
         undone = compensate(array.crossbar, wanted, design.g_min, design.g_max, tolerance=COMPENSATED)
         found[array.devices] = undone.crossbar.conductance
     return found
 
 
-def _cut(devices: FloatArray, design: Design, used: NDArray[np.bool_]) -> list[MappedArray]:
+def _tiles(shape: tuple[int, ...], design: Design) -> Iterator[tuple[slice, slice]]:
+    """Inputs and outputs of every tile."""
+    inputs, outputs = shape
+    size = design.tile or max(inputs, outputs)
+    for top in range(0, inputs, size):
+        for left in range(0, outputs, size):
+            yield slice(top, min(top + size, inputs)), slice(left, min(left + size, outputs))
+
+
+def _cut(
+    devices: FloatArray, target: FloatArray, design: Design, used: NDArray[np.bool_], scale: FloatArray
+) -> Iterator[MappedArray]:
     """The arrays of every tile; with `skip_empty` of those that are used, and of the first one if none is."""
     _, inputs, outputs = devices.shape
     size = design.tile or max(inputs, outputs)
-    arrays = []
-    for top in range(0, inputs, size):
-        for left in range(0, outputs, size):
-            rows, cols = min(size, inputs - top), min(size, outputs - left)
-            if (
-                design.skip_empty
-                and not used[top : top + rows, left : left + cols].any()
-                and (used.any() or top or left)
-            ):
-                continue
-            for layout in design.mapping.layouts(rows, cols):
-                word = Lines(layout.rows.index + top, layout.rows.weight)
-                bit = Lines(layout.cols.index + left, layout.cols.weight)
-                conductance = devices[layout.device, word.index[:, np.newaxis], bit.index]
-                name = f"t{top // size}_{left // size}{layout.suffix}"
-                arrays.append(MappedArray(name, design.crossbar(conductance), word, bit, layout.device))
-    return arrays
+    for rows, cols in _tiles((inputs, outputs), design):
+        if design.skip_empty and not used[rows, cols].any() and (used.any() or rows.start or cols.start):
+            continue
+        divisor = None if design.scale == "matrix" else scale[rows.start, cols]
+        for layout in design.mapping.layouts(rows.stop - rows.start, cols.stop - cols.start):
+            place = layout.device, rows.start + layout.rows.index[:, np.newaxis], cols.start + layout.cols.index
+            word_order, bit_order = _orders(target[place], design)
+            word = layout.rows.moved(rows.start, word_order)
+            bit = layout.cols.moved(cols.start, bit_order, divisor)
+            device = np.broadcast_to(layout.device, (word_order.size, bit_order.size))[np.ix_(word_order, bit_order)]
+            conductance = devices[device, word.index[:, np.newaxis], bit.index]
+            name = f"t{rows.start // size}_{cols.start // size}{layout.suffix}"
+            yield MappedArray(name, design.crossbar(conductance), word, bit, device, layout.factor)
+
+
+def _orders(target: FloatArray, design: Design) -> tuple[IntArray, IntArray]:
+    """Which line comes where: word lines of large sum next to the sensed ends, such bit lines next to the drivers."""
+    if design.order == "given":
+        return np.arange(target.shape[0]), np.arange(target.shape[1])
+    rows = np.argsort(target.sum(axis=1), kind="stable")
+    cols = np.argsort(-target.sum(axis=0), kind="stable")
+    return rows, cols

@@ -24,7 +24,6 @@ from xbar_spice.hardware.cells import Ohmic
 from xbar_spice.hardware.crossbar import Crossbar
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.mapping.analog_matrix import AnalogMatrix
-from xbar_spice.mapping.base import by_line
 from xbar_spice.mapping.matrix import MappedMatrix
 from xbar_spice.solve.fields.evaluation import Evaluation
 from xbar_spice.solve.fields.field import Field, ReluField
@@ -87,7 +86,7 @@ class ReadDerivative:
         total = np.zeros_like(mapped.target)
         weights = cotangent / mapped.siemens_per_weight / mapped.volts_per_unit(x)
         for array, volts in zip(mapped.arrays, mapped.drives(x, "rows"), strict=True):
-            wanted = by_line(array.cols, weights)
+            wanted = array.factor * array.cols.spread(weights)
             used = volts.any(axis=0) & wanted.any(axis=0)
             if used.any():
                 change = Sensitivity(array.crossbar, volts[:, used]).vjp(wanted[:, used])
@@ -108,8 +107,9 @@ class ReadDerivative:
         wanted = gradient.reshape(-1, outputs, inputs) / mapped.siemens_per_weight
         total = np.zeros((len(wanted), *mapped.target.shape))
         for array in mapped.arrays:
-            counts = array.cols.weight[:, np.newaxis] * array.rows.weight
-            weights = counts * wanted[:, array.outputs[:, np.newaxis], array.inputs]
+            by_line = array.cols.spread(wanted.swapaxes(0, 1).reshape(outputs, -1))
+            by_cell = array.rows.spread(by_line.reshape(-1, inputs).T).reshape(array.rows.index.size, -1, len(wanted))
+            weights = array.factor * by_cell.transpose(2, 1, 0)
             reads = Sensitivity(array.crossbar, np.eye(array.inputs.size))
             total[(slice(None), *array.devices)] += reads.conductance_gradients(weights)
         return total.reshape(*gradient.shape[:-2], *mapped.target.shape)

@@ -15,8 +15,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import final
 
-import numpy as np
-
 from xbar_spice.cosim.gradients.circuit_field import CircuitField
 from xbar_spice.cosim.run.cosimulation import Problem, SolverOptions, solve_model
 from xbar_spice.errors import InvalidInputError
@@ -144,6 +142,4 @@ def weight_gradient(weights: FloatArray, mapped: MappedMatrix, devices: FloatArr
             "the true gradient of a compensated design is not known, since every device depends on all weights of its "
             "array; use the hardware gradient, which is near it for compensated arrays, or compensated=False"
         )
-    slopes = mapped.siemens_per_weight * mapped.slope * devices
-    gradient = (mapped.design.mapping.slopes(weights.T) * slopes).sum(axis=-3)
-    return np.asarray(np.swapaxes(gradient, -1, -2))
+    return mapped.weight_gradient(weights, devices)
