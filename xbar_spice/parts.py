@@ -13,11 +13,12 @@ from xbar_spice.registry import Registry
 
 if TYPE_CHECKING:
     from xbar_spice.engines.base import Engine
+    from xbar_spice.hardware.drift import DriftLaw
     from xbar_spice.hardware.variation import ProgrammingError
     from xbar_spice.mapping.base import Mapping
     from xbar_spice.train.tasks import Task
 
-__all__ = ["ENGINES", "MAPPINGS", "PROGRAMMING_ERRORS", "TASKS"]
+__all__ = ["DRIFT_LAWS", "ENGINES", "MAPPINGS", "PROGRAMMING_ERRORS", "TASKS"]
 
 ENGINES: Registry[Engine] = Registry(
     "engine",
@@ -46,9 +47,28 @@ MAPPINGS: Registry[Mapping] = Registry(
 PROGRAMMING_ERRORS: Registry[ProgrammingError] = Registry(
     "variation",
     "xbar_spice.hardware.variation:ProgrammingError",
-    {"relative": "xbar_spice.hardware.variation:Variation"},
+    {
+        "relative": "xbar_spice.hardware.variation:Variation",
+        "published": "xbar_spice.hardware.statistics:PublishedError",
+        "measured": "xbar_spice.hardware.statistics:MeasuredProgramming",
+        "levels": "xbar_spice.hardware.statistics:Levels",
+        "stuck": "xbar_spice.hardware.statistics:Stuck",
+        "correlated": "xbar_spice.hardware.statistics:Correlated",
+    },
 )
 """What makes programmed devices differ from their targets."""
+
+DRIFT_LAWS: Registry[DriftLaw] = Registry(
+    "drift",
+    "xbar_spice.hardware.drift:DriftLaw",
+    {
+        "none": "xbar_spice.hardware.drift:NoDrift",
+        "power_law": "xbar_spice.hardware.drift:Drift",
+        "pcm": "xbar_spice.hardware.drift:PcmDrift",
+        "cmo_hfox": "xbar_spice.hardware.drift:CmoDrift",
+    },
+)
+"""What becomes of programmed devices with time."""
 
 TASKS: Registry[Task] = Registry(
     "task",

@@ -96,7 +96,7 @@ def test_a_zero_matrix_maps_to_equal_pairs():
         ({"r_bit": -1.0}, "r_bit must be finite and >= 0 ohm"),
         (
             {"variation": 0.05},
-            r"variation must be one of 'relative', an object .* of ProgrammingError, .* got 0.05",
+            r"variation must be one of 'relative', .* of ProgrammingError, .* got 0.05",
         ),
     ],
 )

@@ -12,35 +12,52 @@ from xbar_spice.hardware.cells import (
 )
 from xbar_spice.hardware.converters import Converters, level_spacing, quantise
 from xbar_spice.hardware.crossbar import Connection, Crossbar, Hookup, Side, Terminations
+from xbar_spice.hardware.drift import CmoDrift, Drift, DriftLaw, NoDrift, PcmDrift
 from xbar_spice.hardware.pulse import LineCapacitance, Pulse
 from xbar_spice.hardware.read_noise import ReadNoise, pcm_read_noise, thermal_noise
+from xbar_spice.hardware.statistics import Correlated, InTurn, Levels, MeasuredProgramming, PublishedError, Stuck
 from xbar_spice.hardware.subcircuit import Subcircuit
+from xbar_spice.hardware.technology import Technology, technology, wire_technology
 from xbar_spice.hardware.variation import Programmed, ProgrammingError, Variation
 
 __all__ = [
     "Amplifier",
+    "CmoDrift",
     "Connection",
     "Converters",
+    "Correlated",
     "Crossbar",
     "Device",
+    "Drift",
+    "DriftLaw",
     "Hookup",
+    "InTurn",
+    "Levels",
     "LineCapacitance",
+    "MeasuredProgramming",
+    "NoDrift",
     "Ohmic",
     "OneSelectorOneResistor",
     "OneTransistorOneResistor",
+    "PcmDrift",
     "Polynomial",
     "Programmed",
     "ProgrammingError",
+    "PublishedError",
     "Pulse",
     "ReadNoise",
     "Side",
     "Sinh",
+    "Stuck",
     "Subcircuit",
     "SubcircuitCell",
+    "Technology",
     "Terminations",
     "Variation",
     "level_spacing",
     "pcm_read_noise",
     "quantise",
+    "technology",
     "thermal_noise",
+    "wire_technology",
 ]

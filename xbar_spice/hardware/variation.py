@@ -74,7 +74,7 @@ class ProgrammingError(ABC):
 
 @final
 @dataclass(frozen=True)
-class Variation(ProgrammingError):  # noqa: N818 - no exception
+class Variation(ProgrammingError):
     """Programming error relative to the target, and stuck devices.
 
     Attributes:

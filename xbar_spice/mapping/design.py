@@ -13,11 +13,12 @@ from xbar_spice.hardware.amplifier import Amplifier
 from xbar_spice.hardware.cells import Device, Ohmic
 from xbar_spice.hardware.converters import Converters
 from xbar_spice.hardware.crossbar import Crossbar, Terminations
+from xbar_spice.hardware.drift import DriftLaw, NoDrift
 from xbar_spice.hardware.read_noise import ReadNoise
 from xbar_spice.hardware.variation import ProgrammingError, Variation
 from xbar_spice.mapping.base import Mapping
 from xbar_spice.mapping.pairs import Differential
-from xbar_spice.parts import MAPPINGS, PROGRAMMING_ERRORS
+from xbar_spice.parts import DRIFT_LAWS, MAPPINGS, PROGRAMMING_ERRORS
 from xbar_spice.registry import Choice
 
 __all__ = ["Design"]
@@ -62,6 +63,8 @@ class Design:
         noise: what every read adds.
         converters: resolution of drives and sense currents.
         headroom: how many times the range of conductances holds the largest weight.
+        drift: what becomes of the programmed conductances with time, such as `Drift(nu=0.05)`.
+        after: seconds between programming and the reads, which drift needs.
         coverage: part of the weights that this range is made for, by size; larger ones are clipped. 1 holds them all.
         scale: what shares one conductance per weight: the whole "matrix", or every "tile", or every "column" of a
             tile, which are then scaled up to fill the range and scaled back digitally.
@@ -89,6 +92,8 @@ class Design:
     headroom: float = 1.0
     compensated: bool = False
     skip_empty: bool = False
+    drift: Choice[DriftLaw] = Choice(DRIFT_LAWS, NoDrift())  # noqa: RUF009
+    after: float = 0.0
     coverage: float = 1.0
     scale: Literal["matrix", "tile", "column"] = "matrix"
     order: Literal["given", "conductance"] = "given"
@@ -105,6 +110,13 @@ class Design:
             raise InvalidInputError(f"0 <= g_min < g_max (siemens) is needed, got {self.g_min} and {self.g_max}")
         if not (np.isfinite(self.v_read) and self.v_read > 0):
             raise InvalidInputError(f"v_read must be finite and > 0 V, got {self.v_read}")
+        if not 0 <= self.after < np.inf:
+            raise InvalidInputError(f"after must be finite and >= 0 s, got {self.after}")
+        if (self.after > 0) != (self.drift != NoDrift()):
+            raise InvalidInputError(
+                f"drift and after need each other, got drift={self.drift!r} and after={self.after:g} s; give both, "
+                "such as drift=PcmDrift(), after=86400.0, or neither"
+            )
         if not 0 < self.coverage <= 1:
             raise InvalidInputError(f"coverage must be > 0 and <= 1 (part of the weights), got {self.coverage}")
         for name, value, allowed in (
@@ -125,7 +137,7 @@ class Design:
     @property
     def random(self) -> bool:
         """True if runs with other seeds differ."""
-        return self.variation.random or self.noise.random
+        return self.variation.random or self.noise.random or self.drift.random
 
     @property
     def exact_reads(self) -> bool:

@@ -20,6 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.hardware.converters import quantise
 from xbar_spice.hardware.crossbar import Crossbar, Side
+from xbar_spice.hardware.variation import Programmed
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.mapping.base import IntArray, Lines
 from xbar_spice.mapping.compensation import compensate
@@ -226,10 +227,23 @@ def map_weights(
     used = matrix.T != 0
     if design.compensated:
         target = _compensated(target, design, used, scale)
-    programmed = design.variation.program(target, design.g_min, design.g_max, rng)
+    programmed = _drifted(design.variation.program(target, design.g_min, design.g_max, rng), target, design, rng)
     arrays = tuple(_cut(programmed.conductance, target, design, used, scale))
     rows, cols = matrix.shape
     return MappedMatrix((rows, cols), design, arrays, siemens, target, programmed.slope, scale, clipped)
+
+
+def _drifted(programmed: Programmed, target: FloatArray, design: Design, rng: np.random.Generator | None) -> Programmed:
+    """What drift leaves of the devices; it draws from a stream of its own, the same at all times after programming."""
+    if not design.after:
+        return programmed
+    if rng is None:
+        raise InvalidInputError(
+            f"{design.drift!r} draws random numbers: pass rng=numpy.random.default_rng(seed), got no generator"
+        )
+    window, (stream,) = (design.g_min, design.g_max), rng.spawn(1)
+    later = design.drift.drifted(programmed.conductance, target, *window, design.after, stream)
+    return Programmed(later.conductance, later.slope * programmed.slope)
 
 
 def _scale(sizes: FloatArray, largest: float, design: Design) -> FloatArray:

@@ -99,9 +99,10 @@ def _part(registry: Registry[Any], value: Any, name: str) -> tuple[Any, Any]:
 
 
 def _either(part: Settings) -> Settings:
-    more = part.model_fields_set - {KIND}
+    fields = type(part).model_fields
+    more = [name for name in fields if name != KIND and getattr(part, name) != fields[name].get_default()]
     if getattr(part, KIND) is not None and more:
-        raise ValueError(f"{KIND} names a part with its options, as in 'file.py:Class(option=1)'; leave out {more}")
+        raise ValueError(f"a text names a part with its options, as in 'file.py:Class(option=1)'; leave out {more}")
     return part
 
 
