@@ -14,6 +14,7 @@ __all__ = [
     "SimulatorExitError",
     "SingularCircuitError",
     "StabilityError",
+    "StabilityWarning",
     "StudyError",
     "WeightsError",
     "XbarError",
@@ -82,3 +83,7 @@ class StabilityError(XbarError):
 
 class ConvergenceWarning(UserWarning):
     """An iteration did not converge; the result says which samples are concerned."""
+
+
+class StabilityWarning(UserWarning):
+    """A method of integration amplifies a part of the state that the equation damps; the text says what to try."""

@@ -214,6 +214,12 @@ def test_tune_keeps_the_weights_and_the_range_of_their_chip(tmp_path, rng):
     assert not np.array_equal(tuned.kernels.a, kernels.a)
 
 
+def test_a_noise_floor_reaches_the_solvers(weights, tmp_path):
+    run("cosim", weights, "--engine", "ideal", "--noise-floor", 0.02, "--output", tmp_path / "one")
+    solver = json.loads((tmp_path / "one" / "record.json").read_text())["solver"]
+    assert (solver["newton"]["noise"], solver["krylov"]["rtol"], solver["adaptive"]["noise"]) == (0.01, 0.02, 0.02)
+
+
 def test_gradients_prints_and_keeps_what_it_finds(weights, tmp_path):
     output = run("gradients", weights, "--tile", 4, "--r-bit", 5, "--output", tmp_path / "out")
     assert "bias: hardware - true" in output

@@ -1,13 +1,16 @@
 """Co-simulation: what the record says, checked against the pieces it is made of."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from support import engine_or_skip
 
 from xbar_spice.cosim import Problem, SolverOptions, compare, cosimulate, program_model
-from xbar_spice.errors import InvalidInputError
+from xbar_spice.errors import InvalidInputError, StabilityWarning
+from xbar_spice.hardware.converters import Converters
+from xbar_spice.hardware.read_noise import ReadNoise
 from xbar_spice.hardware.variation import Variation
 from xbar_spice.mapping.design import Design
 from xbar_spice.solve.adjoint.discrete import gradients
@@ -137,6 +140,30 @@ def test_a_sample_that_ends_in_nan_is_not_classified_correctly():
     record = cosimulate(problem, Design(), engine="ideal").record
     assert np.isnan(record["loss"]["digital"])
     assert record["accuracy"] == {"analog": 0.5, "digital": 0.5}
+
+
+@pytest.mark.parametrize(
+    "circuit",
+    [{"noise": ReadNoise(device=0.02)}, {"converters": Converters(dac_bits=8, adc_bits=8)}],
+    ids=["noise", "converters"],
+)
+def test_an_adaptive_method_makes_no_steps_for_the_sake_of_noise(problem, circuit):
+    """Without the floor the controller takes the noise for an error of its steps: ten thousands of reads, then NaN."""
+    adaptive = replace(problem, model=replace(problem.model, method="dopri5"))
+    exact = cosimulate(adaptive, Design(), engine="ideal")
+    noisy = cosimulate(adaptive, Design(**circuit), engine="ideal")
+    assert noisy.record["convergence"]["analog"]["converged"]
+    assert len(noisy.trace) < 3 * len(exact.trace)
+    assert noisy.record["state"]["relative_error"] < 0.1
+
+
+def test_a_method_that_amplifies_what_is_damped_is_in_the_record():
+    model = Model(np.array([[1.0], [-1.0]]), np.array([[-20.0, 20.0]]), h=1.0, steps=4, method="am3")
+    with pytest.warns(StabilityWarning, match="am3 with h = 1 is unstable"):
+        record = cosimulate(
+            Problem(model, np.ones((1, 2)), SquaredDistance(np.zeros((1, 2)))), Design(), engine="ideal"
+        )
+    assert record.record["convergence"]["analog"]["unstable_samples"] == [0, 1]
 
 
 def test_states_of_the_wrong_length_are_refused():

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from support import relative
+from support.doubles import Recorded
 
 from xbar_spice.errors import ConvergenceError, ConvergenceWarning, InvalidInputError
 from xbar_spice.linear.operator import FloatArray
@@ -218,3 +219,19 @@ def test_a_warning_points_at_the_caller() -> None:
     with pytest.warns(ConvergenceWarning) as caught, pytest.raises(InvalidInputError):
         reversed_gradients(blowing, [1.0], numbers, "forward_euler", h=1.0, steps=4)
     assert caught[0].filename == __file__
+
+
+@pytest.mark.parametrize("run", [checkpointed_gradients, reversed_gradients])
+def test_a_second_run_that_goes_wrong_is_reported(run: Any) -> None:
+    """An array that dies after the first run of four steps."""
+
+    class Dying(Recorded):
+        def _forward(self, x: FloatArray) -> FloatArray:
+            return super()._forward(x) * (1.0 if len(self.reads) <= 4 else np.nan)
+
+    field = ReluField(Dying(np.eye(3)), -0.1 * np.eye(3))
+    every = {"every": 2} if run is checkpointed_gradients else {}
+    with pytest.warns(ConvergenceWarning) as caught:
+        found = run(field, np.ones(3), numbers, "forward_euler", h=0.1, steps=4, **every)
+    assert any("the second run of forward_euler did not converge" in str(warning.message) for warning in caught)
+    assert np.isfinite(found.z).all()

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from support import relative, truth
 from support.doubles import Recorded
-from support.solver_table import FIELDS, changes, numbers, slope, start, weights
+from support.solver_table import FIELDS, changes, numbers, slope, start
 
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.solve.adjoint.continuous import continuous_gradients
@@ -22,6 +22,8 @@ from xbar_spice.solve.fields.systems import antisymmetric_field
 from xbar_spice.solve.integrators.integration import METHODS, integrate
 from xbar_spice.solve.integrators.layers import Layers
 from xbar_spice.solve.integrators.multistep import AB3, AM3
+from xbar_spice.solve.linear_solvers.krylov import KrylovOptions
+from xbar_spice.solve.newton.newton import NewtonOptions
 from xbar_spice.train.losses import softmax_cross_entropy
 
 CASES = truth("layers")
@@ -110,6 +112,20 @@ def test_equal_layers_are_one_field_bit_for_bit(method: str, cuts: int) -> None:
     assert relative(total, one.parameters["K"]) < 1e-14
 
 
+@pytest.mark.parametrize("method", ["am3", "trapezoid", "implicit_euler"])
+def test_what_a_solve_starts_from_goes_from_layer_to_layer_too(method: str) -> None:
+    """The last two states, from which a step is extrapolated, and what the solve of the adjoint before added."""
+    field, z0 = various(1)[0], np.random.default_rng(0).normal(size=(3, 2))
+    options = {"newton": NewtonOptions(start="extrapolated"), "krylov": KrylovOptions(warm_start=True)}
+    whole = integrate(field, z0, method, h=0.2, steps=6, **options)  # type: ignore[arg-type]
+    cut = integrate(Layers([field] * 6), z0, method, h=0.2, steps=6, **options)  # type: ignore[arg-type]
+    np.testing.assert_array_equal(cut.z, whole.z)
+    np.testing.assert_array_equal(cut.newton_iterations, whole.newton_iterations)
+    found, wanted = gradients(cut, z0), gradients(whole, z0)
+    np.testing.assert_array_equal(found.z0, wanted.z0)
+    np.testing.assert_array_equal(found.krylov_iterations, wanted.krylov_iterations)
+
+
 @pytest.mark.parametrize("method", ["ab3", "am3", "trapezoid", "implicit_euler", "forward_euler"])
 @pytest.mark.parametrize(("layers", "each"), COUNTS)
 def test_layers_are_the_scheme_written_out(method: str, layers: int, each: int) -> None:
@@ -153,8 +169,9 @@ def test_adjoint_tangent_and_checkpoints_of_layers(method: str, layers: int, eac
 
 @pytest.mark.parametrize("method", ["ab3", "am3"])
 def test_gradients_of_layers_are_finite_differences(method: str) -> None:
-    A, B = weights(4, 5, 4), weights(4, 4, 5)
-    z0 = np.random.default_rng(2).normal(size=4)
+    rng = np.random.default_rng(2)
+    A, B, direction = 0.5 * rng.normal(size=(4, 5, 4)), 0.5 * rng.normal(size=(4, 4, 5)), rng.normal(size=(4, 5, 4))
+    z0 = rng.normal(size=4)
 
     def last(moved: FloatArray) -> FloatArray:
         layers = Layers([ActivationField(a, b, "tanh") for a, b in zip(moved, B, strict=True)])
@@ -164,7 +181,6 @@ def test_gradients_of_layers_are_finite_differences(method: str) -> None:
         Layers([ActivationField(a, b, "tanh") for a, b in zip(A, B, strict=True)]), z0, method, h=0.2, steps=4
     )
     found = gradients(trajectory, trajectory.z[-1])
-    direction = weights(4, 5, 4)
     for layer in range(4):
         step = 1e-5 * direction * (np.arange(4) == layer)[:, None, None]
         difference = 0.5 * (np.sum(last(A + step) ** 2) - np.sum(last(A - step) ** 2)) / 2e-5

@@ -10,6 +10,7 @@ from support import relative
 from support.doubles import Noisy, Systems
 
 from xbar_spice.errors import ConvergenceWarning, InvalidInputError
+from xbar_spice.linear.operator import FloatArray
 from xbar_spice.solve.adjoint.discrete import gradients
 from xbar_spice.solve.fields.field import ActivationField, ReluField
 from xbar_spice.solve.integrators.integration import integrate
@@ -135,12 +136,66 @@ def test_cg_needs_the_fewest_products_without_memory_and_refuses_unsymmetric_sys
     assert allowed.converged.all()
 
 
-def test_bicgstab_takes_no_step_from_a_breakdown() -> None:
+def test_bicgstab_hands_what_breaks_down_to_gmres() -> None:
     """A rotation by a quarter turn: the first denominator of the recurrence vanishes."""
     quarter = Systems(np.array([[[0.0, -1.0], [1.0, 0.0]], [[2.0, 0.0], [0.0, 2.0]]]))
     result = solve_linear(quarter, np.ones((2, 2)), KrylovOptions(method="bicgstab", max_iterations=50))
-    np.testing.assert_array_equal(result.converged, [False, True])
-    assert np.isfinite(result.x).all()
+    np.testing.assert_array_equal(result.converged, [True, True])
+    np.testing.assert_allclose(result.x, [[1.0, 0.5], [-1.0, 0.5]], rtol=1e-15)
+    assert result.iterations[0] == quarter.products[0] <= 8
+
+
+def _non_normal(kind: str, n: int, rng: np.random.Generator) -> FloatArray:
+    square = rng.normal(size=(n, n))
+    match kind:
+        case "skew":
+            return np.asarray(np.eye(n) + 5.0 * (square - square.T))
+        case "cyclic":
+            return np.roll(np.eye(n), 1, axis=1)
+        case "orthogonal":
+            return np.asarray(np.linalg.qr(square)[0])
+        case "triangular":
+            return np.asarray(np.eye(n) - np.triu(square, 1))
+        case _:  # I - h J with eigenvalues all around zero
+            return np.asarray(np.eye(n) - 10.0 * square / np.sqrt(n))
+
+
+@pytest.mark.parametrize("rtol", [1e-15, 1e-8])
+@pytest.mark.parametrize("kind", ["skew", "cyclic", "orthogonal", "triangular", "random"])
+def test_bicgstab_of_non_normal_systems_is_solved_and_its_residual_is_the_true_one(kind: str, rtol: float) -> None:
+    rng = np.random.default_rng(0)
+    systems = Systems(np.stack([_non_normal(kind, 24, rng) for _ in range(4)]))
+    rhs = np.eye(24)[:, :4]
+    result = solve_linear(systems, rhs, KrylovOptions(method="bicgstab", rtol=rtol))
+    true = np.linalg.norm(rhs - systems(result.x, np.arange(4)), axis=0)
+    size = np.linalg.norm(systems.matrices, axis=(1, 2), ord=2) * np.linalg.norm(result.x, axis=0)
+    assert result.converged.all()
+    assert np.all(true <= np.maximum(rtol, 1e-15 * size))
+    assert np.all(np.abs(result.residual - true) <= 1e-15 * size)
+
+
+def test_what_no_budget_is_left_to_measure_is_not_called_converged() -> None:
+    """CG needs one product for twice the identity, and one for the true residual."""
+    double = Systems(np.array([2.0 * np.eye(3)]))
+    for products, converged in ((1, False), (2, True), (50, True)):
+        options = KrylovOptions(method="cg", max_iterations=products)
+        found = solve_linear(double, np.ones((3, 1)), options)
+        assert found.converged.all() == converged
+        assert found.iterations[0] <= products
+
+
+@pytest.mark.parametrize("method", ["implicit_euler", "trapezoid"])
+def test_gradients_by_bicgstab_of_a_field_that_turns_are_those_by_gmres(method: str) -> None:
+    rng = np.random.default_rng(0)
+    square = 4.0 * rng.normal(size=(12, 12))
+    field, z0 = ActivationField(square - square.T, np.eye(12), "identity"), rng.normal(size=(12, 3))
+    found = {}
+    for solver in ("gmres", "bicgstab"):
+        trajectory = integrate(field, z0, method, h=1.0, steps=3, krylov=KrylovOptions(method=solver))  # type: ignore[arg-type]
+        found[solver] = gradients(trajectory, z0)
+        assert trajectory.converged_all
+        assert found[solver].converged_all
+    assert relative(found["bicgstab"].z0, found["gmres"].z0) < 1e-12
 
 
 @pytest.mark.parametrize("method", ["gmres", "bicgstab", "cg", "richardson", "chord"])

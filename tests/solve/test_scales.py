@@ -9,6 +9,7 @@ import pytest
 from support import relative
 
 from xbar_spice.errors import ConvergenceWarning
+from xbar_spice.linear.norms import norms
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.solve.adjoint.continuous import continuous_gradients
 from xbar_spice.solve.adjoint.discrete import gradients
@@ -19,7 +20,6 @@ from xbar_spice.solve.fields.systems import parabolic_field
 from xbar_spice.solve.integrators.integration import integrate
 from xbar_spice.solve.integrators.step_control import AdaptiveOptions
 from xbar_spice.solve.linear_solvers.krylov import KrylovOptions
-from xbar_spice.solve.norms import norms
 
 GROWTH = ReluField([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]], [[1.0, -1.0, 0.0, 0.0], [0.0, 0.0, -1.0, 1.0]])
 """dy/dt = y, dz/dt = -z: implicit Euler with h = 1 has no solution for y."""

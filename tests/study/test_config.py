@@ -13,6 +13,7 @@ from xbar_spice.hardware.cells import Polynomial
 from xbar_spice.hardware.converters import Converters
 from xbar_spice.hardware.read_noise import ReadNoise
 from xbar_spice.mapping.design import Design
+from xbar_spice.solve.integrators.step_control import AdaptiveOptions
 from xbar_spice.spice.device_models import load_opamp
 from xbar_spice.study.config import load_study, parse_study
 
@@ -44,7 +45,7 @@ def test_every_setting_reaches_the_design() -> None:
         "noise": {"device": 0.01},
         "converters": {"adc_bits": 8},
     }
-    solver = {"newton": {"max_iterations": 7}}
+    solver = {"newton": {"max_iterations": 7, "noise": 0.01}, "adaptive": {"noise": 0.02, "max_rejections": 9}}
     ((_, parameters),) = parse_study(PLAIN | {"circuit": circuit, "solver": solver}).points()
     design = parameters.design()
     assert (design.tile, design.r_word, design.variation.programming) == (8, 2.0, 0.1)
@@ -54,6 +55,8 @@ def test_every_setting_reaches_the_design() -> None:
     assert design.noise == ReadNoise(device=0.01)
     assert design.converters == Converters(adc_bits=8)
     assert parameters.solver_options().newton.max_iterations == 7
+    assert parameters.solver_options().newton.noise == 0.01
+    assert parameters.solver_options().adaptive == AdaptiveOptions(noise=0.02, max_rejections=9)
     assert parameters.solver_options().newton.rtol == 1e-8
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from xbar_spice.cli.help import Verb
 from xbar_spice.cli.options import circuit_options, engine_option, existing_file, make_design, seed_option
+
+if TYPE_CHECKING:
+    from xbar_spice.cosim import SolverOptions
 
 __all__ = ["attribute", "cosim", "gradients", "tune"]
 
@@ -21,6 +24,21 @@ samples_option = click.option(
     show_default=True,
     help="Test images, or random states.",
 )
+noise_floor_option = click.option(
+    "--noise-floor",
+    type=click.FloatRange(min=0, max=1, max_open=True),
+    metavar="PART",
+    help="Of a state: error of reads below which no step is solved; at least what noise and converters leave.",
+)
+
+
+def _solver(noise_floor: float | None, linear_solver: Any = "gmres") -> SolverOptions:
+    """How equations and steps are solved, no more exactly than the noise floor where one is given."""
+    from xbar_spice.cosim import SolverOptions
+
+    solver = SolverOptions()
+    solver = replace(solver, krylov=replace(solver.krylov, method=linear_solver))
+    return solver.allowing(noise_floor or 0.0)
 
 
 @click.command(cls=Verb)
@@ -37,6 +55,7 @@ samples_option = click.option(
     show_default=True,
     help="Of implicit steps; feedback is a circuit of the arrays and op-amps.",
 )
+@noise_floor_option
 @click.option(
     "--output", type=click.Path(file_okay=False, path_type=Path), help="Folder for record.json and trace.csv."
 )
@@ -48,6 +67,7 @@ def cosim(
     characterise: bool,
     samples: int,
     linear_solver: Any,
+    noise_floor: float | None,
     output: Path | None,
     seed: int,
     **circuit: Any,
@@ -60,7 +80,7 @@ def cosim(
     """
     from xbar_spice.cli.progress import reading_progress
     from xbar_spice.cli.tables import print_cosimulation
-    from xbar_spice.cosim import SolverOptions, cosimulate
+    from xbar_spice.cosim import cosimulate
     from xbar_spice.engines.registry import get_engine
     from xbar_spice.study.problem import make_problem
     from xbar_spice.study.store import write_case
@@ -70,8 +90,7 @@ def cosim(
         raise click.UsageError(f"--characterise is for --engine ngspice, got {engine}")
     answering = get_engine(engine, **({"characterise": True} if characterise else {}))
     problem = make_problem(load_model(weights), samples=samples, seed=seed)
-    solver = SolverOptions()
-    solver = replace(solver, krylov=replace(solver.krylov, method=linear_solver))
+    solver = _solver(noise_floor, linear_solver)
     design = make_design(circuit)
     with reading_progress(problem.model.steps) as trace:
         result = cosimulate(problem, design, engine=answering, seed=seed, solver=solver, trace=trace)
@@ -84,10 +103,19 @@ def cosim(
 @click.argument("weights", type=existing_file)
 @engine_option("nodal", "; derivatives come from nodal")
 @samples_option
+@noise_floor_option
 @click.option("--output", type=click.Path(file_okay=False, path_type=Path), help="Folder for gradients.json.")
 @seed_option
 @circuit_options
-def gradients(weights: Path, engine: str, samples: int, output: Path | None, seed: int, **circuit: Any) -> None:
+def gradients(
+    weights: Path,
+    engine: str,
+    samples: int,
+    noise_floor: float | None,
+    output: Path | None,
+    seed: int,
+    **circuit: Any,
+) -> None:
     """Compare the gradient that arrays return with the true one.
 
     bias is hardware - true, what a trainer on the arrays gets wrong; shift is true - digital, what the circuit changes
@@ -103,7 +131,7 @@ def gradients(weights: Path, engine: str, samples: int, output: Path | None, see
     problem = make_problem(load_model(weights), samples=samples, seed=seed)
     design = make_design(circuit)
     with waiting("three gradients"):
-        record = three_gradients(problem, design, engine=engine, seed=seed).record
+        record = three_gradients(problem, design, engine=engine, seed=seed, solver=_solver(noise_floor)).record
     print_gradients(record)
     if output is not None:
         click.echo(f"record: {write_record(output / 'gradients.json', record)}")
@@ -113,6 +141,7 @@ def gradients(weights: Path, engine: str, samples: int, output: Path | None, see
 @click.argument("weights", type=existing_file)
 @engine_option("nodal")
 @samples_option
+@noise_floor_option
 @click.option(
     "--orders", type=click.IntRange(min=4), metavar="N", help="Random orders to sample.  [default: all combinations]"
 )
@@ -129,6 +158,7 @@ def attribute(
     weights: Path,
     engine: str,
     samples: int,
+    noise_floor: float | None,
     orders: int | None,
     split: bool,
     jobs: int | None,
@@ -159,6 +189,7 @@ def attribute(
             design,
             engine=engine,
             seed=seed,
+            solver=_solver(noise_floor),
             orders=orders,
             split=split,
             jobs=jobs or cores(),

@@ -55,6 +55,8 @@ def print_cosimulation(record: dict[str, Any]) -> None:
     lines.append(f"Newton steps     {convergence['newton_iterations']} (most of any sample, by time step)")
     if not convergence["converged"]:
         lines.append(f"NOT CONVERGED    samples {convergence['failed_samples']}")
+    if convergence["unstable_samples"]:
+        lines.append(f"UNSTABLE         samples {convergence['unstable_samples']}: the method amplifies what is damped")
     _say("\n".join(lines))
 
 

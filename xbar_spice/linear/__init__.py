@@ -10,6 +10,7 @@ from xbar_spice.linear.compose import (
 )
 from xbar_spice.linear.convolution import Padding, convolution_matrix, kernel_gradient
 from xbar_spice.linear.fourier import FourierConvolution, FourierMatrices, fourier_matrices, fourier_transform
+from xbar_spice.linear.norms import norms
 from xbar_spice.linear.operator import DenseOperator, FloatArray, LinearOperator, TransposedOperator, as_operator
 
 __all__ = [
@@ -31,4 +32,5 @@ __all__ = [
     "fourier_matrices",
     "fourier_transform",
     "kernel_gradient",
+    "norms",
 ]

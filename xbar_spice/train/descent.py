@@ -13,6 +13,7 @@ from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.solve.adjoint.discrete import gradients
 from xbar_spice.solve.integrators.integration import Trajectory, integrate
+from xbar_spice.solve.integrators.step_control import AdaptiveOptions
 from xbar_spice.solve.linear_solvers.krylov import KrylovOptions
 from xbar_spice.solve.newton.newton import NewtonOptions
 from xbar_spice.solve.newton.noise import allowing_noise
@@ -227,7 +228,8 @@ def final_states(
 
 def _integrate(programmed: Programmed, model: Model, z0: FloatArray, tolerance: float) -> Trajectory:
     exact = NewtonOptions(rtol=tolerance), KrylovOptions(rtol=tolerance)
-    newton, krylov = allowing_noise(*exact, programmed.noise(z0))
+    noise = programmed.noise(z0)
+    newton, krylov = allowing_noise(*exact, noise)
     return integrate(
         programmed.field,
         z0,
@@ -236,6 +238,7 @@ def _integrate(programmed: Programmed, model: Model, z0: FloatArray, tolerance: 
         steps=model.steps,
         newton=newton,
         krylov=krylov,
+        adaptive=AdaptiveOptions().allowing(noise),
     )
 
 

@@ -30,6 +30,7 @@ from xbar_spice.solve.adjoint.discrete import Gradients, gradients
 from xbar_spice.solve.fields.contributions import Split
 from xbar_spice.solve.fields.field import Field, ReluField
 from xbar_spice.solve.integrators.integration import Trajectory, integrate
+from xbar_spice.solve.integrators.step_control import AdaptiveOptions
 from xbar_spice.solve.linear_solvers.krylov import KrylovOptions
 from xbar_spice.solve.newton.newton import NewtonOptions
 from xbar_spice.solve.newton.noise import allowing_noise
@@ -73,7 +74,7 @@ class Problem:
 @final
 @dataclass(frozen=True)
 class SolverOptions:
-    """How both runs solve their implicit equations; tighter costs more reads.
+    """How both runs solve their implicit equations and choose adaptive steps; tighter costs more reads.
 
     What read noise and converters leave of an equation is known before it is solved, so that the analog run does not
     spend reads on more: see `allowing`.
@@ -81,6 +82,7 @@ class SolverOptions:
 
     newton: NewtonOptions = field(default_factory=lambda: NewtonOptions(rtol=1e-8))
     krylov: KrylovOptions = field(default_factory=lambda: KrylovOptions(rtol=1e-8))
+    adaptive: AdaptiveOptions = field(default_factory=AdaptiveOptions)
 
     def allowing(self, noise: float) -> SolverOptions:
         """The same, but no more exact than noisy reads allow, see `allowing_noise`.
@@ -88,7 +90,8 @@ class SolverOptions:
         Args:
             noise: of the residual of an implicit step, relative to the state, as `expected_noise` gives it.
         """
-        return SolverOptions(*allowing_noise(self.newton, self.krylov, noise))
+        newton, krylov = allowing_noise(self.newton, self.krylov, noise)
+        return SolverOptions(newton, krylov, self.adaptive.allowing(noise))
 
     @property
     def iterative(self) -> SolverOptions:
@@ -207,6 +210,7 @@ def solve_model(problem: Problem, model_field: Field, options: SolverOptions, by
             steps=model.steps,
             newton=options.newton,
             krylov=options.krylov,
+            adaptive=options.adaptive,
         )
         final = trajectory.z[-1]
         finite = np.isfinite(final).all(axis=0)
@@ -250,6 +254,7 @@ def _convergence(run: Run) -> dict[str, Any]:
     forward, adjoint = run.trajectory, run.gradients
     return {
         "converged": bool(forward.converged_all and adjoint.converged_all),
+        "unstable_samples": np.flatnonzero(forward.report.unstable.any(axis=0)).tolist(),
         "failed_samples": np.flatnonzero(~(forward.converged & adjoint.converged).all(axis=0)).tolist(),
         "newton_iterations": forward.newton_iterations.max(axis=1).tolist(),
         "krylov_iterations": forward.krylov_iterations.max(axis=1).tolist(),

@@ -20,6 +20,7 @@ from xbar_spice.solve.integrators.integration import (
     Trajectory,
     check_nonconvergence,
     handle_nonconvergence,
+    real_array,
 )
 from xbar_spice.solve.integrators.method import AdjointRun, Carry, ForwardRun, SolveReport
 from xbar_spice.solve.linear_solvers.krylov import KrylovOptions
@@ -144,7 +145,7 @@ def give_up(run: AdjointRun, lost: BoolArray | None = None) -> None:
 
 def checked_cotangent(cotangent: ArrayLike, expected: tuple[int, ...]) -> FloatArray:
     """The cotangent with a batch axis, if it is finite and has the shape of z0."""
-    given = np.array(cotangent, dtype=float)
+    given = real_array("the cotangent", cotangent)
     if given.shape != expected:
         raise InvalidInputError(f"the cotangent must have the shape of z0, {expected}, got {given.shape}")
     if not np.isfinite(given).all():

@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from xbar_spice.errors import InvalidInputError
+from xbar_spice.linear.norms import norms
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.solve.adjoint.discrete import (
     ADJOINT_HINT,
@@ -33,14 +34,17 @@ from xbar_spice.solve.adjoint.discrete import (
 )
 from xbar_spice.solve.fields.contributions import Split, split_axes
 from xbar_spice.solve.fields.field import Field
-from xbar_spice.solve.integrators.integration import METHODS, Nonconvergence, checked_problem, handle_nonconvergence
+from xbar_spice.solve.integrators.integration import (
+    METHODS,
+    Nonconvergence,
+    checked_problem,
+    handle_nonconvergence,
+    warn_of_instability,
+)
 from xbar_spice.solve.integrators.layers import Layers
 from xbar_spice.solve.integrators.method import Carry, ForwardRun, Grid, SolveOptions, SolveReport
-from xbar_spice.solve.norms import norms
 
 __all__ = ["LeanGradients", "checkpointed_gradients", "reversed_gradients", "stored_numbers"]
-
-_HINT = "try a smaller h"
 
 Cotangent = Callable[[FloatArray], ArrayLike]
 
@@ -136,12 +140,22 @@ def checkpointed_gradients(  # noqa: PLR0913 - the problem, its solution and wha
             reports.append(run.report)
             z, carry = run.z[-1].copy(), run.carry
             del run
-        handle_nonconvergence(f"{method} with h = {h:g}", SolveReport.joined(reports), nonconvergence, _HINT)
+        report = SolveReport.joined(reports)
+        handle_nonconvergence(f"{method} with h = {h:g}", report, nonconvergence, METHODS[method].hint)
+        warn_of_instability(method, h, report)
         last = z if np.ndim(z0) == 2 else z[:, 0]
         multiplier = checked_cotangent(cotangent(last), last.shape)
-        backwards = ((segments[number][0], solved(number)) for number in reversed(range(len(segments))))
-        adjoint, found = chained_adjoint(method, backwards, multiplier, options.krylov, axes)
+        again: list[SolveReport] = []  # of the second run, which noise makes another one
+
+        def backwards() -> Iterator[tuple[int, ForwardRun]]:
+            for number in reversed(range(len(segments))):
+                run = solved(number)
+                again.insert(0, run.report)
+                yield segments[number][0], run
+
+        adjoint, found = chained_adjoint(method, backwards(), multiplier, options.krylov, axes)
     give_up(adjoint)
+    _handle_second_run(method, SolveReport.joined(again), report, nonconvergence)
     handle_nonconvergence(f"the adjoint of {method}", adjoint.report, nonconvergence, ADJOINT_HINT)
     peak = sum(part.size for state, kept in starts for part in (state, *kept)) + z.size + tape
     return LeanGradients(last, as_gradients(adjoint, found, last.ndim == 2), 0.0, peak)
@@ -186,11 +200,13 @@ def reversed_gradients(
     reports: list[SolveReport] = []
     z, tape = start, 0
     with np.errstate(over="ignore", invalid="ignore"):
+        again: list[SolveReport] = []  # of the steps from rebuilt states
         for _, part_field, part in segments:
             run = METHODS[method].run(part_field, z, part, options)
             reports.append(run.report)
             z = run.z[-1].copy()
-        handle_nonconvergence(f"{method} with h = {h:g}", SolveReport.joined(reports), nonconvergence, _HINT)
+        report = SolveReport.joined(reports)
+        handle_nonconvergence(f"{method} with h = {h:g}", report, nonconvergence, METHODS[method].hint)
         last = z if np.ndim(z0) == 2 else z[:, 0]
         multiplier = checked_cotangent(cotangent(last), last.shape)
 
@@ -200,13 +216,21 @@ def reversed_gradients(
                 z = METHODS[method].reverse(part_field, z, part, options)
                 run = METHODS[method].run(part_field, z, part, options)
                 tape = max(tape, stored_numbers(run))
+                again.insert(0, run.report)
                 yield layer, run
 
         adjoint, found = chained_adjoint(method, backwards(), multiplier, options.krylov, axes)
         give_up(adjoint)
+        _handle_second_run(method, SolveReport.joined(again), report, nonconvergence)
         handle_nonconvergence(f"the adjoint of {method}", adjoint.report, nonconvergence, ADJOINT_HINT)
         drift = norms(z - start) / np.maximum(norms(start), np.finfo(float).tiny)
     return LeanGradients(last, as_gradients(adjoint, found, last.ndim == 2), float(drift.max()), z.size + tape)
+
+
+def _handle_second_run(method: str, again: SolveReport, first: SolveReport, nonconvergence: Nonconvergence) -> None:
+    """Warn or raise, for the caller of the caller, if steps converged in the first run only; `again` is changed."""
+    again.converged[:] |= ~first.converged
+    handle_nonconvergence(f"the second run of {method}", again, nonconvergence, METHODS[method].hint)
 
 
 def _segments(layers: Layers, grid: Grid, every: int) -> Iterator[tuple[int, Field, Grid]]:

@@ -20,6 +20,7 @@ from xbar_spice.solve.integrators.integration import (
     Trajectory,
     check_nonconvergence,
     handle_nonconvergence,
+    real_array,
 )
 from xbar_spice.solve.integrators.method import Carry, SolveReport
 from xbar_spice.solve.linear_solvers.krylov import KrylovOptions
@@ -58,7 +59,7 @@ def tangent(
         >>> tangent(decay, [1.0])  # z_3 = z_0 / 2^3
         array([0.125])
     """
-    given = np.array(z0, dtype=float)
+    given = real_array("the change of z0", z0)
     if given.shape != trajectory.z.shape[1:]:
         raise InvalidInputError(
             f"the change of z0 must have the shape of z0, {trajectory.z.shape[1:]}, got {given.shape}"

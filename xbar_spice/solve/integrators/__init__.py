@@ -9,6 +9,8 @@ from xbar_spice.solve.integrators.integration import (
     checked_problem,
     handle_nonconvergence,
     integrate,
+    real_array,
+    warn_of_instability,
 )
 from xbar_spice.solve.integrators.layers import Layers
 from xbar_spice.solve.integrators.method import (
@@ -51,4 +53,6 @@ __all__ = [
     "checked_problem",
     "handle_nonconvergence",
     "integrate",
+    "real_array",
+    "warn_of_instability",
 ]

@@ -60,7 +60,20 @@ _SHORTEST = 16.0 * float(np.finfo(float).eps)  # of the distance of grid points:
 class DormandPrince(Method):
     """Adaptive steps between the points of the grid."""
 
-    def run(self, field: Field, z0: FloatArray, grid: Grid, options: SolveOptions, carry: Carry = ()) -> ForwardRun:
+    hint = (
+        "its steps were rejected, or became too many: try looser tolerances; AdaptiveOptions(noise=...) as "
+        "measured_noise gives it if the reads are noisy; an implicit method if the field is stiff"
+    )
+
+    def run(
+        self,
+        field: Field,
+        z0: FloatArray,
+        grid: Grid,
+        options: SolveOptions,
+        carry: Carry = (),
+        known: tuple[Evaluation, ...] = (),
+    ) -> ForwardRun:
         z = np.empty((grid.steps + 1, *z0.shape))
         z[0] = z0
         report = SolveReport.blank(grid.steps, z0.shape[1])
@@ -133,6 +146,7 @@ class _Walk:
         """Take every sample to the next point of the grid; one that cannot get there is lost, its state becomes NaN."""
         left = np.where(np.isfinite(self.at.z).all(axis=0), self.length, 0.0)
         lost = np.zeros(self.at.batch, dtype=bool)
+        rejected = np.zeros(self.at.batch, dtype=np.int64)
         taken: list[Substep] = []
         for _ in range(self.options.max_attempts):
             active = np.flatnonzero((left > 0.0) & ~lost)
@@ -141,7 +155,7 @@ class _Walk:
             tried = np.minimum(self.h[active], left[active])
             accepted, error = self._attempt(active, tried, taken)
             report.evaluations[step, active] += len(_TABLEAU.b)
-            report.rejected[step, active] += ~accepted
+            rejected[active] += ~accepted
             report.residuals[step, active] = error
             left[active[accepted]] -= tried[accepted]
             left[left < _SHORTEST * self.length] = 0.0
@@ -150,7 +164,9 @@ class _Walk:
             self.h[active] = np.where(
                 accepted, np.maximum(proposed, self.h[active] * (tried < self.h[active])), proposed
             )
-            lost[active] = ~accepted & (self.h[active] < _SHORTEST * self.length)
+            hopeless = self.h[active] < _SHORTEST * self.length
+            lost[active] = ~accepted & (hopeless | (rejected[active] >= self.options.max_rejections))
+        report.rejected[step] = rejected
         lost |= left > 0.0
         if lost.any():
             self.at = replace(self.at, z=np.where(lost, np.nan, self.at.z))

@@ -6,13 +6,14 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from numbers import Real
 from types import MappingProxyType
 from typing import Literal, TypeVar, final, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from xbar_spice.errors import ConvergenceError, ConvergenceWarning, InvalidInputError
+from xbar_spice.errors import ConvergenceError, ConvergenceWarning, InvalidInputError, StabilityWarning
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.solve.fields.evaluation import BoolArray
 from xbar_spice.solve.fields.field import Field
@@ -34,6 +35,8 @@ __all__ = [
     "checked_problem",
     "handle_nonconvergence",
     "integrate",
+    "real_array",
+    "warn_of_instability",
 ]
 
 Nonconvergence = Literal["warn", "raise", "ignore"]
@@ -55,6 +58,7 @@ METHODS: Mapping[str, Method] = MappingProxyType(
 
 Scalar = TypeVar("Scalar", bound=np.generic)
 
+_REAL = 1e-3  # imaginary part of a mode that is not worth a word
 _SAMPLES_NAMED = 4  # in a report of what did not converge; the arrays of the result name them all
 
 
@@ -171,7 +175,8 @@ def integrate(
             a `ConvergenceError`, or "ignore", which leaves it to the caller to look at `converged`.
 
     Returns:
-        The trajectory; its `converged`, (steps[, batch]), says which steps to trust.
+        The trajectory; its `converged`, (steps[, batch]), says which steps to trust. A `StabilityWarning` says that
+        the linear solves saw a damped part of the state that the method amplifies (`am3` beyond h |lambda| = 6).
 
     Raises:
         InvalidInputError: An argument is not allowed.
@@ -190,11 +195,12 @@ def integrate(
     carry: Carry = ()
     with np.errstate(over="ignore", invalid="ignore"):  # a diverging sample is reported below
         for layer, piece in layers.pieces(grid):
-            runs.append(METHODS[method].run(layer, z, piece, options, carry))
+            known = runs[-1].evaluations[-1] if runs and runs[-1].field is layer else ()
+            runs.append(METHODS[method].run(layer, z, piece, options, carry, known))
             z, carry = runs[-1].z[-1], runs[-1].carry
     trajectory = Trajectory(method, tuple(runs), options, batched=np.ndim(z0) == 2)
-    hint = "try a smaller h; if the reads are noisy, NewtonOptions(noise=...) as measured_noise gives it"
-    handle_nonconvergence(f"{method} with h = {h:g}", trajectory.report, nonconvergence, hint)
+    handle_nonconvergence(f"{method} with h = {h:g}", trajectory.report, nonconvergence, METHODS[method].hint)
+    warn_of_instability(method, h, trajectory.report)
     return trajectory
 
 
@@ -207,18 +213,40 @@ def checked_problem(
         InvalidInputError: As for `integrate`.
     """
     layers = field if isinstance(field, Layers) else Layers([field])
-    start = np.array(z0, dtype=float)
+    start = real_array("z0", z0)
     if start.ndim not in (1, 2) or start.shape[0] != layers.states or not start.size:
         raise InvalidInputError(f"z0 must have shape ({layers.states},) or ({layers.states}, batch), got {start.shape}")
     if not np.isfinite(start).all():
         raise InvalidInputError("z0 must be finite, got NaN or infinity in it")
-    if method not in METHODS:
+    if method not in tuple(METHODS):
         raise InvalidInputError(f"method must be one of {', '.join(METHODS)}, got {method!r}")
-    if not (np.isfinite(h) and h > 0.0):
-        raise InvalidInputError(f"the step size h must be > 0, got {h}")
-    if steps != int(steps) or steps < 1:
-        raise InvalidInputError(f"steps must be an integer >= 1, got {steps}")
+    if not 0.0 < _number(h) < np.inf:
+        raise InvalidInputError(f"the step size h must be > 0, got {h!r}")
+    if not (1.0 <= _number(steps) < np.inf and steps == int(steps)):
+        raise InvalidInputError(f"steps must be an integer >= 1, got {steps!r}")
     return layers, start if start.ndim == 2 else start[:, np.newaxis], Grid(float(h), int(steps))
+
+
+def _number(value: object) -> float:
+    """A real number as it is, NaN for anything else."""
+    return float(value) if isinstance(value, Real) else np.nan
+
+
+def real_array(name: str, values: ArrayLike) -> FloatArray:
+    """Values as an array of real numbers of its own.
+
+    Raises:
+        InvalidInputError: They hold something else: imaginary parts, masked entries, text, rows of different lengths.
+    """
+    if np.ma.is_masked(values):
+        raise InvalidInputError(f"{name} has masked entries; fill them first")
+    try:
+        given = np.asarray(values)
+    except ValueError:
+        raise InvalidInputError(f"{name} must be an array of numbers, got rows of different lengths") from None
+    if given.dtype.kind not in "biuf":
+        raise InvalidInputError(f"{name} must hold real numbers, got {given.dtype}")
+    return np.array(given, dtype=float)
 
 
 def check_nonconvergence(choice: str) -> None:
@@ -244,6 +272,25 @@ def handle_nonconvergence(what: str, report: SolveReport, choice: Nonconvergence
         raise ConvergenceError(text)
     if choice == "warn":
         warnings.warn(text, ConvergenceWarning, stacklevel=3)
+
+
+def warn_of_instability(method: str, h: float, report: SolveReport) -> None:
+    """Warn, once for a run, if its linear solves saw a part of the state that the method amplifies.
+
+    The estimate takes no read and sees only what the right-hand sides of the solves hold; no warning is no proof.
+    """
+    if not report.unstable.any():
+        return
+    mode = report.unstable.flat[np.abs(report.unstable).argmax()]
+    samples = np.count_nonzero(report.unstable.any(axis=0))
+    value = f"{mode.real:.2g}" if abs(mode.imag) < _REAL * abs(mode) else f"{mode:.2g}"
+    warnings.warn(
+        f"{method} with h = {h:g} is unstable for {samples} of {report.unstable.shape[1]} samples: "
+        f"it amplifies a part of the state with h lambda of about {value}, which the equation damps; on the real axis "
+        "the limit of am3 is -6; try a smaller h, or implicit_euler, which damps stiff parts whatever h is",
+        StabilityWarning,
+        stacklevel=3,
+    )
 
 
 def _steps_text(steps: NDArray[np.intp]) -> str:

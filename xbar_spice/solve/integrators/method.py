@@ -75,7 +75,7 @@ class SolveOptions:
 @final
 @dataclass(frozen=True)
 class SolveReport:
-    """How each step went; every array is (steps, batch).
+    """How each step went; every array is (steps, batch), but for `unstable`.
 
     Attributes:
         converged: False where a step must not be trusted: its equation was not solved, or its state is not finite.
@@ -84,6 +84,8 @@ class SolveReport:
         evaluations: Evaluations of f, residuals of Newton's method among them; 0 in adjoints.
         rejected: Attempts of an adaptive method that were too inaccurate; 0 for others.
         residuals: Relative residual that is left; 0 for explicit steps.
+        unstable: h lambda of a damped part of the state that the method amplifies, as far as its linear solves saw one;
+            0 without one. Of methods with a limit of stability that solve equations; (0, batch) for others.
     """
 
     converged: BoolArray
@@ -92,13 +94,15 @@ class SolveReport:
     evaluations: NDArray[np.int64]
     rejected: NDArray[np.int64]
     residuals: FloatArray
+    unstable: NDArray[np.complex128]
 
     @classmethod
-    def blank(cls, steps: int, batch: int) -> SolveReport:
-        """The report of steps that needed no solve, for a method to fill in."""
+    def blank(cls, steps: int, batch: int, *, limited: bool = False) -> SolveReport:
+        """The report of steps that needed no solve, for a method to fill in; `limited` if it may be `unstable`."""
         newton, krylov, evaluations, rejected = np.zeros((4, steps, batch), dtype=np.int64)
         solved, left = np.ones((steps, batch), dtype=bool), np.zeros((steps, batch))
-        return cls(solved, newton, krylov, evaluations, rejected, left)
+        unstable = np.zeros((steps if limited else 0, batch), dtype=complex)
+        return cls(solved, newton, krylov, evaluations, rejected, left, unstable)
 
     @classmethod
     def joined(cls, reports: Sequence[SolveReport]) -> SolveReport:
@@ -183,15 +187,27 @@ class TangentRun:
 class Method(ABC):
     """A time integration scheme together with its discrete adjoint."""
 
+    hint: str = "the step may be unstable: try a smaller h or an implicit method"
+    """What to try where a run does not stay finite, or does not converge."""
+
     one_step: bool = True
     """Whether a step depends on the state before it only, so that it can be run back from the state after it."""
 
     @abstractmethod
-    def run(self, field: Field, z0: FloatArray, grid: Grid, options: SolveOptions, carry: Carry = ()) -> ForwardRun:
+    def run(
+        self,
+        field: Field,
+        z0: FloatArray,
+        grid: Grid,
+        options: SolveOptions,
+        carry: Carry = (),
+        known: tuple[Evaluation, ...] = (),
+    ) -> ForwardRun:
         """Integrate from z0, (n, batch), over a grid.
 
         With the `carry` of a run that ended at z0 it goes on as if that run had not ended; a step that depends on
-        nothing but the state before it needs none.
+        nothing but the state before it needs none. `known` are the evaluations at z0 that such a run of the same field
+        has left, which a method may take instead of reading again.
         """
 
     @abstractmethod

@@ -27,11 +27,12 @@ from dataclasses import dataclass
 from typing import final
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.read_context import stage
 from xbar_spice.solve.fields.contributions import Contributions
-from xbar_spice.solve.fields.evaluation import Evaluation
+from xbar_spice.solve.fields.evaluation import BoolArray, Evaluation
 from xbar_spice.solve.fields.field import Field
 from xbar_spice.solve.fields.tie import Parameters
 from xbar_spice.solve.integrators.method import (
@@ -47,6 +48,9 @@ from xbar_spice.solve.integrators.method import (
 from xbar_spice.solve.linear_solvers.krylov import KrylovOptions
 from xbar_spice.solve.linear_solvers.systems import solve_adjoint, solve_tangent
 from xbar_spice.solve.newton.newton import solve_implicit
+
+_GROWTH = 1.01  # of a damped part in one step, from which a method counts as unstable
+_VERY_STIFF = 1e6  # h |lambda| that only methods without a limit do not amplify
 
 __all__ = ["AB3", "AM3", "FORWARD_EULER", "IMPLICIT_EULER", "TRAPEZOID", "LinearMultistep"]
 
@@ -73,33 +77,82 @@ class LinearMultistep(Method):
     def one_step(self) -> bool:  # type: ignore[override]
         return all(not any(row[2:]) for row in self.rows)
 
-    def run(self, field: Field, z0: FloatArray, grid: Grid, options: SolveOptions, carry: Carry = ()) -> ForwardRun:
+    @property
+    def implicit(self) -> bool:
+        """Whether a step is an equation to be solved."""
+        return self.rows[0][0] != 0.0
+
+    def amplifies(self, modes: ArrayLike) -> BoolArray:
+        """Whether steps make a part of the state grow by more than 1 % that dz/dt = lambda z damps; modes = h lambda.
+
+        Such a part becomes zeta^k, zeta being the largest root of zeta^q - zeta^(q-1) - h lambda sum_j b_j zeta^(q-j).
+        """
+        modes = np.asarray(modes, dtype=complex)
+        degree = max(self.width - 1, 1)
+        b = np.zeros(degree + 1)
+        b[: len(self.rows[-1])] = self.rows[-1]
+        polynomial = np.array([1.0, -1.0, *np.zeros(degree - 1)]) - modes[..., np.newaxis] * b
+        companion = np.zeros((*modes.shape, degree, degree), dtype=complex)
+        companion[..., 0, :] = -polynomial[..., 1:] / polynomial[..., :1]
+        companion[..., 1:, :-1] += np.eye(degree - 1)
+        largest = np.abs(np.linalg.eigvals(companion)).max(axis=-1)
+        return np.asarray((modes.real <= 0.0) & (largest > _GROWTH))
+
+    @property
+    def hint(self) -> str:  # type: ignore[override]
+        if not self.implicit:
+            return Method.hint
+        return (
+            "try a smaller h, or more iterations; if the reads are noisy, NewtonOptions(noise=...) as measured_noise "
+            "gives it"
+        )
+
+    def run(
+        self,
+        field: Field,
+        z0: FloatArray,
+        grid: Grid,
+        options: SolveOptions,
+        carry: Carry = (),
+        known: tuple[Evaluation, ...] = (),
+    ) -> ForwardRun:
         z = np.empty((grid.steps + 1, *z0.shape))
         z[0] = z0
-        known: dict[int, Evaluation] = {}
-        earlier = len(carry)  # as many steps of the start are done as there are values from before
-        report = SolveReport.blank(grid.steps, z0.shape[1])
+        at = dict(enumerate(known))
+        extrapolated = self.implicit and options.newton.start == "extrapolated"
+        before, last = (carry[:-1], carry[-1]) if extrapolated and carry else (carry, None)  # f, and z one point back
+        earlier = len(before)  # as many steps of the start are done as there are values from before
+        limited = self.implicit and bool(self.amplifies(-_VERY_STIFF))
+        report = SolveReport.blank(grid.steps, z0.shape[1], limited=limited)
         for k in range(grid.steps):
             with stage(step=grid.start + k):
-                base = z[k] + grid.h * self._explicit_part(field, z, known, k, report, carry)
+                base = z[k] + grid.h * self._explicit_part(field, z, at, k, report, before)
                 c = grid.h * self.coefficient(earlier + k, 0)
                 if c == 0.0:
                     z[k + 1] = base
                     report.converged[k] = np.isfinite(base).all(axis=0)
                     continue
                 # f(z_k) is mostly known from the step before, then the residual at the start guess costs no read.
-                guess = known.get(k, z[k])
-                if options.newton.start == "extrapolated" and k > 0:
-                    guess = 2.0 * z[k] - z[k - 1]
-                result = solve_implicit(field, base, c, guess, options.newton, options.krylov)
-            z[k + 1], known[k + 1] = result.evaluation.z, result.evaluation
+                guess = at.get(k, z[k])
+                if extrapolated and last is not None:
+                    guess = 2.0 * z[k] - last
+                watch = limited and earlier + k >= len(self.rows) - 1  # the steps of the start are others
+                result = solve_implicit(field, base, c, guess, options.newton, options.krylov, watch=watch)
+            last = z[k]
+            z[k + 1], at[k + 1] = result.evaluation.z, result.evaluation
             report.converged[k], report.residuals[k] = result.converged, result.residual
             report.newton_iterations[k], report.krylov_iterations[k] = result.iterations, result.krylov_iterations
             report.evaluations[k] += result.evaluations
+            if watch:
+                modes = result.stiffest * (grid.h / c)
+                report.unstable[k] = np.where(self.amplifies(modes), modes, 0.0)
         z.setflags(write=False)
-        evaluations = tuple((known[k],) if k in known else () for k in range(grid.steps + 1))
-        behind = (*(known[k].value for k in range(grid.steps - 1, -1, -1) if k in known), *carry)
-        return ForwardRun(field, grid, z, evaluations, report, (), carry, behind[: max(self.width - 2, 0)])
+        evaluations = tuple((at[k],) if k in at else () for k in range(grid.steps + 1))
+        behind = (*(at[k].value for k in range(grid.steps - 1, -1, -1) if k in at), *before)
+        behind = behind[: max(self.width - 2, 0)]
+        if extrapolated and last is not None:
+            behind = (*behind, last.copy())
+        return ForwardRun(field, grid, z, evaluations, report, (), before, behind)
 
     def _explicit_part(
         self,
@@ -136,9 +189,10 @@ class LinearMultistep(Method):
     ) -> AdjointRun:
         field, grid = run.field, run.grid
         report = SolveReport.blank(grid.steps, cotangent.shape[1])
-        earlier = len(run.before)
-        mu = {grid.steps + 1 + i: multiplier for i, multiplier in enumerate(carry)}
-        multiplier, gain = cotangent, np.zeros_like(cotangent)
+        earlier, warm = len(run.before), self.implicit and krylov.warm_start
+        ahead, gain = (carry[:-1], carry[-1]) if warm and carry else (carry, np.zeros_like(cotangent))
+        mu = {grid.steps + 1 + i: multiplier for i, multiplier in enumerate(ahead)}
+        multiplier = cotangent
         for k in range(grid.steps, -1, -1):
             # At the last point f belongs to the run that goes on from there.
             w = self._handed_back(mu, grid, k, earlier) if k < grid.steps else {}
@@ -160,8 +214,8 @@ class LinearMultistep(Method):
                 report.converged[k - 1], report.residuals[k - 1] = solution.converged, solution.residual
                 report.krylov_iterations[k - 1] = solution.iterations
             mu[k] = multiplier
-        ahead = tuple(mu[k] for k in range(1, self.width - 1) if k in mu)
-        return AdjointRun(multiplier, report, ahead)
+        behind = tuple(mu[k] for k in range(1, self.width - 1) if k in mu)
+        return AdjointRun(multiplier, report, (*behind, gain) if warm else behind)
 
     def tangent(
         self,

@@ -109,7 +109,15 @@ class RungeKutta(Method):
 
     tableau: Tableau
 
-    def run(self, field: Field, z0: FloatArray, grid: Grid, options: SolveOptions, carry: Carry = ()) -> ForwardRun:
+    def run(
+        self,
+        field: Field,
+        z0: FloatArray,
+        grid: Grid,
+        options: SolveOptions,
+        carry: Carry = (),
+        known: tuple[Evaluation, ...] = (),
+    ) -> ForwardRun:
         z = np.empty((grid.steps + 1, *z0.shape))
         z[0] = z0
         report = SolveReport.blank(grid.steps, z0.shape[1])

@@ -5,20 +5,21 @@ Source: Hairer, Norsett and Wanner, Solving Ordinary Differential Equations I, s
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import final
 
 import numpy as np
 
 from xbar_spice.errors import InvalidInputError
+from xbar_spice.linear.norms import norms
 from xbar_spice.linear.operator import FloatArray
-from xbar_spice.solve.norms import norms
 
 __all__ = ["AdaptiveOptions"]
 
 _SAFETY = 0.9
 _SMALLEST, _LARGEST = 0.2, 5.0  # factors between one step and the next
 _SIZES_PER_OCTAVE = 8
+_LARGEST_NOISE = 0.3  # beyond which any step would do
 
 
 @final
@@ -30,6 +31,10 @@ class AdaptiveOptions:
         rtol: Error of a step allowed relative to the state.
         atol: Error of a step allowed in addition, for each entry of the state.
         max_attempts: Steps tried by each sample, accepted or not, between two points of the grid.
+        max_rejections: Steps tried in vain by each sample between two points of the grid. A sample beyond either number
+            is reported as not converged, and its state is NaN from there on.
+        noise: Error that noisy reads make in a step, relative to the state, as `NewtonOptions` have it. It is allowed
+            in addition: no step is made shorter for the sake of an error that is noise.
 
     Raises:
         InvalidInputError: A value is out of range.
@@ -38,6 +43,8 @@ class AdaptiveOptions:
     rtol: float = 1e-6
     atol: float = 1e-9
     max_attempts: int = 1000
+    max_rejections: int = 200
+    noise: float = 0.0
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.rtol < 1.0:
@@ -46,12 +53,21 @@ class AdaptiveOptions:
             raise InvalidInputError(
                 f"atol of an adaptive method must be >= 0, and > 0 if rtol is 0, got {self.atol} with rtol {self.rtol}"
             )
-        if self.max_attempts < 1:
-            raise InvalidInputError(f"max_attempts of an adaptive method must be >= 1, got {self.max_attempts}")
+        for name, count in (("max_attempts", self.max_attempts), ("max_rejections", self.max_rejections)):
+            if count < 1:
+                raise InvalidInputError(f"{name} of an adaptive method must be >= 1, got {count}")
+        if not 0.0 <= self.noise < 1.0:
+            raise InvalidInputError(f"noise of an adaptive method must be in [0, 1), got {self.noise}")
+
+    def allowing(self, noise: float) -> AdaptiveOptions:
+        """The same options, but steps no more exact than noisy reads allow; `noise` as for `allowing_noise`."""
+        return replace(self, noise=max(self.noise, min(noise, _LARGEST_NOISE)))
 
     def error(self, estimate: FloatArray, before: FloatArray, after: FloatArray) -> FloatArray:
         """Root mean square of a step's error in units of what is allowed, (batch,); 1 is just right."""
         allowed = self.atol + self.rtol * np.maximum(np.abs(before), np.abs(after))
+        if self.noise:  # of no entry in particular
+            allowed += self.noise * np.maximum(_root_mean_square(before), _root_mean_square(after))
         parts = np.divide(estimate, allowed, out=np.zeros_like(estimate), where=estimate != 0.0)
         size = _root_mean_square(parts)
         return np.where(np.isfinite(after).all(axis=0) & np.isfinite(size), size, np.inf)
@@ -64,6 +80,8 @@ class AdaptiveOptions:
     def first_step(self, z: FloatArray, slope: FloatArray, longest: float) -> FloatArray:
         """A first step that changes the state by about 1 %, in units of what is allowed, (batch,)."""
         allowed = self.atol + self.rtol * np.abs(z)
+        if self.noise:
+            allowed += self.noise * _root_mean_square(z)
         safe = np.where(allowed > 0.0, allowed, 1.0)
         size, speed = (_root_mean_square(v / safe) for v in (z, slope))
         guess = np.divide(0.01 * size, speed, out=np.zeros_like(size), where=speed > 0.0)

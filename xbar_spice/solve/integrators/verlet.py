@@ -55,7 +55,15 @@ class Verlet(Method):
 
     kicks: tuple[float, float]
 
-    def run(self, field: Field, z0: FloatArray, grid: Grid, options: SolveOptions, carry: Carry = ()) -> ForwardRun:
+    def run(
+        self,
+        field: Field,
+        z0: FloatArray,
+        grid: Grid,
+        options: SolveOptions,
+        carry: Carry = (),
+        known: tuple[Evaluation, ...] = (),
+    ) -> ForwardRun:
         split = _split(field)
         states = np.empty((grid.steps + 1, *z0.shape))
         states[0] = z0

@@ -13,10 +13,10 @@ from typing import final
 import numpy as np
 
 from xbar_spice.errors import InvalidInputError
+from xbar_spice.linear.norms import norms
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.solve.fields.evaluation import IndexArray
 from xbar_spice.solve.linear_solvers.cycle import Cycle, Product, dot
-from xbar_spice.solve.norms import norms
 
 __all__ = ["ConjugateGradient"]
 

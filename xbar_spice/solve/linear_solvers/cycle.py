@@ -8,10 +8,10 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from xbar_spice.linear.norms import norms
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.read_context import stage
 from xbar_spice.solve.fields.evaluation import IndexArray
-from xbar_spice.solve.norms import norms
 
 __all__ = ["Cycle", "Product", "dot"]
 

@@ -11,10 +11,10 @@ from typing import final
 import numpy as np
 from numpy.typing import NDArray
 
+from xbar_spice.linear.norms import norms
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.solve.fields.evaluation import IndexArray
 from xbar_spice.solve.linear_solvers.cycle import Cycle, Product
-from xbar_spice.solve.norms import norms
 
 __all__ = ["Arnoldi"]
 
@@ -26,15 +26,27 @@ _BREAKDOWN = 1e-14  # of |M|: what orthogonalisation leaves is then rounding, th
 class Arnoldi(Cycle):
     """One Arnoldi cycle for the samples of a batch, each with its own basis; a finished sample leaves.
 
+    Args:
+        residual: As for `Cycle`.
+        targets: As for `Cycle`.
+        watch: Whether to find `stiffest`.
+
+    Attributes:
+        stiffest: 1 - theta of each sample, theta being the eigenvalue of M on its Krylov space (a Ritz value) for which
+            this is largest and not in the right half plane, (samples,); 0 without one. Of M = I - c J it is c lambda of
+            the stiffest damped part of the state.
+
     With V the orthonormal basis, M V_k = V_{k+1} H; Q H = R (Q orthogonal, R upper triangular) turns the least-squares
     problem min |beta e_1 - H y| into R y = beta Q e_1, and the next entry of beta Q e_1 is the residual.
     """
 
-    def __init__(self, residual: FloatArray, targets: FloatArray) -> None:
+    def __init__(self, residual: FloatArray, targets: FloatArray, *, watch: bool = False) -> None:
         super().__init__(residual, targets)
+        self._watch = watch
         samples = residual.shape[1]
         beta = self.estimate.copy()
         self._beta = beta
+        self.stiffest = np.zeros(samples, dtype=complex)
         self._basis = (residual / beta).T[:, np.newaxis].copy()  # V: (live, k, n)
         self._upper = np.zeros((samples, 0, 0))  # R
         self._turns = np.ones((samples, 1, 1))  # Q
@@ -98,6 +110,13 @@ class Arnoldi(Cycle):
         if not done.any():
             return
         samples = self.live[done]
+        if self._watch:
+            # H = Q^T R without its last row is M on the space.
+            values = 1.0 - np.linalg.eigvals(self._turns[done, :k, :k].mT @ self._upper[done, :k, :k])
+            sizes = np.where(values.real <= 0.0, np.abs(values), 0.0)
+            rows = np.arange(samples.size)
+            largest = sizes.argmax(axis=1)
+            self.stiffest[samples] = np.where(sizes[rows, largest] > 0.0, values[rows, largest], 0.0)
         upper = self._upper[done, :k, :k].copy()
         known = self._beta[samples, np.newaxis] * self._turns[done, :k, 0]
         # Only the last diagonal entry can vanish, because the sample is then exhausted.

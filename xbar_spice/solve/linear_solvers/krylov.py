@@ -7,13 +7,14 @@ rounding may have spoiled the recurrence, and the cycle repeated on it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, final, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from xbar_spice.errors import InvalidInputError
+from xbar_spice.linear.norms import norms
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.read_context import stage
 from xbar_spice.solve.fields.evaluation import IndexArray
@@ -22,7 +23,6 @@ from xbar_spice.solve.linear_solvers.conjugate_gradient import ConjugateGradient
 from xbar_spice.solve.linear_solvers.cycle import Cycle, Product
 from xbar_spice.solve.linear_solvers.gmres import Arnoldi
 from xbar_spice.solve.linear_solvers.richardson import Richardson
-from xbar_spice.solve.norms import norms
 
 __all__ = ["KrylovOptions", "KrylovResult", "LinearMethod", "solve_linear"]
 
@@ -45,9 +45,10 @@ class KrylovOptions:
         rtol: Residual aimed at, relative to the right-hand side. A Newton step asks for no more than it needs.
         max_iterations: Products per system.
         restart: Length of a cycle of GMRES, which bounds its memory; None for as many as there are unknowns.
-        method: "gmres" (1 product per iteration), "bicgstab" (2, no memory), "cg" (1, no memory; only for symmetric
-            systems, B = -A^T), "richardson" (1; only if h |A| |B| is small), "chord" (a digital twin solves, the
-            array corrects: the fewest reads if the twin is good) or "feedback" (likewise, a circuit solves).
+        method: "gmres" (1 product per iteration), "bicgstab" (2, no memory; a sample of which it makes nothing goes on
+            with GMRES), "cg" (1, no memory; only for symmetric systems, B = -A^T), "richardson" (1; only if h |A| |B|
+            is small), "chord" (a digital twin solves, the array corrects: the fewest reads if the twin is good) or
+            "feedback" (likewise, a circuit solves).
         damping: Factor of the corrections of "richardson", "chord" and "feedback".
         warm_start: Whether the adjoint's systems start from the one before instead of from zero.
 
@@ -85,14 +86,17 @@ class KrylovResult:
     Attributes:
         x: (n, batch).
         iterations: Products spent on each sample, (batch,).
-        residual: |rhs - M x| / |rhs| of each sample by the recurrence, at least what rounding leaves of it, (batch,).
+        residual: |rhs - M x| / |rhs| of each sample, (batch,): of "bicgstab" and "cg" as measured at the end, of others
+            by the recurrence, at least what rounding leaves of it.
         converged: Whether each sample reached what was asked for, or what rounding allows, (batch,).
+        stiffest: Of `Arnoldi`, (batch,), if it was asked for and the method is "gmres".
     """
 
     x: FloatArray
     iterations: NDArray[np.int64]
     residual: FloatArray
     converged: NDArray[np.bool_]
+    stiffest: NDArray[np.complex128] | None = None
 
 
 def solve_linear(
@@ -104,6 +108,7 @@ def solve_linear(
     refine: bool = True,
     start: FloatArray | None = None,
     inverse: Product | None = None,
+    watch: bool = False,
 ) -> KrylovResult:
     """Solve M x = rhs for each sample.
 
@@ -120,6 +125,7 @@ def solve_linear(
             eps |M| |x|, is felt. Newton's method goes without, because its own next residual does the same.
         start: Where to start, (n, batch), for one product more; zero when left out.
         inverse: About M^{-1} x, called as `product` is; needed by, and for, the methods "chord" and "feedback".
+        watch: Whether the `stiffest` part is wanted; it takes no product.
 
     Returns:
         The solutions, with iterations, residual and convergence of each sample.
@@ -135,13 +141,14 @@ def solve_linear(
     options = options or KrylovOptions()
     targets = np.maximum(options.rtol if rtol is None else rtol, _ROUNDING) * np.ones(rhs.shape[1])
     solve = _Solve(product, rhs, options, targets, refine, inverse)
+    if watch and options.method == "gmres":
+        solve.stiffest = np.zeros(rhs.shape[1], dtype=complex)
     active = np.flatnonzero(np.isfinite(solve.scale) & ~solve.converged)
     if start is not None and active.size:
         active = solve.begin(active, start)
-    while active.size:
-        active = solve.cycle(active)
-        if active.size:
-            active = solve.measure(active)
+    solve.iterate(active)
+    if options.method == "bicgstab":
+        solve.iterate(solve.stalled())
     return solve.result()
 
 
@@ -160,6 +167,7 @@ class _Solve:
     ) -> None:
         self.product, self.options, self.targets, self.refine = product, options, targets, refine
         self.inverse = inverse
+        self.stiffest: NDArray[np.complex128] | None = None
         self.scale = norms(rhs)
         usable = np.isfinite(self.scale)
         self.rhs = np.divide(rhs, self.scale, out=np.zeros_like(rhs), where=usable & (self.scale > 0.0))
@@ -168,8 +176,28 @@ class _Solve:
         self.iterations = np.zeros(rhs.shape[1], dtype=np.int64)
         self.residual = np.where(usable, (self.scale > 0.0).astype(float), np.inf)
         self.converged = self.residual <= targets
+        # The recurrences without memory drift from the true residual; that of GMRES does not, if products are exact.
+        self._drifts = options.method in ("bicgstab", "cg")
         self._worthwhile = np.zeros(rhs.shape[1])  # residual below which the last cycle was worth its products
         self._attainable = np.zeros(rhs.shape[1])  # residual that rounding leaves, at the least
+
+    def iterate(self, active: IndexArray) -> None:
+        """Cycles for the active samples, with the true residual between them, as long as they are worthwhile."""
+        while active.size:
+            active = self.cycle(active)
+            if active.size:
+                active = self.measure(active)
+
+    def stalled(self) -> IndexArray:
+        """Samples of which BiCGSTAB could make nothing, to be solved anew by GMRES.
+
+        Its recurrence breaks down, or stands still, where eigenvalues of M lie far from the real axis.
+        """
+        self.options = replace(self.options, method="gmres")
+        affordable = self.iterations < self.options.max_iterations
+        samples = np.flatnonzero(~self.converged & np.isfinite(self.scale) & affordable)
+        self.x[:, samples], self.left[:, samples], self.residual[samples] = 0.0, self.rhs[:, samples], 1.0
+        return samples
 
     def cycle(self, active: IndexArray) -> IndexArray:
         """Improve the active samples by one cycle; returns those whose residual should then be measured."""
@@ -179,6 +207,9 @@ class _Solve:
         if self.options.restart is not None and self.options.method == "gmres":
             limit = min(limit, self.options.restart)
         run.run(self.product, active, limit, spent)
+        if self.stiffest is not None and isinstance(run, Arnoldi):
+            before = self.stiffest[active]
+            self.stiffest[active] = np.where(np.abs(run.stiffest) > np.abs(before), run.stiffest, before)
         self.x[:, active] += run.correction
         self.iterations[active] += run.steps
         self._worthwhile[active] = np.where(run.exhausted, _WORTHWHILE, _PROGRESS) * self.residual[active]
@@ -188,17 +219,16 @@ class _Solve:
 
         solvable = np.isfinite(run.estimate) & (self._attainable[active] < _SINGULAR)
         met = solvable & (run.estimate <= np.maximum(self.targets[active], rounding))
-        # The recurrences without memory drift from the true residual; that of GMRES does not.
-        drift = self.options.method in ("bicgstab", "cg")
-        doubtful = met & (drift | (rounding > np.maximum(self.targets[active], _REFINE))) & self.refine
-        self.converged[active] = met
-        affordable = self.iterations[active] < self.options.max_iterations - 1
-        return np.asarray(active[solvable & (~met | doubtful) & affordable])
+        inexact = rounding > np.maximum(self.targets[active], _REFINE)
+        doubtful = met & (self._drifts | inexact) & self.refine
+        left = self.options.max_iterations - self.iterations[active]
+        self.converged[active] = met & ~(doubtful & (left < 1))  # what is doubtful counts once it has been measured
+        return np.asarray(active[solvable & np.where(doubtful, left >= 1, ~met & (left > 1))])
 
     def _method(self, residual: FloatArray, targets: FloatArray) -> Cycle:
         match self.options.method:
             case "gmres":
-                return Arnoldi(residual, targets)
+                return Arnoldi(residual, targets, watch=self.stiffest is not None)
             case "bicgstab":
                 return BiCGSTAB(residual, targets)
             case "cg":
@@ -229,4 +259,4 @@ class _Solve:
     def result(self) -> KrylovResult:
         """Solutions in the units of the right-hand sides."""
         x = self.x * np.where(np.isfinite(self.scale), self.scale, 1.0)
-        return KrylovResult(x, self.iterations, self.residual, self.converged)
+        return KrylovResult(x, self.iterations, self.residual, self.converged, self.stiffest)

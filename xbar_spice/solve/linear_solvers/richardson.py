@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import final
 
+from xbar_spice.linear.norms import norms
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.solve.fields.evaluation import IndexArray
 from xbar_spice.solve.linear_solvers.cycle import Cycle, Product
-from xbar_spice.solve.norms import norms
 
 __all__ = ["Richardson"]
 

@@ -35,6 +35,7 @@ def solve_tangent(
     *,
     rtol: FloatArray | None = None,
     refine: bool = True,
+    watch: bool = False,
 ) -> KrylovResult:
     """(I - c J) x = rhs; with "chord" or "feedback" and without `refine` by twin or circuit alone, at no product."""
     inverse = _inverse(field, at, c, krylov, transposed=False)
@@ -46,7 +47,7 @@ def solve_tangent(
     def product(x: FloatArray, samples: IndexArray) -> FloatArray:
         return x - c * field.jvp(at.columns(samples), x)
 
-    return solve_linear(product, rhs, krylov, rtol=rtol, refine=refine, inverse=inverse)
+    return solve_linear(product, rhs, krylov, rtol=rtol, refine=refine, inverse=inverse, watch=watch)
 
 
 def solve_adjoint(

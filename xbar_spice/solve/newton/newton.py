@@ -16,6 +16,7 @@ from typing import final
 import numpy as np
 from numpy.typing import NDArray
 
+from xbar_spice.linear.norms import norms
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.read_context import stage
 from xbar_spice.solve.fields.evaluation import BoolArray, Evaluation, IndexArray
@@ -23,7 +24,6 @@ from xbar_spice.solve.fields.field import Field
 from xbar_spice.solve.linear_solvers.krylov import KrylovOptions, KrylovResult
 from xbar_spice.solve.linear_solvers.systems import solve_tangent
 from xbar_spice.solve.newton.options import NewtonOptions
-from xbar_spice.solve.norms import norms
 
 __all__ = ["NewtonOptions", "NewtonResult", "solve_implicit"]
 
@@ -49,6 +49,8 @@ class NewtonResult:
         iterations: Newton steps of each sample, (batch,).
         krylov_iterations: Products with J spent on each sample, (batch,).
         evaluations: Evaluations of f at each sample, that of an unknown start included, (batch,).
+        stiffest: c lambda of the stiffest damped part of the state that the linear solves saw, an estimate, (batch,); 0
+            where none was seen or none was asked for.
         residual: |F| / max(|base|, |z|), (batch,); a z that has blown up does not count with its size.
     """
 
@@ -58,6 +60,7 @@ class NewtonResult:
     krylov_iterations: NDArray[np.int64]
     evaluations: NDArray[np.int64]
     residual: FloatArray
+    stiffest: NDArray[np.complex128]
 
 
 def solve_implicit(
@@ -67,6 +70,8 @@ def solve_implicit(
     guess: FloatArray | Evaluation,
     newton: NewtonOptions | None = None,
     krylov: KrylovOptions | None = None,
+    *,
+    watch: bool = False,
 ) -> NewtonResult:
     """Solve base + c f(z) = z for each sample.
 
@@ -77,12 +82,13 @@ def solve_implicit(
         guess: Where to start, (n, batch), or the field as already evaluated there, which saves a read.
         newton: Defaults of `NewtonOptions`.
         krylov: Defaults of `KrylovOptions`.
+        watch: Whether the `stiffest` part is wanted; GMRES finds it without a read.
 
     Returns:
         The field at the best point found for each sample, and whether that is a solution.
     """
     options, linear = newton or NewtonOptions(), krylov or KrylovOptions()
-    result = _iterate(field, base, c, guess, options, linear)
+    result = _iterate(field, base, c, guess, options, linear, watch=watch)
     lost = np.flatnonzero(~result.converged & (result.residual > _FAR) & np.isfinite(result.residual))
     if lost.size and options.continuation:
         result = _continue(field, base, c, result, lost, options, linear)
@@ -96,6 +102,8 @@ def _iterate(
     guess: FloatArray | Evaluation,
     options: NewtonOptions,
     krylov: KrylovOptions,
+    *,
+    watch: bool = False,
 ) -> NewtonResult:
     """Newton's method for all samples from one guess."""
     known = isinstance(guess, Evaluation)
@@ -109,7 +117,7 @@ def _iterate(
         if not active.size:
             break
         with stage(phase="krylov", newton=iteration):
-            step = state.solve_linear(active)
+            step = state.solve_linear(active, watch=watch and iteration == 1)
         with stage(phase="newton", newton=iteration):
             state.advance(active, step)
     return state.result()
@@ -159,6 +167,7 @@ class _Iteration:
         self.size = _size(self.residual, start.z, self.scale)
         self.iterations = np.zeros(start.batch, dtype=np.int64)
         self.krylov_iterations = np.zeros(start.batch, dtype=np.int64)
+        self.stiffest = np.zeros(start.batch, dtype=complex)
         self.evaluations = np.zeros(start.batch, dtype=np.int64)
         self._before = np.full(start.batch, np.inf)  # |F| before the last Newton step
         self._stuck = ~np.isfinite(self.size)
@@ -170,7 +179,7 @@ class _Iteration:
     def active(self) -> IndexArray:
         return np.flatnonzero(~self.converged & ~self._stuck)
 
-    def solve_linear(self, active: IndexArray) -> KrylovResult:
+    def solve_linear(self, active: IndexArray, *, watch: bool) -> KrylovResult:
         """(I - c J) d = F for the active samples, as exactly as the residual aimed at deserves."""
         aim = _LINEAR_SHARE * self.options.tolerance * self.scale[active] / self.size[active]
         loosest = np.full(active.size, _LINEAR_SHARE)
@@ -181,7 +190,10 @@ class _Iteration:
         rtol = np.clip(aim, self.krylov.rtol, np.maximum(self.krylov.rtol, loosest))
         here = self.at.columns(active)
         rhs = self.residual[:, active]
-        solution = solve_tangent(self.field, here, self.c, rhs, self.krylov, rtol=rtol, refine=False)
+        solution = solve_tangent(self.field, here, self.c, rhs, self.krylov, rtol=rtol, refine=False, watch=watch)
+        if solution.stiffest is not None:
+            larger = np.abs(solution.stiffest) > np.abs(self.stiffest[active])
+            self.stiffest[active[larger]] = solution.stiffest[larger]
         self._before[active] = self.size[active]
         self.krylov_iterations[active] += solution.iterations
         return solution
@@ -229,7 +241,8 @@ class _Iteration:
         back = np.flatnonzero(~self.converged & (self._best_relative < relative))
         at = self.at.with_columns(back, self._best.columns(back)) if back.size else self.at
         relative[back] = self._best_relative[back]
-        return NewtonResult(at, self.converged, self.iterations, self.krylov_iterations, self.evaluations, relative)
+        counts = self.iterations, self.krylov_iterations, self.evaluations
+        return NewtonResult(at, self.converged, *counts, relative, self.stiffest)
 
     def _try(self, samples: IndexArray, change: FloatArray, length: float) -> BoolArray:
         """Evaluate z + change, keep it for the samples whose |F| falls enough, and say which those are.

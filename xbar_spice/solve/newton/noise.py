@@ -7,11 +7,11 @@ from dataclasses import replace
 import numpy as np
 
 from xbar_spice.errors import InvalidInputError
+from xbar_spice.linear.norms import norms
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.solve.fields.field import Field
 from xbar_spice.solve.linear_solvers.krylov import KrylovOptions
 from xbar_spice.solve.newton.options import NewtonOptions
-from xbar_spice.solve.norms import norms
 
 __all__ = ["allowing_noise", "measured_noise"]
 
