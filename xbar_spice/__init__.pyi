@@ -41,6 +41,7 @@ from .hardware.statistics import MeasuredProgramming as MeasuredProgramming
 from .hardware.statistics import PublishedError as PublishedError
 from .hardware.statistics import Stuck as Stuck
 from .hardware.subcircuit import Subcircuit as Subcircuit
+from .hardware.table_cell import TableCell as TableCell
 from .hardware.technology import Technology as Technology
 from .hardware.technology import technology as technology
 from .hardware.technology import wire_technology as wire_technology
