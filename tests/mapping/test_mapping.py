@@ -84,7 +84,7 @@ def test_a_zero_matrix_maps_to_equal_pairs():
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"mapping": "offset"}, "mapping must be 'differential' or 'interleaved', got 'offset'"),
+        ({"mapping": "offset"}, "mapping must be one of 'differential', 'interleaved', got 'offset'"),
         ({"tile": 0}, "tile must be a whole number >= 1"),
         ({"tile": 2.5}, "tile must be a whole number >= 1"),
         ({"g_min": 1e-3}, "0 <= g_min < g_max"),

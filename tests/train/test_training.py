@@ -120,7 +120,7 @@ def test_accuracy_on_images_held_back(name: str, least: float) -> None:
 def test_an_unknown_task() -> None:
     with pytest.raises(InvalidInputError, match="task must be one of digits-conv, digits-dense, got 'digits'"):
         train("digits")
-    with pytest.raises(InvalidInputError, match="seed must be >= 0, got -1"):
+    with pytest.raises(InvalidInputError, match="seed must be a whole number >= 0, got -1"):
         train("digits-conv", seed=-1)
 
 

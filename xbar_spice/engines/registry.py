@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from xbar_spice.checks import checked
 from xbar_spice.engines.base import Engine
 from xbar_spice.engines.ideal import IdealEngine
 from xbar_spice.engines.nodal.engine import NodalEngine
@@ -22,6 +23,7 @@ def _ngspice(**options: Any) -> Engine:
 ENGINES: dict[str, Callable[..., Engine]] = {"ideal": IdealEngine, "nodal": NodalEngine, "ngspice": _ngspice}
 
 
+@checked()
 def get_engine(engine: str | Engine, **options: Any) -> Engine:
     """The engine of a name; an engine that is configured already is returned as it is.
 

@@ -12,16 +12,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal, final
+from typing import Any, Literal, final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from xbar_spice.checks import Array, Flag, Instance, OneOf, Optional, Real, Rule, Whole, checked, settle
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.hardware.amplifier import Amplifier
 from xbar_spice.hardware.cells import Device, Ohmic
 from xbar_spice.hardware.converters import Converters, quantise
-from xbar_spice.hardware.crossbar import Crossbar, Side, Terminations
+from xbar_spice.hardware.crossbar import PARTS, Crossbar, Side, Terminations
 from xbar_spice.hardware.read_noise import ReadNoise
 from xbar_spice.hardware.variation import Variation
 from xbar_spice.linear.operator import FloatArray
@@ -31,23 +32,22 @@ __all__ = ["Design", "MappedArray", "MappedMatrix", "map_weights"]
 
 IntArray = NDArray[np.int64]
 
+SMALLEST = 1e-300  # entry of a vector that is scaled to `v_read`
 COMPENSATED = 1e-3  # of the largest conductance: less than programming can hit
 
-EXAMPLES = {
-    "device": "Ohmic()",
-    "terminations": 'Terminations(transposed="far_ends")',
-    "variation": "Variation(programming=0.05)",
-    "amplifier": "Amplifier(r_feedback=1e4, gain=1e5)",
-    "noise": "ReadNoise(device=0.01)",
-    "converters": "Converters(adc_bits=8)",
-}
-KINDS = {
-    "device": Device,
-    "terminations": Terminations,
-    "variation": Variation,
-    "amplifier": Amplifier,
-    "noise": ReadNoise,
-    "converters": Converters,
+RULES: dict[str, Rule[Any]] = {
+    "mapping": OneOf("differential", "interleaved"),
+    "tile": Optional(Whole(1), "for one array"),
+    "g_min": Real("S", least=0),
+    "g_max": Real("S", least=1e-30, most=1e6),  # far beyond any device, and far from overflow
+    "v_read": Real("V", least=1e-30, most=1e6),
+    **PARTS,
+    "variation": Instance(Variation, example="Variation(programming=0.05)"),
+    "noise": Instance(ReadNoise, example="ReadNoise(device=0.01)"),
+    "converters": Instance(Converters, example="Converters(adc_bits=8)"),
+    "headroom": Real(least=1),
+    "compensated": Flag(),
+    "skip_empty": Flag(),
 }
 
 
@@ -76,6 +76,7 @@ class Design:
         headroom: how many times the range of conductances holds the largest weight.
         compensated: program the conductances that undo wires, drivers and sense terminals, see `compensate`; what
             the variation will do to a device is not known then.
+        reltol: what ngspice's Newton method stops by, see `Crossbar`.
     """
 
     mapping: Literal["differential", "interleaved"] = "differential"
@@ -96,29 +97,18 @@ class Design:
     headroom: float = 1.0
     compensated: bool = False
     skip_empty: bool = False
+    reltol: float | None = None
 
     def __post_init__(self) -> None:
-        for name, kind in KINDS.items():
-            if not isinstance(getattr(self, name), kind):
-                raise InvalidInputError(
-                    f"{name} must be a {kind.__name__}, such as {EXAMPLES[name]}, got {getattr(self, name)!r}"
-                )
-        if self.mapping not in ("differential", "interleaved"):
-            raise InvalidInputError(f"mapping must be 'differential' or 'interleaved', got {self.mapping!r}")
-        if self.tile is not None and (self.tile != int(self.tile) or self.tile < 1):
-            raise InvalidInputError(f"tile must be a whole number >= 1, or None for one array, got {self.tile!r}")
-        if not (np.isfinite(self.g_max) and 0 <= self.g_min < self.g_max):
+        settle(self, **RULES)
+        if not self.g_min < self.g_max:
             raise InvalidInputError(f"0 <= g_min < g_max (siemens) is needed, got {self.g_min} and {self.g_max}")
-        if not (np.isfinite(self.v_read) and self.v_read > 0):
-            raise InvalidInputError(f"v_read must be finite and > 0 V, got {self.v_read}")
-        if not 1 <= self.headroom < np.inf:
-            raise InvalidInputError(f"headroom must be finite and >= 1, got {self.headroom}")
         if self.compensated and not (self.device.linear and self.amplifier.linear):
             raise InvalidInputError(
                 "only linear cells with linear amplifiers can be compensated, got "
                 f"{self.device!r} and {self.amplifier!r}; try compensated=False, or Ohmic() without saturation"
             )
-        self.crossbar([[self.g_max]])  # checks the resistances
+        self.crossbar([[self.g_min, self.g_max]])  # checks the resistances, and warns of the conductances
 
     @property
     def random(self) -> bool:
@@ -133,7 +123,7 @@ class Design:
     def crossbar(self, conductance: ArrayLike) -> Crossbar:
         """An array of this design with these conductances."""
         return Crossbar(
-            np.asarray(conductance, dtype=float),
+            Array()("conductance", conductance),
             r_word=self.r_word,
             r_bit=self.r_bit,
             r_driver=self.r_driver,
@@ -141,6 +131,7 @@ class Design:
             device=self.device,
             terminations=self.terminations,
             amplifier=self.amplifier,
+            reltol=self.reltol,
         )
 
 
@@ -179,12 +170,30 @@ class MappedMatrix:
         design: how it was built.
         arrays: the arrays.
         siemens_per_weight: k, the conductance of a weight of 1.
+        drawn: (2, n, m) siemens of all devices, of tiles that `skip_empty` left out, too.
     """
 
     shape: tuple[int, int]
     design: Design
     arrays: tuple[MappedArray, ...]
     siemens_per_weight: float
+    drawn: FloatArray
+
+    @property
+    def present(self) -> NDArray[np.bool_]:
+        """(2, n, m) which devices were built: those of tiles that `skip_empty` left out were not."""
+        built = np.zeros(self.drawn.shape, dtype=bool)
+        for array in self.arrays:
+            built[array.devices] = True
+        return built
+
+    @property
+    def left_out(self) -> tuple[MappedArray, ...]:
+        """The arrays of the tiles that `skip_empty` left out, as they would be built.
+
+        Nothing reads them. Derivatives need them: a weight of such a tile that leaves zero builds it.
+        """
+        return tuple(_cut(self.drawn, self.design, ~self.present[0]))
 
     @property
     def largest_weight(self) -> float:
@@ -206,11 +215,14 @@ class MappedMatrix:
         return tuple(array.crossbar for array in self.arrays)
 
     def volts_per_unit(self, vectors: FloatArray) -> FloatArray:
-        """(batch,) scale that brings the largest entry of each vector to `v_read`."""
-        largest = np.abs(vectors).max(axis=0)
-        return self.design.v_read / np.where(largest > 0, largest, 1.0)
+        """(batch,) scale that brings the largest entry of each vector to `v_read`; a vector of zeros has any, here 1.
 
-    def drives(self, vectors: FloatArray, side: Side) -> list[FloatArray]:
+        Vectors so small that the scale would overflow are driven with less.
+        """
+        largest = np.abs(vectors).max(axis=0)
+        return np.asarray(self.design.v_read / np.where(largest > 0, np.maximum(largest, SMALLEST), 1.0))
+
+    def drives(self, vectors: FloatArray, side: Side, arrays: Sequence[MappedArray] | None = None) -> list[FloatArray]:
         """Voltages for every array.
 
         A transposed read drives a minus bit line with the inverted voltage, which makes the sum on a shared word
@@ -219,24 +231,32 @@ class MappedMatrix:
         Args:
             vectors: (n, batch) for side "rows", (m, batch) for "cols".
             side: the driven side.
+            arrays: other ones than those that were built, such as `left_out`.
         """
+        driven = self.arrays if arrays is None else arrays
         exact = vectors * self.volts_per_unit(vectors)
         volts = quantise(exact, self.design.v_read, self.design.converters.dac_bits)
         if side == "rows":
-            return [volts[array.inputs] for array in self.arrays]
-        return [array.signs[:, np.newaxis] * volts[array.outputs] for array in self.arrays]
+            return [volts[array.inputs] for array in driven]
+        return [array.signs[:, np.newaxis] * volts[array.outputs] for array in driven]
 
     def products(self, currents: Sequence[FloatArray], vectors: FloatArray, side: Side) -> FloatArray:
-        """(m, batch) products W x, or (n, batch) products W^T y, from the currents of every array."""
+        """(m, batch) products W x, or (n, batch) products W^T y, from the currents of every array.
+
+        The currents are scaled by the largest entry of each vector, which the digital side knows. For a vector of zeros
+        that is 0, and so is its product, whatever noise or offset the currents have: the limit of ever smaller vectors,
+        and the same in whatever unit the vectors are counted.
+        """
         total = np.zeros((self.shape[0] if side == "rows" else self.shape[1], vectors.shape[1]))
         for array, amperes in zip(self.arrays, currents, strict=True):
             if side == "rows":
                 np.add.at(total, array.outputs, array.signs[:, np.newaxis] * amperes)
             else:
                 np.add.at(total, array.inputs, amperes)
-        return total / self.siemens_per_weight / self.volts_per_unit(vectors)
+        return np.where(vectors.any(axis=0), total / self.siemens_per_weight / self.volts_per_unit(vectors), 0.0)
 
 
+@checked()
 def map_weights(
     weights: ArrayLike,
     design: Design | None = None,
@@ -261,13 +281,12 @@ def map_weights(
             one is needed.
     """
     design = Design() if design is None else design
-    matrix = np.asarray(weights, dtype=float)
+    Instance(Design, example="Design(r_word=1.0)")("design", design)
+    Optional(Instance(np.random.Generator, example="numpy.random.default_rng(0)"))("rng", rng)
+    matrix = Array()("weights", weights)
     if matrix.ndim != 2 or not matrix.size:
         raise InvalidInputError(f"weights must have shape (m, n) with m, n >= 1, got {matrix.shape}")
-    if not np.isfinite(matrix).all():
-        raise InvalidInputError("weights must be finite, got NaN or infinity among them")
-    if siemens_per_weight is not None and not 0 < siemens_per_weight < np.inf:
-        raise InvalidInputError(f"siemens_per_weight must be finite and > 0, got {siemens_per_weight}")
+    Optional(Real("S", above=0))("siemens_per_weight", siemens_per_weight)
     largest = float(np.abs(matrix).max())
     whole = (design.g_max - design.g_min) / design.headroom
     siemens = siemens_per_weight or whole / (largest if largest > 0 else 1.0)
@@ -275,12 +294,14 @@ def map_weights(
     target = design.g_min + siemens * np.maximum(np.stack([matrix.T, -matrix.T]), 0.0)
     if siemens_per_weight is not None:
         target = np.minimum(target, design.g_max)
-    used = matrix.T != 0
+    used = (matrix.T != 0) if design.skip_empty else np.ones(matrix.T.shape, dtype=bool)
+    if not used.any():
+        used[0, 0] = True  # a matrix of zeros keeps its first tile
     if design.compensated:
         target = _compensated(target, design, used)
     devices = design.variation.apply(target, design.g_min, design.g_max, rng)
     rows, cols = matrix.shape
-    return MappedMatrix((rows, cols), design, tuple(_cut(devices, design, used)), siemens)
+    return MappedMatrix((rows, cols), design, tuple(_cut(devices, design, used)), siemens, devices)
 
 
 def _compensated(target: FloatArray, design: Design, used: NDArray[np.bool_]) -> FloatArray:
@@ -294,7 +315,7 @@ def _compensated(target: FloatArray, design: Design, used: NDArray[np.bool_]) ->
 
 
 def _cut(devices: FloatArray, design: Design, used: NDArray[np.bool_]) -> list[MappedArray]:
-    """The arrays of every tile; with `skip_empty` of those that are used, and of the first one if none is."""
+    """The arrays of the tiles of which any part is used, (inputs, outputs)."""
     _, inputs, outputs = devices.shape
     size = design.tile or max(inputs, outputs)
     arrays = []
@@ -302,7 +323,7 @@ def _cut(devices: FloatArray, design: Design, used: NDArray[np.bool_]) -> list[M
         for left in range(0, outputs, size):
             rows = np.arange(top, min(top + size, inputs))
             cols = np.arange(left, min(left + size, outputs))
-            if design.skip_empty and not used[rows[:, np.newaxis], cols].any() and (used.any() or top or left):
+            if not used[rows[:, np.newaxis], cols].any():
                 continue
             plus, minus = devices[:, rows[:, np.newaxis], cols]
             name = f"t{top // size}_{left // size}"

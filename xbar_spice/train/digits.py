@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear.operator import FloatArray
 
-__all__ = ["CLASSES", "IMAGE_SHAPE", "Digits", "Samples", "jittered", "load_digits"]
+__all__ = ["CLASSES", "DIGITS", "IMAGE_SHAPE", "Digits", "Samples", "jittered", "load_digits"]
 
+DIGITS = "digits"  # what a model says that was trained on them
 IMAGE_SHAPE = (8, 8)
 CLASSES = 10
 

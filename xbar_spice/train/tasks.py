@@ -10,6 +10,7 @@ from typing import Literal, final, get_args
 
 import numpy as np
 
+from xbar_spice.checks import Real, settle
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.train.digits import IMAGE_SHAPE
@@ -68,6 +69,7 @@ class Schedule:
     tolerance: float = 1e-5
 
     def __post_init__(self) -> None:
+        settle(self, jitter=Real("pixels", least=0, most=1), tolerance=Real(above=0, below=1))
         _check_choice("trained", self.trained, get_args(Trained))
         _check_at_least_one(self, "epochs", "batch")
         _check_positive(self, "learning_rate", "classifier_decay", "tolerance")

@@ -15,9 +15,10 @@ from typing import final
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from xbar_spice.checks import SEED, checked
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.train.descent import Epoch, Evaluated, classifier_of, epochs, evaluate, final_states, scored
-from xbar_spice.train.digits import CLASSES, Digits, Samples, jittered, load_digits
+from xbar_spice.train.digits import CLASSES, DIGITS, Digits, Samples, jittered, load_digits
 from xbar_spice.train.optimise import fit_classifier
 from xbar_spice.train.processor import Processor
 from xbar_spice.train.tasks import Schedule, Task, named_task
@@ -103,7 +104,7 @@ def train(
         InvalidInputError: No task has this name, or the seed is negative.
     """
     chosen = named_task(task)
-    _check_seed(seed)
+    SEED("seed", seed)
     start = time.perf_counter()
     digits, schedule = load_digits(), chosen.schedule
     # These products are too small to share: a second thread mostly waits for the first, and costs its core.
@@ -121,6 +122,7 @@ def train(
             model,
             classifier=_fitted(schedule, model, samples, processor, "last fit"),
             source=f"task {chosen.name}, seed {seed}",
+            trained_on=DIGITS,
         )
         linear = fit_classifier(digits.train.x, digits.train.labels, CLASSES, weight_decay=_LINEAR_DECAY)
         found = [
@@ -140,6 +142,7 @@ def train(
         )
 
 
+@checked()
 def tune(
     model: Model,
     schedule: Schedule = TUNING,
@@ -161,19 +164,27 @@ def tune(
         seed: Of the minibatches, >= 0.
         processor: Who runs the model; digital matrices when left out.
         deployed_on: Who runs it when its loss and accuracy are measured; the processor when left out.
-        digits: Samples; the handwritten digits when left out.
+        digits: Samples; the handwritten digits when left out, if the model says that it was trained on them.
         progress: Called after every epoch.
 
     Raises:
-        InvalidInputError: The model has no classifier, it does not fit the samples, or the seed is negative.
+        InvalidInputError: The model has no classifier, it does not fit the samples, nobody says which samples are its
+            own, or the seed is negative.
     """
-    _check_seed(seed)
+    SEED("seed", seed)
     start = time.perf_counter()
+    if digits is None and model.trained_on != DIGITS:
+        raise InvalidInputError(
+            f"the model does not say that it was trained on the digits (trained_on is {model.trained_on!r}), so that "
+            "they may not be its samples: give them as `digits`, such as load_digits(); `--data digits` on the command "
+            "line"
+        )
     data = digits or load_digits()
     if model.states != data.train.x.shape[0]:
         raise InvalidInputError(
             f"samples of length {data.train.x.shape[0]} need a model of as many states, got {model.states}"
         )
+    model.require_runnable(max(data.train.x.shape[1], data.test.x.shape[1]))
     with threadpool_limits(limits=1, user_api="blas"):
         model = _prepared(_prepared(model, processor), deployed_on)
         before = evaluate(model, data.test, processor=deployed_on or processor, tolerance=schedule.tolerance)
@@ -184,11 +195,6 @@ def tune(
             _report(history, epoch, progress)
     source = f"{model.source}, tuned with seed {seed}".removeprefix(", ")
     return Tuned(replace(model, source=source), before, tuple(history), time.perf_counter() - start)
-
-
-def _check_seed(seed: int) -> None:
-    if seed < 0:
-        raise InvalidInputError(f"a seed must be >= 0, got {seed}")
 
 
 def _prepared(model: Model, processor: Processor | None) -> Model:

@@ -51,6 +51,7 @@ class ReadDerivative:
                 f"{design.device!r} and {design.amplifier!r}"
             )
         self._mapped = mapped
+        self._arrays = (*mapped.arrays, *mapped.left_out)
         self._known: dict[bytes, FloatArray] = {}  # by operating point; a linear solve asks for each many times
 
     @property
@@ -80,13 +81,14 @@ class ReadDerivative:
             cotangent: (m, batch).
 
         Returns:
-            (2, n, m) per siemens: plus and minus device of the weight from input j to output i at [:, j, i].
+            (2, n, m) per siemens: plus and minus device of the weight from input j to output i at [:, j, i]; in tiles
+            that `skip_empty` left out, of the tile as it would be built.
         """
         mapped = self._mapped
         outputs, inputs = mapped.shape
         total = np.zeros((2, inputs, outputs))
         weights = cotangent / mapped.siemens_per_weight / mapped.volts_per_unit(x)
-        for array, volts in zip(mapped.arrays, mapped.drives(x, "rows"), strict=True):
+        for array, volts in zip(self._arrays, mapped.drives(x, "rows", self._arrays), strict=True):
             wanted = array.signs[:, np.newaxis] * weights[array.outputs]
             used = volts.any(axis=0) & wanted.any(axis=0)
             if used.any():
@@ -107,7 +109,7 @@ class ReadDerivative:
         outputs, inputs = mapped.shape
         wanted = gradient.reshape(-1, outputs, inputs) / mapped.siemens_per_weight
         total = np.zeros((len(wanted), 2, inputs, outputs))
-        for array in mapped.arrays:
+        for array in self._arrays:
             weights = array.signs[:, np.newaxis] * wanted[:, array.outputs[:, np.newaxis], array.inputs]
             reads = Sensitivity(array.crossbar, np.eye(array.inputs.size))
             total[(slice(None), *array.devices)] += reads.conductance_gradients(weights)

@@ -15,11 +15,13 @@ from typing import Literal, final, get_args
 
 import numpy as np
 
+from xbar_spice.checks import SEED, OneOf, settle
 from xbar_spice.cosim.gradients.circuit_field import CircuitField
 from xbar_spice.cosim.gradients.spliced import hybrid_field
 from xbar_spice.cosim.gradients.true_gradient import weight_gradients, with_devices
 from xbar_spice.cosim.run.programming import expected_noise, program_model
 from xbar_spice.engines.base import Engine
+from xbar_spice.engines.registry import ENGINES
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.mapping.analog_matrix import AnalogMatrix
@@ -62,6 +64,9 @@ class Chip(Processor):
     gradient: GradientKind = "hardware"
 
     def __post_init__(self) -> None:
+        settle(self, seed=SEED)
+        if isinstance(self.engine, str):
+            OneOf(*ENGINES)("engine", self.engine)
         if self.gradient not in get_args(GradientKind):
             allowed = ", ".join(map(repr, get_args(GradientKind)))
             raise InvalidInputError(f"gradient must be one of {allowed}, got {self.gradient!r}")
