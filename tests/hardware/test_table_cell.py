@@ -94,8 +94,8 @@ def test_a_csv_as_a_user_would_bring_it(tmp_path):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: sinh_table(levels=(1e-5,)), "two conductances or more"),
-        (lambda: TableCell((1e-5, 1e-4), [[0, 0.1]] * 2, [[0, 1e-6], [0, np.nan]]), "must be finite"),
+        (lambda: sinh_table(levels=(1e-5,)), "conductance must be a sequence with at least 2"),
+        (lambda: TableCell((1e-5, 1e-4), [[0, 0.1]] * 2, [[0, 1e-6], [0, np.nan]]), "amperes must be"),
         (lambda: TableCell((1e-5, 1e-4), [[0, 0.1, 0.1]] * 2, [[0, 1e-6, 2e-6]] * 2), "0.1 V twice"),
         (lambda: TableCell((1e-5, 1e-4), [[0, 0.1, 0.2]] * 2, [[0, 2e-6, 1e-6]] * 2), "current falls at 0.2 V"),
         (lambda: TableCell((1e-5, 1e-4), [[0, 0.1]] * 2, [[1e-6, 2e-6]] * 2), "no current at 0 V"),

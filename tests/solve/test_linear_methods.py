@@ -306,7 +306,7 @@ def test_nonconvergence_of_each_sample_is_reported_by_every_method() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"method": "qmr"}, r"must be one of gmres, bicgstab, cg, richardson, chord, feedback, got 'qmr'"),
+        ({"method": "qmr"}, r"must be one of 'gmres', 'bicgstab', 'cg', 'richardson', 'chord', 'feedback', got 'qmr'"),
         ({"damping": 0.0}, r"damping must be in \(0, 1\], got 0"),
         ({"damping": 1.5}, r"damping must be in \(0, 1\], got 1.5"),
     ],
@@ -319,8 +319,8 @@ def test_bad_options_are_named(options: dict[str, Any], message: str) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"forcing": "loose"}, "forcing must be one of tight, eisenstat-walker, got 'loose'"),
-        ({"start": "zero"}, "start must be one of last, extrapolated, got 'zero'"),
+        ({"forcing": "loose"}, "forcing must be one of 'tight', 'eisenstat-walker', got 'loose'"),
+        ({"start": "zero"}, "start must be one of 'last', 'extrapolated', got 'zero'"),
         ({"noise": -1e-3}, "noise of Newton's method must be in"),
     ],
 )

@@ -1,8 +1,8 @@
 """Cells whose law was measured: currents at some voltages and conductances, interpolated monotonically in both.
 
 At each measured conductance the current is a monotone cubic of the voltage, piece by piece (Fritsch and Carlson, SIAM
-J. Numer. Anal. 17 (1980) 238); between two of them it is linear in the conductance. Decks carry the very same polynomials,
-so that every engine has the same cell.
+J. Numer. Anal. 17 (1980) 238); between two of them it is linear in the conductance. Decks carry the very same
+polynomials, so that every engine has the same cell.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import PchipInterpolator
 
+from xbar_spice.checks import Many, Real, settle
 from xbar_spice.errors import DeviceError, InvalidInputError
 from xbar_spice.hardware.cells import Device
 from xbar_spice.hardware.statistics import read_table
@@ -49,14 +50,12 @@ class TableCell(Device):
     amperes: tuple[tuple[float, ...], ...]
 
     def __post_init__(self) -> None:
-        for name in ("conductance", "volts", "amperes"):
-            object.__setattr__(self, name, _frozen(getattr(self, name)))
+        number = Real(least=-1e30, most=1e30)
+        curves = Many(Many(number, least=2))
+        settle(self, DeviceError, conductance=Many(Real("S", above=0), least=2), volts=curves, amperes=curves)
         levels = np.array(self.conductance)
-        if len(levels) < 2 or not (np.isfinite(levels).all() and (levels > 0).all() and (np.diff(levels) > 0).all()):
-            raise DeviceError(
-                "a table needs two conductances or more, > 0 S and ascending, to interpolate between, got "
-                f"{self.conductance}"
-            )
+        if not (np.diff(levels) > 0).all():
+            raise DeviceError(f"the conductances of a table must ascend, got {self.conductance}")
         if not len(self.volts) == len(self.amperes) == len(levels):
             raise DeviceError(f"{len(levels)} conductances need as many curves, got {len(self.volts)} of volts and "
                               f"{len(self.amperes)} of amperes")  # fmt: skip
@@ -216,21 +215,10 @@ class TableCell(Device):
         return self._evaluated(self._coefficients, levels, np.broadcast_to(voltage, levels.shape), 0)
 
 
-def _frozen(values: object) -> tuple[object, ...]:
-    array: object = values.tolist() if isinstance(values, np.ndarray) else values
-    if not isinstance(array, list | tuple):
-        raise DeviceError(f"a table holds lists of numbers, got {values!r}")
-    return tuple(_frozen(part) if isinstance(part, list | tuple | np.ndarray) else part for part in array)
-
-
 def _check_curve(level: float, volts: FloatArray, amperes: FloatArray) -> None:
     where = f"at {level:g} S"
-    if volts.shape != amperes.shape or volts.ndim != 1 or len(volts) < 2:
-        raise DeviceError(
-            f"{where}: a curve needs two voltages or more and as many currents, got {volts.shape} and {amperes.shape}"
-        )
-    if not (np.isfinite(volts).all() and np.isfinite(amperes).all()):
-        raise DeviceError(f"{where}: voltages and currents must be finite, got NaN or infinity")
+    if volts.shape != amperes.shape:
+        raise DeviceError(f"{where}: a curve needs as many amperes as volts, got {amperes.size} and {volts.size}")
     if not (np.diff(volts) > 0).all():
         raise DeviceError(f"{where}: every voltage may occur once, got {volts[:-1][np.diff(volts) <= 0][0]:g} V twice")
     if (np.diff(amperes) < 0).any():

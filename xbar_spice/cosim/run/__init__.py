@@ -1,6 +1,7 @@
 """One model solved and differentiated on digital matrices and on arrays, and compared."""
 
 from xbar_spice.cosim.run.comparison import Comparison, compare
+from xbar_spice.cosim.run.convergence import Convergence, failed_runs, named_failures, warn_of_failures
 from xbar_spice.cosim.run.cosimulation import (
     Cosimulation,
     Problem,
@@ -16,6 +17,7 @@ from xbar_spice.cosim.run.programming import expected_noise, program_model, weig
 
 __all__ = [
     "Comparison",
+    "Convergence",
     "Cosimulation",
     "Problem",
     "Run",
@@ -25,10 +27,13 @@ __all__ = [
     "conditions",
     "cosimulate",
     "expected_noise",
+    "failed_runs",
     "iterative",
+    "named_failures",
     "named_gradients",
     "program_model",
     "solve_model",
     "solves_record",
+    "warn_of_failures",
     "weight_scales",
 ]

@@ -14,6 +14,7 @@ from typing import final
 import numpy as np
 from numpy.typing import ArrayLike
 
+from xbar_spice.checks import ANYTHING, Optional, Text, checked
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.read_context import stage
@@ -45,6 +46,7 @@ from xbar_spice.solve.linear_solvers.systems import solve_adjoint
 __all__ = ["continuous_gradients"]
 
 
+@checked(by=ANYTHING, method=Optional(Text()))
 def continuous_gradients(
     trajectory: Trajectory,
     cotangent: ArrayLike,

@@ -9,7 +9,6 @@ from xbar_spice.solve.integrators.integration import (
     checked_problem,
     handle_nonconvergence,
     integrate,
-    real_array,
     warn_of_instability,
 )
 from xbar_spice.solve.integrators.layers import Layers
@@ -53,6 +52,5 @@ __all__ = [
     "checked_problem",
     "handle_nonconvergence",
     "integrate",
-    "real_array",
     "warn_of_instability",
 ]

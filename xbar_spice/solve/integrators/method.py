@@ -10,6 +10,7 @@ from typing import final
 import numpy as np
 from numpy.typing import NDArray
 
+from xbar_spice.checks import settle
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.solve.fields.contributions import Contributions
 from xbar_spice.solve.fields.evaluation import BoolArray, Evaluation, IndexArray
@@ -70,6 +71,9 @@ class SolveOptions:
     newton: NewtonOptions = field(default_factory=NewtonOptions)
     krylov: KrylovOptions = field(default_factory=KrylovOptions)
     adaptive: AdaptiveOptions = field(default_factory=AdaptiveOptions)
+
+    def __post_init__(self) -> None:
+        settle(self)
 
 
 @final

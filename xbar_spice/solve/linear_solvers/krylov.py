@@ -13,6 +13,7 @@ from typing import Literal, final, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from xbar_spice.checks import settle
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear.norms import norms
 from xbar_spice.linear.operator import FloatArray
@@ -64,6 +65,7 @@ class KrylovOptions:
     warm_start: bool = False
 
     def __post_init__(self) -> None:
+        settle(self)
         if not 0.0 <= self.rtol < 1.0:
             raise InvalidInputError(f"rtol of a linear solve must be in [0, 1), got {self.rtol}")
         if self.max_iterations < 1:
