@@ -12,6 +12,8 @@ from support import engine_or_skip
 
 import xbar_spice as xs
 from xbar_spice.cli.app import app
+from xbar_spice.mapping.design import GROUPS, Design
+from xbar_spice.settings import table
 from xbar_spice.study.config import Parameters, parse_study
 from xbar_spice.study.messages import leaves
 
@@ -101,6 +103,11 @@ def test_the_guide_has_every_verb_and_every_setting():
         assert section != "circuit" or f"`{name}`" in guide, setting
     for option in app.commands["cosim"].params:
         assert getattr(option, "section", "Options") == "Options" or f"`{option.opts[0]}`" in guide, option.opts
+
+
+def test_the_table_of_settings_is_that_of_the_dataclasses():
+    (shown,) = re.findall(r"^\| field \|.*?(?=\n\n)", (ROOT / "docs" / "guide.md").read_text(), re.M | re.S)
+    assert shown == table(Design(), GROUPS), "print(table(Design(), GROUPS)) makes the new one"
 
 
 def test_the_study_in_the_guide_is_one():

@@ -7,18 +7,19 @@ for, so that `xbar-spice --help` stays quick.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from xbar_spice.registry import Registry
 
 if TYPE_CHECKING:
     from xbar_spice.engines.base import Engine
+    from xbar_spice.hardware.cells import Device
     from xbar_spice.hardware.drift import DriftLaw
     from xbar_spice.hardware.variation import ProgrammingError
     from xbar_spice.mapping.base import Mapping
     from xbar_spice.train.tasks import Task
 
-__all__ = ["DRIFT_LAWS", "ENGINES", "MAPPINGS", "PROGRAMMING_ERRORS", "TASKS"]
+__all__ = ["DEVICES", "DRIFT_LAWS", "ENGINES", "MAPPINGS", "PROGRAMMING_ERRORS", "REGISTRIES", "TASKS"]
 
 ENGINES: Registry[Engine] = Registry(
     "engine",
@@ -30,6 +31,19 @@ ENGINES: Registry[Engine] = Registry(
     },
 )
 """Who answers the reads of arrays."""
+
+DEVICES: Registry[Device] = Registry(
+    "device",
+    "xbar_spice.hardware.cells:Device",
+    {
+        "ohmic": "xbar_spice.hardware.cells:Ohmic",
+        "sinh": "xbar_spice.hardware.cells:Sinh",
+        "polynomial": "xbar_spice.hardware.cells:Polynomial",
+        "one_transistor_one_resistor": "xbar_spice.hardware.cells:OneTransistorOneResistor",
+        "one_selector_one_resistor": "xbar_spice.hardware.cells:OneSelectorOneResistor",
+    },
+)
+"""Laws of cells; `load_device` also finds parameter sets of them by name, and subcircuits."""
 
 MAPPINGS: Registry[Mapping] = Registry(
     "mapping",
@@ -79,3 +93,6 @@ TASKS: Registry[Task] = Registry(
     },
 )
 """What models are trained for."""
+
+REGISTRIES: tuple[Registry[Any], ...] = (ENGINES, DEVICES, MAPPINGS, PROGRAMMING_ERRORS, DRIFT_LAWS, TASKS)
+"""All of them."""

@@ -23,9 +23,12 @@ import sys
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any, Generic, TypeVar, cast, final, overload
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, final, overload
 
 from xbar_spice.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from xbar_spice.settings import Setting
 
 __all__ = ["Choice", "Registry", "source_hash"]
 
@@ -46,7 +49,7 @@ class Registry(Generic[Part]):
     Example:
         >>> from xbar_spice.parts import MAPPINGS
         >>> MAPPINGS.get("interleaved")
-        Interleaved()
+        Interleaved(devices=1, rest='g_min')
     """
 
     def __init__(self, kind: str, protocol: str, builtins: Mapping[str, str]) -> None:
@@ -100,6 +103,11 @@ class Registry(Generic[Part]):
             raise InvalidInputError(f"{self.kind} must be {self._allowed()}, got {text!r}")
         return where, options
 
+    def source_hash(self, text: str) -> str | None:
+        """`source_hash` of the class that a text names, without making one of it."""
+        where, _ = self.parsed(text)
+        return source_hash(_load(self._builtins.get(where, where), self.kind))
+
     def text(self, part: Part) -> str:
         """The text that names a part: its shorthand, or module and class, with the options that are no defaults."""
         made = type(part)
@@ -138,18 +146,19 @@ class Choice(Generic[Part]):
     Args:
         registry: Where texts are looked up.
         default: What the field holds when it is left out.
+        about: What it is for, where users set it.
 
     Example:
         >>> from xbar_spice.mapping.design import Design
         >>> Design(mapping="interleaved").mapping
-        Interleaved()
+        Interleaved(devices=1, rest='g_min')
     """
 
     settles_itself = True
     """For `checks.settle`: what it is set to has been looked at."""
 
-    def __init__(self, registry: Registry[Part], default: Part) -> None:
-        self.registry, self._default = registry, default
+    def __init__(self, registry: Registry[Part], default: Part, about: Setting | None = None) -> None:
+        self.registry, self._default, self.about = registry, default, about
 
     def __set_name__(self, owner: type, name: str) -> None:
         self._name = name
@@ -175,9 +184,9 @@ def source_hash(part: object) -> str | None:
     """SHA-256 of the file that defines a part's class, by which a record knows which code it was; None for built-ins.
 
     Args:
-        part: Any part; one of this package is identified by the package's version.
+        part: Any part, or its class; one of this package is identified by the package's version.
     """
-    made = type(part)
+    made = part if inspect.isclass(part) or inspect.isroutine(part) else type(part)
     if made.__module__.partition(".")[0] == __name__.partition(".")[0]:
         return None
     try:

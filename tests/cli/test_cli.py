@@ -7,6 +7,7 @@ import re
 import stat
 import subprocess
 import sys
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +21,11 @@ from xbar_spice.errors import InvalidInputError, StudyError, WeightsError, XbarE
 from xbar_spice.hardware.amplifier import Amplifier
 from xbar_spice.hardware.cells import Sinh
 from xbar_spice.hardware.converters import Converters
+from xbar_spice.hardware.drift import PcmDrift
 from xbar_spice.hardware.read_noise import ReadNoise
+from xbar_spice.hardware.statistics import Levels
 from xbar_spice.mapping.design import Design
+from xbar_spice.settings import entries
 from xbar_spice.spice.device_models import load_device
 from xbar_spice.study.store import Store
 from xbar_spice.weights import Classifier, Kernels, Model, load_model, save_model
@@ -80,24 +84,51 @@ def test_shown_defaults_are_those_of_the_design():
         if "[default: " in (getattr(option, "help", None) or "")
     }
     design = Design()
-    parts = {**vars(design), **vars(design.variation), **vars(design.terminations), **vars(design.converters)}
-    parts |= vars(design.amplifier)
-    noise = design.noise
-    parts |= {
-        "mapping": "differential",
-        "device": "ohmic",
-        "noise": noise.device,
-        "noise_law": noise.law,
-        "sense_noise": noise.sense,
-    }
-    assert shown.keys() <= parts.keys()
-    assert len(shown) == 32
-    words = {"tile": "no limit", "saturation": "no limit", "opamp": "none", "reltol": "by kind of cell"}
-    flags = {"compensated": "uncompensated", "skip_empty": "keep-empty"}
-    for name, text in shown.items():
-        value = words.get(name, "exact") if parts[name] is None else parts[name]
-        value = flags[name] if value is False else value
-        assert text == (f"{value:g}" if isinstance(value, float) else value)
+    fields = {field for value in (design, *vars(design).values()) if is_dataclass(value) for field in fields_of(value)}
+    parts = {"device", "law", "sense", "terminations", "amplifier", "noise", "converters", "devices", "rest"}
+    assert shown.keys() == fields - parts | {"device", "noise", "noise_law", "sense_noise"}
+    words = {"tile": "no limit", "opamp": "none", "reltol": "by kind of cell", "skip_empty": "keep-empty"}
+    words |= {"mapping": "differential", "device": "ohmic", "variation": "relative", "drift": "none", "g_max": "0.0001"}
+    assert {name: shown[name] for name in words} == words
+
+
+def fields_of(value):
+    return [field.name for field in fields(value)]
+
+
+def test_every_setting_has_an_option_that_sets_it():
+    for option in app.commands["cosim"].params:
+        if getattr(option, "section", "Options") != "Options" and option.name != "models":
+            assert option.name in {entry.option for entry in entries(Design())}, option.name
+    design = make_design(
+        {"drift": "pcm", "after": 86400.0, "coverage": 0.99, "scale": "tile", "order": "conductance", "reltol": 1e-5}
+    )
+    assert design == Design(
+        drift=PcmDrift(), after=86400.0, coverage=0.99, scale="tile", order="conductance", reltol=1e-5
+    )
+    assert make_design({"variation": "levels(levels=4)"}).variation == Levels(4)
+
+
+@pytest.mark.parametrize(
+    ("text", "count"), [("1 day", 86400), ("2 h", 7200), ("30min", 1800), ("5", 5), ("1e3 s", 1e3)]
+)
+def test_times_may_have_a_unit(text, count, weights, tmp_path):
+    run("netlist", weights, "--drift", "pcm", "--after", text, "--output", tmp_path / "a")
+    run("netlist", weights, "--drift", "pcm", "--after", count, "--output", tmp_path / "b")
+    one, two = ((tmp_path / folder / "A.forward.cir").read_text() for folder in "ab")
+    assert one == two
+    assert "a time must be a number" in run("netlist", weights, "--after", "soon", code=2)
+
+
+def test_a_part_of_ones_own_is_an_option(weights, tmp_path):
+    parts = Path(__file__).parents[1] / "parts"
+    own = ("--mapping", f"{parts}/signed_rows.py:RowPairs", "--variation", f"{parts}/common_offset.py:CommonOffset")
+    run("cosim", weights, "--data", "random", "--engine", "ideal", *own, "--output", tmp_path / "one")
+    output = run("netlist", weights, *own, "--programming", 0.1, code=2)
+    assert "names a part with its options: leave out --programming" in " ".join(output.split())
+    cell = tmp_path / "cell.py"
+    cell.write_text("from xbar_spice.hardware.cells import Sinh\ndef soft(v0=0.5):\n    return Sinh(v0)\n")
+    assert make_design({"device": f"{cell}:soft(v0=0.3)"}).device == make_design({"device": "sinh(v0=0.3)"}).device
 
 
 def test_help_has_headings_and_every_option_once():

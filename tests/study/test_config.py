@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,7 @@ import pytest
 
 from xbar_spice.errors import StudyError
 from xbar_spice.hardware.amplifier import Amplifier
-from xbar_spice.hardware.cells import Polynomial
+from xbar_spice.hardware.cells import Polynomial, Sinh
 from xbar_spice.hardware.converters import Converters
 from xbar_spice.hardware.read_noise import ReadNoise
 from xbar_spice.mapping.design import Design
@@ -157,3 +159,47 @@ def test_a_file_that_cannot_be_used_is_named(tmp_path: Path) -> None:
     broken.write_text("name = \n")
     with pytest.raises(StudyError, match=r"broken\.toml: not valid TOML: .*line 1"):
         load_study(broken)
+
+
+def test_paths_are_relative_to_the_study_file(tmp_path: Path) -> None:
+    (tmp_path / "cell.toml").write_text('law = "sinh"\n[parameters]\nv0 = 0.5\n')
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "named.toml").write_text('law = "sinh"\n[parameters]\nv0 = 0.7\n')
+    text = 'name = "s"\nmodels = ["mine"]\n[model]\nweights = "w.npz"\n[circuit]\nafter = "1 day"\ndrift = "pcm"\n'
+    axes = '[[axes]]\nname = "cell"\nfields = ["circuit.device"]\nvalues = ["cell.toml", "named", "stanford_gap"]\n'
+    (tmp_path / "study.toml").write_text(text + axes)
+    designs = [parameters.design() for _, parameters in load_study(tmp_path / "study.toml").points()]
+    assert [design.device for design in designs] == [Sinh(0.5), Sinh(0.7), Sinh(0.25)]
+    assert designs[0].after == 86400.0
+
+
+def test_folders_that_are_not_there_or_not_used_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match=r"models folder .*none.* does not exist"):
+        parse_study(PLAIN | {"models": ["none"]}, folder=tmp_path)
+    (tmp_path / "mine").mkdir()
+    with pytest.raises(StudyError, match="netlists has no effect without engine 'ngspice'"):
+        parse_study(PLAIN | {"netlists": ["mine"], "circuit": {"engine": "nodal"}}, folder=tmp_path)
+    study = parse_study(PLAIN | {"netlists": ["mine"]}, folder=tmp_path)
+    assert study.points()[0][1].engine_options == {"netlists": (tmp_path / "mine",)}
+
+
+def test_a_mapping_is_an_axis_and_an_engine_a_text() -> None:
+    values = ["differential", "interleaved", "bit_sliced(bits=4)"]
+    study = parse_study(PLAIN | {"axes": [axis(values, "circuit.mapping", "mapping")]})
+    assert [type(p.design().mapping).__name__ for _, p in study.points()] == [
+        "Differential",
+        "Interleaved",
+        "BitSliced",
+    ]
+    assert parse_study(PLAIN | {"circuit": {"engine": "nodal(tolerance=1e-9)"}}).engine == "nodal(tolerance=1e-9)"
+
+
+def test_importing_the_package_reads_no_model_file() -> None:
+    code = (
+        "import sys; opened = []\n"
+        "sys.addaudithook(lambda event, args: opened.append(str(args[0])) if event == 'open' else None)\n"
+        "import xbar_spice, xbar_spice.study.config, xbar_spice.study.runner\n"
+        "print([name for name in opened if name.endswith(('.toml', '.lib'))])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

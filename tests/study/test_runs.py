@@ -6,6 +6,7 @@ import errno
 import hashlib
 import json
 import os
+import pickle
 import shutil
 import signal
 import subprocess
@@ -16,6 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import cloudpickle
 import numpy as np
 import pandas as pd
 import psutil
@@ -26,11 +28,9 @@ from xbar_spice import disk
 from xbar_spice.cosim import Cosimulation
 from xbar_spice.engines.ngspice.supervisor import Worker
 from xbar_spice.errors import SimulationError, StudyError
-from xbar_spice.hardware.cells import Sinh
 from xbar_spice.report import figures
 from xbar_spice.report.data import load_results
 from xbar_spice.report.findings import findings
-from xbar_spice.spice.device_models import load_device, load_opamp
 from xbar_spice.spice.resources import search_path
 from xbar_spice.study import cases as cases_module
 from xbar_spice.study import runner
@@ -39,10 +39,10 @@ from xbar_spice.study.config import Study, parse_study
 from xbar_spice.study.execute import CaseFailure, Outcome, attempt, run_on_dask
 from xbar_spice.study.problem import fingerprint, make_problem
 from xbar_spice.study.runner import Progress, run_study
-from xbar_spice.study.schema import DEVICES, OPAMPS
 from xbar_spice.study.store import Store, write_case
 from xbar_spice.weights import Classifier, Model, save_model
 
+PARTS = Path(__file__).parents[1] / "parts"
 TIMINGS = ["seconds", "read_seconds", "written"]
 
 
@@ -57,7 +57,7 @@ def weights(model: Model, tmp_path: Path) -> Path:
     return tmp_path / "weights.npz"
 
 
-def a_study(weights: Path | str = "weights.npz", **changes: Any) -> Study:
+def a_study(weights: Path | str = "weights.npz", folder: Path = Path(), **changes: Any) -> Study:
     content = {
         "name": "small",
         "seeds": [0, 1],
@@ -66,7 +66,7 @@ def a_study(weights: Path | str = "weights.npz", **changes: Any) -> Study:
         "circuit": {"engine": "nodal", "r_word": 1.0, "r_bit": 1.0, "variation": {"programming": 0.05}},
         "axes": [{"name": "tile", "fields": ["circuit.tile"], "values": [2, 4]}],
     }
-    return parse_study(content | changes)
+    return parse_study(content | changes, folder=folder)
 
 
 def cases_of(study: Study, model: Model) -> list[Case]:
@@ -120,46 +120,76 @@ def test_an_id_covers_the_content_of_what_the_settings_name(
     netlists, models = tmp_path / "netlists", tmp_path / "models"
     shutil.copytree(search_path("netlists")[0], netlists)
     shutil.copytree(search_path("models")[0], models)
-    device, opamp = models / "sinh_series.lib", models / "opamps" / "loaded.lib"
+    device, opamp, cell = models / "sinh_series.lib", models / "opamps" / "loaded.lib", tmp_path / "own.py"
+    cell.write_text((PARTS / "signed_rows.py").read_text())
     circuit = {"engine": "ngspice", "device": "sinh_series", "amplifier": {"r_feedback": 1e4, "opamp": "loaded"}}
+    circuit["mapping"] = "own.py:RowPairs"
     monkeypatch.setattr(cases_module, "search_path", lambda _: (netlists,))
 
-    def found() -> str:
-        monkeypatch.setitem(DEVICES, "sinh_series", load_device("sinh_series", [models]))
-        monkeypatch.setitem(OPAMPS, "loaded", load_opamp("loaded", [models]))
-        return cases_of(a_study(circuit=circuit), model)[0].id
+    def found(**changes: Any) -> str:
+        study = a_study(circuit=circuit | changes, models=["models"], folder=tmp_path)
+        return cases_of(study, model)[0].id
 
     ids = [found(), found()]
     assert ids[0] == ids[1]
-    for path in (device, opamp, netlists / "array.cir.j2"):
-        path.write_text(path.read_text() + "\n* another version\n")
+    assert found(mapping=f"{cell}:RowPairs") == ids[0]
+    for path in (device, opamp, netlists / "array.cir.j2", cell):
+        path.write_text(path.read_text() + ("\n# another version\n" if path == cell else "\n* another version\n"))
         ids.append(found())
     for path in (device, opamp):
         settings = path.with_suffix(".toml")
         settings.write_text(settings.read_text().replace("1e3", "2e3").replace("100", "300"))
         ids.append(found())
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "array.cir.j2").write_text("* mine")
+    ids.append(cases_of(a_study(circuit=circuit, models=["models"], netlists=["mine"], folder=tmp_path), model)[0].id)
     monkeypatch.setattr(cases_module, "NUMERICS", cases_module.NUMERICS + 1)
     ids.append(found())
     assert len(set(ids)) == len(ids) - 1
 
 
-def test_an_edited_device_model_leaves_no_result_that_was_there(
-    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    study = a_study(weights, circuit={"engine": "nodal", "device": "stanford_gap"}, axes=[])
-    assert run_study(study, tmp_path / "out", jobs=1).done == 1
-    assert run_study(study, tmp_path / "out", jobs=1).present == 1
-    monkeypatch.setitem(DEVICES, "stanford_gap", Sinh(0.3))
-    summary = run_study(study, tmp_path / "out", jobs=1)
+def soft_cell(folder: Path, v0: float) -> str:
+    (folder / "soft.toml").write_text(f'law = "sinh"\nsource = "here"\n[parameters]\nv0 = {v0}\n')
+    return "soft.toml"
+
+
+def test_an_edited_device_model_leaves_no_result_that_was_there(weights: Path, tmp_path: Path) -> None:
+    def study(v0: float) -> Study:
+        circuit = {"engine": "nodal", "device": soft_cell(tmp_path, v0)}
+        return a_study(weights, circuit=circuit, axes=[], folder=tmp_path)
+
+    assert run_study(study(0.25), tmp_path / "out", jobs=1).done == 1
+    assert run_study(study(0.25), tmp_path / "out", jobs=1).present == 1
+    summary = run_study(study(0.3), tmp_path / "out", jobs=1)
     assert (summary.present, summary.done) == (0, 1)
 
 
-def test_a_worker_with_other_models_does_not_answer(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    case = cases_of(a_study(circuit={"engine": "nodal", "device": "stanford_gap"}), model)[0]
-    monkeypatch.setitem(DEVICES, "stanford_gap", Sinh(0.3))
+def test_a_worker_gets_the_devices_as_the_study_read_them(model: Model, tmp_path: Path) -> None:
+    circuit = {"engine": "nodal", "device": soft_cell(tmp_path, 0.25)}
+    case = cases_of(a_study(circuit=circuit, folder=tmp_path), model)[0]
+    (tmp_path / "soft.toml").unlink()
+    outcome = attempt(pickle.loads(cloudpickle.dumps(case)), model)
+    assert isinstance(outcome, Cosimulation)
+    assert "v0=0.25" in outcome.record["design"]["device"]
+
+
+def test_a_worker_with_other_templates_does_not_answer(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    case = cases_of(a_study(circuit={"engine": "ngspice"}), model)[0]
+    monkeypatch.setattr("xbar_spice.study.execute.templates", lambda _: "others")
     outcome = attempt(case, model)
     assert isinstance(outcome, CaseFailure)
-    assert "has other device models, op-amps or templates" in outcome.error
+    assert "has other device models, op-amps, templates or parts" in outcome.error
+
+
+def test_a_study_with_parts_of_ones_own_runs_in_workers(weights: Path, tmp_path: Path) -> None:
+    circuit = {
+        "engine": "nodal",
+        "mapping": "own/signed_rows.py:RowPairs",
+        "variation": "own/common_offset.py:CommonOffset",
+    }
+    shutil.copytree(PARTS, tmp_path / "own")
+    summary = run_study(a_study(weights, circuit=circuit, folder=tmp_path), tmp_path / "out", jobs=2)
+    assert (summary.failed, summary.done) == ({}, 4)
 
 
 def test_numbers_of_a_version_stay() -> None:

@@ -78,7 +78,13 @@ def train(task: str, output: Path | None, seed: int) -> None:
     click.echo(f"weights          {path}")
 
 
-@click.command(cls=Verb)
+@click.command(
+    cls=Verb,
+    later=(
+        circuit_options,
+        pulse_options,
+    ),
+)
 @click.argument("weights", type=existing_file)
 @click.option(
     "--output",
@@ -92,8 +98,6 @@ def train(task: str, output: Path | None, seed: int) -> None:
               help="Folder of your own templates, searched first.")  # fmt: skip
 @click.option("--feedback", is_flag=True, help="Write the circuits that solve Newton's linear systems, too.")
 @seed_option
-@circuit_options
-@pulse_options
 def netlist(
     weights: Path, output: Path, side: Any, netlists: tuple[Path, ...], feedback: bool, seed: int, **circuit: Any
 ) -> None:

@@ -47,7 +47,7 @@ def _solver(noise_floor: float | None, linear_solver: Any = "gmres") -> SolverOp
     return solver.allowing(noise_floor or 0.0)
 
 
-@click.command(cls=Verb)
+@click.command(cls=Verb, later=(circuit_options,))
 @click.argument("weights", type=existing_file)
 @engine_option()
 @click.option(
@@ -67,7 +67,6 @@ def _solver(noise_floor: float | None, linear_solver: Any = "gmres") -> SolverOp
     "--output", type=click.Path(file_okay=False, path_type=Path), help="Folder for record.json and trace.csv."
 )
 @seed_option
-@circuit_options
 def cosim(
     weights: Path,
     engine: str,
@@ -111,7 +110,7 @@ def cosim(
     warn_of_failures("co-simulation", result.record["convergence"])
 
 
-@click.command(cls=Verb)
+@click.command(cls=Verb, later=(circuit_options,))
 @click.argument("weights", type=existing_file)
 @engine_option("nodal", "; derivatives come from nodal")
 @samples_option
@@ -119,7 +118,6 @@ def cosim(
 @noise_floor_option
 @click.option("--output", type=click.Path(file_okay=False, path_type=Path), help="Folder for gradients.json.")
 @seed_option
-@circuit_options
 def gradients(
     weights: Path,
     engine: str,
@@ -153,7 +151,7 @@ def gradients(
         click.echo(f"record: {write_record(output / 'gradients.json', record)}")
 
 
-@click.command(cls=Verb)
+@click.command(cls=Verb, later=(circuit_options,))
 @click.argument("weights", type=existing_file)
 @engine_option("nodal")
 @samples_option
@@ -170,7 +168,6 @@ def gradients(
     "--output", type=click.Path(file_okay=False, path_type=Path), help="Folder for attribution.json, .png and .svg."
 )
 @seed_option
-@circuit_options
 def attribute(
     weights: Path,
     engine: str,
@@ -222,7 +219,7 @@ def attribute(
             click.echo(f"figure: {save(draw_attribution([found.record]), output, 'attribution')[0]}")
 
 
-@click.command(cls=Verb)
+@click.command(cls=Verb, later=(circuit_options,))
 @click.argument("weights", type=existing_file)
 @click.option("--output", type=click.Path(dir_okay=False, path_type=Path), required=True,
               help="Weight file, .npz or .safetensors.")  # fmt: skip
@@ -241,7 +238,6 @@ def attribute(
 )
 @engine_option("nodal")  # training programs arrays anew at every step, which costs ngspice far more than a read
 @seed_option
-@circuit_options
 def tune(
     weights: Path,
     output: Path,

@@ -26,10 +26,13 @@ from xbar_spice.checks import Instance, Optional, Real, refuse_idle, settle
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.hardware.subcircuit import Subcircuit
 from xbar_spice.linear.operator import FloatArray
+from xbar_spice.settings import setting
 
 __all__ = ["Amplifier"]
 
 OPAMP_PINS = "an op-amp has two pins, its inverting input and its output"
+
+GROUP = "Amplifiers, one at each sensed line"  # of the settings
 
 
 @final
@@ -55,10 +58,18 @@ class Amplifier:
 
     NEEDS: ClassVar = dict.fromkeys(("gain", "saturation", "opamp"), "r_feedback")
 
-    r_feedback: float = 0.0
-    gain: float = 1e4
-    saturation: float | None = None
-    opamp: Subcircuit | None = None
+    r_feedback: float = setting(
+        0.0, "Feedback resistance of a transimpedance amplifier; 0 senses with a source of 0 V.", GROUP, unit="ohm"
+    )
+    gain: float = setting(1e4, "Gain of the op-amp without feedback.", GROUP, unit="times")
+    saturation: float | None = setting(
+        None, "Output saturation voltage of the op-amp.", GROUP, unit="volt", none="no limit"
+    )
+    opamp: Subcircuit | None = setting(
+        None,
+        "Op-amp of your own: a parameter set of `models/opamps/` by its name, or the path of a .toml file.",
+        GROUP,
+    )
 
     def __post_init__(self) -> None:
         settle(

@@ -14,10 +14,13 @@ import numpy as np
 
 from xbar_spice.checks import OneOf, Optional, Real, Whole, refuse_idle, settle
 from xbar_spice.linear.operator import FloatArray
+from xbar_spice.settings import setting
 
 __all__ = ["Converters", "level_spacing", "quantise"]
 
 LARGEST_RANGE = 1e12  # beyond it all currents of an array lie within half a level of zero, whatever the resolution
+
+GROUP = "Read noise and converters"  # of the settings
 
 
 @final
@@ -41,11 +44,21 @@ class Converters:
 
     NEEDS: ClassVar = dict.fromkeys(("adc_range", "adc_reference", "subtraction"), "adc_bits")
 
-    dac_bits: int | None = None
-    adc_bits: int | None = None
-    adc_range: float = 1.0
-    adc_reference: Literal["window", "devices"] = "window"
-    subtraction: Literal["digital", "analog"] = "digital"
+    dac_bits: int | None = setting(
+        None, "Resolution of the converters of the drive voltages.", GROUP, unit="bits", none="exact"
+    )
+    adc_bits: int | None = setting(
+        None, "Resolution of the converters of the sense currents.", GROUP, unit="bits", none="exact"
+    )
+    adc_range: float = setting(1.0, "Full scale of the ADCs, as part of their reference.", GROUP, unit="part")
+    adc_reference: Literal["window", "devices"] = setting(
+        "window",
+        "Full-scale reference of the ADCs: all cells at the highest conductance, or this array's own cells.",
+        GROUP,
+    )
+    subtraction: Literal["digital", "analog"] = setting(
+        "digital", "Where plus and minus currents are subtracted: after their ADCs, or before one for both.", GROUP
+    )
 
     def __post_init__(self) -> None:
         bits = Optional(Whole(2, 32), "for exact")

@@ -16,6 +16,7 @@ from xbar_spice.errors import InvalidInputError
 from xbar_spice.hardware.amplifier import Amplifier
 from xbar_spice.hardware.cells import Device, Ohmic
 from xbar_spice.linear.operator import FloatArray
+from xbar_spice.settings import setting
 
 __all__ = ["PARTS", "Connection", "Crossbar", "Hookup", "Side", "Terminations"]
 
@@ -83,8 +84,12 @@ class Terminations:
             "far_ends": columns driven at the top through `r_driver`, rows sensed at the right through `r_sense`.
     """
 
-    drive: Literal["single", "double"] = "single"
-    transposed: Literal["same_ends", "swapped_ends", "far_ends"] = "same_ends"
+    drive: Literal["single", "double"] = setting(
+        "single", "Connect one end of the word lines to drivers, or both.", "Wires and terminals"
+    )
+    transposed: Literal["same_ends", "swapped_ends", "far_ends"] = setting(
+        "same_ends", "Where a transposed read meets the array.", "Wires and terminals"
+    )
 
     def __post_init__(self) -> None:
         settle(self, drive=OneOf("single", "double"), transposed=OneOf("same_ends", "swapped_ends", "far_ends"))

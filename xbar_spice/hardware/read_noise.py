@@ -22,6 +22,7 @@ import numpy as np
 from xbar_spice.checks import DEVIATION, OneOf, Real, checked, refuse_idle, settle
 from xbar_spice.hardware.cells import Device
 from xbar_spice.linear.operator import FloatArray
+from xbar_spice.settings import setting
 
 __all__ = ["ReadNoise", "pcm_read_noise", "thermal_noise"]
 
@@ -32,6 +33,8 @@ _BOLTZMANN = 1.380649e-23  # joules per kelvin
 _PCM_AT_G_MAX = 0.0088
 _PCM_EXPONENT = 0.65
 _PCM_LARGEST = 0.2 / _PCM_AT_G_MAX  # relative to the value at g_max
+
+GROUP = "Read noise and converters"  # of the settings
 
 
 @final
@@ -52,9 +55,20 @@ class ReadNoise:
 
     NEEDS: ClassVar = {"law": "device"}
 
-    device: float = 0.0
-    law: Literal["constant", "pcm"] = "constant"
-    sense: float = 0.0
+    device: float = setting(
+        0.0,
+        "Relative standard deviation of a device at the highest conductance from read to read.",
+        GROUP,
+        unit="part",
+        flag="--noise",
+        deviation=True,
+    )
+    law: Literal["constant", "pcm"] = setting(
+        "constant", "How the read noise of a device depends on its conductance.", GROUP, flag="--noise-law"
+    )
+    sense: float = setting(
+        0.0, "Rms noise current that every sense terminal adds.", GROUP, unit="ampere", flag="--sense-noise"
+    )
 
     def __post_init__(self) -> None:
         settle(self, device=DEVIATION, law=OneOf("constant", "pcm"), sense=Real("A rms", least=0))

@@ -16,8 +16,11 @@ import numpy as np
 from xbar_spice.checks import DEVIATION, PART, OneOf, refuse_idle, settle
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear.operator import FloatArray
+from xbar_spice.settings import setting
 
 __all__ = ["Programmed", "ProgrammingError", "Variation"]
+
+GROUP = "Devices"  # of the settings
 
 
 @final
@@ -91,10 +94,14 @@ class Variation(ProgrammingError):
 
     NEEDS: ClassVar = {"distribution": "programming"}
 
-    programming: float = 0.0
-    distribution: Literal["gaussian", "lognormal"] = "gaussian"
-    stuck_on: float = 0.0
-    stuck_off: float = 0.0
+    programming: float = setting(
+        0.0, "Relative standard deviation of the programmed conductances.", GROUP, unit="part", deviation=True
+    )
+    distribution: Literal["gaussian", "lognormal"] = setting(
+        "gaussian", "Distribution of the programming error.", GROUP
+    )
+    stuck_on: float = setting(0.0, "Probability that a device is stuck at the highest conductance.", GROUP, unit="part")
+    stuck_off: float = setting(0.0, "Probability that a device is stuck at the lowest conductance.", GROUP, unit="part")
 
     def __post_init__(self) -> None:
         settle(

@@ -18,10 +18,22 @@ from xbar_spice.hardware.read_noise import ReadNoise
 from xbar_spice.hardware.variation import ProgrammingError, Variation
 from xbar_spice.mapping.base import Mapping
 from xbar_spice.mapping.pairs import Differential
-from xbar_spice.parts import DRIFT_LAWS, MAPPINGS, PROGRAMMING_ERRORS
+from xbar_spice.parts import DEVICES, DRIFT_LAWS, MAPPINGS, PROGRAMMING_ERRORS
 from xbar_spice.registry import Choice
+from xbar_spice.settings import Setting, setting
 
-__all__ = ["Design"]
+__all__ = ["GROUPS", "Design"]
+
+ARRAYS, WIRES, DEVICE, SIMULATOR = "Arrays", "Wires and terminals", "Devices", "Simulator"
+GROUPS = (
+    ARRAYS,
+    WIRES,
+    DEVICE,
+    "Amplifiers, one at each sensed line",
+    "Read noise and converters",
+    SIMULATOR,
+)
+"""Headings of the settings of a circuit, in their order."""
 
 RULES: dict[str, Rule[Any]] = {
     "tile": Optional(Whole(1), "for one array"),
@@ -77,30 +89,71 @@ class Design:
             the variation will do to a device is not known then.
     """
 
-    mapping: Choice[Mapping] = Choice(MAPPINGS, Differential())  # noqa: RUF009
-    tile: int | None = None
-    g_min: float = 1e-6
-    g_max: float = 1e-4
-    r_word: float = 0.0
-    r_bit: float = 0.0
-    r_driver: float = 0.0
-    r_sense: float = 0.0
-    v_read: float = 0.2
-    device: Device = field(default_factory=Ohmic)
+    mapping: Choice[Mapping] = Choice(
+        MAPPINGS, Differential(), Setting("How signed weights become devices on the lines of arrays.", ARRAYS)
+    )
+    tile: int | None = setting(
+        None, "Largest number of inputs and of outputs of one array.", ARRAYS, unit="count", none="no limit"
+    )
+    g_min: float = setting(1e-6, "Lowest programmed conductance.", DEVICE, unit="siemens")
+    g_max: float = setting(1e-4, "Highest programmed conductance.", DEVICE, unit="siemens")
+    r_word: float = setting(0.0, "Resistance of each segment of a word line.", WIRES, unit="ohm")
+    r_bit: float = setting(0.0, "Resistance of each segment of a bit line.", WIRES, unit="ohm")
+    r_driver: float = setting(0.0, "Output resistance of each driver.", WIRES, unit="ohm")
+    r_sense: float = setting(0.0, "Resistance of each sense terminal.", WIRES, unit="ohm")
+    v_read: float = setting(0.2, "Read voltage of the largest entry of an input vector.", WIRES, unit="volt")
+    device: Device = setting(
+        Ohmic,
+        "Law of the cells: a parameter set of `models/` by its name, the path of a .toml file, or a class.",
+        DEVICE,
+        registry=DEVICES,
+    )
     terminations: Terminations = field(default_factory=Terminations)
-    variation: Choice[ProgrammingError] = Choice(PROGRAMMING_ERRORS, Variation())  # noqa: RUF009
+    variation: Choice[ProgrammingError] = Choice(
+        PROGRAMMING_ERRORS,
+        Variation(),
+        Setting(
+            "What programming does to devices, where the settings of `relative` that follow do not say it.", DEVICE
+        ),
+    )
     amplifier: Amplifier = field(default_factory=Amplifier)
     noise: ReadNoise = field(default_factory=ReadNoise)
     converters: Converters = field(default_factory=Converters)
-    headroom: float = 1.0
-    compensated: bool = False
-    skip_empty: bool = False
-    drift: Choice[DriftLaw] = Choice(DRIFT_LAWS, NoDrift())  # noqa: RUF009
-    after: float = 0.0
-    coverage: float = 1.0
-    scale: Literal["matrix", "tile", "column"] = "matrix"
-    order: Literal["given", "conductance"] = "given"
-    reltol: float | None = None
+    headroom: float = setting(
+        1.0, "How many times the range of conductances holds the largest weight.", ARRAYS, unit="times"
+    )
+    compensated: bool = setting(
+        False,
+        "Program the conductances that undo wires, drivers and sense terminals.",
+        ARRAYS,
+        flag="--compensated/--uncompensated",
+    )
+    skip_empty: bool = setting(
+        False, "Leave out tiles whose weights are all zero.", ARRAYS, flag="--skip-empty/--keep-empty"
+    )
+    drift: Choice[DriftLaw] = Choice(
+        DRIFT_LAWS, NoDrift(), Setting("What becomes of the programmed conductances with time.", DEVICE)
+    )
+    after: float = setting(
+        0.0, "Time between programming and the reads, such as 3600 or '1 day'; needed by drift.", DEVICE, unit="second"
+    )
+    coverage: float = setting(
+        1.0,
+        "Part of the weights, by size, that the range of conductances is made for; larger ones are clipped.",
+        ARRAYS,
+        unit="part",
+    )
+    scale: Literal["matrix", "tile", "column"] = setting("matrix", "What shares one conductance per weight.", ARRAYS)
+    order: Literal["given", "conductance"] = setting(
+        "given", "Order of the lines of an array: as given, or by the sum of their conductances.", ARRAYS
+    )
+    reltol: float | None = setting(
+        None,
+        "Relative tolerance of ngspice's Newton method; it stands in the decks.",
+        SIMULATOR,
+        unit="part",
+        none="by kind of cell",
+    )
 
     def __post_init__(self) -> None:
         settle(self, **RULES)

@@ -13,6 +13,8 @@ import numpy as np
 from xbar_spice.checks import SEED, Whole, checked
 from xbar_spice.cosim import Problem
 from xbar_spice.errors import StudyError
+from xbar_spice.parts import TASKS
+from xbar_spice.spice.device_models import Lookup
 from xbar_spice.streams import Streams
 from xbar_spice.study.config import ModelSettings
 from xbar_spice.train.digits import DIGITS, IMAGE_SHAPE, load_digits
@@ -86,7 +88,11 @@ def describe_data(model: Model, *, samples: int, seed: int, task: DataTask = "au
 
 
 def find_model(
-    settings: ModelSettings, study_file: Path | None, kept: Path, on_training: Callable[..., None] | None = None
+    settings: ModelSettings,
+    study_file: Path | None,
+    kept: Path,
+    on_training: Callable[..., None] | None = None,
+    lookup: Lookup | None = None,
 ) -> Model:
     """The model of a study: read from its file, or trained once and kept.
 
@@ -95,6 +101,7 @@ def find_model(
         study_file: to which a relative name of a weight file refers; the working folder if there is none.
         kept: folder of the weights of training tasks.
         on_training: the training's progress callback.
+        lookup: where the file of a task of one's own is looked up.
 
     Raises:
         WeightsError: the weight file cannot be used.
@@ -103,14 +110,15 @@ def find_model(
     if settings.weights is not None:
         base = study_file.parent if study_file is not None else Path()
         return load_model(base / settings.weights)
-    task = settings.task or ""  # ModelSettings sees to it that there is one
-    path = kept / f"{task}-{settings.seed}.npz"
+    text = (lookup or Lookup()).part(settings.task or "")  # ModelSettings sees to it that there is one
+    task, code = TASKS.get(text), TASKS.source_hash(text)
+    path = kept / f"{task.name}-{f'{code[:8]}-' if code else ''}{settings.seed}.npz"
     if not path.exists():
         model = train(task, seed=settings.seed, progress=on_training).model
         kept.mkdir(parents=True, exist_ok=True)
         save_model(path, model)
-    # All tasks train on the digits; stores of old have files that do not say so.
-    return replace(load_model(path), trained_on=DIGITS)
+    # Stores of old have files that do not say what they were trained on.
+    return replace(load_model(path), trained_on=task.trained_on)
 
 
 def fingerprint(model: Model) -> str:

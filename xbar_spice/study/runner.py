@@ -171,7 +171,7 @@ def _find_models(
     study: Study, study_file: Path | None, kept: Path, on_training: Callable[..., None] | None
 ) -> dict[str, Model]:
     settings = {model_key(parameters): parameters.model for _, parameters in study.points()}
-    return {key: find_model(model, study_file, kept, on_training) for key, model in settings.items()}
+    return {key: find_model(model, study_file, kept, on_training, study.lookup) for key, model in settings.items()}
 
 
 def _settle(store: Store, counter: _Counter, case: Case, outcome: Outcome) -> None:
@@ -212,6 +212,8 @@ def _description(study: Study, cases: Sequence[Case], models: dict[str, Model]) 
         "axes": [axis.model_dump() for axis in study.axes],
         "seeds": study.seeds,
         "parameters": study.model_dump(include=set(Parameters.model_fields)),
+        "models_folders": study.models,
+        "netlists": study.netlists,
         "models": [_describe_model(used[key], model) for key, model in models.items()],
         "data": sorted({case.data for case in cases}),
         "cases": [{"id": case.id, "label": case.label, "axes": case.axes, "seed": case.seed} for case in cases],
