@@ -17,9 +17,10 @@ if TYPE_CHECKING:
     from xbar_spice.hardware.drift import DriftLaw
     from xbar_spice.hardware.variation import ProgrammingError
     from xbar_spice.mapping.base import Mapping
+    from xbar_spice.report.figure import Figure
     from xbar_spice.train.tasks import Task
 
-__all__ = ["DEVICES", "DRIFT_LAWS", "ENGINES", "MAPPINGS", "PROGRAMMING_ERRORS", "REGISTRIES", "TASKS"]
+__all__ = ["DEVICES", "DRIFT_LAWS", "ENGINES", "FIGURES", "MAPPINGS", "PROGRAMMING_ERRORS", "REGISTRIES", "TASKS"]
 
 ENGINES: Registry[Engine] = Registry(
     "engine",
@@ -94,5 +95,18 @@ TASKS: Registry[Task] = Registry(
 )
 """What models are trained for."""
 
-REGISTRIES: tuple[Registry[Any], ...] = (ENGINES, DEVICES, MAPPINGS, PROGRAMMING_ERRORS, DRIFT_LAWS, TASKS)
+FIGURES: Registry[Figure] = Registry(
+    "figure",
+    "xbar_spice.report.figure:Figure",
+    {
+        "state_error": "xbar_spice.report.figures:StateError",
+        "gradient_error": "xbar_spice.report.figures:GradientError",
+        "gradient_cosine": "xbar_spice.report.figures:GradientAngle",
+        "cell_deficit": "xbar_spice.report.figures:CellDeficit",
+        "reads": "xbar_spice.report.figures:Reads",
+    },
+)
+"""What a report draws of the results of a study, in this order."""
+
+REGISTRIES: tuple[Registry[Any], ...] = (ENGINES, DEVICES, MAPPINGS, PROGRAMMING_ERRORS, DRIFT_LAWS, TASKS, FIGURES)
 """All of them."""

@@ -16,7 +16,8 @@ import pytest
 from matplotlib.figure import Figure
 
 from xbar_spice import disk
-from xbar_spice.errors import StudyError
+from xbar_spice.errors import InvalidInputError, StudyError
+from xbar_spice.registry import Registry
 from xbar_spice.report import figures
 from xbar_spice.report.curves import Curve, curve_of, draw_curves, fitted_slope
 from xbar_spice.report.data import load_results
@@ -30,6 +31,8 @@ WIRES = {"name": "wires", "unit": "ohm", "fields": ["circuit.r_word", "circuit.r
 DEVICES = {"name": "error", "unit": "", "fields": ["circuit.variation.programming"], "values": [0.0, 0.05]}
 MAPPING = {"name": "mapping", "unit": "", "fields": ["circuit.mapping"], "values": ["differential", "interleaved"]}
 DRIVE = {"name": "drive", "unit": "", "fields": ["circuit.terminations.drive"], "values": ["single", "double"]}
+FIGURE = "xbar_spice.report.figure:Figure"
+LOSSES = f"{Path(__file__).parents[1] / 'parts' / 'loss_figure.py'}:Losses"
 TRACE = "phase,step,newton,krylov,matrix,direction,batch,relative_error,worst_relative_error,seconds\n"
 
 
@@ -73,7 +76,7 @@ class StoreMaker:
             "case": case,
             "engine": "nodal",
             "state": compared,
-            "loss": {"relative_error": error},
+            "loss": {"relative_error": error, "analog": 1.0, "digital": 2.0},
             "accuracy": {"analog": None, "digital": None},
             "gradients": {name: compared | self._error(odd, name, tile) for name in ("A", "B", "z0")},
             "convergence": {
@@ -196,6 +199,23 @@ def test_the_page_needs_no_network_and_its_links_exist(maker: StoreMaker) -> Non
         assert address.startswith("data:image/svg+xml;base64,") or (report.parent / address).exists()
 
 
+def test_a_figure_of_ones_own_stands_behind_the_built_in_ones(maker: StoreMaker) -> None:
+    folder = maker.make(TILES, seeds=(0,))
+    page = write_report(folder, folder / "report.html", figures=[f"{LOSSES}(marker='x')"]).read_text()
+    assert page.index("Reads of one case") < page.index("Losses")
+    assert "Loss on the arrays against the digital loss, 3 cases." in page
+    assert (folder / "figures" / "losses.png").exists()
+    with pytest.raises(InvalidInputError, match=r"figure must be one of 'state_error', .* a text such as"):
+        write_report(folder, folder / "report.html", figures=["losses"])
+    with pytest.raises(StudyError, match=r"figure Broken\(marker='o'\) cannot be drawn: ZeroDivisionError: no"):
+        write_report(folder, folder / "report.html", figures=[LOSSES.replace("Losses", "Broken")])
+
+
+def test_a_figure_that_does_not_apply_is_left_out(maker: StoreMaker) -> None:
+    folder = maker.make(TILES, seeds=(0,), missing=always)
+    assert "Losses" not in write_report(folder, folder / "report.html", figures=[LOSSES]).read_text()
+
+
 def test_text_from_the_store_and_from_sections_is_escaped(maker: StoreMaker) -> None:
     folder = maker.make(TILES, failed=always)
     text = write_report(folder, folder / "report.html", [Section("<i>", ["<script>"])]).read_text()
@@ -285,7 +305,7 @@ def test_a_study_with_odd_names_makes_a_report(maker: StoreMaker, monkeypatch: p
 def test_a_failure_that_says_little_is_no_failure_of_the_report(
     content: str, maker: StoreMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(figures, "_drawn", lambda _: [])
+    monkeypatch.setattr("xbar_spice.report.html.write_figures", lambda *_: [])
     folder = maker.make(TILES, seeds=(0,), missing=always)
     (folder / "failures").mkdir()
     (folder / "failures" / "case0.json").write_text(content)
@@ -296,8 +316,7 @@ def test_a_failure_that_says_little_is_no_failure_of_the_report(
 def test_a_full_disk_leaves_the_page_of_before_and_no_draft(
     full: str, maker: StoreMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    drawn = figures._drawn
-    monkeypatch.setattr(figures, "_drawn", lambda results: [list(drawn(results))[-1]])
+    monkeypatch.setattr(figures, "FIGURES", Registry("figure", FIGURE, {"reads": "xbar_spice.report.figures:Reads"}))
     folder = maker.make(TILES, seeds=(0,))
     before = write_report(folder, folder / "report.html").read_bytes()
     real = disk._write_durably
@@ -410,7 +429,6 @@ def test_a_tile_beyond_the_matrix_is_drawn_at_the_size_of_the_matrix(maker: Stor
     error = {"error": lambda point, _: 1e-3 * min(point["tile"], 8)}
     results = load_results(maker.make(TILES | {"values": [2, 4, 1024]}, models=[SHAPE], **error))
     figure = draw_curves(results, ["state.relative_error"], [""], "error")
-    assert figure is not None
     (line,) = figure.axes[0].get_lines()
     assert np.asarray(line.get_xdata()).tolist() == [2.0, 4.0, 8.0]
     assert line.get_label() == "(slope 1.00)"

@@ -448,11 +448,11 @@ def test_a_side_file_never_blocks_a_store(kind: str, finished: tuple[Study, Path
     if kind == "numbers":
         store.write_arrays("cell_deficit", {"case": 3, "cells": np.zeros(2)})
     results = load_results(store.folder)
-    assert not [*figures._deficit(results)]
+    assert not figures.CellDeficit().applies(results)
     summary = run_study(finished[0], store.folder, jobs=1)
     assert (summary.present, summary.failed) == (1, {})
     assert len(summary.problems) == (1 if kind in ("folder", "pipe") else 0)
-    assert len([*figures._deficit(results)]) == 1 - len(summary.problems)
+    assert figures.CellDeficit().applies(results) == (not summary.problems)
 
 
 def test_a_simulation_that_fails_for_the_side_file_is_told_and_no_more(

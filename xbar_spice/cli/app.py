@@ -202,13 +202,16 @@ def study(study_file: Path, output: Path | None, jobs: int | None, scheduler: st
 @click.command(cls=Verb)
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="[default: FOLDER/report.html]")
-def report(folder: Path, output: Path | None) -> None:
+@click.option(
+    "--figure", "figures", metavar="FILE.py:CLASS", multiple=True, help="A figure of your own, after the built-in ones."
+)
+def report(folder: Path, output: Path | None, figures: tuple[str, ...]) -> None:
     """Write the HTML report and the figures of a study."""
     from xbar_spice.cli.progress import interruptible
     from xbar_spice.report.html import write_report
 
     with interruptible("the page was not written; the results are as they were"):
-        click.echo(f"report: {write_report(folder, output or folder / 'report.html')}")
+        click.echo(f"report: {write_report(folder, output or folder / 'report.html', figures=figures)}")
 
 
 @click.command("check-model", cls=Verb)

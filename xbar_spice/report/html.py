@@ -14,9 +14,11 @@ import jinja2
 import numpy as np
 import pandas as pd
 
+from xbar_spice.checks import ANYTHING, checked
 from xbar_spice.disk import make_folder, read_bytes, require_writable, write
 from xbar_spice.errors import StudyError
 from xbar_spice.report.data import OK, Axis, Results, load_results
+from xbar_spice.report.figure import Figure
 from xbar_spice.report.figures import StoredFigure, gradient_names, write_figures
 from xbar_spice.report.findings import findings, percent
 
@@ -43,30 +45,35 @@ class Section:
     links: Mapping[str, Path] | None = None
 
 
-def write_report(store_folder: Path, output: Path, extra: Sequence[Section] = ()) -> Path:
+@checked(figures=ANYTHING)
+def write_report(
+    store_folder: Path, output: Path, extra: Sequence[Section] = (), *, figures: Sequence[str | Figure] = ()
+) -> Path:
     """Write the report of a study; its figures also lie in a folder `figures` beside it, as PNG and SVG.
 
     Args:
         store_folder: the study's results.
         output: the HTML file.
         extra: parts to add.
+        figures: figures of one's own, after the built-in ones: objects of a class of `Figure`, or their texts.
 
     Returns:
         The HTML file.
 
     Raises:
-        StudyError: the folder is not that of a study, or the report cannot be written.
+        StudyError: the folder is not that of a study, or the report or a figure cannot be written.
+        InvalidInputError: a text names no figure.
     """
     output = Path(output)
     results = load_results(Path(store_folder))
     make_folder(output.parent, error=StudyError)
     require_writable(output, error=StudyError)
-    figures = write_figures(results, output.parent / "figures")
+    drawn = write_figures(results, output.parent / "figures", figures)
     page = _template().render(
         study=results.study,
         findings=findings(results),
         facts=_facts(results),
-        figures=[_figure(figure, output.parent) for figure in figures],
+        figures=[_figure(figure, output.parent) for figure in drawn],
         sections=[_section(section, output.parent) for section in extra],
         table=_table(results),
         results=results,
