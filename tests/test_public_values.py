@@ -18,8 +18,10 @@ import pytest
 
 import xbar_spice as xs
 from xbar_spice.errors import InvalidInputError
+from xbar_spice.study.store import Store
 from xbar_spice.train.digits import jittered, load_digits
 from xbar_spice.train.samples import Split
+from xbar_spice.train.tasks import Task
 
 HOSTILE: dict[str, Any] = {
     "a class": dict,
@@ -77,6 +79,35 @@ class Parts:
         samples = load_digits().test.take(np.arange(4))
         self.digits = Split(samples, samples, jittered)
         xs.save_model(self.folder / "m.npz", self.model)
+        (self.folder / "study.toml").write_text(STUDY)
+        self.study = xs.load_study(self.folder / "study.toml")
+        Store(self.folder / "empty").locked().__enter__()
+        Store(self.folder / "empty").write_study(
+            {"name": "empty", "axes": [], "cases": [], "parameters": {}, "written": ""}
+        )
+
+
+STUDY = """
+name = "one case"
+data = { task = "random", samples = 2 }
+model = { weights = "m.npz" }
+circuit = { engine = "ideal" }
+"""
+
+
+@dataclass(frozen=True)
+class Tiny(Task):
+    """Four digits, and one epoch."""
+
+    name = "tiny"
+    schedule = xs.Schedule(epochs=1, batch=2, jitter=0.0)
+
+    def data(self) -> Split:
+        samples = load_digits().test.take(np.arange(4))
+        return Split(samples, samples)
+
+    def initial(self, rng: np.random.Generator) -> xs.Model:
+        return xs.Model(np.eye(64), -np.eye(64), h=0.1, steps=1)
 
 
 # Name of a constructor or function to the arguments with which it works; all that are not given have a default that is
@@ -204,10 +235,21 @@ CALLS: dict[str, Callable[[Parts], dict[str, Any]]] = {
     "tangent": lambda p: {"trajectory": p.trajectory, "z0": [1.0, 0.0]},
     "thermal_noise": lambda p: {"conductance": 1e-3, "bandwidth": 1e6},
     "three_gradients": lambda p: {"problem": p.problem, "design": xs.Design()},
+    "train": lambda p: {"task": Tiny()},
+    "load_study": lambda p: {"path": p.folder / "study.toml"},
+    "run_study": lambda p: {"study": p.study, "folder": p.folder / "store"},
+    "write_report": lambda p: {"store_folder": p.folder / "empty", "output": p.folder / "report.html"},
     "tune": lambda p: {"model": p.deployed, "digits": p.digits, "schedule": xs.Schedule(epochs=1)},
     "write_netlists": lambda p: {"mapped": p.mapped, "folder": p.folder / "decks", "name": "A"},
 }  # fmt: skip
-WITHOUT_ARGUMENTS = {"DriftLaw", "LinearOperator", "Mapping", "ProgrammingError", "XbarError"}  # base classes
+WITHOUT_ARGUMENTS = {
+    "__version__",
+    "DriftLaw",
+    "LinearOperator",
+    "Mapping",
+    "ProgrammingError",
+    "XbarError",
+}  # base classes
 
 # What an error may say in place of the parameter's own name.
 SAID_AS = {
@@ -220,6 +262,12 @@ SAID_AS = {
     ("convolution_field", "b"): "kernel",
     ("fourier_matrices", "kernel"): "kernel",
     ("load_device", "name"): "device",
+    ("load_study", "path"): "cannot be read",
+    ("run_study", "folder"): "cannot be",
+    ("run_study", "study_file"): "weight file",
+    ("write_report", "store_folder"): "is not the folder of a study",
+    ("write_report", "output"): "cannot be written",
+    ("write_report", "figures"): "figure",
     ("load_model", "path"): "a file ending in",
     ("load_opamp", "name"): "op-amp",
     ("measured_noise", "z"): "vectors of shape",
@@ -261,6 +309,9 @@ ALSO_RIGHT = {
     ("Subcircuit", "parameters"): {"no number", "empty array"},
     ("convolution_field", "a"): {"one value"},
     ("convolution_field", "b"): {"one value"},
+    ("run_study", "wait"): {"infinity", "a huge whole number"},
+    ("write_report", "extra"): {"no number", "empty array"},
+    ("write_report", "figures"): {"no number", "empty array"},
     ("convolution_matrix", "kernel"): {"one value"},
     ("fourier_matrices", "kernel"): {"one value"},
 }
@@ -273,7 +324,7 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> Parts:
 
 def parameters(name: str) -> Iterator[tuple[str, str]]:
     """Each parameter, with its annotation as text."""
-    public = getattr(xs, name)
+    public = inspect.unwrap(getattr(xs, name))
     hints = get_type_hints(public.__init__ if inspect.isclass(public) else public)
     for parameter in inspect.signature(public).parameters.values():
         if parameter.kind not in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL):

@@ -13,4 +13,6 @@ Names are imported when they are first used: simulator workers and `xbar-spice -
 
 import lazy_loader
 
+import xbar_spice.train  # noqa: F401 - callable, and there before the function of its name could take its place
+
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

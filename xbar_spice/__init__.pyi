@@ -65,6 +65,7 @@ from .mapping.pairs import Differential as Differential
 from .mapping.pairs import Interleaved as Interleaved
 from .mapping.pairs import SignedRows as SignedRows
 from .mapping.slices import BitSliced as BitSliced
+from .report.html import write_report as write_report
 from .solve.adjoint.continuous import continuous_gradients as continuous_gradients
 from .solve.adjoint.discrete import gradients as gradients
 from .solve.adjoint.memory import checkpointed_gradients as checkpointed_gradients
@@ -90,12 +91,16 @@ from .spice.device_models import load_opamp as load_opamp
 from .spice.netlist import netlist as netlist
 from .streams import Streams as Streams
 from .streams import random_stream as random_stream
+from .study.config import load_study as load_study
 from .study.problem import make_problem as make_problem
+from .study.runner import run_study as run_study
 from .train.losses import CrossEntropy as CrossEntropy
 from .train.losses import SquaredDistance as SquaredDistance
 from .train.tasks import Schedule as Schedule
+from .train.training import train as train
 from .train.training import tune as tune
 from .transient import read_pulse as read_pulse
+from .version import __version__ as __version__
 from .weights import Classifier as Classifier
 from .weights import Kernels as Kernels
 from .weights import Model as Model

@@ -14,7 +14,7 @@ import jinja2
 import numpy as np
 import pandas as pd
 
-from xbar_spice.checks import ANYTHING, checked
+from xbar_spice.checks import checked
 from xbar_spice.disk import make_folder, read_bytes, require_writable, write
 from xbar_spice.errors import StudyError
 from xbar_spice.report.data import OK, Axis, Results, load_results
@@ -45,7 +45,7 @@ class Section:
     links: Mapping[str, Path] | None = None
 
 
-@checked(figures=ANYTHING)
+@checked()
 def write_report(
     store_folder: Path, output: Path, extra: Sequence[Section] = (), *, figures: Sequence[str | Figure] = ()
 ) -> Path:

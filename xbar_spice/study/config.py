@@ -41,6 +41,7 @@ from pydantic import (
     model_validator,
 )
 
+from xbar_spice.checks import checked
 from xbar_spice.cosim import SolverOptions
 from xbar_spice.disk import read_toml
 from xbar_spice.errors import InvalidInputError, StudyError
@@ -236,6 +237,7 @@ class Study(Parameters):
         return found
 
 
+@checked()
 def load_study(path: Path) -> Study:
     """Read a study file; every combination of its axes is checked.
 

@@ -15,7 +15,7 @@ from typing import final
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from xbar_spice.checks import checked
+from xbar_spice.checks import SEED, checked
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.parts import TASKS
 from xbar_spice.streams import Streams
@@ -83,6 +83,7 @@ class Tuned:
     seconds: float
 
 
+@checked(seed=SEED)
 def train(
     task: str | Task,
     *,
