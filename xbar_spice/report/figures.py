@@ -17,7 +17,7 @@ from xbar_spice.errors import StudyError
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.parts import FIGURES
 from xbar_spice.report.curves import draw_curves, drawable
-from xbar_spice.report.data import UNCONVERGED, Results
+from xbar_spice.report.data import STATE_ERROR, UNCONVERGED, WORST_READ, Results, gradient_cosine, gradient_error
 from xbar_spice.report.figure import Figure
 from xbar_spice.report.style import QUIET, colours, new_figure, save, set_log_ordinate, styled
 
@@ -96,8 +96,8 @@ def _stored(figure: Figure, results: Results, folder: Path) -> StoredFigure | No
 
 def gradient_names(results: Results) -> list[str]:
     """The parameters whose gradients are shown: kernels in place of their matrices, if there are kernels."""
-    parameters = ("a", "b", "z0") if results.column("gradients.a.relative_error") else ("A", "B", "z0")
-    return [name for name in parameters if results.column(f"gradients.{name}.relative_error")]
+    parameters = ("a", "b", "z0") if results.column(gradient_error("a")) else ("A", "B", "z0")
+    return [name for name in parameters if results.column(gradient_error(name))]
 
 
 class _Curves(Figure):
@@ -142,7 +142,7 @@ class StateError(_Curves):
     label = "relative error of the final state"
 
     def columns(self, results: Results) -> dict[str, str]:
-        return {"state.relative_error": ""}
+        return {STATE_ERROR: ""}
 
 
 @final
@@ -156,7 +156,7 @@ class GradientError(_Curves):
     label = "relative error of the gradient"
 
     def columns(self, results: Results) -> dict[str, str]:
-        return {f"gradients.{name}.relative_error": f"gradient of {name}" for name in gradient_names(results)}
+        return {gradient_error(name): f"gradient of {name}" for name in gradient_names(results)}
 
 
 @final
@@ -189,7 +189,7 @@ def _with_angles(results: Results, names: list[str]) -> Results:
     """The results with the angle of each gradient in degrees."""
     angles = {}
     for name in names:
-        cosine = results.cases[f"gradients.{name}.cosine"].astype(float)
+        cosine = results.cases[gradient_cosine(name)].astype(float)
         # Rounding may leave a cosine a little off 1, which is no angle.
         angles[f"angle.{name}"] = np.degrees(np.arccos(cosine.where(1.0 - cosine > 1e-14, 1.0).clip(-1.0, 1.0)))
     return Results(**{**results.__dict__, "cases": results.cases.assign(**angles)})
@@ -231,7 +231,7 @@ def _how_to_read(results: Results) -> str:
         sentences.append(f"Shown for {axis.name} = {axis.text(axis.values[0])}; the table has the other values.")
     if results.count(UNCONVERGED):
         sentences.append("Crosses are cases that did not converge; they count neither for medians nor for slopes.")
-    if len(results.usable) and (results.usable["state.relative_error"] == 0).any():
+    if len(results.usable) and (results.usable[STATE_ERROR] == 0).any():
         sentences.append("Hollow triangles on the lower edge are errors of exactly zero.")
     return " ".join(sentences)
 
@@ -335,9 +335,9 @@ class Reads(Figure):
     def _worst(results: Results) -> tuple[str, pd.DataFrame] | None:
         """Label and trace of the case; None if there is none that can be drawn."""
         ranked = results.usable if len(results.usable) else results.cases[results.cases["status"] == UNCONVERGED]
-        if not len(ranked) or "worst_read_error" not in ranked or not ranked["worst_read_error"].notna().any():
+        if not len(ranked) or WORST_READ not in ranked or not ranked[WORST_READ].notna().any():
             return None
-        case = ranked.iloc[int(np.nanargmax(ranked["worst_read_error"].to_numpy(dtype=float)))]
+        case = ranked.iloc[int(np.nanargmax(ranked[WORST_READ].to_numpy(dtype=float)))]
         try:
             trace = results.store.trace(str(case["id"]))
         except StudyError:

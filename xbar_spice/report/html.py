@@ -17,7 +17,21 @@ import pandas as pd
 from xbar_spice.checks import checked
 from xbar_spice.disk import make_folder, read_bytes, require_writable, write
 from xbar_spice.errors import StudyError
-from xbar_spice.report.data import OK, Axis, Results, load_results
+from xbar_spice.report.data import (
+    ACCURACY,
+    DIGITAL_ACCURACY,
+    LOSS_ERROR,
+    OK,
+    SECONDS,
+    STATE_ERROR,
+    WORST_READ,
+    Axis,
+    Results,
+    gradient_cosine,
+    gradient_error,
+    gradient_signs,
+    load_results,
+)
 from xbar_spice.report.figure import Figure
 from xbar_spice.report.figures import StoredFigure, gradient_names, write_figures
 from xbar_spice.report.findings import findings, percent
@@ -186,17 +200,17 @@ def _table(results: Results) -> dict[str, Any]:
     columns: list[tuple[str, str, Any]] = [(axis.heading, axis.key, None) for axis in results.axes]
     columns += [("seed", "seed", None), ("status", "status", None)]
     columns += [
-        ("error of z_T", "state.relative_error", percent),
-        ("error of the loss", "loss.relative_error", percent),
+        ("error of z_T", STATE_ERROR, percent),
+        ("error of the loss", LOSS_ERROR, percent),
     ]
-    columns += [("accuracy", "accuracy.analog", percent), ("digital accuracy", "accuracy.digital", percent)]
+    columns += [("accuracy", ACCURACY, percent), ("digital accuracy", DIGITAL_ACCURACY, percent)]
     for name in gradient_names(results):
-        columns.append((f"error of d{name}", f"gradients.{name}.relative_error", percent))
-        columns.append((f"cosine of d{name}", f"gradients.{name}.cosine", _cosine))
-        columns.append((f"signs of d{name}", f"gradients.{name}.sign_agreement", percent))
+        columns.append((f"error of d{name}", gradient_error(name), percent))
+        columns.append((f"cosine of d{name}", gradient_cosine(name), _cosine))
+        columns.append((f"signs of d{name}", gradient_signs(name), percent))
     columns += [
-        ("worst read error", "worst_read_error", percent),
-        ("seconds", "seconds", _seconds),
+        ("worst read error", WORST_READ, percent),
+        ("seconds", SECONDS, _seconds),
         ("case", "id", None),
     ]
     shown = [column for column in columns if results.column(column[1])]

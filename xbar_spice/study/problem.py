@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 
 from xbar_spice.checks import SEED, Whole, checked
 from xbar_spice.cosim import Problem
+from xbar_spice.cosim.run.made import fingerprint
 from xbar_spice.errors import StudyError
 from xbar_spice.parts import TASKS
 from xbar_spice.spice.device_models import Lookup
@@ -119,20 +119,3 @@ def find_model(
         save_model(path, model)
     # Stores of old have files that do not say what they were trained on.
     return replace(load_model(path), trained_on=task.trained_on)
-
-
-def fingerprint(model: Model) -> str:
-    """Hash of all numbers of a model, whatever file they came in."""
-    digest = hashlib.sha256()
-    parts = {"A": model.A, "B": model.B, "h": model.h, "steps": model.steps}
-    if model.kernels is not None:
-        parts |= {"a": model.kernels.a, "b": model.kernels.b, "image_shape": model.kernels.image_shape}
-    if model.classifier is not None:
-        parts |= {"classifier.weight": model.classifier.weight, "classifier.bias": model.classifier.bias}
-    if model.weight_range is not None:
-        parts["weight_range"] = model.weight_range
-    for name, value in parts.items():
-        array = np.asarray(value, dtype="<f8")
-        digest.update(f"{name} {array.shape} ".encode() + array.tobytes())
-    digest.update(model.method.encode() + (b"" if model.kernels is None else model.kernels.padding.encode()))
-    return digest.hexdigest()

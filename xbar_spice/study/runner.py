@@ -136,7 +136,7 @@ def run_study(
         with closing(running) as outcomes:
             for case, outcome in outcomes:
                 _settle(store, counter, case, outcome)
-        records, problems = store.records()
+        records, problems = store.results()
     failed = counter.failed
     return StudySummary(
         folder=store.folder,
@@ -177,7 +177,7 @@ def _settle(store: Store, counter: _Counter, case: Case, outcome: Outcome) -> No
     """Write down what came of a case."""
     if not isinstance(outcome, CaseFailure):
         try:
-            store.write_case(case.id, outcome, case=case.describe(), written=_now(), versions=versions())
+            store.write_case(case.id, outcome, case=case.describe(), written=_now())
         except StudyError as error:
             if isinstance(error.__cause__, OSError):  # a full disk, say: nothing that comes could be kept either
                 raise StudyError(f"{error}; finished cases are kept: the same command goes on from there") from error

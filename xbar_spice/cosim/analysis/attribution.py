@@ -32,6 +32,7 @@ from xbar_spice.checks import SEED, Optional, Whole, checked
 from xbar_spice.cosim.gradients.three_gradients import three_gradients
 from xbar_spice.cosim.run.convergence import Convergence, failed_runs, warn_of_failures
 from xbar_spice.cosim.run.cosimulation import Problem, SolverOptions, conditions, cosimulate
+from xbar_spice.cosim.run.record import Record
 from xbar_spice.engines.base import Engine
 from xbar_spice.errors import ConvergenceWarning, InvalidInputError
 from xbar_spice.hardware.amplifier import Amplifier
@@ -256,8 +257,8 @@ class _Case:
 
     def run(self) -> _Found:
         problem, design, engine, seed, solver = self.problem, self.design, self.engine, self.seed, self.solver
-        record = cosimulate(problem, design, engine=engine, seed=seed, solver=solver).record
-        errors, convergence = _measures(record), dict(record["convergence"])
+        compared = cosimulate(problem, design, engine=engine, seed=seed, solver=solver).record
+        errors, convergence = _measures(compared), dict(compared["convergence"])
         if self.split:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", ConvergenceWarning)  # the attribution names its runs itself
@@ -338,8 +339,8 @@ def _unclipped(problem: Problem, design: Design) -> tuple[Problem, Design]:
     return replace(problem, model=replace(model, weight_range=held)), replace(design, g_max=design.g_min + window)
 
 
-def _measures(record: Mapping[str, Any]) -> dict[str, float]:
-    state_and_loss = {"state": record["state"]["relative_error"], "loss": record["loss"]["relative_error"]}
+def _measures(record: Record) -> dict[str, float]:
+    state_and_loss = {"state": record.state.relative_error, "loss": record.loss.relative_error}
     return state_and_loss | _relative_errors("gradient", record["gradients"])
 
 

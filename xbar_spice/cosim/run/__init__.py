@@ -13,13 +13,17 @@ from xbar_spice.cosim.run.cosimulation import (
     solve_model,
 )
 from xbar_spice.cosim.run.linear_solvers import analog_field, iterative, solves_record
+from xbar_spice.cosim.run.made import Conditions, fingerprint
 from xbar_spice.cosim.run.programming import expected_noise, program_model, weight_scales
+from xbar_spice.cosim.run.record import Record, read_record
 
 __all__ = [
     "Comparison",
+    "Conditions",
     "Convergence",
     "Cosimulation",
     "Problem",
+    "Record",
     "Run",
     "SolverOptions",
     "analog_field",
@@ -28,10 +32,12 @@ __all__ = [
     "cosimulate",
     "expected_noise",
     "failed_runs",
+    "fingerprint",
     "iterative",
     "named_failures",
     "named_gradients",
     "program_model",
+    "read_record",
     "solve_model",
     "solves_record",
     "warn_of_failures",

@@ -10,7 +10,7 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, final
 
 import numpy as np
@@ -19,14 +19,15 @@ from threadpoolctl import threadpool_limits
 from xbar_spice.checks import SEED, Array, checked, settle
 from xbar_spice.cosim.run.comparison import compare
 from xbar_spice.cosim.run.linear_solvers import analog_field, iterative, solves_record
+from xbar_spice.cosim.run.made import Conditions, made_by, plain
 from xbar_spice.cosim.run.programming import expected_noise, program_model
+from xbar_spice.cosim.run.record import Accuracy, Loss, Record, RunEntry
 from xbar_spice.engines.base import Engine
 from xbar_spice.errors import ConvergenceWarning, InvalidInputError
 from xbar_spice.feedback import SolveRecord
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.mapping.analog_matrix import ReadTrace
 from xbar_spice.mapping.design import Design
-from xbar_spice.parts import MAPPINGS
 from xbar_spice.solve.adjoint.discrete import Gradients, gradients
 from xbar_spice.solve.fields.contributions import Split
 from xbar_spice.solve.fields.field import Field, ReluField
@@ -113,13 +114,13 @@ class Cosimulation:
     """Result of one co-simulation.
 
     Attributes:
-        record: what it showed, as plain values that JSON can hold.
+        record: what it showed; also a table of plain values that JSON can hold.
         trace: every analog read of this run.
         z: (steps + 1, n, samples) analog states.
         gradients: the gradients that the hardware returned, by parameter.
     """
 
-    record: dict[str, Any]
+    record: Record
     trace: ReadTrace
     z: FloatArray
     gradients: Mapping[str, FloatArray]
@@ -127,13 +128,12 @@ class Cosimulation:
 
 def conditions(problem: Problem, design: Design, engine: str | Engine, seed: int) -> dict[str, Any]:
     """What a record says about its circumstances, as plain values that JSON can hold."""
-    return {
-        "engine": engine.name if isinstance(engine, Engine) else engine,
-        "seed": seed,
-        "design": asdict(design) | {"device": repr(design.device), "mapping": MAPPINGS.text(design.mapping)},
-        "samples": problem.z0.shape[1],
-        "data": problem.data,
-    }
+    found: dict[str, Any] = plain(_made(problem, design, engine, seed))
+    return found
+
+
+def _made(problem: Problem, design: Design, engine: str | Engine, seed: int) -> Conditions:
+    return made_by(problem.model, design, engine, seed, samples=problem.z0.shape[1], data=problem.data)
 
 
 @checked(seed=SEED)
@@ -172,18 +172,17 @@ def cosimulate(
         with A, B, analog_field(A, B, options.krylov, engine, solves) as on_arrays:
             noise = expected_noise(model, A, B, digital.trajectory.z)
             analog = solve_model(problem, on_arrays, options.allowing(noise))
-    record = {
-        **conditions(problem, design, engine, seed),
-        "solver": asdict(options),
-        "noise": noise,
+    record = Record(
+        **vars(_made(problem, design, engine, seed)),
+        solver=plain(options),
+        noise=noise,
         **_compared(analog, digital),
-        "reads": dict(Counter(f"{read.matrix} {read.direction}" for read in reads)),
-        "read_seconds": sum(read.seconds for read in reads),
-        "worst_read_error": max((read.relative_error for read in reads), default=0.0),
-        "seconds": time.perf_counter() - start,
-    }
-    if solves:
-        record["feedback"] = solves_record(solves)
+        reads=dict(Counter(f"{read.matrix} {read.direction}" for read in reads)),
+        read_seconds=sum(read.seconds for read in reads),
+        worst_read_error=max((read.relative_error for read in reads), default=0.0),
+        seconds=time.perf_counter() - start,
+        feedback=solves_record(solves) if solves else None,
+    )
     return Cosimulation(record, reads, analog.trajectory.z, analog.parameters)
 
 
@@ -264,15 +263,13 @@ def named_gradients(model: Model, A: FloatArray, B: FloatArray, z0: FloatArray |
 
 def _compared(analog: Run, digital: Run) -> dict[str, Any]:
     return {
-        "state": asdict(compare(analog.trajectory.z[-1], digital.trajectory.z[-1])),
-        "loss": {
-            "analog": analog.loss,
-            "digital": digital.loss,
-            "relative_error": abs(analog.loss - digital.loss) / abs(digital.loss) if digital.loss else float("nan"),
-        },
-        "accuracy": {"analog": analog.accuracy, "digital": digital.accuracy},
-        "gradients": {
-            name: asdict(compare(values, digital.parameters[name])) for name, values in analog.parameters.items()
-        },
-        "convergence": {"analog": analog.convergence, "digital": digital.convergence},
+        "state": compare(analog.trajectory.z[-1], digital.trajectory.z[-1]),
+        "loss": Loss(
+            analog.loss,
+            digital.loss,
+            abs(analog.loss - digital.loss) / abs(digital.loss) if digital.loss else float("nan"),
+        ),
+        "accuracy": Accuracy(analog.accuracy, digital.accuracy),
+        "gradients": {name: compare(values, digital.parameters[name]) for name, values in analog.parameters.items()},
+        "convergence": {"analog": RunEntry(**analog.convergence), "digital": RunEntry(**digital.convergence)},
     }

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
 
+from xbar_spice.cosim.run.record import Circuit
 from xbar_spice.engines.base import Engine
 from xbar_spice.feedback import FeedbackLoop, SolveRecord
 from xbar_spice.mapping.analog_matrix import AnalogMatrix
@@ -45,12 +45,12 @@ def iterative(krylov: KrylovOptions) -> KrylovOptions:
     return replace(krylov, method="gmres") if krylov.method in ("chord", "feedback") else krylov
 
 
-def solves_record(solves: Sequence[SolveRecord]) -> dict[str, Any]:
-    """What the circuit's solves were like, as plain values: their number by direction, worst errors, slowest mode."""
+def solves_record(solves: Sequence[SolveRecord]) -> Circuit:
+    """What the circuit's solves were like: their number by direction, worst errors, slowest mode."""
     directions = ("forward", "transposed")
-    return {
-        "solves": {name: sum(solve.batch for solve in solves if solve.direction == name) for name in directions},
-        "worst_error": max(solve.error for solve in solves),
-        "worst_digital_error": max(solve.digital_error for solve in solves),
-        "slowest_time_constant": max(solve.time_constant for solve in solves),
-    }
+    return Circuit(
+        {name: sum(solve.batch for solve in solves if solve.direction == name) for name in directions},
+        worst_error=max(solve.error for solve in solves),
+        worst_digital_error=max(solve.digital_error for solve in solves),
+        slowest_time_constant=max(solve.time_constant for solve in solves),
+    )
