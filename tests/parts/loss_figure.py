@@ -25,7 +25,7 @@ class Losses(Figure):
         return f"Loss on the arrays against the digital loss, {len(results.usable)} cases."
 
     def draw(self, results: Results) -> matplotlib.figure.Figure:
-        figure = matplotlib.figure.Figure(figsize=(4, 3))
+        figure = matplotlib.figure.Figure(figsize=(4, 3), layout="constrained")
         axes = figure.subplots()
         axes.plot(results.usable["loss.digital"], results.usable["loss.analog"], self.marker)
         axes.set(xlabel="digital loss", ylabel="loss on the arrays")

@@ -35,6 +35,7 @@ from xbar_spice.report.data import (
 from xbar_spice.report.figure import Figure
 from xbar_spice.report.figures import StoredFigure, gradient_names, write_figures
 from xbar_spice.report.findings import findings, percent
+from xbar_spice.settings import KIND
 
 __all__ = ["Section", "write_report"]
 
@@ -150,7 +151,7 @@ def _facts(results: Results) -> list[tuple[str, str]]:
         if f"circuit.{name}" not in varied and name not in ("engine",) and value is not None
     ]
     if settings:
-        found.append(("Circuit", ", ".join(settings) + " (ohm, siemens, volt)"))
+        found.append(("Circuit", ", ".join(settings) + " (ohm, siemens, volt, second)"))
     found += [(f"Axis: {axis.name}", _axis(axis)) for axis in results.axes]
     found.append(
         ("Seeds", ", ".join(map(str, study.get("seeds", []))) + "; where nothing is drawn, the first one only")
@@ -188,6 +189,9 @@ def _axis(axis: Axis) -> str:
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, value in settings.items():
+        if isinstance(value, Mapping) and value.get(KIND) is not None:  # a text says all of a part
+            found[f"{prefix}{name}"] = value[KIND]
+            continue
         found |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
     return found
 

@@ -69,7 +69,7 @@ class Conditions:
         samples: How many there were.
         data: What they are, in words.
         weights: Which model it is.
-        parts: Every part of the chip, and the engine, by its kind.
+        parts: Everything of the design that comes in kinds, and the engine, by the name of the setting.
         versions: Of the package and of what it computes with.
         commit: Of the checkout that the package was run from.
     """
@@ -149,9 +149,6 @@ def _parts(design: Design, engine: str | Engine) -> dict[str, PartEntry]:
     found = {
         entry.path[-1]: _part(entry.registry, entry.default) for entry in entries(design) if entry.registry is not None
     }
-    for name in ("terminations", "amplifier", "noise", "converters"):
-        held = getattr(design, name)
-        found[name] = PartEntry(type(held).__name__, plain(held))
     if design.amplifier.present:
         opamp = opamp_subcircuit(design.amplifier)
         found["opamp"] = PartEntry(opamp.name, plain(opamp))
