@@ -230,7 +230,7 @@ def load_results(folder: Path) -> Results:
     )
     found = pd.DataFrame({"id": []}, dtype=object)
     if records:
-        table = pd.json_normalize([record.plain for record in records])
+        table = pd.json_normalize([dict(record) for record in records])
         found = table.rename(columns={CASE_ID: "id"}).drop(columns=set(listed.columns) - {"id"}, errors="ignore")
     cases = listed.merge(found, on="id", how="left")
     finished, failed, lost = set(found["id"]), {str(failure["id"]) for failure in failures}, unconverged(records)

@@ -193,7 +193,7 @@ class Store:
     def records(self) -> tuple[pd.DataFrame, list[str]]:
         """The same as a table, one row each with columns such as `state.relative_error`."""
         records, problems = self.results()
-        return pd.json_normalize([record.plain for record in records]), problems
+        return pd.json_normalize([dict(record) for record in records]), problems
 
     def trace(self, case_id: str) -> pd.DataFrame:
         """Every analog read of a case.

@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 import math
 import types
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache, cached_property
+from functools import cache
 from typing import Any, Union, final, get_args, get_origin, get_type_hints
 
 from xbar_spice.cosim.run.comparison import Comparison
@@ -94,8 +94,10 @@ class CaseEntry:
 
 @final
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Record(Conditions, Mapping[str, Any]):
-    """What one co-simulation showed; also a table of plain values, `record["state"]["cosine"]`.
+class Record(Conditions, dict[str, Any]):
+    """What one co-simulation showed; also a table of plain values that JSON can hold, `record["state"]["cosine"]`.
+
+    What it does not have is left out of that table.
 
     Attributes:
         solver: `SolverOptions` of both runs.
@@ -134,23 +136,9 @@ class Record(Conditions, Mapping[str, Any]):
         """Whether both runs are solutions that can be compared."""
         return all(run in self.convergence and self.convergence[run].converged for run in ("analog", "digital"))
 
-    @cached_property
-    def plain(self) -> dict[str, Any]:
-        """The record as JSON keeps it; what it does not have is left out."""
+    def __post_init__(self) -> None:
         found = {name: plain(getattr(self, name)) for name in _order()}
-        return {name: value for name, value in found.items() if value is not None}
-
-    def __getitem__(self, key: str) -> Any:
-        return self.plain[key]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.plain)
-
-    def __len__(self) -> int:
-        return len(self.plain)
-
-    def __or__(self, more: Mapping[str, Any]) -> dict[str, Any]:
-        return self.plain | dict(more)
+        dict.update(self, {name: value for name, value in found.items() if value is not None})
 
 
 @cache
