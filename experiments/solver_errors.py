@@ -19,7 +19,8 @@ import numpy as np
 from scipy.integrate import solve_ivp
 
 import xbar_spice as xs
-from xbar_spice.solve.integrators.integration import METHODS, Trajectory
+from xbar_spice.parts import METHODS
+from xbar_spice.solve.integrators.integration import Trajectory
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 from complex_reference import complex_step

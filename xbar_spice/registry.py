@@ -6,6 +6,7 @@ A part is handed over as an object, or as a text that names it:
     "interleaved(option=3)"                    the same with options
     "my_package.chips:BitSliced(bits=4)"       a class of an installed module
     "parts/bit_sliced.py:BitSliced(bits=4)"    a class of a Python file; relative paths start at the working folder
+    "parts/heun.py:HEUN"                       an object that is ready
 
 Naming a module or a file runs its code, as importing it would: name only code that you trust.
 """
@@ -41,12 +42,12 @@ class Registry(Generic[Part]):
     Args:
         kind: What the part is called in settings and error texts, such as "mapping".
         protocol: "module:Class" of what every part of this kind is an instance of; imported when first needed.
-        builtins: "module:Class" of each built-in by its shorthand.
+        builtins: "module:Class", or "module:OBJECT", of each built-in by its shorthand.
 
     Example:
         >>> from xbar_spice.parts import MAPPINGS
-        >>> MAPPINGS.get("interleaved")
-        Interleaved()
+        >>> MAPPINGS.text(MAPPINGS.get("interleaved"))
+        'interleaved'
     """
 
     def __init__(self, kind: str, protocol: str, builtins: Mapping[str, str]) -> None:
@@ -81,6 +82,8 @@ class Registry(Generic[Part]):
             raise InvalidInputError(f"{self.kind} must be {self._allowed()}, got {part!r}{hint}")
         where, written = self.parsed(part)
         made = _load(self._builtins.get(where, where), self.kind)
+        if isinstance(made, protocol) and not written and not options:
+            return cast(Part, made)
         if not callable(made) or (inspect.isclass(made) and not issubclass(made, protocol)):
             raise InvalidInputError(f"{self.kind} {where!r} must be a subclass of {protocol.__name__}, got {made!r}")
         found = self._made(made, where, written, options)
@@ -104,6 +107,10 @@ class Registry(Generic[Part]):
         """The text that names a part: its shorthand, or module and class, with the options that are no defaults."""
         made = type(part)
         home = f"{made.__module__}:{made.__qualname__}"
+        ready = (name for name, where in self._builtins.items() if where.startswith(f"{made.__module__}:"))
+        name = next((name for name in ready if _load(self._builtins[name]) == part), None)
+        if name is not None:
+            return name
         name = next((name for name, where in self._builtins.items() if where == home), home)
         values = {field.name: (getattr(part, field.name), field.default) for field in _fields(part)}
         options = ", ".join(f"{name}={value!r}" for name, (value, default) in values.items() if value != default)
@@ -141,8 +148,8 @@ class Choice(Generic[Part]):
 
     Example:
         >>> from xbar_spice.mapping.design import Design
-        >>> Design(mapping="interleaved").mapping
-        Interleaved()
+        >>> type(Design(mapping="interleaved").mapping).__name__
+        'Interleaved'
     """
 
     def __init__(self, registry: Registry[Part], default: Part) -> None:

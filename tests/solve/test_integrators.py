@@ -200,7 +200,7 @@ def test_an_iteration_limit_is_reported() -> None:
         ({"z0": np.zeros(3)}, r"z0 must have shape \(2,\) or \(2, batch\), got \(3,\)"),
         ({"z0": np.zeros((2, 0))}, r"got \(2, 0\)"),
         ({"z0": [np.nan, 0.0]}, "z0 must be finite"),
-        ({"method": "euler"}, "method must be one of forward_euler, implicit_euler.*got 'euler'"),
+        ({"method": "euler"}, "method must be one of 'forward_euler', 'implicit_euler'.*got 'euler'"),
         ({"h": 0.0}, "h must be > 0, got 0"),
         ({"h": float("inf")}, "h must be > 0, got inf"),
         ({"h": float("nan")}, "h must be > 0, got nan"),

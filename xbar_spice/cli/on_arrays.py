@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from xbar_spice.cli.help import Verb
-from xbar_spice.cli.options import circuit_options, engine_option, existing_file, make_design, seed_option
+from xbar_spice.cli.options import PartOf, circuit_options, engine_option, existing_file, make_design, seed_option
+from xbar_spice.parts import LINEAR_SOLVERS
 
 if TYPE_CHECKING:
     from xbar_spice.cosim import SolverOptions
@@ -36,9 +37,7 @@ def _solver(noise_floor: float | None, linear_solver: Any = "gmres") -> SolverOp
     """How equations and steps are solved, no more exactly than the noise floor where one is given."""
     from xbar_spice.cosim import SolverOptions
 
-    solver = SolverOptions()
-    solver = replace(solver, krylov=replace(solver.krylov, method=linear_solver))
-    return solver.allowing(noise_floor or 0.0)
+    return SolverOptions(krylov=linear_solver).allowing(noise_floor or 0.0)
 
 
 @click.command(cls=Verb)
@@ -50,7 +49,7 @@ def _solver(noise_floor: float | None, linear_solver: Any = "gmres") -> SolverOp
 @samples_option
 @click.option(
     "--linear-solver",
-    type=click.Choice(["gmres", "bicgstab", "cg", "richardson", "chord", "feedback"]),
+    type=PartOf(LINEAR_SOLVERS),
     default="gmres",
     show_default=True,
     help="Of implicit steps; feedback is a circuit of the arrays and op-amps.",
@@ -66,7 +65,7 @@ def cosim(
     engine: str,
     characterise: bool,
     samples: int,
-    linear_solver: Any,
+    linear_solver: str,
     noise_floor: float | None,
     output: Path | None,
     seed: int,

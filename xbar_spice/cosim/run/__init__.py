@@ -11,7 +11,6 @@ from xbar_spice.cosim.run.cosimulation import (
     named_gradients,
     solve_model,
 )
-from xbar_spice.cosim.run.linear_solvers import analog_field, iterative, solves_record
 from xbar_spice.cosim.run.programming import expected_noise, program_model, weight_scales
 
 __all__ = [
@@ -20,15 +19,12 @@ __all__ = [
     "Problem",
     "Run",
     "SolverOptions",
-    "analog_field",
     "compare",
     "conditions",
     "cosimulate",
     "expected_noise",
-    "iterative",
     "named_gradients",
     "program_model",
     "solve_model",
-    "solves_record",
     "weight_scales",
 ]

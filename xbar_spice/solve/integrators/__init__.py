@@ -2,13 +2,13 @@
 
 from xbar_spice.solve.integrators.dormand_prince import DormandPrince
 from xbar_spice.solve.integrators.integration import (
-    METHODS,
     Nonconvergence,
     Trajectory,
     check_nonconvergence,
     checked_problem,
     handle_nonconvergence,
     integrate,
+    method_text,
     real_array,
     warn_of_instability,
 )
@@ -30,7 +30,6 @@ from xbar_spice.solve.integrators.step_control import AdaptiveOptions
 from xbar_spice.solve.integrators.verlet import Verlet
 
 __all__ = [
-    "METHODS",
     "AdaptiveOptions",
     "AdjointRun",
     "Carry",
@@ -53,6 +52,7 @@ __all__ = [
     "checked_problem",
     "handle_nonconvergence",
     "integrate",
+    "method_text",
     "real_array",
     "warn_of_instability",
 ]
