@@ -14,6 +14,7 @@ Naming a module or a file runs its code, as importing it would: name only code t
 from __future__ import annotations
 
 import ast
+import copyreg
 import dataclasses
 import hashlib
 import importlib
@@ -23,6 +24,7 @@ import re
 import sys
 from collections.abc import Iterator, Mapping
 from functools import cache
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Generic, TypeVar, cast, final, overload
 
@@ -213,10 +215,29 @@ def _module_of_file(path: Path) -> Any:
     if spec is None or spec.loader is None or not file.is_file():
         raise FileNotFoundError(f"there is no file {file}")
     module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses and pickle look a class's module up
+    sys.modules[name] = module  # dataclasses look a class's module up
     try:
         spec.loader.exec_module(module)
     except BaseException:
         del sys.modules[name]
         raise
+    for made in vars(module).values():
+        if inspect.isclass(made) and made.__module__ == name and _is_pickled_plainly(made):
+            copyreg.pickle(made, lambda part: _reduced(part, str(file)))  # other processes find no module of this name
     return module
+
+
+def _is_pickled_plainly(made: type) -> bool:
+    """Whether a class leaves to Python how its objects are pickled, as enumerations and exceptions do not."""
+    return all(getattr(made, name) is getattr(object, name) for name in ("__reduce__", "__reduce_ex__"))
+
+
+def _reduced(part: object, file: str) -> tuple[Any, ...]:
+    """How an object of a class from a file is pickled: by the file, from which another process loads the class."""
+    _, (made, *given), *state = cast(tuple[Any, ...], object.__reduce_ex__(part, 2))
+    return _restored, (file, made.__qualname__, *given), *state
+
+
+def _restored(file: str, name: str, *given: Any) -> Any:
+    made = attrgetter(name)(_module_of_file(Path(file)))
+    return made.__new__(made, *given)

@@ -86,7 +86,7 @@ def continuous_gradients(
     lost = lost_samples(trajectory)
     multiplier = np.where(lost, 0.0, checked_cotangent(cotangent, trajectory.z.shape[1:]))
     axes = split_axes(by, batched=trajectory.batched)
-    solver = get_linear_solver(krylov or trajectory.options.krylov)
+    solver = get_linear_solver(krylov, trajectory.options.krylov)
     past: list[_Start] = []
     totals: dict[int, Contributions] = {}
     reports: list[SolveReport] = []

@@ -122,7 +122,7 @@ def gradients(
             trajectory.scheme,
             reversed(list(enumerate(trajectory.runs))),
             np.where(lost, 0.0, batch),
-            get_linear_solver(krylov or trajectory.options.krylov),
+            get_linear_solver(krylov, trajectory.options.krylov),
             axes,
         )
     give_up(run, lost)

@@ -68,7 +68,7 @@ def tangent(
     check_nonconvergence(nonconvergence)
     change = given if trajectory.batched else given[:, np.newaxis]
     left = dict(parameters or {})
-    solver = get_linear_solver(krylov or trajectory.options.krylov)
+    solver = get_linear_solver(krylov, trajectory.options.krylov)
     carry: Carry = ()
     reports: list[SolveReport] = []
     for layer, run in enumerate(trajectory.runs):

@@ -93,8 +93,8 @@ SolverLike: TypeAlias = KrylovOptions | LinearSolver | str
 """A linear solver, its plain values, or its text."""
 
 
-def get_linear_solver(solver: SolverLike | None) -> LinearSolver:
-    """The linear solver itself; `Gmres()` where none is given.
+def get_linear_solver(solver: SolverLike | None, default: LinearSolver | str = "gmres") -> LinearSolver:
+    """The linear solver itself; the default where none is given.
 
     Raises:
         InvalidInputError: No linear solver is meant.
@@ -106,7 +106,7 @@ def get_linear_solver(solver: SolverLike | None) -> LinearSolver:
     return (
         solver.solver
         if isinstance(solver, KrylovOptions)
-        else LINEAR_SOLVERS.get("gmres" if solver is None else solver)
+        else LINEAR_SOLVERS.get(default if solver is None else solver)
     )
 
 
