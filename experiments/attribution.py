@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """Where the errors of the digits-conv model on arrays come from.
 
-    experiments/attribution.py [--weights FILE] [--samples 4] [--seed 0] [--tile 32] [--orders N] [--jobs 2]
+    experiments/attribution.py [--weights FILE] [--samples 4] [--seed 0] [--chips 8] [--tile 32] [--orders N] [--jobs 2]
                         [--out docs/figures]
 
 Prints the attribution of the errors of state and gradients to wires, drivers and sensing, programming error, stuck
-devices, nonlinear cells, read noise and converters, and writes attribution.png and attribution.svg. It runs all
-combinations, or those along N random orders of the sources.
+devices, nonlinear cells, read noise and converters, as medians over the chips with the least and the largest, and on
+how many chips the removal of one source alone makes the error smaller. Writes attribution.png and attribution.svg. It
+runs all combinations of sources on every chip, or those along N random orders of the sources.
 """
 
 from __future__ import annotations
@@ -17,9 +18,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 import xbar_spice as xs
 from xbar_spice.cosim import SolverOptions
 from xbar_spice.report.attribution import draw_attribution
+from xbar_spice.report.spread import spread
 from xbar_spice.report.style import save, styled
 from xbar_spice.study.problem import make_problem
 from xbar_spice.train.training import train
@@ -44,6 +48,7 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, help="of a digits model; trained when left out")
     parser.add_argument("--samples", type=int, default=4)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--chips", type=int, default=8, help="whose devices are drawn, each from a seed of its own")
     parser.add_argument("--tile", type=int, default=32)
     parser.add_argument("--orders", type=int)
     parser.add_argument("--jobs", type=int, default=2)
@@ -54,25 +59,37 @@ def main() -> None:
     problem = make_problem(model, samples=options.samples, seed=options.seed)
     design = replace(DESIGN, tile=options.tile)
     print(f"A is {model.A.shape[0]} x {model.A.shape[1]}, tiles of {options.tile}, {options.samples} samples")
-    record = xs.attribute(
-        problem, design, seed=options.seed, solver=SOLVER, orders=options.orders, jobs=options.jobs
-    ).record
-    print_attribution(record)
+    records = []
+    for seed in range(options.seed, options.seed + options.chips):
+        records.append(
+            xs.attribute(problem, design, seed=seed, solver=SOLVER, orders=options.orders, jobs=options.jobs).record
+        )
+        print(f"chip {seed}: {time.perf_counter() - start:.0f} s", flush=True)
+    print_attribution(records)
     with styled():
-        png, svg = save(draw_attribution(record, MEASURES), options.out, "attribution")
+        png, svg = save(draw_attribution(records, MEASURES), options.out, "attribution")
     print(f"\n{png.name} and {svg.name} in {options.out}; {time.perf_counter() - start:.0f} s in all")
 
 
-def print_attribution(record: dict[str, Any]) -> None:
-    print(f"\nattribution: {record['runs']} co-simulations")
-    for measure, values in record["measures"].items():
-        total = f"{values['total']:.4%} with all, {values['none']:.1e} with none"
-        print(f"\nrelative error of {measure}: {total}")
-        print(f"{'':<22}{'alone':>10}{'Shapley':>10}{'all but':>10}")
-        for source in record["sources"]:
-            ways = "".join(f"{values[way][source]:>10.3%}" for way in ("alone", "shapley", "all but"))
-            print(f"{source:<22}{ways}")
-        print(f"{'sum':<32}{sum(values['shapley'].values()):>10.3%}")
+def print_attribution(records: list[dict[str, Any]]) -> None:
+    """One table for each measure; a repair helps on the chips whose error is smaller without the source."""
+    print(f"\nattribution: {len(records)} chips, {records[0]['runs']} co-simulations each; median (least to largest)")
+    for measure in records[0]["measures"]:
+        chips = [record["measures"][measure] for record in records]
+        totals = np.array([values["total"] for values in chips])
+        print(f"\nrelative error of {measure}: {spread(totals, '.1%')} with all, {chips[0]['none']:.1e} with none")
+        print(f"{'':<22}{'alone':>24}{'Shapley':>26}{'saved by removal':>28}{'helps on':>12}")
+        for source in records[0]["sources"]:
+            alone, shapley, without = (
+                np.array([values[way][source] for values in chips]) for way in ("alone", "shapley", "all but")
+            )
+            saved = totals - without
+            print(
+                f"{source:<22}{spread(alone, '.1%'):>24}{spread(shapley, '.1%'):>26}{spread(saved, '.1%'):>28}"
+                f"{f'{(saved > 0).sum()} of {len(chips)}':>12}"
+            )
+        sums = [sum(values["alone"].values()) for values in chips]
+        print(f"{'sum':<22}{spread(sums, '.1%'):>24}{spread(totals, '.1%'):>26}")
 
 
 if __name__ == "__main__":

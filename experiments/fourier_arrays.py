@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """Convolutions on arrays: the convolution matrix against its Fourier form, at equal numbers of devices.
 
-    experiments/fourier_arrays.py [--sizes 8 16 32] [--seeds 5] [--tile 16] [--quick] [--out docs/figures]
+    experiments/fourier_arrays.py [--sizes 8 16 32] [--seeds 8] [--tile 16] [--quick] [--out docs/figures]
 
-Prints what each form costs, its error by programming error alone, by wires alone, and by both, for a product, its
-transposed product and the kernel gradients of one evaluation of b * relu(a * z); then the digits-conv neural ODE solved
-and differentiated in each form. Writes fourier_arrays.png and fourier_arrays.svg. Forms:
+Prints what each form costs, and, as medians over the seeds with the least and the largest, its error by programming
+error alone, by wires alone, and by both, for a product, its transposed product and the kernel gradients of one
+evaluation of b * relu(a * z); then the digits-conv neural ODE solved and differentiated in each form. Writes
+fourier_arrays.png and fourier_arrays.svg. Forms:
 
     direct            the n^2 x n^2 convolution matrix on one array
     direct, tiles     the same on tiles, those without a tap left out
@@ -33,9 +34,11 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 import xbar_spice as xs
 from xbar_spice.cosim import Problem, SolverOptions, compare
+from xbar_spice.cosim.run.convergence import warn_of_failures
 from xbar_spice.cosim.run.cosimulation import Run, solve_model
 from xbar_spice.linear.compose import BlockDiagonalOperator, MeanOperator
 from xbar_spice.linear.operator import FloatArray, LinearOperator
+from xbar_spice.report.spread import spread
 from xbar_spice.report.style import MARKERS, QUIET, colours, new_figure, save, styled
 from xbar_spice.streams import random_stream
 from xbar_spice.study.problem import make_problem
@@ -209,10 +212,9 @@ def errors(form: str, n: int, design: xs.Design, tile: int, seed: int, copies: i
     return product, transposed, gradient
 
 
-def mean_errors(form: str, n: int, design: xs.Design, tile: int, seeds: int, copies: int = 1) -> FloatArray:
-    """Root mean square over seeds; one is enough where nothing is random but the signals."""
-    found = [errors(form, n, design, tile, seed, copies) for seed in range(seeds)]
-    return np.sqrt(np.mean(np.square(found), axis=0))
+def errors_of_seeds(form: str, n: int, design: xs.Design, tile: int, seeds: int, copies: int = 1) -> FloatArray:
+    """(seeds, 3) errors; a seed draws kernels, signals and devices."""
+    return np.array([errors(form, n, design, tile, seed, copies) for seed in range(seeds)])
 
 
 @dataclass
@@ -243,8 +245,8 @@ class Study:
             for form in FORMS[:3] + FORMS[4:]:  # tiles change nothing for a transform without wires
                 curve = self.by_devices.setdefault((form, n), {})
                 for k in self.copies(form, n):
-                    found = mean_errors(form, n, design, self.tile, self.seeds, k)
-                    curve[self.cost[form, n]["devices"] * k] = found[0]
+                    found = errors_of_seeds(form, n, design, self.tile, self.seeds, k)
+                    curve[self.cost[form, n]["devices"] * k] = middle(found)[0]
                     row(n, form, k, found)
 
     def copies(self, form: str, n: int) -> list[int]:
@@ -263,15 +265,16 @@ class Study:
             design = xs.Design(g_min=1e-4 / ratio, variation=xs.Variation(programming=PROGRAMMING))
             for form in FORMS[:3]:
                 k = self.equal(form, n) if form == "Fourier" else 1
-                row(n, f"{form}, {ratio} : 1", k, mean_errors(form, n, design, self.tile, self.seeds, k))
+                row(n, f"{form}, {ratio} : 1", k, errors_of_seeds(form, n, design, self.tile, self.seeds, k))
 
     def wires(self) -> None:
         heading("wires alone (copies do not help)")
         for ohm in (0.3, OHM, 3.0):
             for n in self.sizes:
                 for form in FORMS:
-                    found = mean_errors(form, n, xs.Design(r_word=ohm, r_bit=ohm), self.tile, 1)
-                    self.by_size.setdefault((form, ohm), {})[n] = found[0]
+                    # Nothing varies but the signals, and a whole array of 32 x 32 images takes long: one draw of them.
+                    found = errors_of_seeds(form, n, xs.Design(r_word=ohm, r_bit=ohm), self.tile, 1)
+                    self.by_size.setdefault((form, ohm), {})[n] = middle(found)[0]
                     row(n, f"{form}, {ohm:g} ohm", 1, found)
 
     def both(self) -> None:
@@ -280,7 +283,9 @@ class Study:
         for n in self.sizes:
             for form in FORMS[:4]:
                 k = self.equal(form, n) if form.startswith("Fourier") else 1
-                found = mean_errors(form, n, xs.Design(r_word=OHM, r_bit=OHM, variation=varied), self.tile, 1, k)
+                found = errors_of_seeds(
+                    form, n, xs.Design(r_word=OHM, r_bit=OHM, variation=varied), self.tile, self.seeds, k
+                )
                 row(n, form, k, found)
 
 
@@ -309,9 +314,8 @@ def neural_ode(tile: int, seeds: int) -> list[tuple[str, str, FloatArray]]:
                 [compare(run[name], digital_part(digital)[name]).relative_error for name in ("state", "a", "b")]
                 for run in runs
             ]
-            values = np.sqrt(np.mean(np.square(errors), axis=0))
-            found.append((circuit, f"{form}, k = {copies}" if copies > 1 else form, values))
-            row(8, f"{form}, {circuit}", copies, values)
+            found.append((circuit, f"{form}, k = {copies}" if copies > 1 else form, middle(np.array(errors))))
+            row(8, f"{form}, {circuit}", copies, np.array(errors))
     return found
 
 
@@ -334,7 +338,9 @@ def solve_form(
         build(form, kernels.a, kernels.image_shape, design, tile, 2 * seed, copies) as A,
         build(form, kernels.b, kernels.image_shape, design, tile, 2 * seed + 1, copies) as B,
     ):
-        return digital_part(solve_model(problem, xs.ReluField(A.operator, B.operator), SOLVER))
+        run = solve_model(problem, xs.ReluField(A.operator, B.operator), SOLVER)
+    warn_of_failures(f"neural ODE, {form}", {f"seed {seed}": run.convergence})
+    return digital_part(run)
 
 
 def draw(study: Study, ode: list[tuple[str, str, FloatArray]]) -> Figure:
@@ -392,18 +398,24 @@ def size(n: int) -> str:
 
 
 def heading(text: str, columns: tuple[str, str, str] = ("product", "transposed", "gradients")) -> None:
-    print(f"\n{text}\n{'':46}" + "".join(f"{column:>12}" for column in columns))
+    print(f"\n{text}\n{'':46}" + "".join(f"{column:>28}" for column in columns))
 
 
 def row(n: int, label: str, copies: int, found: FloatArray) -> None:
-    values = "".join(f"{value:>12.3%}" for value in found)
+    """One line of a table: (seeds, 3) errors."""
+    values = "".join(f"{spread(column, '.2%'):>28}" for column in found.T)
     print(f"{size(n)} {label:30} k = {copies:<4}{values}", flush=True)
+
+
+def middle(found: FloatArray) -> FloatArray:
+    """(3,) medians over the seeds."""
+    return np.asarray(np.median(found, axis=0))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", type=int, nargs="+", default=[8, 16, 32])
-    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--seeds", type=int, default=8)
     parser.add_argument("--tile", type=int, default=16)
     parser.add_argument("--quick", action="store_true", help="without the neural ODE")
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "figures")

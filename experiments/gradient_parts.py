@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """At which time step and on which image the gradients of the digits-conv model go wrong.
 
-    experiments/gradient_parts.py [--weights FILE] [--samples 8] [--seed 0] [--tile 32] [--out docs/figures]
+    experiments/gradient_parts.py [--weights FILE] [--samples 8] [--seed 0] [--chips 8] [--tile 32] [--out docs/figures]
 
-Prints bias, shift and total of the gradients of both kernels by time step and by image, and writes gradient_parts.png
-and gradient_parts.svg.
+Prints bias, shift and total of the gradients of both kernels by time step and by image, as medians over the chips with
+the least and the largest, and writes gradient_parts.png and gradient_parts.svg.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import numpy as np
 import xbar_spice as xs
 from xbar_spice.cosim import GradientStudy
 from xbar_spice.report.gradients import draw_parts
+from xbar_spice.report.spread import spread
 from xbar_spice.report.style import save, styled
 from xbar_spice.solve.fields.contributions import By
 from xbar_spice.study.problem import make_problem
@@ -37,39 +38,45 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, help="of a digits model; trained when left out")
     parser.add_argument("--samples", type=int, default=8)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--chips", type=int, default=8, help="whose devices are drawn, each from a seed of its own")
     parser.add_argument("--tile", type=int, default=32)
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "figures")
     options = parser.parse_args()
     model = xs.load_model(options.weights) if options.weights else train("digits-conv", seed=options.seed).model
     problem = make_problem(model, samples=options.samples, seed=options.seed)
     design = replace(DESIGN, tile=options.tile)
-    study = xs.three_gradients(problem, design, seed=options.seed, by=("step", "sample"), step=None)
-    print(f"A is {model.A.shape[0]} x {model.A.shape[1]}, tiles of {options.tile}, {options.samples} samples")
+    studies = [
+        xs.three_gradients(problem, design, seed=seed, by=("step", "sample"), step=None)
+        for seed in range(options.seed, options.seed + options.chips)
+    ]
+    size = f"A is {model.A.shape[0]} x {model.A.shape[1]}, tiles of {options.tile}"
+    print(f"{size}, {options.samples} samples, {options.chips} chips: median (least to largest)")
     for axis in NAMES:
         for kernel in ("a", "b"):
-            print_parts(study, axis, kernel)
+            print_parts(studies, axis, kernel)
     with styled():
-        png, svg = save(draw_parts(study.record, ("a", "b")), options.out, "gradient_parts")
+        png, svg = save(draw_parts([study.record for study in studies], ("a", "b")), options.out, "gradient_parts")
     print(f"\n{png.name} and {svg.name} in {options.out}")
 
 
-def print_parts(study: GradientStudy, axis: By, kernel: str) -> None:
-    """One line for each part: its size beside the whole gradient, and what is wrong with it."""
-    found = study.record["by"][axis]
-    whole = np.linalg.norm(study.gradients["true"][kernel])
-    print(f"\nkernel {kernel}, by {NAMES[axis]}{'':<8}bias{'':<27}shift{'':<26}total")
-    print(f"{NAMES[axis]:<12}{'norm':>8}" + f"{'relative':>12}{'cosine':>10}{'signs':>9}" * 3)
-    for part, values in enumerate(study.parts[axis]["true"][kernel]):
-        pairs = [found[difference][kernel][part] for difference in DIFFERENCES]
-        print(row(part, float(np.linalg.norm(values) / whole), pairs))
-    print(row("whole", 1.0, [study.record["differences"][difference][kernel] for difference in DIFFERENCES]))
+def print_parts(studies: list[GradientStudy], axis: By, kernel: str) -> None:
+    """One line for each part: its size beside the whole gradient, and the relative errors."""
+    print(f"\nkernel {kernel}, by {NAMES[axis]}")
+    print(f"{NAMES[axis]:<12}{'norm':>8}" + "".join(f"{difference:>28}" for difference in DIFFERENCES))
+    for part in range(len(studies[0].parts[axis]["true"][kernel])):
+        norms = [
+            np.linalg.norm(study.parts[axis]["true"][kernel][part]) / np.linalg.norm(study.gradients["true"][kernel])
+            for study in studies
+        ]
+        pairs = {name: [study.record["by"][axis][name][kernel][part] for study in studies] for name in DIFFERENCES}
+        print(row(part, float(np.median(norms)), pairs))
+    whole = {name: [study.record["differences"][name][kernel] for study in studies] for name in DIFFERENCES}
+    print(row("whole", 1.0, whole))
 
 
-def row(title: object, norm: float, pairs: list[dict[str, float]]) -> str:
-    columns = "".join(
-        f"{pair['relative_error']:>12.2e}{pair['cosine']:>10.5f}{pair['sign_agreement']:>9.0%}" for pair in pairs
-    )
-    return f"{title!s:<12}{norm:>8.3f}{columns}"
+def row(part: object, norm: float, pairs: dict[str, list[dict[str, float]]]) -> str:
+    errors = (spread([pair["relative_error"] for pair in of], ".1%") for of in pairs.values())
+    return f"{part!s:<12}{norm:>8.3f}" + "".join(f"{error:>28}" for error in errors)
 
 
 if __name__ == "__main__":

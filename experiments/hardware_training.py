@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Training on the arrays against training for them: loss curves on the chip, with seeds.
 
-    experiments/hardware_training.py [--draw] [--seeds 3] [--epochs 3] [--scratch-epochs 5] [--jobs 2] [--out FOLDER]
+    experiments/hardware_training.py [--draw] [--seeds 8] [--epochs 3] [--scratch-epochs 5] [--jobs 2] [--out FOLDER]
 
 A digits-dense model that was trained on digital matrices is deployed on chips of 64 x 64 arrays with 2.5 ohm wires,
 10 % programming error and 1 % stuck devices, and trained further in several ways, without and with compensation of the
@@ -26,6 +26,7 @@ import xbar_spice as xs
 from xbar_spice.cosim import Chip
 from xbar_spice.parts import TASKS
 from xbar_spice.report.learning import LearningPanel, draw_learning
+from xbar_spice.report.spread import spread
 from xbar_spice.report.style import save, styled
 from xbar_spice.train.descent import evaluate
 from xbar_spice.train.digits import load_digits
@@ -102,7 +103,7 @@ def run(job: Job, model: xs.Model) -> dict[str, Any]:
         done = train(replace(TASK, schedule=schedule), seed=job.seed, **place)
         found = [epoch.test for epoch in done.history]
     else:
-        done = tune(model, replace(schedule, learning_rate=RATE), seed=job.seed, **place)
+        done = tune(model, replace(schedule, learning_rate=RATE), seed=job.seed, digits=load_digits(), **place)
         found = [done.before, *(epoch.test for epoch in done.history)]
     return {
         **job.settings,
@@ -146,29 +147,37 @@ def curves(jobs: list[Job], folder: Path, start: str, what: str) -> dict[str, np
 
 def print_table(jobs: list[Job], folder: Path) -> None:
     header = ("chips", "loss before", "loss after", "% right before", "% right after")
-    print(f"{'':<27}{'':<27}{header[0]:>5}" + "".join(f"{name:>17}" for name in header[1:]))
+    print(f"{'':<27}{'':<27}{header[0]:>5}" + "".join(f"{name:>26}" for name in header[1:]))
     for start, title in STARTS.items():
         loss, accuracy = (curves(jobs, folder, start, what) for what in ("loss", "accuracy"))
         for way in loss:
-            cells = [spread(loss[way], "{:.3f}"), spread(100 * accuracy[way], "{:.2f}")]
-            if start == "scratch":  # what is before the first epoch is no model
-                cells = [["", after] for _, after in cells]
-            row = "".join(f"{text:>17}" for pair in cells for text in pair)
+            cells = [
+                # Without trained weights there is no model before the first epoch.
+                spread(values[:, end], form) if end or start != "scratch" else ""
+                for values, form in ((loss[way], ".3f"), (100 * accuracy[way], ".1f"))
+                for end in (0, -1)
+            ]
+            row = "".join(f"{text:>26}" for text in cells)
             print(f"{title:<27}{WAYS[way]:<27}{len(loss[way]):>5}{row}")
 
 
-def spread(values: np.ndarray, form: str) -> list[str]:
-    """Mean and standard deviation over the seeds, before and after."""
-    found = []
-    for end in (values[:, 0], values[:, -1]):
-        deviation = f" +- {form.format(end.std(ddof=1))}" if len(end) > 1 else ""
-        found.append(form.format(end.mean()) + deviation)
-    return found
+def print_pairs(jobs: list[Job], folder: Path) -> None:
+    """What the ways of training, and compensation, do on the same chip."""
+    losses = {start: curves(jobs, folder, start, "loss") for start in STARTS}
+    print("\nloss after, less that of transposed reads on the same chip")
+    for start, title in STARTS.items():
+        for way in ("hybrid", "true"):
+            if way in losses[start] and "hardware" in losses[start]:
+                above = losses[start][way][:, -1] - losses[start]["hardware"][:, -1]
+                print(f"{title:<27}{WAYS[way]:<27}{spread(above, '+.3f')}")
+    deployed, compensated = (losses[start]["hardware"][:, 0] for start in ("tuned", "compensated"))
+    lower = int((compensated < deployed).sum())
+    print(f"as deployed, compensation lowers the loss on {lower} of {len(deployed)} chips")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, default=8)
     parser.add_argument("--epochs", type=int, default=3, help="from trained weights")
     parser.add_argument("--scratch-epochs", type=int, default=5)
     parser.add_argument("--jobs", type=int, default=2, help="curves side by side")
@@ -195,9 +204,10 @@ def main() -> None:
     if not options.draw:
         run_missing(jobs, model, options.out, options.jobs)
 
-    print(f"\narrays of {DESIGN.tile} x {DESIGN.tile}; mean +- standard deviation over the chips")
+    print(f"\narrays of {DESIGN.tile} x {DESIGN.tile}; median (least to largest) over the chips")
     print(f"the same model on digital matrices: loss {digital.loss:.3f}, accuracy {digital.accuracy:.2%}\n")
     print_table(jobs, options.out)
+    print_pairs(jobs, options.out)
     panels = [
         LearningPanel(
             title,

@@ -47,9 +47,8 @@ def main() -> None:
     designs = {error: replace(DESIGN, tile=options.tile, variation=xs.Variation(programming=error)) for error in ERRORS}
     maps = {error: sensitivity_map(problem, design) for error, design in designs.items()}
     found = maps[DRAWN]
-    devices = sum(part.slope.size for part in found.matrices.values())
     print(f"A is {model.A.shape[0]} x {model.A.shape[1]}, tiles of {options.tile}, {options.samples} samples")
-    print(f"{devices} devices; loss {found.loss:.6g} without variation")
+    print(f"{found.devices} devices; loss {found.loss:.6g} without variation")
 
     print(f"\nprogramming   std of the loss                increase of the loss, {options.chips} chips")
     print(f"{'error':<14}{'predicted':>10}{'drawn':>11}{'predicted':>22}{'drawn':>11}")

@@ -16,6 +16,7 @@ import xbar_spice as xs
 from xbar_spice.cli.progress import reading_progress, study_progress, training_progress
 from xbar_spice.cli.tables import print_cosimulation
 from xbar_spice.cosim import Cosimulation, Problem
+from xbar_spice.cosim.run.convergence import warn_of_failures
 from xbar_spice.engines.ngspice.installation import Installation, describe
 from xbar_spice.mapping.design import Design
 from xbar_spice.report.data import load_results
@@ -127,6 +128,7 @@ def cosimulated(problem: Problem, ngspice: Installation, folder: Path) -> Cosimu
         result = xs.cosimulate(problem, DESIGN, engine=engine, seed=SEED, trace=trace)
     write_case(folder, result)
     print_cosimulation(result.record)
+    warn_of_failures("co-simulation", result.record["convergence"])
     return result
 
 
@@ -156,8 +158,8 @@ def errors(result: Cosimulation) -> str:
     found = result.record["gradients"]["A"]
     return (
         f"Tiles of {DESIGN.tile} x {DESIGN.tile} at {DESIGN.r_word:g} ohm and {DESIGN.variation.programming:.0%} "
-        f"programming error: the final state is off by {result.record['state']['relative_error']:.1%}, the gradient of "
-        f"A by {found['relative_error']:.0%} (cosine {found['cosine']:.3f})."
+        f"programming error, on one chip: the final state is off by {result.record['state']['relative_error']:.1%}, "
+        f"the gradient of A by {found['relative_error']:.0%} (cosine {found['cosine']:.3f})."
     )
 
 

@@ -42,6 +42,7 @@ from .hardware.statistics import MeasuredProgramming as MeasuredProgramming
 from .hardware.statistics import PublishedError as PublishedError
 from .hardware.statistics import Stuck as Stuck
 from .hardware.subcircuit import Subcircuit as Subcircuit
+from .hardware.table_cell import TableCell as TableCell
 from .hardware.technology import Technology as Technology
 from .hardware.technology import technology as technology
 from .hardware.technology import wire_technology as wire_technology
@@ -84,9 +85,6 @@ from .solve.integrators.dormand_prince import DormandPrince as DormandPrince
 from .solve.integrators.integration import integrate as integrate
 from .solve.integrators.layers import Layers as Layers
 from .solve.integrators.method import Method as Method
-from .solve.integrators.multistep import LinearMultistep as LinearMultistep
-from .solve.integrators.runge_kutta import RungeKutta as RungeKutta
-from .solve.integrators.runge_kutta import Tableau as Tableau
 from .solve.integrators.step_control import AdaptiveOptions as AdaptiveOptions
 from .solve.linear_solvers.bicgstab import BiCGStab as BiCGStab
 from .solve.linear_solvers.chord import Chord as Chord

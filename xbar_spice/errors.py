@@ -4,8 +4,11 @@ __all__ = [
     "CharacterisationError",
     "ConvergenceError",
     "ConvergenceWarning",
+    "DesignWarning",
     "DeviceError",
     "EngineUnavailableError",
+    "FileError",
+    "IdleSettingError",
     "InvalidInputError",
     "NonConvergenceError",
     "ReadTimeoutError",
@@ -29,6 +32,10 @@ class InvalidInputError(XbarError, ValueError):
     """An argument is outside what is allowed; the text says what was given and what to try."""
 
 
+class IdleSettingError(InvalidInputError):
+    """A setting was given that nothing uses; the text says which other one it needs."""
+
+
 class WeightsError(InvalidInputError):
     """A weight file lacks a tensor, or holds one of the wrong shape or with values that are not finite."""
 
@@ -39,6 +46,10 @@ class DeviceError(InvalidInputError):
 
 class StudyError(InvalidInputError):
     """A study file or a store of results cannot be used as it is."""
+
+
+class FileError(XbarError):
+    """A file or folder cannot be read or written; the text says which, why, and what to try."""
 
 
 class EngineUnavailableError(XbarError):
@@ -79,6 +90,10 @@ class ConvergenceError(XbarError):
 
 class StabilityError(XbarError):
     """A feedback circuit does not settle; the text says by how much, and what to try."""
+
+
+class DesignWarning(UserWarning):
+    """A circuit is allowed, but hardly what was meant, or outside what its device was fitted to."""
 
 
 class ConvergenceWarning(UserWarning):

@@ -154,6 +154,9 @@ class Choice(Generic[Part]):
         'Interleaved'
     """
 
+    settles_itself = True
+    """For `checks.settle`: what it is set to has been looked at."""
+
     def __init__(self, registry: Registry[Part], default: Part) -> None:
         self.registry, self._default = registry, default
 

@@ -11,13 +11,14 @@ from typing import Literal, final
 
 import numpy as np
 
-from xbar_spice.errors import InvalidInputError
+from xbar_spice.checks import SEED, Text, checked, settle
 
 __all__ = ["Streams", "random_stream"]
 
 _TRAINING = ("initial weights", "minibatches", "copies")
 
 
+@checked()
 def random_stream(seed: int, *names: str) -> np.random.Generator:
     """An independent generator for each use of randomness, found by seed and name.
 
@@ -29,9 +30,8 @@ def random_stream(seed: int, *names: str) -> np.random.Generator:
         >>> bool(random_stream(1, "devices").random() == random_stream(1, "data").random())
         False
     """
-    if seed < 0:
-        raise InvalidInputError(f"a seed must be >= 0, got {seed}")
-    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=tuple("/".join(names).encode())))
+    key = "/".join(Text()("names", name) for name in names).encode()
+    return np.random.default_rng(np.random.SeedSequence(SEED("seed", seed), spawn_key=tuple(key)))
 
 
 @final
@@ -50,8 +50,7 @@ class Streams:
     seed: int
 
     def __post_init__(self) -> None:
-        if self.seed < 0:
-            raise InvalidInputError(f"a seed must be >= 0, got {self.seed}")
+        settle(self, seed=SEED)
 
     def devices(self, matrix: str) -> np.random.Generator:
         """What programming draws for the devices of a matrix."""

@@ -1,7 +1,10 @@
 """The command line: every verb on a small model, and what a user sees when something is wrong."""
 
+import errno
 import json
+import os
 import re
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -11,15 +14,16 @@ import pytest
 from click.testing import CliRunner
 from support import engine_or_skip
 
-from xbar_spice.cli.app import app
+from xbar_spice.cli.app import app, main
 from xbar_spice.cli.options import make_design
-from xbar_spice.errors import InvalidInputError
+from xbar_spice.errors import InvalidInputError, StudyError, WeightsError, XbarError
 from xbar_spice.hardware.amplifier import Amplifier
 from xbar_spice.hardware.cells import Sinh
 from xbar_spice.hardware.converters import Converters
 from xbar_spice.hardware.read_noise import ReadNoise
 from xbar_spice.mapping.design import Design
 from xbar_spice.spice.device_models import load_device
+from xbar_spice.study.store import Store
 from xbar_spice.weights import Classifier, Kernels, Model, load_model, save_model
 
 VERBS = ("train", "tune", "netlist", "cosim", "gradients", "attribute", "study", "report", "doctor")
@@ -31,6 +35,7 @@ seeds = [0, 1]
 weights = "small.npz"
 [data]
 samples = 2
+task = "random"
 [circuit]
 engine = "nodal"
 variation.programming = 0.05
@@ -86,8 +91,8 @@ def test_shown_defaults_are_those_of_the_design():
         "sense_noise": noise.sense,
     }
     assert shown.keys() <= parts.keys()
-    assert len(shown) == 31
-    words = {"tile": "no limit", "saturation": "no limit", "opamp": "none"}
+    assert len(shown) == 32
+    words = {"tile": "no limit", "saturation": "no limit", "opamp": "none", "reltol": "by kind of cell"}
     flags = {"compensated": "uncompensated", "skip_empty": "keep-empty"}
     for name, text in shown.items():
         value = words.get(name, "exact") if parts[name] is None else parts[name]
@@ -124,6 +129,33 @@ def test_options_become_the_design():
     assert design.converters == Converters(adc_bits=8)
     assert make_design({"r_feedback": 1e4, "saturation": 0.5}).amplifier == Amplifier(1e4, saturation=0.5)
     assert make_design({"skip_empty": True}).skip_empty
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "need", "switch"),
+    [
+        ("--gain", 1e4, "--r-feedback", 1e3),  # its default, but it was given
+        ("--saturation", 0.5, "--r-feedback", 1e3),
+        ("--opamp", "loaded", "--r-feedback", 1e3),
+        ("--adc-range", 0.5, "--adc-bits", 8),
+        ("--adc-reference", "devices", "--adc-bits", 8),
+        ("--subtraction", "analog", "--adc-bits", 8),
+        ("--noise-law", "pcm", "--noise", 0.01),
+        ("--distribution", "lognormal", "--programming", 0.05),
+    ],
+)
+def test_options_without_effect_are_refused(option, value, need, switch, weights, tmp_path):
+    output = run("netlist", weights, option, value, "--output", tmp_path / "out", code=2)
+    assert f"{option} has no effect without {need}" in output.replace("\n", " ")
+    run("netlist", weights, option, value, need, switch, "--output", tmp_path / "out")
+
+
+@pytest.mark.parametrize("option", ["--programming", "--noise"])
+def test_per_cent_in_place_of_a_part_is_asked_about(option, weights, tmp_path):
+    output = run("netlist", weights, option, 5, "--output", tmp_path, code=2)
+    assert f"were 5 % meant? Then give {option} 0.05" in " ".join(output.split())
+    with pytest.raises(InvalidInputError, match="were 5 % meant"):
+        run("netlist", weights, "--stuck-on", 5, "--output", tmp_path)
 
 
 def test_netlist_writes_decks_of_a_pulse(weights, tmp_path):
@@ -193,7 +225,20 @@ def test_netlist_writes_decks_and_manifests(weights, tmp_path):
 @pytest.mark.parametrize("engine", ["ideal", "nodal", "ngspice"])
 def test_cosim_prints_and_keeps_what_it_finds(engine, weights, tmp_path):
     engine_or_skip(engine)
-    output = run("cosim", weights, "--engine", engine, "--tile", 4, "--r-bit", 2, "--output", tmp_path / "one")
+    output = run(
+        "cosim",
+        weights,
+        "--data",
+        "random",
+        "--engine",
+        engine,
+        "--tile",
+        4,
+        "--r-bit",
+        2,
+        "--output",
+        tmp_path / "one",
+    )
     assert "gradient of a" in output
     record = json.loads((tmp_path / "one" / "record.json").read_text())
     assert record["engine"] == engine
@@ -204,7 +249,10 @@ def test_cosim_prints_and_keeps_what_it_finds(engine, weights, tmp_path):
 def test_tune_keeps_the_weights_and_the_range_of_their_chip(tmp_path, rng):
     kernels = Kernels(0.2 * rng.standard_normal(9), 0.2 * rng.standard_normal(9), (8, 8))
     classifier = Classifier(rng.standard_normal((10, 64)) / 8, np.zeros(10))
-    save_model(tmp_path / "digits.npz", Model.from_kernels(kernels, h=0.25, steps=1, classifier=classifier))
+    save_model(
+        tmp_path / "digits.npz",
+        Model.from_kernels(kernels, h=0.25, steps=1, classifier=classifier, trained_on="digits"),
+    )
     options = ("--engine", "ideal", "--programming", 0.1, "--headroom", 2, "--epochs", 1, "--learning-rate", 0.05)
     output = run("tune", tmp_path / "digits.npz", *options, "--output", tmp_path / "tuned.npz")
     before, after = (float(re.search(rf"{name} +(\S+)", output).group(1)) for name in ("as deployed", "epoch 1"))
@@ -215,13 +263,13 @@ def test_tune_keeps_the_weights_and_the_range_of_their_chip(tmp_path, rng):
 
 
 def test_a_noise_floor_reaches_the_solvers(weights, tmp_path):
-    run("cosim", weights, "--engine", "ideal", "--noise-floor", 0.02, "--output", tmp_path / "one")
+    run("cosim", weights, "--data", "random", "--engine", "ideal", "--noise-floor", 0.02, "--output", tmp_path / "one")
     solver = json.loads((tmp_path / "one" / "record.json").read_text())["solver"]
     assert (solver["newton"]["noise"], solver["krylov"]["rtol"], solver["adaptive"]["noise"]) == (0.01, 0.02, 0.02)
 
 
 def test_gradients_prints_and_keeps_what_it_finds(weights, tmp_path):
-    output = run("gradients", weights, "--tile", 4, "--r-bit", 5, "--output", tmp_path / "out")
+    output = run("gradients", weights, "--data", "random", "--tile", 4, "--r-bit", 5, "--output", tmp_path / "out")
     assert "bias: hardware - true" in output
     record = json.loads((tmp_path / "out" / "gradients.json").read_text())
     assert f"{record['differences']['bias']['a']['relative_error']:.3e}" in output
@@ -229,7 +277,9 @@ def test_gradients_prints_and_keeps_what_it_finds(weights, tmp_path):
 
 def test_attribute_prints_and_keeps_what_it_finds(weights, tmp_path):
     circuit = ("--tile", 4, "--r-bit", 5, "--programming", 0.05, "--noise", 0.01, "--adc-bits", 8)
-    output = run("attribute", weights, *circuit, "--split", "--jobs", 1, "--output", tmp_path / "out")
+    output = run(
+        "attribute", weights, "--data", "random", *circuit, "--split", "--jobs", 1, "--output", tmp_path / "out"
+    )
     for expected in ("wires", "programming error", "read noise", "converters", "bias of a", "shift of b"):
         assert expected in output
     values = json.loads((tmp_path / "out" / "attribution.json").read_text())["measures"]["gradient of a"]
@@ -240,7 +290,7 @@ def test_attribute_prints_and_keeps_what_it_finds(weights, tmp_path):
 
 def test_cosim_can_characterise_and_says_which_reads_were_driven(weights, tmp_path):
     engine_or_skip("ngspice")
-    run("cosim", weights, "--characterise", "--tile", 4, "--r-bit", 2, "--output", tmp_path / "one")
+    run("cosim", weights, "--data", "random", "--characterise", "--tile", 4, "--r-bit", 2, "--output", tmp_path / "one")
     header, *rows = (line.split(",") for line in (tmp_path / "one" / "trace.csv").read_text().splitlines())
     sources = [row[header.index("source")] for row in rows]
     assert set(sources) == {"characterised", "checked"}
@@ -251,8 +301,118 @@ def test_cosim_can_characterise_and_says_which_reads_were_driven(weights, tmp_pa
     assert "for --engine ngspice" in refused.output
 
 
+@pytest.mark.parametrize("verb", ["cosim", "gradients", "attribute"])
+def test_every_output_names_its_data_and_none_are_guessed(verb, weights, tmp_path):
+    options = ("--engine", "nodal", "--r-bit", 5, "--programming", 0.05, "--output", tmp_path / "out")
+    with pytest.raises(StudyError, match="which data is the model of 6 states to run on"):
+        run(verb, weights, *options)
+    assert not (tmp_path / "out").exists()
+    words = "4 random states (standard normal), drawn with seed 3"
+    assert words in run(verb, weights, *options, "--seed", 3, "--data", "random")
+    (record,) = (tmp_path / "out").glob("*.json")
+    assert json.loads(record.read_text())["data"] == words
+
+
+def test_tune_takes_digits_for_a_model_of_theirs_only(tmp_path, rng):
+    classifier = Classifier(rng.standard_normal((10, 64)), np.zeros(10))
+    encoded = Model(*rng.standard_normal((2, 64, 64)), h=0.25, steps=1, classifier=classifier)
+    save_model(tmp_path / "encoded.npz", encoded)
+    with pytest.raises(InvalidInputError, match="does not say that it was trained on the digits"):
+        run("tune", tmp_path / "encoded.npz", "--output", tmp_path / "tuned.npz")
+
+
+@pytest.mark.parametrize("verb", ["cosim", "gradients", "attribute", "netlist", "study", "report"])
+@pytest.mark.parametrize("kind", ["pipe", "device", "file", "long", "under a file", "read-only"])
+def test_an_output_that_cannot_be_written_is_refused_before_the_work(verb, kind, weights, tmp_path, monkeypatch):
+    monkeypatch.setattr("xbar_spice.cosim.cosimulate", None)
+    monkeypatch.setattr("xbar_spice.cosim.gradients.three_gradients", None)
+    monkeypatch.setattr("xbar_spice.cosim.attribute", None)
+    monkeypatch.setattr("xbar_spice.study.runner.run_here", None)
+    monkeypatch.setattr("xbar_spice.report.html.write_figures", None)
+    (tmp_path / "file").write_text("mine")
+    os.mkfifo(tmp_path / "pipe")
+    place = {
+        "pipe": tmp_path / "pipe",
+        "device": "/dev/null",
+        "file": tmp_path / "file",
+        "long": tmp_path / ("x" * 300),
+        "under a file": tmp_path / "file" / "new",
+        "read-only": "/proc/new",
+    }[kind]
+    study = tmp_path / "small.toml"
+    study.write_text(STUDY)
+    if verb == "report":
+        Store(tmp_path / "store").locked().__enter__()
+        Store(tmp_path / "store").write_study({"name": "empty", "axes": [], "cases": [], "parameters": {}})
+        if kind == "file":
+            pytest.skip("a page may replace a file")
+    given = {
+        "netlist": (weights,),
+        "study": (study, "--jobs", 1),
+        "report": (tmp_path / "store",),
+    }.get(verb, (weights, "--engine", "nodal", "--data", "random", "--r-bit", 1))
+    done = CliRunner().invoke(app, [verb, *map(str, given), "--output", str(place)])
+    assert done.exit_code in (1, 2)
+    assert isinstance(done.exception, SystemExit | XbarError), done.exception
+    named = {"device": "/dev", "under a file": tmp_path / "file"}.get(kind, place)
+    assert str(named) in re.sub(r"\s+", " ", done.output + str(done.exception))
+    assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
+    assert stat.S_ISCHR(Path("/dev/null").stat().st_mode)
+    assert (tmp_path / "file").read_text() == "mine"
+    assert not [*tmp_path.rglob(".draft-*")]
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EFBIG, errno.EROFS])
+@pytest.mark.parametrize("verb", ["cosim", "gradients", "netlist"])
+def test_a_disk_that_takes_no_more_is_an_error_without_drafts(verb, number, weights, tmp_path, monkeypatch):
+    def fail(path, content):
+        path.write_bytes(b"half")
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("xbar_spice.disk._write_durably", fail)
+    options = () if verb == "netlist" else ("--engine", "ideal", "--data", "random")
+    with pytest.raises(XbarError, match=f"cannot be written: {os.strerror(number)}; "):
+        run(verb, weights, *options, "--output", tmp_path / "out")
+    assert not [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize("verb", ["cosim", "gradients", "attribute", "netlist", "study", "report"])
+def test_ctrl_c_says_what_was_kept(verb, weights, tmp_path, monkeypatch):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    names = {"cosim": "cosimulate", "gradients": "three_gradients", "attribute": "attribute"}
+    places = {
+        "netlist": "xbar_spice.mapping.export.write_netlists",
+        "study": "xbar_spice.study.runner.run_study",
+        "report": "xbar_spice.report.html.write_report",
+    }
+    monkeypatch.setattr(places.get(verb) or f"xbar_spice.cosim.{names[verb]}", interrupt)
+    (tmp_path / "small.toml").write_text(STUDY)
+    given = {"netlist": (weights,), "study": (tmp_path / "small.toml",), "report": (tmp_path,)}
+    output = tmp_path / "out"
+    where = given.get(verb, (weights, "--engine", "nodal", "--data", "random", "--r-bit", 1))
+    said = run(verb, *where, "--output", output, code=130)
+    assert "interrupted: " in said
+    assert {"study": f"finished cases are kept in {output}", "netlist": "decks"}.get(verb, "not") in said
+
+
+def test_netlist_does_not_leave_feedback_circuits_of_another_design(weights, tmp_path):
+    run("netlist", weights, "--feedback", "--output", tmp_path / "decks")
+    said = run("netlist", weights, "--tile", 2, "--output", tmp_path / "decks", code=2)
+    assert "holds circuits of an earlier --feedback (loop.forward.cir)" in said
+    run("netlist", weights, "--tile", 2, "--feedback", "--output", tmp_path / "decks")
+
+
+def test_a_study_that_did_not_converge_has_an_exit_status_of_its_own(weights, tmp_path):
+    study = tmp_path / "small.toml"
+    study.write_text(STUDY + "[solver.krylov]\nmax_iterations = 1\nrtol = 1e-12\n")
+    said = run("study", study, "--output", tmp_path / "out", "--jobs", 1, code=1)
+    assert "NOT CONVERGED: tile 2, wire resistance 1 ohm, seed 0" in said
+
+
 def test_cosim_by_a_circuit_says_what_it_solved(weights):
-    output = run("cosim", weights, "--engine", "nodal", "--linear-solver", "feedback")
+    output = run("cosim", weights, "--data", "random", "--engine", "nodal", "--linear-solver", "feedback")
     assert "circuit solves" in output
 
 
@@ -281,5 +441,56 @@ def test_an_error_is_a_message_without_a_traceback(tmp_path):
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("verb", ["train", "tune"])
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("model.txt", "expected a name ending in .npz or .safetensors"),
+        ("missing/model.npz", "No such file or directory"),
+        ("x" * 300 + ".npz", "File name too long"),
+        ("pipe.npz", "it is a named pipe"),
+    ],
+)
+def test_names_are_checked_before_a_training(verb, name, text, weights, tmp_path, monkeypatch):
+    monkeypatch.setattr("xbar_spice.train.training.train", None)
+    monkeypatch.setattr("xbar_spice.train.training.tune", None)
+    os.mkfifo(tmp_path / "pipe.npz")
+    with pytest.raises(WeightsError, match=re.escape(text)):
+        run(verb, "digits-conv" if verb == "train" else weights, "--output", tmp_path / name)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["pipe.npz", "small.npz"]
+
+
+@pytest.mark.parametrize("verb", ["train", "tune"])
+def test_ctrl_c_in_a_training_says_what_was_kept(verb, weights, tmp_path, monkeypatch):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("xbar_spice.train.training.train", interrupt)
+    monkeypatch.setattr("xbar_spice.train.training.tune", interrupt)
+    task = "digits-conv" if verb == "train" else weights
+    output = run(verb, task, "--output", tmp_path / "new.npz", code=130)
+    assert output.strip() == f"interrupted: no weights were written to {tmp_path / 'new.npz'}"
+    assert [path.name for path in tmp_path.iterdir()] == ["small.npz"]
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "runs/a"), "runs/a: No space left on device; free some"),
+        (MemoryError(), "it needs more memory than there is"),
+        (InvalidInputError("a"), "a"),
+    ],
+)
+def test_what_the_system_says_is_a_message_without_a_traceback(error, text, monkeypatch, capsys):
+    def fail():
+        raise error
+
+    monkeypatch.setattr("xbar_spice.cli.app.app", fail)
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 1
+    assert capsys.readouterr().err.startswith(f"error: {text}")
+
+
 def test_a_wrong_option_names_the_choices(weights):
-    assert "'ideal', 'nodal', 'ngspice'" in run("cosim", weights, "--engine", "spectre", code=2)
+    assert "'ideal', 'nodal', 'ngspice'" in run("cosim", weights, "--data", "random", "--engine", "spectre", code=2)

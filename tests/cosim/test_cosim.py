@@ -12,6 +12,7 @@ from xbar_spice.errors import InvalidInputError, StabilityWarning
 from xbar_spice.hardware.converters import Converters
 from xbar_spice.hardware.read_noise import ReadNoise
 from xbar_spice.hardware.variation import Variation
+from xbar_spice.mapping.analog_matrix import ReadTrace
 from xbar_spice.mapping.design import Design
 from xbar_spice.solve.adjoint.discrete import gradients
 from xbar_spice.solve.fields.field import ReluField
@@ -82,6 +83,18 @@ def test_every_product_is_a_recorded_read(problem):
     assert {record.step for record in result.trace} == {0, 1, 2}
     assert all(record.krylov is not None for record in result.trace if record.phase == "krylov")
     assert 0 < result.record["worst_read_error"] < 0.2
+
+
+def test_a_trace_of_two_runs_counts_each_in_its_own_record(problem):
+    trace = ReadTrace()
+    first, second = (cosimulate(problem, DESIGN, engine="nodal", trace=trace) for _ in range(2))
+    assert first.record["reads"] == second.record["reads"]
+    assert len(first.trace) == len(second.trace) == sum(second.record["reads"].values())
+    assert list(trace) == [*first.trace, *second.trace]
+    assert second.record["read_seconds"] == sum(read.seconds for read in second.trace)
+    seen = []
+    observed = cosimulate(problem, DESIGN, engine="nodal", trace=ReadTrace(seen.append))
+    assert seen == list(observed.trace)
 
 
 def test_one_seed_is_one_chip(problem):

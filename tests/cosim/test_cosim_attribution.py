@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from xbar_spice.cosim import Attribution, Problem, attribute, cosimulate, three_gradients
-from xbar_spice.cosim.analysis.attribution import SOURCES
+from xbar_spice.cosim.analysis.attribution import CLIPPED, SOURCES
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.hardware.cells import Sinh
 from xbar_spice.hardware.converters import Converters
@@ -129,6 +129,36 @@ def test_all_sources_add_up(problem):
         assert sum(found.shapley(measure).values()) == pytest.approx(total, rel=1e-12)
         assert min(found.alone(measure).values()) > found.none(measure)
     assert found.record["orders"] == 4
+    json.dumps(found.record)
+
+
+@pytest.mark.parametrize("measure", MEASURES)
+def test_clipped_weights_are_a_source_like_any_other(problem, measure):
+    """A model whose weights have grown beyond the range of its chip: the values add up to the whole error."""
+    held = 0.7 * np.abs(problem.model.A).max(), 0.9 * np.abs(problem.model.B).max()
+    clipped = replace(problem, model=replace(problem.model, weight_range=held))
+    found = attribute(clipped, DESIGN, seed=2)
+    assert found.sources[-1] == CLIPPED
+    assert found.none(measure) < 1e-7
+    assert sum(found.shapley(measure).values()) == pytest.approx(found.total(measure), abs=1e-7)
+    assert found.alone(measure)[CLIPPED] > 0.01
+    if measure == "state":
+        alone = cosimulate(clipped, Design(), engine="ideal").record["state"]["relative_error"]
+        assert found.alone(measure)[CLIPPED] == pytest.approx(alone, rel=1e-6)
+
+
+def test_weights_within_their_range_are_no_source(problem):
+    held = tuple(float(np.abs(W).max()) for W in (problem.model.A, problem.model.B))
+    exact = replace(problem, model=replace(problem.model, weight_range=held))
+    assert CLIPPED not in attribute(exact, DESIGN, seed=2).sources
+
+
+@pytest.mark.parametrize("orders", [None, 4])
+def test_a_single_source_is_the_whole(problem, orders):
+    found = attribute(problem, Design(r_word=5.0, r_bit=5.0), orders=orders)
+    assert found.sources == ("wires",)
+    for measure in MEASURES:
+        assert found.shapley(measure)["wires"] == pytest.approx(found.total(measure) - found.none(measure), rel=1e-12)
     json.dumps(found.record)
 
 

@@ -308,7 +308,7 @@ def test_what_a_chip_refuses(model, samples):
         pass
     with pytest.raises(InvalidInputError, match="no classifier"):
         tuned(replace(model, classifier=None), samples, processor=Chip(WIRED))
-    with pytest.raises(InvalidInputError, match="seed must be >= 0"):
+    with pytest.raises(InvalidInputError, match="seed must be a whole number >= 0"):
         tuned(model, samples, seed=-1)
     with pytest.raises(InvalidInputError, match="length 5"):
         tuned(model, Samples(np.zeros((5, 40)), np.zeros(40, dtype=int)))

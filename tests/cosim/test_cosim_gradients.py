@@ -75,6 +75,24 @@ def test_true_gradient_is_the_finite_difference_of_single_weights(dense, label):
         assert relative([true[name][index] for index in indices], wanted) < 1e-8
 
 
+@pytest.mark.parametrize("cells", [Ohmic(), Sinh(0.25)], ids=["ohmic", "sinh"])
+@pytest.mark.parametrize("mapping", ["differential", "interleaved"])
+def test_true_gradient_reaches_into_tiles_that_were_left_out(dense, mapping, cells):
+    """A zero weight in a tile that was not built has the mean of its one-sided derivatives: moved, it builds its tile.
+
+    The last two lie in tiles that are there; one of them is zero, too.
+    """
+    design = replace(WIRED, device=cells, mapping=mapping, tile=2, skip_empty=True)
+    A = dense.model.A.copy()
+    A[:2, :2] = A[2:4, 2:4] = A[2, 1] = 0.0
+    problem = for_cells(replace(dense, model=replace(dense.model, A=A)), design)
+    study = three_gradients(problem, design, seed=SEED, solver=TIGHT, step=None)
+    indices = [(0, 0), (0, 1), (1, 1), (2, 3), (3, 2), (2, 1), (4, 1)]
+    wanted = [weight_difference(problem, design, "A", index, 1e-5) for index in indices]
+    assert relative([study.gradients["true"]["A"][index] for index in indices], wanted) < 1e-6
+    assert np.abs(wanted[:3]).min() > 0.01 * np.abs(wanted).max()
+
+
 def test_true_gradient_is_the_finite_difference_of_kernel_taps(convolution):
     true = three_gradients(convolution, WIRED, solver=TIGHT).gradients["true"]
     kernels, step = convolution.model.kernels, 1e-5

@@ -224,6 +224,11 @@ def test_tiles_that_are_left_out_have_no_devices_that_could_vary(problem):
     sparse = replace(problem, model=replace(problem.model, A=A))
     found = sensitivity_map(sparse, Design(tile=2, skip_empty=True, variation=Variation(programming=0.1, stuck_on=0.1)))
     part = found.matrices["A"]
-    for values in (part.conductance, part.mean, part.std, part.slope):
+    for values in (part.conductance, part.mean, part.std, part.slope, part.curvature, part.stuck(1e-5), part.present):
         assert not values[:, :2, :2].any()
         assert values[:, 2:, :].any()
+    # Nor do they count: of 2 x 20 devices of A the two tiles of the zeros, of 2 x 2, were never built.
+    assert found.devices == 2 * (20 - 4) + 2 * 20
+    assert found.variance_shares.shape == (found.devices,)
+    assert found.variance_share(1.0) == pytest.approx(1.0)
+    assert found.variance_share(4 / found.devices) == pytest.approx(found.variance_shares[:4].sum())

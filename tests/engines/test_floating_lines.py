@@ -137,5 +137,5 @@ def test_derivatives_by_finite_differences(terminations, side, rng):
 
 
 def test_lines_that_do_not_exist_are_refused():
-    with pytest.raises(InvalidInputError, match="open_rows must lie between 0 and 1"):
+    with pytest.raises(InvalidInputError, match="open_rows must be a sequence, each a whole number from 0 to 1"):
         Crossbar([[1e-4], [1e-4]], open_rows=(2,))

@@ -16,6 +16,7 @@ import numpy as np
 import psutil
 import pytest
 from support import assert_same_bits, engine_or_skip, relative, run_by_hand
+from support.pauses import PATIENCE
 
 from xbar_spice.engines.ideal import IdealEngine
 from xbar_spice.engines.ngspice.characterised import CharacterisedBank
@@ -132,17 +133,29 @@ def test_one_of_several_workers_may_be_lost(ngspice: NgspiceEngine, rng: np.rand
 def test_ctrl_c_ends_all_workers_in_the_middle_of_a_read(ngspice: NgspiceEngine) -> None:
     program_text = (
         "import os, signal, threading, numpy as np, xbar_spice as xs\n"
+        "from pauses import Pauses\n"
+        "pauses = Pauses('read')\n"
+        "def interrupt():\n"
+        "    pauses.wait(), pauses.wait()\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
         # in the background of a shell Ctrl-C would be ignored
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "rng = np.random.default_rng(1)\n"
-        "xbars = [xs.Crossbar(10 ** rng.uniform(-5, -3, (32, 32)), r_word=1.0, r_bit=2.0) for _ in range(4)]\n"
+        "xbars = [xs.Crossbar(10 ** rng.uniform(-5, -3, (8, 8)), r_word=1.0, r_bit=2.0) for _ in range(4)]\n"
         "with xs.get_engine('ngspice', workers=2).program_bank(xbars) as bank:\n"
-        "    bank.read([np.ones((32, 1))] * 4)\n"
+        "    bank.read([np.ones((8, 1))] * 4)\n"
         "    print(*(process.pid for process in bank.processes), flush=True)\n"
-        "    threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()\n"
-        "    bank.read([np.ones((32, 20000))] * 4)\n"
+        "    threading.Thread(target=interrupt).start()\n"
+        "    bank.read([np.ones((8, 100))] * 4)\n"
     )
-    done = subprocess.run([sys.executable, "-c", program_text], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", program_text],
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parent)},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
     assert "KeyboardInterrupt" in done.stderr.splitlines()[-1]
     assert done.returncode == -signal.SIGINT
     workers = [int(pid) for pid in done.stdout.split()]
@@ -241,7 +254,7 @@ def test_two_programs_side_by_side_read_the_same_bits(ngspice: NgspiceEngine) ->
     programs = [
         subprocess.Popen([sys.executable, "-c", program_text], stdout=subprocess.PIPE, text=True) for _ in range(2)
     ]
-    first, second = (each.communicate(timeout=120)[0] for each in programs)
+    first, second = (each.communicate(timeout=300)[0] for each in programs)
     assert [each.returncode for each in programs] == [0, 0]
     assert first == second
     assert len(first) == 16 * 9 * 40 + 1
@@ -300,7 +313,18 @@ def test_cells_that_are_not_linear_cannot_be_characterised(ngspice: NgspiceEngin
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"check_every": 0}, "check_every"), ({"workers": 0}, "workers"), ({"tolerance": 0.0}, "tolerance")],
+    [
+        ({"check_every": 0}, "check_every"),
+        ({"check_every": None}, "check_every"),
+        ({"workers": 0}, "workers"),
+        ({"workers": 1.5}, "workers"),
+        ({"tolerance": 0.0}, "tolerance"),
+        ({"time_limit": float("nan")}, "time_limit"),
+        ({"start_limit": "long"}, "start_limit"),
+        ({"characterise": "no"}, "characterise"),
+        ({"netlists": "folder"}, "list of folders"),
+        ({"failures": 7}, "failures"),
+    ],
 )
 def test_options_that_make_no_sense_are_refused(ngspice: NgspiceEngine, options: Any, message: str) -> None:
     with pytest.raises(InvalidInputError, match=message):
@@ -345,7 +369,7 @@ def test_a_broken_template_fails_with_a_deck_that_fails_by_hand(
     assert deck is not None
     if shutil.which("ngspice") is None:
         pytest.skip("no command `ngspice` on this machine to run the deck with")
-    by_hand = subprocess.run(["ngspice", "-b", deck[1]], capture_output=True, text=True, check=False, timeout=60)
+    by_hand = subprocess.run(["ngspice", "-b", deck[1]], capture_output=True, text=True, check=False, timeout=300)
     assert "forgotten" in by_hand.stdout + by_hand.stderr
 
 
@@ -373,3 +397,12 @@ def test_describe_survives_a_library_that_is_another_one(monkeypatch: pytest.Mon
 
     monkeypatch.setenv(LIBRARY_VARIABLE, _ctypes.__file__)
     assert "ngSpice_Init" in describe().advice[0]
+
+
+@pytest.mark.skipif(find_library() is None, reason="no libngspice on this machine")
+def test_describe_survives_a_system_without_space(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuses() -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("xbar_spice.engines.ngspice.supervisor.tempfile.TemporaryFile", refuses)
+    assert "No space left" in describe().advice[0]

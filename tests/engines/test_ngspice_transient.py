@@ -7,13 +7,12 @@ import re
 import signal
 import subprocess
 import threading
-import time
 
 import numpy as np
 import psutil
 import pytest
+from support.pauses import Pauses
 
-from xbar_spice.engines.ngspice import transient
 from xbar_spice.engines.ngspice.locate import find_library
 from xbar_spice.engines.ngspice.transient import run_transient
 from xbar_spice.errors import InvalidInputError, ReadTimeoutError, SimulationError, SimulatorCrashError
@@ -80,39 +79,25 @@ def test_an_analysis_that_takes_too_long(tmp_path):
     assert children() == before
 
 
-def test_a_worker_that_is_killed_again_and_again(tmp_path):
-    over, before = threading.Event(), children()
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_worker_that_is_killed_is_replaced_once(times, tmp_path):
+    with Pauses("transient") as pauses:
 
-    def kill() -> None:
-        while not over.is_set():
-            for pid in children() - before:  # others belong to tests that ran earlier
-                os.kill(pid, signal.SIGKILL)
-            time.sleep(0.1)
+        def kill() -> None:
+            for _ in range(times):
+                os.kill(pauses.wait(), signal.SIGKILL)
+            pauses.close()
 
-    thread = threading.Thread(target=kill)
-    thread.start()
-    try:
-        with pytest.raises(SimulatorCrashError, match=r"crashed twice \(killed by SIGKILL\)"):
-            run_transient(LONG, ["Va"], [], time_limit=20.0, failures=tmp_path)
-    finally:
-        over.set()
-        thread.join()
-
-
-def test_a_worker_that_is_killed_once_is_replaced(monkeypatch):
-    started = []
-
-    class Doomed(transient.Worker):
-        def __init__(self) -> None:
-            super().__init__()
-            started.append(self.pid)
-            if len(started) == 1:
-                os.kill(self.pid, signal.SIGKILL)
-
-    monkeypatch.setattr(transient, "Worker", Doomed)
-    t, _, _ = run_transient(RC, ["Va"], [])
-    assert len(started) == 2
-    assert t[-1] == pytest.approx(9e-6)
+        thread = threading.Thread(target=kill)
+        thread.start()
+        try:
+            if times == 1:
+                assert run_transient(RC, ["Va"], [])[0][-1] == pytest.approx(9e-6)
+            else:
+                with pytest.raises(SimulatorCrashError, match=r"crashed twice \(killed by SIGKILL\)"):
+                    run_transient(RC, ["Va"], [], failures=tmp_path)
+        finally:
+            thread.join()
 
 
 @pytest.mark.parametrize(

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,8 +17,10 @@ import numpy as np
 import psutil
 import pytest
 from support import assert_same_bits
+from support.pauses import PATIENCE, Pauses, run_in_workers
 
 from xbar_spice.engines.ngspice import process as process_module
+from xbar_spice.engines.ngspice import supervisor
 from xbar_spice.engines.ngspice.cards import (
     checked_nodes,
     checked_sources,
@@ -47,7 +49,7 @@ SOURCES = ("Va", "Vb")
 
 
 def ladder(cells: int) -> str:
-    """A square network that keeps the simulator busy: 45 x 45 nodes take it 5 ms a vector."""
+    """A square network of resistors."""
     lines = ["* square network", "Va n0_0 0 DC 0", f"Vb n{cells - 1}_{cells - 1} 0 DC 0", ".options klu", ".op"]
     for i in range(cells):
         for j in range(cells):
@@ -63,26 +65,26 @@ def volts(rng: np.random.Generator) -> np.ndarray:
 
 
 @contextmanager
-def meanwhile(action: Callable[[threading.Event], None]) -> Iterator[None]:
-    """Runs something beside the block until the block ends."""
-    over = threading.Event()
-    thread = threading.Thread(target=action, args=(over,))
+def meanwhile(action: Callable[[], object]) -> Iterator[None]:
+    """Runs something beside the block, and waits for its end too."""
+    thread = threading.Thread(target=action)
     thread.start()
     try:
         yield
     finally:
-        over.set()
         thread.join()
 
 
-def gone(pid: int, seconds: float = 10.0) -> bool:
-    """Whether a process ends within some seconds."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
-            return True
-        time.sleep(0.05)
-    return False
+def gone(pid: int) -> bool:
+    """Whether a process, of whomever, ends while there is patience."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    try:
+        return bool(select.select([descriptor], [], [], PATIENCE)[0])
+    finally:
+        os.close(descriptor)
 
 
 # --- answers ----------------------------------------------------------------------------------------------------------
@@ -165,53 +167,63 @@ def test_a_worker_killed_between_reads_is_replaced(volts: np.ndarray) -> None:
 
 @needs_library
 def test_a_worker_killed_in_the_middle_of_a_read_is_replaced(volts: np.ndarray) -> None:
-    with ResidentProcess(ladder(45), SOURCES) as circuit:
-        before = circuit.read(volts)
-        first = circuit.pid
-        assert first is not None
+    with Pauses("read") as pauses, ResidentProcess(ladder(8), SOURCES) as circuit:
+        killed = []
 
-        def kill(over: threading.Event) -> None:
-            time.sleep(0.1)
-            os.kill(first, signal.SIGKILL)
+        def kill() -> None:
+            killed.append(pauses.wait())
+            pauses.close()
+            os.kill(killed[0], signal.SIGKILL)
 
         with meanwhile(kill):
             after = circuit.read(volts)
-        np.testing.assert_array_equal(after, before)
-        assert circuit.pid != first
+        np.testing.assert_array_equal(after, circuit.read(volts))
+        assert circuit.pid not in (*killed, None)
 
 
 @needs_library
-def test_a_worker_killed_again_and_again_is_a_crash(volts: np.ndarray, tmp_path: Path) -> None:
-    with ResidentProcess(ladder(45), SOURCES, failures=tmp_path) as circuit:
+@pytest.mark.parametrize("place", ["load", "read"])
+def test_a_worker_killed_again_and_again_is_a_crash(place: str, volts: np.ndarray, tmp_path: Path) -> None:
+    with Pauses(place) as pauses, ResidentProcess(ladder(8), SOURCES, failures=tmp_path) as circuit:
 
-        def kill(over: threading.Event) -> None:
-            while not over.wait(0.02):
-                if (pid := circuit.pid) is not None:
-                    os.kill(pid, signal.SIGKILL)
+        def kill() -> None:
+            for _ in range(2):
+                os.kill(pauses.wait(), signal.SIGKILL)
 
         with meanwhile(kill), pytest.raises(SimulatorCrashError, match="SIGKILL"):
             circuit.read(volts)
         assert len(list(tmp_path.iterdir())) == 1
+        pauses.close()
         assert circuit.read(volts).shape == volts.shape  # the next read finds a simulator
 
 
 @needs_library
 def test_a_read_that_takes_too_long_is_a_timeout(volts: np.ndarray, tmp_path: Path) -> None:
     with (
-        ResidentProcess(ladder(45), SOURCES, time_limit=1e-3, failures=tmp_path) as circuit,
+        Pauses("read"),  # nobody lets them go on
+        ResidentProcess(ladder(8), SOURCES, time_limit=0.2, failures=tmp_path) as circuit,
         pytest.raises(ReadTimeoutError, match=r"raise time_limit[\s\S]*ngspice -b "),
     ):
         circuit.read(volts)
 
 
 @needs_library
-def test_a_stopped_worker_is_replaced(volts: np.ndarray) -> None:
-    with ResidentProcess(ladder(2), SOURCES, time_limit=1.0) as circuit:
+def test_a_stopped_worker_is_replaced(volts: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    with ResidentProcess(ladder(2), SOURCES) as circuit:
         before = circuit.read(volts)
         assert circuit.pid is not None
         os.kill(circuit.pid, signal.SIGSTOP)
+        drop = circuit._drop
+
+        def drop_and_be_patient() -> None:
+            circuit._time_limit = PATIENCE  # the next worker is not stopped, and may be as slow as it is
+            drop()
+
+        circuit._time_limit = 0.2
+        monkeypatch.setattr(circuit, "_drop", drop_and_be_patient)
         many = np.tile(volts, 150)  # more than the pipe holds, so that sending it blocks
         np.testing.assert_array_equal(circuit.read(many)[:, :100], before)
+        assert circuit._time_limit == PATIENCE
 
 
 @needs_library
@@ -229,71 +241,74 @@ def test_ctrl_c_is_the_supervisor_s_business(volts: np.ndarray) -> None:
 def test_a_simulator_that_ends_itself_is_an_error_of_its_own(tmp_path: Path) -> None:
     deck = "* title\nVa a 0 0\nR1 a 0 1k\n.op\n.end"
     circuit = ResidentProcess(deck, ["Va"], failures=tmp_path)
+    assert circuit._cards is not None
     circuit._cards, circuit._paired = [*circuit._cards[:-1], ".control", "quit", ".endc", ".end"], None
     with circuit, pytest.raises(SimulatorExitError, match=r"ended itself twice[\s\S]*ngspice -b "):
         circuit.read(np.ones((1, 1)))
 
 
 @needs_library
-def test_a_circuit_that_another_thread_closes_in_the_middle_of_a_read_starts_no_worker_again(
-    volts: np.ndarray, tmp_path: Path
+@pytest.mark.parametrize("place", ["load", "read"])
+def test_a_circuit_that_another_thread_closes_starts_no_worker_again(
+    place: str, volts: np.ndarray, tmp_path: Path
 ) -> None:
-    with ResidentProcess(ladder(45), SOURCES, failures=tmp_path) as circuit:
-        circuit.read(volts[:, :1])
+    ourselves = psutil.Process()
+    descriptors, children = ourselves.num_fds(), {child.pid for child in ourselves.children()}
+    with Pauses(place) as pauses, ResidentProcess(ladder(8), SOURCES, failures=tmp_path) as circuit:
 
-        def close(over: threading.Event) -> None:
-            time.sleep(0.1)
+        def close() -> None:
+            pauses.wait()
             circuit.close()
 
         with meanwhile(close), pytest.raises(SimulationError, match="closed in the middle"):
-            circuit.read(np.tile(volts, 20))
+            circuit.read(volts)
         assert circuit.pid is None
         with pytest.raises(SimulationError, match="closed in the middle"):
             circuit.read(volts, circuit.closings - 1)  # asked for before it was closed
         assert circuit.pid is None
-
-
-@needs_library
-def test_a_circuit_may_be_closed_at_any_moment_and_leaves_nothing_behind(volts: np.ndarray, tmp_path: Path) -> None:
-    ourselves = psutil.Process()
-    descriptors, children = ourselves.num_fds(), {child.pid for child in ourselves.children()}
-    many, answers = np.tile(volts, 20), []
-    with ResidentProcess(ladder(20), SOURCES, failures=tmp_path) as circuit:
-        for delay in (0.0, 0.01, 0.1, 0.2, 0.4, 0.6):  # before, while and after the simulator starts
-
-            def close(over: threading.Event, delay: float = delay) -> None:
-                over.wait(delay)
-                circuit.close()
-
-            start = time.monotonic()
-            with meanwhile(close):
-                try:
-                    answers.append(str(circuit.read(many).shape))
-                except SimulationError as error:
-                    answers.append(str(error))
-            assert time.monotonic() - start < 30.0
-    assert len(answers) == 6
-    assert all(answer == str(many.shape) or "closed in the middle" in answer for answer in answers)
     assert ourselves.num_fds() == descriptors
     assert {child.pid for child in ourselves.children()} == children
     assert not list(tmp_path.iterdir())
 
 
 @needs_library
-def test_a_signal_handler_may_close_a_circuit_in_its_own_read(volts: np.ndarray) -> None:
+def test_a_circuit_that_is_closed_while_its_worker_starts_leaves_nothing_behind(
+    volts: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    children = {child.pid for child in psutil.Process().children()}
+    with ResidentProcess(DIVIDER, SOURCES) as circuit:
+        closings = circuit.closings
+        start = process_module.Worker
+
+        def start_late() -> process_module.Worker:
+            closer.start()
+            while circuit.closings == closings:  # the other thread counts before it waits for this one
+                os.sched_yield()
+            return start()
+
+        closer = threading.Thread(target=circuit.close)
+        monkeypatch.setattr(process_module, "Worker", start_late)
+        with pytest.raises(SimulationError, match="closed in the middle"):
+            circuit.read(volts)
+        closer.join()
+    assert {child.pid for child in psutil.Process().children()} == children
+
+
+@needs_library
+def test_a_signal_handler_may_close_a_circuit_in_its_own_read() -> None:
     program_text = (
-        "import pathlib, signal, sys, threading, os\nimport numpy as np\n"
+        "import os, signal, sys, threading\nimport numpy as np\n"
+        "from pauses import Pauses\n"
         "from xbar_spice.engines.ngspice.process import ResidentProcess\n"
         "from xbar_spice.errors import SimulationError\n"
         "circuit = ResidentProcess(sys.stdin.read(), ('Va', 'Vb'))\n"
         "signal.signal(signal.SIGTERM, lambda *_: circuit.close())\n"
-        "circuit.read(np.ones((2, 1)))\n"
-        "threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGTERM)).start()\n"
-        "try:\n    circuit.read(np.ones((2, 20000)))\n"
-        "except SimulationError as error:\n    print(error, circuit.pid)\n"
+        "with Pauses('read') as pauses:\n"
+        "    threading.Thread(target=lambda: (pauses.wait(), os.kill(os.getpid(), signal.SIGTERM))).start()\n"
+        "    try:\n        circuit.read(np.ones((2, 20000)))\n"
+        "    except SimulationError as error:\n        print(error, circuit.pid)\n"
     )
-    command = [sys.executable, "-W", "error", "-c", program_text]
-    done = subprocess.run(command, input=ladder(40), capture_output=True, text=True, timeout=60, check=False)
+    done = program(program_text, input=ladder(8))
     assert (done.returncode, done.stderr) == (0, "")
     assert "closed in the middle" in done.stdout
     assert done.stdout.split()[-1] == "None"
@@ -388,46 +403,54 @@ def test_no_process_no_descriptor_and_no_file_is_left(
 
 
 PROGRAM = """
-import os, pathlib, signal, sys
+import os, pathlib, signal, sys, threading
 import numpy as np
+from support.pauses import Pauses
 from xbar_spice.engines.ngspice.process import ResidentProcess
 signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background of a shell it would be ignored
+pauses = Pauses("read")
+def in_the_middle(number):
+    threading.Thread(target=lambda: (pauses.wait(), os.kill(os.getpid(), number))).start()
 circuit = ResidentProcess(pathlib.Path(sys.argv[1]).read_text(), ("Va", "Vb"))
 circuit.read(np.ones((2, 1)))
 print(circuit.pid, flush=True)
 {ending}
+pauses.close()
 """
 ENDINGS = {
     "falls off its end": ("", 0),
     "is killed": ("os.kill(os.getpid(), signal.SIGKILL)", -signal.SIGKILL),
     "is killed during a read": (
-        "import threading\n"
-        "threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGKILL)).start()\n"
-        "circuit.read(np.ones((2, 10000)))",
+        "in_the_middle(signal.SIGKILL)\ncircuit.read(np.ones((2, 100)))",
         -signal.SIGKILL,
     ),
     "is interrupted during a read": (
-        "import threading\n"
-        "threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()\n"
-        "try:\n    circuit.read(np.ones((2, 10000)))\n"
-        "except KeyboardInterrupt:\n    sys.exit(3 if circuit.pid is None else 4)",
+        "in_the_middle(signal.SIGINT)\n"
+        "try:\n    circuit.read(np.ones((2, 100)))\n"
+        "except KeyboardInterrupt:\n    pauses.close()\n    sys.exit(3 if circuit.pid is None else 4)",
         3,
     ),
 }
 
 
+def program(text: str, *arguments: str, **more: Any) -> subprocess.CompletedProcess[str]:
+    """Runs a script without a `__main__` guard, with warnings as errors so that a process left open would show."""
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-c", text, *arguments],
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parent)},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+        **more,
+    )
+
+
 @needs_library
 @pytest.mark.parametrize(("ending", "code"), ENDINGS.values(), ids=ENDINGS)
 def test_the_worker_ends_with_the_program_that(ending: str, code: int, tmp_path: Path) -> None:
-    (tmp_path / "deck.cir").write_text(ladder(40))
-    # A script without a `__main__` guard, with warnings as errors so that a process left open would show.
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", PROGRAM.format(ending=ending), str(tmp_path / "deck.cir")],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    (tmp_path / "deck.cir").write_text(ladder(8))
+    done = program(PROGRAM.format(ending=ending), str(tmp_path / "deck.cir"))
     assert done.returncode == code, done.stderr
     assert done.stderr == ""
     assert gone(int(done.stdout))
@@ -623,3 +646,47 @@ def test_find_library_never_replaces_one_that_was_asked_for(tmp_path: Path) -> N
     library.touch()
     assert find_library({LIBRARY_VARIABLE: str(library)}) == str(library)
     assert find_library({"LD_LIBRARY_PATH": f"/nowhere:{tmp_path}"}) == str(library)
+
+
+# --- what the system refuses ------------------------------------------------------------------------------------------
+
+
+def refuses(*_: Any, **__: Any) -> Any:
+    raise OSError(28, "No space left on device")
+
+
+@needs_library
+@pytest.mark.parametrize("what", ["tempfile.TemporaryFile", "socket.socketpair", "subprocess.Popen", "os.dup"])
+def test_a_worker_that_cannot_start_is_our_error_and_leaves_nothing(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    descriptors = psutil.Process().num_fds()
+    with ResidentProcess(DIVIDER, SOURCES) as circuit:
+        with monkeypatch.context() as patched:
+            patched.setattr(f"xbar_spice.engines.ngspice.supervisor.{what}", refuses)
+            with pytest.raises(EngineUnavailableError, match=r"cannot start a worker.*No space left[\s\S]*TMPDIR"):
+                circuit.read(np.ones((2, 1)))
+        assert psutil.Process().num_fds() == descriptors
+        assert circuit.read(np.ones((2, 1))).shape == (2, 1)
+
+
+@needs_library
+@pytest.mark.parametrize("name", ["a" * 300, "\ud800", "a\0b", "file/inside", "/proc/nowhere"])
+def test_a_deck_that_cannot_be_kept_hides_no_failure(name: str, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    deck = "* title\nVa a 0 0\nR1 a 0 xx\n.op\n.end\n"
+    with (
+        ResidentProcess(deck, ["Va"], failures=tmp_path / name) as circuit,
+        pytest.raises(SimulationError, match=r"ngspice failed[\s\S]*could not be kept.*failures=[\s\S]*last lines"),
+    ):
+        circuit.read(np.ones((1, 1)))
+
+
+@needs_library
+def test_no_line_goes_unread_where_the_log_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervisor, "START_WORKER", supervisor.START_WORKER)  # as it was, at the end
+    run_in_workers("import os\ndef full(*_):\n    raise OSError(28, 'full')\nos.write = full\n")
+    deck = "* title\nVa a 0 0\nR1 a 0 1k\nR2 b c 1k\n.op\n.end"
+    with (
+        ResidentProcess(deck, ["Va"], failures=tmp_path) as circuit,
+        pytest.raises(SingularCircuitError, match="singular matrix"),
+    ):
+        circuit.read(np.ones((1, 1)))

@@ -212,7 +212,7 @@ def transient(deck, folder):
     """Times and node voltages that `ngspice -b` prints for a deck."""
     path = folder / "loop.cir"
     path.write_text(deck)
-    done = subprocess.run(["ngspice", "-b", str(path)], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(["ngspice", "-b", str(path)], capture_output=True, text=True, check=True, timeout=300)
     rows = np.array(re.findall(r"^\d+\t(\S+)\t(\S+)\s*$", done.stdout, re.M), dtype=float)
     tables = rows.reshape(N, -1, 2)
     return tables[0, :, 0], tables[:, :, 1].T
@@ -231,7 +231,7 @@ def test_exported_decks_run_by_hand_and_hold_what_their_manifests_say(tmp_path):
         manifest = json.loads((tmp_path / f"{name}.json").read_text())
         deck = tmp_path / manifest["deck"]
         assert "weights: small.npz" in deck.read_text()
-        printed = subprocess.run(["ngspice", "-b", str(deck)], capture_output=True, text=True, check=True, timeout=60)
+        printed = subprocess.run(["ngspice", "-b", str(deck)], capture_output=True, text=True, check=True, timeout=300)
         volts = dict(re.findall(r"^\s+(\S+)\s+(\S+)$", printed.stdout, re.M))
         found = np.array([float(volts[node]) for node in manifest["nodes"]]) / manifest["volts_per_solution"]
         assert relative(found, manifest["solution"]) < 2e-4  # batch mode prints six digits

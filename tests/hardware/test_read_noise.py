@@ -10,10 +10,11 @@ from xbar_spice.cosim.run.programming import expected_noise
 from xbar_spice.engines.nodal.sensitivity import Sensitivity
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.hardware.cells import Ohmic, OneTransistorOneResistor, Polynomial, Sinh
-from xbar_spice.hardware.crossbar import Crossbar
+from xbar_spice.hardware.converters import Converters
+from xbar_spice.hardware.crossbar import Crossbar, Terminations
 from xbar_spice.hardware.read_noise import ReadNoise, pcm_read_noise, thermal_noise
 from xbar_spice.hardware.variation import Variation
-from xbar_spice.mapping.analog_matrix import program
+from xbar_spice.mapping.analog_matrix import ReadTrace, program
 from xbar_spice.mapping.design import Design
 from xbar_spice.solve.fields.field import ReluField
 from xbar_spice.solve.linear_solvers.krylov import KrylovOptions
@@ -89,6 +90,70 @@ def test_products_scatter_about_the_exact_ones_as_the_formula_says(side, mapping
     assert np.abs(np.corrcoef(found) - np.eye(len(found))).max() < 0.08
     if side == "forward":
         assert analog.spread(x[:, np.newaxis])[:, 0] == pytest.approx(np.sqrt(variance))
+
+
+@pytest.mark.parametrize("resistance", [0.0, 1.0])
+@pytest.mark.parametrize("transposed", ["same_ends", "swapped_ends", "far_ends"])
+def test_both_sense_terminals_of_a_row_add_their_noise(transposed, resistance, weights):
+    """Under double drive a row has a terminal at each end, but an ideal one, whose ends are one node with one terminal.
+
+    Two terminals make sqrt(2) of the noise of one, and the two arrays of a pair sqrt(2) again.
+    """
+    terminations = Terminations("double", transposed)
+    noise, y = ReadNoise(sense=1e-9), np.ones((5, READS))
+    with program(
+        weights, r_word=resistance, terminations=terminations, noise=noise, noise_rng=np.random.default_rng(1)
+    ) as analog:
+        scale = analog.mapped.siemens_per_weight * analog.mapped.volts_per_unit(y)[0]
+        found = analog.T.mv(y).std(axis=1) * scale
+        terminals = 1 if transposed == "far_ends" or resistance == 0 else 2
+        assert found == pytest.approx(np.sqrt(2 * terminals) * 1e-9, rel=0.05)
+        forward = analog.spread(np.ones((7, 1))) * scale
+        assert forward == pytest.approx(np.sqrt(2) * 1e-9)
+
+
+@pytest.mark.parametrize("engine", ["ideal", "nodal"])
+def test_a_vector_of_zeros_has_the_exact_product_zero(engine, weights):
+    """The limit of ever smaller vectors, whose noise shrinks with them."""
+    noise = ReadNoise(device=0.01, sense=1e-6)
+    trace = ReadTrace()
+    with program(weights, noise=noise, engine=engine, noise_rng=np.random.default_rng(1), trace=trace) as analog:
+        assert (analog.mv(np.zeros(7)) == 0).all()
+        assert (analog.T.mv(np.zeros((5, 3))) == 0).all()
+        assert (analog.spread(np.zeros((7, 2))) == 0).all()
+        assert np.abs(analog.mv(np.full(7, 1e-310))).max() < 1e-300
+    assert max(record.worst_relative_error for record in trace) < 10
+    assert trace.columns()["relative_error"][:2] == [0.0, 0.0]
+
+
+def test_the_error_of_a_product_that_should_be_zero_has_a_size():
+    trace = ReadTrace()
+    with program([[1.0, -1.0]], noise=ReadNoise(sense=1e-8), noise_rng=np.random.default_rng(1), trace=trace) as analog:
+        analog.mv([1.0, 1.0])
+    error = trace.columns()["relative_error"][0]
+    assert 0 < error < 1e-2
+    assert trace.columns()["worst_relative_error"] == [error]
+
+
+@pytest.mark.parametrize("unit", [2.0**-30, 2.0**20])
+def test_the_unit_of_the_states_does_not_matter(unit):
+    """Hidden units that all go off drive their array with zeros, which once made the noise absolute in that unit."""
+    rng = np.random.default_rng(3)
+    A, B = -np.abs(rng.standard_normal((8, 6))) / 4, rng.standard_normal((6, 8)) / 4
+    A[0] = 0.3  # one unit that is on at first, and off where the states have become negative
+    z0 = rng.uniform(-0.2, 1.0, (6, 5))
+    design = Design(noise=ReadNoise(device=0.01, sense=3e-9), converters=Converters(dac_bits=8))
+
+    def run(scale):
+        task = Problem(Model(A, B, h=0.5, steps=3), scale * z0, SquaredDistance(np.zeros_like(z0)))
+        return cosimulate(task, design, engine="nodal", seed=1)
+
+    one, other = run(1.0), run(unit)
+    assert (other.z == unit * one.z).all()
+    assert other.record["convergence"] == one.record["convergence"]
+    assert other.record["noise"] == one.record["noise"]
+    assert other.record["worst_read_error"] == pytest.approx(one.record["worst_read_error"])
+    assert one.record["worst_read_error"] < 1e3
 
 
 def test_every_vector_of_a_batch_has_its_own_noise(weights):

@@ -166,11 +166,11 @@ def test_a_table_and_raw_samples_are_read(tmp_path, rng):
     [
         ("", "first line must name the columns"),
         ("target_S,mean_S\n1,2\n", "first line must name the columns target_S, mean_S, std_S or"),
-        ("target_S,mean_S,std_S\n1e-6,1e-6,1e-7\n", "two points or more"),
+        ("target_S,mean_S,std_S\n1e-6,1e-6,1e-7\n", "at least 2"),
         ("target_S,mean_S,std_S\n1e-6,1e-6,1e-7\n1e-6,2e-6,1e-7\n", "targets must ascend"),
         ("target_S,mean_S,std_S\n1e-6,nan,1e-7\n2e-6,2e-6,1e-7\n", "row 2, column mean_S: must be a finite number"),
         ("target_S,mean_S,std_S\n1e-6,1e-6\n2e-6,2e-6,1e-7\n", "row 2, column std_S"),
-        ("target_S,mean_S,std_S\n1e-6,1e-6,-1e-7\n2e-6,2e-6,1e-7\n", "finite conductances >= 0"),
+        ("target_S,mean_S,std_S\n1e-6,1e-6,-1e-7\n2e-6,2e-6,1e-7\n", "std must be"),
         ("target_S,programmed_S\n1e-6,1e-6\n2e-6,2e-6\n", "two samples or more"),
     ],
 )

@@ -28,6 +28,7 @@ def read(engine, crossbar, volts, side="rows"):
         ("diode_1s1r", OneSelectorOneResistor(2 * 5e-8, THERMAL_VOLTAGE), 1e-5),  # reverse current: ngspice's formula
     ],
 )
+@pytest.mark.filterwarnings("ignore:cells outside")  # both continue the fit in the same way
 def test_shipped_libraries_follow_their_laws(name, law, tolerance, rng):
     conductance = 10 ** rng.uniform(-4.6, -3.4, (4, 3))
     wires, volts = (20, 30, 50, 25), rng.uniform(-0.4, 0.4, (4, 2))
@@ -114,7 +115,6 @@ def test_libraries_are_read_as_spice_reads_them(text):
         ("*# shell rm\n" + CELL, r"line 1: .*no commands"),
         (CELL.replace("R1", '.model m filesource(file="x")\nR1'), "line 2: .*no names of files"),
         (CELL.replace("R1", ".model m d_process()\nR1"), "line 2: .*no commands"),
-        (CELL + ".end\n", r"got '\.end'"),
         (CELL + "V1 a 0 1\n", "line 5: an element stands within .subckt and .ends"),
         (CELL + CELL, "line 5: a second subcircuit of the name cell"),
         (CELL.replace(".ends", ""), "has no .ends"),
@@ -156,6 +156,10 @@ def test_parameters_pins_and_files_are_checked(make, message):
     [
         ('law = "subcircuit"', "library must be a text, got None"),
         ('law = "subcircuit"\nlibrary = "x.lib"\nsubcircuit = "cell"\nconductance_parameter = "g"', "x.lib: No such"),
+        (
+            'law = "subcircuit"\nlibrary = "/dev/zero"\nsubcircuit = "cell"\nconductance_parameter = "g"',
+            "it is a device",
+        ),
         ('law = "subcircuit"\nlibrary = "mine.lib"\nsubcircuit = "cel"', "defines .cell., got 'cel'"),
         ('law = "subcircuit"\nlibrary = "mine.lib"\nsubcircuit = "cell"\npins = 2', "the keys are"),
         ('law = "subcircuit"\nlibrary = "mine.lib"\nsubcircuit = "cell"', "conductance_parameter must be a text"),

@@ -46,10 +46,10 @@ def test_thick_wires_have_the_resistivity_of_the_metal():
         (lambda: xs.technology("21nm"), "node must be one of 130nm"),
         (lambda: xs.technology("22nm", source="ITRS"), "source must be one of 'NeuroSim V1.3'"),
         (lambda: xs.technology("22nm", cell="2t2r"), "cell must be one of"),
-        (lambda: xs.technology("22nm", kelvin=4.0), "kelvin must be from 200 to 500"),
-        (lambda: wire_technology(0.0, 1e-8, 1e-8), "width must be finite and > 0"),
-        (lambda: wire_technology(1e-8, 1e-8, 1e-8, barrier=6e-9), "barrier must be"),
-        (lambda: wire_technology(1e-8, 1e-8, 1e-8, reflection=1.0), "reflection in"),
+        (lambda: xs.technology("22nm", kelvin=4.0), "kelvin must be finite and >= 200"),
+        (lambda: wire_technology(0.0, 1e-8, 1e-8), "width must be finite and > "),
+        (lambda: wire_technology(1e-8, 1e-8, 1e-8, barrier=6e-9), "barrier must leave metal"),
+        (lambda: wire_technology(1e-8, 1e-8, 1e-8, reflection=1.0), "reflection must be"),
     ],
 )
 def test_bad_technologies_are_refused(make, message):

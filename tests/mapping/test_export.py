@@ -3,6 +3,8 @@
 import json
 import re
 import shutil
+from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from support import run_by_hand
 
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.hardware.amplifier import Amplifier
+from xbar_spice.hardware.converters import Converters
 from xbar_spice.hardware.pulse import LineCapacitance, Pulse
 from xbar_spice.mapping.analog_matrix import program
 from xbar_spice.mapping.design import Design
@@ -49,7 +52,7 @@ def test_a_stranger_can_rebuild_the_product_from_decks_and_manifest(side, mappin
     mapped = map_weights(WEIGHTS, Design(**{**vars(DESIGN), "mapping": mapping, "amplifier": amplifier}))
     vector = rng.standard_normal(7 if side == "rows" else 5)
     manifest = json.loads(write_netlists(mapped, tmp_path, name="A", side=side, vector=vector)[-1].read_text())
-    product = np.zeros(5 if side == "rows" else 7)
+    total = np.zeros(5 if side == "rows" else 7)
     if whole:
         printed = run_by_hand(tmp_path / manifest["deck"])
     for array in manifest["arrays"]:
@@ -59,11 +62,11 @@ def test_a_stranger_can_rebuild_the_product_from_decks_and_manifest(side, mappin
             if terminal["role"] == "sense":
                 result = terminal["result" if whole else "result_in_array_deck"]
                 value = printed[re.fullmatch(r"[iv]\((\w+)\)", result)[1]]
-                product[terminal["index"]] += terminal["sign"] * terminal["amperes_per_result"] * value
-    product /= manifest["siemens_per_weight"] * manifest["volts_per_unit"]
+                total[terminal["index"]] += terminal["sign"] * terminal["amperes_per_result"] * value
+    total /= manifest["siemens_per_weight"] * manifest["volts_per_unit"]
     analog = program(WEIGHTS, mapped.design)
     wanted = analog.mv(vector) if side == "rows" else analog.T.mv(vector)
-    assert product == pytest.approx(wanted, abs=2e-4 * np.abs(wanted).max())  # batch mode prints six digits
+    assert total == pytest.approx(wanted, abs=2e-4 * np.abs(wanted).max())  # batch mode prints six digits
 
 
 def test_manifest_names_drivers_with_their_voltage(tmp_path):
@@ -76,6 +79,27 @@ def test_manifest_names_drivers_with_their_voltage(tmp_path):
     volts = float(re.search(rf"^{driver['source']} \S+ 0 DC (\S+)$", deck, re.M)[1])
     assert driver["sign"] == -1
     assert volts == pytest.approx(-3.0 * manifest["volts_per_unit"])
+
+
+@pytest.mark.parametrize("mapping", ["differential", "interleaved"])
+@pytest.mark.parametrize("side", ["rows", "cols"])
+@pytest.mark.parametrize("bits", [None, 2, 5, 12])
+def test_the_rule_for_drivers_is_what_every_deck_carries(bits, side, mapping, tmp_path, rng):
+    design = Design(**{**vars(DESIGN), "mapping": mapping, "converters": Converters(dac_bits=bits)})
+    vector = rng.standard_normal(7 if side == "rows" else 5)
+    written = write_netlists(map_weights(WEIGHTS, design), tmp_path, name="A", side=side, vector=vector)
+    manifest = json.loads(written[-1].read_text())
+    assert manifest.get("vector_before_dacs", manifest["vector"]) == vector.tolist()
+    assert (f"DACs, of {bits} bits" in manifest["about"]) == (bits is not None)
+    for array in manifest["arrays"]:
+        decks = {"source": manifest["deck"], "source_in_array_deck": array["deck"]}
+        for (name, path), terminal in product(decks.items(), array["terminals"]):
+            volts = re.search(rf"^{terminal[name]} \S+ 0 DC (\S+)$", (tmp_path / path).read_text(), re.M)[1]
+            if terminal["role"] == "sense":
+                assert volts == "0"
+                continue
+            wanted = terminal["sign"] * manifest["vector"][terminal["index"]] * manifest["volts_per_unit"]
+            assert float(volts) == pytest.approx(wanted, rel=1e-14)
 
 
 def test_a_pulse_adds_a_deck_for_each_array(tmp_path):
@@ -102,3 +126,37 @@ def test_bad_names_and_vectors_are_refused(tmp_path):
     with pytest.raises(InvalidInputError, match=r"vector of shape \(7,\), got \(5,\)"):
         write_netlists(mapped, tmp_path, name="A", vector=np.ones(5))
     assert not list(tmp_path.iterdir())
+
+
+def files_of(folder):
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_decks_of_an_earlier_design_are_removed_and_nothing_else(tmp_path):
+    earlier = map_weights(WEIGHTS, replace(DESIGN, tile=2))
+    pulse = Pulse(1e-9, 1e-10)
+    for side in ("rows", "cols"):
+        write_netlists(earlier, tmp_path, name="A", side=side, pulse=pulse if side == "rows" else None)
+    write_netlists(earlier, tmp_path, name="B")
+    (tmp_path / "A" / "mine.forward.cir").write_text("* mine\n")
+    of_b = {name for name in files_of(tmp_path) if name.startswith("B")}
+    written = write_netlists(map_weights(WEIGHTS, DESIGN), tmp_path, name="A")
+    expected = {path.relative_to(tmp_path).as_posix() for path in written}
+    assert files_of(tmp_path) == expected | of_b | {"A/mine.forward.cir"}
+
+
+def test_both_directions_of_one_chip_stay_side_by_side(tmp_path):
+    mapped = map_weights(WEIGHTS, DESIGN)
+    written = [
+        path for side in ("rows", "cols", "rows") for path in write_netlists(mapped, tmp_path, name="A", side=side)
+    ]
+    assert files_of(tmp_path) == {path.relative_to(tmp_path).as_posix() for path in written}
+
+
+@pytest.mark.parametrize("damage", ["", "[1]", "{", '{"made_of": 3}'])
+def test_decks_of_the_other_direction_whose_manifest_says_nothing_are_removed(damage, tmp_path):
+    mapped = map_weights(WEIGHTS, DESIGN)
+    write_netlists(mapped, tmp_path, name="A", side="cols")
+    (tmp_path / "A.transposed.json").write_text(damage)
+    write_netlists(mapped, tmp_path, name="A", side="rows")
+    assert not [name for name in files_of(tmp_path) if "transposed" in name]

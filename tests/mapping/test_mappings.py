@@ -187,14 +187,14 @@ def test_manifests_say_how_lines_count(mapping, tmp_path):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Differential(devices=0), "devices must be a whole number >= 1"),
-        (lambda: Interleaved(rest="middle"), "rest must be 'g_min' or 'g_max'"),
-        (lambda: Offset("row"), "reference must be 'column' or 'digital'"),
+        (lambda: Differential(devices=0), "devices must be a whole number from 1"),
+        (lambda: Interleaved(rest="middle"), "rest must be one of 'g_min', 'g_max'"),
+        (lambda: Offset("row"), "reference must be one of 'column', 'digital'"),
         (lambda: BitSliced(bits=1), "bits must be a whole number from 2 to 24"),
         (lambda: BitSliced(slice_bits=0), "slice_bits must be"),
         (lambda: BitSliced(signs="ones"), "signs must be one of 'sign_magnitude'"),
         (lambda: xs.Design(scale="row"), "scale must be one of"),
-        (lambda: xs.Design(coverage=0.0), "coverage must be > 0"),
+        (lambda: xs.Design(coverage=0.0), "coverage must be finite and > 0"),
         (lambda: xs.Design(order="random"), "order must be one of"),
     ],
 )

@@ -20,7 +20,7 @@ def test_parts_are_drawn_beside_the_whole():
             for axis, length in (("step", 4), ("sample", 2))
         },
     }
-    steps, samples = draw_parts(record, ("a",)).axes
+    steps, samples = draw_parts([record], ("a",)).axes
     assert np.allclose(steps.get_lines()[0].get_ydata(), [0.1, 0.2, 0.3, 0.4])
     assert np.allclose(steps.get_lines()[1].get_ydata(), 0.1)
     assert np.allclose(samples.get_lines()[2].get_ydata(), [0.2, 0.4])
@@ -39,8 +39,8 @@ def direction(transpose, bias, expected):
 
 def test_directions_show_what_is_missed_of_the_best_decrease():
     records = {
-        "same_ends": [direction(1e-15, 0.01, 0.999), direction(2e-15, 0.02, 0.99)],
-        "far_ends": [direction(1e-3, 0.03, 0.99), direction(2e-3, 0.04, 0.9)],
+        "same_ends": [[direction(1e-15, 0.01, 0.999)], [direction(2e-15, 0.02, 0.99)]],
+        "far_ends": [[direction(1e-3, 0.03, 0.99)], [direction(2e-3, 0.04, 0.9)]],
     }
     transpose, bias, missed = draw_directions([8, 16], records, ("a",)).axes
     assert np.allclose(transpose.get_lines()[1].get_ydata(), [1e-3, 2e-3])

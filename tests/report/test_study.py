@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import html.parser
 import math
+import os
 import re
 from pathlib import Path
 from typing import Any, final
@@ -13,12 +15,14 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
+from xbar_spice import disk
 from xbar_spice.errors import StudyError
 from xbar_spice.report import figures
-from xbar_spice.report.curves import Curve, curve_of, fitted_slope
+from xbar_spice.report.curves import Curve, curve_of, draw_curves, fitted_slope
 from xbar_spice.report.data import load_results
 from xbar_spice.report.findings import findings
 from xbar_spice.report.html import Section, write_report
+from xbar_spice.report.style import make_drawable, new_figure, save, set_log_ordinate, styled
 from xbar_spice.study.store import Store, to_json
 
 TILES = {"name": "tile", "unit": "", "fields": ["circuit.tile"], "values": [8, 16, 32]}
@@ -50,7 +54,13 @@ class StoreMaker:
                 self._write(f"failures/{case['id']}.json", case | {"error": "E: <b>no</b>", "details": "line 1"})
             elif not odd.get("missing", never)(point, seed):
                 self._write_case(case, odd)
-        study = {"name": "a <study>", "axes": list(axes), "seeds": list(seeds), "cases": listed, "models": []}
+        study = {
+            "name": "a <study>",
+            "axes": list(axes),
+            "seeds": list(seeds),
+            "cases": listed,
+            "models": odd.get("models", []),
+        }
         self._write("study.json", study | {"parameters": {}, "versions": {"xbar-spice": "0"}, "written": "2026-01-01"})
         return self.folder
 
@@ -65,7 +75,7 @@ class StoreMaker:
             "state": compared,
             "loss": {"relative_error": error},
             "accuracy": {"analog": None, "digital": None},
-            "gradients": dict.fromkeys(("A", "B", "z0"), compared),
+            "gradients": {name: compared | self._error(odd, name, tile) for name in ("A", "B", "z0")},
             "convergence": {
                 "analog": {"converged": not odd.get("unconverged", never)(point, seed)},
                 "digital": {"converged": True},
@@ -75,8 +85,14 @@ class StoreMaker:
             "seconds": 1.0,
         }
         self._write(f"cases/{case['id']}/record.json", record)
-        row = f"newton,0,0,,A,forward,2,{error},{error},0.1\n" if error is not None else ""
+        row = f"newton,0,0,,A,forward,2,{'' if error is None else error},,0.1\n"
         self._write(f"cases/{case['id']}/trace.csv", TRACE + 2 * row)
+
+    @staticmethod
+    def _error(odd: dict[str, Any], name: str, tile: int) -> dict[str, float]:
+        """The error of one gradient, where it is not that of the state."""
+        value = odd.get("gradients", {}).get(name)
+        return {} if value is None else {"relative_error": value(tile) if callable(value) else value}
 
     def _write(self, name: str, content: Any) -> None:
         path = self.folder / name
@@ -204,11 +220,109 @@ def test_the_voltages_of_an_array_are_drawn(maker: StoreMaker) -> None:
     folder = maker.make(TILES)
     drive = np.array([0.2, 0.0, -0.1, 1e-4])
     cells = np.outer(drive, [0.9, 0.8])
-    Store(folder).write_arrays("cell_deficit", {"cells": cells, "drive": drive, "label": "T", "array": "A t0_0"})
+    Store(folder).write_arrays("cell_deficit", ARRAY | {"cells": cells, "drive": drive, "case": "case0"})
     text = write_report(folder, folder / "report.html").read_text()
     assert (folder / "figures" / "cell_deficit.png").exists()
     assert "Median 15.0%, worst 20.0%" in text
     assert "Grey word lines" in text
+
+
+def test_the_voltages_of_another_study_in_the_same_folder_are_not_drawn(maker: StoreMaker) -> None:
+    folder = maker.make(TILES)
+    values = {"cells": np.full((2, 2), 0.1), "drive": np.full(2, 0.2)}
+    for case in ({"case": "of the study before"}, {}):
+        Store(folder).write_arrays("cell_deficit", ARRAY | values | case)
+        assert "Voltage deficit" not in write_report(folder, folder / "report.html").read_text()
+
+
+ARRAY = {"label": "T", "array": "A t0_0"}
+
+
+TEXTS = [
+    r"$\ohm$",
+    r"$\Omega$",
+    "$",
+    "$$",
+    r"\$ and $",
+    "$a_{$",
+    "$" + "{" * 2000 + "$",
+    r"$\frac{1}$",
+    "a_b^{",
+    "\x00\x07",
+    "\u6b27\u59c6",
+    "two\nlines",
+    "x" * 5000,
+    "{% raw %}",
+]
+
+
+@pytest.mark.parametrize("text", TEXTS, ids=range(len(TEXTS)))
+def test_no_name_and_no_unit_breaks_a_figure(text: str, tmp_path: Path) -> None:
+    with styled():
+        figure, (axes,) = new_figure(1, 1, width=3.4, height=3.0)
+        axes.plot([1.0, 2.0], [1e-6, 1.0], label=f"tile {text}")
+        axes.legend(title=text)
+        axes.set(xlabel=f"size ({text})", ylabel=text, title=text)
+        set_log_ordinate(axes, np.array([1e-6, 1.0]), percent=False)
+        assert all(path.stat().st_size for path in save(figure, tmp_path, "odd"))
+    drawn = axes.get_xlabel()
+    assert drawn == f"size ({text})" or "\ufffd" in drawn or drawn.endswith(" ...")
+
+
+def test_a_study_with_odd_names_makes_a_report(maker: StoreMaker, monkeypatch: pytest.MonkeyPatch) -> None:
+    axes = (TILES | {"unit": r"$\ohm$"}, MAPPING | {"name": "$a_{", "values": ["$x", "\x0b"]})
+    folder = maker.make(*axes, seeds=(0,))
+
+    def save_soon(figure: Figure, folder: Path, name: str) -> tuple[Path, Path]:
+        make_drawable(figure)
+        return save_quickly(figure, folder, name)
+
+    monkeypatch.setattr(figures, "save", save_soon)
+    assert "$\\ohm$" in write_report(folder, folder / "report.html").read_text()
+
+
+@pytest.mark.parametrize("content", ['{"id": "case0"}', '{"id": ["case0"]}', '{"label": "x"}', "[]", "", "[" * 100_000])
+def test_a_failure_that_says_little_is_no_failure_of_the_report(
+    content: str, maker: StoreMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(figures, "_drawn", lambda _: [])
+    folder = maker.make(TILES, seeds=(0,), missing=always)
+    (folder / "failures").mkdir()
+    (folder / "failures" / "case0.json").write_text(content)
+    assert ("<h2>Failures</h2>" in write_report(folder, folder / "r.html").read_text()) == (content[8:13] == "case0")
+
+
+@pytest.mark.parametrize("full", ["figures/reads.svg", "report.html"])
+def test_a_full_disk_leaves_the_page_of_before_and_no_draft(
+    full: str, maker: StoreMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = figures._drawn
+    monkeypatch.setattr(figures, "_drawn", lambda results: [list(drawn(results))[-1]])
+    folder = maker.make(TILES, seeds=(0,))
+    before = write_report(folder, folder / "report.html").read_bytes()
+    real = disk._write_durably
+    size = (folder / full).stat().st_size
+
+    def write(path: Path, content: str | bytes) -> None:
+        real(path, content)
+        if path.stat().st_size == size:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(disk, "_write_durably", write)
+    with pytest.raises(StudyError, match="No space left on device"):
+        write_report(folder, folder / "report.html")
+    assert (folder / "report.html").read_bytes() == before
+    assert not [*folder.rglob(f"{disk.DRAFT}*")]
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "[" * 100_000, "[]", "null", "{}", '{"cases": [1], "axes": [], "parameters": {}}', '{"cases": [], "axes": 3}'],
+)
+def test_a_damaged_description_of_a_study_is_said_so(content: str, tmp_path: Path) -> None:
+    (tmp_path / "study.json").write_text(content)
+    with pytest.raises(StudyError, match="is not the folder of a study"):
+        write_report(tmp_path, tmp_path / "report.html")
 
 
 # --- numbers --------------------------------------------------------------------------------------------------------
@@ -254,6 +368,74 @@ def test_the_findings_hold_the_numbers_of_the_store(maker: StoreMaker) -> None:
     assert "off by 0.32 % at best (tile 8, wires 0.5 ohm) and by 20 % at worst (tile 32, wires 2 ohm)" in said
     assert "the gradient of z0 is within 10 %: 32 at wires 0.5 ohm; 16 at wires 2 ohm" in said
     assert "Every solve converged." in said
+
+
+SHAPE = {"hidden": 8, "states": 6, "source": "w", "steps": 1, "method": "m", "h": 1.0, "fingerprint": "f"}
+
+
+@pytest.mark.parametrize(
+    ("tiles", "odd", "said"),
+    [
+        ([4, 1024], {"error": lambda *_: 0.01}, "10 %: the whole matrices (8 x 6 weights)."),
+        ([8, 1024], {"error": lambda *_: 0.5}, "10 %: less than the whole matrices (8 x 6 weights)."),
+        ([2, 4, 1024], {"error": lambda point, _: 0.01 if point["tile"] < 1024 else 0.5}, "10 %: 4."),
+        (
+            [2, 4, 5],
+            {"error": lambda *_: 0.01, "unconverged": lambda point, seed: point["tile"] == 4 and seed == 1},
+            "10 %: 2 (not every case of 4 has a result: not converged).",
+        ),
+        (
+            [2, 4, 5],
+            {"error": lambda *_: 0.01, "failed": lambda point, _: point["tile"] == 2},
+            "10 %: less than 2 (not every case of 2 has a result: failed).",
+        ),
+        (
+            [2, 4, 5],
+            {"error": lambda *_: 0.01, "missing": lambda point, _: point["tile"] == 5},
+            "10 %: 4 (not every case of 5 has a result: not run).",
+        ),
+        ([2, 4, 5], {"error": lambda point, _: None if point["tile"] == 4 else 0.01}, "10 %: 2."),
+    ],
+)
+def test_the_largest_array_is_one_that_exists_and_was_solved(
+    tiles: list[int], odd: dict[str, Any], said: str, maker: StoreMaker
+) -> None:
+    found = findings(load_results(maker.make(TILES | {"values": tiles}, models=[SHAPE], **odd)))
+    answers = [sentence.replace("\u00a0", " ") for sentence in found if sentence.startswith("Largest")]
+    assert len(answers) == 3
+    assert all(answer.endswith(said) for answer in answers)
+
+
+def test_a_tile_beyond_the_matrix_is_drawn_at_the_size_of_the_matrix(maker: StoreMaker) -> None:
+    error = {"error": lambda point, _: 1e-3 * min(point["tile"], 8)}
+    results = load_results(maker.make(TILES | {"values": [2, 4, 1024]}, models=[SHAPE], **error))
+    figure = draw_curves(results, ["state.relative_error"], [""], "error")
+    assert figure is not None
+    (line,) = figure.axes[0].get_lines()
+    assert np.asarray(line.get_xdata()).tolist() == [2.0, 4.0, 8.0]
+    assert line.get_label() == "(slope 1.00)"
+
+
+def test_every_gradient_has_its_own_largest_array(maker: StoreMaker) -> None:
+    errors = {"A": 0.01, "B": lambda tile: 0.01 if tile < 32 else 0.2, "z0": 0.01}
+    found = " ".join(findings(load_results(maker.make(TILES, gradients=errors)))).replace("\u00a0", " ")
+    for name, size in (("A", 32), ("B", 16), ("z0", 32)):
+        assert f"the gradient of {name} is within 10 %: {size}." in found
+
+
+def test_two_points_of_one_case_count_its_reads_once(maker: StoreMaker) -> None:
+    folder = maker.make(TILES | {"values": [64, 128]}, seeds=(0,))
+    text = (folder / "study.json").read_text()
+    (folder / "study.json").write_text(text.replace('"case1"', '"case0"'))
+    said = " ".join(findings(load_results(folder)))
+    assert "1 cases took 2 reads of the arrays through nodal and 1 s of computing" in said
+
+
+def test_values_that_differ_late_never_look_the_same(maker: StoreMaker) -> None:
+    values = [0.1234567, 0.12345671]
+    folder = maker.make(DEVICES | {"values": values}, seeds=(0,))
+    said = findings(load_results(folder))[0] + write_report(folder, folder / "r.html").read_text()
+    assert all(said.count(str(value)) >= 2 for value in values)
 
 
 def test_the_findings_count_what_went_wrong(maker: StoreMaker) -> None:

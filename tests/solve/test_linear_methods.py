@@ -321,8 +321,8 @@ def test_bad_options_are_named(options: dict[str, Any], message: str) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"forcing": "loose"}, "forcing must be one of tight, eisenstat-walker, got 'loose'"),
-        ({"start": "zero"}, "start must be one of last, extrapolated, got 'zero'"),
+        ({"forcing": "loose"}, "forcing must be one of 'tight', 'eisenstat-walker', got 'loose'"),
+        ({"start": "zero"}, "start must be one of 'last', 'extrapolated', got 'zero'"),
         ({"noise": -1e-3}, "noise of Newton's method must be in"),
     ],
 )

@@ -14,6 +14,7 @@ import xbar_spice as xs
 from xbar_spice.cli.app import app
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.parts import LINEAR_SOLVERS, METHODS
+from xbar_spice.solve.integrators import RungeKutta, Tableau
 from xbar_spice.solve.linear_solvers import get_linear_solver, solve_linear
 from xbar_spice.study.cases import expand, model_key, run_case
 from xbar_spice.study.config import parse_study
@@ -22,7 +23,7 @@ from xbar_spice.train.losses import Score
 PARTS = Path(__file__).parents[1] / "parts"
 SOLVER = f"{PARTS / 'minimal_residual.py'}:MinimalResidual"
 METHOD = f"{PARTS / 'small_steps.py'}:SmallSteps"
-HEUN = xs.RungeKutta(xs.Tableau(((), (1.0,)), (0.5, 0.5)))
+HEUN = RungeKutta(Tableau(((), (1.0,)), (0.5, 0.5)))
 
 
 def field(name: str = "tanh") -> Any:
@@ -152,6 +153,7 @@ def test_a_study_varies_them(tmp_path: Path, rng: np.random.Generator) -> None:
         {
             "name": "own",
             "model": {"weights": "w.npz"},
+            "data": {"task": "random"},
             "circuit": {"engine": "nodal"},
             "axes": [{"name": "solver", "fields": ["solver.krylov.method"], "values": ["gmres", SOLVER]}],
         }
@@ -170,7 +172,7 @@ def test_the_command_line_takes_them(tmp_path: Path, rng: np.random.Generator) -
         xs.save_model(tmp_path / f"{name}.npz", replace(model, method=method))
     assert xs.load_model(tmp_path / "own.npz").method == f"{METHOD}(substeps=3)"
     for name, options in (("implicit", ["--linear-solver", SOLVER]), ("own", [])):
-        arguments = ["cosim", str(tmp_path / f"{name}.npz"), "--engine", "nodal", *options]
+        arguments = ["cosim", str(tmp_path / f"{name}.npz"), "--engine", "nodal", "--data", "random", *options]
         done = CliRunner().invoke(app, arguments, catch_exceptions=False)
         assert done.exit_code == 0, done.output
     refused = CliRunner().invoke(app, ["cosim", str(tmp_path / "own.npz"), "--linear-solver", "qmr"])

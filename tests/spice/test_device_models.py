@@ -38,6 +38,9 @@ def test_a_folder_of_ones_own_comes_first(tmp_path):
     ("text", "problem"),
     [
         ("law = ", "cannot read"),
+        ("law = " + "[" * 10_000, "nested too deeply"),
+        ("law = " + "9" * 10_000, "not valid TOML"),
+        ("#" * 2**20 + "#", "more than 1 MiB"),
         ('law = "magic"', "law is one of ohmic, sinh"),
         ('law = "sinh"\nv0 = 0.1', "keys source, law and parameters"),
         ('law = "sinh"\n[parameters]\nv1 = 0.1', "v1"),

@@ -71,7 +71,7 @@ def run(deck: str, folder: Path) -> list[float]:
     """What a hand-written deck saves of an operating point, in its order."""
     raw = folder / "out.raw"
     command = ["ngspice", "-b", "-r", str(raw), str(GOLDEN / f"{deck}.cir")]
-    subprocess.run(command, capture_output=True, check=True, timeout=60)
+    subprocess.run(command, capture_output=True, check=True, timeout=300)
     return read_raw(raw.read_bytes())
 
 
@@ -103,7 +103,7 @@ def test_our_deck_says_the_same_circuit(case, tmp_path):
     deck = array_deck(case.crossbar, VOLTS, case.side)
     (tmp_path / "ours.cir").write_text(re.sub(r"^\.save .*\n", "", deck.text, flags=re.M))
     subprocess.run(
-        ["ngspice", "-b", "-r", "ours.raw", "ours.cir"], cwd=tmp_path, capture_output=True, check=True, timeout=60
+        ["ngspice", "-b", "-r", "ours.raw", "ours.cir"], cwd=tmp_path, capture_output=True, check=True, timeout=300
     )
     raw = (tmp_path / "ours.raw").read_bytes()
     names = re.findall(r"^\s*\d+\s+(\S+)\s+(?:voltage|current)$", raw.split(b"Binary:\n")[0].decode(), re.M)
@@ -131,7 +131,7 @@ def test_a_pulse_charges_lines_as_in_a_deck_written_by_hand(engine, tmp_path):
     if engine == "ngspice":
         engine_or_skip(engine)
     command = ["ngspice", "-b", str(GOLDEN / "hand_pulse.cir")]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
     measured = {name: float(value) for name, value in re.findall(r"^(\w+)\s+=\s+(\S+)", done.stdout, re.M)}
     crossbar = Crossbar(ONE_BIT_LINE, r_bit=500.0, r_driver=1e3, r_sense=4e3)
     capacitance = LineCapacitance(c_word=1e-15, c_bit=0.2e-15, c_cell=0.1e-15)

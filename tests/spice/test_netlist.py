@@ -1,5 +1,6 @@
 """Decks: golden text, plain SPICE, names, and what they give when run by hand."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -12,6 +13,7 @@ from support import run_by_hand
 from xbar_spice.engines.registry import get_engine
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.hardware.amplifier import Amplifier
+from xbar_spice.hardware.cells import Sinh
 from xbar_spice.hardware.crossbar import Crossbar, Terminations
 from xbar_spice.hardware.pulse import LineCapacitance, Pulse
 from xbar_spice.spice.device_models import device_names, load_device, load_opamp
@@ -55,7 +57,7 @@ def test_pulse_deck_is_the_golden_file():
 @pytest.mark.parametrize("side", ["rows", "cols"])
 def test_pulse_deck_run_by_hand_measures_energies_charges_and_currents(side, crossbar, tmp_path):
     deck = written(pulse_deck(crossbar, [0.1, 0.2], PULSE, HELD, side).text, tmp_path)
-    done = subprocess.run(["ngspice", "-b", deck], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(["ngspice", "-b", deck], capture_output=True, text=True, check=True, timeout=300)
     measured = {name: float(value) for name, value in re.findall(r"^(\w+)\s+=\s+(\S+)", done.stdout, re.M)}
     read = read_pulse(crossbar, [0.1, 0.2], PULSE, HELD, side)
     driven, sensed = ("left", "bottom") if side == "rows" else ("bottom", "left")
@@ -133,9 +135,10 @@ def test_a_deck_gives_every_option_once_and_stops_where_its_cells_let_it():
         given = re.findall(r"(\w+)=(\S+)", " ".join(re.findall(r"^\.options (.*)$", deck, re.M)))
         options = dict(given)
         assert len(options) == len(given), what
-        junctions = crossbar.device.junctions or crossbar.amplifier.opamp is not None
+        macro_model = crossbar.amplifier.opamp is not None
+        junctions = crossbar.device.junctions or macro_model
         assert ("gmin" in options) == junctions, what
-        at_rest = None if crossbar.linear else "1e-09" if junctions else "1e-10"
+        at_rest = None if crossbar.linear else "1e-06" if macro_model else "1e-09" if junctions else "1e-10"
         assert options.get("reltol") == ("1e-06" if "pulse" in what else at_rest), what
 
 
@@ -197,6 +200,57 @@ def test_a_template_error_names_file_and_line(tmp_path):
         netlist(SMALL, netlists=[tmp_path])
     with pytest.raises(InvalidInputError, match="cannot render netlist template 'missing'"):
         render("missing", {})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{{ device.__class__.__mro__ }}",
+        "{{ ''.__class__.__base__.__subclasses__() }}",
+        "{{ [].append(1) }}",
+        "{{ '{0.__class__}'.format(device) }}",
+        "{{ render.__globals__ }}",
+        "{{ self.__init__.__globals__ }}",
+        "{{ cycler.__init__.__globals__.os.system('true') }}",
+        "{% for i in range(10 ** 9) %}{% endfor %}",
+        "{% include '../secret' %}",
+        "{% include '/etc/passwd' %}",
+        "{{ 1 / 0 }}",
+        "{{ 'a' + 1 }}",
+        "{{ unknown }}",
+    ],
+)
+def test_a_template_of_the_users_runs_in_a_sandbox(text, tmp_path):
+    (tmp_path / "secret").write_text("secret")
+    folder = tmp_path / "netlists"
+    folder.mkdir()
+    (folder / "mine.cir.j2").write_text(text)
+    with pytest.raises(InvalidInputError, match=r"cannot render netlist template 'mine\.cir\.j2'"):
+        render("mine.cir.j2", {"device": Sinh(0.1), "render": render}, netlists=[folder])
+
+
+def test_a_template_is_a_file_of_text(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "latin").write_bytes(b"* 1 \xb5A")
+    (tmp_path / "device").symlink_to("/dev/zero")
+    (tmp_path / "folder").mkdir()
+    for name, text in (
+        ("pipe", "a named pipe"),
+        ("latin", "not UTF-8"),
+        ("device", "a device"),
+        ("folder", "a folder"),
+    ):
+        with pytest.raises(InvalidInputError, match=rf"cannot read the netlist template .*{name}: .*{text}"):
+            render(name, {}, netlists=[tmp_path])
+
+
+def test_an_edited_template_is_read_again(tmp_path):
+    path = tmp_path / "mine"
+    path.write_text("a")
+    os.utime(path, (1, 1))
+    assert render("mine", {}, netlists=[tmp_path]) == "a"
+    path.write_text("b")
+    assert render("mine", {}, netlists=[tmp_path]) == "b"
 
 
 def test_a_deck_is_one_read():

@@ -41,6 +41,8 @@ def test_every_setting_reaches_the_design() -> None:
         "variation": {"programming": 0.1},
         "terminations": {"drive": "double"},
         "device": "hfo2_milo2021",
+        "g_min": 5e-5,
+        "g_max": 2e-4,
         "amplifier": {"r_feedback": 1e4, "opamp": "loaded"},
         "noise": {"device": 0.01},
         "converters": {"adc_bits": 8},
@@ -117,6 +119,30 @@ def test_an_error_names_key_value_and_what_is_allowed(change: dict[str, Any], sa
     text = str(caught.value)
     assert text.startswith("my.toml:")
     assert all(part in text for part in said), text
+
+
+IDLE = [
+    ("amplifier", {"gain": 5.0}, "r_feedback", [0.0, 1e4]),
+    ("amplifier", {"opamp": "loaded"}, "r_feedback", [0.0, 1e4]),
+    ("converters", {"adc_range": 0.5}, "adc_bits", [8]),
+    ("noise", {"law": "pcm"}, "device", [0.0, 0.01]),
+    ("variation", {"distribution": "lognormal"}, "programming", [0.0, 0.05]),
+]
+
+
+@pytest.mark.parametrize(("part", "given", "need", "values"), IDLE, ids=str)
+def test_a_setting_that_no_case_uses_is_refused(part: str, given: dict[str, Any], need: str, values: list[Any]) -> None:
+    study = PLAIN | {"circuit": {part: given}}
+    setting = next(iter(given))
+    with pytest.raises(StudyError, match=rf"circuit\.{part}\.{setting} has no effect without circuit\.{part}\.{need}"):
+        parse_study(study)
+    as_axis = {"name": setting, "fields": [f"circuit.{part}.{setting}"], "values": list(given.values())}
+    with pytest.raises(StudyError, match=f"{setting} has no effect without"):
+        parse_study(PLAIN | {"axes": [as_axis]})
+    switch = {"name": need, "fields": [f"circuit.{part}.{need}"], "values": values}
+    for _, parameters in parse_study(study | {"axes": [switch]}).points():
+        made = getattr(parameters.design(), part)
+        assert bool(getattr(made, need)) == (getattr(made, setting) != getattr(type(made), setting))
 
 
 def test_all_errors_are_said_at_once() -> None:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
+import shutil
 import signal
-from dataclasses import replace
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,19 +22,26 @@ import psutil
 import pytest
 from support import engine_or_skip
 
+from xbar_spice import disk
 from xbar_spice.cosim import Cosimulation
 from xbar_spice.engines.ngspice.supervisor import Worker
 from xbar_spice.errors import SimulationError, StudyError
+from xbar_spice.hardware.cells import Sinh
+from xbar_spice.report import figures
+from xbar_spice.report.data import load_results
+from xbar_spice.report.findings import findings
+from xbar_spice.spice.device_models import load_device, load_opamp
+from xbar_spice.spice.resources import search_path
 from xbar_spice.study import cases as cases_module
 from xbar_spice.study import runner
-from xbar_spice.study import store as store_module
 from xbar_spice.study.cases import Case, expand, model_key, run_case
 from xbar_spice.study.config import Study, parse_study
-from xbar_spice.study.execute import Outcome, attempt, run_on_dask
+from xbar_spice.study.execute import CaseFailure, Outcome, attempt, run_on_dask
 from xbar_spice.study.problem import fingerprint, make_problem
 from xbar_spice.study.runner import Progress, run_study
+from xbar_spice.study.schema import DEVICES, OPAMPS
 from xbar_spice.study.store import Store, write_case
-from xbar_spice.weights import Model, save_model
+from xbar_spice.weights import Classifier, Model, save_model
 
 TIMINGS = ["seconds", "read_seconds", "written"]
 
@@ -50,7 +62,7 @@ def a_study(weights: Path | str = "weights.npz", **changes: Any) -> Study:
         "name": "small",
         "seeds": [0, 1],
         "model": {"weights": str(weights)},
-        "data": {"samples": 2},
+        "data": {"samples": 2, "task": "random"},
         "circuit": {"engine": "nodal", "r_word": 1.0, "r_bit": 1.0, "variation": {"programming": 0.05}},
         "axes": [{"name": "tile", "fields": ["circuit.tile"], "values": [2, 4]}],
     }
@@ -71,7 +83,9 @@ def test_ids_are_the_same_in_every_run_and_on_every_machine() -> None:
     case = cases_of(a_study(), exact)[1]
     # The recipe instead of a value: a setting that is added, or a default that moves, must change the ids.
     settings = case.parameters.model_dump() | {"model": weights}
-    text = json.dumps({"parameters": settings, "seed": 1}, sort_keys=True, separators=(",", ":"))
+    content = {"numerics": cases_module.NUMERICS, "parameters": settings, "seed": 1, "law": "Ohmic"}
+    content |= {"design": asdict(case.parameters.design()), "opamp": None, "templates": None}
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
     assert case.id == hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -90,14 +104,73 @@ def test_an_id_changes_with_all_that_determines_the_result(model: Model) -> None
         a_study(circuit=circuit | {"r_word": 1.5}),
         a_study(circuit=circuit | {"terminations": {"transposed": "far_ends"}}),
         a_study(circuit=circuit | {"variation": {"programming": 0.06}}),
-        a_study(data={"samples": 3}),
-        a_study(data={"samples": 2, "seed": 1}),
+        a_study(data={"samples": 3, "task": "random"}),
+        a_study(data={"samples": 2, "seed": 1, "task": "random"}),
         a_study(solver={"krylov": {"rtol": 1e-9}}),
     ]
     models = [replace(model, h=0.5), replace(model, steps=3), replace(model, A=model.A + 1e-15)]
     found = [case.id for study in studies for case in cases_of(study, model)]
     found += [case.id for changed in models for case in cases_of(a_study(), changed)]
     assert len(set(found)) == len(found) == 4 * (len(studies) + len(models))
+
+
+def test_an_id_covers_the_content_of_what_the_settings_name(
+    model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    netlists, models = tmp_path / "netlists", tmp_path / "models"
+    shutil.copytree(search_path("netlists")[0], netlists)
+    shutil.copytree(search_path("models")[0], models)
+    device, opamp = models / "sinh_series.lib", models / "opamps" / "loaded.lib"
+    circuit = {"engine": "ngspice", "device": "sinh_series", "amplifier": {"r_feedback": 1e4, "opamp": "loaded"}}
+    monkeypatch.setattr(cases_module, "search_path", lambda _: (netlists,))
+
+    def found() -> str:
+        monkeypatch.setitem(DEVICES, "sinh_series", load_device("sinh_series", [models]))
+        monkeypatch.setitem(OPAMPS, "loaded", load_opamp("loaded", [models]))
+        return cases_of(a_study(circuit=circuit), model)[0].id
+
+    ids = [found(), found()]
+    assert ids[0] == ids[1]
+    for path in (device, opamp, netlists / "array.cir.j2"):
+        path.write_text(path.read_text() + "\n* another version\n")
+        ids.append(found())
+    for path in (device, opamp):
+        settings = path.with_suffix(".toml")
+        settings.write_text(settings.read_text().replace("1e3", "2e3").replace("100", "300"))
+        ids.append(found())
+    monkeypatch.setattr(cases_module, "NUMERICS", cases_module.NUMERICS + 1)
+    ids.append(found())
+    assert len(set(ids)) == len(ids) - 1
+
+
+def test_an_edited_device_model_leaves_no_result_that_was_there(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = a_study(weights, circuit={"engine": "nodal", "device": "stanford_gap"}, axes=[])
+    assert run_study(study, tmp_path / "out", jobs=1).done == 1
+    assert run_study(study, tmp_path / "out", jobs=1).present == 1
+    monkeypatch.setitem(DEVICES, "stanford_gap", Sinh(0.3))
+    summary = run_study(study, tmp_path / "out", jobs=1)
+    assert (summary.present, summary.done) == (0, 1)
+
+
+def test_a_worker_with_other_models_does_not_answer(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    case = cases_of(a_study(circuit={"engine": "nodal", "device": "stanford_gap"}), model)[0]
+    monkeypatch.setitem(DEVICES, "stanford_gap", Sinh(0.3))
+    outcome = attempt(case, model)
+    assert isinstance(outcome, CaseFailure)
+    assert "has other device models, op-amps or templates" in outcome.error
+
+
+def test_numbers_of_a_version_stay() -> None:
+    """Where this fails for a reason that is right, raise `NUMERICS` and write down the new numbers."""
+    exact = Model([[0.5, -1.0], [1.0, 0.25]], [[-1.0, 0.5], [0.25, -0.5]], h=0.25, steps=2)
+    record = run_case(cases_of(a_study(), exact)[0], exact).record
+    errors = [record["state"]["relative_error"], *(record["gradients"][name]["relative_error"] for name in "AB")]
+    assert (cases_module.NUMERICS, errors) == (1, pytest.approx(NUMBERS, rel=1e-6))
+
+
+NUMBERS = [0.0021617325958401736, 0.04002457493015353, 0.07034706659547034]
 
 
 @pytest.mark.parametrize("field", ["circuit.variation.programming", "circuit.noise.device", "circuit.noise.sense"])
@@ -128,8 +201,34 @@ def without_timings(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_samples_follow_the_data_seed_alone(model: Model) -> None:
-    assert np.array_equal(make_problem(model, samples=2, seed=3).z0, make_problem(model, samples=2, seed=3).z0)
-    assert not np.array_equal(make_problem(model, samples=2, seed=3).z0, make_problem(model, samples=2, seed=4).z0)
+    one, same, other = (make_problem(model, samples=2, seed=seed, task="random").z0 for seed in (3, 3, 4))
+    assert np.array_equal(one, same)
+    assert not np.array_equal(one, other)
+
+
+@pytest.mark.parametrize("trained_on", ["", "faces"])
+@pytest.mark.parametrize("states", [3, 64])
+def test_data_are_never_guessed(states: int, trained_on: str, rng: np.random.Generator) -> None:
+    classifier = Classifier(rng.normal(size=(10, states)), np.zeros(10))
+    model = Model(*rng.normal(size=(2, states, states)), h=0.25, steps=1, classifier=classifier, trained_on=trained_on)
+    with pytest.raises(StudyError, match=r"which data is the model of .* Ask for 'digits' .* or for 'random'"):
+        make_problem(model)
+    with pytest.raises(StudyError, match="which data is the model"):
+        cases_of(a_study(data={"samples": 2}), model)
+    assert make_problem(model, task="random").data == "8 random states (standard normal), drawn with seed 0"
+
+
+def test_digits_go_to_a_model_that_was_trained_on_them_or_on_request(rng: np.random.Generator) -> None:
+    classifier = Classifier(rng.normal(size=(10, 64)), np.zeros(10))
+    model = Model(*rng.normal(size=(2, 64, 64)), h=0.25, steps=1, classifier=classifier)
+    asked, said = make_problem(model, task="digits"), make_problem(replace(model, trained_on="digits"))
+    assert asked.data == said.data == "8 test images of the handwritten digits, drawn with seed 0"
+    assert np.array_equal(asked.z0, said.z0)
+    ids = [
+        cases_of(a_study(data={"task": task}), replace(model, trained_on="digits"))[0].data
+        for task in ("auto", "digits")
+    ]
+    assert ids == [said.data] * 2
 
 
 def test_digits_need_a_model_that_takes_them(model: Model) -> None:
@@ -163,14 +262,14 @@ def test_what_is_not_finite_is_null_in_json(result: Cosimulation, tmp_path: Path
     assert json.loads((path / "record.json").read_text(), parse_constant=pytest.fail)["odd"] == [None, None, 1.5, 2]
 
 
-@pytest.mark.parametrize("broken", ["_write", "_sync", "_move"])
+@pytest.mark.parametrize("broken", ["_write_durably", "_sync", "_move"])
 def test_a_crash_while_writing_leaves_nothing_that_looks_finished(
     broken: str, result: Cosimulation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = Store(tmp_path)
     with monkeypatch.context() as patch, store.locked():
-        patch.setattr(store_module, broken, crash)
-        patch.setattr(store_module.shutil, "rmtree", lambda *_, **__: None)  # a killed process clears nothing away
+        patch.setattr(disk, broken, crash)
+        patch.setattr(disk.shutil, "rmtree", lambda *_, **__: None)  # a killed process clears nothing away
         with pytest.raises(KeyboardInterrupt):
             store.write_case("abc", result, case={"id": "abc"})
     assert store.finished() == set()
@@ -205,6 +304,178 @@ def test_folders_that_are_no_cases_are_reported_and_left_out(result: Cosimulatio
     records, problems = store.records()
     assert records["case.id"].tolist() == ["good"]
     assert [Path(problem.split(":")[0]).name for problem in problems] == ["half", "note.txt", "renamed"]
+
+
+def damage(kind: str, folder: Path) -> None:
+    """Do to a finished case what disks, editors and other programs do."""
+    record, trace = folder / "record.json", folder / "trace.csv"
+    content = json.loads(record.read_text())
+    lines = trace.read_bytes().splitlines(keepends=True)
+    if kind == "cut in the middle of a row":
+        trace.write_bytes(trace.read_bytes()[:-7])
+    elif kind == "cut between two rows":
+        trace.write_bytes(b"".join(lines[:-1]))
+    elif kind == "another number":
+        trace.write_bytes(trace.read_bytes().replace(b"0.", b"1.", 1))
+    elif kind == "a trace of zeros":
+        trace.write_bytes(bytes(trace.stat().st_size))
+    elif kind == "a header only":
+        trace.write_bytes(lines[0])
+    elif kind == "an empty trace":
+        trace.write_bytes(b"")
+    elif kind == "no trace":
+        trace.unlink()
+    elif kind == "a folder as trace":
+        trace.unlink()
+        trace.mkdir()
+    elif kind == "a pipe as record":
+        record.unlink()
+        os.mkfifo(record)
+    elif kind == "nested without end":
+        record.write_text("[" * 100_000)
+    else:
+        record.write_bytes(RECORDS[kind](content))
+
+
+RECORDS: dict[str, Any] = {
+    "an empty record": lambda _: b"",
+    "half a record": lambda content: json.dumps(content).encode()[:300],
+    "a record of zeros": lambda content: bytes(len(json.dumps(content))),
+    "not UTF-8": lambda content: json.dumps(content).encode() + b"\xff",
+    "null": lambda _: b"null",
+    "a list": lambda _: b"[1, 2]",
+    "an id and no more": lambda content: json.dumps({"case": content["case"]}).encode(),
+    "the record of another program": lambda _: b'{"name": "other", "version": 3}',
+    "of another case": lambda content: json.dumps(content | {"case": content["case"] | {"id": "x"}}).encode(),
+    "a text for a number": lambda content: json.dumps(content | {"state": {"relative_error": "small"}}).encode(),
+    "no gradients": lambda content: json.dumps(content | {"gradients": None}).encode(),
+}
+TRACES = (
+    "cut in the middle of a row",
+    "cut between two rows",
+    "another number",
+    "a trace of zeros",
+    "a header only",
+    "an empty trace",
+    "no trace",
+    "a folder as trace",
+    "a pipe as record",
+    "nested without end",
+)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Study, Path]:
+    """A study of one case, and its store."""
+    folder = tmp_path_factory.mktemp("finished")
+    save_model(folder / "weights.npz", Model([[0.5, -1.0], [1.0, 0.25]], [[-1.0, 0.5], [0.25, -0.5]], h=0.25, steps=2))
+    study = a_study(folder / "weights.npz", axes=[], seeds=[0])
+    run_study(study, folder / "out", jobs=1)
+    return study, folder / "out"
+
+
+@pytest.mark.parametrize("old", [False, True], ids=["now", "of old"])
+@pytest.mark.parametrize("kind", [*RECORDS, *TRACES])
+def test_what_is_damaged_empty_or_foreign_is_not_finished(
+    kind: str, old: bool, finished: tuple[Study, Path], tmp_path: Path
+) -> None:
+    if old and kind == "another number":
+        pytest.skip("records of old say nothing about the numbers in their trace")
+    store = Store(shutil.copytree(finished[1], tmp_path / "out"))
+    (folder,) = (store.folder / "cases").iterdir()
+    if old:  # records had no digest of their trace
+        record = json.loads((folder / "record.json").read_text())
+        del record["trace_sha256"]
+        (folder / "record.json").write_text(json.dumps(record))
+    assert store.finished() == {folder.name}
+    damage(kind, folder)
+    assert store.finished() == set()
+    assert len(store.records()[1]) == 1
+    assert "1 of 1 cases have not been run yet." in findings(load_results(store.folder))
+
+
+def test_a_damaged_case_is_run_again(finished: tuple[Study, Path], tmp_path: Path) -> None:
+    store = Store(shutil.copytree(finished[1], tmp_path / "out"))
+    (folder,) = (store.folder / "cases").iterdir()
+    damage("an empty trace", folder)
+    summary = run_study(finished[0], store.folder, jobs=1)
+    assert (summary.present, summary.done, summary.problems) == (0, 1, [])
+
+
+@pytest.mark.parametrize("kind", ["garbage", "half", "empty", "folder", "pipe", "numbers"])
+def test_a_side_file_never_blocks_a_store(kind: str, finished: tuple[Study, Path], tmp_path: Path) -> None:
+    store = Store(shutil.copytree(finished[1], tmp_path / "out"))
+    side = store.folder / "cell_deficit.npz"
+    content = side.read_bytes()
+    side.unlink()
+    if kind == "folder":
+        side.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(side)
+    else:
+        damaged = {"garbage": b"no archive", "half": content[: len(content) // 2], "empty": b""}
+        side.write_bytes(damaged.get(kind, content))
+    if kind == "numbers":
+        store.write_arrays("cell_deficit", {"case": 3, "cells": np.zeros(2)})
+    results = load_results(store.folder)
+    assert not [*figures._deficit(results)]
+    summary = run_study(finished[0], store.folder, jobs=1)
+    assert (summary.present, summary.failed) == (1, {})
+    assert len(summary.problems) == (1 if kind in ("folder", "pipe") else 0)
+    assert len([*figures._deficit(results)]) == 1 - len(summary.problems)
+
+
+def test_a_simulation_that_fails_for_the_side_file_is_told_and_no_more(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> None:
+        raise np.linalg.LinAlgError("singular")
+
+    monkeypatch.setattr(runner, "first_read_voltages", fail)
+    summary = run_study(a_study(weights), tmp_path / "out", jobs=1)
+    assert (summary.done, summary.problems) == (4, ["no cell voltages for the report: LinAlgError: singular"])
+
+
+def test_a_full_disk_ends_a_study_and_keeps_what_is_finished(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, written = disk._write_durably, 0
+
+    def fills_up(path: Path, content: str | bytes) -> None:
+        nonlocal written
+        written += 1
+        real(path, b"" if written > 4 else content)
+        if written > 4:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(disk, "_write_durably", fills_up)
+        with pytest.raises(StudyError, match=r"No space left on device; free some space.*finished cases are kept"):
+            run_study(a_study(weights), tmp_path / "out", jobs=1)
+    assert not [*tmp_path.rglob(f"{disk.DRAFT}*")]
+    assert len(Store(tmp_path / "out").finished()) == 1
+    assert run_study(a_study(weights), tmp_path / "out", jobs=1).present == 1
+
+
+def test_what_did_not_converge_is_told(weights: Path, tmp_path: Path) -> None:
+    study = a_study(weights, solver={"krylov": {"max_iterations": 1, "rtol": 1e-12}}, axes=[], seeds=[0])
+    for _ in range(2):
+        summary = run_study(study, tmp_path / "out", jobs=1)
+        assert summary.unconverged == ["seed 0"]
+        assert "NOT CONVERGED: seed 0" in str(summary)
+
+
+def test_values_that_differ_late_are_cases_of_their_own(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cases_module, "cosimulate", crash_softly)
+    axes = [{"name": "wire", "fields": ["circuit.r_word"], "values": [1.0000001, 1.0000002, 1.0]}]
+    summary = run_study(a_study(weights, axes=axes, seeds=[0]), tmp_path / "out", jobs=1)
+    assert sorted(summary.failed) == ["wire 1, seed 0", "wire 1.0000001, seed 0", "wire 1.0000002, seed 0"]
+
+
+def crash_softly(*_: Any, **__: Any) -> None:
+    raise SimulationError("no")
 
 
 def test_two_runs_do_not_share_a_store(tmp_path: Path) -> None:
@@ -369,7 +640,7 @@ def test_a_case_whose_simulator_dies_again_and_again_leaves_the_others_unharmed(
 
 def test_characterised_arrays_are_for_linear_cells_and_ngspice(weights: Path) -> None:
     assert a_study(weights, circuit={"characterise": True}).engine_options == {"characterise": True}
-    for circuit in ({"engine": "nodal"}, {"device": "hfo2_milo2021"}):
+    for circuit in ({"engine": "nodal"}, {"device": "stanford_gap"}):
         with pytest.raises(StudyError, match="characterise needs engine 'ngspice', linear cells"):
             a_study(weights, circuit={"characterise": True} | circuit)
 
@@ -377,3 +648,42 @@ def test_characterised_arrays_are_for_linear_cells_and_ngspice(weights: Path) ->
 def test_a_scheduler_that_is_not_there_is_said_so(weights: Path, tmp_path: Path) -> None:
     with pytest.raises(StudyError, match="no Dask scheduler answers at 'nonsense'"):
         run_study(a_study(weights), tmp_path / "out", scheduler="nonsense")
+
+
+@pytest.fixture
+def scheduler() -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """A Dask scheduler of somebody else's, without workers."""
+    code = (
+        "import asyncio, distributed\n"
+        "async def serve():\n"
+        "    async with distributed.Scheduler(host='127.0.0.1', port=0, dashboard=False,\n"
+        "                                     dashboard_address='127.0.0.1:0') as found:\n"
+        "        print(found.address, flush=True)\n"
+        "        await found.finished()\n"
+        "asyncio.run(serve())\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    assert process.stdout is not None
+    yield process.stdout.readline().strip(), process
+    process.kill()
+    process.wait()
+    process.stdout.close()
+
+
+def test_a_scheduler_without_workers_is_waited_for_as_long_as_the_user_wants(
+    scheduler: tuple[str, subprocess.Popen[str]], weights: Path, tmp_path: Path
+) -> None:
+    said: list[str] = []
+    with pytest.raises(StudyError, match=r"has had no worker for 0\.1 s; finished cases are kept.*--wait"):
+        run_study(a_study(weights), tmp_path / "out", scheduler=scheduler[0], wait=0.1, on_waiting=said.append)
+    assert said == [f"the Dask scheduler at {scheduler[0]} has no worker; waiting 0.1 s for one"]
+
+
+def test_a_scheduler_that_goes_ends_the_run(
+    scheduler: tuple[str, subprocess.Popen[str]], weights: Path, tmp_path: Path
+) -> None:
+    address, process = scheduler
+    with pytest.raises(StudyError, match="has gone; finished cases are kept"):
+        run_study(a_study(weights), tmp_path / "out", scheduler=address, wait=600, on_waiting=lambda _: process.kill())

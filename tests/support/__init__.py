@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 from dataclasses import replace
@@ -13,12 +14,17 @@ from typing import Any
 import numpy as np
 import pytest
 
+from support.pauses import slow_down
 from xbar_spice.cosim import Problem
 from xbar_spice.engines.base import Engine
 from xbar_spice.engines.ngspice.installation import describe
 from xbar_spice.engines.registry import get_engine
 from xbar_spice.errors import EngineUnavailableError
 from xbar_spice.mapping.design import Design
+
+if "XBAR_SPICE_SLOW_WORKERS" in os.environ:
+    slow_down(float(os.environ["XBAR_SPICE_SLOW_WORKERS"]))
+
 
 ENGINE_NAMES = ("ideal", "nodal", "ngspice")
 
@@ -57,7 +63,7 @@ def assert_same_bits(found: Any, wanted: Any) -> None:
 
 def run_by_hand(deck: Path) -> dict[str, float]:
     """Source currents, by the source's name, and voltages of nodes that `ngspice -b` prints for a deck."""
-    done = subprocess.run(["ngspice", "-b", str(deck)], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(["ngspice", "-b", str(deck)], capture_output=True, text=True, check=True, timeout=300)
     rows = re.findall(r"^\s+([a-z]\w*)(?:#branch)?\s+(-?\d\S*)$", done.stdout, re.M)
     return {name: float(value) for name, value in rows}
 

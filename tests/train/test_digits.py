@@ -37,7 +37,7 @@ def test_no_image_is_in_both_parts_and_none_is_lost() -> None:
 def test_the_seed_fixes_the_split() -> None:
     np.testing.assert_array_equal(load_digits(3).test.x, load_digits(3).test.x)
     assert not np.array_equal(load_digits(3).test.x, load_digits(4).test.x)
-    with pytest.raises(InvalidInputError, match="seed must be >= 0, got -1"):
+    with pytest.raises(InvalidInputError, match="seed must be a whole number >= 0, got -1"):
         load_digits(-1)
 
 

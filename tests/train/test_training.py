@@ -125,7 +125,7 @@ def test_an_unknown_task() -> None:
         match=r"one of 'digits-conv', 'digits-dense', an object of your own class of Task, .* got 'digits'",
     ):
         train("digits")
-    with pytest.raises(InvalidInputError, match="seed must be >= 0, got -1"):
+    with pytest.raises(InvalidInputError, match="seed must be a whole number >= 0, got -1"):
         train("digits-conv", seed=-1)
 
 

@@ -250,6 +250,17 @@ def test_settling_takes_longer_on_longer_lines_and_to_a_finer_accuracy():
     assert (np.diff(times, axis=1) > 0).all()
 
 
+def test_a_current_may_settle_right_before_the_drive_falls():
+    """However long the drive stays on, the time is that of a drive that never falls, or infinite if it comes later."""
+    line = Crossbar([[1e-4] * 16], r_word=2.0)
+    held = LineCapacitance(c_word=2e-16)
+    settled = read_pulse(line, [0.2], Pulse(width=math.inf, rise=1e-14), held).settling_time(0.01)
+    for part in (0.5, 0.98, 0.9999, 1.0001, 1.001, 1.005, 1.01, 1.019, 1.03, 1.5):
+        pulse = Pulse(width=part * settled - 1e-14, rise=1e-14)
+        found = read_pulse(line, [0.2], pulse, held).settling_time(0.01)
+        assert found == (math.inf if part < 1 else pytest.approx(settled, rel=1e-9))
+
+
 def test_after_the_settling_time_a_current_stays_within_the_accuracy(rng):
     crossbar = random_array(rng)
     read = read_pulse(crossbar, rng.uniform(-0.2, 0.2, 5), PULSE, HELD)
@@ -397,7 +408,7 @@ def test_values_are_checked():
     [
         ({"drive": [0.1]}, InvalidInputError, r"one finite drive of shape \(5,\), got \(1,\)"),
         ({"drive": [np.nan] * 5}, InvalidInputError, "finite drive"),
-        ({"engine": "spectre"}, InvalidInputError, "'modal' or 'ngspice', got 'spectre'"),
+        ({"engine": "spectre"}, InvalidInputError, "one of 'modal', 'ngspice', got 'spectre'"),
         ({"accuracy": 1e-3}, InvalidInputError, "takes no options, got accuracy"),
         ({"engine": "ngspice", "tolerance": 1}, InvalidInputError, "time_limit and netlists, got tolerance"),
         ({"engine": "ngspice", "pulse": STEP}, InvalidInputError, "rise and a finite width above 0 s"),

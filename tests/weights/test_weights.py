@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import struct
-from collections.abc import Callable
+import zipfile
+from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ import safetensors.numpy
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from scipy.ndimage import correlate
 
 from xbar_spice.errors import WeightsError
 from xbar_spice.weights import Classifier, Kernels, Model, load_model, save_model
@@ -118,6 +121,29 @@ def test_a_torch_convolution_becomes_a_kernel_as_documented() -> None:
     kernel = np.swapaxes(np.flip(weight, (-2, -1)), -2, -1).reshape(2, 1, 9)
     A, _ = Kernels(kernel, np.zeros((1, 2, 9)), (4, 5)).matrices()
     np.testing.assert_allclose(A @ image.ravel(), expected.ravel(), rtol=0, atol=1e-14)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize(("padding", "mode"), [("circular", "wrap"), ("zero", "constant")])
+def test_kernels_of_four_axes_are_those_of_frameworks(tmp_path: Path, suffix: str, padding: str, mode: Any) -> None:
+    """A frameworks' convolution is scipy's correlation, summed over the channels that come in."""
+    rng = np.random.default_rng(4)
+    a, b = rng.normal(size=(3, 2, 3, 3)), rng.normal(size=(2, 3, 5, 5))
+    tensors = {"a": a, "b": b, "image_shape": np.array([6, 7]), "h": np.array(1.0), "steps": np.array(1)}
+    metadata = {"padding": padding}
+    path = tmp_path / f"model{suffix}"
+    if suffix == ".npz":
+        write(path, tensors | {"padding": np.array(padding)})
+    else:
+        safetensors.numpy.save_file(tensors, path, metadata=metadata)
+    model = load_model(path)
+    for matrix, kernel in ((model.A, a), (model.B, b)):
+        images = rng.normal(size=(kernel.shape[1], 6, 7))
+        expected = [sum(correlate(x, w, mode=mode) for x, w in zip(images, row, strict=True)) for row in kernel]
+        np.testing.assert_allclose(matrix @ images.ravel(), np.ravel(expected), rtol=0, atol=1e-13)
+    save_model(path, model)  # which keeps them flat
+    assert load_model(path).kernels.a.shape == (3, 2, 9)  # type: ignore[union-attr]
+    np.testing.assert_array_equal(load_model(path).A, model.A)
 
 
 @pytest.mark.parametrize("channels", [None, (2, 1), (3, 2)])
@@ -270,6 +296,19 @@ def test_saving_replaces_the_whole_file_and_leaves_nothing_else(tmp_path: Path, 
     assert path.stat().st_mode & 0o777 == 0o666 & ~umask
 
 
+def test_a_numpy_that_knows_no_allow_pickle_writes_what_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before NumPy 2.2 every keyword of `savez` was one more array, and the file was refused for it."""
+
+    def savez(file: Any, **arrays: Any) -> None:
+        archive(file, {f"{name}.npy": npy(value) for name, value in arrays.items()})
+
+    monkeypatch.setattr(np, "savez", savez)
+    save_model(tmp_path / "model.npz", Model([[1.0]], [[2.0]], h=1.0, steps=1, method="trapezoid"))
+    assert load_model(tmp_path / "model.npz").method == "trapezoid"
+
+
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_a_failed_save_keeps_the_old_file(tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / f"model{suffix}"
@@ -298,6 +337,14 @@ def test_the_range_of_weights_of_a_chip_is_kept(tmp_path: Path, suffix: str) -> 
     model = Model(*rng.normal(size=(2, 3, 3)), h=0.25, steps=1, weight_range=(1.5, 2.5))
     save_model(tmp_path / f"model{suffix}", model)
     assert load_model(tmp_path / f"model{suffix}").weight_range == (1.5, 2.5)
+
+
+@pytest.mark.parametrize("trained_on", ["", "digits"])
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_the_data_of_a_training_are_kept(tmp_path: Path, suffix: str, trained_on: str) -> None:
+    model = Model(*np.random.default_rng(0).normal(size=(2, 3, 3)), h=0.25, steps=1, trained_on=trained_on)
+    save_model(tmp_path / f"model{suffix}", model)
+    assert load_model(tmp_path / f"model{suffix}").trained_on == trained_on
 
 
 @pytest.mark.parametrize("name", ["model.pt", "model", "model.h5"])
@@ -367,6 +414,7 @@ BAD_DENSE = {
     "h twice": (given_as(h=[0.1, 0.2]), r"tensor 'h': expected one number > 0, got \[0\.1, 0\.2\]"),
     "h true": (given_as(h=True), "tensor 'h': expected one number > 0, got True"),
     "half a step": (given_as(steps=2.5), r"tensor 'steps': expected a whole number >= 1, got 2\.5"),
+    "many steps": (given_as(steps=10**18), r"tensor 'steps': expected at most 1000000000 steps, got 1e\+18"),
     "no step": (given_as(steps=0), "tensor 'steps': expected a whole number >= 1, got 0"),
     "steps NaN": (given_as(steps=np.nan), "tensor 'steps': expected a whole number >= 1, got nan"),
 }
@@ -378,7 +426,12 @@ BAD_KERNELS = {
     "image_shape zero": (given_as(image_shape=[0, 5]), r"'image_shape': expected two whole numbers >= 1, got \[0, 5\]"),
     "image_shape real": (given_as(image_shape=[4.0, 5.5]), "'image_shape': expected two whole numbers"),
     "taps": (given_as(a=np.ones(8)), r"tensor 'a': a kernel has q\*q taps .* got 8"),
-    "axes": (given_as(b=np.ones((1, 2, 3, 3))), r"tensor 'b': kernel must have shape .* got \(1, 2, 3, 3\)"),
+    "axes": (given_as(b=np.ones((1, 2, 1, 3, 3))), r"tensor 'b': kernel must have shape .* got \(1, 2, 1, 3, 3\)"),
+    "TensorFlow": (given_as(b=np.ones((3, 3, 2, 1))), r"tensor 'b': a kernel of four axes .* transpose\(3, 2, 0, 1\)"),
+    "even kernel": (given_as(b=np.ones((1, 2, 4, 4))), r"tensor 'b': a kernel has q\*q taps with q odd"),
+    "huge kernel": (given_as(b=np.ones((1, 2, 999, 999))), r"tensor 'b': a kernel has at most 127 x 127 taps"),
+    "huge image": (given_as(image_shape=[10**6, 10**6]), "tensor 'a': the convolution .* at most .* entries"),
+    "overflow": (given_as(image_shape=[2**32, 2**32]), "tensor 'a': the convolution .* at most .* entries"),
     "channels": (given_as(b=np.ones((2, 2, 9))), r"tensor 'b': expected .* got shapes a \(2, 1, 9\) and b \(2, 2, 9\)"),
     "NaN": (spoilt("b", (0, 1, 4), np.nan), "tensor 'b': expected finite values"),
     "integers": (given_as(a=np.full(9, 2**63, dtype=np.uint64)), r"tensor 'a': expected whole numbers between -2\^53"),
@@ -501,6 +554,146 @@ def test_a_flipped_byte_is_an_error_of_ours_or_harmless(tmp_path: Path, suffix: 
             assert str(error).startswith(str(path))  # noqa: PT017 - it may also load
 
 
+# --- files that claim more than they hold, or twice -----------------------------------------------------------------
+
+
+def npy_header(shape: tuple[int, ...], dtype: str = "<f8") -> bytes:
+    file = io.BytesIO()
+    np.lib.format.write_array_header_1_0(file, {"descr": dtype, "fortran_order": False, "shape": shape})
+    return file.getvalue()
+
+
+def npy(value: Any) -> bytes:
+    file = io.BytesIO()
+    np.save(file, value)
+    return file.getvalue()
+
+
+def archive(path: Any, entries: Mapping[str, bytes]) -> Any:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        for name, content in entries.items():
+            file.writestr(name, content)
+    return path
+
+
+def safetensors_file(path: Path, header: str, data: bytes = b"") -> Path:
+    path.write_bytes(len(header.encode()).to_bytes(8, "little") + header.encode() + data)
+    return path
+
+
+def test_a_zip_bomb_is_refused_by_its_table_of_contents(tmp_path: Path) -> None:
+    """A few kilobytes that unpack to two times half a gigabyte and more: neither is unpacked."""
+    path = archive(tmp_path / "model.npz", {"A.npy": b"a", "B.npy": b"b"})
+    content = path.read_bytes()
+    sizes = (2**29 + 1).to_bytes(4, "little")
+    at = content.index(b"PK\x01\x02")
+    content = content[: at + 24] + sizes + content[at + 28 :]
+    at = content.index(b"PK\x01\x02", at + 1)
+    path.write_bytes(content[: at + 24] + sizes + content[at + 28 :])
+    with pytest.raises(WeightsError, match="expected at most 1024 MiB of tensors, got 1024 MiB, most of it in 'A'"):
+        load_model(path)
+
+
+@pytest.mark.parametrize("shape", [(10**6, 10**6), (2**40, 2**40), (3, 3), (2, 3, 4)])
+def test_an_array_that_claims_another_size_than_it_has(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    path = archive(tmp_path / "model.npz", {"A.npy": npy_header(shape) + bytes(8)})
+    with pytest.raises(WeightsError, match=r"tensor 'A': expected \d+ bytes for shape .*, got 8"):
+        load_model(path)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"\x93NUMPY\x01\x00\x10\x00" + b"[" * 16,
+        b"\x93NUMPY\x01\x00\xff\x1f" + b"[" * 0x1FFF,
+        b"\x93NUMPY\x01\x00\xff\xff" + b" " * 0xFFFF,
+        b"\x93NUMPY\x07\x00",
+        b"\x93NUMPY",
+        b"",
+        npy_header((1,), "|O") + bytes(8),
+        npy_header((-1,)) + bytes(8),
+    ],
+)
+def test_broken_headers_of_arrays(tmp_path: Path, header: bytes) -> None:
+    with pytest.raises(WeightsError, match=r"model\.npz: (tensor 'A'|not a readable .npz)"):
+        load_model(archive(tmp_path / "model.npz", {"A.npy": header}))
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name:UserWarning")
+def test_a_tensor_that_is_there_twice(tmp_path: Path) -> None:
+    path = write(tmp_path / "model.npz", dense())
+    with zipfile.ZipFile(path, "a") as file:
+        file.writestr("A.npy", npy_header((1, 1)) + bytes(8))
+    with pytest.raises(WeightsError, match="tensor 'A': the file has it more than once"):
+        load_model(path)
+
+
+ONE = '{"dtype": "F64", "shape": [1, 1], "data_offsets": [0, 8]}'
+
+
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [
+        (f'{{"A": {ONE}, "A": {ONE}}}', "'A': the file has it more than once"),
+        (f'{{"h": {ONE}, "__metadata__": {{"h": "1"}}}}', "'h': the file has it more than once"),
+        (f'{{"A": {ONE}, "__metadata__": {{"h": "1", "h": "2"}}}}', "'h': the file has it more than once"),
+        (f'{{"A": {ONE}, "__metadata__": null}}', "tensor 'h' is missing"),
+        (f'{{"A": {ONE}, "__metadata__": {{"h": 1}}}}', "not a readable .safetensors"),
+        (f'{{"A": {ONE}, "__metadata__": [1]}}', "not a readable .safetensors"),
+        (f'{{"A": {ONE}, "__metadata__": {{"h": "{"[" * 10**5}"}}}}', "'h' in the metadata: expected a number"),
+        (f'{{"A": {ONE}, "__metadata__": {{"h": "{"9" * 10**4}"}}}}', "'h' in the metadata: expected a number"),
+        ('{"A": {"dtype": "F64", "shape": [1000000, 1000000], "data_offsets": [0, 8]}}', "not a readable .safetensors"),
+        ('{"A": {"dtype": "F64", "shape": [1, 1], "data_offsets": [8, 0]}}', "not a readable .safetensors"),
+        ("[" * 10**5, "not a readable .safetensors"),
+        ("[]", "not a readable .safetensors"),
+        ('{"A": 1}', "not a readable .safetensors"),
+    ],
+)
+def test_broken_headers_and_metadata(tmp_path: Path, header: str, message: str) -> None:
+    with pytest.raises(WeightsError, match=message) as caught:
+        load_model(safetensors_file(tmp_path / "model.safetensors", header, bytes(8)))
+    assert len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_what_is_no_file_of_sane_size(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"model{suffix}"
+    path.mkdir()
+    with pytest.raises(WeightsError, match="cannot be read: it is a folder"):
+        load_model(path)
+    path.rmdir()
+    os.mkfifo(path)
+    with pytest.raises(WeightsError, match="cannot be read: it is a named pipe"):
+        load_model(path)
+    path.unlink()
+    path.symlink_to("/dev/zero")
+    with pytest.raises(WeightsError, match="cannot be read: it is a device"):
+        load_model(path)
+    path.unlink()
+    with path.open("wb") as file:
+        file.truncate(2**40)  # takes no room on the disk
+    with pytest.raises(WeightsError, match="more than 1024 MiB"):
+        load_model(path)
+
+
+def test_a_run_of_too_many_steps_is_refused_before_it_starts() -> None:
+    model = Model([[1.0]], [[2.0]], h=1e-9, steps=10**9)
+    with pytest.raises(WeightsError, match="correct 'steps'"):
+        model.require_runnable(1)
+    Model([[1.0]], [[2.0]], h=1.0, steps=10**6).require_runnable(100)
+    with pytest.raises(WeightsError, match="take fewer samples"):
+        Model([[1.0]], [[2.0]], h=1.0, steps=10**6).require_runnable(1000)
+
+
+def test_numbers_of_more_than_64_bits_are_checked_as_the_numbers_they_become() -> None:
+    largest = np.finfo(np.longdouble).max
+    if largest == np.finfo(np.float64).max:
+        pytest.skip("longdouble has 64 bits here")
+    huge = np.array([[largest]])
+    with pytest.raises(WeightsError, match="expected finite values"):
+        Model(huge, [[2.0]], h=1.0, steps=1)
+
+
 def test_a_single_array_is_not_an_archive(tmp_path: Path) -> None:
     path = tmp_path / "model.npz"
     with path.open("wb") as file:
@@ -573,6 +766,14 @@ class TestTorch:
     def test_garbage(self, tmp_path: Path, content: bytes) -> None:
         (tmp_path / "model.pt").write_bytes(content)
         with pytest.raises(WeightsError, match="not a readable state dict"):
+            load_model(tmp_path / "model.pt")
+
+    def test_a_tensor_that_shows_few_numbers_as_many(self, tmp_path: Path) -> None:
+        import torch
+
+        state = {name: torch.tensor(value) for name, value in dense().items()}
+        torch.save(state | {"A": torch.zeros(1).expand(10**5, 10**5)}, tmp_path / "model.pt")
+        with pytest.raises(WeightsError, match=r"expected at most 1024 MiB of tensors, got .* 'A'"):
             load_model(tmp_path / "model.pt")
 
     def test_a_single_tensor_is_not_a_state_dict(self, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from xbar_spice.cli.options import (
     pulse_options,
     seed_option,
 )
+from xbar_spice.disk import reason
 from xbar_spice.errors import XbarError
 from xbar_spice.parts import TASKS
 
@@ -61,14 +62,16 @@ def train(task: str, output: Path | None, seed: int) -> None:
     digits-conv has circular 3x3 convolutions for A and B, digits-dense has dense matrices. The images are those of
     scikit-learn, and the gradients those of the discrete adjoint, the same that co-simulation runs on arrays.
     """
-    from xbar_spice.cli.progress import training_progress
+    from xbar_spice.cli.progress import interruptible, training_progress
     from xbar_spice.train.training import train as train_task
-    from xbar_spice.weights import save_model
+    from xbar_spice.weights import require_savable, save_model
 
-    with training_progress(f"training {task}") as progress:
-        result = train_task(task, seed=seed, progress=progress)
     path = output or Path(f"{task}.npz")
+    require_savable(path)
+    with interruptible(f"no weights were written to {path}"), training_progress(f"training {task}") as progress:
+        result = train_task(task, seed=seed, progress=progress)
     save_model(path, result.model)
+    click.echo("data             handwritten digits, a quarter of them held back for the test")
     click.echo(f"test accuracy    {result.test_accuracy:.2%} ({result.linear_accuracy:.2%} for the classifier alone)")
     click.echo(f"train accuracy   {result.train_accuracy:.2%}")
     click.echo(f"time             {result.seconds:.1f} s")
@@ -102,9 +105,12 @@ def netlist(
     With --feedback also the loop of both matrices with op-amps that solves the first Newton step of a random state, its
     transpose, and the feedback array of that system.
     """
+    from xbar_spice.cli.feedback import feedback_decks, write_first_step
+    from xbar_spice.cli.progress import interruptible
     from xbar_spice.cosim import weight_scales
     from xbar_spice.mapping.export import write_netlists
     from xbar_spice.mapping.matrix import map_weights
+    from xbar_spice.spice.libraries import behaviour, by_hand
     from xbar_spice.streams import Streams
     from xbar_spice.weights import load_model
 
@@ -114,30 +120,34 @@ def netlist(
         raise click.UsageError(
             f"--feedback needs linear cells, got --device {circuit['device']}: leave one of them out"
         )
+    if not feedback and (earlier := feedback_decks(output)):
+        raise click.UsageError(
+            f"{output} holds circuits of an earlier --feedback ({earlier[0].name}), which may be of another design: "
+            "give --feedback again, remove them, or give a new folder"
+        )
     model = load_model(weights)
     scales = weight_scales(model, design)
-    for name, matrix in (("A", model.A), ("B", model.B)):
-        rng = Streams(seed).devices(name)
-        mapped = map_weights(matrix, design, rng=rng, siemens_per_weight=scales.get(name))
-        comments = {"weights": weights.name, "seed": seed}
-        files = write_netlists(
-            mapped,
-            output,
-            name=name,
-            side=side,
-            comments=comments,
-            netlists=netlists,
-            pulse=pulse,
-            capacitance=capacitance,
-        )
-        click.echo(f"{files[0]}  {len(mapped.arrays)} arrays, largest {max(x.shape for x in mapped.crossbars)}")
-        click.echo(f"{files[-1]}")
-    if feedback:
-        from xbar_spice.cli.feedback import write_first_step
-
-        for path in write_first_step(model, design, output, seed=seed, weights=weights.name, netlists=netlists):
-            click.echo(f"{path}")
-    click.echo(f"run one by hand: ngspice -b {files[0]}")
+    with interruptible(f"decks in {output} are whole, but not all of them are there"):
+        for name, matrix in (("A", model.A), ("B", model.B)):
+            rng = Streams(seed).devices(name)
+            mapped = map_weights(matrix, design, rng=rng, siemens_per_weight=scales.get(name))
+            comments = {"weights": weights.name, "seed": seed}
+            files = write_netlists(
+                mapped,
+                output,
+                name=name,
+                side=side,
+                comments=comments,
+                netlists=netlists,
+                pulse=pulse,
+                capacitance=capacitance,
+            )
+            click.echo(f"{files[0]}  {len(mapped.arrays)} arrays, largest {max(x.shape for x in mapped.crossbars)}")
+            click.echo(f"{files[-1]}")
+        if feedback:
+            for path in write_first_step(model, design, output, seed=seed, weights=weights.name, netlists=netlists):
+                click.echo(f"{path}")
+    click.echo(f"run one by hand: {by_hand(behaviour(mapped.crossbars))} {files[0]}")
 
 
 @click.command(cls=Verb)
@@ -149,30 +159,39 @@ def netlist(
     "--jobs", type=click.IntRange(min=1), metavar="N", help="Cases side by side.  [default: one for each core]"
 )
 @click.option("--scheduler", metavar="ADDRESS", help="An existing Dask scheduler instead of a local cluster.")
-def study(study_file: Path, output: Path | None, jobs: int | None, scheduler: str | None) -> None:
+@click.option("--wait", type=click.FloatRange(min=0), metavar="SECONDS", default=30, show_default=True,
+              help="How long that scheduler may be without any worker.")  # fmt: skip
+def study(study_file: Path, output: Path | None, jobs: int | None, scheduler: str | None, wait: float) -> None:
     """Run the cases of a study that are not there yet.
 
     Finished cases are kept at once; run the same command again after an interruption or a change of the axes.
     """
-    from xbar_spice.cli.progress import study_progress, training_progress
+    from xbar_spice.cli.progress import interruptible, study_progress, training_progress
     from xbar_spice.study.config import load_study
     from xbar_spice.study.runner import run_study
 
     parsed = load_study(study_file)
     folder = output or Path("runs") / study_file.stem
-    with training_progress("training") as on_training, study_progress(parsed.name) as on_progress:
+    kept = f"finished cases are kept in {folder}; the same command goes on from there"
+    with (
+        interruptible(kept),
+        training_progress("training") as on_training,
+        study_progress(parsed.name) as on_progress,
+    ):
         summary = run_study(
             parsed,
             folder,
             study_file=study_file,
             jobs=jobs,
             scheduler=scheduler,
+            wait=wait,
+            on_waiting=lambda text: click.echo(text, err=True),
             on_progress=on_progress,
             on_training=on_training,
         )
     click.echo(f"{summary} in {summary.seconds:.0f} s")
     click.echo(f"results: {folder}; now: xbar-spice report {folder}")
-    if summary.failed:
+    if summary.failed or summary.unconverged:
         sys.exit(1)
 
 
@@ -181,9 +200,33 @@ def study(study_file: Path, output: Path | None, jobs: int | None, scheduler: st
 @click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="[default: FOLDER/report.html]")
 def report(folder: Path, output: Path | None) -> None:
     """Write the HTML report and the figures of a study."""
+    from xbar_spice.cli.progress import interruptible
     from xbar_spice.report.html import write_report
 
-    click.echo(f"report: {write_report(folder, output or folder / 'report.html')}")
+    with interruptible("the page was not written; the results are as they were"):
+        click.echo(f"report: {write_report(folder, output or folder / 'report.html')}")
+
+
+@click.command("check-model", cls=Verb)
+@click.argument("file", type=existing_file)
+@click.option("--name", metavar="SUBCIRCUIT", help="Of a library with more than one cell.")
+@click.option("--parameter", metavar="NAME", help="That takes the conductance, of a library.  [default: g]")
+@click.option("--compat", type=click.Choice(["psa", "lt", "hs"]), help="Dialect of a library.")
+@click.option("--g-min", type=float, metavar="S", default=1e-6, show_default=True, help="Lowest conductance.")
+@click.option("--g-max", type=float, metavar="S", default=1e-4, show_default=True, help="Highest conductance.")
+def check_model(
+    file: Path, name: str | None, parameter: str | None, compat: str | None, g_min: float, g_max: float
+) -> None:
+    """Measure a cell that is a SPICE subcircuit, alone, by ngspice.
+
+    FILE is a device model (.toml) or a SPICE library. Printed is whether the cell is static, odd and passive, and how
+    far its conductance is from the programmed one. The exit status is 1 if it is refused; arrays refuse it likewise.
+    """
+    from xbar_spice.cli.check_model import cell_of, print_check
+
+    if not 0 < g_min < g_max < float("inf"):
+        raise click.UsageError(f"0 < --g-min < --g-max is needed, got {g_min:g} and {g_max:g}")
+    print_check(cell_of(file, name, parameter, compat), g_min, g_max)
 
 
 @click.command(cls=Verb)
@@ -194,14 +237,21 @@ def doctor() -> None:
     print_findings()
 
 
-for _verb in (train, netlist, cosim, gradients, attribute, tune, study, report, doctor):
+for _verb in (train, netlist, cosim, gradients, attribute, tune, study, report, check_model, doctor):
     app.add_command(_verb)
 
 
 def main() -> None:
-    """Entry point: an error of the package is a message, not a traceback."""
+    """Entry point: an error of the package or of the operating system is a message, not a traceback."""
     try:
         app()
     except XbarError as error:
-        click.secho(f"error: {error}", fg="red", err=True)
-        sys.exit(1)
+        text = str(error)
+    except (OSError, MemoryError) as error:
+        text = reason(error)
+        if isinstance(error, OSError) and error.filename is not None:
+            text = f"{error.filename}: {text}"
+    else:
+        return
+    click.secho(f"error: {text}", fg="red", err=True)
+    sys.exit(1)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from xbar_spice.cosim import program_model
+from xbar_spice.disk import border
 from xbar_spice.feedback import FeedbackLoop, FeedbackSolver
 from xbar_spice.feedback.export import write_feedback
 from xbar_spice.mapping.design import Design
@@ -16,7 +17,14 @@ from xbar_spice.mapping.matrix import map_weights
 from xbar_spice.streams import random_stream
 from xbar_spice.weights import Model
 
-__all__ = ["write_first_step"]
+__all__ = ["feedback_decks", "write_first_step"]
+
+
+def feedback_decks(folder: Path) -> list[Path]:
+    """The decks that `write_first_step` has left in a folder."""
+    names = ("loop.forward.cir", "loop.transposed.cir", "feedback.cir")
+    with border(folder, "read"):
+        return [folder / name for name in names if (folder / name).exists()]
 
 
 def write_first_step(
@@ -54,7 +62,8 @@ def write_first_step(
             slopes=slopes,
             c=model.h,
             rhs=rhs,
-            comments={"weights": weights, "seed": seed} | design_comments(design),
+            comments={"weights": weights, "seed": seed, "state": f"random (standard normal), drawn with seed {seed}"}
+            | design_comments(design),
             netlists=netlists,
         )
     return [path for path in files if path.suffix == ".cir"]

@@ -1,13 +1,17 @@
-"""How the command line explains itself: options under headings, verbs in the order of a run."""
+"""How verbs behave, whatever they do: options under headings, and a word about every run that did not converge."""
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import click
 
+from xbar_spice.errors import ConvergenceWarning
+
 __all__ = ["SectionOption", "Verb", "Verbs"]
 
+_MOST_FAILURES = 3
 _WIDEST = 30  # letters of an option beside its explanation; below longer ones the explanation starts a line of its own
 
 
@@ -20,7 +24,23 @@ class SectionOption(click.Option):
 
 
 class Verb(click.Command):
-    """A verb whose help has one list of options for each heading, in columns that line up."""
+    """A verb whose help has one list of options for each heading, in columns that line up.
+
+    Its last words name what did not converge, and its exit status is not 0 then: numbers of such a run look like any
+    others.
+    """
+
+    def invoke(self, ctx: click.Context) -> Any:
+        caught: list[warnings.WarningMessage] = []
+        try:
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always", ConvergenceWarning)
+                result = super().invoke(ctx)
+        finally:  # beside an error, too, which they may explain
+            failures = _said_of_failures(caught)
+        if failures:
+            ctx.exit(1)
+        return result
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         sections: dict[str, list[tuple[str, str]]] = {}
@@ -33,6 +53,22 @@ class Verb(click.Command):
         for title, records in sections.items():
             with formatter.section(title):
                 formatter.write_dl([(option.ljust(width), text) for option, text in records], col_max=width)
+
+
+def _said_of_failures(caught: list[warnings.WarningMessage]) -> int:
+    """Print the first few that did not converge, each once, for a training repeats them; their number."""
+    failures = []
+    for warning in caught:
+        if issubclass(warning.category, ConvergenceWarning):
+            failures.append(str(warning.message))
+        else:
+            warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+    different = list(dict.fromkeys(failures))
+    for failure in different[:_MOST_FAILURES]:
+        click.echo(f"NOT CONVERGED    {failure}")
+    if len(failures) > _MOST_FAILURES:
+        click.echo(f"NOT CONVERGED    {len(failures)} times in all")
+    return len(failures)
 
 
 class Verbs(click.Group):

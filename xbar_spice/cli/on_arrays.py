@@ -10,6 +10,7 @@ import click
 
 from xbar_spice.cli.help import Verb
 from xbar_spice.cli.options import PartOf, circuit_options, engine_option, existing_file, make_design, seed_option
+from xbar_spice.disk import make_folder, require_writable
 from xbar_spice.parts import LINEAR_SOLVERS
 
 if TYPE_CHECKING:
@@ -23,7 +24,12 @@ samples_option = click.option(
     metavar="N",
     default=4,
     show_default=True,
-    help="Test images, or random states.",
+    help="How many samples the model runs on.",
+)
+data_option = click.option(
+    "--data",
+    type=click.Choice(["digits", "random"]),
+    help="Test images of the digits, or random states; what the weight file says when left out.",
 )
 noise_floor_option = click.option(
     "--noise-floor",
@@ -47,6 +53,7 @@ def _solver(noise_floor: float | None, linear_solver: Any = "gmres") -> SolverOp
     "--characterise", is_flag=True, help="Read transfer matrices once through ngspice, and check them on the way."
 )
 @samples_option
+@data_option
 @click.option(
     "--linear-solver",
     type=PartOf(LINEAR_SOLVERS),
@@ -65,7 +72,8 @@ def cosim(
     engine: str,
     characterise: bool,
     samples: int,
-    linear_solver: str,
+    data: Any,
+    linear_solver: Any,
     noise_floor: float | None,
     output: Path | None,
     seed: int,
@@ -74,34 +82,39 @@ def cosim(
     """Run a model on arrays, and compare it with digital matrices.
 
     The model is solved and differentiated: every product of the forward run, of Newton's linear solves and of the
-    adjoint is a read of the arrays. A model with 64 states and a classifier runs on handwritten digits, any other one
-    on random states.
+    adjoint is a read of the arrays. A model that `train` wrote runs on handwritten digits; for any other one --data
+    says on what.
     """
-    from xbar_spice.cli.progress import reading_progress
+    from xbar_spice.cli.progress import interruptible, reading_progress
     from xbar_spice.cli.tables import print_cosimulation
     from xbar_spice.cosim import cosimulate
+    from xbar_spice.cosim.run.convergence import warn_of_failures
     from xbar_spice.engines.registry import get_engine
     from xbar_spice.study.problem import make_problem
-    from xbar_spice.study.store import write_case
+    from xbar_spice.study.store import require_case_folder, write_case
     from xbar_spice.weights import load_model
 
     if characterise and engine != "ngspice":
         raise click.UsageError(f"--characterise is for --engine ngspice, got {engine}")
     answering = get_engine(engine, **({"characterise": True} if characterise else {}))
-    problem = make_problem(load_model(weights), samples=samples, seed=seed)
+    problem = make_problem(load_model(weights), samples=samples, seed=seed, task=data or "auto")
     solver = _solver(noise_floor, linear_solver)
     design = make_design(circuit)
-    with reading_progress(problem.model.steps) as trace:
+    if output is not None:
+        require_case_folder(output)
+    with interruptible("nothing was kept"), reading_progress(problem.model.steps) as trace:
         result = cosimulate(problem, design, engine=answering, seed=seed, solver=solver, trace=trace)
     print_cosimulation(result.record)
     if output is not None:
         click.echo(f"record and trace: {write_case(output, result)}")
+    warn_of_failures("co-simulation", result.record["convergence"])
 
 
 @click.command(cls=Verb)
 @click.argument("weights", type=existing_file)
 @engine_option("nodal", "; derivatives come from nodal")
 @samples_option
+@data_option
 @noise_floor_option
 @click.option("--output", type=click.Path(file_okay=False, path_type=Path), help="Folder for gradients.json.")
 @seed_option
@@ -110,6 +123,7 @@ def gradients(
     weights: Path,
     engine: str,
     samples: int,
+    data: Any,
     noise_floor: float | None,
     output: Path | None,
     seed: int,
@@ -120,16 +134,18 @@ def gradients(
     bias is hardware - true, what a trainer on the arrays gets wrong; shift is true - digital, what the circuit changes
     in the model. The true gradient is that of the analog loss, through the sensitivities of the circuit.
     """
-    from xbar_spice.cli.progress import waiting
+    from xbar_spice.cli.progress import interruptible, waiting
     from xbar_spice.cli.tables import print_gradients
     from xbar_spice.cosim import three_gradients
     from xbar_spice.study.problem import make_problem
     from xbar_spice.study.store import write_record
     from xbar_spice.weights import load_model
 
-    problem = make_problem(load_model(weights), samples=samples, seed=seed)
+    problem = make_problem(load_model(weights), samples=samples, seed=seed, task=data or "auto")
     design = make_design(circuit)
-    with waiting("three gradients"):
+    if output is not None:
+        require_writable(make_folder(output) / "gradients.json")
+    with interruptible("nothing was kept"), waiting("three gradients"):
         record = three_gradients(problem, design, engine=engine, seed=seed, solver=_solver(noise_floor)).record
     print_gradients(record)
     if output is not None:
@@ -140,6 +156,7 @@ def gradients(
 @click.argument("weights", type=existing_file)
 @engine_option("nodal")
 @samples_option
+@data_option
 @noise_floor_option
 @click.option(
     "--orders", type=click.IntRange(min=4), metavar="N", help="Random orders to sample.  [default: all combinations]"
@@ -157,6 +174,7 @@ def attribute(
     weights: Path,
     engine: str,
     samples: int,
+    data: Any,
     noise_floor: float | None,
     orders: int | None,
     split: bool,
@@ -170,7 +188,7 @@ def attribute(
     For each imperfection: the error that it causes alone, its Shapley value, and the error of all but it. Every
     combination of the imperfections that the options describe is co-simulated with the same devices.
     """
-    from xbar_spice.cli.progress import counting_progress
+    from xbar_spice.cli.progress import counting_progress, interruptible
     from xbar_spice.cli.tables import print_attribution
     from xbar_spice.cosim import attribute as attribute_errors
     from xbar_spice.report.attribution import draw_attribution
@@ -180,9 +198,11 @@ def attribute(
     from xbar_spice.study.store import write_record
     from xbar_spice.weights import load_model
 
-    problem = make_problem(load_model(weights), samples=samples, seed=seed)
+    problem = make_problem(load_model(weights), samples=samples, seed=seed, task=data or "auto")
     design = make_design(circuit)
-    with counting_progress("co-simulations") as on_run:
+    if output is not None:
+        require_writable(make_folder(output) / "attribution.json")
+    with interruptible("nothing was kept"), counting_progress("co-simulations") as on_run:
         found = attribute_errors(
             problem,
             design,
@@ -198,7 +218,7 @@ def attribute(
     if output is not None:
         click.echo(f"record: {write_record(output / 'attribution.json', found.record)}")
         with styled():
-            click.echo(f"figure: {save(draw_attribution(found.record), output, 'attribution')[0]}")
+            click.echo(f"figure: {save(draw_attribution([found.record]), output, 'attribution')[0]}")
 
 
 @click.command(cls=Verb)
@@ -213,6 +233,11 @@ def attribute(
 @click.option("--learning-rate", type=click.FloatRange(min=0, min_open=True), metavar="RATE", default=0.003,
               show_default=True, help="Of Adam at the start.")  # fmt: skip
 @click.option("--classifier-only", is_flag=True, help="Leave the arrays as they are.")
+@click.option(
+    "--data",
+    type=click.Choice(["digits"]),
+    help="Say that the digits are its samples, if the weight file does not say so.",
+)
 @engine_option("nodal")  # training programs arrays anew at every step, which costs ngspice far more than a read
 @seed_option
 @circuit_options
@@ -223,6 +248,7 @@ def tune(
     epochs: int,
     learning_rate: float,
     classifier_only: bool,
+    data: str | None,
     engine: str,
     seed: int,
     **circuit: Any,
@@ -234,19 +260,24 @@ def tune(
     range of weights that the chip holds: with the same options and seed, cosim and netlist find the chip as training
     left it.
     """
-    from xbar_spice.cli.progress import training_progress
+    from xbar_spice.cli.progress import interruptible, training_progress
     from xbar_spice.cosim import Chip
     from xbar_spice.train.training import TUNING
     from xbar_spice.train.training import tune as tune_model
-    from xbar_spice.weights import load_model, save_model
+    from xbar_spice.weights import load_model, require_savable, save_model
 
+    require_savable(output)
     chip = Chip(make_design(circuit), engine=engine, seed=seed, gradient=gradient)
     trained: Any = "classifier" if classifier_only else "everything"
     schedule = replace(TUNING, epochs=epochs, learning_rate=learning_rate, trained=trained)
-    with training_progress(f"tuning {weights.name}") as progress:
-        result = tune_model(load_model(weights), schedule, seed=seed, processor=chip, progress=progress)
+    model = load_model(weights)
+    if data is not None:
+        model = replace(model, trained_on=data)
+    kept = f"no weights were written to {output}"
+    with interruptible(kept), training_progress(f"tuning {weights.name}") as progress:
+        result = tune_model(model, schedule, seed=seed, processor=chip, progress=progress)
     save_model(output, result.model)
-    click.echo("on the chip      loss      accuracy on images held back")
+    click.echo("on the chip      loss      accuracy on handwritten digits held back")
     for name, test in (("as deployed", result.before), *((f"epoch {x.number}", x.test) for x in result.history)):
         click.echo(f"{name:<16} {test.loss:<9.4f} {test.accuracy:.2%}")
     click.echo(f"time             {result.seconds:.1f} s")

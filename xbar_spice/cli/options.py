@@ -121,6 +121,19 @@ _CIRCUIT: dict[str, tuple[tuple[str, Any, str, str], ...]] = {
         ("--adc-reference", _REFERENCES, "That with all devices at --g-max, or with those of the array.", "window"),
         ("--subtraction", _SUBTRACTIONS, "Of plus and minus currents: after the ADCs or before one.", "digital"),
     ),
+    "Simulator": (("--reltol", "PART", "What ngspice's Newton method stops by; stands in decks.", "by kind of cell"),),
+}
+
+# Options that have no effect without another one.
+_NEEDS = {
+    "distribution": "programming",
+    "gain": "r_feedback",
+    "saturation": "r_feedback",
+    "opamp": "r_feedback",
+    "noise_law": "noise",
+    "adc_range": "adc_bits",
+    "adc_reference": "adc_bits",
+    "subtraction": "adc_bits",
 }
 
 _PULSE: tuple[tuple[str, str, str], ...] = (
@@ -193,6 +206,7 @@ def make_design(given: dict[str, Any]) -> Design:
     from xbar_spice.spice.device_models import load_device, load_opamp
 
     chosen = {name: value for name, value in given.items() if value is not None}
+    _refuse_idle(chosen)
     models = chosen.pop("models", ())
     if "opamp" in chosen:
         chosen["opamp"] = load_opamp(chosen["opamp"], models)
@@ -206,6 +220,26 @@ def make_design(given: dict[str, Any]) -> Design:
     if "device" in chosen:
         grouped["device"] = load_device(chosen.pop("device"), models)
     return Design(**chosen, **grouped)
+
+
+def _refuse_idle(chosen: dict[str, Any]) -> None:
+    """Refuse options that nothing would use, and parts that look like per cent."""
+    for option, need in _NEEDS.items():
+        if option in chosen and not chosen.get(need):
+            raise click.UsageError(
+                f"{_spelled(option)} has no effect without {_spelled(need)}; give {_spelled(need)}, or leave it out"
+            )
+    for flag in ("programming", "noise"):
+        value = chosen.get(flag, 0.0)
+        if value > 1:
+            raise click.UsageError(
+                f"{_spelled(flag)} is relative, and {value:g} is {100 * value:g} %: were {value:g} % meant? "
+                f"Then give {_spelled(flag)} {value / 100:g}"
+            )
+
+
+def _spelled(option: str) -> str:
+    return f"--{option.replace('_', '-')}"
 
 
 def _renamed(chosen: dict[str, Any], **names: str) -> dict[str, Any]:

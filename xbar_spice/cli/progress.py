@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import signal
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from textwrap import shorten
 
+import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as ProgressBar
@@ -14,7 +17,14 @@ from xbar_spice.mapping.analog_matrix import ReadRecord, ReadTrace
 from xbar_spice.study.runner import Progress
 from xbar_spice.train.descent import Epoch
 
-__all__ = ["counting_progress", "reading_progress", "study_progress", "training_progress", "waiting"]
+__all__ = [
+    "counting_progress",
+    "interruptible",
+    "reading_progress",
+    "study_progress",
+    "training_progress",
+    "waiting",
+]
 
 
 _NOTE = 28  # letters behind a bar, so that the bar keeps its place on a narrow terminal
@@ -80,6 +90,16 @@ def waiting(what: str) -> Iterator[None]:
     with _bar() as bar:
         bar.add_task(what, total=None, note="")
         yield
+
+
+@contextmanager
+def interruptible(kept: str) -> Iterator[None]:
+    """Let Ctrl-C end the command with a word on what is kept of its work, and with the exit code of an interruption."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        click.secho(f"interrupted: {kept}", fg="red", err=True)
+        sys.exit(128 + signal.SIGINT)
 
 
 def _bar(*columns: MofNCompleteColumn) -> ProgressBar:

@@ -36,7 +36,7 @@ def print_cosimulation(record: dict[str, Any]) -> None:
         f"gradient of {name}": values for name, values in record["gradients"].items()
     }
     print_rows(
-        f"analog ({record['engine']}) against digital, {record['samples']} samples",
+        f"analog ({record['engine']}) against digital, {record['data']}",
         ("", "relative error", "cosine", "same sign"),
         [
             (name, f"{found['relative_error']:.3e}", f"{found['cosine']:.6f}", f"{found['sign_agreement']:.2%}")
@@ -53,8 +53,6 @@ def print_cosimulation(record: dict[str, Any]) -> None:
         solves = ", ".join(f"{count} {kind}" for kind, count in record["feedback"]["solves"].items())
         lines.append(f"circuit solves   {solves}; worst error {record['feedback']['worst_error']:.1e} of the solution")
     lines.append(f"Newton steps     {convergence['newton_iterations']} (most of any sample, by time step)")
-    if not convergence["converged"]:
-        lines.append(f"NOT CONVERGED    samples {convergence['failed_samples']}")
     if convergence["unstable_samples"]:
         lines.append(f"UNSTABLE         samples {convergence['unstable_samples']}: the method amplifies what is damped")
     _say("\n".join(lines))
@@ -71,7 +69,7 @@ def print_gradients(record: dict[str, Any]) -> None:
     }
     parameters = list(record["differences"]["shift"])
     print_rows(
-        f"gradients on arrays ({record['engine']}), {record['samples']} samples",
+        f"gradients on arrays ({record['engine']}), {record['data']}",
         ("", "of", "relative error", "cosine", "same sign"),
         [
             (
@@ -89,11 +87,14 @@ def print_gradients(record: dict[str, Any]) -> None:
     loss, descent = record["loss"], record["descent"]
     best = descent["true"]["expected"]
     mismatch = ", ".join(f"{name} {value:.1e}" for name, value in record["adjoint_mismatch"].items())
-    steps = ", ".join(f"{found['expected'] / best:.3%} ({name})" for name, found in descent.items() if name != "true")
+    worth = "none is worth anything: the true gradient is zero"
+    if best:
+        steps = (f"{found['expected'] / best:.3%} ({name})" for name, found in descent.items() if name != "true")
+        worth = f"expected to be worth {', '.join(steps)} of one along the true gradient"
     lines = [
         _SIGNS,
         f"loss             {loss['analog']:.6g} analog, {loss['digital']:.6g} digital",
-        f"small step       expected to be worth {steps} of one along the true gradient",
+        f"small step       {worth}",
         f"transposed reads off the transpose by {mismatch} (relative, random vectors)",
     ]
     _say("\n".join(lines))
@@ -101,6 +102,7 @@ def print_gradients(record: dict[str, Any]) -> None:
 
 def print_attribution(record: dict[str, Any]) -> None:
     """What each source of error counts for, one table for each measure."""
+    _say(f"errors by source ({record['engine']}), {record['data']}")
     for measure, values in record["measures"].items():
         sampled = record["orders"] > 0
         rows: list[tuple[str, ...]] = [

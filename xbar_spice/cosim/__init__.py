@@ -8,6 +8,7 @@ from xbar_spice.cosim.gradients.circuit_field import CircuitField
 from xbar_spice.cosim.gradients.three_gradients import GradientStudy, three_gradients
 from xbar_spice.cosim.gradients.true_gradient import CircuitGradients, circuit_gradients, weight_gradient
 from xbar_spice.cosim.run.comparison import Comparison, compare
+from xbar_spice.cosim.run.convergence import failed_runs
 from xbar_spice.cosim.run.cosimulation import Cosimulation, Problem, SolverOptions, cosimulate
 from xbar_spice.cosim.run.programming import program_model, weight_scales
 from xbar_spice.cosim.training.chip import Chip
@@ -30,6 +31,7 @@ __all__ = [
     "circuit_gradients",
     "compare",
     "cosimulate",
+    "failed_runs",
     "program_model",
     "sensitivity_map",
     "sign_flips",

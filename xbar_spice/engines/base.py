@@ -14,11 +14,16 @@ from typing import Self, final
 import numpy as np
 from numpy.typing import ArrayLike
 
-from xbar_spice.errors import InvalidInputError
+from xbar_spice.checks import Array
+from xbar_spice.errors import DeviceError, InvalidInputError
+from xbar_spice.hardware.cells import Device
 from xbar_spice.hardware.crossbar import Crossbar, Side
 from xbar_spice.linear.operator import FloatArray
 
-__all__ = ["Bank", "Closeable", "Engine", "Session"]
+__all__ = ["DRIVE", "Bank", "Closeable", "Engine", "Session", "refuse_numbers"]
+
+DRIVE = Array()
+"""What the volts of a drive may be."""
 
 
 class Closeable(ABC):
@@ -106,7 +111,7 @@ class Session(Closeable):
             InvalidInputError: wrong shape, values that are not finite, or a closed session.
             SimulationError: the simulator behind the session failed.
         """
-        volts = np.asarray(drive, dtype=float)
+        volts = DRIVE("drive", drive)
         if volts.ndim == 1:
             return self._bank.read([volts[:, np.newaxis]], side)[0][:, 0]
         return self._bank.read([volts], side)[0]
@@ -130,13 +135,34 @@ class Engine(ABC):
 
 
 def _checked_drive(crossbar: Crossbar, drive: ArrayLike, side: Side) -> FloatArray:
-    volts = np.asarray(drive, dtype=float)
+    volts = DRIVE("drive", drive)
     ports = crossbar.ports(side)
     if volts.ndim != 2 or volts.shape[0] != ports:
         raise InvalidInputError(
             f"an array of {crossbar.shape[0]} rows x {crossbar.shape[1]} cols read with side={side!r} takes a drive "
             f"of shape ({ports},) or ({ports}, batch), got {volts.shape}"
         )
-    if not np.isfinite(volts).all():
-        raise InvalidInputError("drive voltages must be finite, got NaN or infinity among them")
     return crossbar.applied(volts, side)
+
+
+def refuse_numbers(device: Device, conductance: FloatArray, volts: FloatArray, values: FloatArray, what: str) -> None:
+    """Raise for the smallest voltage at which a law gave no number.
+
+    Args:
+        device: whose law it is.
+        conductance: of the cells, siemens.
+        volts: across them.
+        values: what the law gave there.
+        what: "current" or "differential conductance".
+
+    Raises:
+        DeviceError: there is one; the text says where.
+    """
+    wrong = ~np.isfinite(values)
+    if wrong.any():
+        at = int(np.argmin(np.where(wrong, np.abs(volts), np.inf)))
+        raise DeviceError(
+            f"{device!r} gives a {what} of {values.flat[at]:g} at {volts.flat[at]:g} V and "
+            f"{np.broadcast_to(conductance, values.shape).flat[at]:g} S; its law must give a number there, or the "
+            "voltages be lower"
+        )

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import final
 
-from xbar_spice.engines.base import Bank, Engine
+import numpy as np
+
+from xbar_spice.engines.base import Bank, Engine, refuse_numbers
 from xbar_spice.hardware.crossbar import Crossbar, Side
 from xbar_spice.linear.operator import FloatArray
 
@@ -40,6 +42,9 @@ def _ideal_currents(crossbar: Crossbar, volts: FloatArray, side: Side) -> FloatA
         return conductance.T @ volts
     # The cell's voltage is word line minus bit line, so driving the columns reverses it.
     sign = 1.0 if side == "rows" else -1.0
-    flows: FloatArray = crossbar.device.current(conductance[:, :, None], sign * volts[:, None, :])
+    across, siemens = np.broadcast_arrays(sign * volts[:, None, :], conductance[:, :, None])
+    with np.errstate(over="ignore", invalid="ignore"):
+        flows: FloatArray = crossbar.device.current(conductance[:, :, None], sign * volts[:, None, :])
+    refuse_numbers(crossbar.device, siemens, across, flows, "current")
     currents: FloatArray = sign * flows.sum(axis=0)
     return currents

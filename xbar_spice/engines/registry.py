@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from xbar_spice.checks import checked
 from xbar_spice.engines.base import Engine
 from xbar_spice.parts import ENGINES
 
 __all__ = ["get_engine"]
 
 
+@checked()
 def get_engine(engine: str | Engine, **options: Any) -> Engine:
     """The engine of a name; an engine that is configured already is returned as it is.
 

@@ -69,6 +69,7 @@ class Answers(Closeable):
                 time_limit=self._engine.time_limit,
                 start_limit=self._engine.start_limit,
                 failures=self._engine.failures,
+                unique=made.unique,
             )
         return self._resident[key].read(volts)[len(volts) :]
 

@@ -15,7 +15,7 @@ from xbar_spice.feedback.amplified import AmplifiedMatrix
 from xbar_spice.feedback.wiring import ArrayWiring, Wiring
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.spice.libraries import libraries
-from xbar_spice.spice.netlist import array_variables
+from xbar_spice.spice.netlist import array_variables, one_solution
 from xbar_spice.spice.render import render
 from xbar_spice.spice.tolerances import newton_options
 
@@ -36,11 +36,13 @@ class FeedbackDeck:
         text: runs by hand with `ngspice -b`.
         sources: voltage sources of the right-hand side, then those of the slopes.
         nodes: nodes whose voltages are the solution.
+        unique: whether its cells let it have one solution at most.
     """
 
     text: str
     sources: tuple[str, ...]
     nodes: tuple[str, ...]
+    unique: bool = True
 
 
 @final
@@ -133,7 +135,7 @@ def _deck(
     }
     sources = tuple(f"Vf{k}" for k in range(len(volts)))
     sources += tuple(f"Vslope{k}" for k in range(len(more.get("slopes", ()))))
-    return FeedbackDeck(render(template, variables, netlists=sheet.netlists), sources, nodes)
+    return FeedbackDeck(render(template, variables, netlists=sheet.netlists), sources, nodes, one_solution(crossbars))
 
 
 def _stage_variables(stage: AmplifiedMatrix, rail: str, out: str, node: str, matrix: str) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from xbar_spice.disk import make_folder, write
 from xbar_spice.feedback.deck import FeedbackDeck, Slopes
 from xbar_spice.feedback.loop import FeedbackLoop
 from xbar_spice.feedback.solver import FeedbackSolver
@@ -51,8 +52,9 @@ def write_feedback(
 
     Raises:
         InvalidInputError: a template is broken, an op-amp has an infinite gain, or the cells are not linear.
+        FileError: a file cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     column, head = rhs[:, np.newaxis], dict(comments or {})
     unit = float(loop.volts_per_unit(column)[0])
     written = []
@@ -101,7 +103,7 @@ def _manifest(
 
 
 def _write(folder: Path, name: str, deck: FeedbackDeck, manifest: Mapping[str, Any]) -> list[Path]:
-    paths = [folder / f"{name}.cir", folder / f"{name}.json"]
-    paths[0].write_text(deck.text, encoding="utf-8")
-    paths[1].write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
-    return paths
+    return [
+        write(folder / f"{name}.cir", deck.text),
+        write(folder / f"{name}.json", json.dumps(manifest, indent=1) + "\n"),
+    ]

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, final
 
+from xbar_spice.checks import Real
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.feedback.loop import FeedbackLoop
 from xbar_spice.feedback.opamp import OpAmp
@@ -36,6 +37,10 @@ class Feedback(DampedCorrections):
 
     opamp: OpAmp = _OPAMP
     r_switch: float = 100.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        Real("ohm", least=0)("r_switch", self.r_switch)
 
     def inverse(self, field: Field, at: Evaluation, c: float, *, transposed: bool) -> Product:
         """X to what the circuit makes of it."""

@@ -25,6 +25,7 @@ from typing import final
 import numpy as np
 from numpy.typing import NDArray
 
+from xbar_spice.checks import checked
 from xbar_spice.engines.base import Closeable, Engine
 from xbar_spice.engines.nodal.engine import NodalEngine
 from xbar_spice.errors import InvalidInputError
@@ -74,6 +75,7 @@ class FeedbackLoop(Closeable):
         array([[1.5, 3. ]])
     """
 
+    @checked()
     def __init__(
         self,
         A: AnalogMatrix,

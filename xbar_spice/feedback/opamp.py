@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from math import isfinite, pi
 from typing import final
 
+from xbar_spice.checks import settle
 from xbar_spice.errors import InvalidInputError
 
 __all__ = ["OpAmp"]
@@ -28,6 +29,7 @@ class OpAmp:
     bandwidth: float = 1e7
 
     def __post_init__(self) -> None:
+        settle(self)
         if not self.gain > 0:
             raise InvalidInputError(f"the gain of an op-amp must be > 0, got {self.gain}")
         if not (isfinite(self.bandwidth) and self.bandwidth > 0):

@@ -21,6 +21,7 @@ from typing import final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from xbar_spice.checks import Array, checked
 from xbar_spice.engines.base import Closeable, Engine
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.feedback.amplified import AmplifiedMatrix, Network
@@ -57,6 +58,7 @@ class FeedbackSolver(Closeable):
         array([2., 1.])
     """
 
+    @checked()
     def __init__(
         self,
         mapped: MappedMatrix,
@@ -97,7 +99,7 @@ class FeedbackSolver(Closeable):
             InvalidInputError: b has another shape or is not finite.
             SimulationError: the simulator behind the engine failed.
         """
-        given = np.asarray(b, dtype=float)
+        given = Array(finite=False)("b", b)
         columns = given[:, np.newaxis] if given.ndim == 1 else given
         if columns.ndim != 2 or columns.shape[0] != self.mapped.shape[0] or not np.isfinite(columns).all():
             n = self.mapped.shape[0]
@@ -130,7 +132,7 @@ class FeedbackSolver(Closeable):
             tran: step and end in seconds, to see the circuit settle from 0 V.
             netlists: folders of the user's own templates, searched first.
         """
-        column = np.asarray(b, dtype=float)[:, np.newaxis]
+        column = Array()("b", b)[:, np.newaxis]
         volts = self.volts_per_unit(column)
         said = dict(comments or {}) | {
             "solves": "W x = b",

@@ -18,10 +18,11 @@ law of an op-amp on its own, whose gain falls as its output approaches V_max, an
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import final
+from typing import ClassVar, final
 
 import numpy as np
 
+from xbar_spice.checks import Instance, Optional, Real, refuse_idle, settle
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.hardware.subcircuit import Subcircuit
 from xbar_spice.linear.operator import FloatArray
@@ -44,12 +45,15 @@ class Amplifier:
             ngspice knows what it does.
 
     Raises:
-        InvalidInputError: a value is out of range, or there is an op-amp beside a gain or a saturation.
+        InvalidInputError: a value is out of range, there is an op-amp beside a gain or a saturation, or one of these
+            without a feedback resistor.
 
     Example:
         >>> Amplifier(r_feedback=1e4, gain=999.0).input_resistance
         10.0
     """
+
+    NEEDS: ClassVar = dict.fromkeys(("gain", "saturation", "opamp"), "r_feedback")
 
     r_feedback: float = 0.0
     gain: float = 1e4
@@ -57,16 +61,18 @@ class Amplifier:
     opamp: Subcircuit | None = None
 
     def __post_init__(self) -> None:
-        if not 0 <= self.r_feedback < np.inf:
-            raise InvalidInputError(f"r_feedback must be finite and >= 0 ohm (0: none), got {self.r_feedback}")
-        if not 0 < self.gain < np.inf:
-            raise InvalidInputError(f"gain of an amplifier must be finite and > 0, got {self.gain}")
-        if self.saturation is not None and not 0 < self.saturation < np.inf:
-            raise InvalidInputError(f"saturation must be finite and > 0 V, or None, got {self.saturation}")
+        settle(
+            self,
+            r_feedback=Real("ohm", least=0, advice="0 is no amplifier"),
+            saturation=Optional(Real("V", above=0)),
+            opamp=Optional(Instance(Subcircuit, example='load_opamp("loaded")')),
+        )
+        object.__setattr__(self, "gain", Real(above=0)("gain of an amplifier", self.gain))
         if self.opamp is not None:
             if (self.gain, self.saturation) != (Amplifier.gain, None):
                 raise InvalidInputError("give an amplifier either an op-amp of your own or gain and saturation")
             self.opamp.require_pins(2, OPAMP_PINS)
+        refuse_idle(self)
 
     @property
     def present(self) -> bool:

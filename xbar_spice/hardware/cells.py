@@ -9,6 +9,7 @@ from typing import NoReturn, final
 import numpy as np
 from numpy.typing import NDArray
 
+from xbar_spice.checks import Instance, Many, Real, Text, settle
 from xbar_spice.errors import DeviceError
 from xbar_spice.hardware.subcircuit import Subcircuit
 from xbar_spice.linear.operator import FloatArray
@@ -57,6 +58,11 @@ class Device(ABC):
     def junctions(self) -> bool:
         """Whether SPICE has to solve transistors or diodes, or a subcircuit that may have some."""
         return False
+
+    @property
+    def fitted_range(self) -> tuple[float, float] | None:
+        """Conductances, in siemens, between which the law was fitted; None for a law of no such bounds."""
+        return None
 
     @abstractmethod
     def current(self, conductance: FloatArray, voltage: FloatArray) -> FloatArray:
@@ -111,7 +117,7 @@ class Sinh(Device):
     v0: float = 0.25
 
     def __post_init__(self) -> None:
-        _require_positive("v0", self.v0, "V")
+        settle(self, DeviceError, v0=Real("V", above=0))
 
     @property
     def linear(self) -> bool:
@@ -150,6 +156,8 @@ class Polynomial(Device):
     g_range: tuple[float, float] = (50e-6, 225e-6)
 
     def __post_init__(self) -> None:
+        coefficients = Many(Real(), least=1)
+        settle(self, DeviceError, square=coefficients, cube=coefficients, g_range=Many(Real("S"), 2))
         low, high = self.g_range
         if not 0 < low < high < np.inf:
             raise DeviceError(f"g_range must be 0 < low < high in siemens, got {self.g_range}")
@@ -161,6 +169,10 @@ class Polynomial(Device):
     @property
     def template(self) -> str:
         return "cells/polynomial.cir.j2"
+
+    @property
+    def fitted_range(self) -> tuple[float, float]:
+        return self.g_range
 
     def coefficients(self, conductance: FloatArray) -> tuple[FloatArray, FloatArray]:
         """a2 in A/V^2 and a3 in A/V^3 of cells with these conductances."""
@@ -197,8 +209,8 @@ class OneTransistorOneResistor(Device):
     v_threshold: float = 0.4
 
     def __post_init__(self) -> None:
-        _require_positive("beta", self.beta, "A/V^2")
-        _require_positive("v_gate - v_threshold", self.v_on, "V")
+        settle(self, DeviceError, beta=Real("A/V^2", above=0), v_gate=Real("V"), v_threshold=Real("V"))
+        Real("V", above=0)("v_gate - v_threshold", self.v_on, DeviceError)
 
     @property
     def v_on(self) -> float:
@@ -263,8 +275,7 @@ class OneSelectorOneResistor(Device):
     v0: float = 0.025
 
     def __post_init__(self) -> None:
-        _require_positive("i0", self.i0, "A")
-        _require_positive("v0", self.v0, "V")
+        settle(self, DeviceError, i0=Real("A", above=0), v0=Real("V", above=0))
 
     @property
     def linear(self) -> bool:
@@ -321,18 +332,32 @@ class SubcircuitCell(Device):
     Attributes:
         subcircuit: with the word line as its first pin and the bit line as its second.
         conductance_parameter: the parameter that takes G, siemens.
+        resistance_parameter: the parameter that takes 1 / G, ohm, in its place; empty for none.
     """
 
     subcircuit: Subcircuit
     conductance_parameter: str = "g"
+    resistance_parameter: str = ""
 
     def __post_init__(self) -> None:
+        subcircuit: Instance[Subcircuit] = Instance(Subcircuit, example='load_device("...").subcircuit')
+        settle(self, DeviceError, subcircuit=subcircuit, conductance_parameter=Text())
         self.subcircuit.require_pins(2, "a cell has two pins, word line and bit line")
-        self.subcircuit.require_parameter(self.conductance_parameter)
-        if self.conductance_parameter.lower() in {name.lower() for name, _ in self.subcircuit.parameters}:
+        if self.resistance_parameter and self.conductance_parameter not in ("", SubcircuitCell.conductance_parameter):
             raise DeviceError(
-                f"parameter {self.conductance_parameter} takes the conductance of each cell and cannot be fixed"
+                "a cell takes its conductance by one parameter, got conductance_parameter="
+                f"{self.conductance_parameter!r} and resistance_parameter={self.resistance_parameter!r}; leave one out"
             )
+        parameter, _ = self.setting(1.0)
+        self.subcircuit.require_parameter(parameter)
+        if parameter.lower() in {name.lower() for name, _ in self.subcircuit.parameters}:
+            raise DeviceError(f"parameter {parameter} takes the conductance of each cell and cannot be fixed")
+
+    def setting(self, conductance: float) -> tuple[str, float]:
+        """The parameter that a cell of this conductance is programmed by, and its value in siemens or ohm."""
+        if self.resistance_parameter:
+            return self.resistance_parameter, 1.0 / conductance
+        return self.conductance_parameter, conductance
 
     @property
     def linear(self) -> bool:
@@ -368,8 +393,3 @@ class SubcircuitCell(Device):
             f"the law of the cell {self.subcircuit.name!r} is known to its subcircuit alone; read with "
             "engine='ngspice', or write it as a subclass of xbar_spice.hardware.cells.Device"
         )
-
-
-def _require_positive(name: str, value: float, unit: str) -> None:
-    if not 0 < value < np.inf:
-        raise DeviceError(f"{name} must be finite and > 0 {unit}, got {value}")

@@ -8,14 +8,16 @@ staircase whose derivative says nothing; gradients pass straight through it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, final
+from typing import ClassVar, Literal, final
 
 import numpy as np
 
-from xbar_spice.errors import InvalidInputError
+from xbar_spice.checks import OneOf, Optional, Real, Whole, refuse_idle, settle
 from xbar_spice.linear.operator import FloatArray
 
 __all__ = ["Converters", "level_spacing", "quantise"]
+
+LARGEST_RANGE = 1e12  # beyond it all currents of an array lie within half a level of zero, whatever the resolution
 
 
 @final
@@ -37,6 +39,8 @@ class Converters:
         False
     """
 
+    NEEDS: ClassVar = dict.fromkeys(("adc_range", "adc_reference", "subtraction"), "adc_bits")
+
     dac_bits: int | None = None
     adc_bits: int | None = None
     adc_range: float = 1.0
@@ -44,19 +48,16 @@ class Converters:
     subtraction: Literal["digital", "analog"] = "digital"
 
     def __post_init__(self) -> None:
-        for name, bits in (("dac_bits", self.dac_bits), ("adc_bits", self.adc_bits)):
-            if bits is not None and (bits != int(bits) or not 2 <= bits <= 32):
-                raise InvalidInputError(f"{name} must be a whole number from 2 to 32, or None for exact, got {bits!r}")
-        if not (np.isfinite(self.adc_range) and self.adc_range > 0):
-            raise InvalidInputError(
-                f"adc_range must be finite and > 0 (part of the largest current), got {self.adc_range}"
-            )
-        for name, choice, allowed in (
-            ("adc_reference", self.adc_reference, ("window", "devices")),
-            ("subtraction", self.subtraction, ("digital", "analog")),
-        ):
-            if choice not in allowed:
-                raise InvalidInputError(f"{name} must be {' or '.join(map(repr, allowed))}, got {choice!r}")
+        bits = Optional(Whole(2, 32), "for exact")
+        settle(
+            self,
+            dac_bits=bits,
+            adc_bits=bits,
+            adc_range=Real(above=0, most=LARGEST_RANGE, advice="it is a part of the largest current"),
+            adc_reference=OneOf("window", "devices"),
+            subtraction=OneOf("digital", "analog"),
+        )
+        refuse_idle(self)
 
     @property
     def ideal(self) -> bool:

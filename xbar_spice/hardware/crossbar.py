@@ -6,19 +6,18 @@ One wire segment lies between neighbouring cells of a line and one between a con
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import Literal, final
+from typing import Any, Literal, final
 
 import numpy as np
-from numpy.typing import ArrayLike
 
+from xbar_spice.checks import Array, Instance, Many, OneOf, Optional, Real, Rule, Whole, settle, warn
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.hardware.amplifier import Amplifier
 from xbar_spice.hardware.cells import Device, Ohmic
 from xbar_spice.linear.operator import FloatArray
 
-__all__ = ["Connection", "Crossbar", "Hookup", "Side", "Terminations"]
+__all__ = ["PARTS", "Connection", "Crossbar", "Hookup", "Side", "Terminations"]
 
 Side = Literal["rows", "cols"]
 Edge = Literal["left", "right", "top", "bottom"]
@@ -26,6 +25,8 @@ Edge = Literal["left", "right", "top", "bottom"]
 SIDES: tuple[Side, Side] = ("rows", "cols")
 OPPOSITE: dict[Edge, Edge] = {"left": "right", "right": "left", "top": "bottom", "bottom": "top"}
 EDGE_SIDE: dict[Edge, Side] = {"left": "rows", "right": "rows", "top": "cols", "bottom": "cols"}
+LARGEST_CELL = 1.0  # siemens; memristors have a millionth to a thousandth of that
+RESISTANCES = ("r_word", "r_bit", "r_driver", "r_sense")
 
 
 @final
@@ -86,8 +87,19 @@ class Terminations:
     transposed: Literal["same_ends", "swapped_ends", "far_ends"] = "same_ends"
 
     def __post_init__(self) -> None:
-        _check_choice("drive", self.drive, ("single", "double"))
-        _check_choice("transposed", self.transposed, ("same_ends", "swapped_ends", "far_ends"))
+        settle(self, drive=OneOf("single", "double"), transposed=OneOf("same_ends", "swapped_ends", "far_ends"))
+
+
+PARTS: dict[str, Rule[Any]] = {
+    **dict.fromkeys(RESISTANCES, Real("ohm", least=0)),
+    "device": Instance(Device, example="Ohmic()", advice='load_device("...") makes one from a name'),
+    "terminations": Instance(Terminations, example='Terminations(drive="double", transposed="far_ends")'),
+    "amplifier": Instance(
+        Amplifier, example="Amplifier(r_feedback=1e4, gain=1e5)", advice="leave it out for a sense terminal at 0 V"
+    ),
+    "reltol": Optional(Real(above=0, below=1), "for that of the kind of cell"),
+}
+"""What wires, terminals and cells of an array may be."""
 
 
 @final
@@ -106,6 +118,8 @@ class Crossbar:
         open_rows: word lines that no terminal touches. They float at the voltage at which they carry no current; drives
             of such lines do nothing, and a read that senses them finds 0 A.
         amplifier: what holds the sensed ends of the lines at 0 V, behind `r_sense`; without one, a source of 0 V does.
+        reltol: what ngspice's Newton method stops by, relative to each voltage and current; by kind of cell when left
+            out, see `circuit.tolerances`. Stands in the decks; other engines have tolerances of their own.
 
     Raises:
         InvalidInputError: a value is not finite, negative, or of the wrong shape, or there is no such word line.
@@ -124,12 +138,16 @@ class Crossbar:
     terminations: Terminations = field(default_factory=Terminations)
     open_rows: tuple[int, ...] = ()
     amplifier: Amplifier = field(default_factory=Amplifier)
+    reltol: float | None = None
 
     def __post_init__(self) -> None:
+        settle(self, conductance=Array(), **PARTS)
         object.__setattr__(self, "conductance", _checked_conductance(self.conductance))
-        for name in ("r_word", "r_bit", "r_driver", "r_sense"):
-            object.__setattr__(self, name, _checked_resistance(name, getattr(self, name)))
-        object.__setattr__(self, "open_rows", _checked_rows(self.open_rows, self.shape[0]))
+        for name in RESISTANCES:
+            object.__setattr__(self, name, float(getattr(self, name)))
+        _warn_of_doubts(self.conductance, self.device)
+        rows = Many(Whole(0, self.shape[0] - 1))("open_rows", self.open_rows)
+        object.__setattr__(self, "open_rows", tuple(sorted(set(rows))))
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -191,12 +209,10 @@ class Crossbar:
         return tuple(replace(end, amplifier=self.amplifier) for end in ends) if self.amplifier.present else ends
 
 
-def _checked_conductance(conductance: ArrayLike) -> FloatArray:
-    values = np.array(conductance, dtype=float)
+def _checked_conductance(conductance: FloatArray) -> FloatArray:
+    values = np.array(conductance)
     if values.ndim != 2 or not values.size:
         raise InvalidInputError(f"conductance must have shape (rows, cols) with at least one cell, got {values.shape}")
-    if not np.isfinite(values).all():
-        raise InvalidInputError("conductance must be finite, got NaN or infinity in it")
     if (values < 0).any():
         raise InvalidInputError(
             f"conductance must be >= 0 S, got {values.min():g}; map signed weights with xbar_spice.mapping.matrix"
@@ -205,25 +221,20 @@ def _checked_conductance(conductance: ArrayLike) -> FloatArray:
     return values
 
 
-def _checked_resistance(name: str, value: float) -> float:
-    number = float(value)
-    if not (np.isfinite(number) and number >= 0):
-        raise InvalidInputError(f"{name} must be finite and >= 0 ohm, got {value}")
-    return number
-
-
-def _checked_rows(lines: Iterable[int], rows: int) -> tuple[int, ...]:
-    known = tuple(sorted({int(line) for line in lines}))
-    if known and not 0 <= known[0] <= known[-1] < rows:
-        raise InvalidInputError(f"open_rows must lie between 0 and {rows - 1}, got {known}")
-    return known
+def _warn_of_doubts(conductance: FloatArray, device: Device) -> None:
+    """Say what hardly can be meant; the texts are the same for all arrays of a design, so that each is said once."""
+    if conductance.max() > LARGEST_CELL:
+        warn(f"cells of more than {LARGEST_CELL:g} S carry amperes: conductance is in siemens, and 100 uS are 1e-4 S")
+    if device.fitted_range is not None:
+        low, high = device.fitted_range
+        cells = conductance[conductance > 0]
+        if ((cells < low) | (cells > high)).any():
+            warn(
+                f"cells outside {low:g} .. {high:g} S, where {type(device).__name__} was fitted: keep g_min, g_max and "
+                "what variation makes of them inside, or fit the device anew"
+            )
 
 
 def _checked_side(side: Side) -> Side:
-    _check_choice("side", side, SIDES)
-    return side
-
-
-def _check_choice(name: str, value: object, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise InvalidInputError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {value!r}")
+    checked: Side = OneOf(*SIDES)("side", side)
+    return checked

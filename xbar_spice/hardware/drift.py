@@ -8,6 +8,7 @@ from typing import final
 
 import numpy as np
 
+from xbar_spice.checks import Real, settle
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.hardware.variation import Programmed
 from xbar_spice.linear.operator import FloatArray
@@ -78,10 +79,7 @@ class Drift(DriftLaw):
     t0: float = 20.0
 
     def __post_init__(self) -> None:
-        if not (np.isfinite(self.nu) and 0 <= self.spread < np.inf and 0 < self.t0 < np.inf):
-            raise InvalidInputError(
-                f"a finite nu, spread >= 0 and t0 > 0 s are needed, got {self.nu}, {self.spread} and {self.t0}"
-            )
+        settle(self, nu=Real(least=-1e3, most=1e3), spread=Real(least=0, most=1e3), t0=Real("s", above=0))
 
     def drifted(
         self,

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import final
 
+from xbar_spice.checks import Optional, Real, settle
 from xbar_spice.errors import InvalidInputError
 
 __all__ = ["LineCapacitance", "Pulse"]
@@ -37,12 +37,10 @@ class Pulse:
     rest: float | None = None
 
     def __post_init__(self) -> None:
-        if not self.width >= 0:
-            raise InvalidInputError(f"the width of a pulse must be >= 0 s, got {self.width}")
-        for name in ("rise", "rest"):
-            seconds = getattr(self, name)
-            if seconds is not None and not 0 <= seconds < math.inf:
-                raise InvalidInputError(f"the {name} of a pulse must be finite and >= 0 s, got {seconds}")
+        seconds = Real("s", least=0)
+        rules = {"width": Real("s", least=0, infinite=True), "rise": seconds, "rest": Optional(seconds)}
+        for name, rule in rules.items():
+            object.__setattr__(self, name, rule(f"the {name} of a pulse", getattr(self, name)))
         if not self.rise + self.width > 0:
             raise InvalidInputError("a pulse needs a rise or a width above 0 s")
 
@@ -85,7 +83,5 @@ class LineCapacitance:
     c_cell: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("c_word", "c_bit", "c_cell"):
-            farad = getattr(self, name)
-            if not 0 <= farad < math.inf:
-                raise InvalidInputError(f"{name} must be finite and >= 0 F, got {farad}")
+        farad = Real("F", least=0)
+        settle(self, c_word=farad, c_bit=farad, c_cell=farad)

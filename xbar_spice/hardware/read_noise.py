@@ -3,23 +3,23 @@
 Every device's conductance fluctuates anew in each read, and every sense terminal adds a noise current of its own. A
 sense current I_j thus has the variance
 
-    var I_j = sum_i (dI(G_ij, V_i)/dG)^2 sigma_ij^2 + sense^2,    ohmic cells: dI/dG = V_i,
+    var I_j = sum_i (dI(G_ij, V_i)/dG)^2 sigma_ij^2 + n sense^2,    ohmic cells: dI/dG = V_i,
 
-with the drive V_i in place of the cell's voltage: the currents of different lines are then independent, and one normal
-number for each sense current has the very distribution that a normal number for each device would give. Without wire
-and terminal resistance this is exact to first order in sigma. With them cells see less than their drive and pass less
-of it on, so that the noise is estimated a little too high; `tests/hardware/test_read_noise.py` holds it against arrays
-whose devices fluctuate one by one.
+with n sense terminals at the line, and the drive V_i in place of the cell's voltage: the currents of different lines
+are then independent, and one normal number for each sense current has the very distribution that a normal number for
+each device would give. Without wire and terminal resistance this is exact to first order in sigma. With them cells see
+less than their drive and pass less of it on, so that the noise is estimated a little too high;
+`tests/hardware/test_read_noise.py` holds it against arrays whose devices fluctuate one by one.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, final
+from typing import ClassVar, Literal, final
 
 import numpy as np
 
-from xbar_spice.errors import InvalidInputError
+from xbar_spice.checks import DEVIATION, OneOf, Real, checked, refuse_idle, settle
 from xbar_spice.hardware.cells import Device
 from xbar_spice.linear.operator import FloatArray
 
@@ -50,17 +50,15 @@ class ReadNoise:
         True
     """
 
+    NEEDS: ClassVar = {"law": "device"}
+
     device: float = 0.0
     law: Literal["constant", "pcm"] = "constant"
     sense: float = 0.0
 
     def __post_init__(self) -> None:
-        if not (np.isfinite(self.device) and self.device >= 0):
-            raise InvalidInputError(f"device noise must be finite and >= 0 (relative), got {self.device}")
-        if self.law not in ("constant", "pcm"):
-            raise InvalidInputError(f"the law of device noise must be 'constant' or 'pcm', got {self.law!r}")
-        if not (np.isfinite(self.sense) and self.sense >= 0):
-            raise InvalidInputError(f"sense noise must be finite and >= 0 A rms, got {self.sense}")
+        settle(self, device=DEVIATION, law=OneOf("constant", "pcm"), sense=Real("A rms", least=0))
+        refuse_idle(self)
 
     @property
     def random(self) -> bool:
@@ -75,7 +73,9 @@ class ReadNoise:
             relative = self.device * np.maximum(conductance / g_max, floor) ** -_PCM_EXPONENT
         return np.asarray(relative * conductance)
 
-    def current_deviation(self, conductance: FloatArray, volts: FloatArray, device: Device, g_max: float) -> FloatArray:
+    def current_deviation(
+        self, conductance: FloatArray, volts: FloatArray, device: Device, g_max: float, *, terminals: int = 1
+    ) -> FloatArray:
         """Standard deviation of sense currents.
 
         Args:
@@ -83,11 +83,12 @@ class ReadNoise:
             volts: (driven, batch) across the cells of each driven line, as the cell's law counts it.
             device: law of the cells.
             g_max: highest programmed conductance, siemens.
+            terminals: sense terminals of each sensed line, whose currents are added up.
 
         Returns:
             (sensed, batch) amperes rms.
         """
-        variance = np.full((conductance.shape[1], volts.shape[1]), self.sense**2)
+        variance = np.full((conductance.shape[1], volts.shape[1]), terminals * self.sense**2)
         if self.device > 0:
             sigma = self.conductance_deviation(conductance, g_max)
             if device.linear:
@@ -98,6 +99,7 @@ class ReadNoise:
         return np.asarray(np.sqrt(variance))
 
 
+@checked()
 def pcm_read_noise(seconds: float = 20.0, *, sense: float = 0.0) -> ReadNoise:
     """Read noise of phase-change memory.
 
@@ -112,12 +114,14 @@ def pcm_read_noise(seconds: float = 20.0, *, sense: float = 0.0) -> ReadNoise:
         >>> round(pcm_read_noise(20.0).device, 4)
         0.0368
     """
-    if not 250e-9 <= seconds < np.inf:
-        raise InvalidInputError(f"the law of PCM read noise holds from 250 ns on, got {seconds} s")
-    growth = float(np.sqrt(np.log((seconds + 250e-9) / 500e-9)))
+    after = Real("s", least=250e-9, most=1e12, advice="the law of PCM read noise holds from 250 ns on")(
+        "seconds", seconds
+    )
+    growth = float(np.sqrt(np.log((after + 250e-9) / 500e-9)))
     return ReadNoise(device=_PCM_AT_G_MAX * growth, law="pcm", sense=sense)
 
 
+@checked()
 def thermal_noise(conductance: float, bandwidth: float, kelvin: float = 300.0) -> float:
     """Johnson noise of a conductance, sqrt(4 k T G df), amperes rms: a lower bound of `ReadNoise.sense`.
 
@@ -130,7 +134,7 @@ def thermal_noise(conductance: float, bandwidth: float, kelvin: float = 300.0) -
         >>> round(1e9 * thermal_noise(1e-3, 1e8), 1)  # nanoamperes
         40.7
     """
-    for name, value in (("conductance", conductance), ("bandwidth", bandwidth), ("kelvin", kelvin)):
-        if not 0 <= value < np.inf:
-            raise InvalidInputError(f"{name} must be finite and >= 0, got {value}")
-    return float(np.sqrt(4 * _BOLTZMANN * kelvin * conductance * bandwidth))
+    siemens = Real("S", least=0)("conductance", conductance)
+    hertz = Real("Hz", least=0)("bandwidth", bandwidth)
+    temperature = Real("K", least=0)("kelvin", kelvin)
+    return float(np.sqrt(4 * _BOLTZMANN * temperature * siemens * hertz))

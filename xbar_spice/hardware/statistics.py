@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import pi
 from pathlib import Path
@@ -17,9 +17,10 @@ from typing import Literal, NamedTuple, Self, final
 
 import numpy as np
 from numpy.polynomial import Polynomial
-from numpy.typing import ArrayLike
 from scipy.special import ndtr
 
+from xbar_spice.checks import DEVIATION, PART, Either, Instance, Many, OneOf, Real, Whole, settle
+from xbar_spice.disk import read_text
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.hardware.variation import Programmed, ProgrammingError
 from xbar_spice.linear.operator import FloatArray
@@ -128,8 +129,7 @@ class PublishedError(_Normal):
     fit: str = "pcm"
 
     def __post_init__(self) -> None:
-        if self.fit not in FITS:
-            raise InvalidInputError(f"fit must be one of {', '.join(map(repr, FITS))}, got {self.fit!r}")
+        settle(self, fit=OneOf(*FITS))
 
     def __str__(self) -> str:
         return FITS[self.fit].source
@@ -162,7 +162,9 @@ class MeasuredProgramming(_Normal):
     std: tuple[float, ...]
 
     def __post_init__(self) -> None:
-        columns = {name: _column(name, getattr(self, name)) for name in ("target", "mean", "std")}
+        conductances = Many(Real("S", least=0), least=2)
+        settle(self, target=conductances, mean=conductances, std=conductances)
+        columns = {name: _column(getattr(self, name)) for name in ("target", "mean", "std")}
         count = len(columns["target"])
         if count < 2 or any(len(column) != count for column in columns.values()):
             raise InvalidInputError(
@@ -228,12 +230,9 @@ class Levels(ProgrammingError):
     rounding: Literal["nearest", "stochastic"] = "nearest"
 
     def __post_init__(self) -> None:
-        if self.rounding not in ("nearest", "stochastic"):
-            raise InvalidInputError(f"rounding must be 'nearest' or 'stochastic', got {self.rounding!r}")
-        if isinstance(self.levels, bool) or (isinstance(self.levels, int) and self.levels < 2):
-            raise InvalidInputError(f"levels must be a whole number >= 2, or conductances in S, got {self.levels!r}")
+        settle(self, levels=Either(Whole(2, 10**6), Many(Real("S", least=0), least=2)))
         if not isinstance(self.levels, int):
-            levels = _column("levels", self.levels)
+            levels = _column(self.levels)
             if len(levels) < 2 or not (np.diff(levels) > 0).all():
                 raise InvalidInputError(f"levels must be two conductances or more that ascend, got {levels}")
             object.__setattr__(self, "levels", levels)
@@ -277,9 +276,7 @@ class Stuck(ProgrammingError):
     bit_lines: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("on", "off", "word_lines", "bit_lines"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise InvalidInputError(f"{name} must be a probability from 0 to 1, got {getattr(self, name)}")
+        settle(self, on=PART, off=PART, word_lines=PART, bit_lines=PART)
         if self.on + self.off > 1:
             raise InvalidInputError(f"on and off must add up to at most 1, got {self.on} and {self.off}")
 
@@ -326,8 +323,7 @@ class Correlated(ProgrammingError):
     length: float
 
     def __post_init__(self) -> None:
-        if not (np.isfinite(self.sigma) and self.sigma >= 0 and np.isfinite(self.length) and self.length > 0):
-            raise InvalidInputError(f"sigma must be >= 0 and length > 0 cells, got {self.sigma} and {self.length}")
+        settle(self, sigma=DEVIATION, length=Real("cells", above=0))
 
     @property
     def random(self) -> bool:
@@ -360,10 +356,7 @@ class InTurn(ProgrammingError):
     effects: tuple[ProgrammingError, ...]
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "effects", tuple(self.effects))
-        for effect in self.effects:
-            if not isinstance(effect, ProgrammingError):
-                raise InvalidInputError(f"every effect must be a ProgrammingError, got {effect!r}")
+        settle(self, effects=Many(Instance(ProgrammingError, example="Levels(16)")))
 
     @property
     def random(self) -> bool:
@@ -394,10 +387,7 @@ def read_table(path: str | Path, *layouts: tuple[str, ...]) -> dict[str, FloatAr
     Raises:
         InvalidInputError: The file cannot be read, its header fits no layout, or an entry is no finite number.
     """
-    try:
-        text = Path(path).read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInputError(f"{path}: cannot be read as a table: {error}") from error
+    text = read_text(path, error=InvalidInputError, role="table")
     rows = [row for row in csv.reader(line for line in text.splitlines() if not line.lstrip().startswith("#")) if row]
     header = [name.strip() for name in rows[0]] if rows else []
     names = next((layout for layout in layouts if set(layout) <= set(header)), None)
@@ -426,11 +416,8 @@ def _generator(effect: ProgrammingError, rng: np.random.Generator | None) -> np.
     return rng
 
 
-def _column(name: str, values: ArrayLike | Callable[..., object]) -> tuple[float, ...]:
-    numbers = np.atleast_1d(np.asarray(values, dtype=float))
-    if numbers.ndim != 1 or not np.isfinite(numbers).all() or (numbers < 0).any():
-        raise InvalidInputError(f"{name} must be a list of finite conductances >= 0 S, got {values!r}")
-    return tuple(numbers.tolist())
+def _column(values: Sequence[float]) -> tuple[float, ...]:
+    return tuple(map(float, values))
 
 
 def _refuse_outside(target: FloatArray, least: float, most: float, what: str) -> None:

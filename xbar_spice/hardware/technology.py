@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import inf, isfinite, log
+from math import log
 from types import MappingProxyType
 from typing import Literal, NamedTuple, final
 
+from xbar_spice.checks import PART, OneOf, Real, checked, settle
 from xbar_spice.errors import InvalidInputError
 
 __all__ = ["SOURCES", "Technology", "technology", "wire_technology"]
@@ -51,6 +52,9 @@ SOURCES: Mapping[str, Mapping[int, _Row]] = MappingProxyType(
 "NeuroSim V1.4" also V1.5, whose factor for the barrier is 1 as it is coded.
 """
 
+KELVIN = Real("K", least=200, most=500)  # where the resistance of copper is linear in the temperature
+SIZE = Real("m", above=1e-12, most=1.0)
+
 CELLS: Mapping[str, float] = MappingProxyType({"crossbar": 2.0, "1t1r": 4.0})
 """Widths of a wire along one cell."""
 
@@ -81,7 +85,12 @@ class Technology:
     c_word: float
     c_bit: float
 
+    def __post_init__(self) -> None:
+        ohm, farad = Real("ohm", least=0), Real("F", least=0)
+        settle(self, r_word=ohm, r_bit=ohm, c_word=farad, c_bit=farad)
 
+
+@checked(source=OneOf(*SOURCES), cell=OneOf(*CELLS), kelvin=KELVIN)
 def technology(
     node: str | int,
     *,
@@ -100,8 +109,6 @@ def technology(
     Raises:
         InvalidInputError: The source, or the node in it, is not known, or the temperature is out of range.
     """
-    if source not in SOURCES:
-        raise InvalidInputError(f"source must be one of {', '.join(map(repr, SOURCES))}, got {source!r}")
     matched = re.fullmatch(r"\s*(\d+)\s*(?:nm)?\s*", str(node))
     number = int(matched[1]) if matched else -1
     if number not in SOURCES[source]:
@@ -109,10 +116,6 @@ def technology(
         raise InvalidInputError(
             f"node must be one of {known} in {source}, got {node!r}; take wire_technology(...) else"
         )
-    if cell not in CELLS:
-        raise InvalidInputError(f"cell must be one of {', '.join(map(repr, CELLS))}, got {cell!r}")
-    if not 200 <= kelvin <= 500:
-        raise InvalidInputError(f"kelvin must be from 200 to 500 K, got {kelvin}")
     row = SOURCES[source][number]
     length = CELLS[cell] * row.width * 1e-9
     warm = 1 + PER_KELVIN * (kelvin - ROOM)
@@ -121,6 +124,17 @@ def technology(
     return Technology(f"{number}nm", source, ohm, ohm, farad, farad)
 
 
+@checked(
+    width=SIZE,
+    thickness=SIZE,
+    pitch=SIZE,
+    rho=Real("ohm m", above=0, most=1.0),
+    barrier=Real("m", least=0),
+    specularity=PART,
+    reflection=Real(least=0, below=1),
+    free_path=SIZE,
+    kelvin=KELVIN,
+)
 def wire_technology(
     width: float,
     thickness: float,
@@ -156,18 +170,8 @@ def wire_technology(
         >>> round(wire_technology(40e-9, 76e-9, 80e-9).r_word, 2)
         0.95
     """
-    lengths = {"width": width, "thickness": thickness, "pitch": pitch, "rho": rho, "free_path": free_path}
-    for name, value in lengths.items():
-        if not 0 < value < inf:
-            raise InvalidInputError(f"{name} must be finite and > 0, got {value}")
-    if not (0 <= specularity <= 1 and 0 <= reflection < 1):
-        raise InvalidInputError(
-            f"specularity in [0, 1] and reflection in [0, 1) are needed, got {specularity}, {reflection}"
-        )
-    if not (isfinite(barrier) and barrier >= 0 and 2 * barrier < width and barrier < thickness):
-        raise InvalidInputError(f"barrier must be >= 0 and leave metal in {width:g} x {thickness:g} m, got {barrier}")
-    if not 200 <= kelvin <= 500:
-        raise InvalidInputError(f"kelvin must be from 200 to 500 K, got {kelvin}")
+    if not (2 * barrier < width and barrier < thickness):
+        raise InvalidInputError(f"barrier must leave metal in {width:g} x {thickness:g} m, got {barrier}")
     w, h = width - 2 * barrier, thickness - barrier
     surfaces = 0.375 * free_path * (1 - specularity) * (1 / w + 1 / h)
     a = free_path * reflection / (w * (1 - reflection))

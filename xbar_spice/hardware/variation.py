@@ -9,10 +9,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from math import erf, exp, pi, sqrt
-from typing import Literal, final
+from typing import ClassVar, Literal, final
 
 import numpy as np
 
+from xbar_spice.checks import DEVIATION, PART, OneOf, refuse_idle, settle
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear.operator import FloatArray
 
@@ -88,17 +89,23 @@ class Variation(ProgrammingError):
         True
     """
 
+    NEEDS: ClassVar = {"distribution": "programming"}
+
     programming: float = 0.0
     distribution: Literal["gaussian", "lognormal"] = "gaussian"
     stuck_on: float = 0.0
     stuck_off: float = 0.0
 
     def __post_init__(self) -> None:
-        if not (np.isfinite(self.programming) and self.programming >= 0):
-            raise InvalidInputError(f"programming must be finite and >= 0 (relative), got {self.programming}")
-        if self.distribution not in ("gaussian", "lognormal"):
-            raise InvalidInputError(f"distribution must be 'gaussian' or 'lognormal', got {self.distribution!r}")
-        if not (self.stuck_on >= 0 and self.stuck_off >= 0 and self.stuck_on + self.stuck_off <= 1):
+        settle(
+            self,
+            programming=DEVIATION,
+            distribution=OneOf("gaussian", "lognormal"),
+            stuck_on=PART,
+            stuck_off=PART,
+        )
+        refuse_idle(self)
+        if self.stuck_on + self.stuck_off > 1:
             raise InvalidInputError(
                 "stuck_on and stuck_off must be probabilities that add up to at most 1, "
                 f"got {self.stuck_on} and {self.stuck_off}"

@@ -8,7 +8,7 @@ from xbar_spice.linear.compose import (
     ScaledOperator,
     SumOperator,
 )
-from xbar_spice.linear.convolution import Padding, convolution_matrix, kernel_gradient
+from xbar_spice.linear.convolution import Padding, convolution_matrix, flat_kernel, kernel_gradient
 from xbar_spice.linear.fourier import FourierConvolution, FourierMatrices, fourier_matrices, fourier_transform
 from xbar_spice.linear.norms import norms
 from xbar_spice.linear.operator import DenseOperator, FloatArray, LinearOperator, TransposedOperator, as_operator
@@ -29,6 +29,7 @@ __all__ = [
     "TransposedOperator",
     "as_operator",
     "convolution_matrix",
+    "flat_kernel",
     "fourier_matrices",
     "fourier_transform",
     "kernel_gradient",

@@ -5,6 +5,10 @@ Tap i of a kernel of odd size q multiplies the image moved by i % q - q // 2 row
 these are the moves (-1, -1), (0, -1), (1, -1), (-1, 0), (0, 0), (1, 0), (-1, 1), (0, 1), (1, 1) of `numpy.roll` over
 the axes (0, 1). With padding="circular" the matrix is block-circulant and equals
 `scipy.ndimage.convolve(image, kernel.reshape(q, q).T, mode="wrap")`.
+
+Deep-learning frameworks keep kernels in four axes, (c_out, c_in, q, q), and their convolution is what mathematics calls
+a cross-correlation: the taps are not flipped. Such a kernel is taken as it is and converted by `flat_kernel`. One that
+was merely reshaped to (c_out, c_in, q*q) is another convolution, and nothing in its shape tells: give four axes.
 """
 
 from __future__ import annotations
@@ -16,19 +20,60 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from xbar_spice.checks import Array, checked
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear.operator import FloatArray
 
-__all__ = ["Padding", "convolution_matrix", "kernel_gradient"]
+__all__ = ["Padding", "convolution_matrix", "flat_kernel", "kernel_gradient"]
 
 Padding = Literal["circular", "zero"]
 
+_MOST_ENTRIES = 2**27  # of a matrix: 1 GiB, which a few numbers in a file should not claim by a slip
+_LARGEST_KERNEL = 127
 
+
+def flat_kernel(kernel: ArrayLike) -> FloatArray:
+    """A kernel in the layout of this module, from that or from the one of deep-learning frameworks.
+
+    Args:
+        kernel: (q*q,) or (c_out, c_in, q*q) with taps in the order of this module, returned as it is; or
+            (c_out, c_in, q, q) as `torch.nn.Conv2d` has it, for the cross-correlation with stride 1.
+
+    Returns:
+        (q*q,) or (c_out, c_in, q*q).
+
+    Raises:
+        InvalidInputError: Another shape.
+
+    Example:
+        >>> flat_kernel([[[[1, 2, 3], [4, 5, 6], [7, 8, 9]]]])
+        array([[[9., 6., 3., 8., 5., 2., 7., 4., 1.]]])
+    """
+    taps = np.asarray(kernel, dtype=float)
+    if taps.ndim not in (1, 3, 4) or not taps.size:
+        raise InvalidInputError(
+            f"kernel must have shape (q*q,), (c_out, c_in, q*q) or, as in torch.nn.Conv2d, (c_out, c_in, q, q), got "
+            f"{taps.shape}"
+        )
+    if taps.ndim == 4:
+        if taps.shape[2] != taps.shape[3]:
+            raise InvalidInputError(
+                f"a kernel of four axes must be (c_out, c_in, q, q) as in torch.nn.Conv2d, got {taps.shape}; one of "
+                "(q, q, c_in, c_out), as TensorFlow has it, becomes that by transpose(3, 2, 0, 1)"
+            )
+        # A convolution flips what a cross-correlation does not, and taps go down the columns first.
+        taps = np.swapaxes(taps[..., ::-1, ::-1], -2, -1).reshape(*taps.shape[:2], -1)
+    _kernel_size(taps.shape[-1])
+    return taps
+
+
+@checked()
 def convolution_matrix(kernel: ArrayLike, image_shape: tuple[int, int], padding: Padding = "circular") -> FloatArray:
     """The matrix of a convolution with stride 1.
 
     Args:
-        kernel: (q*q,) for one channel, or (c_out, c_in, q*q); q odd, taps in the order of this module.
+        kernel: (q*q,) for one channel, or (c_out, c_in, q*q), taps in the order of this module; or
+            (c_out, c_in, q, q) as in `torch.nn.Conv2d`, see `flat_kernel`; q odd.
         image_shape: (height, width).
         padding: "circular" wraps around the edges, "zero" continues the image with zeros.
 
@@ -42,9 +87,7 @@ def convolution_matrix(kernel: ArrayLike, image_shape: tuple[int, int], padding:
         >>> convolution_matrix([0, 1, 0, 0, 0, 0, 0, 0, 0], (1, 3)) @ [1.0, 2.0, 3.0]  # one column to the left
         array([2., 3., 1.])
     """
-    taps = np.asarray(kernel, dtype=float)
-    if taps.ndim not in (1, 3) or not taps.size:
-        raise InvalidInputError(f"kernel must have shape (q*q,) or (c_out, c_in, q*q), got {taps.shape}")
+    taps = flat_kernel(kernel)
     if not np.isfinite(taps).all():
         raise InvalidInputError("kernel must be finite, got NaN or infinity in it")
     size = _kernel_size(taps.shape[-1])
@@ -53,6 +96,12 @@ def convolution_matrix(kernel: ArrayLike, image_shape: tuple[int, int], padding:
     taps = taps.reshape(channels_out, channels_in, size * size)
 
     pixels = height * width
+    if channels_out * channels_in * pixels**2 > _MOST_ENTRIES:
+        raise InvalidInputError(
+            f"the convolution of {channels_in} to {channels_out} channels of {height} x {width} pixels is a matrix of "
+            f"{channels_out * pixels} x {channels_in * pixels}, and at most {_MOST_ENTRIES} entries are allowed; check "
+            "image_shape, or take smaller images or fewer channels"
+        )
     matrix = np.zeros((channels_out, pixels, channels_in, pixels))
     # On a narrow image several taps land on the same entry: one tap hits each pixel once, taps are added in turn.
     for tap, (target, source) in enumerate(_moves(height, width, size, padding)):
@@ -60,6 +109,7 @@ def convolution_matrix(kernel: ArrayLike, image_shape: tuple[int, int], padding:
     return matrix.reshape(channels_out * pixels, channels_in * pixels)
 
 
+@checked()
 def kernel_gradient(
     matrix_gradient: ArrayLike,
     image_shape: tuple[int, int],
@@ -85,7 +135,7 @@ def kernel_gradient(
     Raises:
         InvalidInputError: The gradient's shape does not belong to image and channels, or an argument is not allowed.
     """
-    gradient = np.asarray(matrix_gradient, dtype=float)
+    gradient = Array()("matrix_gradient", matrix_gradient)
     if size < 1 or size % 2 == 0:
         raise InvalidInputError(f"the kernel size must be odd and >= 1, got {size}")
     height, width = _checked_image_shape(image_shape)
@@ -94,7 +144,7 @@ def kernel_gradient(
     expected = (channels_out * pixels, channels_in * pixels)
     if gradient.shape[-2:] != expected:
         raise InvalidInputError(
-            f"the gradient of a {channels_out} x {channels_in} channel convolution of {height} x {width} images "
+            f"matrix_gradient of a {channels_out} x {channels_in} channel convolution of {height} x {width} images "
             f"has shape {expected}, got {gradient.shape}; give channels=(c_out, c_in) if there are several"
         )
     blocks = gradient.reshape(*gradient.shape[:-2], channels_out, pixels, channels_in, pixels)
@@ -121,6 +171,8 @@ def _kernel_size(taps: int) -> int:
     size = isqrt(taps)
     if size * size != taps or size % 2 == 0:
         raise InvalidInputError(f"a kernel has q*q taps with q odd (1, 9, 25, ...), got {taps}")
+    if size > _LARGEST_KERNEL:
+        raise InvalidInputError(f"a kernel has at most {_LARGEST_KERNEL} x {_LARGEST_KERNEL} taps, got {size} x {size}")
     return size
 
 
@@ -128,4 +180,4 @@ def _checked_image_shape(image_shape: Sequence[int]) -> tuple[int, int]:
     shape = tuple(image_shape)
     if len(shape) != 2 or min(shape) < 1:
         raise InvalidInputError(f"image_shape must be (height, width), both >= 1, got {shape}")
-    return shape
+    return int(shape[0]), int(shape[1])  # Python's own, because products of numpy's integers may overflow

@@ -17,6 +17,7 @@ from typing import final
 import numpy as np
 from numpy.typing import ArrayLike
 
+from xbar_spice.checks import checked
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear.convolution import convolution_matrix
 from xbar_spice.linear.operator import FloatArray, LinearOperator, as_operator
@@ -65,6 +66,7 @@ class FourierMatrices:
         return counts | {"fourier": sum(counts.values()), "direct": self.blocks.size // 4}
 
 
+@checked()
 def fourier_matrices(kernel: ArrayLike, image_shape: tuple[int, int]) -> FourierMatrices:
     """The arrays whose composition is `convolution_matrix(kernel, image_shape, "circular")`.
 
@@ -120,6 +122,7 @@ class FourierConvolution(LinearOperator):
         array([2., 3., 1.])
     """
 
+    @checked()
     def __init__(
         self,
         rows: ArrayLike | LinearOperator,
@@ -127,7 +130,11 @@ class FourierConvolution(LinearOperator):
         blocks: ArrayLike | LinearOperator,
         image_shape: tuple[int, int],
     ) -> None:
-        self._rows, self._columns, self._blocks = as_operator(rows), as_operator(columns), as_operator(blocks)
+        self._rows, self._columns, self._blocks = (
+            as_operator(rows, "rows"),
+            as_operator(columns, "columns"),
+            as_operator(blocks, "blocks"),
+        )
         self._height, self._width = image_shape
         pixels = self._height * self._width
         for name, operator, points in (("rows", self._rows, self._width), ("columns", self._columns, self._height)):

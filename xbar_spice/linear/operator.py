@@ -9,11 +9,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse.linalg import LinearOperator as ScipyLinearOperator
 
+from xbar_spice.checks import Array
 from xbar_spice.errors import InvalidInputError
 
 __all__ = ["DenseOperator", "FloatArray", "LinearOperator", "TransposedOperator", "as_operator"]
 
 FloatArray = NDArray[np.float64]
+
+VECTORS = Array(finite=False)  # a sample that ran away stays NaN where the operator is digital
 
 
 class LinearOperator(ABC):
@@ -48,7 +51,7 @@ class LinearOperator(ABC):
         Raises:
             InvalidInputError: x has another length than the operator has columns.
         """
-        vectors = np.asarray(x, dtype=float)
+        vectors = VECTORS("x", x)
         if vectors.ndim not in (1, 2) or vectors.shape[0] != self.shape[1]:
             raise InvalidInputError(
                 f"an operator of shape {self.shape} multiplies vectors of shape ({self.shape[1]},) "
@@ -101,12 +104,10 @@ class TransposedOperator(LinearOperator):
 class DenseOperator(LinearOperator):
     """The digital twin: a matrix held in memory."""
 
-    def __init__(self, matrix: ArrayLike) -> None:
-        dense = np.array(matrix, dtype=float)
+    def __init__(self, matrix: ArrayLike, name: str = "a matrix") -> None:
+        dense = np.array(Array()(name, matrix))
         if dense.ndim != 2 or not dense.size:
-            raise InvalidInputError(f"a matrix must have shape (m, n) with m, n >= 1, got shape {dense.shape}")
-        if not np.isfinite(dense).all():
-            raise InvalidInputError("a matrix must be finite, got NaN or infinity in it")
+            raise InvalidInputError(f"{name} must have shape (m, n) with m, n >= 1, got shape {dense.shape}")
         dense.setflags(write=False)
         self._matrix: FloatArray = dense
 
@@ -125,6 +126,6 @@ class DenseOperator(LinearOperator):
         return self._matrix.copy()
 
 
-def as_operator(matrix: ArrayLike | LinearOperator) -> LinearOperator:
-    """An operator as it is; anything array-like as a `DenseOperator`."""
-    return matrix if isinstance(matrix, LinearOperator) else DenseOperator(matrix)
+def as_operator(matrix: ArrayLike | LinearOperator, name: str = "a matrix") -> LinearOperator:
+    """An operator as it is; anything array-like as a `DenseOperator`, by this name in errors."""
+    return matrix if isinstance(matrix, LinearOperator) else DenseOperator(matrix, name)

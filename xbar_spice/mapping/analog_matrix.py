@@ -10,6 +10,7 @@ from typing import Any, Literal, final
 import numpy as np
 from numpy.typing import ArrayLike
 
+from xbar_spice.checks import Array, Function, Instance, Optional, Text, checked
 from xbar_spice.engines.base import Bank, Closeable, Engine
 from xbar_spice.engines.registry import get_engine
 from xbar_spice.errors import InvalidInputError
@@ -38,6 +39,7 @@ class ReadRecord:
         direction: "forward" or "transposed".
         batch: number of vectors in the read.
         relative_error: |analog - digital| / |digital| over the batch, with the wanted weights as the digital matrix.
+            Where all digital products are zero, the largest ones that the devices could stand for take their place.
         worst_relative_error: the largest such ratio of a single vector.
         seconds: wall time of the read.
         source: "netlist" if a circuit simulator was driven, "characterised" if the transfer matrix that was read from
@@ -65,9 +67,10 @@ class ReadTrace:
         observer: called with each record as it comes, such as by a progress bar.
     """
 
+    @checked()
     def __init__(self, observer: Callable[[ReadRecord], None] | None = None) -> None:
         self._records: list[ReadRecord] = []
-        self._observer = observer
+        self._observer = Optional(Function())("observer", observer)
 
     def append(self, record: ReadRecord) -> None:
         """Add one read."""
@@ -95,6 +98,7 @@ class AnalogMatrix(LinearOperator, Closeable):
     converters of the design.
     """
 
+    @checked()
     def __init__(
         self,
         weights: ArrayLike,
@@ -105,7 +109,7 @@ class AnalogMatrix(LinearOperator, Closeable):
         trace: ReadTrace | None = None,
         readout: Readout | None = None,
     ) -> None:
-        self._digital = DenseOperator(weights)
+        self._digital = DenseOperator(weights, "weights")
         self._bank = bank
         self._readout = readout or Readout(mapped)
         self._trace = trace
@@ -131,14 +135,17 @@ class AnalogMatrix(LinearOperator, Closeable):
             (m, batch) expected root mean square deviation; rounding counts as an error uniform over one spacing of
             levels.
         """
-        x, mapped = np.asarray(vectors, dtype=float), self.mapped
+        x, mapped = Array()("vectors", vectors), self.mapped
+        if x.ndim != 2 or x.shape[0] != self.shape[1]:
+            raise InvalidInputError(f"vectors must have shape ({self.shape[1]}, batch), got {x.shape}")
         variance = np.zeros((self.shape[0], x.shape[1]))
         for array, squares in zip(mapped.arrays, self._readout.variance(mapped.drives(x, "rows"), "rows"), strict=True):
             array.cols.squared.collect(variance, array.factor**2 * squares)
         scale = mapped.volts_per_unit(x)
         step = level_spacing(mapped.design.v_read, mapped.design.converters.dac_bits) / scale
         rounded = self._digital.to_dense() ** 2 @ (x != 0) * step**2 / 12
-        return np.asarray(np.sqrt(variance / (mapped.siemens_per_weight * scale) ** 2 + rounded))
+        deviation = np.sqrt(variance / (mapped.siemens_per_weight * scale) ** 2 + rounded)
+        return np.where(x.any(axis=0), deviation, 0.0)  # the product of a vector of zeros is exact, see `products`
 
     def _forward(self, x: FloatArray) -> FloatArray:
         return self._read(x, "rows")
@@ -163,6 +170,10 @@ class AnalogMatrix(LinearOperator, Closeable):
         digital = self._digital if side == "rows" else self._digital.T
         wanted = digital.mv(vectors)
         error, size = np.linalg.norm(products - wanted, axis=0), np.linalg.norm(wanted, axis=0)
+        # Where the digital product is zero, an error is one of the largest product that the devices could stand for.
+        largest = self.mapped.largest_weight * np.abs(vectors).sum(axis=0)
+        whole = np.linalg.norm(size) or np.linalg.norm(largest) or 1.0
+        size = np.where(size > 0, size, largest)
         stage = current_stage()
         return ReadRecord(
             phase=stage.phase or "",
@@ -172,7 +183,7 @@ class AnalogMatrix(LinearOperator, Closeable):
             matrix=self.name,
             direction="forward" if side == "rows" else "transposed",
             batch=vectors.shape[1],
-            relative_error=float(np.linalg.norm(error) / max(np.linalg.norm(size), np.finfo(float).tiny)),
+            relative_error=float(np.linalg.norm(error) / whole),
             worst_relative_error=float(np.divide(error, size, out=np.zeros_like(error), where=size > 0).max()),
             seconds=seconds,
             source=self._bank.source,
@@ -182,6 +193,7 @@ class AnalogMatrix(LinearOperator, Closeable):
         self._bank.close()
 
 
+@checked()
 def program(
     weights: ArrayLike,
     design: Design | None = None,
@@ -216,6 +228,11 @@ def program(
         ...     weights.mv([3.0, 1.0]).round(12).tolist()
         [1.0]
     """
+    Optional(Instance(Design, example="Design(r_word=1.0)"))("design", design)
+    generator = Optional(Instance(np.random.Generator, example="numpy.random.default_rng(0)"))
+    generator("noise_rng", noise_rng)
+    Text()("name", name)
+    Optional(Instance(ReadTrace, example="ReadTrace()"))("trace", trace)
     known = {field.name for field in fields(Design)}
     if unknown := sorted(set(changes) - known):
         raise InvalidInputError(f"unknown design field {', '.join(unknown)}; allowed are {', '.join(sorted(known))}")

@@ -17,6 +17,7 @@ from typing import final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from xbar_spice.checks import Array, Instance, Real, checked
 from xbar_spice.engines.nodal.engine import NodalEngine
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.hardware.crossbar import Crossbar
@@ -45,6 +46,7 @@ class Compensation:
     limited: NDArray[np.bool_]
 
 
+@checked()
 def compensate(
     crossbar: Crossbar, wanted: ArrayLike, g_min: float, g_max: float, *, tolerance: float = 1e-9
 ) -> Compensation:
@@ -64,17 +66,18 @@ def compensate(
     Raises:
         InvalidInputError: cells or amplifiers that are not linear, a wanted matrix of another shape, or no window.
     """
-    target = np.asarray(wanted, dtype=float)
-    if target.shape != crossbar.shape or not np.isfinite(target).all():
+    Instance(Crossbar, example="Crossbar([[1e-4]], r_word=1.0)")("crossbar", crossbar)
+    target = Array()("wanted", wanted)
+    if target.shape != crossbar.shape:
         raise InvalidInputError(f"wanted must be finite and of shape {crossbar.shape}, got {target.shape}")
-    if not 0 <= g_min < g_max < np.inf:
+    if not Real("S", least=0)("g_min", g_min) < Real("S", least=0)("g_max", g_max):
         raise InvalidInputError(f"0 <= g_min < g_max (siemens) is needed, got {g_min} and {g_max}")
     if not crossbar.linear:
         raise InvalidInputError(
             "only linear cells and amplifiers have one transfer matrix to aim at, got "
             f"{crossbar.device!r} and {crossbar.amplifier!r}"
         )
-    goal = tolerance * np.abs(target).max()
+    goal = Real(least=0)("tolerance", tolerance) * np.abs(target).max()
     given = crossbar.conductance
     conductance = np.clip(np.where(given > 0, given, target), g_min, g_max)  # nothing scales 0 S
     found = best = _judged(crossbar, conductance, target, g_min, g_max)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal, final
+from typing import Any, Literal, final
 
-import numpy as np
 from numpy.typing import ArrayLike
 
+from xbar_spice.checks import Array, Flag, Instance, OneOf, Optional, Real, Rule, Whole, settle
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.hardware.amplifier import Amplifier
 from xbar_spice.hardware.cells import Device, Ohmic
 from xbar_spice.hardware.converters import Converters
-from xbar_spice.hardware.crossbar import Crossbar, Terminations
+from xbar_spice.hardware.crossbar import PARTS, Crossbar, Terminations
 from xbar_spice.hardware.drift import DriftLaw, NoDrift
 from xbar_spice.hardware.read_noise import ReadNoise
 from xbar_spice.hardware.variation import ProgrammingError, Variation
@@ -23,19 +23,21 @@ from xbar_spice.registry import Choice
 
 __all__ = ["Design"]
 
-EXAMPLES = {
-    "device": "Ohmic()",
-    "terminations": 'Terminations(transposed="far_ends")',
-    "amplifier": "Amplifier(r_feedback=1e4, gain=1e5)",
-    "noise": "ReadNoise(device=0.01)",
-    "converters": "Converters(adc_bits=8)",
-}
-KINDS = {
-    "device": Device,
-    "terminations": Terminations,
-    "amplifier": Amplifier,
-    "noise": ReadNoise,
-    "converters": Converters,
+RULES: dict[str, Rule[Any]] = {
+    "tile": Optional(Whole(1), "for one array"),
+    "g_min": Real("S", least=0),
+    "g_max": Real("S", least=1e-30, most=1e6),  # far beyond any device, and far from overflow
+    "v_read": Real("V", least=1e-30, most=1e6),
+    **PARTS,
+    "noise": Instance(ReadNoise, example="ReadNoise(device=0.01)"),
+    "converters": Instance(Converters, example="Converters(adc_bits=8)"),
+    "headroom": Real(least=1),
+    "compensated": Flag(),
+    "skip_empty": Flag(),
+    "after": Real("s", least=0),
+    "coverage": Real(above=0, most=1),
+    "scale": OneOf("matrix", "tile", "column"),
+    "order": OneOf("given", "conductance"),
 }
 
 
@@ -70,6 +72,7 @@ class Design:
             tile, which are then scaled up to fill the range and scaled back digitally.
         order: of the lines of an array: as "given", or by "conductance", which puts the word lines with the largest
             sum next to the sensed ends and the bit lines with the largest sum next to the drivers.
+        reltol: what ngspice's Newton method stops by, see `Crossbar`.
         compensated: program the conductances that undo wires, drivers and sense terminals, see `compensate`; what
             the variation will do to a device is not known then.
     """
@@ -97,42 +100,23 @@ class Design:
     coverage: float = 1.0
     scale: Literal["matrix", "tile", "column"] = "matrix"
     order: Literal["given", "conductance"] = "given"
+    reltol: float | None = None
 
     def __post_init__(self) -> None:
-        for name, kind in KINDS.items():
-            if not isinstance(getattr(self, name), kind):
-                raise InvalidInputError(
-                    f"{name} must be a {kind.__name__}, such as {EXAMPLES[name]}, got {getattr(self, name)!r}"
-                )
-        if self.tile is not None and (self.tile != int(self.tile) or self.tile < 1):
-            raise InvalidInputError(f"tile must be a whole number >= 1, or None for one array, got {self.tile!r}")
-        if not (np.isfinite(self.g_max) and 0 <= self.g_min < self.g_max):
+        settle(self, **RULES)
+        if not self.g_min < self.g_max:
             raise InvalidInputError(f"0 <= g_min < g_max (siemens) is needed, got {self.g_min} and {self.g_max}")
-        if not (np.isfinite(self.v_read) and self.v_read > 0):
-            raise InvalidInputError(f"v_read must be finite and > 0 V, got {self.v_read}")
-        if not 0 <= self.after < np.inf:
-            raise InvalidInputError(f"after must be finite and >= 0 s, got {self.after}")
         if (self.after > 0) != (self.drift != NoDrift()):
             raise InvalidInputError(
                 f"drift and after need each other, got drift={self.drift!r} and after={self.after:g} s; give both, "
                 "such as drift=PcmDrift(), after=86400.0, or neither"
             )
-        if not 0 < self.coverage <= 1:
-            raise InvalidInputError(f"coverage must be > 0 and <= 1 (part of the weights), got {self.coverage}")
-        for name, value, allowed in (
-            ("scale", self.scale, ("matrix", "tile", "column")),
-            ("order", self.order, ("given", "conductance")),
-        ):
-            if value not in allowed:
-                raise InvalidInputError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {value!r}")
-        if not 1 <= self.headroom < np.inf:
-            raise InvalidInputError(f"headroom must be finite and >= 1, got {self.headroom}")
         if self.compensated and not (self.device.linear and self.amplifier.linear):
             raise InvalidInputError(
                 "only linear cells with linear amplifiers can be compensated, got "
                 f"{self.device!r} and {self.amplifier!r}; try compensated=False, or Ohmic() without saturation"
             )
-        self.crossbar([[self.g_max]])  # checks the resistances
+        self.crossbar([[self.g_min, self.g_max]])  # checks the resistances, and warns of the conductances
 
     @property
     def random(self) -> bool:
@@ -147,7 +131,7 @@ class Design:
     def crossbar(self, conductance: ArrayLike) -> Crossbar:
         """An array of this design with these conductances."""
         return Crossbar(
-            np.asarray(conductance, dtype=float),
+            Array()("conductance", conductance),
             r_word=self.r_word,
             r_bit=self.r_bit,
             r_driver=self.r_driver,
@@ -155,4 +139,5 @@ class Design:
             device=self.device,
             terminations=self.terminations,
             amplifier=self.amplifier,
+            reltol=self.reltol,
         )

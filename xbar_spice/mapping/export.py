@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from xbar_spice.errors import InvalidInputError
+from xbar_spice.checks import Array, Instance, Optional, Place, Text, checked
+from xbar_spice.disk import border, make_folder, read_json, write
+from xbar_spice.errors import FileError, InvalidInputError
+from xbar_spice.hardware.converters import quantise
 from xbar_spice.hardware.crossbar import Side
 from xbar_spice.hardware.pulse import LineCapacitance, Pulse
 from xbar_spice.linear.operator import FloatArray
@@ -32,8 +39,10 @@ ABOUT = (
     "has them: 'shared' is the sign with which it counts for every index of its array on top, and everything that "
     "belongs to an index is divided by 'scale'. Indices count from 0."
 )
+ROUNDED = " 'vector' is what the DACs, of {bits} bits over +- {full_scale} V, make of 'vector_before_dacs'."
 
 
+@checked()
 def write_netlists(
     mapped: MappedMatrix,
     folder: Path,
@@ -47,6 +56,9 @@ def write_netlists(
     capacitance: LineCapacitance | None = None,
 ) -> list[Path]:
     """Write one deck for the matrix, one for each of its arrays, and a manifest.
+
+    Decks of the matrix that an earlier design left in the folder are removed, so that all that are there belong
+    together; nothing else is.
 
     Args:
         mapped: the programmed matrix (m x n).
@@ -64,8 +76,13 @@ def write_netlists(
 
     Raises:
         InvalidInputError: a name or a vector of another form, a pulse that cannot be simulated, or a broken template.
+        FileError: a file cannot be written.
     """
-    if not name.isidentifier():
+    Instance(MappedMatrix, example="map_weights([[1.0, -0.5]])")("mapped", mapped)
+    folder = Place()("folder", folder)
+    Optional(Instance(Pulse, example="Pulse(width=1e-9, rise=1e-10)"))("pulse", pulse)
+    Optional(Instance(LineCapacitance, example="LineCapacitance(c_word=1e-16)"))("capacitance", capacitance)
+    if not Text()("name", name).isidentifier():
         raise InvalidInputError(f"a matrix name must be letters, digits and underscores, got {name!r}")
     values = _checked_vector(mapped, name, side, vector)
     if pulse is not None:
@@ -83,6 +100,8 @@ def write_netlists(
     names = [array.name for array in mapped.arrays]
     title = f"weight matrix {name} ({mapped.shape[0]} x {mapped.shape[1]}), {DIRECTION[side]} read"
     deck = bank_deck(mapped.crossbars, side, drives=drives, names=names, title=title, comments=head, netlists=netlists)
+    made_of = _made_of(mapped)
+    _remove_earlier(folder, name, DIRECTION[side], made_of)
     written = [_write(folder / f"{stem}.cir", deck.text)]
     entries: list[dict[str, Any]] = []
     for index, (array, volts) in enumerate(zip(mapped.arrays, drives, strict=True)):
@@ -105,21 +124,36 @@ def write_netlists(
         "matrix": name,
         "shape": list(mapped.shape),
         "direction": DIRECTION[side],
+        "made_of": made_of,
         "deck": f"{stem}.cir",
         **scale,
         "vector": values.tolist(),
         "arrays": entries,
-    }
+    } | _rounded(mapped, values)
     written.append(_write(folder / f"{stem}.json", json.dumps(manifest, indent=1) + "\n"))
     return written
 
 
 def _checked_vector(mapped: MappedMatrix, name: str, side: Side, vector: ArrayLike | None) -> FloatArray:
     length = mapped.shape[1] if side == "rows" else mapped.shape[0]
-    values = np.ones(length) if vector is None else np.asarray(vector, dtype=float)
+    values = np.ones(length) if vector is None else Array()("vector", vector)
     if values.shape != (length,):
         raise InvalidInputError(f"side={side!r} of {name} multiplies a vector of shape ({length},), got {values.shape}")
     return values
+
+
+def _rounded(mapped: MappedMatrix, values: FloatArray) -> dict[str, Any]:
+    """What a manifest says otherwise where DACs round the vector; nothing where they are exact."""
+    design, scale = mapped.design, mapped.volts_per_unit(values[:, np.newaxis])[0]
+    bits = design.converters.dac_bits
+    if bits is None:
+        return {}
+    volts = quantise(values * scale, design.v_read, bits)
+    return {
+        "about": ABOUT + ROUNDED.format(bits=bits, full_scale=number(design.v_read)),
+        "vector": (volts / scale).tolist(),
+        "vector_before_dacs": values.tolist(),
+    }
 
 
 def design_comments(design: Design) -> dict[str, object]:
@@ -184,7 +218,32 @@ def _plain(weight: float) -> float:
     return int(weight) if weight == int(weight) else float(weight)
 
 
+_DECK = re.compile(r"t\d+_\d+[pm]?\.(forward|transposed)(\.pulse)?\.cir")  # of an array
+
+
+def _remove_earlier(folder: Path, name: str, direction: str, made_of: str) -> None:
+    """Remove a matrix's decks of one direction, and those of the other one if they are of another design."""
+    for other in DIRECTION.values():
+        manifest = folder / f"{name}.{other}.json"
+        if other != direction:
+            with suppress(FileError):
+                if read_json(manifest).get("made_of") == made_of:
+                    continue
+        decks = [path for path in (folder / name).glob(f"t*.{other}*.cir") if _DECK.fullmatch(path.name)]
+        for path in (manifest, folder / f"{name}.{other}.cir", *decks):
+            with border(path, "removed"):
+                path.unlink(missing_ok=True)
+
+
+def _made_of(mapped: MappedMatrix) -> str:
+    """Hash of the circuits of a matrix: decks of both directions with the same one belong to the same chip."""
+    design = asdict(mapped.design) | {"law": type(mapped.design.device).__name__, "scale": mapped.siemens_per_weight}
+    digest = hashlib.sha256(json.dumps(design, sort_keys=True, default=repr).encode())
+    for crossbar in mapped.crossbars:
+        digest.update(f"{crossbar.shape}".encode() + np.ascontiguousarray(crossbar.conductance).tobytes())
+    return digest.hexdigest()[:16]
+
+
 def _write(path: Path, text: str) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
-    return path
+    make_folder(path.parent)
+    return write(path, text)

@@ -17,6 +17,7 @@ from typing import final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from xbar_spice.checks import Array, Instance, Optional, Real, checked
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.hardware.converters import quantise
 from xbar_spice.hardware.crossbar import Crossbar, Side
@@ -28,6 +29,7 @@ from xbar_spice.mapping.design import Design
 
 __all__ = ["MappedArray", "MappedMatrix", "map_weights"]
 
+SMALLEST = 1e-300  # entry of a vector that is scaled to `v_read`
 COMPENSATED = 1e-3  # of the largest conductance: less than programming can hit
 CLIPPED = 1e-12  # rounding, by which the largest weight may exceed the range that it made
 
@@ -88,6 +90,7 @@ class MappedMatrix:
         design: how it was built.
         arrays: the arrays.
         siemens_per_weight: k, the conductance of a weight of 1.
+        drawn: (devices, n, m) siemens of all devices, of tiles that `skip_empty` left out, too.
         target: (devices, n, m) siemens that programming aimed at.
         slope: (devices, n, m) dG/dT, the derivative of each programmed conductance with respect to its target; 0 for a
             device that is stuck.
@@ -99,10 +102,28 @@ class MappedMatrix:
     design: Design
     arrays: tuple[MappedArray, ...]
     siemens_per_weight: float
+    drawn: FloatArray
     target: FloatArray
     slope: FloatArray
     scale: FloatArray
     clipped: float
+
+    @property
+    def present(self) -> NDArray[np.bool_]:
+        """(devices, n, m) which devices were built: those of tiles that `skip_empty` left out were not."""
+        built = np.zeros(self.drawn.shape, dtype=bool)
+        for array in self.arrays:
+            built[array.devices] = True
+        return built
+
+    @property
+    def left_out(self) -> tuple[MappedArray, ...]:
+        """The arrays of the tiles that `skip_empty` left out, as they would be built.
+
+        Nothing reads them. Derivatives need them: a weight of such a tile that leaves zero builds it.
+        """
+        missing = np.asarray(~self.present.any(axis=0))
+        return tuple(_cut(self.drawn, self.target, self.design, missing, self.scale))
 
     @property
     def largest_weight(self) -> float:
@@ -142,11 +163,14 @@ class MappedMatrix:
         return tuple(array.crossbar for array in self.arrays)
 
     def volts_per_unit(self, vectors: FloatArray) -> FloatArray:
-        """(batch,) scale that brings the largest entry of each vector to `v_read`."""
-        largest = np.abs(vectors).max(axis=0)
-        return self.design.v_read / np.where(largest > 0, largest, 1.0)
+        """(batch,) scale that brings the largest entry of each vector to `v_read`; a vector of zeros has any, here 1.
 
-    def drives(self, vectors: FloatArray, side: Side) -> list[FloatArray]:
+        Vectors so small that the scale would overflow are driven with less.
+        """
+        largest = np.abs(vectors).max(axis=0)
+        return np.asarray(self.design.v_read / np.where(largest > 0, np.maximum(largest, SMALLEST), 1.0))
+
+    def drives(self, vectors: FloatArray, side: Side, arrays: Sequence[MappedArray] | None = None) -> list[FloatArray]:
         """Voltages for every array.
 
         A line is driven with its weight: a transposed read drives a minus bit line with the inverted voltage, which
@@ -155,19 +179,26 @@ class MappedMatrix:
         Args:
             vectors: (n, batch) for side "rows", (m, batch) for "cols".
             side: the driven side.
+            arrays: other ones than those that were built, such as `left_out`.
         """
+        driven = self.arrays if arrays is None else arrays
         exact = vectors * self.volts_per_unit(vectors)
         volts = quantise(exact, self.design.v_read, self.design.converters.dac_bits)
-        return [array.lines(side).spread(volts) for array in self.arrays]
+        return [array.lines(side).spread(volts) for array in driven]
 
     def products(self, currents: Sequence[FloatArray], vectors: FloatArray, side: Side) -> FloatArray:
-        """(m, batch) products W x, or (n, batch) products W^T y, from the currents of every array."""
+        """(m, batch) products W x, or (n, batch) products W^T y, from the currents of every array.
+
+        The currents are scaled by the largest entry of each vector, which the digital side knows. For a vector of zeros
+        that is 0, and so is its product, whatever noise or offset the currents have: the limit of ever smaller vectors,
+        and the same in whatever unit the vectors are counted.
+        """
         total = np.zeros((self.shape[0] if side == "rows" else self.shape[1], vectors.shape[1]))
         for array, amperes in zip(self.arrays, currents, strict=True):
             array.lines(other(side)).collect(total, amperes if array.factor == 1 else array.factor * amperes)
         if self._baseline:
             self._subtract_baseline(total, vectors, side)
-        return total / self.siemens_per_weight / self.volts_per_unit(vectors)
+        return np.where(vectors.any(axis=0), total / self.siemens_per_weight / self.volts_per_unit(vectors), 0.0)
 
     @property
     def _baseline(self) -> float:
@@ -184,6 +215,7 @@ def other(side: Side) -> Side:
     return "cols" if side == "rows" else "rows"
 
 
+@checked()
 def map_weights(
     weights: ArrayLike,
     design: Design | None = None,
@@ -208,13 +240,12 @@ def map_weights(
             one is needed.
     """
     design = Design() if design is None else design
-    matrix = np.asarray(weights, dtype=float)
+    Instance(Design, example="Design(r_word=1.0)")("design", design)
+    Optional(Instance(np.random.Generator, example="numpy.random.default_rng(0)"))("rng", rng)
+    matrix = Array()("weights", weights)
     if matrix.ndim != 2 or not matrix.size:
         raise InvalidInputError(f"weights must have shape (m, n) with m, n >= 1, got {matrix.shape}")
-    if not np.isfinite(matrix).all():
-        raise InvalidInputError("weights must be finite, got NaN or infinity among them")
-    if siemens_per_weight is not None and not 0 < siemens_per_weight < np.inf:
-        raise InvalidInputError(f"siemens_per_weight must be finite and > 0, got {siemens_per_weight}")
+    Optional(Real("S", above=0))("siemens_per_weight", siemens_per_weight)
     mapping = design.mapping
     window = mapping.window(design.g_min, design.g_max)
     sizes = np.abs(matrix.T)
@@ -224,13 +255,16 @@ def map_weights(
     wanted = scale * matrix.T
     target = np.minimum(mapping.targets(wanted, siemens, design.g_min, design.g_max), design.g_max)
     clipped = float((siemens * np.abs(wanted) > window * (1 + CLIPPED)).mean())
-    used = matrix.T != 0
+    used = (matrix.T != 0) if design.skip_empty else np.ones(matrix.T.shape, dtype=bool)
+    if not used.any():
+        used[0, 0] = True  # a matrix of zeros keeps its first tile
     if design.compensated:
         target = _compensated(target, design, used, scale)
     programmed = _drifted(design.variation.program(target, design.g_min, design.g_max, rng), target, design, rng)
     arrays = tuple(_cut(programmed.conductance, target, design, used, scale))
     rows, cols = matrix.shape
-    return MappedMatrix((rows, cols), design, arrays, siemens, target, programmed.slope, scale, clipped)
+    drawn = programmed.conductance
+    return MappedMatrix((rows, cols), design, arrays, siemens, drawn, target, programmed.slope, scale, clipped)
 
 
 def _drifted(programmed: Programmed, target: FloatArray, design: Design, rng: np.random.Generator | None) -> Programmed:
@@ -280,11 +314,11 @@ def _tiles(shape: tuple[int, ...], design: Design) -> Iterator[tuple[slice, slic
 def _cut(
     devices: FloatArray, target: FloatArray, design: Design, used: NDArray[np.bool_], scale: FloatArray
 ) -> Iterator[MappedArray]:
-    """The arrays of every tile; with `skip_empty` of those that are used, and of the first one if none is."""
+    """The arrays of the tiles of which any part is used, (inputs, outputs)."""
     _, inputs, outputs = devices.shape
     size = design.tile or max(inputs, outputs)
     for rows, cols in _tiles((inputs, outputs), design):
-        if design.skip_empty and not used[rows, cols].any() and (used.any() or rows.start or cols.start):
+        if not used[rows, cols].any():
             continue
         divisor = None if design.scale == "matrix" else scale[rows.start, cols]
         for layout in design.mapping.layouts(rows.stop - rows.start, cols.stop - cols.start):

@@ -8,7 +8,7 @@ from typing import Literal, final
 
 import numpy as np
 
-from xbar_spice.errors import InvalidInputError
+from xbar_spice.checks import settle
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.mapping.base import Layout, Lines, Mapping
 
@@ -32,8 +32,7 @@ class Offset(Mapping):
     layout = "tI_J: tile I of the inputs and J of the outputs; its last bit line is the reference, if it has one"
 
     def __post_init__(self) -> None:
-        if self.reference not in ("column", "digital"):
-            raise InvalidInputError(f"reference must be 'column' or 'digital', got {self.reference!r}")
+        settle(self)
 
     def targets(self, weights: FloatArray, siemens_per_weight: float, g_min: float, g_max: float) -> FloatArray:
         middle = 0.5 * (g_min + g_max)

@@ -8,7 +8,7 @@ from typing import Literal, final
 
 import numpy as np
 
-from xbar_spice.errors import InvalidInputError
+from xbar_spice.checks import Whole, settle
 from xbar_spice.hardware.crossbar import Side
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.mapping.base import IntArray, Layout, Lines, Mapping
@@ -30,10 +30,7 @@ class _Pairs(Mapping):
     rest: Literal["g_min", "g_max"] = "g_min"
 
     def __post_init__(self) -> None:
-        if type(self.devices) is not int or self.devices < 1:
-            raise InvalidInputError(f"devices must be a whole number >= 1, the pairs of a weight, got {self.devices!r}")
-        if self.rest not in ("g_min", "g_max"):
-            raise InvalidInputError(f"rest must be 'g_min' or 'g_max', got {self.rest!r}")
+        settle(self, devices=Whole(1, 1024))
 
     def targets(self, weights: FloatArray, siemens_per_weight: float, g_min: float, g_max: float) -> FloatArray:
         each = siemens_per_weight / self.devices

@@ -81,7 +81,13 @@ class Readout:
         # A cell counts its voltage from word line to bit line, so driving the columns reverses it.
         sign = 1.0 if side == "rows" else -1.0
         return [
-            noise.current_deviation(_driven(array, side), sign * volts, array.crossbar.device, g_max)
+            noise.current_deviation(
+                _driven(array, side),
+                sign * volts,
+                array.crossbar.device,
+                g_max,
+                terminals=len(array.crossbar.hookup(side).sensed),
+            )
             for array, volts in zip(self._mapped.arrays, drives, strict=True)
         ]
 

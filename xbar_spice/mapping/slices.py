@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, final, get_args
+from typing import Literal, final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from xbar_spice.errors import InvalidInputError
+from xbar_spice.checks import Whole, settle
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.mapping.base import Layout, Lines, Mapping
 
@@ -46,12 +46,7 @@ class BitSliced(Mapping):
     )
 
     def __post_init__(self) -> None:
-        for name, least, most in (("bits", 2, 24), ("slice_bits", 1, 12)):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-                raise InvalidInputError(f"{name} must be a whole number from {least} to {most}, got {value!r}")
-        if self.signs not in get_args(Signs):
-            raise InvalidInputError(f"signs must be one of {', '.join(map(repr, get_args(Signs)))}, got {self.signs!r}")
+        settle(self, bits=Whole(2, 24), slice_bits=Whole(1, 12))
 
     @property
     def largest(self) -> int:

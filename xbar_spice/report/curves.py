@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.report.data import UNCONVERGED, Axis, Results
 from xbar_spice.report.style import MARKERS, QUIET, colours, new_figure, set_abscissa, set_log_ordinate
+from xbar_spice.study.cases import exact
 
 __all__ = ["Curve", "curve_of", "draw_curves", "fitted_slope"]
 
@@ -78,6 +79,8 @@ def draw_curves(
     """
     x, curves, panels, rest = results.roles()
     drawn = _at_first_values(results.cases, rest)
+    if x is not None:
+        drawn = drawn.assign(**{x.key: [results.size(x, value) for value in drawn[x.key]]})
     if not any(column in drawn and drawn[column].notna().any() for column in columns):
         return None
     parts: Sequence[Any] = panels.values if panels else (None,)
@@ -94,7 +97,7 @@ def draw_curves(
     for panel in axes[len(grid) :]:
         panel.set_visible(False)
     _set_ordinate(axes[: len(grid)], drawn, columns, percent=percent)
-    abscissas = sorted(float(value) for value in x.values) if x else []
+    abscissas = sorted({float(results.size(x, value)) for value in x.values}) if x else []
     for index, panel in enumerate(axes[: len(grid)]):
         if abscissas:
             set_abscissa(panel, abscissas)
@@ -109,10 +112,6 @@ def draw_curves(
     return figure
 
 
-def _plain(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
 def _at_first_values(cases: pd.DataFrame, rest: Sequence[Axis]) -> pd.DataFrame:
     """The cases at the first value of each axis that the figure has no room for."""
     for axis in rest:
@@ -125,7 +124,7 @@ def _draw_panel(axes: Axes, cases: pd.DataFrame, column: str, x: Axis | None, cu
     shades = colours(values, ordered=bool(curves and curves.numeric))
     for value, shade, marker in zip(values, shades, MARKERS * len(values), strict=False):
         chosen = cases if curves is None else cases[cases[curves.key] == value]
-        name = _plain(value) if curves else ""
+        name = exact(value) if curves else ""
         _draw_curve(
             axes,
             chosen.assign(**{} if x else {_POSITION: 0.0}),

@@ -9,7 +9,8 @@ from typing import Any, cast, final
 
 import pandas as pd
 
-from xbar_spice.study.store import Store
+from xbar_spice.study.cases import exact
+from xbar_spice.study.store import Store, unconverged
 
 __all__ = ["Axis", "Results", "load_results"]
 
@@ -73,8 +74,7 @@ class Axis:
 
     def text(self, value: Any) -> str:
         """A value with its unit."""
-        number = f"{value:g}" if isinstance(value, float) else str(value)
-        return f"{number} {self.unit}".rstrip()
+        return f"{exact(value)} {self.unit}".rstrip()
 
 
 @final
@@ -101,9 +101,24 @@ class Results:
     others: int
     store: Store
 
+    @property
+    def distinct(self) -> pd.DataFrame:
+        """Every case once, where several points of the axes are the same case."""
+        return self.cases.drop_duplicates("id")
+
+    @property
+    def whole(self) -> tuple[int, int] | None:
+        """Shape of the largest matrix A of the study; None if that is not known."""
+        shapes = [(int(model["hidden"]), int(model["states"])) for model in self.study.get("models", [])]
+        return max(shapes, key=max, default=None)
+
+    def size(self, axis: Axis, value: Any) -> Any:
+        """A value of an axis as a figure has it: a tile that is larger than all matrices is an array of their size."""
+        return value if axis.fields != _SIZE or self.whole is None else min(value, max(self.whole))
+
     def count(self, status: str) -> int:
         """Number of cases of a status."""
-        return int((self.cases["status"] == status).sum())
+        return int((self.distinct["status"] == status).sum())
 
     @property
     def usable(self) -> pd.DataFrame:
@@ -162,7 +177,11 @@ def load_results(folder: Path) -> Results:
     if len(records):
         found = records.rename(columns={"case.id": "id"}).drop(columns=set(listed.columns) - {"id"}, errors="ignore")
     cases = listed.merge(found, on="id", how="left")
-    cases["status"] = _statuses(cases, {str(failure["id"]) for failure in failures}, set(found["id"]))
+    finished, failed, lost = set(found["id"]), {str(failure["id"]) for failure in failures}, unconverged(records)
+    cases["status"] = [
+        (UNCONVERGED if case in lost else OK) if case in finished else FAILED if case in failed else MISSING
+        for case in cast(list[str], cases["id"].tolist())
+    ]
     known = set(listed["id"])
     return Results(
         study=study,
@@ -173,16 +192,3 @@ def load_results(folder: Path) -> Results:
         others=len(set(found["id"]) - known),
         store=store,
     )
-
-
-def _statuses(cases: pd.DataFrame, failed: set[str], finished: set[str]) -> list[str]:
-    """The status of every row; a comparison counts only if both of its runs converged."""
-    names = ("convergence.analog.converged", "convergence.digital.converged")
-    converged = [cases[name].tolist() if name in cases else [None] * len(cases) for name in names]
-    found = []
-    for case_id, *both in zip(cast(list[str], cases["id"].tolist()), *converged, strict=True):
-        if case_id not in finished:
-            found.append(FAILED if case_id in failed else MISSING)
-        else:
-            found.append(OK if all(value in (True, 1.0) for value in both) else UNCONVERGED)
-    return found

@@ -140,6 +140,8 @@ def _how_to_read(results: Results) -> str:
         )
     if x is not None and len(x.values) >= 3:
         sentences.append(f"The slope is the exponent p of a fit error ~ {x.name}^p.")
+    if x is not None and (larger := [value for value in x.values if results.size(x, value) != value]):
+        sentences.append(f"{x.name} {', '.join(map(x.text, larger))} is drawn where the whole matrices are.")
     if panels is not None:
         sentences.append(f"Panels differ in {panels.name}.")
     for axis in rest:
@@ -153,7 +155,9 @@ def _how_to_read(results: Results) -> str:
 
 def _deficit(results: Results) -> Iterator[tuple[str, str, str, Figure]]:
     stored = results.store.arrays("cell_deficit")
-    if stored is None or not {"cells", "drive", "label", "array"} <= stored.keys():
+    if stored is None or not {"cells", "drive", "case", "label", "array"} <= stored.keys():
+        return
+    if str(stored["case"]) not in set(results.cases["id"]):  # of an earlier study in the same folder
         return
     cells, drive = np.abs(stored["cells"]), np.abs(stored["drive"])
     driven = drive > _FAINTEST_DRIVE * drive.max(initial=0.0)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
+import pandas as pd
 
-from xbar_spice.report.curves import NOTHING, curve_of
-from xbar_spice.report.data import FAILED, MISSING, UNCONVERGED, Results
+from xbar_spice.report.curves import NOTHING
+from xbar_spice.report.data import FAILED, MISSING, OK, UNCONVERGED, Results
 from xbar_spice.report.figures import gradient_names
+from xbar_spice.study.cases import exact
 
 __all__ = ["findings", "percent"]
 
@@ -54,30 +56,46 @@ def _solution(results: Results) -> Iterator[str]:
 
 
 def _largest(results: Results) -> Iterator[str]:
-    """How large an array may be, for each curve of the figures."""
+    """How large an array may be for each gradient, for each curve of the figures."""
     x, curves, panels, rest = results.roles()
-    if x is None or "circuit.tile" not in x.fields or not gradient_names(results):
+    if x is None or "circuit.tile" not in x.fields:
         return
-    column = f"gradients.{gradient_names(results)[-1]}.relative_error"
-    cases = results.usable
-    for axis in (*([panels] if panels else []), *rest):
+    cases = results.cases
+    fixed = (*([panels] if panels else []), *rest)
+    for axis in fixed:
         cases = cases[cases[axis.key] == axis.values[0]]
-    where = ", ".join(f"{axis.name} {axis.text(axis.values[0])}" for axis in (*([panels] if panels else []), *rest))
-    answers = []
-    for value in curves.values if curves else (None,):
-        chosen = cases if curves is None else cases[cases[curves.key] == value]
-        curve = curve_of(chosen, x.key, column)
-        if not curve.x.size:
-            continue
-        good = curve.x[np.cumprod(curve.median <= _TOLERABLE) > 0]  # and no smaller array is worse
-        size = f"{good[-1]:g}" if good.size else f"less than {curve.x[0]:g}"
-        answers.append(f"{size} at {curves.name} {curves.text(value)}" if curves else size)
-    if answers:
-        name = gradient_names(results)[-1]
-        yield (
-            f"Largest array size of the study at which the gradient of {name} is within {percent(_TOLERABLE)}"
-            f"{f' ({where})' if where else ''}: {'; '.join(answers)}."
-        )
+    where = ", ".join(f"{axis.name} {axis.text(axis.values[0])}" for axis in fixed)
+    for name in gradient_names(results):
+        answers = []
+        for value in curves.values if curves else (None,):
+            chosen = cases if curves is None else cases[cases[curves.key] == value]
+            if (chosen["status"] == OK).any():
+                size = _largest_size(results, chosen, x.key, f"gradients.{name}.relative_error")
+                answers.append(f"{size} at {curves.name} {curves.text(value)}" if curves else size)
+        if answers:
+            yield (
+                f"Largest array size of the study at which the gradient of {name} is within {percent(_TOLERABLE)}"
+                f"{f' ({where})' if where else ''}: {'; '.join(answers)}."
+            )
+
+
+def _largest_size(results: Results, cases: pd.DataFrame, key: str, column: str) -> str:
+    """The largest size up to which the median error is tolerable, and no smaller one is worse or unknown."""
+    whole = results.whole
+
+    def words(size: float) -> str:
+        if whole is not None and size >= max(whole):
+            return f"the whole matrices ({whole[0]} x {whole[1]} weights)"
+        return exact(size)
+
+    best: float | None = None
+    for size, group in sorted((float(cast(float, size)), group) for size, group in cases.groupby(key)):
+        lost = next((status for status in (UNCONVERGED, FAILED, MISSING) if (group["status"] == status).any()), None)
+        if lost is not None or not group[column].astype(float).median() <= _TOLERABLE:
+            found = words(best) if best is not None else f"less than {words(size)}"
+            return f"{found} (not every case of {exact(size)} has a result: {lost})" if lost else found
+        best = size
+    return "none" if best is None else words(best)
 
 
 def _direction(results: Results) -> Iterator[str]:
@@ -102,23 +120,23 @@ def _effort(results: Results) -> Iterator[str]:
     reads = [name for name in results.cases if str(name).startswith("reads.")]
     if not reads:
         return
-    cases = results.cases
+    cases = results.distinct
     total, seconds = int(cases[reads].sum().sum()), float(cases["seconds"].sum())
     engines = ", ".join(sorted(set(cases["engine"].dropna()))) if "engine" in cases else ""
-    done = int(cases["id"][cases[reads].notna().any(axis=1)].nunique())
+    done = int(cases[reads].notna().any(axis=1).sum())
     yield f"{done} cases took {total} reads of the arrays through {engines} and {_duration(seconds)} of computing."
 
 
 def _counts(results: Results) -> Iterator[str]:
-    unconverged = results.count(UNCONVERGED)
+    unconverged, total = results.count(UNCONVERGED), len(results.distinct)
     if unconverged:
-        yield f"{unconverged} of {len(results.cases)} cases did not converge; they are in no median."
+        yield f"{unconverged} of {total} cases did not converge; they are in no median."
     elif len(results.usable):
         yield "Every solve converged."
     if results.count(FAILED):
-        yield f"{results.count(FAILED)} of {len(results.cases)} cases failed; see below."
+        yield f"{results.count(FAILED)} of {total} cases failed; see below."
     if results.count(MISSING):
-        yield f"{results.count(MISSING)} of {len(results.cases)} cases have not been run yet."
+        yield f"{results.count(MISSING)} of {total} cases have not been run yet."
 
 
 def _medians(results: Results, column: str) -> dict[tuple[Any, ...], float]:

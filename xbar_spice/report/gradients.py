@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from xbar_spice.linear.operator import FloatArray
 from xbar_spice.report.style import INK, MARKERS, colours, new_figure, set_abscissa, set_log_ordinate, styled
 
 __all__ = ["draw_directions", "draw_parts"]
@@ -21,36 +22,41 @@ _DIFFERENCES = {
 }
 _AXES = {"step": "time step", "sample": "image"}
 _LINES = ("-", "--", ":")
+_LEAST = float(np.finfo(float).eps)  # what a logarithmic axis shows of nothing
 
 
-def draw_parts(record: Mapping[str, Any], parameters: Sequence[str]) -> Figure:
+def draw_parts(records: Sequence[Mapping[str, Any]], parameters: Sequence[str]) -> Figure:
     """The relative errors of the parts of a gradient, one row of panels for each parameter.
 
     Args:
-        record: of a `GradientStudy` with parts by step and by sample.
-        parameters: names of gradients in it.
+        records: Of the `GradientStudy` of each chip, with parts by step and by sample. Of several chips medians are
+            drawn, with bars from the least to the largest.
+        parameters: Names of gradients in them.
     """
     with styled():
         figure, panels = new_figure(len(parameters), len(_AXES), width=4.4, height=2.7, share=False)
         grid = [(parameter, axis) for parameter in parameters for axis in _AXES]
-        values = np.array(
-            [
-                part["relative_error"]
-                for parameter, axis in grid
-                for difference in _DIFFERENCES
-                for part in record["by"][axis][difference][parameter]
-            ]
-        )
+        found = {
+            (parameter, axis, difference): _errors([record["by"][axis][difference][parameter] for record in records])
+            for parameter, axis in grid
+            for difference in _DIFFERENCES
+        }
+        values = np.concatenate([errors.ravel() for errors in found.values()])
+        aside = 0.15 if len(records) > 1 else 0.0  # so that no bar hides another
         for axes, (parameter, axis) in zip(panels, grid, strict=True):
             shades = colours(list(_DIFFERENCES), ordered=False)
-            for (difference, label), shade, marker in zip(_DIFFERENCES.items(), shades, MARKERS, strict=False):
-                errors = [part["relative_error"] for part in record["by"][axis][difference][parameter]]
-                whole = record["differences"][difference][parameter]["relative_error"]
+            for place, (difference, label) in enumerate(_DIFFERENCES.items()):
+                shade, marker = shades[place], MARKERS[place]
+                errors = found[parameter, axis, difference]
+                middle = np.median(errors, axis=0)
+                where = np.arange(middle.size) + aside * (place - 1)
+                whole = _errors([[record["differences"][difference][parameter]] for record in records])
                 joined = "-" if axis == "step" else "none"  # images have no order
-                axes.plot(range(len(errors)), errors, marker=marker, ls=joined, lw=1.2, color=shade, label=label)
-                axes.axhline(whole, color=shade, lw=1.0, ls="--")
+                axes.plot(where, middle, marker=marker, ls=joined, lw=1.2, color=shade, label=label)
+                axes.vlines(where, errors.min(axis=0), errors.max(axis=0), color=shade, lw=1.0)
+                axes.axhline(float(np.median(whole)), color=shade, lw=1.0, ls="--")
             set_log_ordinate(axes, values[values > 0], percent=True)
-            axes.set_xticks(range(len(errors)))
+            axes.set_xticks(range(errors.shape[1]))
             axes.set_xlabel(_AXES[axis])
             axes.set_title(f"gradient of {parameter}, by {_AXES[axis]}")
         for axes in panels[:: len(_AXES)]:
@@ -63,15 +69,21 @@ def draw_parts(record: Mapping[str, Any], parameters: Sequence[str]) -> Figure:
     return figure
 
 
+def _errors(chips: Sequence[Sequence[Mapping[str, float]]]) -> FloatArray:
+    """(chips, parts) relative errors."""
+    return np.array([[part["relative_error"] for part in parts] for parts in chips])
+
+
 def draw_directions(
-    sizes: Sequence[int], records: Mapping[str, Sequence[Mapping[str, Any]]], parameters: Sequence[str]
+    sizes: Sequence[int], records: Mapping[str, Sequence[Sequence[Mapping[str, Any]]]], parameters: Sequence[str]
 ) -> Figure:
     """Against the array size: error of the transposed reads, bias, and what a step against each gradient is worth.
 
     Args:
-        sizes: array sizes.
-        records: of one `GradientStudy` for each size, by the ends that the transposed reads use.
-        parameters: names of gradients in them; one kind of line each.
+        sizes: Array sizes.
+        records: Of the studies of each size, one for each draw, by the ends that the transposed reads use; medians
+            over the draws are drawn.
+        parameters: Names of gradients in them; one kind of line each.
     """
     with styled():
         figure, (transpose, bias, descent) = new_figure(1, 3, width=3.9, height=3.3, share=False)
@@ -79,7 +91,10 @@ def draw_directions(
         for axes, difference in ((transpose, "transpose"), (bias, "bias")):
             for (ends, found), marker in zip(records.items(), MARKERS, strict=False):
                 for parameter, line in zip(parameters, _LINES, strict=False):
-                    errors = [record["differences"][difference][parameter]["relative_error"] for record in found]
+                    errors = [
+                        np.median([record["differences"][difference][parameter]["relative_error"] for record in draws])
+                        for draws in found
+                    ]
                     label = f"{ends.replace('_', ' ')}, {parameter}"
                     axes.plot(sizes, errors, marker=marker, ls=line, color=shades[ends], label=label)
             axes.set_ylabel("relative error")
@@ -99,7 +114,10 @@ def draw_directions(
 
 
 def _draw_missed(
-    axes: Axes, sizes: Sequence[int], records: Mapping[str, Sequence[Mapping[str, Any]]], shades: Mapping[str, Any]
+    axes: Axes,
+    sizes: Sequence[int],
+    records: Mapping[str, Sequence[Sequence[Mapping[str, Any]]]],
+    shades: Mapping[str, Any],
 ) -> None:
     """The part of the best decrease of the loss that a step of the same length misses."""
     for (ends, found), marker in zip(records.items(), MARKERS, strict=False):
@@ -112,11 +130,12 @@ def _draw_missed(
     axes.set_ylabel("1 - expected / best")
 
 
-def _missed(records: Sequence[Mapping[str, Any]], kind: str) -> list[float]:
-    return [
-        max(1.0 - record["descent"][kind]["expected"] / record["descent"]["true"]["expected"], np.finfo(float).eps)
-        for record in records
-    ]
+def _missed(records: Sequence[Sequence[Mapping[str, Any]]], kind: str) -> list[float]:
+    return [max(float(np.median([_missed_once(record, kind) for record in draws])), _LEAST) for draws in records]
+
+
+def _missed_once(record: Mapping[str, Any], kind: str) -> float:
+    return 1.0 - float(record["descent"][kind]["expected"] / record["descent"]["true"]["expected"])
 
 
 def _extra(axes: Axes, records: Mapping[str, Any]) -> tuple[list[Any], list[Any]]:

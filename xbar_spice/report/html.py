@@ -14,6 +14,7 @@ import jinja2
 import numpy as np
 import pandas as pd
 
+from xbar_spice.disk import make_folder, read_bytes, require_writable, write
 from xbar_spice.errors import StudyError
 from xbar_spice.report.data import OK, Axis, Results, load_results
 from xbar_spice.report.figures import StoredFigure, gradient_names, write_figures
@@ -58,23 +59,20 @@ def write_report(store_folder: Path, output: Path, extra: Sequence[Section] = ()
     """
     output = Path(output)
     results = load_results(Path(store_folder))
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        figures = write_figures(results, output.parent / "figures")
-        page = _template().render(
-            study=results.study,
-            findings=findings(results),
-            facts=_facts(results),
-            figures=[_figure(figure, output.parent) for figure in figures],
-            sections=[_section(section, output.parent) for section in extra],
-            table=_table(results),
-            results=results,
-            folder=_relative(Path(store_folder), output.parent),
-        )
-        output.write_text(page, encoding="utf-8")
-    except OSError as error:
-        raise StudyError(f"{output}: cannot be written: {error.strerror or error}") from error
-    return output
+    make_folder(output.parent, error=StudyError)
+    require_writable(output, error=StudyError)
+    figures = write_figures(results, output.parent / "figures")
+    page = _template().render(
+        study=results.study,
+        findings=findings(results),
+        facts=_facts(results),
+        figures=[_figure(figure, output.parent) for figure in figures],
+        sections=[_section(section, output.parent) for section in extra],
+        table=_table(results),
+        results=results,
+        folder=_relative(Path(store_folder), output.parent),
+    )
+    return write(output, page, error=StudyError)
 
 
 def _template() -> jinja2.Template:
@@ -86,7 +84,7 @@ def _template() -> jinja2.Template:
 
 
 def _figure(figure: StoredFigure, base: Path) -> dict[str, str]:
-    content = base64.b64encode(figure.svg.read_bytes()).decode()
+    content = base64.b64encode(read_bytes(figure.svg, error=StudyError)).decode()
     return {
         "title": figure.title,
         "caption": figure.caption,
@@ -122,9 +120,7 @@ def _facts(results: Results) -> list[tuple[str, str]]:
     circuit, data = parameters.get("circuit", {}), parameters.get("data", {})
     found = [("Model", _model(model)) for model in study.get("models", [])]
     if data:
-        digits = data["task"] == "digits" or all(model.get("digits") for model in study.get("models", []))
-        task = "handwritten test digits" if digits and data["task"] != "random" else "random states"
-        found.append(("Data", f"{data['samples']} {task}, drawn with seed {data['seed']}"))
+        found.append(("Data", "; ".join(study.get("data") or [_data_of_old(study, data)])))
     if "engine" in circuit:
         found.append(("Engine", "varied" if "circuit.engine" in varied else str(circuit["engine"])))
     settings = [
@@ -141,6 +137,13 @@ def _facts(results: Results) -> list[tuple[str, str]]:
     versions = study.get("versions", {})
     found.append(("Versions", ", ".join(f"{name} {number}" for name, number in versions.items())))
     return found
+
+
+def _data_of_old(study: Mapping[str, Any], data: Mapping[str, Any]) -> str:
+    """The samples of a study that was run when digits went to every model that they fit."""
+    digits = data["task"] == "digits" or all(model.get("digits") for model in study.get("models", []))
+    kind = "handwritten test digits" if digits and data["task"] != "random" else "random states"
+    return f"{data['samples']} {kind}, drawn with seed {data['seed']}"
 
 
 def _model(model: Mapping[str, Any]) -> str:

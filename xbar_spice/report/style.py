@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import Any, cast
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.font_manager import get_font
+from matplotlib.mathtext import MathTextParser
+from matplotlib.text import Text
 from matplotlib.ticker import (
     FixedLocator,
     FuncFormatter,
@@ -21,9 +27,22 @@ from matplotlib.ticker import (
     NullLocator,
 )
 
+from xbar_spice.disk import make_folder, write
+from xbar_spice.errors import StudyError
 from xbar_spice.linear.operator import FloatArray
 
-__all__ = ["INK", "MARKERS", "QUIET", "colours", "new_figure", "save", "set_abscissa", "set_log_ordinate", "styled"]
+__all__ = [
+    "INK",
+    "MARKERS",
+    "QUIET",
+    "colours",
+    "make_drawable",
+    "new_figure",
+    "save",
+    "set_abscissa",
+    "set_log_ordinate",
+    "styled",
+]
 
 INK, QUIET = "#22272e", "#6b7280"
 MARKERS = "osD^vPX<>"
@@ -108,10 +127,42 @@ def set_log_ordinate(axes: Axes, values: FloatArray, *, percent: bool) -> None:
         )
 
 
+_LONGEST = 72  # letters of a text in a figure
+
+
+def make_drawable(figure: Figure) -> None:
+    """Take texts that cannot be drawn as they are for what they say: no name or unit breaks a figure.
+
+    Names of axes and units are the user's. Between two dollar signs they are mathematics; where that is none, the
+    signs stand for themselves. Letters that the font lacks become a sign that says so, and very long texts are cut.
+    """
+    known = get_font(font_manager.findfont(_STYLE["font.family"])).get_charmap()
+    parser = MathTextParser("path")
+    for text in cast(list[Text], figure.findobj(Text)):
+        words = text.get_text()
+        shown = words if len(words) <= _LONGEST else f"{words[:_LONGEST]} ..."
+        shown = "".join(letter if ord(letter) in known or letter == "\n" else "\ufffd" for letter in shown)
+        if shown != words:
+            text.set_text(shown)
+        if "$" in shown and text.get_parse_math():
+            try:
+                parser.parse(shown)
+            except (ValueError, RecursionError):
+                text.set_parse_math(False)
+
+
 def save(figure: Figure, folder: Path, name: str) -> tuple[Path, Path]:
     """Write NAME.png and NAME.svg."""
-    folder.mkdir(parents=True, exist_ok=True)
-    png, svg = folder / f"{name}.png", folder / f"{name}.svg"
-    figure.savefig(png, dpi=160)
-    figure.savefig(svg, metadata={"Date": None})
+    make_drawable(figure)
+    make_folder(folder, error=StudyError)
+    contents = BytesIO(), BytesIO()
+    with warnings.catch_warnings():
+        # Where long names leave no room, the panels are drawn at their first places, over the names.
+        warnings.filterwarnings("ignore", "constrained_layout not applied", UserWarning)
+        figure.savefig(contents[0], format="png", dpi=160)
+        figure.savefig(contents[1], format="svg", metadata={"Date": None})
+    png, svg = (
+        write(folder / f"{name}.{ending}", content.getvalue(), error=StudyError)
+        for ending, content in zip(("png", "svg"), contents, strict=True)
+    )
     return png, svg

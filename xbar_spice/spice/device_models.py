@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from xbar_spice.checks import checked
+from xbar_spice.disk import read_toml
 from xbar_spice.errors import DeviceError
 from xbar_spice.hardware.cells import (
     Device,
@@ -18,6 +19,7 @@ from xbar_spice.hardware.cells import (
     SubcircuitCell,
 )
 from xbar_spice.hardware.subcircuit import Subcircuit
+from xbar_spice.hardware.subcircuit.rails import on_rails
 from xbar_spice.spice.resources import search_path
 
 __all__ = ["LAWS", "device_names", "load_device", "load_opamp", "opamp_names"]
@@ -30,6 +32,7 @@ LAWS: dict[str, type[Device]] = {
     "one_selector_one_resistor": OneSelectorOneResistor,
 }
 SUBCIRCUIT = "subcircuit"
+PARAMETERS = ("conductance_parameter", "resistance_parameter")  # a cell has one of them
 OPAMPS = "opamps"  # the folder of them within a folder of models
 
 
@@ -45,12 +48,14 @@ def opamp_names(models: Sequence[Path] = ()) -> tuple[str, ...]:
     return tuple(sorted({file.stem for file in found}))
 
 
+@checked()
 def load_device(name: str | Path, models: Sequence[Path] = ()) -> Device:
     """The device of a parameter set.
 
     A file has a `law`, the `source` of its numbers, and a table `parameters`. The law is one of `LAWS`, whose fields
     the parameters are; or "subcircuit", with `library` (a SPICE file beside it), the name of a `subcircuit` with the
-    pins word line and bit line, and its `conductance_parameter`.
+    pins word line and bit line, and its `conductance_parameter`, which gets siemens, or its `resistance_parameter`,
+    which gets ohm. `compat` says which dialect the library is written in: "psa", "lt" or "hs".
 
     Args:
         name: "ohmic", the name of a file in `models/` without its ending, or the path of a TOML file.
@@ -66,13 +71,15 @@ def load_device(name: str | Path, models: Sequence[Path] = ()) -> Device:
     if name == "ohmic":
         return Ohmic()
     path = _find(name, "device", search_path("models", models), device_names(models))
-    content = _read(path)
+    content = read_toml(path, error=DeviceError, role="device model")
     law = content.get("law")
     if law == SUBCIRCUIT:
-        subcircuit = _subcircuit(path, content, ("law", "conductance_parameter"))
-        parameter = _text(path, content, "conductance_parameter")
+        subcircuit = _subcircuit(path, content, ("law", *PARAMETERS))
+        given = {key: _text(path, content, key) for key in PARAMETERS if key in content}
+        if len(given) != 1:
+            _text(path, content, "conductance_parameter")
         try:
-            return SubcircuitCell(subcircuit, parameter)
+            return SubcircuitCell(subcircuit, **given)
         except DeviceError as error:
             raise DeviceError(f"{path}: {error}") from error
     if set(content) - {"source", "law", "parameters"} or law not in LAWS:
@@ -86,8 +93,12 @@ def load_device(name: str | Path, models: Sequence[Path] = ()) -> Device:
         raise DeviceError(f"{path}: {error}") from error
 
 
+@checked()
 def load_opamp(name: str | Path, models: Sequence[Path] = ()) -> Subcircuit:
     """The op-amp of a parameter set: `library`, `subcircuit` with the pins in and out, `source` and `parameters`.
+
+    One with rails, as vendors model them, has a `supply`, volts of both rails, and with other `pins` than in+ in- v+ v-
+    out also these. `compat` says which dialect the library is written in.
 
     Args:
         name: of a file in `models/opamps/` without its ending, or the path of a TOML file.
@@ -102,7 +113,24 @@ def load_opamp(name: str | Path, models: Sequence[Path] = ()) -> Subcircuit:
     """
     folders = [folder / OPAMPS for folder in search_path("models", models)]
     path = _find(name, "op-amp", folders, opamp_names(models))
-    return _subcircuit(path, _read(path))
+    content = read_toml(path, error=DeviceError, role="op-amp model")
+    subcircuit = _subcircuit(path, content, ("supply", "pins"))
+    if not {"supply", "pins"} & set(content):
+        return subcircuit
+    try:
+        return on_rails(subcircuit, content.get("supply"), _roles(content))
+    except DeviceError as error:
+        raise DeviceError(f"{path}: {error}") from error
+
+
+def _roles(content: dict[str, Any]) -> list[str] | None:
+    """What each pin of an op-amp is, as a list or as words."""
+    pins = content.get("pins")
+    if pins is None or isinstance(pins, list):
+        return pins
+    if isinstance(pins, str):
+        return pins.split()
+    raise DeviceError(f"pins must be what each pin of the op-amp is, such as 'in+ in- v+ v- out', got {pins!r}")
 
 
 def _find(name: str | Path, what: str, folders: Sequence[Path], known: Sequence[str]) -> Path:
@@ -114,24 +142,18 @@ def _find(name: str | Path, what: str, folders: Sequence[Path], known: Sequence[
     raise DeviceError(f"{what} must be one of {', '.join(known)}, or a TOML file, got {name!r}")
 
 
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise DeviceError(f"cannot read the device model {path}: {error}") from error
-
-
 def _subcircuit(path: Path, content: dict[str, Any], more: Sequence[str] = ()) -> Subcircuit:
     """The subcircuit that a parameter set names, from the library beside it."""
-    keys = {"source", "library", "subcircuit", "parameters", *more}
+    keys = {"source", "library", "subcircuit", "parameters", "compat", *more}
     if set(content) - keys:
         raise DeviceError(f"{path}: the keys are {', '.join(sorted(keys))}; got {', '.join(content)}")
     parameters = content.get("parameters", {})
     if not isinstance(parameters, dict):
         raise DeviceError(f"{path}: parameters must be a table of numbers, got {parameters!r}")
     library, name = path.parent / _text(path, content, "library"), _text(path, content, "subcircuit")
+    compat = _text(path, content, "compat") if "compat" in content else ""
     try:
-        return Subcircuit.from_file(library, name, parameters)
+        return Subcircuit.from_file(library, name, parameters, compat)
     except DeviceError as error:
         raise DeviceError(f"{path}: {error}") from error
 

@@ -19,10 +19,12 @@ from typing import final
 import numpy as np
 from numpy.typing import ArrayLike
 
+from xbar_spice.checks import Array, checked
 from xbar_spice.errors import InvalidInputError
+from xbar_spice.hardware.cells import Device
 from xbar_spice.hardware.crossbar import SIDES, Connection, Crossbar, Edge, Hookup, Side
 from xbar_spice.linear.operator import FloatArray
-from xbar_spice.spice.libraries import libraries, opamp_subcircuit
+from xbar_spice.spice.libraries import behaviour, libraries, opamp_subcircuit
 from xbar_spice.spice.render import render
 from xbar_spice.spice.tolerances import newton_options
 
@@ -35,7 +37,10 @@ __all__ = [
     "drive_volts",
     "line_nodes",
     "netlist",
+    "one_solution",
 ]
+
+TRIED_VOLTS = np.linspace(-1.0, 1.0, 81)
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*", re.ASCII)
 
@@ -82,10 +87,19 @@ class Terminal:
 @final
 @dataclass(frozen=True)
 class Deck:
-    """A complete SPICE deck and the names in it."""
+    """A complete SPICE deck and the names in it.
+
+    Attributes:
+        text: the deck.
+        terminals: the connected ends of the lines.
+        unique: whether it has one solution at most, as far as is known.
+        behaviour: the mode that ngspice needs for the dialect of its libraries; empty for none.
+    """
 
     text: str
     terminals: tuple[Terminal, ...]
+    unique: bool = True
+    behaviour: str = ""
     _by_edge: dict[tuple[int, Edge], tuple[Terminal, ...]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -103,6 +117,7 @@ class Deck:
         return tuple(terminal.source for terminal in self.at(array, edge) if terminal.source)
 
 
+@checked()
 def netlist(
     crossbar: Crossbar,
     drive: ArrayLike | None = None,
@@ -178,6 +193,25 @@ def bank_deck(
     return _deck("bank.cir.j2", crossbars, names, drives, side, title, comments, netlists)
 
 
+def one_solution(crossbars: Sequence[Crossbar]) -> bool:
+    """Whether a circuit of these arrays has one solution at most: no current falls while its voltage rises.
+
+    Nobody knows that of subcircuits of the user's own. Laws are tried at voltages that reads have.
+    """
+    return not any(
+        (crossbar.amplifier.present and crossbar.amplifier.opamp) or _falls(crossbar.device, crossbar.conductance)
+        for crossbar in crossbars
+    )
+
+
+def _falls(device: Device, conductance: FloatArray) -> bool:
+    if device.linear or not device.known:
+        return not device.linear
+    few = np.quantile(conductance, np.linspace(0, 1, 17), method="nearest")
+    with np.errstate(all="ignore"):  # a slope beyond all numbers is none below zero
+        return any((device.differential_conductance(few, np.full_like(few, volt)) < 0).any() for volt in TRIED_VOLTS)
+
+
 def line_nodes(crossbar: Crossbar, side: Side = "rows") -> tuple[list[list[str]], list[list[str]]]:
     """Names of the nodes at each cell in the deck of one array: word-line ends and bit-line ends, both (rows, cols)."""
     hookup, (rows, cols) = crossbar.hookup(side), crossbar.shape
@@ -213,7 +247,8 @@ def _deck(
         "amplified": any(crossbar.amplifier.present for crossbar in crossbars),
     }
     terminals = tuple(terminal for array in arrays for terminal in array["terminals"])  # type: ignore[attr-defined]
-    return Deck(render(template, variables, netlists=netlists), terminals)
+    text = render(template, variables, netlists=netlists)
+    return Deck(text, terminals, unique=one_solution(crossbars), behaviour=behaviour(crossbars))
 
 
 def drive_volts(crossbar: Crossbar, drive: ArrayLike | None, side: Side) -> FloatArray:
@@ -223,7 +258,7 @@ def drive_volts(crossbar: Crossbar, drive: ArrayLike | None, side: Side) -> Floa
         InvalidInputError: a drive of another shape, or not finite.
     """
     ports = crossbar.ports(side)
-    volts = np.zeros(ports) if drive is None else np.asarray(drive, dtype=float)
+    volts = np.zeros(ports) if drive is None else Array(finite=False)("drive", drive)
     if volts.shape != (ports,) or not np.isfinite(volts).all():
         raise InvalidInputError(
             f"a deck is one read: side={side!r} of this array takes a finite drive of shape ({ports},), "

@@ -11,8 +11,8 @@ from numpy.typing import ArrayLike
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.hardware.crossbar import Crossbar, Side
 from xbar_spice.hardware.pulse import LineCapacitance, Pulse
-from xbar_spice.spice.libraries import libraries
-from xbar_spice.spice.netlist import Deck, array_variables, drive_volts
+from xbar_spice.spice.libraries import behaviour, libraries
+from xbar_spice.spice.netlist import Deck, Terminal, array_variables, drive_volts
 from xbar_spice.spice.render import render
 from xbar_spice.spice.tolerances import transient_options
 
@@ -72,7 +72,8 @@ def pulse_deck(
         "capacitance": farads,
         "options": transient_options(crossbar, least_charge, accuracy),
     }
-    return Deck(render("pulse.cir.j2", variables, netlists=netlists), tuple(array["terminals"]))  # type: ignore[arg-type]
+    ends: tuple[Terminal, ...] = tuple(array["terminals"])  # type: ignore[arg-type]
+    return Deck(render("pulse.cir.j2", variables, netlists=netlists), ends, behaviour=behaviour([crossbar]))
 
 
 def require_pulsable(crossbar: Crossbar) -> None:

@@ -5,18 +5,23 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, final
 
 from threadpoolctl import threadpool_limits
 
 from xbar_spice.cosim import Cosimulation, Problem, cosimulate
 from xbar_spice.engines.registry import get_engine
+from xbar_spice.spice.libraries import opamp_subcircuit
+from xbar_spice.spice.resources import search_path
 from xbar_spice.study.config import Parameters, Scalar, Study
-from xbar_spice.study.problem import fingerprint, make_problem
+from xbar_spice.study.problem import chosen_task, describe_data, fingerprint, make_problem
 from xbar_spice.weights import Model
 
-__all__ = ["Case", "expand", "make_case_problem", "model_key", "run_case"]
+__all__ = ["NUMERICS", "Case", "case_id", "exact", "expand", "make_case_problem", "model_key", "run_case", "templates"]
+
+NUMERICS = 1
+"""Version of the numbers: raised when equal settings give others than before, so that old results are not reused."""
 
 _ID_LENGTH = 16  # hexadecimal digits: two of a million cases collide with a probability of 1e-8
 
@@ -33,6 +38,7 @@ class Case:
         parameters: all settings.
         seed: from which the devices are drawn.
         weights: fingerprint of the model.
+        data: the samples, in words.
     """
 
     id: str
@@ -41,6 +47,7 @@ class Case:
     parameters: Parameters
     seed: int
     weights: str
+    data: str
 
     def describe(self) -> dict[str, Any]:
         """All of it as plain values, for a record."""
@@ -50,6 +57,7 @@ class Case:
             "axes": dict(self.axes),
             "seed": self.seed,
             "weights": self.weights,
+            "data": self.data,
             "parameters": self.parameters.model_dump(),
         }
 
@@ -62,17 +70,23 @@ def expand(study: Study, models: Mapping[str, Model]) -> list[Case]:
     Args:
         study: what to run.
         models: the model of each `model_key`.
+
+    Raises:
+        StudyError: nobody says which data a model runs on.
     """
     fingerprints = {key: fingerprint(model) for key, model in models.items()}
+    netlists = templates()
     units = {axis.name: axis.unit for axis in study.axes}
     cases = []
     for axes, parameters in study.points():
-        weights = fingerprints[model_key(parameters)]
+        model, weights = models[model_key(parameters)], fingerprints[model_key(parameters)]
+        data = describe_data(model, **parameters.data.model_dump())
         random = parameters.design().random
         for seed in study.seeds if random else study.seeds[:1]:
-            values = [f"{name} {_text(value)} {units[name]}".rstrip() for name, value in axes.items()]
+            values = [f"{name} {exact(value)} {units[name]}".rstrip() for name, value in axes.items()]
             label = ", ".join([*values, f"seed {seed}"])
-            cases.append(Case(_case_id(parameters, weights, seed), label, axes, parameters, seed, weights))
+            found = case_id(parameters, model, seed, weights, netlists)
+            cases.append(Case(found, label, axes, parameters, seed, weights, data))
     return cases
 
 
@@ -101,13 +115,49 @@ def run_case(case: Case, model: Model) -> Cosimulation:
         return cosimulate(problem, settings.design(), engine=engine, seed=case.seed, solver=settings.solver_options())
 
 
-def _case_id(parameters: Parameters, weights: str, seed: int) -> str:
-    """Hash of the settings with defaults filled in, with the content of the weights in place of their name."""
-    settings = parameters.model_dump()
+def case_id(parameters: Parameters, model: Model, seed: int, weights: str, netlists: str) -> str:
+    """Hash of all that determines a result: the settings, and the content of whatever they only name.
+
+    A setting such as a device is the name of a file, and what that file said when it was read is what is simulated.
+
+    Args:
+        parameters: all settings, defaults filled in.
+        model: what they are for.
+        seed: of the devices.
+        weights: `fingerprint` of the model.
+        netlists: `templates` of decks.
+    """
+    settings, design = parameters.model_dump(), parameters.design()
     settings["model"] = weights
-    canonical = json.dumps({"parameters": settings, "seed": seed}, sort_keys=True, separators=(",", ":"))
+    settings["data"]["task"] = chosen_task(model, settings["data"]["task"])
+    content = {
+        "numerics": NUMERICS,
+        "parameters": settings,
+        "seed": seed,
+        "law": type(design.device).__name__,
+        "design": asdict(design),
+        "opamp": asdict(opamp_subcircuit(design.amplifier)) if design.amplifier.present else None,
+        "templates": netlists if parameters.engine == "ngspice" else None,
+    }
+    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()[:_ID_LENGTH]
 
 
-def _text(value: Scalar) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+def templates() -> str:
+    """Hash of the templates that the decks of ngspice are made from."""
+    folder, digest = search_path("netlists")[0], hashlib.sha256()
+    for path in sorted(folder.rglob("*.j2")):
+        text = path.read_bytes()
+        digest.update(f"{path.relative_to(folder).as_posix()} {len(text)} ".encode() + text)
+    return digest.hexdigest()
+
+
+def exact(value: Scalar) -> str:
+    """A value in words from which it can be read back, so that two values never look the same.
+
+    Example:
+        >>> exact(0.05), exact(0.123456789), exact(2.0)
+        ('0.05', '0.123456789', '2')
+    """
+    short = f"{value:g}" if isinstance(value, float) else str(value)
+    return short if not isinstance(value, float) or float(short) == value else repr(float(value))

@@ -22,7 +22,7 @@ Sections are `model`, `data`, `circuit` (the engine, whether it may `characteris
 
 from __future__ import annotations
 
-import tomllib
+import math
 from collections.abc import Mapping
 from copy import deepcopy
 from itertools import product
@@ -32,14 +32,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar, cast
 from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
 
 from xbar_spice.cosim import SolverOptions
+from xbar_spice.disk import read_toml
 from xbar_spice.errors import StudyError
 from xbar_spice.mapping.design import Design
 from xbar_spice.parts import ENGINES, TASKS
 from xbar_spice.study.messages import explain, leaves
-from xbar_spice.study.schema import Settings, build, settings_like
+from xbar_spice.study.schema import Settings, build, settings_like, unused_settings
 
 __all__ = ["Axis", "DataSettings", "ModelSettings", "Parameters", "Study", "load_study", "parse_study"]
 
+MOST_CASES = 100_000
 Scalar = bool | int | float | str
 Seed = Annotated[int, Field(ge=0)]
 Checked = TypeVar("Checked", bound=Settings)
@@ -68,7 +70,7 @@ class ModelSettings(Settings):
 
 
 class DataSettings(Settings):
-    """The samples: test images of the digits, or random states for models that are not made for them."""
+    """The samples: those that the model says it was trained on, or on request test images or random states."""
 
     task: Literal["auto", "digits", "random"] = "auto"
     samples: Annotated[int, Field(ge=1)] = 8
@@ -207,15 +209,7 @@ def load_study(path: Path) -> Study:
         StudyError: the file cannot be read, a key is unknown, or a value is not allowed; the text names file, key,
             what was given and what is allowed.
     """
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-        raise StudyError(f"{path}: cannot be read: {reason}") from error
-    try:
-        content = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise StudyError(f"{path}: not valid TOML: {error}") from error
+    content = read_toml(path, error=StudyError)
     return parse_study(content, str(path))
 
 
@@ -243,10 +237,22 @@ def parse_study(content: Mapping[str, Any], source: str = "study") -> Study:
                     f"{source}: axis {axis.name!r} varies {field!r}, which is not a setting; "
                     f"allowed are {', '.join(allowed)}"
                 )
+    count = math.prod([len(study.seeds), *(len(axis.values) for axis in study.axes)])
+    if count > MOST_CASES:
+        raise StudyError(
+            f"{source}: axes and seeds make {count} cases, and a study has at most {MOST_CASES}: "
+            "leave values out, or make several studies"
+        )
     try:
-        study.points()
+        points = study.points()
     except StudyError as error:
         raise StudyError(f"{source}: {error}") from error
+    circuits = [parameters.circuit.model_dump() for _, parameters in points]
+    for setting, need in unused_settings(Design(), circuits):
+        raise StudyError(
+            f"{source}: circuit.{setting} has no effect without circuit.{need}, which no case has; "
+            f"give circuit.{need}, or leave circuit.{setting} out"
+        )
     return study
 
 

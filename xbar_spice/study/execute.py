@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
+import time
 import traceback
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
+from queue import Empty, SimpleQueue
 from typing import Any, final
 
 from dask import config as dask_config
 
 from xbar_spice.cosim import Cosimulation
 from xbar_spice.errors import StudyError, XbarError
-from xbar_spice.study.cases import Case, run_case
+from xbar_spice.study.cases import Case, case_id, run_case, templates
+from xbar_spice.study.problem import fingerprint
 from xbar_spice.weights import Model
 
-__all__ = ["CaseFailure", "Outcome", "cores", "run_here", "run_on_dask"]
+__all__ = ["WAIT", "CaseFailure", "Outcome", "cores", "run_here", "run_on_dask"]
+
+WAIT = 30.0  # seconds without any worker, unless the user wants something else
+_LOOK = 1.0  # seconds between two looks at the workers
 
 Job = tuple[Case, Model]
 
@@ -48,6 +55,12 @@ def cores() -> int:
 def attempt(case: Case, model: Model) -> Outcome:
     """Run a case; an error is its outcome, because the other cases go on."""
     try:
+        # A worker elsewhere has files of its own, and reads the devices that a case names from those.
+        if case_id(case.parameters, model, case.seed, fingerprint(model), templates()) != case.id:
+            raise StudyError(
+                "the worker that got this case has other device models, op-amps or templates, or another version of "
+                "xbar-spice than the program that runs the study: install the same on both"
+            )
         return run_case(case, model)
     except XbarError as error:
         return CaseFailure(f"{type(error).__name__}: {error}")
@@ -62,7 +75,13 @@ def run_here(jobs: Sequence[Job]) -> Generator[tuple[Case, Outcome], None, None]
 
 
 def run_on_dask(
-    jobs: Sequence[Job], workers: int, scheduler: str | None = None, *, run: Callable[[Case, Model], Outcome] = attempt
+    jobs: Sequence[Job],
+    workers: int,
+    scheduler: str | None = None,
+    *,
+    wait: float = WAIT,
+    on_waiting: Callable[[str], None] | None = None,
+    run: Callable[[Case, Model], Outcome] = attempt,
 ) -> Generator[tuple[Case, Outcome], None, None]:
     """Run cases in Dask workers, and yield each as it completes.
 
@@ -70,33 +89,77 @@ def run_on_dask(
         jobs: cases with their models.
         workers: processes of a local cluster.
         scheduler: address of an existing scheduler, in place of a local cluster.
+        wait: seconds for which an existing scheduler may be without any worker; a local cluster starts its own anew.
+        on_waiting: called with a text when there is no worker to wait for.
         run: what a worker does with a case.
 
     Raises:
-        StudyError: the scheduler cannot be reached.
+        StudyError: the scheduler cannot be reached, has gone, or has no workers.
     """
     with _client(workers, scheduler) as client:
         waiting = iter(jobs)
         cases: dict[Any, Case] = {}
+        settled: SimpleQueue[Any] = SimpleQueue()
 
-        def submit(count: int) -> list[Any]:
+        def fill() -> None:
+            # Few at a time, so that the scheduler does not hold a copy of the model for every case of a long study.
+            room = 2 * max(1, sum(client.nthreads().values())) - len(cases)
             # The model goes with each case: data that is sent ahead is lost with the worker that holds it.
-            new = {client.submit(run, case, model, pure=False): case for case, model in islice(waiting, count)}
-            cases.update(new)
-            return list(new)
+            for case, model in islice(waiting, max(0, room)):
+                future = client.submit(run, case, model, pure=False)
+                cases[future] = case
+                future.add_done_callback(settled.put)
 
-        # Few at a time, so that the scheduler does not hold a copy of the model for every case of a long study.
-        first = submit(2 * max(1, sum(client.nthreads().values())))
-        completed = _distributed().as_completed(first, loop=client.loop, raise_errors=False)
-        for future in completed:
+        fill()
+        patience = _Patience(client, scheduler, wait, on_waiting)
+        while cases:
+            future = patience.next_of(settled)
             case = cases.pop(future)
-            for new in submit(1):
-                completed.add(new)
+            if future.cancelled():
+                raise StudyError(
+                    f"the Dask scheduler at {scheduler or client.scheduler.address} has gone; finished cases are kept: "
+                    "start it again and run the same command"
+                )
+            fill()
             error = future.exception()
             if error is None:
                 yield case, future.result()
             else:
                 yield case, CaseFailure(f"its worker process died: {type(error).__name__}: {error}")
+
+
+@final
+class _Patience:
+    """Waits for the next result, but for a worker of somebody else's scheduler only as long as the user wants."""
+
+    def __init__(
+        self, client: Any, scheduler: str | None, wait: float, on_waiting: Callable[[str], None] | None
+    ) -> None:
+        self._client, self._scheduler, self._wait, self._say = client, scheduler, wait, on_waiting
+
+    def next_of(self, settled: SimpleQueue[Any]) -> Any:
+        """The next future that is done."""
+        alone_since: float | None = None
+        while True:
+            if self._scheduler is None or self._client.status != "running" or self._client.nthreads():
+                alone_since = None
+            elif alone_since is None:
+                alone_since = time.monotonic()
+                self._tell()
+            left = math.inf if alone_since is None else alone_since + self._wait - time.monotonic()
+            try:
+                return settled.get(timeout=min(_LOOK, max(0.0, left)))
+            except Empty:
+                if left <= 0:
+                    raise StudyError(
+                        f"the Dask scheduler at {self._scheduler} has had no worker for {self._wait:g} s; finished "
+                        f"cases are kept. Start one with `dask worker {self._scheduler}` and run the same command, "
+                        "wait longer (--wait SECONDS), or leave the address out to use this machine"
+                    ) from None
+
+    def _tell(self) -> None:
+        if self._say is not None:
+            self._say(f"the Dask scheduler at {self._scheduler} has no worker; waiting {self._wait:g} s for one")
 
 
 @contextmanager
@@ -127,7 +190,7 @@ def _client(workers: int, scheduler: str | None) -> Iterator[Any]:
     size = {"n_workers": workers, "threads_per_worker": 1}
     with (
         dask_config.set(settings),
-        distributed.LocalCluster(**size, dashboard_address=None, silence_logs=logging.CRITICAL) as cluster,
+        distributed.LocalCluster(**size, dashboard_address="127.0.0.1:0", silence_logs=logging.CRITICAL) as cluster,
         distributed.Client(cluster, set_as_default=False) as client,
     ):
         yield client

@@ -4,30 +4,56 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 import numpy as np
 
+from xbar_spice.checks import SEED, Whole, checked
 from xbar_spice.cosim import Problem
 from xbar_spice.errors import StudyError
 from xbar_spice.streams import Streams
 from xbar_spice.study.config import ModelSettings
-from xbar_spice.train.digits import IMAGE_SHAPE, load_digits
+from xbar_spice.train.digits import DIGITS, IMAGE_SHAPE, load_digits
 from xbar_spice.train.losses import CrossEntropy, SquaredDistance
 from xbar_spice.train.training import train
-from xbar_spice.weights import Model, load_model, save_model
+from xbar_spice.weights import Classifier, Model, load_model, save_model
 
-__all__ = ["find_model", "fingerprint", "made_for_digits", "make_problem"]
+__all__ = ["chosen_task", "describe_data", "find_model", "fingerprint", "make_problem"]
 
 DataTask = Literal["auto", "digits", "random"]
+_PIXELS = int(np.prod(IMAGE_SHAPE))
 
 
-def made_for_digits(model: Model) -> bool:
-    """Whether a model takes the handwritten digits and names their classes."""
-    return model.states == int(np.prod(IMAGE_SHAPE)) and model.classifier is not None
+def chosen_task(model: Model, task: DataTask = "auto") -> Literal["digits", "random"]:
+    """The data that a model runs on: those that were asked for, or those that it says it was trained on.
+
+    Data are never guessed: states of the right length may be anything, such as what an encoder makes of images.
+
+    Raises:
+        StudyError: nobody has said which, or the model does not fit the digits.
+    """
+    if task == "random":
+        return task
+    if task == "auto" and model.trained_on != DIGITS:
+        said = f"says that it was trained on {model.trained_on!r}" if model.trained_on else "does not say"
+        raise StudyError(
+            f"which data is the model of {model.states} states to run on? Its weight file {said}, and samples are read "
+            "for 'digits' only. Ask for 'digits' (8 x 8 test images, if raw pixels are its states) or for 'random' "
+            "(standard normal states, on which a trained model shows little of what it does on its data): --data on "
+            "the command line, data.task in a study, task= of make_problem. With samples of your own: "
+            "Problem(model, z0, objective)"
+        )
+    if model.states != _PIXELS or model.classifier is None:
+        raise StudyError(
+            f"data 'digits' needs a classifier and {_PIXELS} states, got a model of {model.states} states "
+            f"{'with' if model.classifier else 'without'} a classifier; try 'random'"
+        )
+    return "digits"
 
 
+@checked(samples=Whole(1, 10**6), seed=SEED)
 def make_problem(model: Model, *, samples: int = 8, seed: int = 0, task: DataTask = "auto") -> Problem:
     """Choose samples for a model.
 
@@ -36,27 +62,27 @@ def make_problem(model: Model, *, samples: int = 8, seed: int = 0, task: DataTas
         samples: number of samples.
         seed: of the stream that draws them.
         task: "digits" takes test images and the cross-entropy of their classes; "random" takes standard normal states
-            and the squared distance of the final states from zero; "auto" takes the digits if the model fits them.
+            and the squared distance of the final states from zero; "auto" takes what the model was trained on.
 
     Raises:
-        StudyError: the model does not fit the data, or there are not that many samples.
+        StudyError: the model does not fit the data or does not say which they are, or there are not that many samples.
     """
     rng = Streams(seed).data()
-    if task == "auto":
-        task = "digits" if made_for_digits(model) else "random"
-    if task == "random":
+    said = describe_data(model, samples=samples, seed=seed, task=task)
+    if chosen_task(model, task) == "random":
         z0 = rng.standard_normal((model.states, samples))
-        return Problem(model, z0, SquaredDistance(np.zeros_like(z0)))
-    if model.classifier is None or not made_for_digits(model):
-        raise StudyError(
-            f"data.task 'digits' needs a classifier and {np.prod(IMAGE_SHAPE)} states, got a model of {model.states} "
-            f"states {'with' if model.classifier else 'without'} a classifier; try data.task = 'random'"
-        )
+        return Problem(model, z0, SquaredDistance(np.zeros_like(z0)), said)
     images = load_digits().test
     if samples > len(images):
         raise StudyError(f"data.samples must be <= {len(images)}, the number of test images, got {samples}")
     chosen = images.take(rng.permutation(len(images))[:samples])
-    return Problem(model, chosen.x, CrossEntropy(model.classifier, chosen.labels))
+    return Problem(model, chosen.x, CrossEntropy(cast(Classifier, model.classifier), chosen.labels), said)
+
+
+def describe_data(model: Model, *, samples: int, seed: int, task: DataTask = "auto") -> str:
+    """The samples of `make_problem` in words, for all that is printed or written of them."""
+    kind = {"digits": "test images of the handwritten digits", "random": "random states (standard normal)"}
+    return f"{samples} {kind[chosen_task(model, task)]}, drawn with seed {seed}"
 
 
 def find_model(
@@ -83,7 +109,8 @@ def find_model(
         model = train(task, seed=settings.seed, progress=on_training).model
         kept.mkdir(parents=True, exist_ok=True)
         save_model(path, model)
-    return load_model(path)
+    # All tasks train on the digits; stores of old have files that do not say so.
+    return replace(load_model(path), trained_on=DIGITS)
 
 
 def fingerprint(model: Model) -> str:
@@ -91,7 +118,7 @@ def fingerprint(model: Model) -> str:
     digest = hashlib.sha256()
     parts = {"A": model.A, "B": model.B, "h": model.h, "steps": model.steps}
     if model.kernels is not None:
-        parts |= {"a": model.kernels.a, "b": model.kernels.b}
+        parts |= {"a": model.kernels.a, "b": model.kernels.b, "image_shape": model.kernels.image_shape}
     if model.classifier is not None:
         parts |= {"classifier.weight": model.classifier.weight, "classifier.bias": model.classifier.bias}
     if model.weight_range is not None:
@@ -99,5 +126,5 @@ def fingerprint(model: Model) -> str:
     for name, value in parts.items():
         array = np.asarray(value, dtype="<f8")
         digest.update(f"{name} {array.shape} ".encode() + array.tobytes())
-    digest.update(model.method.encode())
+    digest.update(model.method.encode() + (b"" if model.kernels is None else model.kernels.padding.encode()))
     return digest.hexdigest()

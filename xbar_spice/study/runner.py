@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -12,13 +12,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal, final
 
-from xbar_spice.errors import StudyError, XbarError
+from xbar_spice.errors import StudyError
 from xbar_spice.study.cases import Case, expand, model_key
 from xbar_spice.study.config import Parameters, Study
 from xbar_spice.study.deficit import first_read_voltages, hardest_case
-from xbar_spice.study.execute import CaseFailure, Outcome, cores, run_here, run_on_dask
-from xbar_spice.study.problem import find_model, fingerprint, made_for_digits
-from xbar_spice.study.store import Store
+from xbar_spice.study.execute import WAIT, CaseFailure, Outcome, cores, run_here, run_on_dask
+from xbar_spice.study.problem import find_model, fingerprint
+from xbar_spice.study.store import Store, unconverged
 from xbar_spice.weights import Model
 
 __all__ = ["Progress", "StudySummary", "run_study"]
@@ -55,7 +55,8 @@ class StudySummary:
         present: how many had a result before.
         done: how many have got one now.
         failed: error by label of the cases without one.
-        problems: folders of the store that hold no readable case.
+        unconverged: labels of the cases whose results are not solutions.
+        problems: what in the store cannot be read, or could not be written beside the results.
         seconds: wall time.
     """
 
@@ -64,6 +65,7 @@ class StudySummary:
     present: int
     done: int
     failed: dict[str, str]
+    unconverged: list[str]
     problems: list[str]
     seconds: float
 
@@ -71,7 +73,8 @@ class StudySummary:
         counts = f"{self.total} cases: {self.present} were there, {self.done} run"
         lines = [f"{counts}, {len(self.failed)} failed" if self.failed else counts]
         lines += [f"failed: {label}: {error.splitlines()[0]}" for label, error in self.failed.items()]
-        return "\n".join(lines + [f"not readable: {problem}" for problem in self.problems])
+        lines += [f"NOT CONVERGED: {label}" for label in self.unconverged]
+        return "\n".join(lines + [f"not usable: {problem}" for problem in self.problems])
 
 
 def run_study(
@@ -81,6 +84,8 @@ def run_study(
     study_file: Path | None = None,
     jobs: int | None = None,
     scheduler: str | None = None,
+    wait: float = WAIT,
+    on_waiting: Callable[[str], None] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     on_training: Callable[..., None] | None = None,
 ) -> StudySummary:
@@ -96,11 +101,14 @@ def run_study(
         study_file: where the study comes from; names of weight files are relative to it.
         jobs: cases side by side, by default one per core; 1 runs them in this process without Dask.
         scheduler: address of an existing Dask scheduler, in place of a local cluster.
+        wait: seconds for which that scheduler may be without any worker.
+        on_waiting: called with a text when it is.
         on_progress: called when a case is settled, those with a result first.
         on_training: the progress callback of `xbar_spice.train`, for a study that names a training task.
 
     Raises:
-        StudyError: the folder is in use or cannot be written, or there is no such scheduler.
+        StudyError: the folder is in use or cannot be written, there is no such scheduler or it has no workers, or
+            nobody says which data a model runs on.
         InvalidInputError: a model cannot be used.
     """
     if jobs is not None and jobs < 1:
@@ -111,7 +119,7 @@ def run_study(
         models = _find_models(study, study_file, store.folder / "weights", on_training)
         cases = expand(study, models)
         store.write_study(_description(study, cases, models))
-        _keep_voltages(store, cases, models)
+        notes = _keep_voltages(store, cases, models)
         unique = list({case.id: case for case in cases}.values())
         finished = store.finished()
         missing = [case for case in unique if case.id not in finished]
@@ -119,10 +127,17 @@ def run_study(
         for case in unique:
             if case.id in finished:
                 counter.settle(case, "present")
+        work = [(case, models[model_key(case.parameters)]) for case in missing]
+        workers = min(jobs or cores(), len(work))
+        if scheduler is None and workers <= 1:
+            running = run_here(work)
+        else:
+            running = run_on_dask(work, workers, scheduler, wait=wait, on_waiting=on_waiting)
         # Closed at once when something goes wrong here, so that no worker outlives the run.
-        with closing(_outcomes(missing, models, jobs, scheduler)) as outcomes:
+        with closing(running) as outcomes:
             for case, outcome in outcomes:
                 _settle(store, counter, case, outcome)
+        records, problems = store.records()
     failed = counter.failed
     return StudySummary(
         folder=store.folder,
@@ -130,7 +145,8 @@ def run_study(
         present=len(unique) - len(missing),
         done=len(missing) - len(failed),
         failed=failed,
-        problems=store.records()[1],
+        unconverged=[case.label for case in unique if case.id in unconverged(records)],
+        problems=problems + notes,
         seconds=time.perf_counter() - start,
     )
 
@@ -146,7 +162,7 @@ class _Counter:
     def settle(self, case: Case, status: Literal["present", "done", "failed"], error: str = "") -> None:
         self._settled += 1
         if error:
-            self.failed[case.label] = error
+            self.failed[case.label] = error  # labels are exact: no two cases share one
         if self._report is not None:
             self._report(Progress(case, status, self._settled, self._total, error))
 
@@ -158,22 +174,15 @@ def _find_models(
     return {key: find_model(model, study_file, kept, on_training) for key, model in settings.items()}
 
 
-def _outcomes(
-    missing: Sequence[Case], models: dict[str, Model], jobs: int | None, scheduler: str | None
-) -> Generator[tuple[Case, Outcome], None, None]:
-    work = [(case, models[model_key(case.parameters)]) for case in missing]
-    workers = min(jobs or cores(), len(work))
-    if scheduler is None and workers <= 1:
-        return run_here(work)
-    return run_on_dask(work, workers, scheduler)
-
-
 def _settle(store: Store, counter: _Counter, case: Case, outcome: Outcome) -> None:
     """Write down what came of a case."""
     if not isinstance(outcome, CaseFailure):
         try:
             store.write_case(case.id, outcome, case=case.describe(), written=_now(), versions=_versions())
-        except StudyError as error:  # something else lies where the case belongs; the other ones can still be kept
+        except StudyError as error:
+            if isinstance(error.__cause__, OSError):  # a full disk, say: nothing that comes could be kept either
+                raise StudyError(f"{error}; finished cases are kept: the same command goes on from there") from error
+            # Something else lies where the case belongs; the other ones can still be kept.
             outcome = CaseFailure(f"{type(error).__name__}: {error}")
     if isinstance(outcome, CaseFailure):
         store.write_failure(case.id, case.describe() | asdict(outcome) | {"written": _now(), "versions": _versions()})
@@ -182,16 +191,17 @@ def _settle(store: Store, counter: _Counter, case: Case, outcome: Outcome) -> No
         counter.settle(case, "done")
 
 
-def _keep_voltages(store: Store, cases: Sequence[Case], models: dict[str, Model]) -> None:
-    """Cell voltages of one array for the report; a study does not fail for want of them."""
+def _keep_voltages(store: Store, cases: Sequence[Case], models: dict[str, Model]) -> list[str]:
+    """Cell voltages of one array for the report; a study does not fail for want of them, but says so."""
     case = hardest_case(cases)
     kept = store.arrays("cell_deficit")
     if case is None or (kept is not None and str(kept.get("case")) == case.id):
-        return
+        return []
     try:
         store.write_arrays("cell_deficit", first_read_voltages(case, models))
-    except XbarError:
-        return
+    except Exception as error:  # whatever it is, only a figure lacks its numbers
+        return [f"no cell voltages for the report: {type(error).__name__}: {error}"]
+    return []
 
 
 def _description(study: Study, cases: Sequence[Case], models: dict[str, Model]) -> dict[str, Any]:
@@ -203,6 +213,7 @@ def _description(study: Study, cases: Sequence[Case], models: dict[str, Model]) 
         "seeds": study.seeds,
         "parameters": study.model_dump(include=set(Parameters.model_fields)),
         "models": [_describe_model(used[key], model) for key, model in models.items()],
+        "data": sorted({case.data for case in cases}),
         "cases": [{"id": case.id, "label": case.label, "axes": case.axes, "seed": case.seed} for case in cases],
         "versions": _versions(),
         "written": _now(),
@@ -217,7 +228,7 @@ def _describe_model(settings: Any, model: Model) -> dict[str, Any]:
         "states": model.states,
         "hidden": model.hidden,
         "kernels": None if kernels is None else {"a": list(kernels.a.shape), "b": list(kernels.b.shape)},
-        "digits": made_for_digits(model),
+        "trained_on": model.trained_on,
         "method": model.method,
         "h": model.h,
         "steps": model.steps,

@@ -6,16 +6,19 @@ A field that `Design` or the solver options gain can be set in a study file, and
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal, get_type_hints
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, create_model
 
+from xbar_spice.checks import idle_fields
+from xbar_spice.errors import IdleSettingError
 from xbar_spice.hardware.cells import Device
 from xbar_spice.hardware.subcircuit import Subcircuit
 from xbar_spice.registry import Choice, Registry
 from xbar_spice.spice.device_models import device_names, load_device, load_opamp, opamp_names
 
-__all__ = ["DEVICES", "Settings", "build", "settings_like"]
+__all__ = ["DEVICES", "Settings", "build", "settings_like", "unused_settings"]
 
 KIND = "kind"  # the key of a table under which the text of a part stands
 
@@ -86,7 +89,35 @@ def build(default: Any, values: dict[str, Any]) -> Any:
         elif dataclasses.is_dataclass(old) and isinstance(value, dict):
             value = build(old, value)
         changes[field.name] = value
-    return dataclasses.replace(default, **changes)
+    try:
+        return dataclasses.replace(default, **changes)
+    except IdleSettingError:  # another case of the study uses it, see `unused_settings`
+        idle = idle_fields(type(default), changes)
+        return dataclasses.replace(default, **{name: changes[name] for name in changes.keys() - idle.keys()})
+
+
+def unused_settings(default: Any, cases: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
+    """Settings that no case uses, each with the one that it needs; their paths within the dumped models.
+
+    Args:
+        default: the dataclass instance that the settings describe.
+        cases: the dumped model of each case.
+
+    Example:
+        >>> from xbar_spice.mapping.matrix import Design
+        >>> amplifiers = [{"r_feedback": ohm, "gain": 10.0} for ohm in (0.0, 1e4)]
+        >>> list(unused_settings(Design(), [{"amplifier": amplifier} for amplifier in amplifiers[:1]]))
+        [('amplifier.gain', 'amplifier.r_feedback')]
+        >>> list(unused_settings(Design(), [{"amplifier": amplifier} for amplifier in amplifiers]))
+        []
+    """
+    for field in dataclasses.fields(default):
+        part = getattr(default, field.name)
+        tables = [case[field.name] for case in cases if isinstance(case.get(field.name), Mapping)]
+        idle = {name: need for table in tables for name, need in idle_fields(type(part), table).items()}
+        for name, need in idle.items():
+            if not any(table.get(need) for table in tables):
+                yield f"{field.name}.{name}", f"{field.name}.{need}"
 
 
 def _part(registry: Registry[Any], value: Any, name: str) -> tuple[Any, Any]:

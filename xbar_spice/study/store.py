@@ -13,13 +13,13 @@ JSON has no NaN: a value that is not finite is null.
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import math
 import os
-import secrets
-import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from io import BytesIO
 from pathlib import Path
 from typing import Any, final
 
@@ -27,12 +27,41 @@ import numpy as np
 import pandas as pd
 
 from xbar_spice.cosim import Cosimulation
+from xbar_spice.disk import (
+    DRAFT,
+    border,
+    clear_drafts,
+    make_folder,
+    read_bytes,
+    read_json,
+    require_writable,
+    write,
+    write_folder,
+)
 from xbar_spice.errors import StudyError
 
-__all__ = ["Store", "write_case"]
+__all__ = ["Store", "require_case_folder", "unconverged", "write_case"]
 
 _RECORD, _TRACE = "record.json", "trace.csv"
-_DRAFT = ".draft-"
+_DIGEST = "trace_sha256"
+_LARGEST = 2**30  # bytes of a trace or of an archive; a read takes about a hundred
+_ENTRIES: dict[str, Any] = {  # what every record has, and what it is; tables are of numbers
+    "case.id": str,
+    "engine": str,
+    "state": Mapping,
+    "loss": Mapping,
+    "gradients": Mapping,
+    "convergence.analog.converged": bool,
+    "convergence.digital.converged": bool,
+    "reads": Mapping,
+    "seconds": int | float,
+}
+_COLUMNS = {b"phase", b"matrix", b"direction", b"relative_error"}
+
+# Numbers are read as they were written: pandas does that by itself from 3.1 on, and before that on request only.
+_EXACT: dict[str, Any] = (
+    {} if tuple(map(int, pd.__version__.split(".")[:2])) >= (3, 1) else {"float_precision": "round_trip"}
+)
 
 
 def write_case(folder: Path, result: Cosimulation, **more: Any) -> Path:
@@ -51,25 +80,29 @@ def write_case(folder: Path, result: Cosimulation, **more: Any) -> Path:
     Raises:
         StudyError: the folder holds something else, or cannot be written.
     """
+    _require_no_foreign(Path(folder))
+    trace = pd.DataFrame(result.trace.columns()).to_csv(index=False)
+    record = result.record | more | {_DIGEST: _digest(trace.encode())}
+    return write_folder(folder, {_TRACE: trace, _RECORD: to_json(record)}, error=StudyError)
+
+
+def require_case_folder(folder: Path) -> None:
+    """Raise now if `write_case` could not write there later: before a simulation whose result would be lost.
+
+    Raises:
+        StudyError: see `write_case`.
+    """
     folder = Path(folder)
-    foreign = sorted(set(os.listdir(folder)) - {_RECORD, _TRACE}) if folder.is_dir() else []
+    _require_no_foreign(folder)
+    make_folder(folder, error=StudyError)
+    require_writable(folder / _RECORD, error=StudyError)
+
+
+def _require_no_foreign(folder: Path) -> None:
+    with border(folder, "written", StudyError):
+        foreign = sorted(set(os.listdir(folder)) - {_RECORD, _TRACE}) if folder.is_dir() else []
     if foreign:
         raise StudyError(f"{folder} holds {foreign[0]!r}, which is no part of a case; give a new folder")
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        # Beside the target, because only within one file system is a renaming atomic.
-        draft = folder.with_name(f"{_DRAFT}{folder.name}-{secrets.token_hex(4)}")
-        draft.mkdir()
-        try:
-            _write(draft / _TRACE, pd.DataFrame(result.trace.columns()).to_csv(index=False))
-            _write(draft / _RECORD, to_json(result.record | more))
-            _sync(draft)
-            _move(draft, folder)
-        finally:
-            shutil.rmtree(draft, ignore_errors=True)
-    except OSError as error:
-        raise StudyError(f"{folder}: cannot be written: {error.strerror or error}") from error
-    return folder
 
 
 @final
@@ -94,46 +127,44 @@ class Store:
         Raises:
             StudyError: another run is writing here, or the folder cannot be written.
         """
-        try:
-            self._cases.mkdir(parents=True, exist_ok=True)
+        make_folder(self._cases, error=StudyError)
+        with border(self.folder, "written", StudyError):
             lock = (self.folder / ".lock").open("w")
-        except OSError as error:
-            raise StudyError(f"{self.folder}: cannot be written: {error.strerror or error}") from error
         with lock:
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
+                with border(self.folder, "locked", StudyError):
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except StudyError as error:
+                if not isinstance(error.__cause__, BlockingIOError):
+                    raise
                 raise StudyError(
                     f"another run is writing to {self.folder}; wait for it, or give a new folder"
                 ) from error
-            for draft in self._cases.glob(f"{_DRAFT}*"):
-                shutil.rmtree(draft, ignore_errors=True)
+            clear_drafts(self.folder)
+            clear_drafts(self._cases)
+            clear_drafts(self._failures)
             yield
 
     def write_study(self, study: Mapping[str, Any]) -> None:
         """Keep what is run."""
-        self._replace(self.folder / "study.json", to_json(study))
+        write(self.folder / "study.json", to_json(study), error=StudyError)
 
     def write_case(self, case_id: str, result: Cosimulation, **more: Any) -> None:
         """Keep the result of a case; an earlier failure of it is forgotten."""
         write_case(self._cases / case_id, result, **more)
-        (self._failures / f"{case_id}.json").unlink(missing_ok=True)
+        with border(self._failures, "written", StudyError):
+            (self._failures / f"{case_id}.json").unlink(missing_ok=True)
 
     def write_failure(self, case_id: str, failure: Mapping[str, Any]) -> None:
         """Keep why a case has no result."""
-        self._failures.mkdir(exist_ok=True)
-        self._replace(self._failures / f"{case_id}.json", to_json(failure))
+        make_folder(self._failures, error=StudyError)
+        write(self._failures / f"{case_id}.json", to_json(failure), error=StudyError)
 
     def write_arrays(self, name: str, arrays: Mapping[str, Any]) -> None:
         """Keep numbers that belong to the study as a whole, as NAME.npz."""
-        draft = self.folder / f"{_DRAFT}{name}.npz"
-        np.savez_compressed(draft, **arrays)
-        draft.replace(self.folder / f"{name}.npz")
-
-    def _replace(self, path: Path, text: str) -> None:
-        draft = path.with_name(f"{_DRAFT}{path.name}-{secrets.token_hex(4)}")
-        _write(draft, text)
-        draft.replace(path)
+        content = BytesIO()
+        np.savez_compressed(content, **arrays)
+        write(self.folder / f"{name}.npz", content.getvalue(), error=StudyError)
 
     # --- reading ----------------------------------------------------------------------------------------------------
 
@@ -144,13 +175,12 @@ class Store:
             StudyError: this is not the folder of a study.
         """
         try:
-            content = json.loads((self.folder / "study.json").read_text(encoding="utf-8"))
-            if isinstance(content, dict) and isinstance(content.get("cases"), list):
-                return content
-            reason = "it does not list the cases of a study"
-        except (OSError, ValueError) as error:
-            reason = f"{error}"
-        raise StudyError(f"{self.folder} is not the folder of a study: cannot use study.json: {reason}")
+            content = read_json(self.folder / "study.json", error=StudyError)
+        except StudyError as error:
+            raise StudyError(f"{self.folder} is not the folder of a study: {error}") from error
+        if not _lists_cases(content):
+            raise StudyError(f"{self.folder} is not the folder of a study: study.json does not list the cases of one")
+        return content
 
     def finished(self) -> set[str]:
         """Ids of the cases that have a result."""
@@ -169,44 +199,100 @@ class Store:
         """
         path = self._cases / case_id / _TRACE
         try:
-            return pd.read_csv(path, keep_default_na=True, dtype={"phase": str})
-        except (OSError, ValueError) as error:
+            content = BytesIO(read_bytes(path, limit=_LARGEST, error=StudyError))
+            trace: pd.DataFrame = pd.read_csv(content, keep_default_na=True, dtype={"phase": str}, **_EXACT)
+        except ValueError as error:
+            if isinstance(error, StudyError):
+                raise
             raise StudyError(f"{path}: cannot be read: {error}") from error
+        return trace
 
     def failures(self) -> list[dict[str, Any]]:
         """What `write_failure` kept, unreadable files left out."""
         found = []
         for path in sorted(self._failures.glob("*.json")) if self._failures.is_dir() else []:
-            try:
-                found.append(json.loads(path.read_text(encoding="utf-8")))
-            except (OSError, ValueError):
-                continue
-        return [failure for failure in found if isinstance(failure, dict) and "id" in failure]
+            with suppress(StudyError):
+                found.append(read_json(path, error=StudyError))
+        return [failure for failure in found if isinstance(failure.get("id"), str)]
 
     def arrays(self, name: str) -> dict[str, np.ndarray[Any, Any]] | None:
         """What `write_arrays` kept under a name; None if there is nothing readable."""
         try:
-            with np.load(self.folder / f"{name}.npz", allow_pickle=False) as archive:
+            content = read_bytes(self.folder / f"{name}.npz", limit=_LARGEST, error=StudyError)
+            with np.load(BytesIO(content), allow_pickle=False) as archive:
                 return dict(archive)
-        except (OSError, ValueError, EOFError, KeyError):
+        except Exception:  # whatever a damaged archive makes numpy, zipfile and zlib raise
             return None
 
     def _readable(self) -> tuple[list[dict[str, Any]], list[str]]:
         records, problems = [], []
         for folder in sorted(self._cases.iterdir()) if self._cases.is_dir() else []:
-            if folder.name.startswith(_DRAFT):
+            if folder.name.startswith(DRAFT):
                 continue
             try:
-                record = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
-                named = record["case"]["id"]
-            except (OSError, ValueError, KeyError, TypeError) as error:
-                problems.append(f"{folder}: not a finished case ({type(error).__name__}: {error})")
-                continue
-            if named != folder.name or not (folder / _TRACE).is_file():
-                problems.append(f"{folder}: not a finished case (its record is of {named!r}, or its trace is missing)")
-                continue
-            records.append(record)
+                record = read_json(folder / _RECORD, error=StudyError)
+                flaw = _flaw(record, folder.name, read_bytes(folder / _TRACE, limit=_LARGEST, error=StudyError))
+            except StudyError as error:
+                flaw = str(error)
+            if flaw:
+                problems.append(f"{folder}: not a finished case ({flaw})")
+            else:
+                record.pop(_DIGEST, None)  # it has served
+                records.append(record)
         return records, problems
+
+
+def _flaw(record: Mapping[str, Any], name: str, trace: bytes) -> str:
+    """What is wrong with a record and a trace that were found in a folder; empty if they are a finished case."""
+    for entry, kind in _ENTRIES.items():
+        value: Any = record
+        for key in entry.split("."):
+            value = value.get(key) if isinstance(value, Mapping) else None
+        if not isinstance(value, kind) or (kind is Mapping and not _holds_numbers(value)):
+            return f"its record has no {entry}"
+    if record["case"]["id"] != name:
+        return f"its record is of {record['case']['id']!r}"
+    if _DIGEST in record:
+        return "" if record[_DIGEST] == _digest(trace) else "its trace is another one than was written with its record"
+    # Records of old have no digest of their trace, but they count its rows.
+    rows = trace.splitlines()
+    columns = rows[0].split(b",") if rows else []
+    whole = trace.endswith(b"\n") and all(row.count(b",") == len(columns) - 1 for row in rows)
+    if whole and set(columns) >= _COLUMNS and len(rows) - 1 == sum(record["reads"].values()):
+        return ""
+    return "its trace is damaged, or of another case"
+
+
+def _holds_numbers(value: Any) -> bool:
+    """Whether every entry, at any depth, is a number or null."""
+    if isinstance(value, Mapping):
+        return all(_holds_numbers(entry) for entry in value.values())
+    return value is None or isinstance(value, int | float)
+
+
+def _digest(trace: bytes) -> str:
+    return hashlib.sha256(trace).hexdigest()
+
+
+def _lists_cases(content: Mapping[str, Any]) -> bool:
+    """Whether this can be the description of a study."""
+    try:
+        names = {axis["name"] for axis in content["axes"] if axis["fields"] and axis["values"]}
+        return isinstance(content["parameters"], Mapping) and all(
+            {"id", "label", "seed"} <= case.keys() and case["axes"].keys() == names for case in content["cases"]
+        )
+    except (KeyError, TypeError, AttributeError):
+        return False
+
+
+def unconverged(records: pd.DataFrame) -> set[str]:
+    """Ids of the records that compare no solutions, because one of the two runs did not converge."""
+    names = [f"convergence.{run}.converged" for run in ("analog", "digital")]
+    return {
+        str(record["case.id"])
+        for record in records.to_dict("records")
+        if not all(record.get(name) in (True, 1.0) for name in names)
+    }
 
 
 def write_record(path: Path, record: Mapping[str, Any]) -> Path:
@@ -215,12 +301,8 @@ def write_record(path: Path, record: Mapping[str, Any]) -> Path:
     Raises:
         StudyError: it cannot be written.
     """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _write(path, to_json(record))
-    except OSError as error:
-        raise StudyError(f"{path}: cannot be written: {error.strerror}") from error
-    return path
+    make_folder(path.parent, error=StudyError)
+    return write(path, to_json(record), error=StudyError)
 
 
 def to_json(value: Any) -> str:
@@ -238,31 +320,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
-
-
-def _write(path: Path, text: str) -> None:
-    with path.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync(folder: Path) -> None:
-    """Make the names in a folder durable."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _move(draft: Path, folder: Path) -> None:
-    """Give a finished draft its name; a folder cannot replace one that is not empty, so that steps aside."""
-    aside = None
-    if folder.exists():
-        aside = draft.with_name(f"{draft.name}-old")
-        folder.rename(aside)
-    draft.rename(folder)
-    _sync(folder.parent)
-    if aside is not None:
-        shutil.rmtree(aside, ignore_errors=True)

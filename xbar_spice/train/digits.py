@@ -14,10 +14,11 @@ from xbar_spice.train.samples import Samples, Split
 from xbar_spice.train.tasks import Schedule, Task, check_at_least_one, check_choice, check_positive
 from xbar_spice.weights import Kernels, Model
 
-__all__ = ["IMAGE_SHAPE", "DigitsTask", "digits_conv", "digits_dense", "jittered", "load_digits"]
+__all__ = ["DIGITS", "IMAGE_SHAPE", "DigitsTask", "digits_conv", "digits_dense", "jittered", "load_digits"]
 
 Structure = Literal["convolution", "dense"]
 
+DIGITS = "digits"  # what a model says that was trained on them
 IMAGE_SHAPE = (8, 8)
 
 _DARKEST = 16.0  # of a pixel in the data set
@@ -104,6 +105,8 @@ class DigitsTask(Task):
         check_choice("structure", self.structure, get_args(Structure))
         check_at_least_one(self, "steps")
         check_positive(self, "h", "stiffness")
+
+    trained_on = DIGITS
 
     def data(self) -> Split:
         return load_digits()

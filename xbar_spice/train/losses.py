@@ -9,6 +9,7 @@ from typing import final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from xbar_spice.checks import Array, given, settle
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.weights import Classifier
@@ -86,6 +87,11 @@ class CrossEntropy(Objective):
     classifier: Classifier
     labels: NDArray[np.int64]
 
+    def __post_init__(self) -> None:
+        settle(self)
+        if Array()("labels", self.labels).ndim != 1 or np.asarray(self.labels).dtype.kind not in "iu":
+            raise InvalidInputError(f"labels must be whole numbers of shape (batch,), got {given(self.labels)}")
+
     def evaluate(self, z: FloatArray) -> CrossEntropyScore:
         return softmax_cross_entropy(self.classifier.weight, self.classifier.bias, z, self.labels)
 
@@ -109,6 +115,11 @@ class SquaredDistance(Objective):
     """
 
     target: FloatArray
+
+    def __post_init__(self) -> None:
+        settle(self, target=Array())
+        if self.target.ndim != 2 or not self.target.size:
+            raise InvalidInputError(f"target must have shape (n, batch), got {self.target.shape}")
 
     def evaluate(self, z: FloatArray) -> Score:
         if np.shape(z) != self.target.shape:

@@ -9,6 +9,7 @@ from typing import Literal, final, get_args
 
 import numpy as np
 
+from xbar_spice.checks import Real, settle
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.train.samples import Split
 from xbar_spice.weights import Model
@@ -69,6 +70,7 @@ class Schedule:
     tolerance: float = 1e-5
 
     def __post_init__(self) -> None:
+        settle(self, jitter=Real("pixels", least=0, most=1), tolerance=Real(above=0, below=1))
         check_choice("trained", self.trained, get_args(Trained))
         check_at_least_one(self, "epochs", "batch")
         check_positive(self, "learning_rate", "classifier_decay", "tolerance")
@@ -88,6 +90,9 @@ class Task(ABC):
 
     schedule: Schedule
     """How it is trained."""
+
+    trained_on: str = ""
+    """The name of its data, which the model keeps, so that it finds them again; empty if they have none."""
 
     @abstractmethod
     def data(self) -> Split:

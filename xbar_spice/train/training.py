@@ -15,11 +15,12 @@ from typing import final
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from xbar_spice.checks import checked
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.parts import TASKS
 from xbar_spice.streams import Streams
 from xbar_spice.train.descent import Epoch, Evaluated, classifier_of, epochs, evaluate, final_states, scored
-from xbar_spice.train.digits import load_digits
+from xbar_spice.train.digits import DIGITS, load_digits
 from xbar_spice.train.optimise import fit_classifier
 from xbar_spice.train.processor import Processor
 from xbar_spice.train.samples import Samples, Split
@@ -126,6 +127,7 @@ def train(
             model,
             classifier=_fitted(schedule, model, samples, data.classes, processor, "last fit"),
             source=f"task {chosen.name}, seed {seed}",
+            trained_on=chosen.trained_on,
         )
         linear = fit_classifier(data.train.x, data.train.labels, data.classes, weight_decay=_LINEAR_DECAY)
         found = [
@@ -145,6 +147,7 @@ def train(
         )
 
 
+@checked()
 def tune(
     model: Model,
     schedule: Schedule = TUNING,
@@ -166,19 +169,27 @@ def tune(
         seed: Of the minibatches, >= 0.
         processor: Who runs the model; digital matrices when left out.
         deployed_on: Who runs it when its loss and accuracy are measured; the processor when left out.
-        digits: Samples; the handwritten digits when left out.
+        digits: Samples; the handwritten digits when left out, if the model says that it was trained on them.
         progress: Called after every epoch.
 
     Raises:
-        InvalidInputError: The model has no classifier, it does not fit the samples, or the seed is negative.
+        InvalidInputError: The model has no classifier, it does not fit the samples, nobody says which samples are its
+            own, or the seed is negative.
     """
     streams = Streams(seed)
     start = time.perf_counter()
+    if digits is None and model.trained_on != DIGITS:
+        raise InvalidInputError(
+            f"the model does not say that it was trained on the digits (trained_on is {model.trained_on!r}), so that "
+            "they may not be its samples: give them as `digits`, such as load_digits(); `--data digits` on the command "
+            "line"
+        )
     data = digits or load_digits()
     if model.states != data.train.x.shape[0]:
         raise InvalidInputError(
             f"samples of length {data.train.x.shape[0]} need a model of as many states, got {model.states}"
         )
+    model.require_runnable(max(data.train.x.shape[1], data.test.x.shape[1]))
     with threadpool_limits(limits=1, user_api="blas"):
         model = _prepared(_prepared(model, processor), deployed_on)
         before = evaluate(model, data.test, processor=deployed_on or processor, tolerance=schedule.tolerance)

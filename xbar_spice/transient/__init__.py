@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
+from xbar_spice.checks import checked
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.hardware.crossbar import Crossbar, Side
 from xbar_spice.hardware.pulse import LineCapacitance, Pulse
@@ -21,6 +22,7 @@ from xbar_spice.transient.read import Energy, PulseRead
 __all__ = ["Energy", "ModalRead", "PulseRead", "read_pulse"]
 
 
+@checked()
 def read_pulse(
     crossbar: Crossbar,
     drive: ArrayLike,

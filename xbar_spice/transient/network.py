@@ -11,7 +11,7 @@ terminal and the segment behind it are in series and carry one current, so that 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, final
+from typing import Any, TypeAlias, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +24,7 @@ from xbar_spice.linear.operator import FloatArray
 __all__ = ["Network", "Source", "build_network"]
 
 IntArray = NDArray[np.int64]
-Sparse = csr_array[Any, tuple[int, int]]
+Sparse: TypeAlias = "csr_array[Any, tuple[int, int]]"  # in quotes: before SciPy 1.16 the class takes no brackets
 
 
 @final

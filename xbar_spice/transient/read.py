@@ -129,7 +129,9 @@ class PulseRead(ABC):
         size = np.abs(self.settled)
         allowed = accuracy * (size if reference == "each" else np.full_like(size, size.max()))[:, np.newaxis]
         wanted = self.settled[:, np.newaxis]
-        t = self.times[self.times < self.pulse.top_end]  # at the corner itself the drive falls already
+        t = self.times[self.times < self.pulse.top_end]
+        if not math.isinf(self.pulse.top_end):  # at the corner itself the drive falls already: the moment before it
+            t = np.union1d(t, [math.nextafter(self.pulse.top_end, 0.0)])
         outside = np.abs(self.currents(t) - wanted) > allowed
         last = np.where(outside.any(axis=1), t.size - 1 - np.argmax(outside[:, ::-1], axis=1), -1)
         before, after = t[np.maximum(last, 0)], t[np.minimum(last + 1, t.size - 1)]

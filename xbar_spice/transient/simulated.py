@@ -49,7 +49,9 @@ class SimulatedRead(PulseRead):
         names = list(dict.fromkeys(name for i, row in enumerate(word) if i not in bare for name in row))
         names += [name for name in dict.fromkeys(name for row in bit for name in row) if name not in names]
         sources = [terminal.source for terminal in self._deck.terminals]
-        self._times, self._into, volts = run_transient(self._deck.text, sources, names, time_limit=time_limit)
+        self._times, self._into, volts = run_transient(
+            self._deck.text, sources, names, time_limit=time_limit, behaviour=self._deck.behaviour
+        )
         row_of = {name: row for row, name in enumerate(names)}
         volts = np.vstack([volts, np.zeros_like(self._times)])  # a line that nothing is connected to
         self._word = volts[[[row_of.get(name, -1) for name in row] for row in word]]

@@ -2,39 +2,44 @@
 
 A file names its tensors `A` and `B`, or kernels `a` and `b` with `image_shape` from which A and B are built; further
 `h` and `steps`, and if there is a classifier `classifier.weight` and `classifier.bias`. `weight_range` and the texts
-`method` and `padding` are optional. A `.safetensors` file, which holds no text, has them in its metadata; `h`, `steps`
-and `image_shape` may stand there too.
+`method`, `padding` and `trained_on` (a data set) are optional. A `.safetensors` file, which holds no text, has them in
+its metadata; `h`, `steps` and `image_shape` may stand there too.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
-import secrets
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
-from pickle import UnpicklingError
-from typing import Any, cast
-from zipfile import BadZipFile
-from zlib import error as ZlibError  # noqa: N812 - an exception, whatever its name says
+from textwrap import shorten
+from typing import Any, BinaryIO, cast
+from zipfile import ZipFile, is_zipfile
 
 import numpy as np
 import safetensors
 import safetensors.numpy
 from numpy.typing import NDArray
 
+from xbar_spice.checks import checked
+from xbar_spice.disk import read_bytes, require_writable, write
 from xbar_spice.errors import WeightsError
 from xbar_spice.linear.convolution import Padding
 from xbar_spice.weights.model import Classifier, Kernels, Model
 
-__all__ = ["load_model", "save_model"]
+__all__ = ["load_model", "require_savable", "save_model"]
 
 Tensors = dict[str, NDArray[Any]]
 
-_TEXTS = ("padding", "method")
+_TEXTS = ("padding", "method", "trained_on")
 _NUMBERS = ("h", "steps", "image_shape")
 _NAMES = ("A", "B", "a", "b", *_NUMBERS, *_TEXTS, "classifier.weight", "classifier.bias", "weight_range")
+
+_LARGEST = 2**30  # bytes of all tensors: a small file can claim to hold, or unpack to, any number of them
 
 _SAFETENSORS_DTYPES = {
     "F64": "<f8", "F32": "<f4", "F16": "<f2", "BOOL": "?",
@@ -42,6 +47,7 @@ _SAFETENSORS_DTYPES = {
 }  # fmt: skip
 
 
+@checked()
 def load_model(path: str | os.PathLike[str]) -> Model:
     """Read a model from a file of named tensors (see this module). Nothing in a file is ever executed.
 
@@ -56,21 +62,30 @@ def load_model(path: str | os.PathLike[str]) -> Model:
             finite; the text names file, tensor, what was expected and what came.
     """
     path = Path(path)
-    reader = _READERS.get(path.suffix.lower())
-    if reader is None:
+    if path.suffix.lower() not in _READERS:
         raise WeightsError(
             f"{path}: expected a file ending in {', '.join(_READERS)}, got {path.suffix or 'no ending'!r}"
         )
-    if not path.is_file():
+    if not os.path.lexists(path):
         raise WeightsError(f"{path}: no such file")
+    what, reader = _READERS[path.suffix.lower()]
+    content = read_bytes(path, limit=_LARGEST, error=WeightsError)
     try:
-        return replace(_model(reader(path)), source=str(path))
+        return replace(_model(_read(what, reader, content)), source=str(path))
     except WeightsError as error:
         raise WeightsError(f"{path}: {error}") from error.__cause__
-    except OSError as error:
-        raise WeightsError(f"{path}: cannot be read: {error.strerror or error}") from error
 
 
+def _read(what: str, reader: Callable[[bytes], Tensors], content: bytes) -> Tensors:
+    try:
+        return reader(content)
+    except WeightsError:
+        raise
+    except Exception as error:  # a damaged file brings readers that are not ours to raise anything
+        raise WeightsError(f"not a readable {what}: {str(error) or type(error).__name__}") from error
+
+
+@checked()
 def save_model(path: str | os.PathLike[str], model: Model) -> None:
     """Write a model to a file that `load_model` reads; a file of that name is replaced as a whole or not at all.
 
@@ -83,27 +98,30 @@ def save_model(path: str | os.PathLike[str], model: Model) -> None:
     Raises:
         WeightsError: The name ends otherwise, or the file cannot be written.
     """
-    path = Path(path)
-    writer = _WRITERS.get(path.suffix.lower())
-    if writer is None:
-        raise WeightsError(
-            f"{path}: expected a name ending in {' or '.join(_WRITERS)}, got {path.suffix or 'no ending'!r}"
-        )
-    # Beside the target, because only within one file system is a replacement atomic.
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        writer(draft, *_tensors(model))
-        draft.replace(path)
-    except (OSError, safetensors.SafetensorError) as error:
-        raise WeightsError(f"{path}: cannot be written: {error}") from error
-    finally:
-        draft.unlink(missing_ok=True)
+    write(path, _writer(path)(*_tensors(model)), error=WeightsError)
+
+
+def require_savable(path: str | os.PathLike[str]) -> None:
+    """Raise now if `save_model` could not write to this path later: before a training whose weights would be lost.
+
+    Raises:
+        WeightsError: See `save_model`.
+    """
+    _writer(path)
+    require_writable(path, error=WeightsError)
+
+
+def _writer(path: str | os.PathLike[str]) -> Callable[[Tensors, Mapping[str, str]], bytes]:
+    suffix = Path(path).suffix.lower()
+    if suffix not in _WRITERS:
+        raise WeightsError(f"{path}: expected a name ending in {' or '.join(_WRITERS)}, got {suffix or 'no ending'!r}")
+    return _WRITERS[suffix]
 
 
 def _tensors(model: Model) -> tuple[Tensors, dict[str, str]]:
     """The numbers and the texts of a model, by name."""
     tensors: Tensors = {"h": np.array(model.h), "steps": np.array(model.steps)}
-    texts = {"method": model.method}
+    texts = {"method": model.method} | ({"trained_on": model.trained_on} if model.trained_on else {})
     if model.kernels is None:
         tensors |= {"A": model.A, "B": model.B}
     else:
@@ -131,8 +149,9 @@ def _model(tensors: Tensors) -> Model:
         return tensors[name]
 
     others: dict[str, Any] = {"h": need("h"), "steps": need("steps")}
-    if "method" in tensors:
-        others["method"] = _text("method", tensors["method"])
+    for name in ("method", "trained_on"):
+        if name in tensors:
+            others[name] = _text(name, tensors[name])
     if any(name.startswith("classifier.") for name in tensors):
         others["classifier"] = Classifier(need("classifier.weight"), need("classifier.bias"))
     if "weight_range" in tensors:
@@ -152,39 +171,72 @@ def _text(name: str, value: NDArray[Any]) -> str:
 # --- formats --------------------------------------------------------------------------------------------------------
 
 
-def _read_npz(path: Path) -> Tensors:
-    try:
-        with path.open("rb") as file:  # because numpy leaves a damaged file open
-            archive = np.load(file, allow_pickle=False)
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise WeightsError("expected an archive of named arrays as numpy.savez writes it, got a single array")
-            return {name: archive[name] for name in archive.files}
-    # All that a damaged archive makes numpy and zipfile raise; ValueError also when it holds pickled objects.
-    except (BadZipFile, ZlibError, EOFError, ValueError, KeyError, NotImplementedError, RuntimeError, MemoryError) as e:
-        if isinstance(e, WeightsError):
-            raise
-        raise WeightsError(f"not a readable .npz archive of plain arrays: {e}") from e
+def _require_sane(sizes: Iterable[tuple[str, int]]) -> None:
+    """Refuse tensors that appear twice or are too large, by what their file says of them before any is read."""
+    named = list(sizes)
+    twice = [name for name, count in Counter(name for name, _ in named).items() if count > 1]
+    if twice:
+        raise WeightsError(f"tensor {twice[0]!r}: the file has it more than once")
+    total = sum(size for _, size in named)
+    if total > _LARGEST:
+        name = max(named, key=lambda entry: entry[1])[0]
+        raise WeightsError(
+            f"expected at most {_LARGEST // 2**20} MiB of tensors, got {total / 2**20:.0f} MiB, most of it in {name!r}"
+        )
 
 
-def _write_npz(path: Path, tensors: Tensors, texts: Mapping[str, str]) -> None:
-    with path.open("wb") as file:  # a name instead of a file would get a second ending
-        np.savez(file, allow_pickle=False, **tensors, **texts)
+def _read_npz(content: bytes) -> Tensors:
+    if content.startswith(np.lib.format.MAGIC_PREFIX):
+        raise WeightsError("expected an archive of named arrays as numpy.savez writes it, got a single array")
+    with ZipFile(BytesIO(content)) as archive:
+        entries = {info: info.filename.removesuffix(".npy") for info in archive.infolist()}
+        _require_sane((name, info.file_size) for info, name in entries.items())
+        tensors = {}
+        for info, name in entries.items():
+            with archive.open(info) as file:
+                _require_npy(name, cast(BinaryIO, file), info.file_size)
+            with archive.open(info) as file:
+                tensors[name] = np.lib.format.read_array(file, allow_pickle=False)
+    return tensors
 
 
-def _read_safetensors(path: Path) -> Tensors:
-    content = path.read_bytes()
-    try:
-        entries = safetensors.deserialize(content)  # type: ignore[no-untyped-call]
-        # The header has just been found sound: its length in eight bytes, then JSON.
-        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-    except (safetensors.SafetensorError, ValueError) as error:
-        raise WeightsError(f"not a readable .safetensors file: {error}") from error
-    metadata = header.get("__metadata__", {})
+def _require_npy(name: str, file: BinaryIO, size: int) -> None:
+    """Refuse an array whose header claims another size than it has: room for it is made before it is read."""
+    version = np.lib.format.read_magic(file)
+    headers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    if version not in headers:
+        raise WeightsError(f"tensor {name!r}: expected version 1.0 or 2.0 of the format .npy, got {version}")
+    shape, _, dtype = headers[version](file)
+    claimed = math.prod(shape) * dtype.itemsize
+    if not dtype.hasobject and claimed != size - file.tell():
+        raise WeightsError(f"tensor {name!r}: expected {claimed} bytes for shape {shape}, got {size - file.tell()}")
+
+
+def _write_npz(tensors: Tensors, texts: Mapping[str, str]) -> bytes:
+    file = BytesIO()
+    # NumPy before 2.2 has no keyword `allow_pickle` and would store it as one more array; nothing here is pickled.
+    arrays: dict[str, Any] = tensors | {name: np.array(text) for name, text in texts.items()}
+    np.savez(file, **arrays)
+    return file.getvalue()
+
+
+def _read_safetensors(content: bytes) -> Tensors:
+    entries = safetensors.deserialize(content)  # type: ignore[no-untyped-call]
+    # The header has just been found sound: its length in eight bytes, then JSON.
+    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")], object_pairs_hook=_unique)
+    metadata = header.get("__metadata__") or {}
     tensors: Tensors = {name: np.array(metadata[name]) for name in _TEXTS if name in metadata}
     for name in _NUMBERS:
         if name in metadata:
             tensors[name] = _number_in_words(name, metadata[name])
+    _require_sane((name, 0) for name in [*tensors, *(name for name, _ in entries)])
     return tensors | {name: _safetensor(name, entry) for name, entry in entries}
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object; of names that appear twice in one, readers keep the last without a word."""
+    _require_sane((name, 0) for name, _ in pairs)
+    return dict(pairs)
 
 
 def _safetensor(name: str, entry: Mapping[str, Any]) -> NDArray[Any]:
@@ -200,20 +252,22 @@ def _safetensor(name: str, entry: Mapping[str, Any]) -> NDArray[Any]:
 def _number_in_words(name: str, words: str) -> NDArray[Any]:
     try:
         number = np.asarray(json.loads(words))
-    except ValueError:
+    except (ValueError, RecursionError):
         number = np.empty(0, dtype=object)
     if number.dtype.kind not in "if":
-        raise WeightsError(f"{name!r} in the metadata: expected a number or a list of numbers, got {words!r}")
+        raise WeightsError(
+            f"{name!r} in the metadata: expected a number or a list of numbers, got {shorten(words, 60)!r}"
+        )
     return number
 
 
-def _write_safetensors(path: Path, tensors: Tensors, texts: Mapping[str, str]) -> None:
+def _write_safetensors(tensors: Tensors, texts: Mapping[str, str]) -> bytes:
     # A view, a transposed one say, would be written in the order of its memory.
     dense = {name: np.ascontiguousarray(tensor).reshape(tensor.shape) for name, tensor in tensors.items()}
-    path.write_bytes(safetensors.numpy.save(dense, metadata=dict(texts)))
+    return safetensors.numpy.save(dense, metadata=dict(texts))
 
 
-def _read_torch(path: Path) -> Tensors:
+def _read_torch(content: bytes) -> Tensors:
     try:
         import torch  # noqa: PLC0415 - optional, and slow to import
     except ImportError as error:
@@ -221,13 +275,15 @@ def _read_torch(path: Path) -> Tensors:
             "a PyTorch file needs torch: pip install 'xbar-spice[torch]', or convert the state dict to .npz or "
             ".safetensors where torch is installed"
         ) from error
-    try:
-        # weights_only refuses every pickle that is more than tensors, numbers and texts
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, BadZipFile) as error:
-        raise WeightsError(f"not a readable state dict of plain tensors: {error}") from error
+    if is_zipfile(BytesIO(content)):
+        with ZipFile(BytesIO(content)) as archive:
+            _require_sane((info.filename, info.file_size) for info in archive.infolist())
+    # weights_only refuses every pickle that is more than tensors, numbers and texts
+    state = torch.load(BytesIO(content), map_location="cpu", weights_only=True)
     if not isinstance(state, Mapping):
         raise WeightsError(f"expected a state dict, a mapping of names to tensors, got {type(state).__name__}")
+    # A few stored numbers can be shown as a tensor of any size.
+    _require_sane((str(name), 8 * value.numel()) for name, value in state.items() if hasattr(value, "numel"))
     return {str(name): _torch_tensor(str(name), value) for name, value in state.items()}
 
 
@@ -241,13 +297,13 @@ def _torch_tensor(name: str, value: Any) -> NDArray[Any]:
         raise WeightsError(f"tensor {name!r}: expected a plain tensor or a number, got {type(value)}") from error
 
 
-_READERS: dict[str, Callable[[Path], Tensors]] = {
-    ".npz": _read_npz,
-    ".safetensors": _read_safetensors,
-    ".pt": _read_torch,
-    ".pth": _read_torch,
+_READERS: dict[str, tuple[str, Callable[[bytes], Tensors]]] = {
+    ".npz": (".npz archive of plain arrays", _read_npz),
+    ".safetensors": (".safetensors file", _read_safetensors),
+    ".pt": ("state dict of plain tensors", _read_torch),
+    ".pth": ("state dict of plain tensors", _read_torch),
 }
-_WRITERS: dict[str, Callable[[Path, Tensors, Mapping[str, str]], None]] = {
+_WRITERS: dict[str, Callable[[Tensors, Mapping[str, str]], bytes]] = {
     ".npz": _write_npz,
     ".safetensors": _write_safetensors,
 }

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import isqrt
-from typing import Any, Self, cast, final, get_args
+from typing import Any, Self, final, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from xbar_spice.checks import ANYTHING, Array, settle
 from xbar_spice.errors import InvalidInputError, WeightsError
-from xbar_spice.linear.convolution import Padding, convolution_matrix, kernel_gradient
+from xbar_spice.linear.convolution import Padding, convolution_matrix, flat_kernel, kernel_gradient
 from xbar_spice.linear.operator import FloatArray
 
 __all__ = ["Classifier", "Kernels", "Model"]
@@ -19,13 +20,13 @@ __all__ = ["Classifier", "Kernels", "Model"]
 @final
 @dataclass(frozen=True, eq=False)
 class Kernels:
-    """The kernels of a convolutional neural ODE, taps in the order of `xbar_spice.linear.convolution`.
+    """The kernels of a convolutional neural ODE, kept with taps in the order of `xbar_spice.linear.convolution`.
 
-    A weight of `torch.nn.Conv2d` becomes a kernel by `w.flip(-2, -1).transpose(-2, -1).flatten(-2)`.
+    A weight of `torch.nn.Conv2d`, (c_out, c_in, q, q), is taken as it is and becomes such a kernel.
 
     Args:
-        a: (q*q,), or (hidden channels, image channels, q*q); builds A.
-        b: (q*q,), or (image channels, hidden channels, q*q); builds B.
+        a: (q*q,), or (hidden channels, image channels, q*q or q, q); builds A.
+        b: (q*q,), or (image channels, hidden channels, q*q or q, q); builds B.
         image_shape: (height, width).
         padding: "circular" or "zero".
 
@@ -39,14 +40,14 @@ class Kernels:
     padding: Padding = "circular"
 
     def __post_init__(self) -> None:
-        shape = np.asarray(self.image_shape)
+        shape = _array("image_shape", self.image_shape)
         if shape.shape != (2,) or not np.issubdtype(shape.dtype, np.integer) or shape.min() < 1:
             raise WeightsError(f"tensor 'image_shape': expected two whole numbers >= 1, got {_brief(shape)}")
         object.__setattr__(self, "image_shape", (int(shape[0]), int(shape[1])))
-        if self.padding not in get_args(Padding):
+        if f"{self.padding}" not in get_args(Padding):
             raise WeightsError(f"'padding': expected one of {get_args(Padding)}, got {self.padding!r}")
         for name in ("a", "b"):
-            object.__setattr__(self, name, _real(name, getattr(self, name)))
+            object.__setattr__(self, name, self._flat(name, getattr(self, name)))
         A, B = self.matrices()
         if A.shape != B.shape[::-1]:
             raise WeightsError(
@@ -70,6 +71,15 @@ class Kernels:
         channels = None if kernel.ndim == 1 else (kernel.shape[0], kernel.shape[1])
         size = isqrt(kernel.shape[-1])
         return kernel_gradient(gradient, self.image_shape, channels, size=size, padding=self.padding)
+
+    @staticmethod
+    def _flat(name: str, kernel: ArrayLike) -> FloatArray:
+        try:
+            return _real(name, flat_kernel(_real(name, kernel)))
+        except WeightsError:
+            raise
+        except InvalidInputError as error:
+            raise WeightsError(f"tensor '{name}': {error}") from None
 
     def _matrix(self, name: str, kernel: FloatArray) -> FloatArray:
         try:
@@ -107,7 +117,7 @@ class Classifier:
 
     def logits(self, z: ArrayLike) -> FloatArray:
         """(classes, batch) scores of the states z, (n, batch); the largest one names the class."""
-        return cast(FloatArray, self.weight @ np.asarray(z, dtype=float) + self.bias[:, np.newaxis])
+        return self.weight @ Array(finite=False)("z", z) + self.bias[:, np.newaxis]
 
 
 @final
@@ -126,6 +136,7 @@ class Model:
         source: Where the weights come from, in words.
         weight_range: The largest |weight| of A and of B that the chip holds which they are meant for; None leaves it
             to the weights.
+        trained_on: Name of the data set whose samples are its states, such as "digits"; empty if nobody has said so.
 
     Raises:
         WeightsError: A shape, dtype or value that does not fit.
@@ -144,8 +155,10 @@ class Model:
     classifier: Classifier | None = None
     source: str = ""
     weight_range: tuple[float, float] | None = None
+    trained_on: str = ""
 
     def __post_init__(self) -> None:
+        settle(self, WeightsError, **dict.fromkeys(("A", "B", "h", "steps", "weight_range"), ANYTHING))
         A, B = _real("A", self.A, "(m, n)"), _real("B", self.B, "(n, m)")
         if B.shape != A.shape[::-1]:
             raise WeightsError(f"tensor 'B': expected shape {A.shape[::-1]} for an A of shape {A.shape}, got {B.shape}")
@@ -180,8 +193,38 @@ class Model:
         """Number m of hidden units."""
         return int(self.A.shape[0])
 
+    def require_runnable(self, samples: int) -> None:
+        """Raise if a run would not end in sensible time and memory: it keeps the state of every step.
+
+        Args:
+            samples: Number of initial states that are solved together.
+
+        Raises:
+            WeightsError: There are too many steps, or too many numbers in all states.
+        """
+        numbers = (self.steps + 1) * self.states * samples
+        if self.steps > _MOST_STEPS_OF_A_RUN or numbers > _MOST_NUMBERS_OF_A_RUN:
+            raise WeightsError(
+                f"{self.steps} steps of {self.states} states and {samples} samples are {numbers:.3g} numbers to keep; "
+                f"a run has at most {_MOST_STEPS_OF_A_RUN} steps and {_MOST_NUMBERS_OF_A_RUN} numbers: correct 'steps' "
+                "of the model, or take fewer samples"
+            )
+
 
 _LARGEST_WHOLE = 2**53
+_MOST_STEPS = 10**9  # more come of a damaged file
+_MOST_STEPS_OF_A_RUN = 10**6
+_MOST_NUMBERS_OF_A_RUN = 2**28  # 2 GiB
+
+
+def _array(name: str, value: Any) -> NDArray[Any]:
+    """Whatever was given as an array, of whatever type."""
+    if np.ma.is_masked(value):
+        raise WeightsError(f"tensor '{name}': expected every value, got masked ones; fill them with array.filled(...)")
+    try:
+        return np.asarray(value)
+    except ValueError:
+        raise WeightsError(f"tensor '{name}': expected an array, got rows of different lengths") from None
 
 
 def _real(name: str, value: ArrayLike, shape: str = "") -> FloatArray:
@@ -189,7 +232,7 @@ def _real(name: str, value: ArrayLike, shape: str = "") -> FloatArray:
 
     Whole numbers are taken as they are, as long as float64 holds every one of that size: up to 2^53.
     """
-    array = np.asarray(value)
+    array = _array(name, value)
     if not (np.issubdtype(array.dtype, np.floating) or np.issubdtype(array.dtype, np.integer)):
         raise WeightsError(f"tensor '{name}': expected a floating-point or integer dtype, got {array.dtype}")
     if np.issubdtype(array.dtype, np.integer) and ((array > _LARGEST_WHOLE) | (array < -_LARGEST_WHOLE)).any():
@@ -200,16 +243,17 @@ def _real(name: str, value: ArrayLike, shape: str = "") -> FloatArray:
     axes = len([axis for axis in shape.strip("()").split(",") if axis])
     if shape and (array.ndim != axes or not array.size):
         raise WeightsError(f"tensor '{name}': expected shape {shape}, got {array.shape}")
+    with np.errstate(over="ignore"):  # numbers of more than 64 bits may become infinite
+        array = array.astype(np.float64)
     wrong = int(np.count_nonzero(~np.isfinite(array)))
     if wrong:
         raise WeightsError(f"tensor '{name}': expected finite values, got NaN or infinity in {wrong} of {array.size}")
-    array = array.astype(np.float64)
     array.setflags(write=False)
     return array
 
 
 def _scalar(name: str, value: object, expected: str) -> float:
-    array = np.asarray(value)
+    array = _array(name, value)
     if array.size != 1 or not (np.issubdtype(array.dtype, np.floating) or np.issubdtype(array.dtype, np.integer)):
         raise WeightsError(f"tensor '{name}': expected {expected}, got {_brief(array)}")
     return float(array.item())
@@ -226,11 +270,13 @@ def _step_count(value: object) -> int:
     steps = _scalar("steps", value, "one whole number >= 1")
     if not (steps.is_integer() and steps >= 1):
         raise WeightsError(f"tensor 'steps': expected a whole number >= 1, got {steps:g}")
+    if steps > _MOST_STEPS:
+        raise WeightsError(f"tensor 'steps': expected at most {_MOST_STEPS} steps, got {steps:g}")
     return int(steps)
 
 
 def _range(value: ArrayLike) -> tuple[float, float]:
-    largest = np.asarray(value)
+    largest = _array("weight_range", value)
     numbers = np.issubdtype(largest.dtype, np.floating) or np.issubdtype(largest.dtype, np.integer)
     if not (numbers and largest.shape == (2,) and np.isfinite(largest).all() and (largest > 0).all()):
         raise WeightsError(f"tensor 'weight_range': expected two finite numbers > 0, got {_brief(largest)}")

@@ -16,9 +16,10 @@ J. Tejada, Polynomial calculation of the Shapley value based on sampling, Comput
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import product
 from math import factorial
 from multiprocessing import get_context
@@ -27,10 +28,12 @@ from typing import Any, final
 
 import numpy as np
 
+from xbar_spice.checks import SEED, Optional, Whole, checked
 from xbar_spice.cosim.gradients.three_gradients import three_gradients
-from xbar_spice.cosim.run.cosimulation import Cosimulation, Problem, SolverOptions, conditions, cosimulate
+from xbar_spice.cosim.run.convergence import Convergence, failed_runs, warn_of_failures
+from xbar_spice.cosim.run.cosimulation import Problem, SolverOptions, conditions, cosimulate
 from xbar_spice.engines.base import Engine
-from xbar_spice.errors import InvalidInputError
+from xbar_spice.errors import ConvergenceWarning, InvalidInputError
 from xbar_spice.hardware.amplifier import Amplifier
 from xbar_spice.hardware.cells import Ohmic
 from xbar_spice.hardware.converters import Converters
@@ -39,7 +42,7 @@ from xbar_spice.linear.operator import FloatArray
 from xbar_spice.mapping.design import Design
 from xbar_spice.streams import Streams
 
-__all__ = ["SOURCES", "Attribution", "attribute"]
+__all__ = ["CLIPPED", "SOURCES", "Attribution", "attribute"]
 
 SOURCES: Mapping[str, Callable[[Design], Design]] = MappingProxyType(
     {
@@ -52,7 +55,10 @@ SOURCES: Mapping[str, Callable[[Design], Design]] = MappingProxyType(
         "converters": lambda design: replace(design, converters=Converters()),
     }
 )
-"""Every source of error, and how a design is freed of it; an entry here is all that a new source needs."""
+"""Every source of error of a design, and how it is freed of it; an entry here is all that a new source needs."""
+
+CLIPPED = "clipped weights"
+"""The one source that is no matter of the design alone: weights that have grown beyond the range of their chip."""
 
 Present = tuple[int, ...]
 """One combination: 1 for each source that is there, 0 for the others."""
@@ -68,6 +74,8 @@ class Attribution:
         errors: by measure, an array of one axis of length 2 per source: the error without (0) and with it (1); NaN for
             combinations that were not run.
         conditions: engine, seed, design and samples, as plain values.
+        convergence: by the sources of a combination and the run ("wires, read noise: analog"), whether it converged and
+            for which samples not.
         orders: the orders of the sources along which the Shapley values are estimated; all of them when empty.
     """
 
@@ -75,6 +83,12 @@ class Attribution:
     errors: Mapping[str, FloatArray]
     conditions: Mapping[str, Any]
     orders: tuple[tuple[int, ...], ...] = ()
+    convergence: Convergence = field(default_factory=dict)
+
+    @property
+    def converged(self) -> bool:
+        """Whether every run of every combination did: values that count one that did not mean nothing."""
+        return not failed_runs(self.convergence)
 
     def total(self, measure: str) -> float:
         """The error with all sources."""
@@ -98,7 +112,7 @@ class Attribution:
         if self.orders:
             return dict(zip(self.sources, self._gains(measure).mean(axis=0).tolist(), strict=True))
         count = len(self.sources)
-        sizes = np.indices((2,) * (count - 1)).reshape(count - 1, -1).sum(axis=0)
+        sizes = [sum(others) for others in product((0, 1), repeat=count - 1)]
         weights = np.array([factorial(size) * factorial(count - size - 1) / factorial(count) for size in sizes])
         gains = [np.diff(self._errors(measure), axis=axis).ravel() for axis in range(count)]
         return {name: float(weights @ gain) for name, gain in zip(self.sources, gains, strict=True)}
@@ -119,6 +133,7 @@ class Attribution:
             **self.conditions,
             "sources": list(self.sources),
             "orders": len(self.orders),
+            "convergence": dict(self.convergence),
             "measures": {
                 measure: {
                     "total": self.total(measure),
@@ -149,6 +164,7 @@ class Attribution:
         return self.errors[measure]
 
 
+@checked(orders=Optional(Whole(None, 10**6)), jobs=Whole(1, 1024), seed=SEED)
 def attribute(
     problem: Problem,
     design: Design,
@@ -166,7 +182,8 @@ def attribute(
     Runs one co-simulation for each of the 2^k combinations of its k sources, or those that `orders` need. The measures
     are the relative errors of the final state ("state"), of the loss ("loss"), and of the hardware gradient ("gradient
     of a", ...) against the digital ones. Devices are the same in every combination. Read noise is drawn in the order
-    of the reads, which differs between combinations: what a source counts has a random part of its size.
+    of the reads, which differs between combinations: what a source counts has a random part of its size. Combinations
+    with runs that did not converge are named in the result, and a `ConvergenceWarning` is given.
 
     Args:
         problem: model, samples and loss.
@@ -185,9 +202,11 @@ def attribute(
         InvalidInputError: the design has no source of error, or a number that is not allowed.
         SimulationError: the simulator behind the engine failed.
     """
-    sources = tuple(name for name, without in SOURCES.items() if without(design) != design)
+    sources = tuple(name for name in (*SOURCES, CLIPPED) if _freed(problem, design, [name]) != (problem, design))
     if not sources:
-        raise InvalidInputError(f"this design has none of the sources {', '.join(SOURCES)}: nothing to attribute")
+        raise InvalidInputError(
+            f"this design has none of the sources {', '.join([*SOURCES, CLIPPED])}: nothing to attribute"
+        )
     if orders is not None and (orders < 4 or orders % 2):
         raise InvalidInputError(f"orders must be None or an even number >= 4, got {orders}")
     if jobs < 1:
@@ -197,16 +216,30 @@ def attribute(
     if len(combinations) == 2 ** len(sources):
         drawn = ()
     cases = [
-        _Case(problem, _freed(design, _absent(sources, present)), engine, seed, solver, split)
+        _Case(*_freed(problem, design, _named(sources, present, there=0)), engine, seed, solver, split)
         for present in combinations
     ]
     errors: dict[str, FloatArray] = {}
+    convergence: dict[str, Mapping[str, Any]] = {}
     for number, (place, found) in enumerate(_run(cases, jobs), start=1):
-        for measure, error in found.items():
+        label = ", ".join(_named(sources, combinations[place], there=1)) or "none"
+        convergence |= {f"{label}: {run}": said for run, said in found.convergence.items()}
+        for measure, error in found.errors.items():
             errors.setdefault(measure, np.full((2,) * len(sources), np.nan))[combinations[place]] = error
         if on_run is not None:
             on_run(number, len(cases))
-    return Attribution(sources, errors, conditions(problem, design, engine, seed) | {"runs": len(cases)}, drawn)
+    warn_of_failures("attribution", convergence)
+    made = conditions(problem, design, engine, seed) | {"runs": len(cases)}
+    return Attribution(sources, errors, made, drawn, dict(sorted(convergence.items())))
+
+
+@final
+@dataclass(frozen=True)
+class _Found:
+    """What one combination showed: its errors by measure, and the convergence of its runs by name."""
+
+    errors: dict[str, float]
+    convergence: Convergence
 
 
 @final
@@ -221,17 +254,21 @@ class _Case:
     solver: SolverOptions | None
     split: bool
 
-    def run(self) -> dict[str, float]:
+    def run(self) -> _Found:
         problem, design, engine, seed, solver = self.problem, self.design, self.engine, self.seed, self.solver
-        found = _measures(cosimulate(problem, design, engine=engine, seed=seed, solver=solver))
-        if not self.split:
-            return found
-        study = three_gradients(problem, design, engine=engine, seed=seed, solver=solver, step=None)
-        differences = study.record["differences"]
-        return found | _relative_errors("bias", differences["bias"]) | _relative_errors("shift", differences["shift"])
+        record = cosimulate(problem, design, engine=engine, seed=seed, solver=solver).record
+        errors, convergence = _measures(record), dict(record["convergence"])
+        if self.split:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ConvergenceWarning)  # the attribution names its runs itself
+                record = three_gradients(problem, design, engine=engine, seed=seed, solver=solver, step=None).record
+            for part in ("bias", "shift"):
+                errors |= _relative_errors(part, record["differences"][part])
+            convergence |= record["convergence"]
+        return _Found(errors, convergence)
 
 
-def _run(cases: Sequence[_Case], jobs: int) -> Iterator[tuple[int, dict[str, float]]]:
+def _run(cases: Sequence[_Case], jobs: int) -> Iterator[tuple[int, _Found]]:
     """The measures of each case with its number, as they come."""
     if jobs == 1:
         yield from ((number, case.run()) for number, case in enumerate(cases))
@@ -268,18 +305,40 @@ def _needed(sources: int, orders: Sequence[tuple[int, ...]]) -> list[Present]:
     ]
 
 
-def _absent(sources: Sequence[str], present: Present) -> list[str]:
-    return [name for name, there in zip(sources, present, strict=True) if not there]
+def _named(sources: Sequence[str], present: Present, *, there: int) -> list[str]:
+    """The sources that are there in a combination (1), or those that are not (0)."""
+    return [name for name, one in zip(sources, present, strict=True) if one == there]
 
 
-def _freed(design: Design, sources: list[str]) -> Design:
+def _freed(problem: Problem, design: Design, sources: list[str]) -> tuple[Problem, Design]:
+    """Both without these sources; the very same objects where they do not have them."""
     for name in sources:
-        design = SOURCES[name](design)
-    return design
+        if name == CLIPPED:
+            problem, design = _unclipped(problem, design)
+        else:
+            design = SOURCES[name](design)
+    return problem, design
 
 
-def _measures(result: Cosimulation) -> dict[str, float]:
-    record = result.record
+def _unclipped(problem: Problem, design: Design) -> tuple[Problem, Design]:
+    """A window of conductances that holds the largest weight, at the same siemens per weight.
+
+    Only a model with a `weight_range` is ever clipped. A wider window moves no other device, but those that are stuck
+    at `g_max` or that programming would take beyond it.
+    """
+    model = problem.model
+    if model.weight_range is None:
+        return problem, design
+    ranges = zip((model.A, model.B), model.weight_range, strict=True)
+    wider = max(float(np.abs(weights).max()) / largest for weights, largest in ranges)
+    if wider <= 1.0:
+        return problem, design
+    held = model.weight_range[0] * wider, model.weight_range[1] * wider
+    window = (design.g_max - design.g_min) * wider
+    return replace(problem, model=replace(model, weight_range=held)), replace(design, g_max=design.g_min + window)
+
+
+def _measures(record: Mapping[str, Any]) -> dict[str, float]:
     state_and_loss = {"state": record["state"]["relative_error"], "loss": record["loss"]["relative_error"]}
     return state_and_loss | _relative_errors("gradient", record["gradients"])
 

@@ -9,10 +9,12 @@ from dataclasses import replace
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from xbar_spice.cosim.run.cosimulation import Problem, SolverOptions, solve_model
+from xbar_spice.cosim.run.convergence import named_failures
+from xbar_spice.cosim.run.cosimulation import Problem, Run, SolverOptions, solve_model
 from xbar_spice.cosim.run.programming import expected_noise, program_model, weight_scales
 from xbar_spice.engines.base import Engine
 from xbar_spice.engines.registry import get_engine
+from xbar_spice.errors import ConvergenceError
 from xbar_spice.hardware.variation import Variation
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.mapping.analog_matrix import AnalogMatrix
@@ -41,6 +43,9 @@ def chip_losses(
         seeds: from which the devices are drawn.
         engine: who answers the reads.
         solver: tolerances.
+
+    Raises:
+        ConvergenceError: a chip has samples that did not converge: such a loss means nothing.
     """
     losses = []
     with threadpool_limits(limits=1, user_api="blas"):
@@ -48,7 +53,7 @@ def chip_losses(
             A, B = program_model(problem.model, design, engine, seed=seed)
             with A, B:
                 options = allowed_options((solver or SolverOptions()).iterative, problem, A, B)
-                losses.append(solve_model(problem, ReluField(A, B), options).loss)
+                losses.append(_loss_of(solve_model(problem, ReluField(A, B), options), f"chip of seed {seed}"))
     return np.array(losses)
 
 
@@ -70,6 +75,9 @@ def chip_loss(
         engine: who answers the reads.
         seed: from which read noise is drawn.
         solver: tolerances.
+
+    Raises:
+        ConvergenceError: some samples did not converge: such a loss means nothing.
     """
     answering, scales = get_engine(engine), weight_scales(problem.model, design)
     with threadpool_limits(limits=1, user_api="blas"), ExitStack() as opened:
@@ -82,7 +90,17 @@ def chip_loss(
             bank = answering.program_bank(mapped.crossbars)
             chip.append(opened.enter_context(AnalogMatrix(W, mapped, bank, name=name, readout=readout)))
         options = allowed_options((solver or SolverOptions()).iterative, problem, *chip)
-        return solve_model(problem, ReluField(*chip), options).loss
+        return _loss_of(solve_model(problem, ReluField(*chip), options), "chip of these devices")
+
+
+def _loss_of(run: Run, chip: str) -> float:
+    """The loss alone, which cannot say of itself that it is none."""
+    if failures := named_failures({chip: run.convergence}):
+        raise ConvergenceError(
+            f"there is no loss: {failures[0]} did not converge; allow more iterations or looser tolerances "
+            "(SolverOptions), or take smaller steps (Model.h)"
+        )
+    return run.loss
 
 
 def allowed_options(options: SolverOptions, problem: Problem, A: AnalogMatrix, B: AnalogMatrix) -> SolverOptions:

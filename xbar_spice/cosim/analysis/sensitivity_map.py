@@ -17,14 +17,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Literal, final
+from typing import Any, Literal, final
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from xbar_spice.checks import checked
 from xbar_spice.cosim.analysis.chip_loss import allowed_options
 from xbar_spice.cosim.gradients.circuit_field import CircuitField
 from xbar_spice.cosim.gradients.true_gradient import with_devices
+from xbar_spice.cosim.run.convergence import Convergence, failed_runs, warn_of_failures
 from xbar_spice.cosim.run.cosimulation import Problem, SolverOptions, solve_model
 from xbar_spice.cosim.run.programming import program_model
 from xbar_spice.engines.base import Engine
@@ -35,6 +37,7 @@ from xbar_spice.mapping.analog_matrix import AnalogMatrix
 from xbar_spice.mapping.design import Design
 from xbar_spice.mapping.matrix import MappedMatrix
 from xbar_spice.solve.adjoint.discrete import gradients
+from xbar_spice.solve.fields.evaluation import BoolArray
 
 __all__ = ["DeviceMap", "RankedDevice", "SensitivityMap", "sensitivity_map"]
 
@@ -80,6 +83,7 @@ class DeviceMap:
         std: standard deviation of the conductance, siemens.
         slope: dL/dG, per siemens.
         curvature: the diagonal of the Gauss-Newton Hessian, per siemens squared.
+        present: which devices there are: tiles that `skip_empty` left out have none, and all is 0 in their place.
     """
 
     weights: FloatArray
@@ -89,6 +93,7 @@ class DeviceMap:
     std: FloatArray
     slope: FloatArray
     curvature: FloatArray
+    present: BoolArray
 
     @property
     def loss_std(self) -> FloatArray:
@@ -119,11 +124,24 @@ class SensitivityMap:
         loss: of the chip as it was wanted.
         matrices: the devices of "A" and "B".
         drift: expected increase of the loss by the means alone: what stuck devices do on average, all together.
+        convergence: by the name of the run ("chip") or of the derivatives of the states ("states 0", ...), whether it
+            converged and for which samples not.
     """
 
     loss: float
     matrices: Mapping[str, DeviceMap]
     drift: float
+    convergence: Convergence
+
+    @property
+    def converged(self) -> bool:
+        """Whether the run and all derivatives did."""
+        return not failed_runs(self.convergence)
+
+    @property
+    def devices(self) -> int:
+        """Number of devices on the chip."""
+        return sum(int(part.present.sum()) for part in self.matrices.values())
 
     @property
     def loss_std(self) -> float:
@@ -145,7 +163,7 @@ class SensitivityMap:
     @property
     def variance_shares(self) -> FloatArray:
         """(devices,) shares of the variance of the loss, the largest first."""
-        variances = np.concatenate([(part.loss_std**2).ravel() for part in self.matrices.values()])
+        variances = np.concatenate([part.loss_std[part.present] ** 2 for part in self.matrices.values()])
         return np.asarray(np.sort(variances)[::-1] / max(variances.sum(), np.finfo(float).tiny))
 
     def variance_by_place(self, parts: int) -> FloatArray:
@@ -173,10 +191,13 @@ class SensitivityMap:
         return sorted(found, key=lambda device: -float(getattr(device, by)))[:count]
 
 
+@checked()
 def sensitivity_map(
     problem: Problem, design: Design, *, engine: str | Engine = "nodal", solver: SolverOptions | None = None
 ) -> SensitivityMap:
     """Find what the variation of each device does to the analog loss.
+
+    A run that did not converge is named in the map, and a `ConvergenceWarning` is given.
 
     Args:
         problem: model, samples and loss.
@@ -199,6 +220,10 @@ def sensitivity_map(
             pulled = [gradients(run.trajectory, root, by="sample", nonconvergence="ignore") for root in roots]
             stacked = {name: np.stack([part.parameters[name] for part in pulled]) for name in pulled[0].parameters}
             states = with_devices(field, stacked).devices  # (k, samples, 2, inputs, outputs)
+    convergence = {"chip": run.convergence} | {
+        f"states {number}": _adjoint_convergence(part.converged) for number, part in enumerate(pulled)
+    }
+    warn_of_failures("sensitivity map", convergence)
     matrices = {
         matrix.name: _device_map(W, matrix, design, slopes[matrix.name], states[matrix.name])
         for W, matrix in ((problem.model.A, A), (problem.model.B, B))
@@ -206,19 +231,27 @@ def sensitivity_map(
     means = {name: part.mean for name, part in matrices.items()}
     moved = np.sum([np.tensordot(states[name], mean, axes=3) for name, mean in means.items()], axis=0)
     drift = sum(float(np.vdot(slopes[name], mean)) for name, mean in means.items()) + 0.5 * float(np.vdot(moved, moved))
-    return SensitivityMap(run.loss, matrices, drift)
+    return SensitivityMap(run.loss, matrices, drift, convergence)
+
+
+def _adjoint_convergence(converged: BoolArray) -> dict[str, Any]:
+    """Of the (steps, samples) linear solves of one adjoint run, as `Run.convergence` has it."""
+    return {"converged": bool(converged.all()), "failed_samples": np.flatnonzero(~converged.all(axis=0)).tolist()}
 
 
 def _device_map(
     weights: FloatArray, matrix: AnalogMatrix, design: Design, slope: FloatArray, states: FloatArray
 ) -> DeviceMap:
     wanted = np.zeros_like(slope)
-    present = np.zeros(slope.shape, dtype=bool)  # tiles may be left out
+    present = matrix.mapped.present
     for array in matrix.mapped.arrays:
-        wanted[array.devices], present[array.devices] = array.crossbar.conductance, True
+        wanted[array.devices] = array.crossbar.conductance
     mean, std = design.variation.moments(wanted, design.g_min, design.g_max)
-    change, spread = np.where(present, mean - wanted, 0.0), np.where(present, std, 0.0)
-    return DeviceMap(weights, matrix.mapped, wanted, change, spread, slope, (states**2).sum(axis=(0, 1)))
+    # Derivatives reach into tiles that were left out, as if they had been built; there is nothing that varies there.
+    change, spread, slope, curvature = (
+        np.where(present, values, 0.0) for values in (mean - wanted, std, slope, (states**2).sum(axis=(0, 1)))
+    )
+    return DeviceMap(weights, matrix.mapped, wanted, change, spread, slope, curvature, present)
 
 
 def _ranked(name: str, part: DeviceMap, array_name: str, row: int, col: int) -> RankedDevice:

@@ -12,6 +12,7 @@ from typing import final
 
 import numpy as np
 
+from xbar_spice.checks import checked
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear.operator import FloatArray
 
@@ -52,6 +53,7 @@ class SignFlips:
         return float(self.flipped[counted].mean()) if counted.any() else 0.0
 
 
+@checked()
 def sign_flips(found: FloatArray, reference: FloatArray) -> SignFlips:
     """Compare the signs of a gradient with those of a reference.
 
@@ -60,7 +62,7 @@ def sign_flips(found: FloatArray, reference: FloatArray) -> SignFlips:
         reference: of the same shape.
 
     Raises:
-        InvalidInputError: the shapes differ.
+        InvalidInputError: the shapes differ, or an entry is not finite.
 
     Example:
         >>> flips = sign_flips(np.array([1.0, 0.1, -0.2]), np.array([1.0, -0.1, -0.2]))
@@ -69,6 +71,11 @@ def sign_flips(found: FloatArray, reference: FloatArray) -> SignFlips:
     """
     if found.shape != reference.shape:
         raise InvalidInputError(f"gradients must have one shape, got {found.shape} and {reference.shape}")
+    if lost := int((~(np.isfinite(found) & np.isfinite(reference))).sum()):
+        raise InvalidInputError(
+            f"signs need gradients that are finite, got NaN or infinity in {lost} of {found.size} entries; "
+            "see which samples did not converge"
+        )
     counted = reference != 0
     sizes = np.abs(reference[counted])
     flipped = np.sign(found[counted]) == -np.sign(reference[counted])

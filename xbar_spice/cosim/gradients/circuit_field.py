@@ -51,6 +51,7 @@ class ReadDerivative:
                 f"{design.device!r} and {design.amplifier!r}"
             )
         self._mapped = mapped
+        self._arrays = (*mapped.arrays, *mapped.left_out)
         self._known: dict[bytes, FloatArray] = {}  # by operating point; a linear solve asks for each many times
 
     @property
@@ -80,12 +81,13 @@ class ReadDerivative:
             cotangent: (m, batch).
 
         Returns:
-            (devices, n, m) per siemens: the devices of the weight from input j to output i at [:, j, i].
+            (devices, n, m) per siemens: the devices of the weight from input j to output i at [:, j, i]; in tiles that
+            `skip_empty` left out, of the tile as it would be built.
         """
         mapped = self._mapped
         total = np.zeros_like(mapped.target)
         weights = cotangent / mapped.siemens_per_weight / mapped.volts_per_unit(x)
-        for array, volts in zip(mapped.arrays, mapped.drives(x, "rows"), strict=True):
+        for array, volts in zip(self._arrays, mapped.drives(x, "rows", self._arrays), strict=True):
             wanted = array.factor * array.cols.spread(weights)
             used = volts.any(axis=0) & wanted.any(axis=0)
             if used.any():
@@ -106,7 +108,7 @@ class ReadDerivative:
         outputs, inputs = mapped.shape
         wanted = gradient.reshape(-1, outputs, inputs) / mapped.siemens_per_weight
         total = np.zeros((len(wanted), *mapped.target.shape))
-        for array in mapped.arrays:
+        for array in self._arrays:
             by_line = array.cols.spread(wanted.swapaxes(0, 1).reshape(outputs, -1))
             by_cell = array.rows.spread(by_line.reshape(-1, inputs).T).reshape(array.rows.index.size, -1, len(wanted))
             weights = array.factor * by_cell.transpose(2, 1, 0)

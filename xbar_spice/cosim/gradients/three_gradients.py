@@ -18,9 +18,11 @@ from typing import Any, final
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from xbar_spice.checks import ANYTHING, SEED, Optional, Real, checked
 from xbar_spice.cosim.gradients.spliced import hybrid_field
 from xbar_spice.cosim.gradients.true_gradient import CircuitGradients, CircuitParts, circuit_gradients, weight_gradients
 from xbar_spice.cosim.run.comparison import compare
+from xbar_spice.cosim.run.convergence import failed_runs, warn_of_failures
 from xbar_spice.cosim.run.cosimulation import Problem, Run, SolverOptions, conditions, named_gradients, solve_model
 from xbar_spice.cosim.run.programming import expected_noise, program_model
 from xbar_spice.cosim.training.descent import Descent
@@ -53,7 +55,8 @@ class GradientStudy:
 
     Attributes:
         gradients: "digital", "hardware", "hybrid", "effective" and "true", each by the name of the parameter.
-        devices: dL/dG of "A" and "B", (2, inputs, outputs) per siemens: plus and minus devices.
+        devices: dL/dG of "A" and "B", (2, inputs, outputs) per siemens: plus and minus devices; where `skip_empty` left
+            a tile out, those of the tile as it would be built.
         parts: by "step" and "sample", as far as asked for, the same gradients with a leading axis, without z0.
         record: the comparisons, as plain values that JSON can hold. Under "differences", by the name of the difference
             and of the parameter, the first gradient against the second: "bias" hardware and true, "shift" true and
@@ -61,6 +64,7 @@ class GradientStudy:
             "by" lists of the same for "step" and "sample". Under "descent" the decrease of the analog loss by one small
             step against each gradient, expected to first order and measured; less is measured where a weight is to grow
             beyond the range of the chip. Under "adjoint_mismatch" that of A and B.
+            Under "convergence", by the name of the run, whether it converged and for which samples not.
     """
 
     gradients: Mapping[str, Mapping[str, FloatArray]]
@@ -68,7 +72,13 @@ class GradientStudy:
     parts: Mapping[By, Mapping[str, Mapping[str, FloatArray]]]
     record: dict[str, Any]
 
+    @property
+    def converged(self) -> bool:
+        """Whether every run behind the gradients and the steps did."""
+        return not failed_runs(self.record["convergence"])
 
+
+@checked(by=ANYTHING, seed=SEED, step=Optional(Real(above=0, most=1)))
 def three_gradients(
     problem: Problem,
     design: Design,
@@ -80,6 +90,8 @@ def three_gradients(
     step: float | None = 1e-3,
 ) -> GradientStudy:
     """Compare the digital, the hardware and the true gradient of a model.
+
+    Runs that did not converge are named in the record, and a `ConvergenceWarning` is given.
 
     Args:
         problem: model, samples and loss.
@@ -121,10 +133,14 @@ def three_gradients(
             "differences": _differences(found),
             "by": {axis: _differences_of_parts(split) for axis, split in parts.items()},
             "adjoint_mismatch": mismatch,
+            "convergence": {name: run.convergence for name, run in runs.items()} | {"true": exact.convergence},
         }
         if step is not None:
             descent = Descent(weights.held(problem), design, engine, seed, allowed, step)
-            record["descent"] = {name: descent.along(found[name], found["true"], hardware.loss) for name in _DIRECTIONS}
+            steps = {name: descent.along(found[name], found["true"], hardware.loss) for name in _DIRECTIONS}
+            record["descent"] = {name: taken.decrease for name, taken in steps.items()}
+            record["convergence"] |= {f"step against {name}": taken.convergence for name, taken in steps.items()}
+    warn_of_failures("three gradients", record["convergence"])
     return GradientStudy(found, exact.devices, parts, record)
 
 

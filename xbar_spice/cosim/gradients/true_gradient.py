@@ -5,15 +5,15 @@
 
 through the circuit sensitivities of the arrays. k, the siemens of a unit weight, is held fixed: the scale of a chip is
 set once. A device that was programmed to the target T ends up at a conductance G; dG/dT is its programming factor, 0
-if it is stuck. A weight of exactly 0 gets the mean of its two one-sided derivatives. Clipping to `g_max` is passed
-straight through.
+if it is stuck. A weight of exactly 0 gets the mean of its two one-sided derivatives, in a tile that `skip_empty` left
+out, too: they are those of the tile that such a weight would build. Clipping to `g_max` is passed straight through.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import final
+from typing import Any, final
 
 from xbar_spice.cosim.gradients.circuit_field import CircuitField
 from xbar_spice.cosim.run.cosimulation import Problem, SolverOptions, solve_model
@@ -53,8 +53,10 @@ class CircuitGradients:
         z0: (n, samples).
         effective: dL/dA and dL/dB, with respect to a digital matrix added to what the arrays do; for linear cells,
             with respect to the effective matrices.
-        devices: dL/dG of "A" and "B", (devices, inputs, outputs) per siemens.
+        devices: dL/dG of "A" and "B", (devices, inputs, outputs) per siemens; where `skip_empty` left a tile out, those
+            of the tile as it would be built.
         parts: by "step" and "sample", as far as asked for, the same two with a leading axis.
+        convergence: of the run, as `Run.convergence` gives it.
     """
 
     loss: float
@@ -62,6 +64,7 @@ class CircuitGradients:
     effective: Mapping[str, FloatArray]
     devices: Mapping[str, FloatArray]
     parts: Mapping[By, CircuitParts]
+    convergence: Mapping[str, Any]
 
 
 def circuit_gradients(
@@ -94,7 +97,7 @@ def circuit_gradients(
         axis: with_devices(field, {name: summed(value, axes, but=axis) for name, value in found.items()})
         for axis in axes
     }
-    return CircuitGradients(run.loss, run.gradients.z0, total.effective, total.devices, parts)
+    return CircuitGradients(run.loss, run.gradients.z0, total.effective, total.devices, parts, run.convergence)
 
 
 def with_devices(field: CircuitField, parameters: Parameters) -> CircuitParts:

@@ -1,6 +1,7 @@
 """One model solved and differentiated on digital matrices and on arrays, and compared."""
 
 from xbar_spice.cosim.run.comparison import Comparison, compare
+from xbar_spice.cosim.run.convergence import Convergence, failed_runs, named_failures, warn_of_failures
 from xbar_spice.cosim.run.cosimulation import (
     Cosimulation,
     Problem,
@@ -15,6 +16,7 @@ from xbar_spice.cosim.run.programming import expected_noise, program_model, weig
 
 __all__ = [
     "Comparison",
+    "Convergence",
     "Cosimulation",
     "Problem",
     "Run",
@@ -23,8 +25,11 @@ __all__ = [
     "conditions",
     "cosimulate",
     "expected_noise",
+    "failed_runs",
+    "named_failures",
     "named_gradients",
     "program_model",
     "solve_model",
+    "warn_of_failures",
     "weight_scales",
 ]

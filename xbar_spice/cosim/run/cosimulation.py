@@ -16,6 +16,7 @@ from typing import Any, final
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from xbar_spice.checks import SEED, Array, checked, settle
 from xbar_spice.cosim.run.comparison import compare
 from xbar_spice.cosim.run.programming import expected_noise, program_model
 from xbar_spice.engines.base import Engine
@@ -57,17 +58,21 @@ class Problem:
         model: a trained neural ODE.
         z0: (n, samples) initial states.
         objective: the loss of the final states.
+        data: what the states are, in words; every record has them.
     """
 
     model: Model
     z0: FloatArray
     objective: Objective
+    data: str = "states given by the caller"
 
     def __post_init__(self) -> None:
+        settle(self, z0=Array())
         if self.z0.ndim != 2 or self.z0.shape[0] != self.model.states or not self.z0.shape[1]:
             raise InvalidInputError(
                 f"z0 must have shape ({self.model.states}, samples) for this model, got {self.z0.shape}"
             )
+        self.model.require_runnable(self.z0.shape[1])
 
 
 @final
@@ -91,6 +96,7 @@ class SolverOptions:
     def __post_init__(self) -> None:
         if isinstance(self.krylov, str):
             object.__setattr__(self, "krylov", KrylovOptions(rtol=1e-8, method=self.krylov))
+        settle(self)
 
     def allowing(self, noise: float) -> SolverOptions:
         """The same, but no more exact than noisy reads allow, see `allowing_noise`.
@@ -122,7 +128,7 @@ class Cosimulation:
 
     Attributes:
         record: what it showed, as plain values that JSON can hold.
-        trace: every analog read.
+        trace: every analog read of this run.
         z: (steps + 1, n, samples) analog states.
         gradients: the gradients that the hardware returned, by parameter.
     """
@@ -140,9 +146,11 @@ def conditions(problem: Problem, design: Design, engine: str | Engine, seed: int
         "seed": seed,
         "design": asdict(design) | {"device": repr(design.device), "mapping": MAPPINGS.text(design.mapping)},
         "samples": problem.z0.shape[1],
+        "data": problem.data,
     }
 
 
+@checked(seed=SEED)
 def cosimulate(
     problem: Problem,
     design: Design,
@@ -160,7 +168,7 @@ def cosimulate(
         engine: who answers the reads.
         seed: from which the devices are drawn.
         solver: tolerances of both runs.
-        trace: where to record every read; a new one when left out.
+        trace: gets every read of this run, too, after whatever it holds from other runs.
 
     Raises:
         SimulationError: the simulator behind the engine failed for good.
@@ -168,7 +176,7 @@ def cosimulate(
     """
     start = time.perf_counter()
     options = solver or SolverOptions()
-    reads = ReadTrace() if trace is None else trace
+    reads = ReadTrace(None if trace is None else trace.append)
     solved: dict[str, Any] = {}
     model = problem.model
     # Products this small wait longer for a second thread than it saves; several cases may run side by side, too.
@@ -211,12 +219,30 @@ class Run:
     loss: float
     accuracy: float | None
 
+    @property
+    def convergence(self) -> dict[str, Any]:
+        """Whether all equations were solved, for which samples not, and what it took; as plain values for JSON."""
+        forward, adjoint = self.trajectory, self.gradients
+        return {
+            "converged": bool(forward.converged_all and adjoint.converged_all),
+            "unstable_samples": np.flatnonzero(forward.report.unstable.any(axis=0)).tolist(),
+            "failed_samples": np.flatnonzero(~(forward.converged.all(axis=0) & adjoint.converged.all(axis=0))).tolist(),
+            "newton_iterations": forward.newton_iterations.max(axis=1).tolist(),
+            "krylov_iterations": forward.krylov_iterations.max(axis=1).tolist(),
+            "adjoint_krylov_iterations": adjoint.krylov_iterations.max(axis=1).tolist(),
+            "worst_residual": float(forward.residuals.max()),
+        }
+
 
 def solve_model(problem: Problem, model_field: Field, options: SolverOptions, by: Split = ()) -> Run:
-    """Solve and differentiate a model whose field is given, whatever its operators are; `by` as for `gradients`."""
+    """Solve and differentiate a model whose field is given, whatever its operators are; `by` as for `gradients`.
+
+    Nothing is said here about samples that did not converge: whoever asks for a run makes its `convergence` part of the
+    result, or raises an error.
+    """
     model = problem.model
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # the record says which samples and steps failed
+        warnings.simplefilter("ignore", ConvergenceWarning)  # `Run.convergence` says which samples failed
         trajectory = integrate(
             model_field,
             problem.z0,
@@ -261,18 +287,5 @@ def _compared(analog: Run, digital: Run) -> dict[str, Any]:
         "gradients": {
             name: asdict(compare(values, digital.parameters[name])) for name, values in analog.parameters.items()
         },
-        "convergence": {"analog": _convergence(analog), "digital": _convergence(digital)},
-    }
-
-
-def _convergence(run: Run) -> dict[str, Any]:
-    forward, adjoint = run.trajectory, run.gradients
-    return {
-        "converged": bool(forward.converged_all and adjoint.converged_all),
-        "unstable_samples": np.flatnonzero(forward.report.unstable.any(axis=0)).tolist(),
-        "failed_samples": np.flatnonzero(~(forward.converged & adjoint.converged).all(axis=0)).tolist(),
-        "newton_iterations": forward.newton_iterations.max(axis=1).tolist(),
-        "krylov_iterations": forward.krylov_iterations.max(axis=1).tolist(),
-        "adjoint_krylov_iterations": adjoint.krylov_iterations.max(axis=1).tolist(),
-        "worst_residual": float(forward.residuals.max()),
+        "convergence": {"analog": analog.convergence, "digital": digital.convergence},
     }

@@ -15,6 +15,7 @@ from typing import Literal, final, get_args
 
 import numpy as np
 
+from xbar_spice.checks import SEED, settle
 from xbar_spice.cosim.gradients.circuit_field import CircuitField
 from xbar_spice.cosim.gradients.spliced import hybrid_field
 from xbar_spice.cosim.gradients.true_gradient import weight_gradients, with_devices
@@ -24,6 +25,7 @@ from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.mapping.analog_matrix import AnalogMatrix
 from xbar_spice.mapping.design import Design
+from xbar_spice.parts import ENGINES
 from xbar_spice.solve.adjoint.discrete import Gradients
 from xbar_spice.solve.fields.field import ReluField
 from xbar_spice.train.processor import Processor, Programmed
@@ -62,6 +64,9 @@ class Chip(Processor):
     gradient: GradientKind = "hardware"
 
     def __post_init__(self) -> None:
+        settle(self, seed=SEED)
+        if isinstance(self.engine, str):
+            ENGINES.parsed(self.engine)
         if self.gradient not in get_args(GradientKind):
             allowed = ", ".join(map(repr, get_args(GradientKind)))
             raise InvalidInputError(f"gradient must be one of {allowed}, got {self.gradient!r}")

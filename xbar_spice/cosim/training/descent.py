@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import final
+from typing import Any, final
 
 import numpy as np
 
-from xbar_spice.cosim.run.cosimulation import Problem, SolverOptions, solve_model
+from xbar_spice.cosim.run.cosimulation import Problem, Run, SolverOptions, solve_model
 from xbar_spice.cosim.run.programming import program_model
 from xbar_spice.engines.base import Engine
 from xbar_spice.linear.operator import FloatArray
@@ -16,7 +16,21 @@ from xbar_spice.mapping.design import Design
 from xbar_spice.solve.fields.field import ReluField
 from xbar_spice.weights import Model
 
-__all__ = ["Descent"]
+__all__ = ["Descent", "Step"]
+
+
+@final
+@dataclass(frozen=True)
+class Step:
+    """One small step of the weights against a gradient.
+
+    Attributes:
+        decrease: of the analog loss, "expected" to first order and "measured".
+        convergence: of the run after the step, as `Run.convergence` gives it.
+    """
+
+    decrease: dict[str, float]
+    convergence: dict[str, Any]
 
 
 @final
@@ -40,20 +54,19 @@ class Descent:
     options: SolverOptions
     step: float
 
-    def along(
-        self, gradient: Mapping[str, FloatArray], true: Mapping[str, FloatArray], loss: float
-    ) -> dict[str, float]:
-        """Decrease of the analog loss by a step against a gradient: to first order, and measured."""
+    def along(self, gradient: Mapping[str, FloatArray], true: Mapping[str, FloatArray], loss: float) -> Step:
+        """Take a step against a gradient from weights with this analog loss."""
         weights = _free_parameters(self.problem.model)
         length = self.step * _joint_norm(weights, weights) / max(_joint_norm(gradient, weights), np.finfo(float).tiny)
         moved = {name: values - length * gradient[name] for name, values in weights.items()}
         expected = length * sum(float(np.vdot(gradient[name], true[name])) for name in weights)
-        return {"expected": expected, "measured": loss - self._loss(_moved(self.problem.model, moved))}
+        run = self._run(_moved(self.problem.model, moved))
+        return Step({"expected": expected, "measured": loss - run.loss}, run.convergence)
 
-    def _loss(self, model: Model) -> float:
+    def _run(self, model: Model) -> Run:
         A, B = program_model(model, self.design, self.engine, seed=self.seed)
         with A, B:
-            return solve_model(replace(self.problem, model=model), ReluField(A, B), self.options).loss
+            return solve_model(replace(self.problem, model=model), ReluField(A, B), self.options)
 
 
 def _free_parameters(model: Model) -> dict[str, FloatArray]:

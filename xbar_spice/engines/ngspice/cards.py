@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from xbar_spice.errors import InvalidInputError
+from xbar_spice.hardware.subcircuit.text import split_lines
 
 __all__ = [
     "IMAGINARY_GAIN",
@@ -21,6 +22,7 @@ __all__ = [
     "paired_cards",
     "resident_cards",
     "resistive",
+    "single_cards",
     "with_volts",
 ]
 
@@ -30,9 +32,9 @@ REAL_GAIN, IMAGINARY_GAIN = "exbar_real", "exbar_imaginary"  # and the number of
 SOURCE_NAME = re.compile(r"[Vv][A-Za-z0-9_]{1,100}", re.ASCII)
 NODE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,100}", re.ASCII)
 
-# What a deck asks to be analysed and saved gives way to the engine's own sweep.
-ANALYSIS_CARDS = frozenset((".op", ".dc", ".tran", ".ac", ".tf", ".noise", ".pz", ".sens", ".disto", ".save", ".print"))
-ANALYSIS_CARDS |= {".plot", ".probe", ".four", ".meas", ".measure", ".end"}
+# What a deck asks to be saved gives way to what the engine wants, and what it asks to be analysed to its own sweep.
+SAVE_CARDS = frozenset((".save", ".print", ".plot", ".probe", ".four", ".meas", ".measure", ".end"))
+ANALYSIS_CARDS = SAVE_CARDS | {".op", ".dc", ".tran", ".ac", ".tf", ".noise", ".pz", ".sens", ".disto"}
 COMMAND_CARDS = frozenset((".control", ".endc"))
 PLAIN_CARDS = ANALYSIS_CARDS | {".subckt", ".ends", ".option", ".options"}
 PLAIN_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?[a-z]*", re.IGNORECASE | re.ASCII)
@@ -80,10 +82,24 @@ def resident_cards(deck: str, sources: Sequence[str], points: int, nodes: Sequen
     names = checked_sources(sources)
     # `external` is known to the shared library alone; ngspice asks for such a voltage at every iteration.
     lines = [*_rewritten(deck, dict.fromkeys(names, "external"), without=ANALYSIS_CARDS)]
-    lines += [f"{SWEPT_SOURCE} xbar_point 0 0", "rxbar_point xbar_point 0 1"]
-    # One vector a card: a list that is too long for a line is cut silently, and then everything is saved.
-    lines += [f".save i({name})" for name in names] + [f".save v({node})" for node in checked_nodes(nodes)]
+    lines += [f"{SWEPT_SOURCE} xbar_point 0 0", "rxbar_point xbar_point 0 1", *_saved(names, nodes)]
     return [*lines, f".dc {SWEPT_SOURCE} 0 {points - 1} 1", ".end"]
+
+
+def single_cards(deck: str, sources: Sequence[str], nodes: Sequence[str] = ()) -> list[str]:
+    """The deck as it is, with sources of 0 V; of what it asks for nothing is saved but currents and voltages.
+
+    Raises:
+        InvalidInputError: as for `resident_cards`.
+    """
+    names = checked_sources(sources)
+    lines = _rewritten(deck, dict.fromkeys(names, "DC 0"), without=SAVE_CARDS)
+    return [*lines, *_saved(names, nodes), ".end"]
+
+
+def _saved(names: Sequence[str], nodes: Sequence[str]) -> list[str]:
+    # One vector a card: a list that is too long for a line is cut silently, and then everything is saved.
+    return [f".save i({name})" for name in names] + [f".save v({node})" for node in checked_nodes(nodes)]
 
 
 def resistive(deck: str, sources: Sequence[str]) -> bool:
@@ -93,7 +109,7 @@ def resistive(deck: str, sources: Sequence[str]) -> bool:
     a closer look counts as something else.
     """
     driven, depth = {name.lower() for name in sources}, 0
-    for line in deck.splitlines()[1:]:
+    for line in split_lines(deck)[1:]:
         words = line.lower().split()
         word = words[0] if words else "*"
         if word[0] in "*+x":  # a resistor or a source that goes on in a second line fails by its first one
@@ -135,8 +151,7 @@ def paired_cards(deck: str, sources: Sequence[str], points: int, nodes: Sequence
     # Conductance at these nodes lets KLU match each of them with its own equation. Otherwise its maximum matching may
     # reach through the array and leave the diagonal: then solutions are slower, and wrong by 1e-8 in place of 1e-13.
     lines += [f"rxbar_{node} xbar_{node} 0 1" for node in ("one", "90", "i")]
-    lines += [f".save i({REAL_GAIN}{k})" for k in range(len(sources))]
-    lines += [f".save v({node})" for node in checked_nodes(nodes)]
+    lines += _saved([f"{REAL_GAIN}{k}" for k in range(len(sources))], nodes)
     return [*lines, f".ac lin {points} 1 {points}", ".end"]
 
 
@@ -148,7 +163,7 @@ def with_volts(deck: str, sources: Sequence[str], volts: Sequence[float]) -> str
 
 def _rewritten(deck: str, tails: Mapping[str, str], without: frozenset[str] = frozenset()) -> Iterator[str]:
     """The lines of a deck with another tail behind name and nodes of some sources, and without some cards."""
-    title, *lines = deck.splitlines() or [""]
+    title, *lines = split_lines(deck) or [""]
     yield title
     missing = {name.lower(): tail for name, tail in tails.items()}
     depth, dropped = 0, False  # subcircuits entered; whether continuation lines go the way of their card

@@ -9,13 +9,15 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import final
+from typing import Any, final
 
 import numpy as np
 
 from xbar_spice.engines.base import Bank, Engine
 from xbar_spice.engines.ngspice.characterised import CharacterisedBank, require_linear
+from xbar_spice.engines.ngspice.forks import renew_after_fork
 from xbar_spice.engines.ngspice.locate import require_library
+from xbar_spice.engines.ngspice.model_check import check_cells
 from xbar_spice.engines.ngspice.process import ResidentProcess
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.hardware.crossbar import Connection, Crossbar, Side
@@ -69,19 +71,38 @@ class NgspiceEngine(Engine):
     name = "ngspice"
 
     def __post_init__(self) -> None:
-        for name, count in (("workers", self.workers), ("check_every", self.check_every)):
-            if count is not None and count < 1:
-                raise InvalidInputError(f"{name} must be a whole number >= 1, got {count}")
-        if not 0 < self.tolerance < 1:
-            raise InvalidInputError(f"tolerance must lie between 0 and 1, got {self.tolerance}")
+        given: dict[str, Any] = vars(self)
+        for name in ("workers", "check_every"):
+            count = given[name]
+            left_out = name == "workers" and count is None
+            if not left_out and (not isinstance(count, int | np.integer) or count is True or count < 1):
+                raise InvalidInputError(f"{name} must be a whole number >= 1, got {count!r}")
+        for name, what, most in (
+            ("time_limit", "be a positive number of seconds", np.inf),
+            ("start_limit", "be a positive number of seconds", np.inf),
+            ("tolerance", "lie between 0 and 1", 1.0),
+        ):
+            if not (isinstance(given[name], int | float | np.number) and 0 < given[name] < most):
+                raise InvalidInputError(f"{name} must {what}, got {given[name]!r}")
+        if given["characterise"] not in (True, False):
+            raise InvalidInputError(f"characterise must be True or False, got {self.characterise!r}")
+        if isinstance(given["netlists"], str | os.PathLike):
+            raise InvalidInputError(f"netlists must be a list of folders, such as [{str(self.netlists)!r}]")
+        object.__setattr__(self, "netlists", tuple(_folder("netlists", folder) for folder in self.netlists))
+        if self.failures is not None:
+            object.__setattr__(self, "failures", _folder("failures", self.failures))
         require_library()
 
     def program_bank(self, crossbars: Sequence[Crossbar]) -> Bank:
-        """Prepare arrays for reads; nothing is started before the first one.
+        """Prepare arrays for reads; no circuit is started before the first one.
+
+        A kind of cell that only its subcircuit knows is measured alone before that.
 
         Raises:
             InvalidInputError: cells that are not linear are to be characterised.
+            DeviceError: a subcircuit cell that cannot be a memristor.
         """
+        check_cells(crossbars)
         if not self.characterise:
             return NgspiceBank(crossbars, self)
         require_linear(crossbars)
@@ -126,6 +147,11 @@ class NgspiceBank(Bank):
         self._engine = engine
         self._groups = share([crossbar.conductance.size for crossbar in self.crossbars], engine.workers)
         self._circuits: dict[Side, list[Circuit]] = {}
+        self.after_fork()
+        renew_after_fork(self)
+
+    def after_fork(self) -> None:
+        """Have threads for the circuits of this program; those of the original are not in a copy of it."""
         self._threads = ThreadPoolExecutor(len(self._groups), "ngspice")  # which starts none before it needs them
 
     @property
@@ -201,6 +227,8 @@ class NgspiceBank(Bank):
             time_limit=self._engine.time_limit,
             start_limit=self._engine.start_limit,
             failures=self._engine.failures,
+            unique=deck.unique,
+            behaviour=deck.behaviour,
         )
         return Circuit(arrays, deck, process)
 
@@ -211,6 +239,12 @@ class NgspiceBank(Bank):
             process.close()
         self._circuits = {}
         self._threads.shutdown()
+
+
+def _folder(name: str, folder: object) -> Path:
+    if not isinstance(folder, str | os.PathLike):
+        raise InvalidInputError(f"{name} must name folders by text or paths, got {folder!r}")
+    return Path(folder)
 
 
 def _wait_for(reads: Sequence[Future[FloatArray]]) -> None:

@@ -9,30 +9,37 @@ from pathlib import Path
 
 from xbar_spice.engines.ngspice.supervisor import WorkerError, WorkerFailed, WorkerHung
 from xbar_spice.errors import SimulationError, SimulatorExitError
+from xbar_spice.spice.libraries import by_hand
 
 __all__ = ["simulation_error"]
 
 LINES_QUOTED = 12
 
 
-def simulation_error(error: WorkerError, deck: str, folder: Path | None) -> SimulationError:
+def simulation_error(error: WorkerError, deck: str, folder: Path | None, behaviour: str = "") -> SimulationError:
     """The error of a request that failed, or was lost again after it had been lost once.
 
     Args:
         error: what happened to it.
-        deck: SPICE text that `ngspice -b` runs; it is kept.
+        deck: SPICE text that `ngspice -b` runs; it is kept, if that is possible.
         folder: where to; a new temporary folder when left out.
+        behaviour: the mode that ngspice needs for the dialect of the deck; empty for none.
     """
-    folder = folder or Path(tempfile.mkdtemp(prefix="xbar-spice-failed-read-"))
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{hashlib.sha256(deck.encode()).hexdigest()[:12]}.cir"
-    path.write_text(deck, encoding="utf-8")
+    try:
+        folder = folder or Path(tempfile.mkdtemp(prefix="xbar-spice-failed-read-"))
+        folder = folder.absolute()  # the command is true wherever it is given
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"{hashlib.sha256(deck.encode()).hexdigest()[:12]}.cir"
+        path.write_text(deck, encoding="utf-8")
+        kept = [f"  deck: {path}", f"  to reproduce: {by_hand(behaviour)} {shlex.quote(str(path))}"]
+    except (OSError, UnicodeError, ValueError) as reason:  # what happened to the read matters more
+        where = folder or "a temporary folder"
+        kept = [f"  deck: could not be kept in {where} ({reason}); give another folder as failures= to see it"]
     lines = error.lines[-LINES_QUOTED:] or ["(nothing)"]
     text = "\n".join(
         [
             _what_happened(error),
-            f"  deck: {path}",
-            f"  to reproduce: ngspice -b {shlex.quote(str(path))}",
+            *kept,
             "  the simulator's last lines:",
             *(f"    {line}" for line in lines),
         ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import re
 import shutil
@@ -15,7 +16,7 @@ from xbar_spice.errors import EngineUnavailableError
 
 __all__ = ["TRIED", "Installation", "describe"]
 
-SECONDS = 30.0
+SECONDS = 120.0  # enough on a busy machine
 TRIED = (39, 46)  # versions that the tests have run with
 
 
@@ -66,15 +67,13 @@ def describe() -> Installation:
 
 
 def _try_library() -> tuple[int | None, bool, str | None]:
-    worker = Worker()
     try:
-        answer, _ = worker.ask(("info",), SECONDS)
+        with contextlib.closing(Worker()) as worker:
+            answer, _ = worker.ask(("info",), SECONDS)
     except EngineUnavailableError as error:
         return None, False, str(error)
     except WorkerError as error:
         return None, False, "\n".join([str(error), *error.lines[-5:]])
-    finally:
-        worker.close()
     if not isinstance(answer, dict):
         return None, False, f"unexpected answer {answer!r}"
     return answer["version"], answer["klu"], None

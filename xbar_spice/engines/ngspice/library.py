@@ -26,6 +26,10 @@ with warnings.catch_warnings():
 __all__ = ["LibraryFailure", "Ngspice"]
 
 LINES_KEPT = 40  # of the simulator's last output, to be quoted in an error
+NOT_SETTLED = (
+    "no operating point was found, only the end of a transient analysis of 10 us, in which what the circuit stores "
+    "need not have settled; try a larger reltol"
+)
 PROBE_DECK = "* which linear solver\nV1 1 0 1\nR1 1 0 1\n.options klu\n.op\n.end\n"
 
 
@@ -78,8 +82,12 @@ class Ngspice(NgSpiceShared):  # type: ignore[misc]  # PySpice has no types
 
     # --- commands -------------------------------------------------------------------------------------------------
 
-    def run(self, command: str) -> None:
+    def run(self, command: str, *tolerated: Cause) -> None:
         """Run a command that the engine wrote.
+
+        Args:
+            command: the command.
+            *tolerated: failures for these causes do not count, because the analysis goes on after them.
 
         Raises:
             LibraryFailure: the simulator reported a failure.
@@ -89,10 +97,10 @@ class Ngspice(NgSpiceShared):  # type: ignore[misc]  # PySpice has no types
         try:
             self.exec_command(command)
         except NameError as error:  # what PySpice raises for everything
-            raise self._failure(str(error)) from error
+            raise self.failure(str(error)) from error
         finally:
             self.busy += time.perf_counter() - start
-        self._check()
+        self._check(*tolerated)
 
     def run_quiet(self, commands: Sequence[str]) -> None:
         """As `run` for each of some commands that print nothing, in less time.
@@ -104,7 +112,7 @@ class Ngspice(NgSpiceShared):  # type: ignore[misc]  # PySpice has no types
         start = time.perf_counter()
         for command in commands:
             if self._ngspice_shared.ngSpice_Command(command.encode()):
-                raise self._failure(f"ngspice refused {command!r}")
+                raise self.failure(f"ngspice refused {command!r}")
         self.busy += time.perf_counter() - start
         self._number_of_exec_calls += len(commands)
         self._check()
@@ -119,7 +127,7 @@ class Ngspice(NgSpiceShared):  # type: ignore[misc]  # PySpice has no types
         try:
             self.load_circuit("\n".join(lines))  # which adds the empty line that ngspice wants after `.end`
         except NameError as error:
-            raise self._failure(str(error)) from error
+            raise self.failure(str(error)) from error
         self._check()
 
     def give_up_circuit(self) -> None:
@@ -160,9 +168,9 @@ class Ngspice(NgSpiceShared):  # type: ignore[misc]  # PySpice has no types
         found = self._collected[-points:] if points else self._collected[:]
         self._collected.clear()
         if self._missing:
-            raise self._failure(f"the circuit has no {', '.join(self._missing)}")
+            raise self.failure(f"the circuit has no {', '.join(self._missing)}")
         if len(found) < (points or 1):
-            raise self._failure(
+            raise self.failure(
                 f"{points} solutions were asked for, {len(found)} came" if points else "no solution came"
             )
         results = np.array(found)
@@ -213,13 +221,16 @@ class Ngspice(NgSpiceShared):  # type: ignore[misc]  # PySpice has no types
         self = ffi.from_handle(user_data)
         stream, _, line = ffi.string(message).decode("utf-8", "replace").partition(" ")
         line = line.strip()
-        os.write(2, f"{line}\n".encode())  # unbuffered, so that the log holds it even if the library crashes next
+        with suppress(OSError):  # on a full disk the log has an end, but no line goes unread
+            os.write(2, f"{line}\n".encode())  # unbuffered, so that it is there even if the library crashes next
         self._stdout.append(line)  # where PySpice reads the version from
         if not line:
             return 0
         self._recent.append(line)
         severity = classify(line, stream)
-        if severity is Severity.FAILURE:
+        if severity is Severity.SUCCESS:
+            self._failures.clear()
+        elif severity is Severity.FAILURE:
             self._failures.append(line)
         elif severity is Severity.WARNING:
             self.warnings.append(line)
@@ -234,13 +245,16 @@ class Ngspice(NgSpiceShared):  # type: ignore[misc]  # PySpice has no types
             os._exit(status)
         return status
 
-    def _check(self) -> None:
-        if self._failures:
-            raise self._failure(self._failures[0])
+    def _check(self, *tolerated: Cause) -> None:
+        if any(diagnose([line]) not in tolerated for line in self._failures):
+            raise self.failure("")
 
-    def _failure(self, text: str) -> LibraryFailure:
+    def failure(self, text: str) -> LibraryFailure:
+        """A failure in the simulator's words if it has reported one, and else in these."""
         failures = self._failures or [text]
-        return LibraryFailure(failures[0], list(self._recent), diagnose(failures))
+        # That an operating point was left to settle says less than why, and why it did not.
+        said = [line for line in failures if diagnose([line]) is not Cause.SETTLED] or [NOT_SETTLED]
+        return LibraryFailure(said[0], list(self._recent), diagnose(failures))
 
 
 @contextmanager

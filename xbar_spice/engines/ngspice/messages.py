@@ -21,6 +21,7 @@ class Severity(Enum):
 
     INFORMATION = "information"
     WARNING = "warning"
+    SUCCESS = "success"  # after all: what failed in the same analysis before does not matter
     FAILURE = "failure"
 
 
@@ -30,6 +31,7 @@ class Cause(Enum):
 
     SINGULAR = "singular"
     NO_CONVERGENCE = "no convergence"
+    SETTLED = "settled"  # nothing is solved yet, but a transient analysis has come to its end
     OTHER = "other"
 
 
@@ -37,8 +39,14 @@ def _rule(severity: Severity, *patterns: str) -> tuple[Severity, re.Pattern[str]
     return severity, re.compile("|".join(patterns), re.IGNORECASE)
 
 
+SETTLING = r"^(note: )?transient op (started|finished)"
+
 # The first rule that matches decides; patterns are anchored because decks bring their own words into the output.
 RULES = (
+    # Both end with the circuit's own equations, without the gmin and with the whole supplies.
+    _rule(Severity.SUCCESS, r"^(note: )?(dynamic |true )?(gmin|source) stepping completed"),
+    # Where an operating point is the end of a short transient analysis, the circuit may float or not have settled.
+    _rule(Severity.FAILURE, SETTLING),
     _rule(
         Severity.INFORMATION,
         r"^circuit: ",  # followed by the title of the deck
@@ -53,10 +61,7 @@ RULES = (
         r"^stopped after \d+ steps?",
         r"^starting (dynamic gmin|true gmin|gmin|source) stepping",
         r"^(trying|one successful) (gmin|source)(?!.*\bwarning)",
-        r"^(dynamic |true )?gmin stepping completed",
         r"^supplies reduced to(?!.*\bwarning)",
-        r"^(dynamic )?source stepping completed",
-        r"^transient op (started|finished)",
         r"^\s*$",
     ),
     _rule(
@@ -86,8 +91,11 @@ CAUSES = (
     (Cause.SINGULAR, re.compile(r"\bsingular\b|\bcan't be decomposed\b", re.IGNORECASE)),
     (
         Cause.NO_CONVERGENCE,
-        re.compile(r"convergence\b|\biteration limit\b|\btime\s?step too small\b", re.IGNORECASE),
+        re.compile(
+            r"convergence\b|\btransient op failed\b|\biteration limit\b|\btime\s?step too small\b", re.IGNORECASE
+        ),
     ),
+    (Cause.SETTLED, re.compile(SETTLING, re.IGNORECASE)),
 )
 
 

@@ -16,9 +16,11 @@ from xbar_spice.engines.ngspice.cards import (
     paired_cards,
     resident_cards,
     resistive,
+    single_cards,
     with_volts,
 )
 from xbar_spice.engines.ngspice.failure import simulation_error
+from xbar_spice.engines.ngspice.forks import renew_after_fork
 from xbar_spice.engines.ngspice.supervisor import Worker, WorkerError, WorkerFailed, WorkerHung, WorkerLost
 from xbar_spice.errors import InvalidInputError, SimulationError
 from xbar_spice.linear.operator import FloatArray
@@ -35,6 +37,8 @@ logger = logging.getLogger(__name__)
 class ResidentProcess:
     """One deck, resident in a simulator of its own; started at the first read and restarted when it is lost.
 
+    In a copy of the program that `fork` made, it starts a simulator of its own there; that of the original goes on.
+
     Args:
         deck: SPICE text; what it asks to be analysed and saved is replaced.
         sources: voltage sources at the top level of the deck; they are driven, and their currents are results.
@@ -42,6 +46,9 @@ class ResidentProcess:
         time_limit: seconds that a solution may take; the worker says when it has made 16 or fewer of them.
         start_limit: seconds that loading the deck and a first solution may take.
         failures: folder for the decks of failed reads; a new temporary folder for each when left out.
+        unique: whether the circuit has one solution at most, whatever its voltages. One that may have several is solved
+            for each vector as the deck by hand is, from nothing, and not from the vector before, which takes longer.
+        behaviour: the mode that ngspice needs for the dialect of the deck's libraries; empty for none.
 
     Raises:
         InvalidInputError: a source is not in the deck, a name is not a plain word, or a limit is not positive.
@@ -56,6 +63,8 @@ class ResidentProcess:
         time_limit: float = 60.0,
         start_limit: float = 300.0,
         failures: Path | None = None,
+        unique: bool = True,
+        behaviour: str = "",
     ) -> None:
         for name, limit in (("time_limit", time_limit), ("start_limit", start_limit)):
             if not 0 < limit < float("inf"):
@@ -65,18 +74,26 @@ class ResidentProcess:
         self._nodes = checked_nodes(nodes)
         # A point holds a complex number of each result, and of some more than are asked for.
         self._points = max(64, min(POINTS, BYTES_KEPT // (16 * max(1, len(sources) + len(nodes)))))
-        self._cards = resident_cards(deck, sources, self._points, nodes)
+        self._single = single_cards(deck, sources, nodes)
+        self._cards = resident_cards(deck, sources, self._points, nodes) if unique else None
         linear = resistive(deck, sources)
         self._paired = paired_cards(deck, sources, self._points, nodes) if linear else None
         self._busy = 0.0
         self._time_limit = time_limit
         self._start_limit = start_limit
         self._failures = failures
+        self._behaviour = behaviour
         self._worker: Worker | None = None
         # Answers of two threads' requests would be mixed up. A signal handler may close the circuit in its own read.
         self._lock = threading.RLock()
         self._warned: set[str] = set()
         self._closings = 0
+        renew_after_fork(self)
+
+    def after_fork(self) -> None:
+        """Leave the worker to the original program, and a lock that one of its threads may hold for ever."""
+        self._worker = None
+        self._lock = threading.RLock()
 
     @property
     def pid(self) -> int | None:
@@ -160,7 +177,9 @@ class ResidentProcess:
             if worker is None:
                 worker = self._worker = Worker()
                 self._check_open(closings)  # `close` ends a worker that it sees, and this one comes after those
-                request = ("load", self._cards, self._paired, self._sources, self._nodes, self._points)
+                worker.behave(self._behaviour, self._start_limit)
+                ways = self._single, self._cards, self._paired
+                request = ("load", *ways, self._sources, self._nodes, self._points)
                 self._note(worker.ask(request, self._start_limit)[0])
             value, parts = worker.ask(("read", volts), self._time_limit)
         except BaseException:  # also Ctrl-C: half an answer may be in the pipe, and a failed sweep is of no more use
@@ -179,4 +198,4 @@ class ResidentProcess:
 
     def _error(self, error: WorkerError, volts: FloatArray) -> SimulationError:
         failed = volts[:, min(error.solved, volts.shape[1] - 1)].tolist()
-        return simulation_error(error, with_volts(self._deck, self._sources, failed), self._failures)
+        return simulation_error(error, with_volts(self._deck, self._sources, failed), self._failures, self._behaviour)

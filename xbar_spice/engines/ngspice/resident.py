@@ -15,9 +15,18 @@ What a point costs depends on the analysis:
   that stay as they are cost nothing. In batches this is half the time per vector under KLU and less than a third under
   Sparse 1.3; a single vector costs no more than by `.dc`. Resistive circuits are read this way.
 
+- An `.op` that is started anew costs four or five times a point of a `.dc` sweep. It begins at nothing, as the deck by
+  hand does, and not at the vector before. Circuits whose laws only the simulator knows are read this way, because they
+  may have several solutions, and so is the rest of a read in which a sweep found no way on.
+
 A solution does not depend on those before it as long as the circuit is linear, nor on its neighbour in the other part:
 bit for bit under KLU. Sparse 1.3 eliminates the two parts in another order, so that there the same vector may differ in
 its last bits with its place in the batch.
+
+Where Newton's method fails, ngspice steps gmin, then the supplies, and then lets the circuit settle in a transient
+analysis of 10 us. The first two end with the circuit's own equations and count as solutions (`messages` says how). The
+third one counts only where nothing is stored and no matrix was singular: otherwise the circuit may not have settled, or
+a part of it floats.
 
 Not taken: `alter` of `acmag` is not heard before the next analysis; `.tran` makes two points per vector (its step
 control); B-sources with `pwl` tables need a new deck for every batch; `.options noopac` without KLU's first
@@ -30,57 +39,72 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from typing import final
+from typing import NamedTuple, final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from xbar_spice.engines.ngspice.cards import IMAGINARY_GAIN, REAL_GAIN
 from xbar_spice.engines.ngspice.library import LibraryFailure, Ngspice
+from xbar_spice.engines.ngspice.messages import Cause
 
-__all__ = ["PairedCircuit", "ResidentCircuit", "SweptCircuit", "load"]
+__all__ = ["PairedCircuit", "ResidentCircuit", "SingleCircuit", "SweptCircuit", "Ways", "load"]
 
 # Vectors between two signs of life. Larger parts cost less, smaller ones let a time limit mean something.
 PART = 16
 
 
-def load(
-    ngspice: Ngspice,
-    cards: list[str],
-    paired: list[str] | None,
-    sources: Sequence[str],
-    nodes: Sequence[str],
-    points: int,
-) -> ResidentCircuit:
+class Ways(NamedTuple):
+    """The cards of one circuit for each way to read it.
+
+    Attributes:
+        single: plain sources; each vector is an analysis of its own.
+        swept: a `.dc` sweep as its only analysis; None if the circuit may have several solutions.
+        paired: the same with an `.ac` sweep; None if it is not resistive.
+    """
+
+    single: list[str]
+    swept: list[str] | None
+    paired: list[str] | None
+
+
+def load(ngspice: Ngspice, ways: Ways, sources: Sequence[str], nodes: Sequence[str], points: int) -> ResidentCircuit:
     """Load a circuit in the way that reads it fastest.
 
     Args:
         ngspice: the simulator; it holds one resident circuit, because it can pause one sweep.
-        cards: the circuit with a `.dc` sweep as its only analysis.
-        paired: the same with an `.ac` sweep; None if it is not resistive.
+        ways: the cards of the circuit.
         sources: whose voltages are given; their currents are results.
         nodes: whose voltages are the results that follow.
         points: solutions of one sweep. The simulator keeps the results of a sweep until the next one starts.
 
     Raises:
-        LibraryFailure: the circuit cannot be read or solved.
+        LibraryFailure: the circuit cannot be read, or a resistive one cannot be solved.
     """
-    if paired is not None:
-        try:
-            return PairedCircuit(ngspice, paired, sources, nodes, points)
-        except LibraryFailure:  # the other analysis says best what is wrong: it names the nodes
-            ngspice.give_up_circuit()
-    return SweptCircuit(ngspice, cards, sources, nodes, points)
+    single = SingleCircuit(ngspice, ways.single, sources, nodes)
+    for kind, cards in ((PairedCircuit, ways.paired), (SweptCircuit, ways.swept)):
+        if cards is not None:
+            try:
+                circuit = kind(ngspice, cards, sources, nodes, points)
+            except LibraryFailure:  # at 0 V, where it need not have a solution; a single read says best what is wrong
+                ngspice.give_up_circuit()
+            else:
+                circuit.fallback = single
+                return circuit
+    single.enter()
+    return single
 
 
 class ResidentCircuit(ABC):
-    """One circuit in the simulator, loaded and factorised; the arguments of its kinds are those of `load`."""
+    """One circuit in the simulator; the arguments of its kinds are those of `load`."""
 
     def __init__(self, ngspice: Ngspice, sources: Sequence[str], points: int) -> None:
         self._ngspice = ngspice
         self._sources = len(sources)
         self._points = points
         self._done = 0
+        self.fallback: SingleCircuit | None = None  # what goes on where this one fails
+        self._failed = False
 
     @property
     @abstractmethod
@@ -104,15 +128,26 @@ class ResidentCircuit(ABC):
             LibraryFailure: a solution was not found.
         """
         start = 0
-        while start < volts.shape[1]:
-            if self._done == self._points:
-                self._start_sweep()
-            stop = min(start + PART, start + self._width * (self._points - self._done), volts.shape[1])
-            results = self._advance(volts[:, start:stop])
-            if not np.isfinite(results).all():
-                raise LibraryFailure("the solution holds numbers that are not finite", [])
-            yield results
-            start = stop
+        while start < volts.shape[1] and not self._failed:
+            stop = start
+            try:
+                if self._done == self._points:
+                    self._start_sweep()
+                stop = min(start + PART, start + self._width * (self._points - self._done), volts.shape[1])
+                results = self._advance(volts[:, start:stop])
+                if not np.isfinite(results).all():
+                    raise self._ngspice.failure("the solution holds numbers that are not finite")
+            except LibraryFailure:
+                if self.fallback is None:
+                    raise
+                self._failed = True
+                self._ngspice.give_up_circuit()
+                self.fallback.enter()
+            else:
+                yield results
+                start = stop
+        if self._failed and self.fallback is not None:
+            yield from self.fallback.read(volts[:, start:])
 
     def _start_sweep(self) -> None:
         """Set up a new sweep and solve its first point at 0 V, which leaves a factorised matrix for the reads."""
@@ -186,6 +221,40 @@ class PairedCircuit(ResidentCircuit):
             ]
         )
         self._gains[:] = pair
+
+
+@final
+class SingleCircuit(ResidentCircuit):
+    """Any circuit, by `.op`: every vector begins at nothing, as the deck by hand does."""
+
+    _width = 1
+
+    def __init__(self, ngspice: Ngspice, cards: list[str], sources: Sequence[str], nodes: Sequence[str]) -> None:
+        super().__init__(ngspice, sources, 1)
+        self._cards = cards
+        self._names = list(sources)
+        self._results = [f"{name}#branch" for name in sources] + list(nodes)
+        self._volts = np.zeros(len(sources))  # as the simulator has them
+        stores = any(card.lstrip()[:1].lower() in ("c", "l") for card in cards[1:])
+        self._tolerated = () if stores else (Cause.SETTLED,)
+
+    def enter(self) -> None:
+        """Load the circuit; another one was there before."""
+        self._ngspice.drive_sources([])
+        self._ngspice.load(self._cards)
+        self._ngspice.collect(self._results, float)
+
+    def _start_sweep(self) -> None:
+        self._done = 0
+
+    def _advance(self, volts: NDArray[np.float64]) -> NDArray[np.float64]:
+        (column,) = volts.T
+        changed = np.flatnonzero(column != self._volts).tolist()
+        self._ngspice.run_quiet([f"alter {self._names[k]} = {_exact(column[k])}" for k in changed])
+        self._volts = column.copy()
+        self._ngspice.run("destroy all")
+        self._ngspice.run("op", *self._tolerated)
+        return self._ngspice.collected(1).T
 
 
 def _exact(value: float) -> str:

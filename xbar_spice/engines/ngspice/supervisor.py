@@ -12,10 +12,12 @@ import sys
 import tempfile
 import weakref
 from collections.abc import Sequence
+from contextlib import ExitStack
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import IO, Any, final
 
+from xbar_spice.engines.ngspice.forks import renew_after_fork
 from xbar_spice.engines.ngspice.locate import unusable
 from xbar_spice.engines.ngspice.messages import Cause
 from xbar_spice.errors import (
@@ -43,9 +45,11 @@ from xbar_spice.engines.ngspice.worker import main
 main(int(sys.argv[2]))
 """
 SECONDS_TO_END = 10.0
+TEMPORARY_VARIABLE = "TMPDIR"
 FAILURES: dict[Cause, type[SimulationError]] = {
     Cause.SINGULAR: SingularCircuitError,
     Cause.NO_CONVERGENCE: NonConvergenceError,
+    Cause.SETTLED: NonConvergenceError,
     Cause.OTHER: SimulationError,
 }
 
@@ -88,26 +92,40 @@ class Worker:
     """A running worker process and the channels to it."""
 
     def __init__(self) -> None:
-        ours, theirs = socket.socketpair()
-        with theirs:
-            # It has no name, so nothing is left whatever happens.
-            self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed by the finalizer
-            # The worker shares this descriptor's position: only appending keeps the two apart.
-            fcntl.fcntl(self._log, fcntl.F_SETFL, fcntl.fcntl(self._log, fcntl.F_GETFL) | os.O_APPEND)
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", "-c", START_WORKER, str(PACKAGE), str(theirs.fileno())],
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.PIPE,
-                stdout=self._log,
-                stderr=self._log,
-                env={**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
-            )
-        self._owner, self._socket = os.getpid(), ours
-        self._connection = Connection(os.dup(ours.fileno()))
+        try:
+            self._start()
+        except OSError as error:
+            raise EngineUnavailableError(
+                f"the ngspice engine cannot start a worker process: {error.strerror or error}. It needs a temporary "
+                f"folder with some space ({TEMPORARY_VARIABLE} chooses another one), memory, a process and some file "
+                "descriptors that the system has left"
+            ) from error
+        self._owner = os.getpid()
         # The finalizer also runs when the interpreter ends, so that a bank left open leaves no process behind.
         self._finalizer = weakref.finalize(
             self, _end, self._owner, self._process, self._socket, self._connection, self._log
         )
+        renew_after_fork(self)
+
+    def _start(self) -> None:
+        with ExitStack() as made:
+            ours, theirs = map(made.enter_context, socket.socketpair())
+            # It has no name, so nothing is left whatever happens.
+            log = made.enter_context(tempfile.TemporaryFile())
+            # The worker shares this descriptor's position: only appending keeps the two apart.
+            fcntl.fcntl(log, fcntl.F_SETFL, fcntl.fcntl(log, fcntl.F_GETFL) | os.O_APPEND)
+            connection = made.enter_context(Connection(os.dup(ours.fileno())))
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-c", START_WORKER, str(PACKAGE), str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                env={**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+            )
+            made.pop_all()  # from here on the finalizer closes them
+            theirs.close()
+        self._socket, self._connection, self._log = ours, connection, log
 
     @property
     def pid(self) -> int:
@@ -154,6 +172,15 @@ class Worker:
         text = f"silent for {time_limit:g} s"
         raise WorkerHung(text, self.last_lines(), _columns(parts), ReadTimeoutError)
 
+    def behave(self, behaviour: str, time_limit: float) -> None:
+        """Have the simulator read decks in one of its modes from now on; nothing happens if it is empty.
+
+        Raises:
+            as `ask`.
+        """
+        if behaviour:
+            self.ask(("behave", behaviour), time_limit)
+
     def _limit_sending(self, seconds: float) -> None:
         """Without this a worker that is stopped while the pipe is full would block the supervisor for ever."""
         whole = int(seconds)
@@ -177,6 +204,10 @@ class Worker:
         """End the process and close the channels; a second call does nothing."""
         self._finalizer()
 
+    def after_fork(self) -> None:
+        """Close the copies of the channels: the worker belongs to the original, and ends when that one does."""
+        self._finalizer()
+
     def _epitaph(self) -> tuple[str, type[SimulationError]]:
         try:
             code = self._process.wait(SECONDS_TO_END)
@@ -196,6 +227,8 @@ def _end(owner: int, process: subprocess.Popen[bytes], *channels: socket.socket 
     if os.getpid() == owner:  # a forked copy of the program must not end its parent's worker
         process.kill()
         process.wait()
+    else:
+        process.returncode = 0  # it is no child of the copy, which has nothing to wait for
     if process.stdin is not None:
         process.stdin.close()
     for channel in channels:

@@ -14,6 +14,7 @@ from xbar_spice.engines.ngspice.failure import simulation_error
 from xbar_spice.engines.ngspice.locate import require_library
 from xbar_spice.engines.ngspice.supervisor import Worker, WorkerError, WorkerHung, WorkerLost
 from xbar_spice.errors import InvalidInputError
+from xbar_spice.hardware.subcircuit.text import split_lines
 from xbar_spice.linear.operator import FloatArray
 
 __all__ = ["run_transient"]
@@ -28,6 +29,7 @@ def run_transient(
     *,
     time_limit: float = 600.0,
     failures: Path | None = None,
+    behaviour: str = "",
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Run the `.tran` analysis of a deck.
 
@@ -37,6 +39,7 @@ def run_transient(
         nodes: nodes whose voltages are wanted.
         time_limit: seconds that the analysis may take; when they are over it is tried once more.
         failures: folder for the deck of a failed analysis; a temporary one when left out.
+        behaviour: the mode that ngspice needs for the dialect of the deck; empty for none.
 
     Returns:
         (T,) seconds as the simulator chose its steps, (sources, T) amperes from a source's first node through it to the
@@ -58,6 +61,7 @@ def run_transient(
 
     def attempt() -> FloatArray:
         with contextlib.closing(Worker()) as worker:
+            worker.behave(behaviour, time_limit)
             value, parts = worker.ask(("transient", cards, probes), time_limit)
         for line in value[0]:
             logger.warning("ngspice: %s", line)
@@ -70,16 +74,17 @@ def run_transient(
             logger.warning("ngspice was lost in the middle of an analysis (%s); starting it again", loss)
             found = attempt()
     except WorkerError as error:
-        raise simulation_error(error, deck, failures) from error
+        raise simulation_error(error, deck, failures, behaviour) from error
     return found[0], found[1 : 1 + len(sources)], found[1 + len(sources) :]
 
 
 def _cards(deck: str, sources: Sequence[str], nodes: Sequence[str]) -> list[str]:
     """The deck with what is to be kept; a measurement adds elements to the circuit, and nobody would read it."""
-    words = [(line.split(maxsplit=1) or [""])[0].lower() for line in deck.splitlines()]
+    deck_lines = split_lines(deck)
+    words = [(line.split(maxsplit=1) or [""])[0].lower() for line in deck_lines]
     if ".control" in words:
         raise InvalidInputError("the ngspice engine takes decks without commands, got .control")
     left_out = (".meas", ".measure", ".save", ".end")
-    lines = [line for line, word in zip(deck.splitlines(), words, strict=True) if word not in left_out]
+    lines = [line for line, word in zip(deck_lines, words, strict=True) if word not in left_out]
     lines += [f".save i({name})" for name in sources] + [f".save v({node})" for node in nodes]
     return [*lines, ".end"]

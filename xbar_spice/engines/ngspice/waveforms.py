@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xbar_spice.engines.ngspice.library import LibraryFailure, Ngspice
+from xbar_spice.engines.ngspice.messages import Cause
 
 __all__ = ["waveforms"]
 
@@ -31,7 +32,8 @@ def waveforms(ngspice: Ngspice, cards: list[str], probes: Sequence[str]) -> Iter
     names = ["time", *probes]
     ngspice.collect(names, float)
     ngspice.load(cards)
-    ngspice.run("run")
+    # Where it starts may be any state that the circuit can be in; what follows solves its equations at every step.
+    ngspice.run("run", Cause.SINGULAR, Cause.SETTLED)
     found = ngspice.collected().T
     if not np.isfinite(found).all():
         raise LibraryFailure("the waveforms hold numbers that are not finite", [])

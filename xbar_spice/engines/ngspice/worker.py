@@ -16,13 +16,13 @@ import threading
 from multiprocessing.connection import Connection
 
 from xbar_spice.engines.ngspice.library import LibraryFailure, Ngspice
-from xbar_spice.engines.ngspice.resident import ResidentCircuit, load
+from xbar_spice.engines.ngspice.resident import ResidentCircuit, Ways, load
 from xbar_spice.engines.ngspice.waveforms import waveforms
 
 __all__ = ["main", "serve"]
 
 
-def serve(connection: Connection) -> None:
+def serve(connection: Connection) -> None:  # noqa: PLR0912 - a branch for each word of the protocol
     """Answer requests until the other end closes."""
     try:
         ngspice = Ngspice()
@@ -41,8 +41,11 @@ def serve(connection: Connection) -> None:
             ngspice.warnings.clear()
             if word == "info":
                 value = {"version": ngspice.ngspice_version, "library": ngspice.library_path, "klu": ngspice.klu}
+            elif word == "behave":
+                ngspice.run(f"set ngbehavior={arguments[0]}")
             elif word == "load":
-                circuit = load(ngspice, *arguments)
+                single, swept, paired, *others = arguments
+                circuit = load(ngspice, Ways(single, swept, paired), *others)
                 value = ngspice.warnings, ngspice.busy
             elif word == "read" and circuit is not None:
                 for part in circuit.read(*arguments):

@@ -16,13 +16,14 @@ Amplifiers and cells whose current rises with their voltage leave one solution.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import final
 
 import numpy as np
 
 from xbar_spice.engines.nodal.checks import ReductionCheck
 from xbar_spice.engines.nodal.grid import BoolArray, Grid, Placement
+from xbar_spice.engines.nodal.laws import Laws
 from xbar_spice.engines.nodal.newton import operating_point
 from xbar_spice.engines.nodal.solver import LinearCircuit, batches, require_convergence
 from xbar_spice.errors import ConvergenceError
@@ -51,6 +52,7 @@ class Array:
     grid: Grid
     placement: Placement
     device: Device
+    laws: Laws = field(default_factory=Laws)
 
 
 def read_saturating(
@@ -207,7 +209,7 @@ class _State:
             return np.asarray(self._grounded - self._product()(volts))
         grid, placement, device = self._array.grid, self._array.placement, self._array.device
         between_ends = self._drive + self._ends.across_cells(volts)
-        outcome = operating_point(grid, placement, device, between_ends, self._tolerance)
+        outcome = operating_point(grid, placement, device, between_ends, self._tolerance, laws=self._array.laws)
         require_convergence(outcome)
         cells = outcome.currents + outcome.residual
         self._conductance = grid.conductances()

@@ -10,7 +10,11 @@ from xbar_spice.engines.nodal.floating import FloatingLines
 from xbar_spice.engines.nodal.grid import BoolArray, Grid, RealArray
 from xbar_spice.linear.operator import FloatArray
 
-__all__ = ["ReductionCheck", "SenseCheck"]
+__all__ = ["CANCELLATION", "LOADED", "ReductionCheck", "SenseCheck"]
+
+CANCELLATION = 1e-15  # of the sum of |cell currents| of a line: what their rounding alone does to its current
+LOADED = 10.0  # cells that conduct so much more than the terminal of their line hide its current from Kirchhoff's laws
+INVISIBLE = 4 * np.finfo(float).eps  # of the voltage that a line loses: rounding errors that no residual shows
 
 
 @final
@@ -28,6 +32,9 @@ class SenseCheck:
         sense_axis: the axis over which a sensed line adds up its cells.
         tolerance: the error allowed, relative to a sense current.
         each: whether that is each line's own sense current, or the largest of all lines.
+
+    Attributes:
+        load: how much more the cells of a line conduct than its terminal does, at most.
     """
 
     def __init__(self, grid: Grid, sense_axis: int, tolerance: float, *, each: bool = True) -> None:
@@ -37,7 +44,10 @@ class SenseCheck:
         self._across = np.minimum(1.0, conductance * across.span).astype(np.float32)  # an estimate
         load = conductance.sum(axis=self._axis) * own.span + conductance.max(axis=self._axis) * across.span
         self._own = np.minimum(1.0, load)
+        self.load = float(load.max())
+        self._spans, self._conductance = (own.span, across.span), conductance
         self._stray: FloatingLines | None = None
+        self._floating = grid.floating
         if grid.floating:
             self._let_float(grid.floating, sensed=grid.floating.axis == sense_axis)
         self._tolerance = tolerance
@@ -54,15 +64,29 @@ class SenseCheck:
         """(batch, sensed lines) amperes."""
         return self._weighted(np.abs(residual), self._own, self._across)
 
+    def drift(self, cells: FloatArray) -> RealArray | float:
+        """(batch, sensed lines) amperes that floating lines may add whose cells do not balance at their level."""
+        if self._floating is None:
+            return 0.0
+        sums = np.abs(self._floating.take(cells).sum(axis=2)).astype(self._across.dtype)
+        driven = np.zeros((len(cells), cells.shape[self._axis]), dtype=self._across.dtype)
+        if self._stray:
+            driven += sums.sum(axis=1, keepdims=True)
+        else:
+            driven[:, self._floating.places] = sums
+        return self._crossing(driven, self._across)
+
     def _weighted(self, size: RealArray, own: FloatArray, across: RealArray) -> RealArray:
         driven = size.sum(axis=3 - self._axis).astype(across.dtype)
         if self._stray:
             driven += self._stray.take(size).sum(axis=(1, 2), dtype=across.dtype)[:, np.newaxis]
+        return np.asarray(own * size.sum(axis=self._axis) + self._crossing(driven, across))
+
+    def _crossing(self, driven: RealArray, across: RealArray) -> RealArray:
+        """What the other lines, (batch, lines), send across their cells into each sensed one."""
         if self._axis == 1:
-            crossing = np.matmul(driven[:, np.newaxis, :], across)[:, 0, :]
-        else:
-            crossing = np.matmul(across, driven[:, :, np.newaxis])[:, :, 0]
-        return np.asarray(own * size.sum(axis=self._axis) + crossing)
+            return np.asarray(np.matmul(driven[:, np.newaxis, :], across)[:, 0, :])
+        return np.asarray(np.matmul(across, driven[:, :, np.newaxis])[:, :, 0])
 
     def allowance(self, currents: FloatArray, residual: FloatArray) -> FloatArray:
         """(batch, sensed lines) amperes of error that the tolerance allows."""
@@ -75,7 +99,18 @@ class SenseCheck:
         # Rounding errors are independent: they add up by their squares. Six standard deviations are allowed for.
         noise = 6 * np.sqrt(self._weighted(residual**2, self._own**2, self._across.astype(float) ** 2))
         independent = (noise <= self._share(sensed)).all(axis=1) & rounding
-        return np.asarray((self.error(residual) <= self._share(gross)).all(axis=1) | independent)
+        cancelled = np.maximum(self._share(sensed), CANCELLATION * gross)
+        return np.asarray((self.error(residual) <= cancelled).all(axis=1) | independent)
+
+    def told(self, currents: FloatArray, residual: FloatArray) -> BoolArray:
+        if self.load <= LOADED:
+            return np.ones(len(currents), dtype=bool)
+        size = np.abs(currents)
+        gross, across = size.sum(axis=self._axis), size.sum(axis=3 - self._axis)
+        noise = self._conductance.sum(axis=self._axis) * self._spans[0] * gross
+        noise += (self._conductance * (self._spans[1] * np.expand_dims(across, 3 - self._axis))).sum(axis=self._axis)
+        sensed = np.abs(currents.sum(axis=self._axis) + residual.sum(axis=self._axis))
+        return np.asarray((INVISIBLE * noise <= np.maximum(self._share(sensed), CANCELLATION * gross)).all(axis=1))
 
     def _share(self, sensed: FloatArray) -> FloatArray:
         return self._tolerance * (sensed if self._each else sensed.max(axis=1, keepdims=True))
@@ -96,3 +131,6 @@ class ReductionCheck:
 
     def met_by_noise(self, currents: FloatArray, residual: FloatArray, rounding: BoolArray) -> BoolArray:
         return rounding
+
+    def told(self, currents: FloatArray, residual: FloatArray) -> BoolArray:
+        return np.ones(len(currents), dtype=bool)

@@ -16,7 +16,7 @@ from typing import Protocol, final
 
 import numpy as np
 
-from xbar_spice.engines.nodal.grid import BoolArray, Grid, RealArray
+from xbar_spice.engines.nodal.grid import BoolArray, Grid, IntArray, RealArray
 from xbar_spice.linear.operator import FloatArray
 
 __all__ = ["ROUNDING", "Check", "Outcome", "Preconditioner", "solve_currents"]
@@ -44,6 +44,22 @@ class Preconditioner(Protocol):
 
 @final
 @dataclass(frozen=True, eq=False)
+class Inside:
+    """Voltages that are known better than by what the wires do with rounded currents.
+
+    Attributes:
+        volts: (batch, n0, n1) across the cells.
+        first: (batch, n0, n1) volts by which the nodes of the lines along axis 0 lie below their drive.
+        second: the same of the lines along axis 1.
+    """
+
+    volts: FloatArray
+    first: FloatArray
+    second: FloatArray
+
+
+@final
+@dataclass(frozen=True, eq=False)
 class Outcome:
     """The currents of the cells and how well they are known.
 
@@ -53,6 +69,7 @@ class Outcome:
         converged: (batch,) whether the check is met.
         levels: (batch, lines) volts by which floating lines lie above where the source assumes them.
         iterations: number of preconditioner calls.
+        inside: the voltages, where they do not follow from the currents to all digits.
     """
 
     currents: FloatArray
@@ -60,6 +77,17 @@ class Outcome:
     converged: BoolArray
     iterations: int
     levels: FloatArray
+    inside: Inside | None = None
+
+    def with_vectors(self, places: IntArray, better: Outcome) -> Outcome:
+        """The same with some vectors of the batch replaced."""
+        if len(places) == len(self.converged):
+            return better
+        names = ("currents", "residual", "converged", "levels")
+        merged = {name: getattr(self, name).copy() for name in names}
+        for name, values in merged.items():
+            values[places] = getattr(better, name)
+        return Outcome(**merged, iterations=self.iterations + better.iterations)
 
 
 class Check(Protocol):
@@ -76,6 +104,9 @@ class Check(Protocol):
 
         `rounding`, (batch,), says of which residuals rounding errors are all that is left.
         """
+
+    def told(self, currents: FloatArray, residual: FloatArray) -> BoolArray:
+        """(batch,) whether rounding errors leave enough of the residual to tell the error."""
 
 
 def solve_currents(
@@ -111,6 +142,7 @@ def solve_currents(
         if done.all() or not np.abs(residual).sum() < 0.1 * before:
             break
     done |= check.met_by_noise(currents, residual, left <= ROUNDING * whole)
+    done &= check.told(currents, residual)
     return Outcome(currents, residual, done, descent.iterations, levels)
 
 

@@ -19,6 +19,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Self, final
 
 import numpy as np
+from scipy.linalg import solve_triangular
 from scipy.linalg.blas import dsymv
 from scipy.linalg.lapack import dpotrf, dpotri
 
@@ -28,6 +29,7 @@ from xbar_spice.linear.operator import FloatArray
 
 __all__ = ["transfer_matrix"]
 
+DOMINATED = 1e4  # ratio of couplings to row sums from which a diagonal made of both loses too many digits of the sums
 BACKLOG = 4  # blocks that may wait for the second thread
 
 
@@ -93,10 +95,33 @@ def _crossing(coupling: FloatArray, leak: FloatArray, resistance: float) -> Floa
     """(1 + r Y)^-1, all >= 0, in the place of `coupling`."""
     np.fill_diagonal(coupling, 0.0)
     diagonal = leak + dsymv(1.0, coupling.T, np.ones_like(leak), lower=0)
+    own = 1.0 + resistance * leak
     matrix = np.multiply(coupling, -resistance, out=coupling)
+    if (resistance * diagonal > DOMINATED * own).any():
+        return _inverse_of_sums(matrix, own)
     np.fill_diagonal(matrix, 1.0 + resistance * diagonal)
     _invert(matrix)
     return matrix
+
+
+def _inverse_of_sums(matrix: FloatArray, sums: FloatArray) -> FloatArray:
+    """The inverse of a symmetric matrix known by its entries <= 0 off the diagonal (lower triangle) and its row sums.
+
+    Where the sums are small beside the entries, a diagonal made of both has lost them. The elimination therefore
+    carries the sums along and adds up each pivot when its turn comes, without a subtraction.
+    """
+    size = len(sums)
+    links, sums = -(np.tril(matrix, -1) + np.tril(matrix, -1).T), sums.copy()
+    factor, pivots = np.eye(size), np.empty(size)
+    for place in range(size):
+        behind = slice(place + 1, None)
+        pivots[place] = sums[place] + links[place, behind].sum()
+        share = links[behind, place] / pivots[place]
+        links[behind, behind] += np.multiply.outer(share, links[place, behind])
+        sums[behind] += share * sums[place]
+        factor[behind, place] = -share
+    solved = solve_triangular(factor, np.eye(size), lower=True, unit_diagonal=True)
+    return np.asarray((solved.T / pivots) @ solved)
 
 
 def _invert(matrix: FloatArray) -> None:

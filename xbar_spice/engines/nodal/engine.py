@@ -7,9 +7,11 @@ from typing import final, get_args
 
 import numpy as np
 
+from xbar_spice.checks import checked
 from xbar_spice.engines.base import Bank, Engine
 from xbar_spice.engines.nodal.amplifiers import Array, end_conductances, read_saturating
 from xbar_spice.engines.nodal.grid import Placement, circuit_key, place
+from xbar_spice.engines.nodal.laws import Laws
 from xbar_spice.engines.nodal.newton import read_nonlinear
 from xbar_spice.engines.nodal.solver import LinearCircuit, Method
 from xbar_spice.engines.nodal.stacked import read_stacked, stacks
@@ -36,6 +38,7 @@ class NodalEngine(Engine):
 
     name = "nodal"
 
+    @checked()
     def __init__(self, method: Method = "auto", tolerance: float = 1e-10) -> None:
         if method not in get_args(Method):
             raise InvalidInputError(f"method must be one of {', '.join(map(repr, get_args(Method)))}, got {method!r}")
@@ -58,6 +61,7 @@ class NodalBank(Bank):
         self._tolerance = tolerance
         self._circuits: list[dict[frozenset[Connection], LinearCircuit]] = [{} for _ in self.crossbars]
         self._placed: dict[tuple[int, Side], tuple[LinearCircuit, Placement]] = {}
+        self._laws = Laws()
         self._ends: dict[tuple[int, Side], FloatArray | None] = {}
 
     def _read(self, drives: Sequence[FloatArray], side: Side) -> list[FloatArray]:
@@ -77,7 +81,9 @@ class NodalBank(Bank):
             circuits = [placed[index][0] for index in stack]
             _, placement, device = placed[stack[0]]
             volts = [drives[index] for index in stack]
-            known |= zip(stack, read_stacked(circuits, placement, device, volts, self._tolerance), strict=True)
+            known |= zip(
+                stack, read_stacked(circuits, placement, device, volts, self._tolerance, self._laws), strict=True
+            )
         return known
 
     def _read_one(self, index: int, volts: FloatArray, side: Side, known: FloatArray | None) -> FloatArray:
@@ -87,14 +93,20 @@ class NodalBank(Bank):
             return np.zeros((crossbar.ports("cols" if side == "rows" else "rows"), 0))
         amplifier = crossbar.amplifier
         if not amplifier.linear:
-            array = Array(circuit.grid, placement, crossbar.device)
+            array = Array(circuit.grid, placement, crossbar.device, self._laws)
             ends = self._end_conductances(index, side, array) if crossbar.device.linear else None
             currents = read_saturating(array, amplifier, volts, self._tolerance, ends)
         elif known is not None:
             currents = amplifier.returned_share * known
         elif not crossbar.device.linear:
             currents = amplifier.returned_share * read_nonlinear(
-                circuit.grid, placement, crossbar.device, volts, self._tolerance, spectral=circuit.spectral
+                circuit.grid,
+                placement,
+                crossbar.device,
+                volts,
+                self._tolerance,
+                spectral=circuit.spectral,
+                laws=self._laws,
             )
         else:
             currents = amplifier.returned_share * circuit.read(placement, volts)

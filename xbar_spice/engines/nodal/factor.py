@@ -1,5 +1,8 @@
 """The exact preconditioner: a sparse factor of Kirchhoff's equations, for arrays that the spectral one does not fit.
 
+Slopes below zero are taken as they are. Where the equations have no unique solution, as with a line whose cells do not
+conduct, a conductance to 0 V far below all others settles it; whoever asks sees by the residual whether that was right.
+
 Unknowns are the voltages of the line nodes. A line that touches its terminal without resistance is at 0 V there, a line
 without wire resistance is one node, and a floating line lacks the branches to its terminals.
 """
@@ -9,20 +12,20 @@ from __future__ import annotations
 from typing import final
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.sparse import coo_array
+from scipy.sparse import coo_array, csc_array, eye_array
 from scipy.sparse.linalg import SuperLU, splu
 
-from xbar_spice.engines.nodal.grid import BoolArray, Grid, RealArray
+from xbar_spice.engines.nodal.grid import BoolArray, Grid, IntArray, RealArray
 from xbar_spice.engines.nodal.line import Line
 from xbar_spice.linear.operator import FloatArray
 
-__all__ = ["FactorPreconditioner"]
+__all__ = ["FACTOR_CELLS", "FactorPreconditioner"]
 
-IntArray = NDArray[np.int64]
 Branches = list[tuple[IntArray, IntArray, FloatArray]]
 
+FACTOR_CELLS = 400_000  # above, a sparse factor takes more memory than a workstation has
 GROUND = -1
+SHIFT = 1e-13  # of the largest conductance
 
 
 @final
@@ -73,8 +76,20 @@ class FactorPreconditioner:
         entries = np.concatenate([siemens, siemens, -siemens, -siemens])
         inner = (rows != GROUND) & (cols != GROUND)
         matrix = coo_array((entries[inner], (rows[inner], cols[inner])), shape=(self._count, self._count))
-        # Symmetric positive definite: diagonal pivots are stable, and keep the fill low.
-        return splu(matrix.tocsc(), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
+        try:
+            return _factor(matrix.tocsc())
+        except RuntimeError:  # how SuperLU says that a pivot is exactly zero
+            largest = float(np.abs(matrix.data).max(initial=0.0)) or 1.0
+            return _factor((matrix + SHIFT * largest * eye_array(self._count)).tocsc())
+
+    def falling(self) -> bool:
+        """Whether the equations are not positive definite: a state from which a circuit would run away."""
+        return any(bool((factor.U.diagonal() <= 0).any()) for factor in self._factors if factor is not None)
+
+
+def _factor(matrix: csc_array) -> SuperLU:
+    # Symmetric, and positive definite where no slope is negative: diagonal pivots keep the fill low.
+    return splu(matrix, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
 
 
 def _connected(grid: Grid, axis: int) -> BoolArray:

@@ -10,7 +10,8 @@ from __future__ import annotations
 from typing import final
 
 import numpy as np
-from scipy.linalg import lu_factor, lu_solve
+from scipy.linalg import lu_solve
+from scipy.linalg.lapack import dgetrf
 
 from xbar_spice.engines.nodal.floating import FloatingLines
 from xbar_spice.engines.nodal.grid import RealArray
@@ -45,14 +46,17 @@ class FloatingPreconditioner:
         matrix = system.reshape(count * kinds, -1)
         if line.double:
             matrix[1::2, 1::2] += np.eye(count) / line.end_to_end
-        self._factor = lu_factor(matrix)
+        factor, pivots, singular = dgetrf(matrix)
+        if singular:  # terminals far above the cells: what is left of the system is rounding
+            factor, pivots, _ = dgetrf(matrix + 1e-14 * np.abs(matrix).max() * np.eye(len(matrix)))
+        self._factor = factor, pivots
 
     def __call__(self, residual: RealArray) -> RealArray:
         """Voltages e for a residual in amperes, both (batch, n0, n1)."""
         batch, n0, n1 = residual.shape
         volts = self._inner(residual)
         sums = self._sums(residual - self.conductance * volts)
-        levels = -lu_solve(self._factor, sums.reshape(batch, -1).T).T
+        levels = -lu_solve(self._factor, sums.reshape(batch, -1).T, check_finite=False).T
         raised = self._spread(levels.reshape(sums.shape), (n0, n1))
         volts += self._inner(self.conductance * raised)
         volts -= raised

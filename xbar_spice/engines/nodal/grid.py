@@ -19,9 +19,10 @@ from xbar_spice.engines.nodal.line import Line, RealArray
 from xbar_spice.hardware.crossbar import Connection, Crossbar, Side
 from xbar_spice.linear.operator import FloatArray
 
-__all__ = ["BoolArray", "Grid", "Placement", "RealArray", "circuit_key", "place"]
+__all__ = ["BoolArray", "Grid", "IntArray", "Placement", "RealArray", "circuit_key", "place"]
 
 BoolArray = NDArray[np.bool_]
+IntArray = NDArray[np.int64]
 
 
 @final

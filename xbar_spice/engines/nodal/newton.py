@@ -2,7 +2,8 @@
 
 The linearised array has the differential conductances of the cells, which differ between the vectors of a batch, and
 is solved as any other. For cells whose current rises with their voltage the equation is the gradient of a convex
-function (the co-content of the network), so it has one solution, and shortened steps lead there from anywhere.
+function (the co-content of the network), so it has one solution, and shortened steps lead there from anywhere. What
+these steps do not reach, and all with slopes below zero, is left to `approach`.
 """
 
 from __future__ import annotations
@@ -12,9 +13,12 @@ from typing import final
 
 import numpy as np
 
+from xbar_spice.engines.nodal.approach import approach
 from xbar_spice.engines.nodal.checks import ReductionCheck, SenseCheck
 from xbar_spice.engines.nodal.conjugate_gradients import ROUNDING, Outcome, Preconditioner
+from xbar_spice.engines.nodal.factor import FACTOR_CELLS
 from xbar_spice.engines.nodal.grid import BoolArray, Grid, Placement
+from xbar_spice.engines.nodal.laws import Laws, reach
 from xbar_spice.engines.nodal.solver import LinearCircuit, batches
 from xbar_spice.errors import ConvergenceError
 from xbar_spice.hardware.cells import Device
@@ -25,6 +29,7 @@ __all__ = ["WORKING_ARRAYS", "operating_point", "read_nonlinear", "require_opera
 ITERATIONS = 50
 HALVINGS = 25
 WORKING_ARRAYS = 20
+BEYOND = 1e30  # siemens or amperes that no circuit has, and single precision hardly holds
 NEAR = 2.0  # ratio of slopes and programmed conductances up to which one preconditioner fits both
 FORCING = 1e-4  # how far the linear solver reduces the residual of a Newton step
 
@@ -37,6 +42,7 @@ def read_nonlinear(
     tolerance: float,
     *,
     spectral: Preconditioner | None = None,
+    laws: Laws | None = None,
 ) -> FloatArray:
     """(ports, batch) sense currents for (ports, batch) volts.
 
@@ -47,14 +53,16 @@ def read_nonlinear(
         volts: of the drivers.
         tolerance: relative to each sense current.
         spectral: a preconditioner of the programmed array, as `operating_point` takes it.
+        laws: what this session knows of its devices.
 
     Raises:
+        DeviceError: as `operating_point` raises it.
         ConvergenceError: for the columns of the drive that did not converge.
     """
     sensed = []
     for columns in batches(grid, volts.shape[1], WORKING_ARRAYS):
         drive = placement.sign * placement.drive_to_grid(volts[:, columns])
-        outcome = operating_point(grid, placement, device, drive, tolerance, spectral=spectral)
+        outcome = operating_point(grid, placement, device, drive, tolerance, spectral=spectral, laws=laws)
         require_operating_point(outcome.converged, device, volts, columns.start)
         total = (outcome.currents + outcome.residual).sum(axis=1 + placement.sense_axis)
         sensed.append(placement.sign * total)
@@ -67,7 +75,8 @@ def require_operating_point(converged: BoolArray, device: Device, volts: FloatAr
         failed = (first + np.flatnonzero(~converged)).tolist()
         raise ConvergenceError(
             f"Newton's method did not converge for columns {failed} of the drive, with {device!r} cells and "
-            f"up to {np.abs(volts[:, failed]).max():g} V; try lower voltages"
+            f"up to {np.abs(volts[:, failed]).max():g} V; try lower voltages, or smaller ratios between the slopes of "
+            "cells and the conductances of wires and terminals"
         )
 
 
@@ -80,6 +89,7 @@ def operating_point(
     *,
     each: bool = True,
     spectral: Preconditioner | None = None,
+    laws: Laws | None = None,
 ) -> Outcome:
     """What every cell carries from its word line to its bit line.
 
@@ -92,16 +102,27 @@ def operating_point(
         each: which of the two.
         spectral: a preconditioner of the programmed array, which serves as long as no slope is far from its
             conductance; left out, each linearised array gets one of its own.
+        laws: what this session knows of its devices.
+
+    Raises:
+        DeviceError: a law whose slope does not fit its current, or which gives no number where the circuit needs one.
+        ConvergenceError: the only states found are ones that a circuit would not stay in.
     """
+    laws = laws or Laws()
+    falls = laws.fall(device, grid.conductance, reach(drive))
     state = _State(grid, device, drive)
     failed = np.zeros(drive.shape[0], dtype=bool)
+    unfit = failed.copy()
     iterations = 0
     for _ in range(ITERATIONS):
-        small_signal = state.small_signal()
-        near = spectral if _near(small_signal.conductance, grid.conductance) else None
-        circuit = LinearCircuit(small_signal, "iterative", tolerance, spectral=near)
+        slopes, lost = state.slopes()
+        unfit |= lost
+        failed |= lost
+        near = spectral if _near(slopes, grid.conductance) else None
+        circuit = LinearCircuit(replace(grid, conductance=slopes), "iterative", tolerance, spectral=near)
         check = SenseCheck(circuit.grid, placement.sense_axis, tolerance, each=each)
-        done = (check.error(state.residual) <= check.allowance(state.currents, state.residual)).all(axis=1)
+        error = check.error(state.residual) + check.drift(state.currents + state.residual)
+        done = (error <= check.allowance(state.currents, state.residual)).all(axis=1)
         if (done | failed).all():
             break
         active = (~(done | failed))[:, np.newaxis, np.newaxis]
@@ -111,7 +132,17 @@ def operating_point(
         failed |= ~state.advance(inner.currents, inner.levels, active[:, 0, 0])
     rounding = np.abs(state.residual).sum(axis=(1, 2)) <= ROUNDING * state.ideal_current()
     converged = done | check.met_by_noise(state.currents, state.residual, rounding)
-    return Outcome(state.currents, state.residual, converged, iterations, state.levels)
+    if grid.floating:
+        converged &= done
+    converged &= check.told(state.currents, state.residual) & ~unfit
+    outcome = Outcome(state.currents, state.residual, converged, iterations, state.levels)
+    if not converged.all() and grid.shape[0] * grid.shape[1] <= FACTOR_CELLS:
+        left = np.flatnonzero(~converged)
+        some = replace(grid, conductance=grid.conductance[left]) if grid.conductance.ndim == 3 else grid
+        outcome = outcome.with_vectors(left, approach(some, device, drive[left], tolerance))
+    if falls and outcome.converged.any():
+        laws.require_one_state(device, grid, reach(drive))
+    return outcome
 
 
 def _near(slopes: FloatArray, conductance: FloatArray) -> bool:
@@ -135,11 +166,21 @@ class _State:
         """(batch,) amperes that all cells would carry at their full drive, about."""
         return np.asarray((self._grid.conductance * np.abs(self._drive)).sum(axis=(1, 2)))
 
-    def small_signal(self) -> Grid:
-        """The array linearised here."""
-        return replace(
-            self._grid, conductance=self._device.differential_conductance(self._grid.conductance, self.volts)
-        )
+    def slopes(self) -> tuple[FloatArray, BoolArray]:
+        """The differential conductances here, and (batch,) of which vectors they are of no use.
+
+        Conjugate gradients take no slope below 0, and no method one that is not a number.
+        """
+        with np.errstate(over="ignore", invalid="ignore"):
+            slopes = self._device.differential_conductance(self._grid.conductance, self.volts)
+        usable = (slopes >= 0) & (slopes < BEYOND) & (np.abs(self.residual) < BEYOND)
+        lost = np.asarray(~usable.all(axis=(1, 2)))
+        if self._grid.floating:  # a line whose cells do not conduct has no level that could be found from slopes
+            lost |= (self._grid.floating.take(slopes).sum(axis=2) == 0).any(axis=1)
+        if lost.any():
+            slopes = np.where(lost[:, np.newaxis, np.newaxis], self._grid.conductances(), slopes)
+            self.residual = np.where(lost[:, np.newaxis, np.newaxis], 0.0, self.residual)
+        return slopes, lost
 
     def advance(self, step: FloatArray, rise: FloatArray, active: BoolArray) -> BoolArray:
         """Move the active vectors by the step, halved until the residual falls; (batch,) whether that was possible."""

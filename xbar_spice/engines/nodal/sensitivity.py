@@ -12,21 +12,30 @@ two currents through it. No derivative is ever stored for pairs of ports and cel
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import final
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from xbar_spice.engines.nodal.checks import ReductionCheck, SenseCheck
-from xbar_spice.engines.nodal.conjugate_gradients import Check, Outcome
+from xbar_spice.checks import Array, Real, checked, settle
+from xbar_spice.engines.base import DRIVE
+from xbar_spice.engines.nodal.approach import approach
+from xbar_spice.engines.nodal.checks import LOADED, ReductionCheck, SenseCheck
+from xbar_spice.engines.nodal.conjugate_gradients import Outcome
 from xbar_spice.engines.nodal.grid import place
+from xbar_spice.engines.nodal.laws import Laws
 from xbar_spice.engines.nodal.newton import operating_point
+from xbar_spice.engines.nodal.promise import balanced, for_each_current
 from xbar_spice.engines.nodal.solver import LinearCircuit, require_convergence
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.hardware.crossbar import Crossbar, Side
 from xbar_spice.linear.operator import FloatArray
 
 __all__ = ["Change", "Sensitivity"]
+
+RESISTANCES = ("r_word", "r_bit", "r_driver", "r_sense")
+FINITE, NUMBER = Array(), Real("ohm")
 
 
 @final
@@ -45,6 +54,10 @@ class Change:
     r_driver: float = 0.0
     r_sense: float = 0.0
 
+    def __post_init__(self) -> None:
+        ohm = Real("ohm")
+        settle(self, conductance=Array(), r_word=ohm, r_bit=ohm, r_driver=ohm, r_sense=ohm)
+
 
 @final
 class Sensitivity:
@@ -54,17 +67,19 @@ class Sensitivity:
         crossbar: the array, with cells of any law.
         drive: (ports,) or (ports, batch), volts at the driven side.
         side: the driven side.
-        tolerance: relative error of the solves.
+        tolerance: relative error of the solves, and of each of the currents.
 
     Raises:
         InvalidInputError: a drive of another shape or not finite, or amplifiers that saturate.
+        DeviceError: a law whose slope does not fit its current, or which gives no number where the circuit needs one.
         ConvergenceError: a solve did not converge.
     """
 
+    @checked(tolerance=Real(above=0, below=1))
     def __init__(self, crossbar: Crossbar, drive: ArrayLike, side: Side = "rows", *, tolerance: float = 1e-10) -> None:
-        volts = np.asarray(drive, dtype=float)
+        volts = DRIVE("drive", drive)
         volts = volts[:, np.newaxis] if volts.ndim == 1 else volts
-        if volts.ndim != 2 or volts.shape[0] != crossbar.ports(side) or not np.isfinite(volts).all():
+        if volts.ndim != 2 or volts.shape[0] != crossbar.ports(side):
             raise InvalidInputError(
                 f"side={side!r} of this array takes finite drives of shape ({crossbar.ports(side)}, batch), "
                 f"got {volts.shape}"
@@ -80,70 +95,117 @@ class Sensitivity:
         self._tolerance = tolerance
         self._grid, self._placement = place(crossbar, side)
         between_ends = self._placement.sign * self._placement.drive_to_grid(volts)
-        outcome = operating_point(self._grid, self._placement, crossbar.device, between_ends, tolerance, each=False)
-        require_convergence(outcome)
-        self._cells = outcome.currents + outcome.residual
-        self._volts = self._grid.volts(between_ends, self._cells, outcome.levels)
-        law, conductance = crossbar.device, self._grid.conductance
-        self._small_signal = (
-            self._grid
-            if law.linear
-            else replace(self._grid, conductance=law.differential_conductance(conductance, self._volts))
-        )
-        self._by_conductance = law.conductance_sensitivity(conductance, self._volts)
-        self._circuit = LinearCircuit(self._small_signal, tolerance=tolerance)
+        self._between_ends, self._laws = between_ends, Laws()
+        self._shape = (crossbar.ports("cols" if side == "rows" else "rows"), volts.shape[1])
+        programmed = LinearCircuit(self._grid, tolerance=tolerance)
+        if crossbar.device.linear and programmed.subtle:
+            self._linearise(programmed.refined(between_ends))
+            return
+        self._linearise(self._state(each=False))
+        unsure = self._circuit.subtle and not self._outcome.inside
+        if unsure or not balanced(self._outcome, self._grid, tolerance):
+            self._linearise(approach(self._grid, crossbar.device, between_ends, tolerance))
 
-    @property
+    def _state(self, *, each: bool) -> Outcome:
+        grid, placement, device = self._grid, self._placement, self._crossbar.device
+        drive, tolerance = self._between_ends, self._tolerance
+        outcome = operating_point(grid, placement, device, drive, tolerance, each=each, laws=self._laws)
+        require_convergence(outcome)
+        return outcome
+
+    def _linearise(self, outcome: Outcome) -> None:
+        require_convergence(outcome)
+        self._outcome = outcome
+        self._cells = outcome.currents + outcome.residual
+        self._volts = self._across(self._between_ends, outcome)
+        law, conductance = self._crossbar.device, self._grid.conductance
+        with np.errstate(over="ignore", invalid="ignore"):  # of a state that will be refined before it is used
+            self._small_signal = (
+                self._grid
+                if law.linear
+                else replace(self._grid, conductance=law.differential_conductance(conductance, self._volts))
+            )
+            self._by_conductance = law.conductance_sensitivity(conductance, self._volts)
+        self._circuit = LinearCircuit(self._small_signal, tolerance=self._tolerance)
+
+    @cached_property
     def currents(self) -> FloatArray:
-        """(ports, batch) sense currents of the reads themselves, amperes."""
-        return self._sum(self._cells)
+        """(ports, batch) sense currents of the reads themselves, amperes, each to the tolerance."""
+        axis = self._placement.sense_axis
+        outcome = for_each_current(
+            self._outcome, self._small_signal, axis, self._tolerance, lambda: self._state(each=True)
+        )
+        return self._sum(outcome.currents + outcome.residual)
 
     def jvp(self, change: Change) -> FloatArray:
-        """(ports, batch) amperes by which a small change moves the sense currents."""
-        source = self._by_conductance * self._placement.to_grid(np.asarray(change.conductance, dtype=float))
+        """(ports, batch) amperes by which a small change moves the sense currents.
+
+        Args:
+            change: of the array's parameters, finite, with conductances of the shape of the array.
+
+        Raises:
+            InvalidInputError: a change of another shape, or that is not finite.
+            ConvergenceError: the solve did not converge.
+        """
+        change = self._checked(change)
+        source = self._by_conductance * self._placement.to_grid(change.conductance)
         for axis in (0, 1):
             segment, terminal = self._resistances(change, axis)
             if segment or terminal:
                 dropped = self._dropped(axis, segment, terminal)
                 source -= self._small_signal.conductance * dropped
-        outcome = self._solve(source, ReductionCheck(source, self._tolerance))
+        if self._circuit.subtle:
+            outcome = self._circuit.refined(np.zeros((1, *self._grid.shape)), source)
+        else:
+            # What reaches a terminal is smaller than the source by the load of its line.
+            wanted = self._tolerance / max(1.0, self._circuit.load / LOADED)
+            outcome = self._circuit.solve(source, ReductionCheck(source, wanted))
+        require_convergence(outcome)
         return self._sum(outcome.currents + outcome.residual)
 
     def vjp(self, weights: ArrayLike) -> Change:
         """The gradient of sum(weights * currents) over all ports and reads.
 
         Args:
-            weights: (ports,) or (ports, batch) of the sensed side.
+            weights: (ports,) or (ports, batch) of the sensed side, finite.
+
+        Raises:
+            InvalidInputError: weights of another shape, or that are not finite.
+            ConvergenceError: the solve did not converge.
         """
-        wanted = np.asarray(weights, dtype=float)
+        wanted = FINITE("weights", weights)
         wanted = wanted[:, np.newaxis] if wanted.ndim == 1 else wanted
-        if wanted.shape != self.currents.shape:
-            raise InvalidInputError(
-                f"weights must have the shape of the currents, {self.currents.shape}, got {wanted.shape}"
-            )
+        if wanted.shape != self._shape:
+            raise InvalidInputError(f"weights must have the shape of the currents, {self._shape}, got {wanted.shape}")
         adjoint, volts = self._adjoint(wanted)
         cells = (self._by_conductance * volts).sum(axis=0)
         by_line = [self._line_gradient(adjoint, axis) for axis in (0, 1)]
         return self._named(self._placement.to_array(cells), by_line)
 
-    def conductance_gradients(self, weights: FloatArray) -> FloatArray:
+    def conductance_gradients(self, weights: ArrayLike) -> FloatArray:
         """The gradients of weighted sums of the currents of linear cells, over all combinations of reads and ports.
 
         Each takes a product of matrices in place of a solve for every read. With the cell voltages V of the reads
         and those U of the adjoint array, 1 V at one sense terminal, dI_pr/dG = U_p V_r for every cell.
 
         Args:
-            weights: (sums, ports of the sensed side, batch).
+            weights: (sums, ports of the sensed side, batch), finite.
 
         Returns:
             (sums, rows, cols) per siemens.
 
         Raises:
-            InvalidInputError: cells that are not linear: every read has an adjoint array of its own.
+            InvalidInputError: cells that are not linear, for which every read has an adjoint array of its own, or
+                weights of another shape or that are not finite.
         """
         if not self._crossbar.device.linear:
             raise InvalidInputError(
                 f"one adjoint array for all reads takes linear cells, got {self._crossbar.device!r}; use vjp"
+            )
+        weights = FINITE("weights", weights)
+        if weights.ndim != 3 or weights.shape[1:] != self._shape:
+            raise InvalidInputError(
+                f"weights must have the shape (sums, {self._shape[0]}, {self._shape[1]}), got {weights.shape}"
             )
         ports = list(self._crossbar.connected("cols" if self._side == "rows" else "rows"))  # others carry no current
         reads = self._by_conductance.reshape(len(self._cells), -1)
@@ -155,21 +217,40 @@ class Sensitivity:
         """Cell currents and voltages of the adjoint array: these volts at the sense terminals, the drivers at 0 V."""
         batch = wanted.shape[1]
         ordered = self._placement.sense_to_grid(self._placement.sign * self._share * wanted)
-        source = self._small_signal.conductance * ordered
-        source = np.broadcast_to(source, (batch, *self._grid.shape)).copy()
-        check = SenseCheck(self._small_signal, 1 - self._placement.sense_axis, self._tolerance, each=False)
-        outcome = self._solve(source, check)
-        currents = outcome.currents + outcome.residual
-        return currents, self._grid.volts(ordered, currents, outcome.levels)
-
-    def _solve(self, source: FloatArray, check: Check) -> Outcome:
-        outcome = self._circuit.solve(source, check)
+        if self._circuit.subtle:
+            outcome = self._circuit.refined(ordered)
+        else:
+            source = self._small_signal.conductance * ordered
+            source = np.broadcast_to(source, (batch, *self._grid.shape)).copy()
+            check = SenseCheck(self._small_signal, 1 - self._placement.sense_axis, self._tolerance, each=False)
+            outcome = self._circuit.solve(source, check)
         require_convergence(outcome)
-        return outcome
+        return outcome.currents + outcome.residual, self._across(ordered, outcome)
+
+    def _across(self, drive: FloatArray, outcome: Outcome) -> FloatArray:
+        """(batch, n0, n1) volts across the cells."""
+        if outcome.inside:
+            return outcome.inside.volts
+        return self._grid.volts(drive, outcome.currents + outcome.residual, outcome.levels)
+
+    def _checked(self, change: Change) -> Change:
+        if not isinstance(change, Change):
+            raise InvalidInputError(f"jvp takes a Change, got {change!r}; such as Change(conductance, r_word=0.1)")
+        conductance = FINITE("conductance of a change", change.conductance)
+        if conductance.shape != self._crossbar.shape:
+            raise InvalidInputError(
+                f"conductance of a change must have the shape of the array, {self._crossbar.shape}, "
+                f"got {conductance.shape}"
+            )
+        ohms = {name: NUMBER(f"{name} of a change", getattr(change, name)) for name in RESISTANCES}
+        return Change(conductance, **ohms)
 
     def _sum(self, cells: FloatArray) -> FloatArray:
         sensed = cells.sum(axis=1 + self._placement.sense_axis)
-        return self._placement.from_sense(self._placement.sign * self._share * sensed)
+        currents = self._placement.from_sense(self._placement.sign * self._share * sensed)
+        if self._side == "cols":
+            currents[list(self._crossbar.open_rows)] = 0.0  # but for rounding, it is
+        return currents
 
     def _line_gradient(self, adjoint: FloatArray, axis: int) -> tuple[float, float]:
         """With respect to all segments and to all terminal resistances of the lines along `axis`."""

@@ -15,9 +15,10 @@ import numpy as np
 from xbar_spice.engines.nodal.checks import SenseCheck
 from xbar_spice.engines.nodal.conjugate_gradients import Check, Outcome, Preconditioner, solve_currents
 from xbar_spice.engines.nodal.elimination import transfer_matrix
-from xbar_spice.engines.nodal.factor import FactorPreconditioner
+from xbar_spice.engines.nodal.factor import FACTOR_CELLS, FactorPreconditioner
 from xbar_spice.engines.nodal.floating_preconditioner import FloatingPreconditioner
 from xbar_spice.engines.nodal.grid import Grid, Placement
+from xbar_spice.engines.nodal.refined import refine_linear
 from xbar_spice.engines.nodal.spectral import SpectralPreconditioner
 from xbar_spice.engines.nodal.threads import allowed_threads, single_thread, suitable_threads
 from xbar_spice.errors import ConvergenceError
@@ -31,7 +32,7 @@ SINGLE_PRECISION_FROM = 192  # cells on a line; below, matrix products are too s
 OVERLAP_FROM = 96  # cells on a rung; below, handing over a product costs as much as the product
 BATCH_BYTES = 400e6  # working memory of vectors that are solved together
 WORKING_ARRAYS = 10
-FACTOR_CELLS = 400_000  # above, a sparse factor takes more memory than a workstation has
+REFINED_FROM = 1e3  # load of a line that takes so many digits that rounding shows in the rest
 
 
 @final
@@ -78,10 +79,11 @@ class LinearCircuit:
         if self.grid.floating and self.grid.floating.axis == 1:
             driven[self.grid.floating.places] = 0.0
         for lines in batches(self.grid, n0):
-            source = np.zeros((lines.stop - lines.start, n0, n1))
+            source, drive = np.zeros((2, lines.stop - lines.start, n0, n1))
             for vector, line in enumerate(range(lines.start, lines.stop)):
                 source[vector, line] = driven[line]
-            outcome = self.solve(source, check)
+                drive[vector, line] = driven[line] > 0
+            outcome = self.or_refined(self.solve(source, check), drive)
             require_convergence(outcome, lines.start)
             transfer[lines] = (outcome.currents + outcome.residual).sum(axis=1)
         return transfer
@@ -93,11 +95,13 @@ class LinearCircuit:
         sensed = []
         check = self._sense_check(placement.sense_axis)
         for columns in batches(self.grid, volts.shape[1]):
-            source = self.grid.conductance * placement.drive_to_grid(volts[:, columns])
+            drive = placement.drive_to_grid(volts[:, columns])
+            source = self.grid.conductance * drive
             by_transfer = self._method == "auto" and not self.grid.floating  # if conjugate gradients fail
             outcome = self._iterate(source, check) if by_transfer else self.solve(source, check)
             if not outcome.converged.all() and by_transfer:
                 return self._through_transfer(placement, volts)
+            outcome = self.or_refined(outcome, drive)
             require_convergence(outcome, columns.start)
             sensed.append((outcome.currents + outcome.residual).sum(axis=1 + placement.sense_axis))
         self._solved += volts.shape[1]
@@ -105,13 +109,47 @@ class LinearCircuit:
 
     def solve(self, source: FloatArray, check: Check) -> Outcome:
         """(1 + G Z) y = f by conjugate gradients, with the sparse factor where the spectral preconditioner fails."""
+        if self._falls:
+            return self.refined(np.zeros((1, *self.grid.shape)), source)
         outcome = None if self._unfit else self._iterate(source, check)
         if outcome is not None and (outcome.converged.all() or self.grid.conductance.size > FACTOR_CELLS):
             return outcome
-        return solve_currents(self.grid, source, self._factor, check, outcome and outcome.currents)
+        start = outcome.currents if outcome and np.isfinite(outcome.currents).all() else None
+        with np.errstate(over="ignore", invalid="ignore"):
+            return solve_currents(self.grid, source, self._factor, check, start)
+
+    @cached_property
+    def load(self) -> float:
+        """How much more the cells of a line conduct than its terminal does, at most."""
+        cells, spans = self.grid.conductance, [line.span for line in self.grid.lines]
+        largest = float(cells.max())
+        sums = [float(cells.sum(axis=axis - 2).max()) for axis in (0, 1)]
+        return max(sums[0] * spans[0] + largest * spans[1], sums[1] * spans[1] + largest * spans[0])
+
+    @property
+    def subtle(self) -> bool:
+        """Whether only `refined` tells everything inside: lines under a large load, or slopes below zero."""
+        return (not self.load <= REFINED_FROM or self._falls) and self.grid.conductance.size <= FACTOR_CELLS
+
+    @cached_property
+    def _falls(self) -> bool:
+        """Whether a slope is below zero, of which conjugate gradients know nothing."""
+        return bool(self.grid.conductance.min() < 0)
+
+    def refined(self, drive: FloatArray, source: FloatArray | None = None) -> Outcome:
+        """(1 + G Z) y = G D0 + f to the tolerance of each line's current; both broadcast to (batch, n0, n1)."""
+        source = np.zeros((1, *self.grid.shape)) if source is None else source
+        return refine_linear(self.grid, source, drive, self._tolerance)
+
+    def or_refined(self, outcome: Outcome, drive: FloatArray) -> Outcome:
+        """The same read refined, where conjugate gradients have failed."""
+        if outcome.converged.all() or self.grid.conductance.size > FACTOR_CELLS:
+            return outcome
+        return self.refined(drive)
 
     def _iterate(self, source: FloatArray, check: Check) -> Outcome:
-        with suitable_threads(self.grid.shape[1]):
+        # Slopes of nonlinear cells may lie so far apart that the preconditioner leaves the range of floats.
+        with suitable_threads(self.grid.shape[1]), np.errstate(over="ignore", invalid="ignore"):
             outcome = solve_currents(self.grid, source, self.spectral, check)
         self._unfit = not outcome.converged.all()
         return outcome
@@ -161,8 +199,9 @@ def require_convergence(outcome: Outcome, first: int = 0) -> None:
     if not outcome.converged.all():
         columns = (first + np.flatnonzero(~outcome.converged)).tolist()
         raise ConvergenceError(
-            f"conjugate gradients stalled for columns {columns} of the drive after {outcome.iterations} iterations; "
-            "try NodalEngine(method='direct') or a larger tolerance"
+            f"conjugate gradients stalled for columns {columns} of the drive after {outcome.iterations} iterations, "
+            "and so did their refinement; try NodalEngine(method='direct'), smaller ratios between the resistances of "
+            "terminals and wires, or a larger tolerance"
         )
 
 

@@ -12,6 +12,7 @@ from dataclasses import replace
 import numpy as np
 
 from xbar_spice.engines.nodal.grid import Placement
+from xbar_spice.engines.nodal.laws import Laws
 from xbar_spice.engines.nodal.newton import WORKING_ARRAYS, operating_point, require_operating_point
 from xbar_spice.engines.nodal.solver import LinearCircuit, batches
 from xbar_spice.engines.nodal.spectral import DENSE_TO, SpectralPreconditioner, StackedPreconditioner
@@ -36,6 +37,7 @@ def read_stacked(
     device: Device,
     drives: Sequence[FloatArray],
     tolerance: float,
+    laws: Laws,
 ) -> list[FloatArray]:
     """(ports, batch) sense currents of each array for its (ports, batch) volts, one batch for all.
 
@@ -45,6 +47,7 @@ def read_stacked(
         device: law of their cells.
         drives: of each array.
         tolerance: relative to each sense current.
+        laws: what this session knows of its devices.
 
     Raises:
         ConvergenceError: for the columns of a drive that did not converge.
@@ -61,7 +64,7 @@ def read_stacked(
             [one for one in spectral if isinstance(one, SpectralPreconditioner)], together
         )
         outcome = operating_point(
-            grid, placement, device, placement.sign * between_ends, tolerance, spectral=preconditioner
+            grid, placement, device, placement.sign * between_ends, tolerance, spectral=preconditioner, laws=laws
         )
         for converged, volts in zip(outcome.converged.reshape(count, together), drives, strict=True):
             require_operating_point(converged, device, volts, columns.start)

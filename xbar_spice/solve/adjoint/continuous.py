@@ -14,6 +14,7 @@ from typing import final
 import numpy as np
 from numpy.typing import ArrayLike
 
+from xbar_spice.checks import ANYTHING, checked
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.parts import METHODS
@@ -47,6 +48,7 @@ from xbar_spice.solve.linear_solvers.systems import solve_adjoint
 __all__ = ["continuous_gradients"]
 
 
+@checked(by=ANYTHING)
 def continuous_gradients(
     trajectory: Trajectory,
     cotangent: ArrayLike,
@@ -78,7 +80,8 @@ def continuous_gradients(
         >>> continuous_gradients(decay, [1.0], "trapezoid").z0  # 1 / 3^3; the exact one is 1 / 2^3
         array([0.037])
     """
-    scheme, name = METHODS.get(method or trajectory.scheme), method_text(method or trajectory.method)
+    scheme = trajectory.scheme if method is None else METHODS.get(method)
+    name = method_text(trajectory.method if method is None else method)
     if not isinstance(scheme, LinearMultistep | RungeKutta):
         allowed = ", ".join(known for known in METHODS if isinstance(METHODS.get(known), LinearMultistep | RungeKutta))
         raise InvalidInputError(f"the adjoint equation is solved on the grid, by one of {allowed}; got {name}")

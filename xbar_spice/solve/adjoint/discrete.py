@@ -9,6 +9,7 @@ from typing import final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from xbar_spice.checks import ANYTHING, Array, checked
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.solve.fields.contributions import By, Contributions, Split, split_axes
@@ -19,7 +20,6 @@ from xbar_spice.solve.integrators.integration import (
     Trajectory,
     check_nonconvergence,
     handle_nonconvergence,
-    real_array,
 )
 from xbar_spice.solve.integrators.method import AdjointRun, Carry, ForwardRun, Method, SolveReport
 from xbar_spice.solve.linear_solvers.krylov import SolverLike, get_linear_solver
@@ -73,6 +73,7 @@ class Gradients:
         return self.parameters[name]
 
 
+@checked(by=ANYTHING)
 def gradients(
     trajectory: Trajectory,
     cotangent: ArrayLike,
@@ -145,7 +146,7 @@ def give_up(run: AdjointRun, lost: BoolArray | None = None) -> None:
 
 def checked_cotangent(cotangent: ArrayLike, expected: tuple[int, ...]) -> FloatArray:
     """The cotangent with a batch axis, if it is finite and has the shape of z0."""
-    given = real_array("the cotangent", cotangent)
+    given = Array(finite=False)("the cotangent", cotangent)
     if given.shape != expected:
         raise InvalidInputError(f"the cotangent must have the shape of z0, {expected}, got {given.shape}")
     if not np.isfinite(given).all():

@@ -21,6 +21,7 @@ from typing import final
 import numpy as np
 from numpy.typing import ArrayLike
 
+from xbar_spice.checks import ANYTHING, checked
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear.norms import norms
 from xbar_spice.linear.operator import FloatArray
@@ -76,6 +77,7 @@ def stored_numbers(run: ForwardRun) -> int:
     return sum(array.size for array in {id(array): array for array in arrays}.values())
 
 
+@checked(by=ANYTHING)
 def checkpointed_gradients(  # noqa: PLR0913 - the problem, its solution and what is wanted of it
     field: Field | Layers,
     z0: ArrayLike,
@@ -163,6 +165,7 @@ def checkpointed_gradients(  # noqa: PLR0913 - the problem, its solution and wha
     return LeanGradients(last, as_gradients(adjoint, found, last.ndim == 2), 0.0, peak)
 
 
+@checked(by=ANYTHING)
 def reversed_gradients(
     field: Field | Layers,
     z0: ArrayLike,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
+from xbar_spice.checks import Array, checked
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.solve.adjoint.discrete import ADJOINT_HINT
@@ -19,7 +20,6 @@ from xbar_spice.solve.integrators.integration import (
     Trajectory,
     check_nonconvergence,
     handle_nonconvergence,
-    real_array,
 )
 from xbar_spice.solve.integrators.method import Carry, SolveReport
 from xbar_spice.solve.linear_solvers.krylov import SolverLike, get_linear_solver
@@ -27,6 +27,7 @@ from xbar_spice.solve.linear_solvers.krylov import SolverLike, get_linear_solver
 __all__ = ["tangent"]
 
 
+@checked()
 def tangent(
     trajectory: Trajectory,
     z0: ArrayLike,
@@ -58,7 +59,7 @@ def tangent(
         >>> tangent(decay, [1.0])  # z_3 = z_0 / 2^3
         array([0.125])
     """
-    given = real_array("the change of z0", z0)
+    given = Array(finite=False)("the change of z0", z0)
     if given.shape != trajectory.z.shape[1:]:
         raise InvalidInputError(
             f"the change of z0 must have the shape of z0, {trajectory.z.shape[1:]}, got {given.shape}"
@@ -74,7 +75,7 @@ def tangent(
     for layer, run in enumerate(trajectory.runs):
         suffix = f"[{layer}]" if len(trajectory.runs) > 1 else ""
         mine = {name.removesuffix(suffix): left.pop(name) for name in list(left) if name.endswith(suffix)}
-        direction = run.field.tie.spread({name: np.asarray(value, dtype=float) for name, value in mine.items()})
+        direction = run.field.tie.spread({name: Array()(name, value) for name, value in mine.items()})
         with np.errstate(over="ignore", invalid="ignore"):  # a change that is not finite is reported below
             part = trajectory.scheme.tangent(run, change, direction, solver, carry)
         change, carry = part.z, part.carry

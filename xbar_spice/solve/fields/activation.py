@@ -10,6 +10,7 @@ from typing import final
 import numpy as np
 from numpy.typing import NDArray
 
+from xbar_spice.checks import settle
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear.operator import FloatArray
 
@@ -30,6 +31,9 @@ class Activation:
     name: str
     value: Callable[[FloatArray], FloatArray]
     slope: Callable[[FloatArray, FloatArray], NDArray[np.bool_] | FloatArray]
+
+    def __post_init__(self) -> None:
+        settle(self)
 
 
 def _sigmoid(s: FloatArray) -> FloatArray:

@@ -16,6 +16,7 @@ from typing import Literal, final, get_args
 
 import numpy as np
 
+from xbar_spice.checks import Many, Text
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.solve.fields.evaluation import Evaluation, IndexArray
@@ -41,7 +42,7 @@ def split_axes(by: Split, *, batched: bool = True) -> tuple[By, ...]:
         >>> split_axes(("sample", "step"))
         ('step', 'sample')
     """
-    wanted = {by} if isinstance(by, str) else set(by)
+    wanted = {by} if isinstance(by, str) else set(Many(Text())("by", by))
     if unknown := wanted - set(get_args(By)):
         raise InvalidInputError(f"by must be one or several of {get_args(By)}, got {', '.join(map(repr, unknown))}")
     axes: tuple[By, ...] = ("step", "sample")

@@ -9,6 +9,7 @@ from typing import final
 import numpy as np
 from numpy.typing import ArrayLike
 
+from xbar_spice.checks import checked
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear.operator import FloatArray, LinearOperator, as_operator
 from xbar_spice.solve.fields.activation import Activation, get_activation
@@ -124,6 +125,7 @@ class ActivationField(Field):
         array([3.])
     """
 
+    @checked()
     def __init__(
         self,
         A: ArrayLike | LinearOperator,
@@ -133,8 +135,8 @@ class ActivationField(Field):
         bias: bool = False,
         tie: Tie | None = None,
     ) -> None:
-        self.A = as_operator(A)
-        self.B = as_operator(B)
+        self.A = as_operator(A, "A")
+        self.B = as_operator(B, "B")
         self.activation = get_activation(activation)
         self.bias = bias
         self._tie = tie or Tie()
@@ -212,5 +214,6 @@ class ReluField(ActivationField):
         array([1., 3.])
     """
 
+    @checked()
     def __init__(self, A: ArrayLike | LinearOperator, B: ArrayLike | LinearOperator) -> None:
         super().__init__(A, B, "relu")

@@ -7,6 +7,7 @@ from typing import final
 import numpy as np
 from numpy.typing import ArrayLike
 
+from xbar_spice.checks import checked
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear.operator import FloatArray, LinearOperator, as_operator
 from xbar_spice.solve.fields.activation import Activation, get_activation
@@ -36,6 +37,7 @@ class LayerField(Field):
         array([ 2., -1.])
     """
 
+    @checked()
     def __init__(
         self,
         K: ArrayLike | LinearOperator,
@@ -45,7 +47,7 @@ class LayerField(Field):
         sign: int = 1,
         tie: Tie | None = None,
     ) -> None:
-        self.K = as_operator(K)
+        self.K = as_operator(K, "K")
         self.b: FloatArray | None = None if b is None else np.array(b, dtype=float)
         self.activation = get_activation(activation)
         self.sign = sign

@@ -9,6 +9,7 @@ from typing import cast, final
 
 import numpy as np
 
+from xbar_spice.checks import checked
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.solve.fields.evaluation import BoolArray, Evaluation
@@ -40,6 +41,7 @@ class SplitField(Field):
         array([ 3., -4.])
     """
 
+    @checked()
     def __init__(self, velocity: Field, force: Field, *, tie: Tie | None = None) -> None:
         if (velocity.states, velocity.outputs) != (force.outputs, force.states):
             raise InvalidInputError(

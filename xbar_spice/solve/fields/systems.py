@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from math import isqrt
 
-import numpy as np
 from numpy.typing import ArrayLike
 
+from xbar_spice.checks import Array, checked
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear.compose import FirstRows, ProductOperator, ScaledOperator, SumOperator
 from xbar_spice.linear.convolution import Padding, convolution_matrix, kernel_gradient
@@ -20,6 +20,7 @@ from xbar_spice.solve.fields.tie import Parameters, Tie
 __all__ = ["antisymmetric_field", "convolution_field", "hamiltonian_field", "parabolic_field"]
 
 
+@checked()
 def convolution_field(
     a: ArrayLike,
     b: ArrayLike,
@@ -51,7 +52,7 @@ def convolution_field(
         >>> field.evaluate(np.array([[3.0], [-1.0]])).value[:, 0]
         array([6., 0.])
     """
-    kernels = {"A": np.asarray(a, dtype=float), "B": np.asarray(b, dtype=float)}
+    kernels = {"A": Array()("a", a), "B": Array()("b", b)}
     names = {"A": "a", "B": "b"}
 
     def spread(change: Parameters) -> Parameters:
@@ -80,6 +81,7 @@ def _kernel_part(
     return kernel_gradient(gradient, image_shape, channels, size=isqrt(kernel.shape[-1]), padding=padding)
 
 
+@checked()
 def antisymmetric_field(
     K: ArrayLike | LinearOperator, b: ArrayLike | None = None, activation: str | Activation = "tanh"
 ) -> LayerField:
@@ -101,7 +103,7 @@ def antisymmetric_field(
         >>> turn.evaluate(np.array([[1.0], [2.0]])).value[:, 0]
         array([ 2., -1.])
     """
-    array = as_operator(K)
+    array = as_operator(K, "K")
     if array.shape[0] != array.shape[1]:
         raise InvalidInputError(f"K - K^T needs a square K, got {array.shape}")
 
@@ -113,6 +115,7 @@ def antisymmetric_field(
     )
 
 
+@checked()
 def parabolic_field(
     K: ArrayLike | LinearOperator, activation: str | Activation = "relu", *, bias: bool = False
 ) -> ActivationField:
@@ -133,7 +136,7 @@ def parabolic_field(
         >>> parabolic_field([[2.0]]).evaluate(np.array([[1.0, -1.0]])).value
         array([[-4., 0.]])
     """
-    array = as_operator(K)
+    array = as_operator(K, "K")
     n = array.shape[1] - bias
     back: LinearOperator = ScaledOperator(-1.0, array.T)
     if bias:
@@ -150,6 +153,7 @@ def parabolic_field(
     return ActivationField(array, back, activation, bias=bias, tie=Tie(spread, collect))
 
 
+@checked()
 def hamiltonian_field(
     K: ArrayLike | LinearOperator, b: ArrayLike | None = None, activation: str | Activation = "tanh"
 ) -> SplitField:
@@ -171,7 +175,7 @@ def hamiltonian_field(
         >>> spring.evaluate(np.array([[1.0], [3.0]])).value[:, 0]
         array([ 6., -2.])
     """
-    array = as_operator(K)
+    array = as_operator(K, "K")
 
     def spread(change: Parameters) -> Parameters:
         values: dict[str, FloatArray] = {}

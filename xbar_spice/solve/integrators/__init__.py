@@ -9,7 +9,6 @@ from xbar_spice.solve.integrators.integration import (
     handle_nonconvergence,
     integrate,
     method_text,
-    real_array,
     warn_of_instability,
 )
 from xbar_spice.solve.integrators.layers import Layers
@@ -53,6 +52,5 @@ __all__ = [
     "handle_nonconvergence",
     "integrate",
     "method_text",
-    "real_array",
     "warn_of_instability",
 ]

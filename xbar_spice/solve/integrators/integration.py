@@ -5,12 +5,12 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass
 from functools import cached_property
-from numbers import Real
 from typing import Literal, TypeVar, final, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from xbar_spice.checks import Array, Real, Whole, checked
 from xbar_spice.errors import ConvergenceError, ConvergenceWarning, InvalidInputError, StabilityWarning
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.parts import METHODS
@@ -30,7 +30,6 @@ __all__ = [
     "handle_nonconvergence",
     "integrate",
     "method_text",
-    "real_array",
     "warn_of_instability",
 ]
 
@@ -39,6 +38,8 @@ Nonconvergence = Literal["warn", "raise", "ignore"]
 Scalar = TypeVar("Scalar", bound=np.generic)
 
 _REAL = 1e-3  # imaginary part of a mode that is not worth a word
+MOST_STEPS = 10**7  # whose states would fill the memory of any machine
+
 _SAMPLES_NAMED = 4  # in a report of what did not converge; the arrays of the result name them all
 
 
@@ -130,6 +131,7 @@ class Trajectory:
         return array if self.batched else array[..., 0]
 
 
+@checked()
 def integrate(
     field: Field | Layers,
     z0: ArrayLike,
@@ -200,38 +202,14 @@ def checked_problem(field: Field | Layers, z0: ArrayLike, h: float, steps: int) 
         InvalidInputError: As for `integrate`.
     """
     layers = field if isinstance(field, Layers) else Layers([field])
-    start = real_array("z0", z0)
+    start = np.array(Array(finite=False)("z0", z0))
     if start.ndim not in (1, 2) or start.shape[0] != layers.states or not start.size:
         raise InvalidInputError(f"z0 must have shape ({layers.states},) or ({layers.states}, batch), got {start.shape}")
     if not np.isfinite(start).all():
         raise InvalidInputError("z0 must be finite, got NaN or infinity in it")
-    if not 0.0 < _number(h) < np.inf:
-        raise InvalidInputError(f"the step size h must be > 0, got {h!r}")
-    if not (1.0 <= _number(steps) < np.inf and steps == int(steps)):
-        raise InvalidInputError(f"steps must be an integer >= 1, got {steps!r}")
-    return layers, start if start.ndim == 2 else start[:, np.newaxis], Grid(float(h), int(steps))
-
-
-def _number(value: object) -> float:
-    """A real number as it is, NaN for anything else."""
-    return float(value) if isinstance(value, Real) else np.nan
-
-
-def real_array(name: str, values: ArrayLike) -> FloatArray:
-    """Values as an array of real numbers of its own.
-
-    Raises:
-        InvalidInputError: They hold something else: imaginary parts, masked entries, text, rows of different lengths.
-    """
-    if np.ma.is_masked(values):
-        raise InvalidInputError(f"{name} has masked entries; fill them first")
-    try:
-        given = np.asarray(values)
-    except ValueError:
-        raise InvalidInputError(f"{name} must be an array of numbers, got rows of different lengths") from None
-    if given.dtype.kind not in "biuf":
-        raise InvalidInputError(f"{name} must hold real numbers, got {given.dtype}")
-    return np.array(given, dtype=float)
+    step = Real(above=0)("h", h)
+    count = Whole(1, MOST_STEPS)("steps", steps)
+    return layers, start if start.ndim == 2 else start[:, np.newaxis], Grid(step, count)
 
 
 def check_nonconvergence(choice: str) -> None:
@@ -256,7 +234,7 @@ def handle_nonconvergence(what: str, report: SolveReport, choice: Nonconvergence
     if choice == "raise":
         raise ConvergenceError(text)
     if choice == "warn":
-        warnings.warn(text, ConvergenceWarning, stacklevel=3)
+        warnings.warn(text, ConvergenceWarning, stacklevel=4)  # over the look at the arguments, see `checked`
 
 
 def warn_of_instability(method: str, h: float, report: SolveReport) -> None:
@@ -274,7 +252,7 @@ def warn_of_instability(method: str, h: float, report: SolveReport) -> None:
         f"it amplifies a part of the state with h lambda of about {value}, which the equation damps; on the real axis "
         "the limit of am3 is -6; try a smaller h, or implicit_euler, which damps stiff parts whatever h is",
         StabilityWarning,
-        stacklevel=3,
+        stacklevel=4,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import final
 
+from xbar_spice.checks import checked
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.solve.fields.field import Field
 from xbar_spice.solve.integrators.method import Grid
@@ -35,6 +36,7 @@ class Layers:
         array([1., 2., 6.])
     """
 
+    @checked()
     def __init__(self, fields: Sequence[Field]) -> None:
         self.fields = tuple(fields)
         lengths = {(field.states, field.outputs) for field in self.fields}

@@ -10,6 +10,7 @@ from typing import final
 import numpy as np
 from numpy.typing import NDArray
 
+from xbar_spice.checks import settle
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.solve.fields.contributions import Contributions
 from xbar_spice.solve.fields.evaluation import BoolArray, Evaluation, IndexArray
@@ -75,6 +76,7 @@ class SolveOptions:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "krylov", get_linear_solver(self.krylov))
+        settle(self)
 
 
 @final

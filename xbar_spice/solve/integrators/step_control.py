@@ -10,6 +10,7 @@ from typing import final
 
 import numpy as np
 
+from xbar_spice.checks import settle
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear.norms import norms
 from xbar_spice.linear.operator import FloatArray
@@ -47,9 +48,10 @@ class AdaptiveOptions:
     noise: float = 0.0
 
     def __post_init__(self) -> None:
+        settle(self)
         if not 0.0 <= self.rtol < 1.0:
             raise InvalidInputError(f"rtol of an adaptive method must be in [0, 1), got {self.rtol}")
-        if not (np.isfinite(self.atol) and self.atol >= 0.0) or self.atol == self.rtol == 0.0:
+        if not 0.0 <= self.atol < np.inf or self.atol == self.rtol == 0.0:
             raise InvalidInputError(
                 f"atol of an adaptive method must be >= 0, and > 0 if rtol is 0, got {self.atol} with rtol {self.rtol}"
             )

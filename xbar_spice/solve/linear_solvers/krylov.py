@@ -13,6 +13,7 @@ from typing import Any, TypeAlias, final
 import numpy as np
 from numpy.typing import NDArray
 
+from xbar_spice.checks import settle
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear.norms import norms
 from xbar_spice.linear.operator import FloatArray
@@ -65,6 +66,7 @@ class KrylovOptions:
                 f"method must be the text of a linear solver, got {self.method!r}; a LinearSolver has all of these "
                 "options itself: give it in place of KrylovOptions"
             )
+        settle(self)
         for name, part in (("gmres", {"restart": self.restart}), ("richardson", {"damping": self.damping})):
             LINEAR_SOLVERS.get(name, **part)  # checks what this method may not have
         self.solver  # noqa: B018 - checks the rest

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from xbar_spice.checks import settle
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.solve.fields.evaluation import Evaluation
@@ -45,6 +46,7 @@ class LinearSolver(ABC):
     """The residual that noisy reads leave, in units of the noise of one product; 1 if the iteration adds up none."""
 
     def __post_init__(self) -> None:
+        settle(self)
         if not 0.0 <= self.rtol < 1.0:
             raise InvalidInputError(f"rtol of a linear solve must be in [0, 1), got {self.rtol}")
         if self.max_iterations < 1:

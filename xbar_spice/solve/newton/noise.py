@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from xbar_spice.checks import Array, Whole, checked
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear.norms import norms
 from xbar_spice.linear.operator import FloatArray
@@ -48,6 +49,7 @@ def allowing_noise(
     )
 
 
+@checked(z=Array(), repeats=Whole(None, 10**5))
 def measured_noise(field: Field, z: FloatArray, repeats: int = 8) -> float:
     """Relative standard deviation of f(z) from read to read, for `NewtonOptions.noise`; rounding for exact reads.
 
@@ -59,5 +61,6 @@ def measured_noise(field: Field, z: FloatArray, repeats: int = 8) -> float:
     if repeats < 2:
         raise InvalidInputError(f"noise is measured by at least 2 evaluations, got repeats = {repeats}")
     values = np.stack([field.evaluate(z).value for _ in range(repeats)])
-    spread = norms(values.std(axis=0, ddof=1))
-    return float(np.max(spread / np.maximum(norms(values.mean(axis=0)), np.finfo(float).tiny)))
+    spread, size = norms(values.std(axis=0, ddof=1)), norms(values.mean(axis=0))
+    # Where f is zero on average, all that is read is noise.
+    return float(np.max(np.divide(spread, size, out=np.where(spread > 0, np.inf, 0.0), where=size > 0)))

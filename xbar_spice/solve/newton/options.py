@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, final, get_args
 
+from xbar_spice.checks import settle
 from xbar_spice.errors import InvalidInputError
 
 __all__ = ["NewtonOptions"]
@@ -52,6 +53,7 @@ class NewtonOptions:
     start: Start = "last"
 
     def __post_init__(self) -> None:
+        settle(self)
         for name, value in (("rtol", self.rtol), ("floor", self.floor), ("noise", self.noise)):
             if not 0.0 <= value < 1.0:
                 raise InvalidInputError(f"{name} of Newton's method must be in [0, 1), got {value}")

@@ -1,0 +1,331 @@
+"""Every parameter of every public constructor and function gets values that it cannot mean.
+
+Each is used as it should be, or refused with a text that names the parameter: no error of Python or NumPy leaks, and no
+value passes for something else.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import numpy as np
+import pytest
+
+import xbar_spice as xs
+from xbar_spice.errors import InvalidInputError
+from xbar_spice.train.digits import jittered, load_digits
+from xbar_spice.train.samples import Split
+
+HOSTILE: dict[str, Any] = {
+    "a class": dict,
+    "a text": "magic",
+    "an empty text": "",
+    "bytes": b"1",
+    "None": None,
+    "complex": 1 + 1j,
+    "complex array": np.array([[1 + 1j, 2.0], [0.5, 1.0]]),
+    "masked array": np.ma.masked_equal([[1e-5, 2e-5], [3e-5, 4e-5]], 2e-5),
+    "array of objects": np.array([[1e-5, None], ["a", 4e-5]], dtype=object),
+    "array of texts": np.array([["1", "2"], ["3", "4"]]),
+    "NaN": np.nan,
+    "infinity": np.inf,
+    "array with NaN": np.array([[1e-5, np.nan], [1e-5, 1e-5]]),
+    "negative": -1.5,
+    "no number": [],
+    "empty array": np.zeros((0, 2)),
+    "array of three axes": np.full((2, 2, 2), 1e-5),
+    "one value": np.array([1e-5]),
+    "ragged": [[1e-5, 2e-5], [3e-5]],
+    "True": True,
+    "a fraction": 2.5,
+    "huge": 1e308,
+    "a huge whole number": 10**400,
+    "a mapping": {"a": 1},
+    "an object": object(),
+    "a list of texts": ["a", "b"],
+    "a function": lambda *values: None,
+}
+
+
+@dataclass
+class Parts:
+    """What the arguments are made of."""
+
+    folder: Path
+
+    weights = ((1.0, -0.5), (0.25, 1.0))
+    conductance = ((1e-5, 2e-5), (3e-5, 4e-5))
+
+    def __post_init__(self) -> None:
+        self.crossbar = xs.Crossbar(self.conductance, r_word=1.0, r_bit=1.0)
+        self.mapped = xs.map_weights(self.weights)
+        self.hardware = [xs.program(self.weights, engine="ideal", name=name) for name in "AB"]
+        self.field = xs.ReluField(self.weights, self.weights)
+        self.layer = xs.LayerField(self.weights)
+        self.model = xs.Model(self.weights, self.weights, h=0.1, steps=1)
+        self.problem = xs.Problem(self.model, np.ones((2, 2)), xs.SquaredDistance(np.zeros((2, 2))))
+        self.trajectory = xs.integrate(self.field, [1.0, 0.5], h=0.1, steps=1)
+        self.subcircuit = xs.Subcircuit("c", ".subckt c p n g=1e-6\nR1 p n {1/g}\n.ends\n")
+        self.deployed = xs.Model(
+            np.eye(64), np.eye(64), h=0.1, steps=1, classifier=xs.Classifier(np.ones((10, 64)), np.zeros(10))
+        )
+        samples = load_digits().test.take(np.arange(4))
+        self.digits = Split(samples, samples, jittered)
+        xs.save_model(self.folder / "m.npz", self.model)
+
+
+# Name of a constructor or function to the arguments with which it works; all that are not given have a default that is
+# tried as well.
+CALLS: dict[str, Callable[[Parts], dict[str, Any]]] = {
+    "Activation": lambda p: {"name": "double", "value": lambda s: 2 * s, "slope": lambda s, r: 2 + 0 * s},
+    "ActivationField": lambda p: {"A": p.weights, "B": p.weights},
+    "AdaptiveOptions": lambda p: {},
+    "Amplifier": lambda p: {"r_feedback": 1e3},
+    "AnalogMatrix": lambda p: {"weights": p.weights, "mapped": p.mapped, "bank": p.hardware[0]._bank},
+    "Chip": lambda p: {"design": xs.Design()},
+    "Classifier": lambda p: {"weight": p.weights, "bias": [0.0, 1.0]},
+    "Converters": lambda p: {"adc_bits": 8},
+    "CrossEntropy": lambda p: {"classifier": xs.Classifier(p.weights, [0.0, 1.0]), "labels": np.array([0, 1])},
+    "Crossbar": lambda p: {"conductance": p.conductance},
+    "Design": lambda p: {},
+    "Differential": lambda p: {},
+    "Interleaved": lambda p: {},
+    "SignedRows": lambda p: {},
+    "Offset": lambda p: {},
+    "BitSliced": lambda p: {},
+    "CmoDrift": lambda p: {},
+    "PcmDrift": lambda p: {},
+    "Drift": lambda p: {"nu": 0.1},
+    "Correlated": lambda p: {"sigma": 0.1, "length": 2.0},
+    "InTurn": lambda p: {"effects": (xs.Levels(4), xs.Stuck(0.1))},
+    "Levels": lambda p: {},
+    "MeasuredProgramming": lambda p: {"target": (1e-6, 1e-5), "mean": (1e-6, 1e-5), "std": (1e-7, 1e-7)},
+    "PublishedError": lambda p: {},
+    "Stuck": lambda p: {},
+    "Streams": lambda p: {"seed": 0},
+    "TableCell": lambda p: {
+        "conductance": (1e-6, 1e-5),
+        "volts": ((0.0, 1.0), (0.0, 1.0)),
+        "amperes": ((0.0, 1e-6), (0.0, 1e-5)),
+    },
+    "Technology": lambda p: {
+        "name": "mine",
+        "source": "a table",
+        "r_word": 1.0,
+        "r_bit": 1.0,
+        "c_word": 0.0,
+        "c_bit": 0.0,
+    },
+    "technology": lambda p: {"node": "22nm"},
+    "wire_technology": lambda p: {"width": 4e-8, "thickness": 8e-8, "pitch": 8e-8},
+    "FeedbackLoop": lambda p: {"A": p.hardware[0], "B": p.hardware[1]},
+    "FeedbackSolver": lambda p: {"mapped": p.mapped},
+    "FourierConvolution": lambda p: dict(
+        zip(
+            ("rows", "columns", "blocks", "image_shape"),
+            vars(xs.fourier_matrices(np.arange(9.0), (1, 3))).values(),
+            strict=True,
+        )
+    ),
+    "Kernels": lambda p: {"a": np.ones(9), "b": np.ones(9), "image_shape": (2, 3)},
+    "KrylovOptions": lambda p: {},
+    "LayerField": lambda p: {"K": p.weights},
+    "Layers": lambda p: {"fields": [p.field]},
+    "LineCapacitance": lambda p: {},
+    "Model": lambda p: {"A": p.weights, "B": p.weights, "h": 0.1, "steps": 2},
+    "NewtonOptions": lambda p: {},
+    "Ohmic": lambda p: {},
+    "OneSelectorOneResistor": lambda p: {},
+    "OneTransistorOneResistor": lambda p: {},
+    "OpAmp": lambda p: {},
+    "Polynomial": lambda p: {},
+    "Problem": lambda p: {
+        "model": p.model, "z0": np.ones((2, 2)), "objective": xs.SquaredDistance(np.zeros((2, 2)))
+    },
+    "Pulse": lambda p: {"width": 1e-9},
+    "ReadNoise": lambda p: {"device": 0.01},
+    "ReadTrace": lambda p: {},
+    "ReluField": lambda p: {"A": p.weights, "B": p.weights},
+    "Schedule": lambda p: {},
+    "Sensitivity": lambda p: {"crossbar": p.crossbar, "drive": [0.1, 0.2]},
+    "Sinh": lambda p: {},
+    "SolverOptions": lambda p: {},
+    "SplitField": lambda p: {"velocity": p.layer, "force": p.layer},
+    "SquaredDistance": lambda p: {"target": np.zeros((2, 2))},
+    "Subcircuit": lambda p: {"name": "c", "library": p.subcircuit.library},
+    "SubcircuitCell": lambda p: {"subcircuit": p.subcircuit},
+    "Terminations": lambda p: {},
+    "Variation": lambda p: {"programming": 0.1},
+    "antisymmetric_field": lambda p: {"K": p.weights},
+    "attribute": lambda p: {"problem": p.problem, "design": xs.Design(r_word=10.0)},
+    "checkpointed_gradients": lambda p: {
+        "field": p.field, "z0": [1.0, 0.5], "cotangent": lambda z: z, "h": 0.1, "steps": 1, "every": 1
+    },
+    "compensate": lambda p: {"crossbar": p.crossbar, "wanted": p.conductance, "g_min": 1e-6, "g_max": 1e-4},
+    "continuous_gradients": lambda p: {"trajectory": p.trajectory, "cotangent": [1.0, 0.0]},
+    "convolution_field": lambda p: {"a": np.ones(9), "b": np.ones(9), "image_shape": (2, 3)},
+    "convolution_matrix": lambda p: {"kernel": np.ones(9), "image_shape": (2, 3)},
+    "cosimulate": lambda p: {"problem": p.problem, "design": xs.Design(), "engine": "ideal"},
+    "fourier_matrices": lambda p: {"kernel": np.ones(9), "image_shape": (2, 3)},
+    "get_engine": lambda p: {"engine": "nodal"},
+    "gradients": lambda p: {"trajectory": p.trajectory, "cotangent": [1.0, 0.0]},
+    "hamiltonian_field": lambda p: {"K": p.weights},
+    "integrate": lambda p: {"field": p.field, "z0": [1.0, 0.5], "h": 0.1, "steps": 1},
+    "kernel_gradient": lambda p: {"matrix_gradient": np.ones((6, 6)), "image_shape": (2, 3)},
+    "load_device": lambda p: {"name": "ohmic"},
+    "load_model": lambda p: {"path": p.folder / "m.npz"},
+    "load_opamp": lambda p: {"name": "loaded"},
+    "make_problem": lambda p: {"model": p.model, "task": "random"},
+    "map_weights": lambda p: {"weights": p.weights},
+    "measured_noise": lambda p: {"field": p.field, "z": np.ones((2, 1))},
+    "netlist": lambda p: {"crossbar": p.crossbar},
+    "parabolic_field": lambda p: {"K": p.weights},
+    "pcm_read_noise": lambda p: {},
+    "program": lambda p: {"weights": p.weights, "engine": "ideal"},
+    "random_stream": lambda p: {"seed": 0},
+    "read_pulse": lambda p: {
+        "crossbar": p.crossbar,
+        "drive": [0.1, 0.2],
+        "pulse": xs.Pulse(1e-9, 1e-10),
+        "capacitance": xs.LineCapacitance(1e-16),
+    },
+    "reversed_gradients": lambda p: {
+        "field": p.field, "z0": [1.0, 0.5], "cotangent": lambda z: z, "h": 0.1, "steps": 1
+    },
+    "save_model": lambda p: {"path": p.folder / "saved.npz", "model": p.model},
+    "sensitivity_map": lambda p: {"problem": p.problem, "design": xs.Design(variation=xs.Variation(0.1))},
+    "sign_flips": lambda p: {"found": np.ones(2), "reference": np.ones(2)},
+    "solve_array": lambda p: {"crossbar": p.crossbar, "drive": [0.1, 0.2]},
+    "tangent": lambda p: {"trajectory": p.trajectory, "z0": [1.0, 0.0]},
+    "thermal_noise": lambda p: {"conductance": 1e-3, "bandwidth": 1e6},
+    "three_gradients": lambda p: {"problem": p.problem, "design": xs.Design()},
+    "tune": lambda p: {"model": p.deployed, "digits": p.digits, "schedule": xs.Schedule(epochs=1)},
+    "write_netlists": lambda p: {"mapped": p.mapped, "folder": p.folder / "decks", "name": "A"},
+}  # fmt: skip
+CALLS |= {
+    name: lambda p: {}
+    for name in ("BiCGStab", "Chord", "ConjugateGradients", "DormandPrince", "Feedback", "Gmres", "Richardson")
+}
+WITHOUT_ARGUMENTS = {  # base classes
+    "DriftLaw",
+    "Field",
+    "LinearOperator",
+    "LinearSolver",
+    "Mapping",
+    "Method",
+    "Objective",
+    "ProgrammingError",
+    "XbarError",
+}
+
+# What an error may say in place of the parameter's own name.
+SAID_AS = {
+    ("ActivationField", "bias"): "needs A of shape",
+    ("Subcircuit", "name"): "subcircuit",
+    ("Subcircuit", "library"): "line 1",
+    ("SubcircuitCell", "conductance_parameter"): "has the parameters",
+    ("continuous_gradients", "method"): "adjoint equation",
+    ("convolution_field", "a"): "kernel",
+    ("convolution_field", "b"): "kernel",
+    ("fourier_matrices", "kernel"): "kernel",
+    ("KrylovOptions", "method"): "linear solver",
+    ("load_device", "name"): "device",
+    ("load_model", "path"): "a file ending in",
+    ("load_opamp", "name"): "op-amp",
+    ("measured_noise", "z"): "vectors of shape",
+    ("save_model", "path"): "a name ending in",
+    ("sign_flips", "found"): "gradients",
+    ("sign_flips", "reference"): "gradients",
+    ("Subcircuit", "wrapper"): ".subckt",
+    ("SubcircuitCell", "resistance_parameter"): "has the parameters",
+    **{(name, "krylov"): "linear solver" for name in ("SolverOptions", "integrate", "tangent")},
+    **{(name, "krylov"): "linear solver" for name in ("continuous_gradients", "gradients")},
+}
+
+# Kinds of hostile values that an annotation makes right: by a part of its text.
+RIGHT_BY_ANNOTATION = {
+    "None": {"None"},
+    "<class 'bool'>": {"True"},
+    "<class 'str'>": {"a text", "an empty text"},
+    "Path": {"a text", "an empty text", "no number", "empty array", "a list of texts"},
+    "Callable": {"a function"},
+    "Mapping": {"a mapping"},
+    "<class 'float'>": {"a fraction", "huge"},
+    "float |": {"a fraction", "huge"},
+    "<class 'int'>": {"huge", "a huge whole number"},
+    "int |": {"huge", "a huge whole number"},
+    "list[": {"no number", "ragged", "a list of texts"},
+    "Collection": {"no number", "empty array"},  # nothing to split by
+}
+# And those that are right for other reasons.
+ALSO_RIGHT = {
+    ("Crossbar", "open_rows"): {"no number", "empty array"},
+    ("Drift", "nu"): {"negative"},  # a conductance that rises
+    ("InTurn", "effects"): {"no number", "empty array"},
+    ("Kernels", "a"): {"one value"},  # a kernel of one tap
+    ("Kernels", "b"): {"one value"},
+    ("Model", "h"): {"one value"},
+    ("OneTransistorOneResistor", "v_threshold"): {"negative"},
+    ("OpAmp", "gain"): {"infinity", "a huge whole number"},
+    ("Polynomial", "square"): {"one value"},
+    ("Polynomial", "cube"): {"one value"},
+    ("Pulse", "width"): {"infinity", "a huge whole number"},
+    ("Subcircuit", "parameters"): {"no number", "empty array"},
+    ("convolution_field", "a"): {"one value"},
+    ("convolution_field", "b"): {"one value"},
+    ("convolution_matrix", "kernel"): {"one value"},
+    ("fourier_matrices", "kernel"): {"one value"},
+}
+
+
+@pytest.fixture(scope="module")
+def parts(tmp_path_factory: pytest.TempPathFactory) -> Parts:
+    return Parts(tmp_path_factory.mktemp("public"))
+
+
+def parameters(name: str) -> Iterator[tuple[str, str]]:
+    """Each parameter, with its annotation as text."""
+    public = getattr(xs, name)
+    hints = get_type_hints(public.__init__ if inspect.isclass(public) else public)
+    for parameter in inspect.signature(public).parameters.values():
+        if parameter.kind not in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL):
+            yield parameter.name, str(hints[parameter.name])
+
+
+def test_the_table_has_every_public_name() -> None:
+    assert CALLS.keys() | WITHOUT_ARGUMENTS == set(xs.__all__)
+
+
+@pytest.mark.filterwarnings("ignore::xbar_spice.errors.ConvergenceWarning")
+@pytest.mark.filterwarnings("ignore::xbar_spice.errors.DesignWarning")
+@pytest.mark.parametrize("name", CALLS)
+def test_no_value_passes_for_something_else(name: str, parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(parts.folder)
+    public, arguments = getattr(xs, name), CALLS[name]
+    public(**arguments(parts))
+    for parameter, annotation in parameters(name):
+        right = ALSO_RIGHT.get((name, parameter), set()).union(
+            *(kinds for text, kinds in RIGHT_BY_ANNOTATION.items() if text in annotation)
+        )
+        for kind, value in HOSTILE.items():
+            refusal = refused(public, arguments(parts) | {parameter: value})
+            if refusal is None:
+                assert kind in right, f"{name} takes {kind} for {parameter}: {annotation}"
+            else:
+                said = SAID_AS.get((name, parameter), parameter)
+                named = re.search(rf"\b{parameter}\b", refusal) or said in refusal
+                assert named, f"{name}({parameter} = {kind}) does not name it: {refusal}"
+
+
+def refused(public: Callable[..., Any], arguments: dict[str, Any]) -> str | None:
+    """The text of our own error, None if there was none; any other error is a leak."""
+    try:
+        public(**arguments)
+    except InvalidInputError as error:
+        return str(error)
+    return None
