@@ -11,7 +11,9 @@ import pytest
 from support import engine_or_skip
 
 import xbar_spice as xs
+from xbar_spice import parts
 from xbar_spice.cli.app import app
+from xbar_spice.registry import Registry
 from xbar_spice.study.config import Parameters, parse_study
 from xbar_spice.study.messages import leaves
 
@@ -38,9 +40,28 @@ EXAMPLES = [
 ]
 
 
+EXTENDING = (ROOT / "docs" / "extending.md").read_text()
+FILES = dict(re.findall(r"^`(\w+\.py)`:\n\n```python\n(.*?)```", EXTENDING, re.M | re.S))
+
+
 @pytest.mark.parametrize("code", EXAMPLES)
-def test_examples_of_the_pages_run(code):
+def test_examples_of_the_pages_run(code, tmp_path, monkeypatch):
+    for name, content in FILES.items():
+        (tmp_path / name).write_text(content)
+    monkeypatch.chdir(tmp_path)
     exec(compile(code, "example", "exec"), {})
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_files_of_the_page_on_extending_are_those_of_the_tests(name):
+    assert FILES[name] == (ROOT / "tests" / "parts" / name).read_text()
+
+
+def test_the_page_on_extending_has_every_kind_of_part_with_its_names():
+    for registry in (value for value in vars(parts).values() if isinstance(value, Registry)):
+        home, _, protocol = registry.protocol.partition(":")
+        names = ", ".join(f"`{name}`" for name in registry)
+        assert f"| {registry.kind} | `{protocol}` of `{home}` | {names} |\n" in EXTENDING
 
 
 def test_ngspice_reads_the_cell_that_the_page_on_extending_writes(tmp_path):

@@ -53,7 +53,7 @@ class Registry(Generic[Part]):
     """
 
     def __init__(self, kind: str, protocol: str, builtins: Mapping[str, str]) -> None:
-        self.kind, self._protocol, self._builtins = kind, protocol, dict(builtins)
+        self.kind, self.protocol, self._builtins = kind, protocol, dict(builtins)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -74,7 +74,7 @@ class Registry(Generic[Part]):
             InvalidInputError: No part of this kind has the name, its module or file cannot be loaded, its options are
                 not taken, or what was found is no part of this kind.
         """
-        protocol = _load(self._protocol)
+        protocol = _load(self.protocol)
         if isinstance(part, protocol):
             if options:
                 raise InvalidInputError(f"{self.kind} {part!r} is configured already, got {', '.join(options)} on top")
@@ -86,7 +86,8 @@ class Registry(Generic[Part]):
         made = _load(self._builtins.get(where, where), self.kind)
         if isinstance(made, protocol) and not written and not options:
             return cast(Part, made)
-        if not callable(made) or (inspect.isclass(made) and not issubclass(made, protocol)):
+        # A function is called only if it is ours: texts come from files, too, and "os:system" is one.
+        if not (issubclass(made, protocol) if inspect.isclass(made) else where in self._builtins and callable(made)):
             raise InvalidInputError(f"{self.kind} {where!r} must be a subclass of {protocol.__name__}, got {made!r}")
         found = self._made(made, where, written, options)
         if not isinstance(found, protocol):
@@ -136,7 +137,7 @@ class Registry(Generic[Part]):
             raise InvalidInputError(f"{self.kind} {where!r} cannot be made with ({said}): {error}") from error
 
     def _allowed(self) -> str:
-        names, protocol = ", ".join(map(repr, self._builtins)), self._protocol.rpartition(":")[2]
+        names, protocol = ", ".join(map(repr, self._builtins)), self.protocol.rpartition(":")[2]
         return f"one of {names}, an object of your own class of {protocol}, or a text such as 'file.py:Class(option=1)'"
 
 

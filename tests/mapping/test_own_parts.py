@@ -91,6 +91,7 @@ def test_a_programming_error_of_ones_own(rng):
         (f"{PARTS / 'absent.py'}:RowPairs", "cannot be loaded: FileNotFoundError"),
         (f"{PARTS / 'signed_rows.py'}:NOT_A_CLASS", "must be a subclass of Mapping, got 3"),
         (f"{PARTS / 'common_offset.py'}:CommonOffset", "must be a subclass of Mapping"),
+        ("os:system(command='true')", "must be a subclass of Mapping, got <built-in function system>"),
         (f"{ROW_PAIRS}(levels=3)", "cannot be made with .*levels"),
         (f"{ROW_PAIRS}(3)", "options of mapping .* must be literals"),
         (f"{ROW_PAIRS}(gain=__import__('os'))", "must be literals"),

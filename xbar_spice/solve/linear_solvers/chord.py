@@ -33,8 +33,8 @@ class Chord(DampedCorrections):
         """X to (I - c J)^{-1} x of the digital twin; the inverse is made once for all iterations."""
         if field.twin is None:
             raise InvalidInputError(
-                "the linear solver chord needs a digital twin of the field: set field.twin to a field of the "
-                "programmed weights, or choose gmres"
+                "the linear solver chord needs a digital twin of the field: set field.twin to a field of the target "
+                "weights, or choose gmres"
             )
         jacobian = dense_jacobian(field.twin, at)
         inverse = _inverses(np.eye(jacobian.shape[1]) - c * (jacobian.mT if transposed else jacobian))
