@@ -165,6 +165,17 @@ def test_a_study_varies_them(tmp_path: Path, rng: np.random.Generator) -> None:
     assert sum(second["reads"].values()) > sum(first["reads"].values())
 
 
+def test_a_case_is_known_by_what_the_file_of_a_part_says(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text((PARTS / "minimal_residual.py").read_text())
+    model = xs.Model(np.eye(2), np.eye(2), h=0.25, steps=2)
+    given = {"name": "own", "model": {"weights": "w.npz"}, "data": {"task": "random"}}
+    study = parse_study(given | {"solver": {"krylov": {"method": f"{file}:MinimalResidual"}}})
+    first, again = (expand(study, {model_key(study): model})[0].id for _ in range(2))
+    file.write_text(file.read_text() + "# another version\n")
+    assert expand(study, {model_key(study): model})[0].id != first == again
+
+
 def test_the_command_line_takes_them(tmp_path: Path, rng: np.random.Generator) -> None:
     """A weight file keeps the text of its method as it is."""
     model = xs.Model(rng.standard_normal((5, 4)), rng.standard_normal((4, 5)) / 3, h=0.25, steps=2)

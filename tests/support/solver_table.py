@@ -82,6 +82,10 @@ KINKED = ("relu", "relu-bias", "abs", "residual-relu", "parabolic", "hamiltonian
 HOMOGENEOUS = ("relu", "identity", "parabolic", "hamiltonian-relu", "convolution", "convolution-channels")
 IMPLICIT = tuple(name for name in METHODS if getattr(METHODS.get(name), "implicit", False))
 SOLVERS = tuple(name for name in LINEAR_SOLVERS if name != "feedback")  # which needs a circuit: tests/feedback
+PREPARED = tuple(
+    name for name in LINEAR_SOLVERS if LINEAR_SOLVERS.get(name).without_circuit() != LINEAR_SOLVERS.get(name)
+)
+"""The solvers that need something on a field."""
 PAIRS = [
     pytest.param(method, field, id=f"{method}-{field}")
     for method in METHODS
