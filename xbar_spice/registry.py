@@ -23,7 +23,7 @@ import inspect
 import re
 import sys
 from collections.abc import Iterator, Mapping
-from functools import cache
+from functools import cache, partial
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, Generic, TypeVar, cast, final, overload
@@ -84,8 +84,10 @@ class Registry(Generic[Part]):
             raise InvalidInputError(f"{self.kind} must be {self._allowed()}, got {part!r}{hint}")
         where, written = self.parsed(part)
         made = _load(self._builtins.get(where, where), self.kind)
-        if isinstance(made, protocol) and not written and not options:
-            return cast(Part, made)
+        if isinstance(made, protocol):  # an object that is ready; options are changes of its fields
+            if not written and not options:
+                return cast(Part, made)
+            return cast(Part, self._made(partial(dataclasses.replace, made), where, written, options))
         # A function is called only if it is ours: texts come from files, too, and "os:system" is one.
         if not (issubclass(made, protocol) if inspect.isclass(made) else where in self._builtins and callable(made)):
             raise InvalidInputError(f"{self.kind} {where!r} must be a subclass of {protocol.__name__}, got {made!r}")

@@ -91,6 +91,17 @@ def test_a_method_is_known_by_its_text() -> None:
     assert relative(xs.continuous_gradients(heun, w, METHODS.get("rk4")).z0, xs.gradients(heun, w).z0) < 0.1
 
 
+def test_an_object_in_a_file_is_a_part_that_is_ready(tmp_path: Path) -> None:
+    file = tmp_path / "ready.py"
+    file.write_text(
+        "import xbar_spice as xs\nfrom xbar_spice.solve.integrators import RungeKutta, Tableau\n"
+        "HEUN = RungeKutta(Tableau(((), (1.0,)), (0.5, 0.5)))\nSHORT = xs.Gmres(restart=3)\n"
+    )
+    assert METHODS.get(f"{file}:HEUN") == HEUN
+    assert get_linear_solver(xs.KrylovOptions(1e-3, method=f"{file}:SHORT")) == xs.Gmres(1e-3, restart=3)
+    assert get_linear_solver(f"{file}:SHORT(restart=4)") == xs.Gmres(restart=4)
+
+
 def test_dopri5_has_options_of_its_own() -> None:
     f, _ = field()
     z0, given = start("tanh"), {"h": 1.0, "steps": 2}
@@ -119,6 +130,7 @@ def test_values_objects_and_texts_are_one(solver: str) -> None:
     ("make", "message"),
     [
         (lambda: xs.KrylovOptions(method=xs.Gmres()), "give it in place of KrylovOptions"),
+        (lambda: METHODS.get("rk4(order=5)"), r"'rk4' cannot be made with \(order=5\)"),
         (lambda: xs.KrylovOptions(method=METHOD), "must be a subclass of LinearSolver"),
         (lambda: xs.KrylovOptions(method="gmres(rtol=0.1)"), "multiple values for keyword argument 'rtol'"),
         (lambda: xs.Gmres(restart=0), "restart must be None or >= 1, got 0"),

@@ -21,7 +21,7 @@ from xbar_spice.parts import LINEAR_SOLVERS
 from xbar_spice.read_context import stage
 from xbar_spice.solve.fields.evaluation import IndexArray
 from xbar_spice.solve.linear_solvers.cycle import Product
-from xbar_spice.solve.linear_solvers.solver import LinearSolver
+from xbar_spice.solve.linear_solvers.solver import LinearSolver, check_damping, check_restart
 
 __all__ = ["KrylovOptions", "KrylovResult", "SolverLike", "get_linear_solver", "solve_linear"]
 
@@ -43,10 +43,10 @@ class KrylovOptions:
     Attributes:
         rtol: As for every `LinearSolver`.
         max_iterations: As for every `LinearSolver`.
-        restart: For the solvers that have this option, "gmres" and "bicgstab".
-        method: The text of a linear solver: "gmres", "bicgstab", "cg", "richardson", "chord", "feedback", or one of
-            your own, as "file.py:Class(option=1)".
-        damping: For the solvers that have this option, "richardson", "chord" and "feedback".
+        restart: For the solvers that have this option, such as `Gmres`; others ignore it.
+        method: The text of a linear solver: a name of `LINEAR_SOLVERS`, such as "chord", or one of your own, as
+            "file.py:Class(option=1)".
+        damping: For the solvers that have this option, such as `Richardson`; others ignore it.
         warm_start: As for every `LinearSolver`.
 
     Raises:
@@ -67,8 +67,8 @@ class KrylovOptions:
                 "options itself: give it in place of KrylovOptions"
             )
         settle(self)
-        for name, part in (("gmres", {"restart": self.restart}), ("richardson", {"damping": self.damping})):
-            LINEAR_SOLVERS.get(name, **part)  # checks what this method may not have
+        check_restart(self.restart)
+        check_damping(self.damping)
         self.solver  # noqa: B018 - checks the rest
 
     @property
@@ -105,11 +105,9 @@ def get_linear_solver(solver: SolverLike | None, default: LinearSolver | str = "
         >>> get_linear_solver("richardson(damping=0.5)")
         Richardson(rtol=1e-15, max_iterations=1000, warm_start=False, damping=0.5)
     """
-    return (
-        solver.solver
-        if isinstance(solver, KrylovOptions)
-        else LINEAR_SOLVERS.get(default if solver is None else solver)
-    )
+    if isinstance(solver, KrylovOptions):
+        return solver.solver
+    return LINEAR_SOLVERS.get(default if solver is None else solver)
 
 
 @final

@@ -9,12 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, final
 
-from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear.norms import norms
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.solve.fields.evaluation import IndexArray
 from xbar_spice.solve.linear_solvers.cycle import Cycle, Product
-from xbar_spice.solve.linear_solvers.solver import LinearSolver
+from xbar_spice.solve.linear_solvers.solver import LinearSolver, check_damping
 
 __all__ = ["DampedCorrections", "Richardson", "RichardsonCycle"]
 
@@ -35,8 +34,7 @@ class DampedCorrections(LinearSolver):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0.0 < self.damping <= 1.0:
-            raise InvalidInputError(f"damping must be in (0, 1], got {self.damping}")
+        check_damping(self.damping)
 
     def cycle(
         self, residual: FloatArray, targets: FloatArray, *, inverse: Product | None = None, watch: bool = False

@@ -14,7 +14,7 @@ from xbar_spice.solve.fields.evaluation import Evaluation
 from xbar_spice.solve.fields.field import Field
 from xbar_spice.solve.linear_solvers.cycle import Cycle, Product
 
-__all__ = ["LinearSolver", "check_restart"]
+__all__ = ["LinearSolver", "check_damping", "check_restart"]
 
 
 @dataclass(frozen=True)
@@ -100,6 +100,12 @@ class LinearSolver(ABC):
     def without_circuit(self) -> LinearSolver:
         """The solver for fields that are not `prepared`, such as digital ones; by default this one."""
         return self
+
+
+def check_damping(damping: float) -> None:
+    """Refuse a factor of corrections that is not in (0, 1]."""
+    if not 0.0 < damping <= 1.0:
+        raise InvalidInputError(f"damping must be in (0, 1], got {damping}")
 
 
 def check_restart(restart: int | None) -> None:
