@@ -10,7 +10,7 @@ grow and for the larger conductances of a compensated array.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, final
 
@@ -204,10 +204,24 @@ class MappedMatrix:
     def programmed(self) -> FloatArray:
         """(m, n) the weights that the devices stand for, whatever wires and terminals make of them."""
         total = np.zeros(self.shape)
-        for array in self.arrays:
-            signed = (array.signs * array.crossbar.conductance).T
-            np.add.at(total, (array.outputs[:, np.newaxis], array.inputs), signed)
-        return total / self.siemens_per_weight
+        for outputs, inputs, block in self.blocks([array.crossbar.conductance for array in self.arrays]):
+            total[outputs, inputs] += block
+        return total
+
+    def blocks(self, siemens: Sequence[FloatArray]) -> Iterator[tuple[slice, slice, FloatArray]]:
+        """The weights that the arrays act with if each takes its drives to currents by a matrix; they add up.
+
+        Args:
+            siemens: (rows, cols) of every array, such as its conductances or its transfer matrix.
+
+        Yields:
+            For every array the outputs and the inputs of its tile, and (outputs, inputs) its part of their weights.
+        """
+        for array, cells in zip(self.arrays, siemens, strict=True):
+            first = array.outputs.min()
+            block = np.zeros((array.outputs.max() + 1 - first, array.inputs.size))
+            np.add.at(block, array.outputs - first, (array.signs * cells).T / self.siemens_per_weight)
+            yield slice(first, first + len(block)), slice(array.inputs[0], array.inputs[-1] + 1), block
 
     @property
     def crossbars(self) -> tuple[Crossbar, ...]:
@@ -222,6 +236,10 @@ class MappedMatrix:
         largest = np.abs(vectors).max(axis=0)
         return np.asarray(self.design.v_read / np.where(largest > 0, np.maximum(largest, SMALLEST), 1.0))
 
+    def volts(self, vectors: FloatArray) -> FloatArray:
+        """What the DACs make of vectors, of the same shape: the nearest of their levels."""
+        return quantise(vectors * self.volts_per_unit(vectors), self.design.v_read, self.design.converters.dac_bits)
+
     def drives(self, vectors: FloatArray, side: Side, arrays: Sequence[MappedArray] | None = None) -> list[FloatArray]:
         """Voltages for every array.
 
@@ -234,8 +252,7 @@ class MappedMatrix:
             arrays: other ones than those that were built, such as `left_out`.
         """
         driven = self.arrays if arrays is None else arrays
-        exact = vectors * self.volts_per_unit(vectors)
-        volts = quantise(exact, self.design.v_read, self.design.converters.dac_bits)
+        volts = self.volts(vectors)
         if side == "rows":
             return [volts[array.inputs] for array in driven]
         return [array.signs[:, np.newaxis] * volts[array.outputs] for array in driven]
