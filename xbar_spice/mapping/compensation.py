@@ -77,7 +77,7 @@ def compensate(
             "only linear cells and amplifiers have one transfer matrix to aim at, got "
             f"{crossbar.device!r} and {crossbar.amplifier!r}"
         )
-    goal = Real(least=0, below=1)("tolerance", tolerance) * np.abs(target).max()
+    goal = Real(least=0)("tolerance", tolerance) * np.abs(target).max()
     given = crossbar.conductance
     conductance = np.clip(np.where(given > 0, given, target), g_min, g_max)  # nothing scales 0 S
     found = best = _judged(crossbar, conductance, target, g_min, g_max)
