@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xbar_spice.engines.nodal.ports import port_conductance
+from xbar_spice.errors import InvalidInputError
 from xbar_spice.hardware.amplifier import Amplifier
 from xbar_spice.hardware.crossbar import Side
 from xbar_spice.linear.operator import FloatArray
@@ -92,7 +93,14 @@ def wire(mapped: MappedMatrix, side: Side) -> Wiring:
     """The wiring of a product with W (side "rows") or with W^T (side "cols").
 
     The op-amps of the circuit stand where reads may have amplifiers, which are left out.
+
+    Raises:
+        InvalidInputError: the word lines are read in parts, which no circuit of all of them is.
     """
+    if mapped.design.active_rows is not None:
+        raise InvalidInputError(
+            f"a feedback circuit has all word lines at once, got active_rows={mapped.design.active_rows}; leave it out"
+        )
     outputs, inputs = mapped.shape
     arrays = []
     for mapped_array in mapped.arrays:

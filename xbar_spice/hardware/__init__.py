@@ -1,6 +1,18 @@
 """The chip as values: the crossbar and its cells, amplifiers, converters, pulses, variation and noise."""
 
 from xbar_spice.hardware.amplifier import Amplifier
+from xbar_spice.hardware.biases import (
+    Biases,
+    Currents,
+    End,
+    half_select,
+    held_lines,
+    name_lines,
+    read_biases,
+    read_ends,
+    require_held,
+    require_resistance,
+)
 from xbar_spice.hardware.cells import (
     Device,
     Ohmic,
@@ -19,10 +31,13 @@ from xbar_spice.hardware.variation import Variation, random_stream
 
 __all__ = [
     "Amplifier",
+    "Biases",
     "Connection",
     "Converters",
     "Crossbar",
+    "Currents",
     "Device",
+    "End",
     "Hookup",
     "LineCapacitance",
     "Ohmic",
@@ -37,9 +52,16 @@ __all__ = [
     "SubcircuitCell",
     "Terminations",
     "Variation",
+    "half_select",
+    "held_lines",
     "level_spacing",
+    "name_lines",
     "pcm_read_noise",
     "quantise",
     "random_stream",
+    "read_biases",
+    "read_ends",
+    "require_held",
+    "require_resistance",
     "thermal_noise",
 ]

@@ -38,6 +38,7 @@ COMPENSATED = 1e-3  # of the largest conductance: less than programming can hit
 RULES: dict[str, Rule[Any]] = {
     "mapping": OneOf("differential", "interleaved"),
     "tile": Optional(Whole(1), "for one array"),
+    "active_rows": Optional(Whole(1), "for all word lines at once"),
     "g_min": Real("S", least=0),
     "g_max": Real("S", least=1e-30, most=1e6),  # far beyond any device, and far from overflow
     "v_read": Real("V", least=1e-30, most=1e6),
@@ -59,6 +60,8 @@ class Design:
     Attributes:
         mapping: "differential" puts G+ and G- in two separate arrays, "interleaved" as neighbouring bit lines of one.
         tile: largest number of inputs and of outputs of one array; None builds one array whatever its size.
+        active_rows: how many neighbouring word lines of an array are read at a time, the access transistors of all
+            others being off; their currents are added digitally. None reads all at once.
         skip_empty: leave out the tiles whose weights are all zero.
         g_min: lowest programmed conductance, siemens.
         g_max: highest programmed conductance, siemens.
@@ -98,9 +101,18 @@ class Design:
     compensated: bool = False
     skip_empty: bool = False
     reltol: float | None = None
+    active_rows: int | None = None
 
     def __post_init__(self) -> None:
         settle(self, **RULES)
+        if self.active_rows is not None and (self.terminations.transposed, self.terminations.sense) != (
+            "same_ends",
+            "single",
+        ):
+            raise InvalidInputError(
+                "active_rows takes terminations with transposed='same_ends' and sense='single': wires below the rows "
+                f"that are read count with the terminals of the bit lines, got {self.terminations!r}"
+            )
         if not self.g_min < self.g_max:
             raise InvalidInputError(f"0 <= g_min < g_max (siemens) is needed, got {self.g_min} and {self.g_max}")
         if self.compensated and not (self.device.linear and self.amplifier.linear):
@@ -120,14 +132,20 @@ class Design:
         """True if reads are what the arrays answer, without noise and rounding."""
         return not self.noise.random and self.converters.ideal
 
-    def crossbar(self, conductance: ArrayLike) -> Crossbar:
-        """An array of this design with these conductances."""
+    def crossbar(self, conductance: ArrayLike, below: int = 0) -> Crossbar:
+        """An array of this design with these conductances.
+
+        Args:
+            conductance: (rows, cols) siemens of the word lines that are read together.
+            below: how many others lie between them and the terminals of the bit lines. Their transistors are off, so
+                that nothing is left of them but wire.
+        """
         return Crossbar(
             Array()("conductance", conductance),
             r_word=self.r_word,
             r_bit=self.r_bit,
             r_driver=self.r_driver,
-            r_sense=self.r_sense,
+            r_sense=self.r_sense + below * self.r_bit,
             device=self.device,
             terminations=self.terminations,
             amplifier=self.amplifier,
@@ -194,6 +212,13 @@ class MappedMatrix:
         Nothing reads them. Derivatives need them: a weight of such a tile that leaves zero builds it.
         """
         return tuple(_cut(self.drawn, self.design, ~self.present[0]))
+
+    @property
+    def activations(self) -> int:
+        """How many times the arrays are read one after the other for one product; see `Design.active_rows`."""
+        size = self.design.active_rows
+        longest = min(self.shape[1], self.design.tile or self.shape[1])
+        return 1 if size is None else -(-longest // size)
 
     @property
     def largest_weight(self) -> float:
@@ -325,14 +350,26 @@ def _cut(devices: FloatArray, design: Design, used: NDArray[np.bool_]) -> list[M
             cols = np.arange(left, min(left + size, outputs))
             if not used[rows[:, np.newaxis], cols].any():
                 continue
-            plus, minus = devices[:, rows[:, np.newaxis], cols]
             name = f"t{top // size}_{left // size}"
-            if design.mapping == "interleaved":
-                pairs = np.stack([plus, minus], axis=2).reshape(rows.size, 2 * cols.size)
-                signs = np.tile([1.0, -1.0], cols.size)
-                arrays.append(MappedArray(name, design.crossbar(pairs), rows, np.repeat(cols, 2), signs))
-                continue
-            for suffix, half, sign in (("p", plus, 1.0), ("m", minus, -1.0)):
-                signs = np.full(cols.size, sign)
-                arrays.append(MappedArray(name + suffix, design.crossbar(half), rows, cols, signs))
+            step = design.active_rows or rows.size
+            for first in range(0, rows.size, step):
+                block = rows[first : first + step]
+                below = int(rows[-1] - block[-1])
+                ending = f"_{first // step}" if design.active_rows else ""
+                arrays += _pair(devices, design, name, ending, block, cols, below)
     return arrays
+
+
+def _pair(
+    devices: FloatArray, design: Design, name: str, ending: str, rows: IntArray, cols: IntArray, below: int
+) -> list[MappedArray]:
+    """The plus and minus devices of the word lines of a tile that are read together, with others below them."""
+    plus, minus = devices[:, rows[:, np.newaxis], cols]
+    if design.mapping == "interleaved":
+        pairs = np.stack([plus, minus], axis=2).reshape(rows.size, 2 * cols.size)
+        signs = np.tile([1.0, -1.0], cols.size)
+        return [MappedArray(name + ending, design.crossbar(pairs, below), rows, np.repeat(cols, 2), signs)]
+    return [
+        MappedArray(name + suffix + ending, design.crossbar(half, below), rows, cols, np.full(cols.size, sign))
+        for suffix, half, sign in (("p", plus, 1.0), ("m", minus, -1.0))
+    ]
