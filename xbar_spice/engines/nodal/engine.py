@@ -79,7 +79,8 @@ class NodalBank(Bank):
 
     def _eliminate(self, vectors: int, side: Side) -> None:
         """Find the transfer matrices that will answer this read, if several arrays want theirs."""
-        linear = [index for index, crossbar in enumerate(self.crossbars) if crossbar.linear]
+        arrays = enumerate(self.crossbars)
+        linear = [index for index, crossbar in arrays if crossbar.linear and self._has_grid(index, side)]
         circuits = [self._circuit(index, side)[0] for index in linear]
         wanting = [one for one in circuits if not one.knows_transfer and one.prefers_transfer(vectors)]
         if len(wanting) > 1:
