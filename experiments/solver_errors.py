@@ -19,11 +19,12 @@ import numpy as np
 from scipy.integrate import solve_ivp
 
 import xbar_spice as xs
-from xbar_spice.solve.integrators.integration import METHODS, Trajectory
+from xbar_spice.parts import METHODS
+from xbar_spice.solve.integrators.integration import Trajectory
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
-from complex_reference import complex_step
-from solver_table import FIELDS, HOMOGENEOUS, IMPLICIT, SOLVERS, SPLIT, changes, run, slope, start
+from support.complex_reference import complex_step
+from support.solver_table import FIELDS, HOMOGENEOUS, IMPLICIT, SOLVERS, SPLIT, changes, run, slope, start
 
 
 def errors(method: str, name: str, trajectory: Trajectory) -> np.ndarray:

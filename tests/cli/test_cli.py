@@ -85,9 +85,15 @@ def test_shown_defaults_are_those_of_the_design():
     }
     design = Design()
     fields = {field for value in (design, *vars(design).values()) if is_dataclass(value) for field in fields_of(value)}
-    parts = {"device", "law", "sense", "terminations", "amplifier", "noise", "converters", "devices", "rest"}
+    parts = {"device", "law", "terminations", "amplifier", "noise", "converters", "devices", "rest"}
     assert shown.keys() == fields - parts | {"device", "noise", "noise_law", "sense_noise"}
-    words = {"tile": "no limit", "opamp": "none", "reltol": "by kind of cell", "skip_empty": "keep-empty"}
+    words = {
+        "tile": "no limit",
+        "active_rows": "all",
+        "opamp": "none",
+        "reltol": "by kind of cell",
+        "skip_empty": "keep-empty",
+    }
     words |= {"mapping": "differential", "device": "ohmic", "variation": "relative", "drift": "none", "g_max": "0.0001"}
     assert {name: shown[name] for name in words} == words
 
@@ -127,7 +133,7 @@ def test_a_part_of_ones_own_is_an_option(weights, tmp_path):
     output = run("netlist", weights, *own, "--programming", 0.1, code=2)
     assert "names a part with its options: leave out --programming" in " ".join(output.split())
     cell = tmp_path / "cell.py"
-    cell.write_text("from xbar_spice.hardware.cells import Sinh\ndef soft(v0=0.5):\n    return Sinh(v0)\n")
+    cell.write_text("from xbar_spice.hardware.cells import Sinh\nsoft = Sinh(0.5)\n")
     assert make_design({"device": f"{cell}:soft(v0=0.3)"}).device == make_design({"device": "sinh(v0=0.3)"}).device
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from support import engine_or_skip, for_cells, relative
+from support.solver_table import PREPARED
 
 from xbar_spice.cosim import (
     SolverOptions,
@@ -36,6 +37,7 @@ DESIGNS = {
     "swapped ends": replace(WIRED, terminations=Terminations(transposed="swapped_ends")),
     "programming error, stuck": replace(WIRED, variation=Variation(programming=0.1, stuck_on=0.05, stuck_off=0.1)),
     "nonlinear": replace(WIRED, device=Sinh(0.25), tile=3),
+    "two rows at a time": replace(WIRED, active_rows=2),
 }
 
 
@@ -208,7 +210,7 @@ def test_new_weights_on_one_chip_keep_its_scale_and_are_clipped():
     )
 
 
-@pytest.mark.parametrize("method", ["chord", "feedback"])
+@pytest.mark.parametrize("method", PREPARED)
 def test_gradients_do_not_ask_for_a_twin_or_a_circuit(dense, method):
     """Where a field has none, GMRES solves: the three gradients are those of one arrays' own systems anyway."""
     wanted = three_gradients(dense, WIRED, solver=TIGHT, step=None).gradients

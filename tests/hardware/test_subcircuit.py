@@ -85,7 +85,7 @@ def test_two_subcircuits_of_one_name_do_not_fit_into_a_deck():
 def test_shipped_op_amps():
     assert opamp_names() == ("loaded",)
     assert load_opamp("loaded").parameters == (("gain", 1e4), ("r_in", 1e6), ("r_out", 100.0))
-    with pytest.raises(DeviceError, match="op-amp must be one of loaded, or a TOML file, got 'magic'"):
+    with pytest.raises(DeviceError, match="op-amp must be one of 'loaded', or a TOML file, got 'magic'"):
         load_opamp("magic")
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 
 __all__ = [
+    "PartOf",
     "circuit_options",
     "engine_option",
     "existing_file",

@@ -126,6 +126,14 @@ class MappedMatrix:
         return tuple(_cut(self.drawn, self.target, self.design, missing, self.scale))
 
     @property
+    def activations(self) -> int:
+        """How many times the arrays are read one after the other for one product; see `Design.active_rows`."""
+        size = self.design.active_rows
+        inputs = min(self.shape[1], self.design.tile or self.shape[1])
+        longest = max(layout.rows.index.size for layout in self.design.mapping.layouts(inputs, 1))
+        return 1 if size is None else -(-longest // size)
+
+    @property
     def largest_weight(self) -> float:
         """The weight that takes a device to `g_max`: the `weight_range` of a model for the same chip."""
         return self.design.mapping.window(self.design.g_min, self.design.g_max) / self.siemens_per_weight
@@ -134,14 +142,26 @@ class MappedMatrix:
     def programmed(self) -> FloatArray:
         """(m, n) the weights that the devices stand for, whatever wires and terminals make of them."""
         total = np.zeros(self.shape)
-        for array in self.arrays:
-            rows, cols, conductance = array.rows.local, array.cols.local, array.crossbar.conductance
-            by_output = np.zeros((cols.span.stop, conductance.shape[0]))
-            cols.collect(by_output, conductance.T)
+        for outputs, inputs, block in self.blocks([array.crossbar.conductance for array in self.arrays]):
+            total[outputs, inputs] += block
+        return total / self.siemens_per_weight
+
+    def blocks(self, siemens: Sequence[FloatArray]) -> Iterator[tuple[slice, slice, FloatArray]]:
+        """The weights, in siemens, that the arrays act with if each takes drives to currents by a matrix; they add up.
+
+        Args:
+            siemens: (rows, cols) of every array, such as its conductances or its transfer matrix.
+
+        Yields:
+            For every array the outputs and the inputs of its tile, and (outputs, inputs) its part of their weights.
+        """
+        for array, cells in zip(self.arrays, siemens, strict=True):
+            rows, cols = array.rows.local, array.cols.local
+            by_output = np.zeros((cols.span.stop, cells.shape[0]))
+            cols.collect(by_output, cells.T)
             block = np.zeros((rows.span.stop, cols.span.stop))
             rows.collect(block, by_output.T)
-            total[array.cols.span, array.rows.span] += array.factor * block.T - self._baseline / array.cols.divisor
-        return total / self.siemens_per_weight
+            yield array.cols.span, array.rows.span, array.factor * block.T - self._baseline / array.cols.divisor
 
     def weight_gradient(self, weights: FloatArray, devices: FloatArray) -> FloatArray:
         """The gradient with respect to the weights, from that with respect to the devices.
@@ -170,6 +190,10 @@ class MappedMatrix:
         largest = np.abs(vectors).max(axis=0)
         return np.asarray(self.design.v_read / np.where(largest > 0, np.maximum(largest, SMALLEST), 1.0))
 
+    def volts(self, vectors: FloatArray) -> FloatArray:
+        """What the DACs make of vectors, of the same shape: the nearest of their levels."""
+        return quantise(vectors * self.volts_per_unit(vectors), self.design.v_read, self.design.converters.dac_bits)
+
     def drives(self, vectors: FloatArray, side: Side, arrays: Sequence[MappedArray] | None = None) -> list[FloatArray]:
         """Voltages for every array.
 
@@ -182,8 +206,7 @@ class MappedMatrix:
             arrays: other ones than those that were built, such as `left_out`.
         """
         driven = self.arrays if arrays is None else arrays
-        exact = vectors * self.volts_per_unit(vectors)
-        volts = quantise(exact, self.design.v_read, self.design.converters.dac_bits)
+        volts = self.volts(vectors)
         return [array.lines(side).spread(volts) for array in driven]
 
     def products(self, currents: Sequence[FloatArray], vectors: FloatArray, side: Side) -> FloatArray:
@@ -329,7 +352,13 @@ def _cut(
             device = np.broadcast_to(layout.device, (word_order.size, bit_order.size))[np.ix_(word_order, bit_order)]
             conductance = devices[device, word.index[:, np.newaxis], bit.index]
             name = f"t{rows.start // size}_{cols.start // size}{layout.suffix}"
-            yield MappedArray(name, design.crossbar(conductance), word, bit, device, layout.factor)
+            step = design.active_rows or word_order.size
+            for first in range(0, word_order.size, step):
+                active = slice(first, first + step)
+                ending = f"_{first // step}" if design.active_rows else ""
+                below = max(word_order.size - first - step, 0)
+                crossbar = design.crossbar(conductance[active], below)
+                yield MappedArray(name + ending, crossbar, word.part(active), bit, device[active], layout.factor)
 
 
 def _orders(target: FloatArray, design: Design) -> tuple[IntArray, IntArray]:

@@ -15,9 +15,10 @@ from threadpoolctl import threadpool_limits
 from xbar_spice.cosim import Cosimulation, Problem, cosimulate
 from xbar_spice.engines.registry import get_engine
 from xbar_spice.mapping.design import Design
-from xbar_spice.parts import ENGINES
+from xbar_spice.parts import ENGINES, METHODS
 from xbar_spice.registry import source_hash
 from xbar_spice.settings import entries
+from xbar_spice.solve.linear_solvers.krylov import get_linear_solver
 from xbar_spice.spice.libraries import opamp_subcircuit
 from xbar_spice.spice.resources import search_path
 from xbar_spice.study.config import Parameters, Scalar, Study
@@ -146,16 +147,18 @@ def case_id(parameters: Parameters, model: Model, seed: int, weights: str, netli
         "opamp": asdict(opamp_subcircuit(design.amplifier)) if design.amplifier.present else None,
         "templates": netlists if parameters.runs_ngspice else None,
     }
-    if own := sources(parameters, design):
+    if own := sources(parameters, design, model):
         content["own"] = own
     canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), default=_plain)
     return hashlib.sha256(canonical.encode()).hexdigest()[:_ID_LENGTH]
 
 
-def sources(parameters: Parameters, design: Design) -> dict[str, str]:
+def sources(parameters: Parameters, design: Design, model: Model) -> dict[str, str]:
     """Hash of the file of each part that is of a class of the user's own, by the kind of part."""
     found = {entry.path[-1]: source_hash(entry.default) for entry in entries(design) if entry.registry is not None}
     found["engine"] = ENGINES.source_hash(parameters.engine)
+    found["method"] = METHODS.source_hash(model.method) if ":" in model.method else None
+    found["linear solver"] = source_hash(get_linear_solver(parameters.solver_options().krylov))
     return {name: code for name, code in found.items() if code is not None}
 
 

@@ -12,7 +12,6 @@ from xbar_spice.cosim.run.cosimulation import (
     named_gradients,
     solve_model,
 )
-from xbar_spice.cosim.run.linear_solvers import analog_field, iterative, solves_record
 from xbar_spice.cosim.run.made import Conditions, fingerprint
 from xbar_spice.cosim.run.programming import expected_noise, program_model, weight_scales
 from xbar_spice.cosim.run.record import Record, read_record
@@ -26,20 +25,17 @@ __all__ = [
     "Record",
     "Run",
     "SolverOptions",
-    "analog_field",
     "compare",
     "conditions",
     "cosimulate",
     "expected_noise",
     "failed_runs",
     "fingerprint",
-    "iterative",
     "named_failures",
     "named_gradients",
     "program_model",
     "read_record",
     "solve_model",
-    "solves_record",
     "warn_of_failures",
     "weight_scales",
 ]

@@ -112,6 +112,7 @@ class Record(Conditions, dict[str, Any]):
         worst_read_error: Largest relative error of a read against the digital product.
         seconds: That all of it took.
         feedback: What the solves by a circuit were like, if there was one.
+        solved: What a linear solver of the user's own reports.
         case: Of a study.
         written: When it was kept.
     """
@@ -128,6 +129,7 @@ class Record(Conditions, dict[str, Any]):
     read_seconds: float = math.nan
     worst_read_error: float = math.nan
     feedback: Circuit | None = None
+    solved: Mapping[str, Any] | None = None
     case: CaseEntry | None = None
     written: str | None = None
 
