@@ -1,6 +1,5 @@
 """What the README and the documentation show is true."""
 
-import os
 import re
 import textwrap
 import tomllib
@@ -107,15 +106,6 @@ def test_the_study_in_the_guide_is_one():
     guide = (ROOT / "docs" / "guide.md").read_text()
     (block,) = re.findall(r"^    name = .*?(?=^\S)", guide, re.M | re.S)
     assert len(parse_study(tomllib.loads(textwrap.dedent(block)), "guide").points()) == 12
-
-
-def test_every_script_is_listed_and_can_be_run():
-    table = (ROOT / "scripts" / "README.md").read_text()
-    for script in (ROOT / "scripts").iterdir():
-        if script.is_file() and not script.suffix:
-            assert f"`{script.name}`" in table, script.name
-            assert os.access(script, os.X_OK), script.name
-            assert script.read_text().startswith("#!/usr/bin/env "), script.name
 
 
 def test_every_example_is_listed():

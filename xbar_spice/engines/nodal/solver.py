@@ -1,7 +1,7 @@
 """One circuit, prepared once and solved for many drives: which method answers, and what is kept for the next read.
 
 The transfer matrix answers any number of reads but costs n0 n1^3; a vector by conjugate gradients costs a multiple
-of n0 n1^2. The constants below are times measured by scripts/bench_nodal.py; only their ratio matters.
+of n0 n1^2. The constants below are times measured by experiments/bench_nodal.py; only their ratio matters.
 """
 
 from __future__ import annotations
