@@ -106,9 +106,3 @@ def test_the_study_in_the_guide_is_one():
     guide = (ROOT / "docs" / "guide.md").read_text()
     (block,) = re.findall(r"^    name = .*?(?=^\S)", guide, re.M | re.S)
     assert len(parse_study(tomllib.loads(textwrap.dedent(block)), "guide").points()) == 12
-
-
-def test_every_example_is_listed():
-    guide = (ROOT / "docs" / "guide.md").read_text()
-    for example in (ROOT / "examples").iterdir():
-        assert f"`{example.name}`" in guide, example.name
