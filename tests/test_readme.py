@@ -18,6 +18,7 @@ ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted(ROOT.glob("*/README.md"))]
 
 
+@pytest.mark.ngspice
 def test_python_example_runs():
     engine_or_skip("ngspice")
     (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
@@ -42,6 +43,7 @@ def test_examples_of_the_pages_run(code):
     exec(compile(code, "example", "exec"), {})
 
 
+@pytest.mark.ngspice
 def test_ngspice_reads_the_cell_that_the_page_on_extending_writes(tmp_path):
     engine_or_skip("ngspice")
     text = (ROOT / "docs" / "extending.md").read_text()

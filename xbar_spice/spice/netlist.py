@@ -303,7 +303,7 @@ def array_variables(index: int, name: str, crossbar: Crossbar, volts: FloatArray
         "word_node": _ideal_line_node(crossbar, hookup, "rows"),
         "bit_node": _ideal_line_node(crossbar, hookup, "cols"),
         "conductance": crossbar.conductance.tolist(),
-        "bare_rows": [row for row in crossbar.open_rows if not crossbar.conductance[row].any()],
+        "bare_rows": list(crossbar.bare_rows),
         "device": crossbar.device,
         "connections": connections,
         "terminals": terminals,

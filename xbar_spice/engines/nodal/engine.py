@@ -16,7 +16,7 @@ from xbar_spice.engines.nodal.newton import read_nonlinear
 from xbar_spice.engines.nodal.solver import LinearCircuit, Method
 from xbar_spice.engines.nodal.stacked import read_stacked, stacks
 from xbar_spice.errors import InvalidInputError
-from xbar_spice.hardware.crossbar import Connection, Crossbar, Side
+from xbar_spice.hardware.crossbar import Connection, Crossbar, Side, other
 from xbar_spice.linear.operator import FloatArray
 
 __all__ = ["NodalBank", "NodalEngine"]
@@ -90,7 +90,7 @@ class NodalBank(Bank):
         crossbar = self.crossbars[index]
         circuit, placement = self._circuit(index, side)
         if not volts.shape[1]:
-            return np.zeros((crossbar.ports("cols" if side == "rows" else "rows"), 0))
+            return np.zeros((crossbar.ports(other(side)), 0))
         amplifier = crossbar.amplifier
         if not amplifier.linear:
             array = Array(circuit.grid, placement, crossbar.device, self._laws)
