@@ -18,11 +18,12 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from xbar_spice.linear.operator import DenseOperator, FloatArray, LinearOperator
+from xbar_spice.parts import METHODS
 from xbar_spice.report.style import colours, new_figure
 from xbar_spice.solve.adjoint.discrete import gradients
 from xbar_spice.solve.fields.field import Field, ReluField
 from xbar_spice.solve.fields.systems import hamiltonian_field
-from xbar_spice.solve.integrators.integration import METHODS, integrate
+from xbar_spice.solve.integrators.integration import integrate
 from xbar_spice.solve.integrators.step_control import AdaptiveOptions
 from xbar_spice.solve.linear_solvers.krylov import KrylovOptions
 from xbar_spice.solve.newton.newton import NewtonOptions

@@ -18,7 +18,8 @@ from scipy.integrate import solve_ivp
 
 import xbar_spice as xs
 from xbar_spice.linear.operator import FloatArray
-from xbar_spice.solve.integrators.integration import METHODS, Trajectory
+from xbar_spice.parts import METHODS
+from xbar_spice.solve.integrators.integration import Trajectory
 
 sys.path.insert(0, str(ROOT / "tests"))
 from support.complex_reference import complex_step
@@ -77,7 +78,7 @@ def printed(label: str, found: list[FloatArray], last: str = "") -> None:
 
 def main() -> None:
     parser = Arguments(__doc__, figure=False)
-    parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=METHODS, help="Integrators.")
+    parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS), help="Integrators.")
     options = parser.parse(methods=["rk4"])
     print(f"{'':32}{'fields':>7}{'states':>12}{'gradients':>12}{'scaling':>12}{'homogeneity':>12}{'order':>8}")
     for method in options.methods:

@@ -207,7 +207,21 @@ CALLS: dict[str, Callable[[Parts], dict[str, Any]]] = {
     "tune": lambda p: {"model": p.deployed, "digits": p.digits, "schedule": xs.Schedule(epochs=1)},
     "write_netlists": lambda p: {"mapped": p.mapped, "folder": p.folder / "decks", "name": "A"},
 }  # fmt: skip
-WITHOUT_ARGUMENTS = {"DriftLaw", "LinearOperator", "Mapping", "ProgrammingError", "XbarError"}  # base classes
+CALLS |= {
+    name: lambda p: {}
+    for name in ("BiCGStab", "Chord", "ConjugateGradients", "DormandPrince", "Feedback", "Gmres", "Richardson")
+}
+WITHOUT_ARGUMENTS = {  # base classes
+    "DriftLaw",
+    "Field",
+    "LinearOperator",
+    "LinearSolver",
+    "Mapping",
+    "Method",
+    "Objective",
+    "ProgrammingError",
+    "XbarError",
+}
 
 # What an error may say in place of the parameter's own name.
 SAID_AS = {
@@ -219,6 +233,7 @@ SAID_AS = {
     ("convolution_field", "a"): "kernel",
     ("convolution_field", "b"): "kernel",
     ("fourier_matrices", "kernel"): "kernel",
+    ("KrylovOptions", "method"): "linear solver",
     ("load_device", "name"): "device",
     ("load_model", "path"): "a file ending in",
     ("load_opamp", "name"): "op-amp",
@@ -228,6 +243,8 @@ SAID_AS = {
     ("sign_flips", "reference"): "gradients",
     ("Subcircuit", "wrapper"): ".subckt",
     ("SubcircuitCell", "resistance_parameter"): "has the parameters",
+    **{(name, "krylov"): "linear solver" for name in ("SolverOptions", "integrate", "tangent")},
+    **{(name, "krylov"): "linear solver" for name in ("continuous_gradients", "gradients")},
 }
 
 # Kinds of hostile values that an annotation makes right: by a part of its text.

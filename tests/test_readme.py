@@ -7,10 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from support import engine_or_skip
 
 import xbar_spice as xs
+from xbar_spice import parts
 from xbar_spice.cli.app import app
+from xbar_spice.registry import Registry
+from xbar_spice.study.cases import expand, model_key, run_case
 from xbar_spice.study.config import Parameters, parse_study
 from xbar_spice.study.messages import leaves
 
@@ -38,9 +42,58 @@ EXAMPLES = [
 ]
 
 
+EXTENDING = (ROOT / "docs" / "extending.md").read_text()
+FILES = dict(re.findall(r"^`(\w+\.py)`:\n\n```python\n(.*?)```", EXTENDING, re.M | re.S))
+
+
 @pytest.mark.parametrize("code", EXAMPLES)
-def test_examples_of_the_pages_run(code):
+def test_examples_of_the_pages_run(code, tmp_path, monkeypatch):
+    for name, content in FILES.items():
+        (tmp_path / name).write_text(content)
+    monkeypatch.chdir(tmp_path)
     exec(compile(code, "example", "exec"), {})
+
+
+def test_parts_of_the_page_on_extending_on_the_command_line_and_in_a_study(tmp_path, monkeypatch):
+    """A task, an integrator, an engine, a mapping and a linear solver go by texts, as the table of the page says."""
+    monkeypatch.chdir(tmp_path)
+    engine = EXTENDING[EXTENDING.index("## An engine") :]
+    bench = re.search(r"```python\n(.*?)```", engine, re.S).group(1)
+    for name, content in (FILES | {"bench.py": bench}).items():
+        Path(name).write_text(content)
+    run = CliRunner().invoke
+    assert run(app, ["train", "moons.py:Moons(hidden=4)", "--output", "w.npz"], catch_exceptions=False).exit_code == 0
+    options = "--mapping signed_rows.py:RowPairs --linear-solver minimal_residual.py:MinimalResidual --data random"
+    for words in ("--engine bench.py:Bench", f"--engine nodal --r-word 1 {options}"):
+        done = run(app, ["cosim", "w.npz", *words.split(), *([] if "--data" in words else ["--data", "random"])])
+        assert done.exit_code == 0, done.output
+    content = {
+        "model": {"task": "moons.py:Moons(hidden=4)"},
+        "data": {"task": "random"},
+        "circuit": {
+            "engine": "bench.py:Bench",
+            "mapping": "signed_rows.py:RowPairs",
+            "variation": "common_offset.py:CommonOffset",
+            "drift": "logarithmic_drift.py:LogarithmicDrift",
+            "after": 10.0,
+        },
+        "solver": {"krylov": {"method": "minimal_residual.py:MinimalResidual"}},
+    }
+    (case,) = expand(study := parse_study({"name": "own"} | content), {model_key(study): xs.load_model("w.npz")})
+    record = run_case(case, xs.load_model("w.npz")).record
+    assert record["convergence"]["analog"]["converged"]
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_files_of_the_page_on_extending_are_those_of_the_tests(name):
+    assert FILES[name] == (ROOT / "tests" / "parts" / name).read_text()
+
+
+def test_the_page_on_extending_has_every_kind_of_part_with_its_names():
+    for registry in (value for value in vars(parts).values() if isinstance(value, Registry)):
+        home, _, protocol = registry.protocol.partition(":")
+        names = ", ".join(f"`{name}`" for name in registry)
+        assert f"| {registry.kind} | `{protocol}` of `{home}` | {names} |\n" in EXTENDING
 
 
 @pytest.mark.ngspice

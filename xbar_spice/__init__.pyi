@@ -12,6 +12,7 @@ from .engines.nodal.sensitivity import Sensitivity as Sensitivity
 from .engines.nodal.solution import solve_array as solve_array
 from .engines.registry import get_engine as get_engine
 from .errors import XbarError as XbarError
+from .feedback import Feedback as Feedback
 from .feedback import FeedbackLoop as FeedbackLoop
 from .feedback import FeedbackSolver as FeedbackSolver
 from .feedback import OpAmp as OpAmp
@@ -72,6 +73,7 @@ from .solve.adjoint.memory import reversed_gradients as reversed_gradients
 from .solve.adjoint.tangent import tangent as tangent
 from .solve.fields.activation import Activation as Activation
 from .solve.fields.field import ActivationField as ActivationField
+from .solve.fields.field import Field as Field
 from .solve.fields.field import ReluField as ReluField
 from .solve.fields.layer_field import LayerField as LayerField
 from .solve.fields.split import SplitField as SplitField
@@ -79,10 +81,18 @@ from .solve.fields.systems import antisymmetric_field as antisymmetric_field
 from .solve.fields.systems import convolution_field as convolution_field
 from .solve.fields.systems import hamiltonian_field as hamiltonian_field
 from .solve.fields.systems import parabolic_field as parabolic_field
+from .solve.integrators.dormand_prince import DormandPrince as DormandPrince
 from .solve.integrators.integration import integrate as integrate
 from .solve.integrators.layers import Layers as Layers
+from .solve.integrators.method import Method as Method
 from .solve.integrators.step_control import AdaptiveOptions as AdaptiveOptions
+from .solve.linear_solvers.bicgstab import BiCGStab as BiCGStab
+from .solve.linear_solvers.chord import Chord as Chord
+from .solve.linear_solvers.conjugate_gradients import ConjugateGradients as ConjugateGradients
+from .solve.linear_solvers.gmres import Gmres as Gmres
 from .solve.linear_solvers.krylov import KrylovOptions as KrylovOptions
+from .solve.linear_solvers.richardson import Richardson as Richardson
+from .solve.linear_solvers.solver import LinearSolver as LinearSolver
 from .solve.newton.newton import NewtonOptions as NewtonOptions
 from .solve.newton.noise import measured_noise as measured_noise
 from .spice.device_models import load_device as load_device
@@ -92,6 +102,7 @@ from .streams import Streams as Streams
 from .streams import random_stream as random_stream
 from .study.problem import make_problem as make_problem
 from .train.losses import CrossEntropy as CrossEntropy
+from .train.losses import Objective as Objective
 from .train.losses import SquaredDistance as SquaredDistance
 from .train.tasks import Schedule as Schedule
 from .train.training import tune as tune

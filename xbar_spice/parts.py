@@ -16,9 +16,11 @@ if TYPE_CHECKING:
     from xbar_spice.hardware.drift import DriftLaw
     from xbar_spice.hardware.variation import ProgrammingError
     from xbar_spice.mapping.base import Mapping
+    from xbar_spice.solve.integrators.method import Method
+    from xbar_spice.solve.linear_solvers.solver import LinearSolver
     from xbar_spice.train.tasks import Task
 
-__all__ = ["DRIFT_LAWS", "ENGINES", "MAPPINGS", "PROGRAMMING_ERRORS", "TASKS"]
+__all__ = ["DRIFT_LAWS", "ENGINES", "LINEAR_SOLVERS", "MAPPINGS", "METHODS", "PROGRAMMING_ERRORS", "TASKS"]
 
 ENGINES: Registry[Engine] = Registry(
     "engine",
@@ -69,6 +71,37 @@ DRIFT_LAWS: Registry[DriftLaw] = Registry(
     },
 )
 """What becomes of programmed devices with time."""
+
+METHODS: Registry[Method] = Registry(
+    "method",
+    "xbar_spice.solve.integrators.method:Method",
+    {
+        "forward_euler": "xbar_spice.solve.integrators.multistep:FORWARD_EULER",
+        "implicit_euler": "xbar_spice.solve.integrators.multistep:IMPLICIT_EULER",
+        "trapezoid": "xbar_spice.solve.integrators.multistep:TRAPEZOID",
+        "am3": "xbar_spice.solve.integrators.multistep:AM3",
+        "ab3": "xbar_spice.solve.integrators.multistep:AB3",
+        "rk4": "xbar_spice.solve.integrators.runge_kutta:RK4",
+        "dopri5": "xbar_spice.solve.integrators.dormand_prince:DormandPrince",
+        "verlet": "xbar_spice.solve.integrators.verlet:VERLET",
+        "velocity_verlet": "xbar_spice.solve.integrators.verlet:VELOCITY_VERLET",
+    },
+)
+"""How time goes on; those that differ in their coefficients only are objects of one class."""
+
+LINEAR_SOLVERS: Registry[LinearSolver] = Registry(
+    "linear solver",
+    "xbar_spice.solve.linear_solvers.solver:LinearSolver",
+    {
+        "gmres": "xbar_spice.solve.linear_solvers.gmres:Gmres",
+        "bicgstab": "xbar_spice.solve.linear_solvers.bicgstab:BiCGStab",
+        "cg": "xbar_spice.solve.linear_solvers.conjugate_gradients:ConjugateGradients",
+        "richardson": "xbar_spice.solve.linear_solvers.richardson:Richardson",
+        "chord": "xbar_spice.solve.linear_solvers.chord:Chord",
+        "feedback": "xbar_spice.feedback.linear_solver:Feedback",
+    },
+)
+"""Who solves the linear systems of implicit steps."""
 
 TASKS: Registry[Task] = Registry(
     "task",

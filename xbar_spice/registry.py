@@ -6,6 +6,7 @@ A part is handed over as an object, or as a text that names it:
     "interleaved(option=3)"                    the same with options
     "my_package.chips:BitSliced(bits=4)"       a class of an installed module
     "parts/bit_sliced.py:BitSliced(bits=4)"    a class of a Python file; relative paths start at the working folder
+    "parts/heun.py:HEUN"                       an object that is ready
 
 Naming a module or a file runs its code, as importing it would: name only code that you trust.
 """
@@ -13,6 +14,7 @@ Naming a module or a file runs its code, as importing it would: name only code t
 from __future__ import annotations
 
 import ast
+import copyreg
 import dataclasses
 import hashlib
 import importlib
@@ -21,7 +23,8 @@ import inspect
 import re
 import sys
 from collections.abc import Iterator, Mapping
-from functools import cache
+from functools import cache, partial
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Generic, TypeVar, cast, final, overload
 
@@ -41,16 +44,16 @@ class Registry(Generic[Part]):
     Args:
         kind: What the part is called in settings and error texts, such as "mapping".
         protocol: "module:Class" of what every part of this kind is an instance of; imported when first needed.
-        builtins: "module:Class" of each built-in by its shorthand.
+        builtins: "module:Class", or "module:OBJECT", of each built-in by its shorthand.
 
     Example:
         >>> from xbar_spice.parts import MAPPINGS
-        >>> MAPPINGS.get("interleaved")
-        Interleaved()
+        >>> MAPPINGS.text(MAPPINGS.get("interleaved"))
+        'interleaved'
     """
 
     def __init__(self, kind: str, protocol: str, builtins: Mapping[str, str]) -> None:
-        self.kind, self._protocol, self._builtins = kind, protocol, dict(builtins)
+        self.kind, self.protocol, self._builtins = kind, protocol, dict(builtins)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -71,7 +74,7 @@ class Registry(Generic[Part]):
             InvalidInputError: No part of this kind has the name, its module or file cannot be loaded, its options are
                 not taken, or what was found is no part of this kind.
         """
-        protocol = _load(self._protocol)
+        protocol = _load(self.protocol)
         if isinstance(part, protocol):
             if options:
                 raise InvalidInputError(f"{self.kind} {part!r} is configured already, got {', '.join(options)} on top")
@@ -81,7 +84,12 @@ class Registry(Generic[Part]):
             raise InvalidInputError(f"{self.kind} must be {self._allowed()}, got {part!r}{hint}")
         where, written = self.parsed(part)
         made = _load(self._builtins.get(where, where), self.kind)
-        if not callable(made) or (inspect.isclass(made) and not issubclass(made, protocol)):
+        if isinstance(made, protocol):  # an object that is ready; options are changes of its fields
+            if not written and not options:
+                return cast(Part, made)
+            return cast(Part, self._made(partial(dataclasses.replace, made), where, written, options))
+        # A function is called only if it is ours: texts come from files, too, and "os:system" is one.
+        if not (issubclass(made, protocol) if inspect.isclass(made) else where in self._builtins and callable(made)):
             raise InvalidInputError(f"{self.kind} {where!r} must be a subclass of {protocol.__name__}, got {made!r}")
         found = self._made(made, where, written, options)
         if not isinstance(found, protocol):
@@ -104,6 +112,10 @@ class Registry(Generic[Part]):
         """The text that names a part: its shorthand, or module and class, with the options that are no defaults."""
         made = type(part)
         home = f"{made.__module__}:{made.__qualname__}"
+        ready = (name for name, where in self._builtins.items() if where.startswith(f"{made.__module__}:"))
+        name = next((name for name in ready if _load(self._builtins[name]) == part), None)
+        if name is not None:
+            return name
         name = next((name for name, where in self._builtins.items() if where == home), home)
         values = {field.name: (getattr(part, field.name), field.default) for field in _fields(part)}
         options = ", ".join(f"{name}={value!r}" for name, (value, default) in values.items() if value != default)
@@ -127,7 +139,7 @@ class Registry(Generic[Part]):
             raise InvalidInputError(f"{self.kind} {where!r} cannot be made with ({said}): {error}") from error
 
     def _allowed(self) -> str:
-        names, protocol = ", ".join(map(repr, self._builtins)), self._protocol.rpartition(":")[2]
+        names, protocol = ", ".join(map(repr, self._builtins)), self.protocol.rpartition(":")[2]
         return f"one of {names}, an object of your own class of {protocol}, or a text such as 'file.py:Class(option=1)'"
 
 
@@ -141,8 +153,8 @@ class Choice(Generic[Part]):
 
     Example:
         >>> from xbar_spice.mapping.design import Design
-        >>> Design(mapping="interleaved").mapping
-        Interleaved()
+        >>> type(Design(mapping="interleaved").mapping).__name__
+        'Interleaved'
     """
 
     settles_itself = True
@@ -209,10 +221,29 @@ def _module_of_file(path: Path) -> Any:
     if spec is None or spec.loader is None or not file.is_file():
         raise FileNotFoundError(f"there is no file {file}")
     module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses and pickle look a class's module up
+    sys.modules[name] = module  # dataclasses look a class's module up
     try:
         spec.loader.exec_module(module)
     except BaseException:
         del sys.modules[name]
         raise
+    for made in vars(module).values():
+        if inspect.isclass(made) and made.__module__ == name and _is_pickled_plainly(made):
+            copyreg.pickle(made, lambda part: _reduced(part, str(file)))  # other processes find no module of this name
     return module
+
+
+def _is_pickled_plainly(made: type) -> bool:
+    """Whether a class leaves to Python how its objects are pickled, as enumerations and exceptions do not."""
+    return all(getattr(made, name) is getattr(object, name) for name in ("__reduce__", "__reduce_ex__"))
+
+
+def _reduced(part: object, file: str) -> tuple[Any, ...]:
+    """How an object of a class from a file is pickled: by the file, from which another process loads the class."""
+    _, (made, *given), *state = cast(tuple[Any, ...], object.__reduce_ex__(part, 2))
+    return _restored, (file, made.__qualname__, *given), *state
+
+
+def _restored(file: str, name: str, *given: Any) -> Any:
+    made = attrgetter(name)(_module_of_file(Path(file)))
+    return made.__new__(made, *given)

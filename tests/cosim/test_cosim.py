@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from support import engine_or_skip
+from support.solver_table import PREPARED
 
 from xbar_spice.cosim import Problem, SolverOptions, compare, cosimulate, program_model
 from xbar_spice.errors import InvalidInputError, StabilityWarning
@@ -184,7 +185,7 @@ def test_states_of_the_wrong_length_are_refused():
         Problem(Model([[1.0]], [[1.0]], h=1.0, steps=1), np.zeros((2, 3)), SquaredDistance(np.zeros((2, 3))))
 
 
-@pytest.mark.parametrize("method", ["chord", "feedback"])
+@pytest.mark.parametrize("method", PREPARED)
 def test_other_linear_solvers_find_the_same_with_fewer_reads(problem, method):
     wanted = cosimulate(problem, DESIGN, engine="nodal").record
     solver = SolverOptions(krylov=KrylovOptions(rtol=1e-8, method=method))

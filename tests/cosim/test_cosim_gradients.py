@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from support import engine_or_skip, for_cells, relative
+from support.solver_table import PREPARED
 
 from xbar_spice.cosim import (
     SolverOptions,
@@ -209,7 +210,7 @@ def test_new_weights_on_one_chip_keep_its_scale_and_are_clipped():
     )
 
 
-@pytest.mark.parametrize("method", ["chord", "feedback"])
+@pytest.mark.parametrize("method", PREPARED)
 def test_gradients_do_not_ask_for_a_twin_or_a_circuit(dense, method):
     """Where a field has none, GMRES solves: the three gradients are those of one arrays' own systems anyway."""
     wanted = three_gradients(dense, WIRED, solver=TIGHT, step=None).gradients

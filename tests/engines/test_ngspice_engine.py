@@ -141,7 +141,7 @@ def test_one_of_several_workers_may_be_lost(ngspice: NgspiceEngine, rng: np.rand
 def test_ctrl_c_ends_all_workers_in_the_middle_of_a_read(ngspice: NgspiceEngine) -> None:
     program_text = (
         "import os, signal, threading, numpy as np, xbar_spice as xs\n"
-        "from pauses import Pauses\n"
+        "from support.pauses import Pauses\n"
         "pauses = Pauses('read')\n"
         "def interrupt():\n"
         "    pauses.wait(), pauses.wait()\n"
@@ -158,7 +158,7 @@ def test_ctrl_c_ends_all_workers_in_the_middle_of_a_read(ngspice: NgspiceEngine)
     )
     done = subprocess.run(
         [sys.executable, "-c", program_text],
-        env=os.environ | {"PYTHONPATH": str(Path(__file__).parent)},
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])},
         capture_output=True,
         text=True,
         timeout=PATIENCE,

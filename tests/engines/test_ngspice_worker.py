@@ -316,7 +316,7 @@ def test_a_circuit_that_is_closed_while_its_worker_starts_leaves_nothing_behind(
 def test_a_signal_handler_may_close_a_circuit_in_its_own_read() -> None:
     program_text = (
         "import os, signal, sys, threading\nimport numpy as np\n"
-        "from pauses import Pauses\n"
+        "from support.pauses import Pauses\n"
         "from xbar_spice.engines.ngspice.process import ResidentProcess\n"
         "from xbar_spice.errors import SimulationError\n"
         "circuit = ResidentProcess(sys.stdin.read(), ('Va', 'Vb'))\n"
@@ -460,7 +460,7 @@ def program(text: str, *arguments: str, **more: Any) -> subprocess.CompletedProc
     """Runs a script without a `__main__` guard, with warnings as errors so that a process left open would show."""
     return subprocess.run(
         [sys.executable, "-W", "error", "-c", text, *arguments],
-        env=os.environ | {"PYTHONPATH": str(Path(__file__).parent)},
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])},
         capture_output=True,
         text=True,
         timeout=PATIENCE,

@@ -1,5 +1,8 @@
 """A mapping and a programming error of one's own, each one class in one file outside the package."""
 
+import pickle
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -89,6 +92,7 @@ def test_a_programming_error_of_ones_own(rng):
         (f"{PARTS / 'absent.py'}:RowPairs", "cannot be loaded: FileNotFoundError"),
         (f"{PARTS / 'signed_rows.py'}:NOT_A_CLASS", "must be a subclass of Mapping, got 3"),
         (f"{PARTS / 'common_offset.py'}:CommonOffset", "must be a subclass of Mapping"),
+        ("os:system(command='true')", "must be a subclass of Mapping, got <built-in function system>"),
         (f"{ROW_PAIRS}(levels=3)", "cannot be made with .*levels"),
         (f"{ROW_PAIRS}(3)", "options of mapping .* must be literals"),
         (f"{ROW_PAIRS}(gain=__import__('os'))", "must be literals"),
@@ -103,6 +107,14 @@ def test_what_is_no_mapping_is_refused(text, message):
 def test_the_class_in_place_of_an_object_is_noticed():
     with pytest.raises(InvalidInputError, match=r"did you mean Interleaved\(\)\?"):
         xs.Design(mapping=type(MAPPINGS.get("interleaved")))
+
+
+def test_a_part_of_a_file_goes_to_other_processes():
+    part = MAPPINGS.get(f"{ROW_PAIRS}(gain=0.5)")
+    assert pickle.loads(pickle.dumps(part)) == part
+    code = "import pickle, sys; print(pickle.load(sys.stdin.buffer))"
+    done = subprocess.run([sys.executable, "-c", code], input=pickle.dumps(part), capture_output=True, check=True)
+    assert done.stdout.strip() == b"RowPairs(gain=0.5)"
 
 
 def test_options_and_texts_go_both_ways():

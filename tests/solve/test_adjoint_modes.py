@@ -12,12 +12,13 @@ from support.doubles import Recorded
 
 from xbar_spice.errors import ConvergenceError, ConvergenceWarning, InvalidInputError
 from xbar_spice.linear.operator import FloatArray
+from xbar_spice.parts import METHODS
 from xbar_spice.solve.adjoint.continuous import continuous_gradients
 from xbar_spice.solve.adjoint.discrete import Gradients, gradients
 from xbar_spice.solve.adjoint.memory import checkpointed_gradients, reversed_gradients, stored_numbers
 from xbar_spice.solve.fields.field import ActivationField, Field, ReluField
 from xbar_spice.solve.fields.systems import hamiltonian_field, parabolic_field
-from xbar_spice.solve.integrators.integration import METHODS, integrate
+from xbar_spice.solve.integrators.integration import integrate
 from xbar_spice.solve.integrators.layers import Layers
 
 
@@ -42,7 +43,7 @@ def numbers(z0: FloatArray) -> FloatArray:
     return z0
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", METHODS.names)
 @pytest.mark.parametrize("every", [1, 2, 3, 5, 100])
 def test_checkpoints_give_the_exact_gradients(method: str, every: int) -> None:
     """Whatever goes over a cut with the state: values of f that a method looks back to, the size of the next step."""

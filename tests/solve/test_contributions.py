@@ -10,12 +10,13 @@ from support import relative
 
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear.operator import FloatArray
+from xbar_spice.parts import METHODS
 from xbar_spice.solve.adjoint.continuous import continuous_gradients
 from xbar_spice.solve.adjoint.discrete import gradients
 from xbar_spice.solve.adjoint.memory import checkpointed_gradients, reversed_gradients
 from xbar_spice.solve.fields.field import ActivationField, Field, ReluField
 from xbar_spice.solve.fields.systems import antisymmetric_field, convolution_field, hamiltonian_field, parabolic_field
-from xbar_spice.solve.integrators.integration import METHODS, integrate
+from xbar_spice.solve.integrators.integration import integrate
 from xbar_spice.solve.integrators.layers import Layers
 from xbar_spice.solve.integrators.multistep import AB3, AM3
 from xbar_spice.solve.integrators.step_control import AdaptiveOptions
@@ -43,7 +44,7 @@ TABLE = [(method, name) for method, name in product(METHODS, FIELDS) if "verlet"
 LAYERED = [
     (method, name)
     for method, name in TABLE
-    if METHODS[method].one_step and (method, name) not in {("dopri5", "relu"), ("dopri5", "convolution")}
+    if METHODS.get(method).one_step and (method, name) not in {("dopri5", "relu"), ("dopri5", "convolution")}
 ]
 
 

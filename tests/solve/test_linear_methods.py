@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from support import relative
 from support.doubles import Noisy, Systems
+from support.solver_table import SOLVERS
 
 from xbar_spice.errors import ConvergenceWarning, InvalidInputError
 from xbar_spice.linear.operator import FloatArray
@@ -17,8 +18,6 @@ from xbar_spice.solve.integrators.integration import integrate
 from xbar_spice.solve.linear_solvers.krylov import KrylovOptions, solve_linear
 from xbar_spice.solve.newton.newton import NewtonOptions, solve_implicit
 from xbar_spice.solve.newton.noise import measured_noise
-
-METHODS = ("gmres", "bicgstab", "cg", "richardson", "chord")
 
 
 def symmetric_systems(seed: int, n: int, strength: float, batch: int = 5) -> Systems:
@@ -38,7 +37,7 @@ def twin(systems: Systems, error: float) -> Any:
     return lambda x, active: np.einsum("aij,ja->ia", inverse[active], x)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", SOLVERS)
 @pytest.mark.parametrize("n", [1, 2, 17, 40])
 @pytest.mark.parametrize("refine", [True, False])
 def test_every_method_solves_a_symmetric_system(method: Any, n: int, refine: bool) -> None:
@@ -90,7 +89,7 @@ def test_damping_widens_what_richardson_solves() -> None:
     assert relative(damped.x, systems.solution(rhs)) < 1e-13
 
 
-@pytest.mark.parametrize("method", ["gmres", "bicgstab", "cg", "richardson", "chord"])
+@pytest.mark.parametrize("method", SOLVERS)
 def test_a_sample_that_fails_leaves_the_others_alone(method: Any) -> None:
     systems = symmetric_systems(2, 12, 0.8)
     good = twin(systems, 0.01)
@@ -191,14 +190,14 @@ def test_gradients_by_bicgstab_of_a_field_that_turns_are_those_by_gmres(method: 
     field, z0 = ActivationField(square - square.T, np.eye(12), "identity"), rng.normal(size=(12, 3))
     found = {}
     for solver in ("gmres", "bicgstab"):
-        trajectory = integrate(field, z0, method, h=1.0, steps=3, krylov=KrylovOptions(method=solver))  # type: ignore[arg-type]
+        trajectory = integrate(field, z0, method, h=1.0, steps=3, krylov=KrylovOptions(method=solver))
         found[solver] = gradients(trajectory, z0)
         assert trajectory.converged_all
         assert found[solver].converged_all
     assert relative(found["bicgstab"].z0, found["gmres"].z0) < 1e-12
 
 
-@pytest.mark.parametrize("method", ["gmres", "bicgstab", "cg", "richardson", "chord"])
+@pytest.mark.parametrize("method", SOLVERS)
 def test_a_good_start_saves_products_and_a_bad_one_does_no_harm(method: Any) -> None:
     systems = symmetric_systems(6, 30, 0.9)
     rhs = np.random.default_rng(0).normal(size=(30, 5))
@@ -223,7 +222,7 @@ def test_chord_spends_a_fraction_of_the_reads() -> None:
     for method in ("gmres", "chord"):
         field = ReluField(A, B)
         field.twin = ReluField(A * (1 + 0.01 * rng.normal(size=A.shape)), B)
-        krylov = KrylovOptions(method=method, rtol=1e-10)  # type: ignore[arg-type]
+        krylov = KrylovOptions(method=method, rtol=1e-10)
         trajectory = integrate(field, z0, h=h, steps=4, newton=NewtonOptions(rtol=1e-10), krylov=krylov)
         g = gradients(trajectory, np.ones((16, 4)))
         assert trajectory.converged_all
@@ -294,8 +293,8 @@ def test_nonconvergence_of_each_sample_is_reported_by_every_method() -> None:
     field = ReluField(A, -A.T)
     field.twin = ReluField(A, -3.0 * A.T)
     trajectory = integrate(field, z0, h=0.5, steps=2)
-    for method in METHODS:
-        few = KrylovOptions(method=method, max_iterations=2)  # type: ignore[arg-type]
+    for method in SOLVERS:
+        few = KrylovOptions(method=method, max_iterations=2)
         with pytest.warns(ConvergenceWarning, match="the adjoint of implicit_euler did not converge"):
             g = gradients(trajectory, np.ones((6, 3)), krylov=few)
         assert g.converged.shape == (2, 3)
@@ -306,7 +305,10 @@ def test_nonconvergence_of_each_sample_is_reported_by_every_method() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"method": "qmr"}, r"must be one of 'gmres', 'bicgstab', 'cg', 'richardson', 'chord', 'feedback', got 'qmr'"),
+        (
+            {"method": "qmr"},
+            r"must be one of 'gmres', 'bicgstab', 'cg', 'richardson', 'chord', 'feedback', .*got 'qmr'",
+        ),
         ({"damping": 0.0}, r"damping must be in \(0, 1\], got 0"),
         ({"damping": 1.5}, r"damping must be in \(0, 1\], got 1.5"),
     ],

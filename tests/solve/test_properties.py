@@ -11,13 +11,14 @@ from support.doubles import TwoSided
 from support.solver_table import ANY_FIELD
 
 from xbar_spice.linear.operator import FloatArray
+from xbar_spice.parts import METHODS
 from xbar_spice.solve.adjoint.discrete import gradients
 from xbar_spice.solve.adjoint.memory import reversed_gradients
 from xbar_spice.solve.adjoint.tangent import tangent
 from xbar_spice.solve.fields.activation import ACTIVATIONS
 from xbar_spice.solve.fields.field import ActivationField, Field, ReluField
 from xbar_spice.solve.fields.systems import hamiltonian_field
-from xbar_spice.solve.integrators.integration import METHODS, Trajectory, integrate
+from xbar_spice.solve.integrators.integration import Trajectory, integrate
 
 SEEDS = st.integers(0, 2**32 - 1)
 

@@ -10,9 +10,10 @@ import pytest
 
 from xbar_spice.errors import ConvergenceWarning, StabilityWarning
 from xbar_spice.linear.operator import FloatArray
+from xbar_spice.parts import METHODS
 from xbar_spice.solve.adjoint.memory import checkpointed_gradients
 from xbar_spice.solve.fields.field import ActivationField, ReluField
-from xbar_spice.solve.integrators.integration import METHODS, integrate
+from xbar_spice.solve.integrators.integration import integrate
 from xbar_spice.solve.integrators.layers import Layers
 from xbar_spice.solve.integrators.multistep import AB3, AM3, FORWARD_EULER, IMPLICIT_EULER, TRAPEZOID
 from xbar_spice.solve.linear_solvers.krylov import KrylovOptions, solve_linear
@@ -96,12 +97,12 @@ def test_the_estimate_takes_no_product_and_changes_no_solution() -> None:
     assert watched.stiffest == pytest.approx([-20.0, -20.0], rel=1e-8)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", METHODS.names)
 def test_the_hint_is_that_of_the_method(method: str) -> None:
     """An explicit step that overflows may be unstable; an implicit one needs more iterations, not another method."""
     blowing = ReluField([[1.0]], [[1e200]])
     if "verlet" in method:
-        assert METHODS[method].hint == METHODS["rk4"].hint
+        assert METHODS.get(method).hint == METHODS.get("rk4").hint
         return
     with pytest.warns(ConvergenceWarning) as caught:
         integrate(blowing, [1e200], method, h=1e-2, steps=3)

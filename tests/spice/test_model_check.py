@@ -9,6 +9,7 @@ from support import engine_or_skip
 
 from xbar_spice.cli.app import app
 from xbar_spice.engines.ngspice import model_check
+from xbar_spice.engines.ngspice.installation import describe
 from xbar_spice.errors import DeviceError
 from xbar_spice.hardware.amplifier import Amplifier
 from xbar_spice.hardware.cells import Ohmic, SubcircuitCell
@@ -168,3 +169,18 @@ def test_check_model_refuses(tmp_path):
     found = CliRunner().invoke(app, ["check-model", str(tmp_path / "two.lib"), "--name", "cell"])
     assert found.exit_code == 1
     assert "resistance_parameter = 'g'" in found.output
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "I1 0 q 1n\nR1 p n {1/g}",
+        "C1 q 0 1p\nI1 0 q 1n\nR1 p m {0.5/g}\nR2 m n {0.5/g}",
+    ],
+)
+def test_a_node_that_only_current_sources_reach_is_noticed(body):
+    """KLU answers such a circuit without a word, and wrongly."""
+    if not engine_or_skip("ngspice") or not describe().klu:
+        pytest.skip("only KLU takes such a circuit")
+    with pytest.raises(DeviceError, match=r"has no definite current: ngspice finds .* only current sources"):
+        model_check.characterise(cell(body), 1e-5, 1e-4)

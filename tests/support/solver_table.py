@@ -10,12 +10,13 @@ import pytest
 
 from support import truth
 from xbar_spice.linear.operator import FloatArray
+from xbar_spice.parts import LINEAR_SOLVERS, METHODS
 from xbar_spice.solve.adjoint.discrete import Gradients
 from xbar_spice.solve.fields.field import ActivationField, Field, ReluField
 from xbar_spice.solve.fields.layer_field import LayerField
 from xbar_spice.solve.fields.split import SplitField
 from xbar_spice.solve.fields.systems import antisymmetric_field, convolution_field, hamiltonian_field, parabolic_field
-from xbar_spice.solve.integrators.integration import METHODS, Trajectory, integrate
+from xbar_spice.solve.integrators.integration import Trajectory, integrate
 
 Parameters = Mapping[str, FloatArray]
 Build = Callable[[Parameters], Field]
@@ -79,8 +80,12 @@ FIELDS: dict[str, tuple[Build, Parameters]] = {
 SPLIT = ("hamiltonian", "hamiltonian-relu", "split")
 KINKED = ("relu", "relu-bias", "abs", "residual-relu", "parabolic", "hamiltonian-relu", "convolution")
 HOMOGENEOUS = ("relu", "identity", "parabolic", "hamiltonian-relu", "convolution", "convolution-channels")
-IMPLICIT = ("implicit_euler", "trapezoid", "am3")
-SOLVERS = ("gmres", "bicgstab", "cg", "richardson", "chord")
+IMPLICIT = tuple(name for name in METHODS if getattr(METHODS.get(name), "implicit", False))
+SOLVERS = tuple(name for name in LINEAR_SOLVERS if name != "feedback")  # which needs a circuit: tests/feedback
+PREPARED = tuple(
+    name for name in LINEAR_SOLVERS if LINEAR_SOLVERS.get(name).without_circuit() != LINEAR_SOLVERS.get(name)
+)
+"""The solvers that need something on a field."""
 PAIRS = [
     pytest.param(method, field, id=f"{method}-{field}")
     for method in METHODS

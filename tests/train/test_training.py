@@ -150,7 +150,7 @@ def test_a_task_checks_its_values(changes: dict[str, object], message: str) -> N
         ({"batch": 0}, "batch must be >= 1"),
         ({"learning_rate": 0.0}, "learning_rate must be > 0"),
         ({"weight_decay": -1.0}, "weight_decay must be >= 0"),
-        ({"tolerance": 0.0}, "tolerance must be > 0"),
+        ({"tolerance": 0.0}, "tolerance must be finite and > 0"),
         ({"trained": "kernels"}, "trained must be one of"),
     ],
 )

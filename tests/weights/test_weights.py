@@ -808,3 +808,13 @@ def test_whole_numbers_are_taken_as_they_are(ending: str, dtype: str, tmp_path: 
     assert model.A.dtype == np.float64
     assert [[int(value) for value in row] for row in model.A] == A.tolist()
     np.testing.assert_array_equal(model.B, model.A.T)
+
+
+def test_no_file_names_code(tmp_path: Path) -> None:
+    """A method of one's own is set in Python, and neither kept in a file nor taken from one."""
+    model = Model([[1.0]], [[2.0]], h=1.0, steps=1, method="mine.py:Method")
+    with pytest.raises(WeightsError, match=r"names a method of this package and no code, got 'mine.py:Method'"):
+        save_model(tmp_path / "own.npz", model)
+    np.savez(tmp_path / "given.npz", A=model.A, B=model.B, h=1.0, steps=1, method="mine.py:Method")
+    with pytest.raises(WeightsError, match="and no code"):
+        load_model(tmp_path / "given.npz")

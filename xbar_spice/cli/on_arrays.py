@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from xbar_spice.cli.help import Verb
-from xbar_spice.cli.options import circuit_options, engine_option, existing_file, make_design, seed_option
+from xbar_spice.cli.options import PartOf, circuit_options, engine_option, existing_file, make_design, seed_option
 from xbar_spice.disk import make_folder, require_writable
+from xbar_spice.parts import LINEAR_SOLVERS
 
 if TYPE_CHECKING:
     from xbar_spice.cosim import SolverOptions
@@ -42,9 +43,7 @@ def _solver(noise_floor: float | None, linear_solver: Any = "gmres") -> SolverOp
     """How equations and steps are solved, no more exactly than the noise floor where one is given."""
     from xbar_spice.cosim import SolverOptions
 
-    solver = SolverOptions()
-    solver = replace(solver, krylov=replace(solver.krylov, method=linear_solver))
-    return solver.allowing(noise_floor or 0.0)
+    return SolverOptions(krylov=linear_solver).allowing(noise_floor or 0.0)
 
 
 @click.command(cls=Verb)
@@ -57,7 +56,7 @@ def _solver(noise_floor: float | None, linear_solver: Any = "gmres") -> SolverOp
 @data_option
 @click.option(
     "--linear-solver",
-    type=click.Choice(["gmres", "bicgstab", "cg", "richardson", "chord", "feedback"]),
+    type=PartOf(LINEAR_SOLVERS),
     default="gmres",
     show_default=True,
     help="Of implicit steps; feedback is a circuit of the arrays and op-amps.",

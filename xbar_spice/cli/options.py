@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 
 __all__ = [
+    "PartOf",
     "circuit_options",
     "engine_option",
     "existing_file",

@@ -58,6 +58,19 @@ class Bank(Closeable):
     def _read(self, drives: Sequence[FloatArray], side: Side) -> list[FloatArray]:
         """Currents of every array for checked drives, all of shape (ports, batch) with one batch."""
 
+    def transfers(self, side: Side) -> list[FloatArray] | None:
+        """What the reads so far have found every array to make of any drive, or None if that is not known.
+
+        Asking never costs a solve.
+
+        Args:
+            side: the driven side.
+
+        Returns:
+            (rows, cols) siemens of each array: amperes that a read returns of the one line for 1 V at the other.
+        """
+        return None
+
     def read(self, drives: Sequence[ArrayLike], side: Side = "rows") -> list[FloatArray]:
         """Read all arrays at once.
 

@@ -18,6 +18,10 @@ __all__ = ["IdealBank", "IdealEngine"]
 class IdealBank(Bank):
     """Arrays without wires."""
 
+    def transfers(self, side: Side) -> list[FloatArray] | None:
+        linear = all(xbar.linear for xbar in self.crossbars)
+        return [_connected_cells(xbar) for xbar in self.crossbars] if linear else None
+
     def _read(self, drives: Sequence[FloatArray], side: Side) -> list[FloatArray]:
         return [_ideal_currents(xbar, volts, side) for xbar, volts in zip(self.crossbars, drives, strict=True)]
 
@@ -32,11 +36,17 @@ class IdealEngine(Engine):
         return IdealBank(crossbars)
 
 
-def _ideal_currents(crossbar: Crossbar, volts: FloatArray, side: Side) -> FloatArray:
+def _connected_cells(crossbar: Crossbar) -> FloatArray:
+    """(rows, cols) siemens; a floating line settles at the 0 V of the bit lines, and sensed, it has no terminal."""
     cells = crossbar.conductance
-    if crossbar.open_rows:  # a floating line settles at the 0 V of the bit lines; sensed, it has no terminal
+    if crossbar.open_rows:
         cells = cells.copy()
         cells[list(crossbar.open_rows)] = 0.0
+    return cells
+
+
+def _ideal_currents(crossbar: Crossbar, volts: FloatArray, side: Side) -> FloatArray:
+    cells = _connected_cells(crossbar)
     conductance = cells if side == "rows" else cells.T
     if crossbar.device.linear:
         return conductance.T @ volts

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, final
+from typing import Any, Literal, final
 
-__all__ = ["SolveRecord"]
+__all__ = ["SolveRecord", "solves_record"]
 
 
 @final
@@ -36,3 +37,14 @@ class SolveRecord:
     digital_error: float
     time_constant: float
     seconds: float
+
+
+def solves_record(solves: Sequence[SolveRecord]) -> dict[str, Any]:
+    """What the circuit's solves were like, as plain values: their number by direction, worst errors, slowest mode."""
+    directions = ("forward", "transposed")
+    return {
+        "solves": {name: sum(solve.batch for solve in solves if solve.direction == name) for name in directions},
+        "worst_error": max(solve.error for solve in solves),
+        "worst_digital_error": max(solve.digital_error for solve in solves),
+        "slowest_time_constant": max(solve.time_constant for solve in solves),
+    }

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from xbar_spice.checks import Instance, Many, Real, Text, settle
 from xbar_spice.errors import DeviceError
+from xbar_spice.hardware.elementwise import in_blocks
 from xbar_spice.hardware.subcircuit import Subcircuit
 from xbar_spice.linear.operator import FloatArray
 
@@ -287,10 +288,10 @@ class OneSelectorOneResistor(Device):
 
     def selector_voltage(self, conductance: FloatArray, voltage: FloatArray) -> FloatArray:
         """u, from G (V - u) = i0 sinh(u / v0); volts."""
-        return np.asarray(np.copysign(self.v0 * self._level(conductance, np.abs(voltage)), voltage))
+        return np.asarray(np.copysign(self.v0 * self._levels(conductance, voltage), voltage))
 
     def current(self, conductance: FloatArray, voltage: FloatArray) -> FloatArray:
-        return np.asarray(np.copysign(self.i0 * np.sinh(self._level(conductance, np.abs(voltage))), voltage))
+        return np.asarray(np.copysign(self.i0 * np.sinh(self._levels(conductance, voltage)), voltage))
 
     def differential_conductance(self, conductance: FloatArray, voltage: FloatArray) -> FloatArray:
         selector = self._selector_conductance(conductance, voltage)
@@ -303,7 +304,10 @@ class OneSelectorOneResistor(Device):
 
     def _selector_conductance(self, conductance: FloatArray, voltage: FloatArray) -> FloatArray:
         """Differential conductance of the selector, siemens."""
-        return np.asarray(self.i0 / self.v0 * np.cosh(self._level(conductance, np.abs(voltage))))
+        return np.asarray(self.i0 / self.v0 * np.cosh(self._levels(conductance, voltage)))
+
+    def _levels(self, conductance: FloatArray, voltage: FloatArray) -> FloatArray:
+        return in_blocks(self._level, np.asarray(conductance), np.abs(voltage))
 
     def _level(self, conductance: FloatArray, size: FloatArray) -> FloatArray:
         """The x = u / v0 of a voltage >= 0, from G v0 x + i0 sinh x = G V.

@@ -19,6 +19,7 @@ from xbar_spice.hardware.crossbar import Side
 from xbar_spice.linear.operator import DenseOperator, FloatArray, LinearOperator
 from xbar_spice.mapping.design import Design
 from xbar_spice.mapping.matrix import MappedMatrix, map_weights
+from xbar_spice.mapping.merged import MergedReads
 from xbar_spice.mapping.readout import Readout
 from xbar_spice.read_context import current_stage
 
@@ -112,6 +113,7 @@ class AnalogMatrix(LinearOperator, Closeable):
         self._digital = DenseOperator(weights, "weights")
         self._bank = bank
         self._readout = readout or Readout(mapped)
+        self._merged = MergedReads(mapped, bank)
         self._trace = trace
         self.mapped = mapped
         self.name = name
@@ -159,9 +161,11 @@ class AnalogMatrix(LinearOperator, Closeable):
         if not vectors.shape[1]:
             return np.zeros((self.shape[0] if side == "rows" else self.shape[1], 0))
         start = time.perf_counter()
-        drives = self.mapped.drives(vectors, side)
-        currents = self._readout(self._bank.read(drives, side), drives, side)
-        products = self.mapped.products(currents, vectors, side)
+        products = self._merged.products(vectors, side)
+        if products is None:
+            drives = self.mapped.drives(vectors, side)
+            currents = self._readout(self._bank.read(drives, side), drives, side)
+            products = self.mapped.products(currents, vectors, side)
         if self._trace is not None:
             self._trace.append(self._record(vectors, products, side, time.perf_counter() - start))
         return products
@@ -190,6 +194,7 @@ class AnalogMatrix(LinearOperator, Closeable):
         )
 
     def close(self) -> None:
+        self._merged.forget()
         self._bank.close()
 
 

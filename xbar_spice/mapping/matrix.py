@@ -134,14 +134,26 @@ class MappedMatrix:
     def programmed(self) -> FloatArray:
         """(m, n) the weights that the devices stand for, whatever wires and terminals make of them."""
         total = np.zeros(self.shape)
-        for array in self.arrays:
-            rows, cols, conductance = array.rows.local, array.cols.local, array.crossbar.conductance
-            by_output = np.zeros((cols.span.stop, conductance.shape[0]))
-            cols.collect(by_output, conductance.T)
+        for outputs, inputs, block in self.blocks([array.crossbar.conductance for array in self.arrays]):
+            total[outputs, inputs] += block
+        return total / self.siemens_per_weight
+
+    def blocks(self, siemens: Sequence[FloatArray]) -> Iterator[tuple[slice, slice, FloatArray]]:
+        """The weights, in siemens, that the arrays act with if each takes drives to currents by a matrix; they add up.
+
+        Args:
+            siemens: (rows, cols) of every array, such as its conductances or its transfer matrix.
+
+        Yields:
+            For every array the outputs and the inputs of its tile, and (outputs, inputs) its part of their weights.
+        """
+        for array, cells in zip(self.arrays, siemens, strict=True):
+            rows, cols = array.rows.local, array.cols.local
+            by_output = np.zeros((cols.span.stop, cells.shape[0]))
+            cols.collect(by_output, cells.T)
             block = np.zeros((rows.span.stop, cols.span.stop))
             rows.collect(block, by_output.T)
-            total[array.cols.span, array.rows.span] += array.factor * block.T - self._baseline / array.cols.divisor
-        return total / self.siemens_per_weight
+            yield array.cols.span, array.rows.span, array.factor * block.T - self._baseline / array.cols.divisor
 
     def weight_gradient(self, weights: FloatArray, devices: FloatArray) -> FloatArray:
         """The gradient with respect to the weights, from that with respect to the devices.
@@ -170,6 +182,10 @@ class MappedMatrix:
         largest = np.abs(vectors).max(axis=0)
         return np.asarray(self.design.v_read / np.where(largest > 0, np.maximum(largest, SMALLEST), 1.0))
 
+    def volts(self, vectors: FloatArray) -> FloatArray:
+        """What the DACs make of vectors, of the same shape: the nearest of their levels."""
+        return quantise(vectors * self.volts_per_unit(vectors), self.design.v_read, self.design.converters.dac_bits)
+
     def drives(self, vectors: FloatArray, side: Side, arrays: Sequence[MappedArray] | None = None) -> list[FloatArray]:
         """Voltages for every array.
 
@@ -182,8 +198,7 @@ class MappedMatrix:
             arrays: other ones than those that were built, such as `left_out`.
         """
         driven = self.arrays if arrays is None else arrays
-        exact = vectors * self.volts_per_unit(vectors)
-        volts = quantise(exact, self.design.v_read, self.design.converters.dac_bits)
+        volts = self.volts(vectors)
         return [array.lines(side).spread(volts) for array in driven]
 
     def products(self, currents: Sequence[FloatArray], vectors: FloatArray, side: Side) -> FloatArray:

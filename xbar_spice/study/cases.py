@@ -12,6 +12,9 @@ from threadpoolctl import threadpool_limits
 
 from xbar_spice.cosim import Cosimulation, Problem, cosimulate
 from xbar_spice.engines.registry import get_engine
+from xbar_spice.parts import ENGINES, METHODS
+from xbar_spice.registry import Registry, source_hash
+from xbar_spice.solve.linear_solvers.krylov import get_linear_solver
 from xbar_spice.spice.libraries import opamp_subcircuit
 from xbar_spice.spice.resources import search_path
 from xbar_spice.study.config import Parameters, Scalar, Study
@@ -139,8 +142,20 @@ def case_id(parameters: Parameters, model: Model, seed: int, weights: str, netli
         "opamp": asdict(opamp_subcircuit(design.amplifier)) if design.amplifier.present else None,
         "templates": netlists if parameters.engine == "ngspice" else None,
     }
-    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    if own := _own_sources(parameters, model):
+        content["sources"] = own
+    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), default=lambda part: type(part).__qualname__)
     return hashlib.sha256(canonical.encode()).hexdigest()[:_ID_LENGTH]
+
+
+def _own_sources(parameters: Parameters, model: Model) -> list[str]:
+    """Hashes of the files of the user's own parts, whose texts only say where they are."""
+    design = parameters.design()
+    parts: list[object] = [design.mapping, design.variation, design.drift, design.device]
+    parts.append(get_linear_solver(parameters.solver_options().krylov))
+    named: tuple[tuple[Registry[Any], str], ...] = ((METHODS, model.method), (ENGINES, parameters.engine))
+    parts += [registry.get(text) for registry, text in named if text not in registry and ":" in text]
+    return [found for part in parts if (found := source_hash(part)) is not None]
 
 
 def templates() -> str:

@@ -8,6 +8,7 @@ from typing import Literal, cast, final, get_args
 
 import numpy as np
 
+from xbar_spice.checks import SEED
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.train.samples import Samples, Split
@@ -37,8 +38,7 @@ def load_digits(seed: int = 0) -> Split:
     Raises:
         InvalidInputError: The seed is negative.
     """
-    if seed < 0:
-        raise InvalidInputError(f"a seed must be >= 0, got {seed}")
+    SEED("seed", seed)
     # scikit-learn takes over a second to import, which every worker of a study would pay.
     from sklearn import datasets  # noqa: PLC0415
     from sklearn.model_selection import train_test_split  # noqa: PLC0415

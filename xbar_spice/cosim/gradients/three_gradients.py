@@ -128,7 +128,7 @@ def three_gradients(
         }
         record = {
             **conditions(problem, design, engine, seed),
-            "solver": asdict(options),
+            "solver": options.describe(),
             "loss": {"analog": hardware.loss, "digital": digital.loss},
             "differences": _differences(found),
             "by": {axis: _differences_of_parts(split) for axis, split in parts.items()},

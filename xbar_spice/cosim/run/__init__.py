@@ -12,7 +12,6 @@ from xbar_spice.cosim.run.cosimulation import (
     named_gradients,
     solve_model,
 )
-from xbar_spice.cosim.run.linear_solvers import analog_field, iterative, solves_record
 from xbar_spice.cosim.run.programming import expected_noise, program_model, weight_scales
 
 __all__ = [
@@ -22,18 +21,15 @@ __all__ = [
     "Problem",
     "Run",
     "SolverOptions",
-    "analog_field",
     "compare",
     "conditions",
     "cosimulate",
     "expected_noise",
     "failed_runs",
-    "iterative",
     "named_failures",
     "named_gradients",
     "program_model",
     "solve_model",
-    "solves_record",
     "warn_of_failures",
     "weight_scales",
 ]

@@ -18,21 +18,20 @@ from threadpoolctl import threadpool_limits
 
 from xbar_spice.checks import SEED, Array, checked, settle
 from xbar_spice.cosim.run.comparison import compare
-from xbar_spice.cosim.run.linear_solvers import analog_field, iterative, solves_record
 from xbar_spice.cosim.run.programming import expected_noise, program_model
 from xbar_spice.engines.base import Engine
 from xbar_spice.errors import ConvergenceWarning, InvalidInputError
-from xbar_spice.feedback import SolveRecord
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.mapping.analog_matrix import ReadTrace
 from xbar_spice.mapping.design import Design
-from xbar_spice.parts import MAPPINGS
+from xbar_spice.parts import LINEAR_SOLVERS, MAPPINGS
 from xbar_spice.solve.adjoint.discrete import Gradients, gradients
 from xbar_spice.solve.fields.contributions import Split
 from xbar_spice.solve.fields.field import Field, ReluField
 from xbar_spice.solve.integrators.integration import Trajectory, integrate
 from xbar_spice.solve.integrators.step_control import AdaptiveOptions
-from xbar_spice.solve.linear_solvers.krylov import KrylovOptions
+from xbar_spice.solve.linear_solvers.krylov import KrylovOptions, get_linear_solver
+from xbar_spice.solve.linear_solvers.solver import LinearSolver
 from xbar_spice.solve.newton.newton import NewtonOptions
 from xbar_spice.solve.newton.noise import allowing_noise
 from xbar_spice.train.losses import Objective
@@ -83,13 +82,20 @@ class SolverOptions:
 
     What read noise and converters leave of an equation is known before it is solved, so that the analog run does not
     spend reads on more: see `allowing`.
+
+    Attributes:
+        newton: Implicit equations.
+        krylov: Their linear systems: plain values, or a `LinearSolver`; its text stands for that solver at 1e-8.
+        adaptive: The choice of step sizes.
     """
 
     newton: NewtonOptions = field(default_factory=lambda: NewtonOptions(rtol=1e-8))
-    krylov: KrylovOptions = field(default_factory=lambda: KrylovOptions(rtol=1e-8))
+    krylov: KrylovOptions | LinearSolver = field(default_factory=lambda: KrylovOptions(rtol=1e-8))
     adaptive: AdaptiveOptions = field(default_factory=AdaptiveOptions)
 
     def __post_init__(self) -> None:
+        if isinstance(self.krylov, str):
+            object.__setattr__(self, "krylov", KrylovOptions(rtol=1e-8, method=self.krylov))
         settle(self)
 
     def allowing(self, noise: float) -> SolverOptions:
@@ -104,7 +110,15 @@ class SolverOptions:
     @property
     def iterative(self) -> SolverOptions:
         """The same for fields without twin or circuit, such as digital ones: GMRES in place of chord and feedback."""
-        return replace(self, krylov=iterative(self.krylov))
+        return replace(self, krylov=self.krylov.without_circuit())
+
+    def describe(self) -> dict[str, Any]:
+        """All of it as plain values, for a record; a linear solver stands there by its text and its options."""
+        plain = asdict(self)
+        if isinstance(self.krylov, LinearSolver):
+            name, _ = LINEAR_SOLVERS.parsed(LINEAR_SOLVERS.text(self.krylov))
+            plain["krylov"] = {"method": name} | plain["krylov"]
+        return plain
 
 
 @final
@@ -163,18 +177,19 @@ def cosimulate(
     start = time.perf_counter()
     options = solver or SolverOptions()
     reads = ReadTrace(None if trace is None else trace.append)
-    solves: list[SolveRecord] = []
+    solved: dict[str, Any] = {}
     model = problem.model
     # Products this small wait longer for a second thread than it saves; several cases may run side by side, too.
     with threadpool_limits(limits=1, user_api="blas"):
         digital = solve_model(problem, ReluField(model.A, model.B), options.iterative)
         A, B = program_model(model, design, engine, seed=seed, trace=reads)
-        with A, B, analog_field(A, B, options.krylov, engine, solves) as on_arrays:
+        on_arrays, meant = ReluField(A, B), ReluField(A.weights, B.weights)
+        with A, B, get_linear_solver(options.krylov).prepared(on_arrays, meant, engine, solved):
             noise = expected_noise(model, A, B, digital.trajectory.z)
             analog = solve_model(problem, on_arrays, options.allowing(noise))
     record = {
         **conditions(problem, design, engine, seed),
-        "solver": asdict(options),
+        "solver": options.describe(),
         "noise": noise,
         **_compared(analog, digital),
         "reads": dict(Counter(f"{read.matrix} {read.direction}" for read in reads)),
@@ -182,9 +197,7 @@ def cosimulate(
         "worst_read_error": max((read.relative_error for read in reads), default=0.0),
         "seconds": time.perf_counter() - start,
     }
-    if solves:
-        record["feedback"] = solves_record(solves)
-    return Cosimulation(record, reads, analog.trajectory.z, analog.parameters)
+    return Cosimulation(record | solved, reads, analog.trajectory.z, analog.parameters)
 
 
 @final

@@ -14,7 +14,7 @@ from xbar_spice.engines.nodal.grid import Placement, circuit_key, place
 from xbar_spice.engines.nodal.laws import Laws
 from xbar_spice.engines.nodal.newton import read_nonlinear
 from xbar_spice.engines.nodal.solver import LinearCircuit, Method
-from xbar_spice.engines.nodal.stacked import read_stacked, stacks
+from xbar_spice.engines.nodal.stacked import eliminate_together, read_stacked, stacks
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.hardware.crossbar import Connection, Crossbar, Side, other
 from xbar_spice.linear.operator import FloatArray
@@ -65,8 +65,35 @@ class NodalBank(Bank):
         self._ends: dict[tuple[int, Side], FloatArray | None] = {}
 
     def _read(self, drives: Sequence[FloatArray], side: Side) -> list[FloatArray]:
-        known = self._read_stacks(drives, side) if drives and drives[0].shape[1] else {}
+        known: dict[int, FloatArray] = {}
+        if drives and drives[0].shape[1]:
+            self._eliminate(drives[0].shape[1], side)
+            known = self._read_stacks(drives, side)
         return [self._read_one(index, volts, side, known.get(index)) for index, volts in enumerate(drives)]
+
+    def _eliminate(self, vectors: int, side: Side) -> None:
+        """Find the transfer matrices that will answer this read, if several arrays want theirs."""
+        linear = [index for index, crossbar in enumerate(self.crossbars) if crossbar.linear]
+        circuits = [self._circuit(index, side)[0] for index in linear]
+        wanting = [one for one in circuits if not one.knows_transfer and one.prefers_transfer(vectors)]
+        if len(wanting) > 1:
+            eliminate_together(wanting)
+
+    def transfers(self, side: Side) -> list[FloatArray] | None:
+        if not all(crossbar.linear for crossbar in self.crossbars):
+            return None
+        found = []
+        for index, crossbar in enumerate(self.crossbars):
+            if (index, side) not in self._placed:
+                return None
+            circuit, placement = self._placed[index, side]
+            if not circuit.knows_transfer:
+                return None
+            transfer = crossbar.amplifier.returned_share * placement.to_array(circuit.transfer)
+            if side == "cols":
+                transfer[list(crossbar.open_rows)] = 0.0  # but for rounding, it is
+            found.append(transfer)
+        return found
 
     def _read_stacks(self, drives: Sequence[FloatArray], side: Side) -> dict[int, FloatArray]:
         """The currents of arrays that are solved together, by their number."""

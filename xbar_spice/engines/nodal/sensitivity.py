@@ -97,7 +97,7 @@ class Sensitivity:
         between_ends = self._placement.sign * self._placement.drive_to_grid(volts)
         self._between_ends, self._laws = between_ends, Laws()
         self._shape = (crossbar.ports(other(side)), volts.shape[1])
-        programmed = LinearCircuit(self._grid, tolerance=tolerance)
+        self._programmed = programmed = LinearCircuit(self._grid, tolerance=tolerance)
         if crossbar.device.linear and programmed.subtle:
             self._linearise(programmed.refined(between_ends))
             return
@@ -108,8 +108,14 @@ class Sensitivity:
 
     def _state(self, *, each: bool) -> Outcome:
         grid, placement, device = self._grid, self._placement, self._crossbar.device
-        drive, tolerance = self._between_ends, self._tolerance
-        outcome = operating_point(grid, placement, device, drive, tolerance, each=each, laws=self._laws)
+        drive, tolerance, circuit = self._between_ends, self._tolerance, self._programmed
+        if device.linear:
+            check = SenseCheck(grid, placement.sense_axis, tolerance, each=each)
+            outcome = circuit.or_refined(circuit.solve(grid.conductance * drive, check), drive)
+        else:
+            outcome = operating_point(
+                grid, placement, device, drive, tolerance, each=each, spectral=circuit.spectral, laws=self._laws
+            )
         require_convergence(outcome)
         return outcome
 
@@ -126,7 +132,7 @@ class Sensitivity:
                 else replace(self._grid, conductance=law.differential_conductance(conductance, self._volts))
             )
             self._by_conductance = law.conductance_sensitivity(conductance, self._volts)
-        self._circuit = LinearCircuit(self._small_signal, tolerance=self._tolerance)
+        self._circuit = self._programmed if law.linear else LinearCircuit(self._small_signal, tolerance=self._tolerance)
 
     @cached_property
     def currents(self) -> FloatArray:

@@ -90,7 +90,7 @@ class LinearCircuit:
 
     def read(self, placement: Placement, volts: FloatArray) -> FloatArray:
         """(ports, batch) sense currents in amperes for (ports, batch) volts at the driven side."""
-        if self._prefers_transfer(volts.shape[1]):
+        if self.prefers_transfer(volts.shape[1]):
             return self._through_transfer(placement, volts)
         sensed = []
         check = self._sense_check(placement.sense_axis)
@@ -178,10 +178,16 @@ class LinearCircuit:
         transfer = self.transfer if placement.sense_axis == 0 else self.transfer.T
         return placement.from_sense(placement.drive_to_grid(volts).reshape(volts.shape[1], -1) @ transfer)
 
-    def _prefers_transfer(self, vectors: int) -> bool:
+    @property
+    def knows_transfer(self) -> bool:
+        """Whether the transfer matrix has been found."""
+        return "transfer" in self.__dict__
+
+    def prefers_transfer(self, vectors: int) -> bool:
+        """Whether the transfer matrix would answer a read of so many vectors."""
         if self._method != "auto":
             return self._method == "direct"
-        if "transfer" in self.__dict__:
+        if self.knows_transfer:
             return True
         # With all vectors so far counted, at most twice the time is spent that the better choice would have taken.
         return transfer_seconds(self.grid) <= (self._solved + vectors) * vector_seconds(self.grid)
@@ -216,4 +222,4 @@ def transfer_seconds(grid: Grid) -> float:
 def vector_seconds(grid: Grid) -> float:
     """About what one vector takes by conjugate gradients."""
     n0, n1 = grid.shape
-    return 20 * (200e-6 + 5e-6 * n0 + 4 * n0 * n1**2 / 150e9 + 2e-8 * n0 * n1)
+    return 20 * (30e-6 + 1.1e-6 * n0 + 4 * n0 * n1**2 / 150e9 + 2e-8 * n0 * n1)

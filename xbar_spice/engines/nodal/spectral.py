@@ -9,6 +9,7 @@ which never subtracts and takes 0 ohm as it comes.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import final
 
 import numpy as np
@@ -27,7 +28,6 @@ class SpectralPreconditioner:
     Attributes:
         conductance: (n0, 1) g in siemens.
         modes: (n1, n1) of the lines along axis 1.
-        inverses: (modes, n0, n0) of the ladders, ohm, if these are short.
     """
 
     def __init__(self, grid: Grid, dtype: type[np.floating]) -> None:
@@ -53,21 +53,26 @@ class SpectralPreconditioner:
         self._series = series.astype(dtype)
         self._looking = list(looking.astype(dtype))
         self._climbs = ladder.terminal > 0
-        self.inverses: RealArray | None = None
-        if ladder.cells <= DENSE_TO:
-            # What a source at each node does to every mode: (modes, n0, n0).
-            units = np.repeat(np.eye(ladder.cells, dtype=dtype)[:, :, np.newaxis], zeta.size, axis=2)
-            self.inverses = np.ascontiguousarray(self._solve_modes(units).transpose(2, 1, 0))
+        self._swept = 0  # vectors
 
     def __call__(self, residual: RealArray) -> RealArray:
         """Voltages e for a residual in amperes, both (batch, n0, n1)."""
         batch, n0, n1 = residual.shape
         source = (residual.reshape(-1, n1) @ self.modes).reshape(batch, n0, n1)
-        if self.inverses is None:
+        # The inverses of short ladders take one sweep of n0 vectors: so many have been swept before they are known.
+        if n0 > DENSE_TO or self._swept < n0:
+            self._swept += batch
             volts = self._solve_modes(source)
         else:
             volts = np.matmul(self.inverses, source.transpose(2, 1, 0)).transpose(2, 1, 0)
         return (volts.reshape(-1, n1) @ self.modes.T).reshape(batch, n0, n1)
+
+    @cached_property
+    def inverses(self) -> RealArray:
+        """(modes, n0, n0) of the ladders, ohm: what a source at each node does to every mode."""
+        size, modes = self._share.shape
+        units = np.repeat(np.eye(size, dtype=self._share.dtype)[:, :, np.newaxis], modes, axis=2)
+        return np.ascontiguousarray(self._solve_modes(units).transpose(2, 1, 0))
 
     def _solve_modes(self, source: RealArray) -> RealArray:
         """The voltages of every mode, (batch, n0, modes), from its sources; spoils them."""
@@ -100,13 +105,13 @@ class StackedPreconditioner:
     """Short arrays of the same lines side by side, each with the preconditioner of its own conductances.
 
     Args:
-        arrays: one preconditioner for each array, with inverses.
+        arrays: one preconditioner for each array.
         vectors: number of vectors of each array, which follow each other in a batch.
     """
 
     def __init__(self, arrays: Sequence[SpectralPreconditioner], vectors: int) -> None:
         self.conductance: RealArray = np.repeat(np.stack([array.conductance for array in arrays]), vectors, axis=0)
-        self._inverses = np.stack([array.inverses for array in arrays if array.inverses is not None])
+        self._inverses = np.stack([array.inverses for array in arrays])
         self._modes = arrays[0].modes
 
     def __call__(self, residual: RealArray) -> RealArray:

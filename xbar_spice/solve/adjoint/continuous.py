@@ -14,9 +14,10 @@ from typing import final
 import numpy as np
 from numpy.typing import ArrayLike
 
-from xbar_spice.checks import ANYTHING, Optional, Text, checked
+from xbar_spice.checks import ANYTHING, checked
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear.operator import FloatArray
+from xbar_spice.parts import METHODS
 from xbar_spice.read_context import stage
 from xbar_spice.solve.adjoint.discrete import (
     ADJOINT_HINT,
@@ -31,29 +32,30 @@ from xbar_spice.solve.fields.contributions import Contributions, Split, split_ax
 from xbar_spice.solve.fields.evaluation import Evaluation
 from xbar_spice.solve.fields.field import Field
 from xbar_spice.solve.integrators.integration import (
-    METHODS,
     Nonconvergence,
     Trajectory,
     check_nonconvergence,
     handle_nonconvergence,
+    method_text,
 )
-from xbar_spice.solve.integrators.method import AdjointRun, ForwardRun, SolveReport
+from xbar_spice.solve.integrators.method import AdjointRun, ForwardRun, Method, SolveReport
 from xbar_spice.solve.integrators.multistep import LinearMultistep
 from xbar_spice.solve.integrators.runge_kutta import RungeKutta
-from xbar_spice.solve.linear_solvers.krylov import KrylovOptions
+from xbar_spice.solve.linear_solvers.krylov import SolverLike, get_linear_solver
+from xbar_spice.solve.linear_solvers.solver import LinearSolver
 from xbar_spice.solve.linear_solvers.systems import solve_adjoint
 
 __all__ = ["continuous_gradients"]
 
 
-@checked(by=ANYTHING, method=Optional(Text()))
+@checked(by=ANYTHING)
 def continuous_gradients(
     trajectory: Trajectory,
     cotangent: ArrayLike,
-    method: str | None = None,
+    method: str | Method | None = None,
     *,
     by: Split = (),
-    krylov: KrylovOptions | None = None,
+    krylov: SolverLike | None = None,
     nonconvergence: Nonconvergence = "warn",
 ) -> Gradients:
     """Gradients by solving the adjoint equation on the states of a run; inexact by the error of the method.
@@ -61,7 +63,7 @@ def continuous_gradients(
     Args:
         trajectory: What `integrate` returned.
         cotangent: dL/dz_N, of the shape of z0.
-        method: forward_euler, implicit_euler, trapezoid, am3, ab3 or rk4; that of the trajectory when left out.
+        method: A multistep method or a Runge-Kutta method of fixed steps; that of the trajectory when left out.
         by: As for `gradients`; a step here is one of the adjoint equation.
         krylov: How linear systems are solved; as in the forward run by default.
         nonconvergence: As for `integrate`.
@@ -78,15 +80,16 @@ def continuous_gradients(
         >>> continuous_gradients(decay, [1.0], "trapezoid").z0  # 1 / 3^3; the exact one is 1 / 2^3
         array([0.037])
     """
-    name = method or trajectory.method
-    scheme = METHODS.get(name)
+    scheme = trajectory.scheme if method is None else METHODS.get(method)
+    name = method_text(trajectory.method if method is None else method)
     if not isinstance(scheme, LinearMultistep | RungeKutta):
-        allowed = ", ".join(key for key, known in METHODS.items() if isinstance(known, LinearMultistep | RungeKutta))
+        allowed = ", ".join(known for known in METHODS if isinstance(METHODS.get(known), LinearMultistep | RungeKutta))
         raise InvalidInputError(f"the adjoint equation is solved on the grid, by one of {allowed}; got {name}")
     check_nonconvergence(nonconvergence)
     lost = lost_samples(trajectory)
     multiplier = np.where(lost, 0.0, checked_cotangent(cotangent, trajectory.z.shape[1:]))
     axes = split_axes(by, batched=trajectory.batched)
+    solver = get_linear_solver(krylov, trajectory.options.krylov)
     past: list[_Start] = []
     totals: dict[int, Contributions] = {}
     reports: list[SolveReport] = []
@@ -98,9 +101,7 @@ def continuous_gradients(
             if isinstance(scheme, RungeKutta):
                 multiplier = _solve_runge_kutta(scheme, run, multiplier, totals[layer])
             else:
-                multiplier = _solve_multistep(
-                    scheme, run, multiplier, krylov or trajectory.options.krylov, totals[layer], report, past
-                )
+                multiplier = _solve_multistep(scheme, run, multiplier, solver, totals[layer], report, past)
         reports.insert(0, report)
     ties = {layer: run.field.tie for layer, run in enumerate(trajectory.runs)}
     adjoint = AdjointRun(multiplier, SolveReport.joined(reports))
@@ -124,7 +125,7 @@ def _solve_multistep(
     scheme: LinearMultistep,
     run: ForwardRun,
     end: FloatArray,
-    krylov: KrylovOptions,
+    krylov: LinearSolver,
     total: Contributions,
     report: SolveReport,
     past: list[_Start],

@@ -16,14 +16,14 @@ from xbar_spice.solve.fields.contributions import By, Contributions, Split, spli
 from xbar_spice.solve.fields.evaluation import BoolArray
 from xbar_spice.solve.fields.tie import Parameters, Tie
 from xbar_spice.solve.integrators.integration import (
-    METHODS,
     Nonconvergence,
     Trajectory,
     check_nonconvergence,
     handle_nonconvergence,
 )
-from xbar_spice.solve.integrators.method import AdjointRun, Carry, ForwardRun, SolveReport
-from xbar_spice.solve.linear_solvers.krylov import KrylovOptions
+from xbar_spice.solve.integrators.method import AdjointRun, Carry, ForwardRun, Method, SolveReport
+from xbar_spice.solve.linear_solvers.krylov import SolverLike, get_linear_solver
+from xbar_spice.solve.linear_solvers.solver import LinearSolver
 
 __all__ = ["ADJOINT_HINT", "Gradients", "gradients"]
 
@@ -79,7 +79,7 @@ def gradients(
     cotangent: ArrayLike,
     *,
     by: Split = (),
-    krylov: KrylovOptions | None = None,
+    krylov: SolverLike | None = None,
     nonconvergence: Nonconvergence = "warn",
 ) -> Gradients:
     """Gradients of L(z_N) with respect to the field's parameters and z0, exact for the discrete scheme.
@@ -120,10 +120,10 @@ def gradients(
     lost = lost_samples(trajectory)
     with np.errstate(over="ignore", invalid="ignore"):
         run, parameters = chained_adjoint(
-            trajectory.method,
+            trajectory.scheme,
             reversed(list(enumerate(trajectory.runs))),
             np.where(lost, 0.0, batch),
-            krylov or trajectory.options.krylov,
+            get_linear_solver(krylov, trajectory.options.krylov),
             axes,
         )
     give_up(run, lost)
@@ -155,10 +155,10 @@ def checked_cotangent(cotangent: ArrayLike, expected: tuple[int, ...]) -> FloatA
 
 
 def chained_adjoint(
-    method: str,
+    method: Method,
     runs: Iterable[tuple[int, ForwardRun]],
     cotangent: FloatArray,
-    krylov: KrylovOptions,
+    krylov: LinearSolver,
     axes: tuple[By, ...] = (),
 ) -> tuple[AdjointRun, Parameters]:
     """The adjoint of runs that follow each other, and the gradients of the parameters of each layer.
@@ -177,7 +177,7 @@ def chained_adjoint(
     for layer, run in runs:
         total = totals.setdefault(layer, Contributions(axes, cotangent.shape[1]))
         total.cover(run.grid.numbers)
-        part = METHODS[method].adjoint(run, cotangent, krylov, total, carry)
+        part = method.adjoint(run, cotangent, krylov, total, carry)
         cotangent, carry = part.z0, part.carry
         reports.insert(0, part.report)
         ties[layer] = run.field.tie

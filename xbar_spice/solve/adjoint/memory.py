@@ -25,6 +25,7 @@ from xbar_spice.checks import ANYTHING, checked
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear.norms import norms
 from xbar_spice.linear.operator import FloatArray
+from xbar_spice.parts import METHODS
 from xbar_spice.solve.adjoint.discrete import (
     ADJOINT_HINT,
     Gradients,
@@ -36,14 +37,14 @@ from xbar_spice.solve.adjoint.discrete import (
 from xbar_spice.solve.fields.contributions import Split, split_axes
 from xbar_spice.solve.fields.field import Field
 from xbar_spice.solve.integrators.integration import (
-    METHODS,
     Nonconvergence,
     checked_problem,
     handle_nonconvergence,
+    method_text,
     warn_of_instability,
 )
 from xbar_spice.solve.integrators.layers import Layers
-from xbar_spice.solve.integrators.method import Carry, ForwardRun, Grid, SolveOptions, SolveReport
+from xbar_spice.solve.integrators.method import Carry, ForwardRun, Grid, Method, SolveOptions, SolveReport
 
 __all__ = ["LeanGradients", "checkpointed_gradients", "reversed_gradients", "stored_numbers"]
 
@@ -81,7 +82,7 @@ def checkpointed_gradients(  # noqa: PLR0913 - the problem, its solution and wha
     field: Field | Layers,
     z0: ArrayLike,
     cotangent: Cotangent,
-    method: str = "implicit_euler",
+    method: str | Method = "implicit_euler",
     *,
     h: float,
     steps: int,
@@ -99,7 +100,7 @@ def checkpointed_gradients(  # noqa: PLR0913 - the problem, its solution and wha
         field: As for `integrate`.
         z0: (n,) or (n, batch).
         cotangent: dL/dz_N as a function of z_N.
-        method: A name of `METHODS`.
+        method: As for `integrate`.
         h: As for `integrate`.
         steps: As for `integrate`.
         every: Steps between two checkpoints; every layer begins with one.
@@ -117,7 +118,8 @@ def checkpointed_gradients(  # noqa: PLR0913 - the problem, its solution and wha
         >>> checkpointed_gradients(decay, [8.0], lambda z: z, h=1.0, steps=4, every=2).gradients.z0  # z_4 / 2^4
         array([0.0312])
     """
-    layers, z, grid = checked_problem(field, z0, method, h, steps)
+    layers, z, grid = checked_problem(field, z0, h, steps)
+    scheme, name = METHODS.get(method), method_text(method)
     if every < 1:
         raise InvalidInputError(f"every must be at least one step, got {every}")
     options, axes = options or SolveOptions(), split_axes(by, batched=np.ndim(z0) == 2)
@@ -130,7 +132,7 @@ def checkpointed_gradients(  # noqa: PLR0913 - the problem, its solution and wha
         nonlocal tape
         _, part_field, part = segments[number]
         state, carry = starts[number]
-        run = METHODS[method].run(part_field, state, part, options, carry)
+        run = scheme.run(part_field, state, part, options, carry)
         tape = max(tape, stored_numbers(run))
         return run
 
@@ -143,8 +145,8 @@ def checkpointed_gradients(  # noqa: PLR0913 - the problem, its solution and wha
             z, carry = run.z[-1].copy(), run.carry
             del run
         report = SolveReport.joined(reports)
-        handle_nonconvergence(f"{method} with h = {h:g}", report, nonconvergence, METHODS[method].hint)
-        warn_of_instability(method, h, report)
+        handle_nonconvergence(f"{name} with h = {h:g}", report, nonconvergence, scheme.hint)
+        warn_of_instability(name, h, report)
         last = z if np.ndim(z0) == 2 else z[:, 0]
         multiplier = checked_cotangent(cotangent(last), last.shape)
         again: list[SolveReport] = []  # of the second run, which noise makes another one
@@ -155,10 +157,10 @@ def checkpointed_gradients(  # noqa: PLR0913 - the problem, its solution and wha
                 again.insert(0, run.report)
                 yield segments[number][0], run
 
-        adjoint, found = chained_adjoint(method, backwards(), multiplier, options.krylov, axes)
+        adjoint, found = chained_adjoint(scheme, backwards(), multiplier, options.krylov, axes)
     give_up(adjoint)
-    _handle_second_run(method, SolveReport.joined(again), report, nonconvergence)
-    handle_nonconvergence(f"the adjoint of {method}", adjoint.report, nonconvergence, ADJOINT_HINT)
+    _handle_second_run(scheme, name, SolveReport.joined(again), report, nonconvergence)
+    handle_nonconvergence(f"the adjoint of {name}", adjoint.report, nonconvergence, ADJOINT_HINT)
     peak = sum(part.size for state, kept in starts for part in (state, *kept)) + z.size + tape
     return LeanGradients(last, as_gradients(adjoint, found, last.ndim == 2), 0.0, peak)
 
@@ -168,7 +170,7 @@ def reversed_gradients(
     field: Field | Layers,
     z0: ArrayLike,
     cotangent: Cotangent,
-    method: str = "implicit_euler",
+    method: str | Method = "implicit_euler",
     *,
     h: float,
     steps: int,
@@ -196,8 +198,9 @@ def reversed_gradients(
         InvalidInputError: An argument is not allowed, or the method is not one of one step.
         ConvergenceError: A step did not converge and `nonconvergence` is "raise".
     """
-    layers, start, grid = checked_problem(field, z0, method, h, steps)
-    _check_one_step(method)
+    layers, start, grid = checked_problem(field, z0, h, steps)
+    scheme, name = METHODS.get(method), method_text(method)
+    _check_one_step(scheme, name)
     options, axes = options or SolveOptions(), split_axes(by, batched=np.ndim(z0) == 2)
     segments = list(_segments(layers, grid, 1))
     reports: list[SolveReport] = []
@@ -205,35 +208,37 @@ def reversed_gradients(
     with np.errstate(over="ignore", invalid="ignore"):
         again: list[SolveReport] = []  # of the steps from rebuilt states
         for _, part_field, part in segments:
-            run = METHODS[method].run(part_field, z, part, options)
+            run = scheme.run(part_field, z, part, options)
             reports.append(run.report)
             z = run.z[-1].copy()
         report = SolveReport.joined(reports)
-        handle_nonconvergence(f"{method} with h = {h:g}", report, nonconvergence, METHODS[method].hint)
+        handle_nonconvergence(f"{name} with h = {h:g}", report, nonconvergence, scheme.hint)
         last = z if np.ndim(z0) == 2 else z[:, 0]
         multiplier = checked_cotangent(cotangent(last), last.shape)
 
         def backwards() -> Iterator[tuple[int, ForwardRun]]:
             nonlocal z, tape
             for layer, part_field, part in reversed(segments):
-                z = METHODS[method].reverse(part_field, z, part, options)
-                run = METHODS[method].run(part_field, z, part, options)
+                z = scheme.reverse(part_field, z, part, options)
+                run = scheme.run(part_field, z, part, options)
                 tape = max(tape, stored_numbers(run))
                 again.insert(0, run.report)
                 yield layer, run
 
-        adjoint, found = chained_adjoint(method, backwards(), multiplier, options.krylov, axes)
+        adjoint, found = chained_adjoint(scheme, backwards(), multiplier, options.krylov, axes)
         give_up(adjoint)
-        _handle_second_run(method, SolveReport.joined(again), report, nonconvergence)
-        handle_nonconvergence(f"the adjoint of {method}", adjoint.report, nonconvergence, ADJOINT_HINT)
+        _handle_second_run(scheme, name, SolveReport.joined(again), report, nonconvergence)
+        handle_nonconvergence(f"the adjoint of {name}", adjoint.report, nonconvergence, ADJOINT_HINT)
         drift = norms(z - start) / np.maximum(norms(start), np.finfo(float).tiny)
     return LeanGradients(last, as_gradients(adjoint, found, last.ndim == 2), float(drift.max()), z.size + tape)
 
 
-def _handle_second_run(method: str, again: SolveReport, first: SolveReport, nonconvergence: Nonconvergence) -> None:
+def _handle_second_run(
+    scheme: Method, name: str, again: SolveReport, first: SolveReport, nonconvergence: Nonconvergence
+) -> None:
     """Warn or raise, for the caller of the caller, if steps converged in the first run only; `again` is changed."""
     again.converged[:] |= ~first.converged
-    handle_nonconvergence(f"the second run of {method}", again, nonconvergence, METHODS[method].hint)
+    handle_nonconvergence(f"the second run of {name}", again, nonconvergence, scheme.hint)
 
 
 def _segments(layers: Layers, grid: Grid, every: int) -> Iterator[tuple[int, Field, Grid]]:
@@ -243,10 +248,10 @@ def _segments(layers: Layers, grid: Grid, every: int) -> Iterator[tuple[int, Fie
             yield layer, field, Grid(grid.h, min(every, piece.steps - first), piece.start + first)
 
 
-def _check_one_step(method: str) -> None:
-    if not METHODS[method].one_step:
-        allowed = ", ".join(name for name, known in METHODS.items() if known.one_step)
+def _check_one_step(scheme: Method, name: str) -> None:
+    if not scheme.one_step:
+        allowed = ", ".join(known for known in METHODS if METHODS.get(known).one_step)
         raise InvalidInputError(
-            f"{method} steps from several points, which a run back from the last state alone does not have; choose one "
+            f"{name} steps from several points, which a run back from the last state alone does not have; choose one "
             f"of {allowed}, or checkpointed_gradients, which keeps them"
         )

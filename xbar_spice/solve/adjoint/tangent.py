@@ -16,14 +16,13 @@ from xbar_spice.linear.operator import FloatArray
 from xbar_spice.solve.adjoint.discrete import ADJOINT_HINT
 from xbar_spice.solve.fields.tie import Parameters
 from xbar_spice.solve.integrators.integration import (
-    METHODS,
     Nonconvergence,
     Trajectory,
     check_nonconvergence,
     handle_nonconvergence,
 )
 from xbar_spice.solve.integrators.method import Carry, SolveReport
-from xbar_spice.solve.linear_solvers.krylov import KrylovOptions
+from xbar_spice.solve.linear_solvers.krylov import SolverLike, get_linear_solver
 
 __all__ = ["tangent"]
 
@@ -34,7 +33,7 @@ def tangent(
     z0: ArrayLike,
     parameters: Parameters | None = None,
     *,
-    krylov: KrylovOptions | None = None,
+    krylov: SolverLike | None = None,
     nonconvergence: Nonconvergence = "warn",
 ) -> FloatArray:
     """The change of z_N for a change of z_0 and of the parameters; <cotangent, tangent> = <gradients, changes>.
@@ -70,7 +69,7 @@ def tangent(
     check_nonconvergence(nonconvergence)
     change = given if trajectory.batched else given[:, np.newaxis]
     left = dict(parameters or {})
-    method = METHODS[trajectory.method]
+    solver = get_linear_solver(krylov, trajectory.options.krylov)
     carry: Carry = ()
     reports: list[SolveReport] = []
     for layer, run in enumerate(trajectory.runs):
@@ -78,7 +77,7 @@ def tangent(
         mine = {name.removesuffix(suffix): left.pop(name) for name in list(left) if name.endswith(suffix)}
         direction = run.field.tie.spread({name: Array()(name, value) for name, value in mine.items()})
         with np.errstate(over="ignore", invalid="ignore"):  # a change that is not finite is reported below
-            part = method.tangent(run, change, direction, krylov or trajectory.options.krylov, carry)
+            part = trajectory.scheme.tangent(run, change, direction, solver, carry)
         change, carry = part.z, part.carry
         reports.append(part.report)
     if left:

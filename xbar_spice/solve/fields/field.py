@@ -27,7 +27,7 @@ class Field(ABC):
     gradients of the parameters: `pull_hidden` carries a cotangent back to the hidden units, `pull_state` on to z.
 
     Attributes:
-        twin: The same field with the programmed weights, digitally, for the linear solver "chord"; None without one.
+        twin: The same field with the target weights, digitally, for the linear solver "chord"; None without one.
         circuit: The field's arrays in a circuit that solves its linear systems, for "feedback"; None without one.
     """
 

@@ -2,13 +2,13 @@
 
 from xbar_spice.solve.integrators.dormand_prince import DormandPrince
 from xbar_spice.solve.integrators.integration import (
-    METHODS,
     Nonconvergence,
     Trajectory,
     check_nonconvergence,
     checked_problem,
     handle_nonconvergence,
     integrate,
+    method_text,
     warn_of_instability,
 )
 from xbar_spice.solve.integrators.layers import Layers
@@ -29,7 +29,6 @@ from xbar_spice.solve.integrators.step_control import AdaptiveOptions
 from xbar_spice.solve.integrators.verlet import Verlet
 
 __all__ = [
-    "METHODS",
     "AdaptiveOptions",
     "AdjointRun",
     "Carry",
@@ -52,5 +51,6 @@ __all__ = [
     "checked_problem",
     "handle_nonconvergence",
     "integrate",
+    "method_text",
     "warn_of_instability",
 ]

@@ -10,7 +10,7 @@ Source: Dormand and Prince, J. Comput. Appl. Math. 6 (1980) 19.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import final
 
 import numpy as np
@@ -34,9 +34,9 @@ from xbar_spice.solve.integrators.method import (
 )
 from xbar_spice.solve.integrators.runge_kutta import Tableau
 from xbar_spice.solve.integrators.step_control import AdaptiveOptions
-from xbar_spice.solve.linear_solvers.krylov import KrylovOptions
+from xbar_spice.solve.linear_solvers.solver import LinearSolver
 
-__all__ = ["DOPRI5", "DormandPrince"]
+__all__ = ["DormandPrince"]
 
 _TABLEAU = Tableau(
     (
@@ -58,12 +58,37 @@ _SHORTEST = 16.0 * float(np.finfo(float).eps)  # of the distance of grid points:
 @final
 @dataclass(frozen=True)
 class DormandPrince(Method):
-    """Adaptive steps between the points of the grid."""
+    """Adaptive steps between the points of the grid.
+
+    An option that is None is that of the run's `AdaptiveOptions`, which also know the noise of the reads.
+
+    Attributes:
+        rtol: As for `AdaptiveOptions`.
+        atol: As for `AdaptiveOptions`.
+        max_attempts: As for `AdaptiveOptions`.
+        max_rejections: As for `AdaptiveOptions`.
+
+    Raises:
+        InvalidInputError: A value is out of range.
+    """
+
+    rtol: float | None = None
+    atol: float | None = None
+    max_attempts: int | None = None
+    max_rejections: int | None = None
 
     hint = (
         "its steps were rejected, or became too many: try looser tolerances; AdaptiveOptions(noise=...) as "
         "measured_noise gives it if the reads are noisy; an implicit method if the field is stiff"
     )
+
+    def __post_init__(self) -> None:
+        self.step_control(AdaptiveOptions())  # checks the values
+
+    def step_control(self, run: AdaptiveOptions) -> AdaptiveOptions:
+        """How steps are chosen in a run with these options."""
+        own = {option.name: getattr(self, option.name) for option in fields(self)}
+        return replace(run, **{name: value for name, value in own.items() if value is not None})
 
     def run(
         self,
@@ -81,7 +106,7 @@ class DormandPrince(Method):
         with stage(phase="forward", step=grid.start):
             start = field.evaluate_finite(z0)
         report.evaluations[0] += 1
-        walk = _Walk(field, start, grid.h, options.adaptive, *carry)
+        walk = _Walk(field, start, grid.h, self.step_control(options.adaptive), *carry)
         for k in range(grid.steps):
             with stage(phase="forward", step=grid.start + k):
                 substeps.append(walk.advance(report, k))
@@ -95,7 +120,7 @@ class DormandPrince(Method):
         self,
         run: ForwardRun,
         cotangent: FloatArray,
-        krylov: KrylovOptions,
+        krylov: LinearSolver,
         total: Contributions,
         carry: Carry = (),
     ) -> AdjointRun:
@@ -119,7 +144,7 @@ class DormandPrince(Method):
         run: ForwardRun,
         change: FloatArray,
         direction: Parameters,
-        krylov: KrylovOptions,
+        krylov: LinearSolver,
         carry: Carry = (),
     ) -> TangentRun:
         change = change.copy()
@@ -185,6 +210,3 @@ class _Walk:
             taken.append(Substep(active[kept], h[kept], tuple(at.columns(kept) for at in stages)))
             self.at = self.at.with_columns(active[kept], there.columns(kept))
         return accepted, error
-
-
-DOPRI5 = DormandPrince()

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from types import MappingProxyType
 from typing import Literal, TypeVar, final, get_args
 
 import numpy as np
@@ -15,45 +13,27 @@ from numpy.typing import ArrayLike, NDArray
 from xbar_spice.checks import Array, Real, Whole, checked
 from xbar_spice.errors import ConvergenceError, ConvergenceWarning, InvalidInputError, StabilityWarning
 from xbar_spice.linear.operator import FloatArray
+from xbar_spice.parts import METHODS
 from xbar_spice.solve.fields.evaluation import BoolArray
 from xbar_spice.solve.fields.field import Field
-from xbar_spice.solve.integrators.dormand_prince import DOPRI5
 from xbar_spice.solve.integrators.layers import Layers
 from xbar_spice.solve.integrators.method import Carry, ForwardRun, Grid, Method, SolveOptions, SolveReport
-from xbar_spice.solve.integrators.multistep import AB3, AM3, FORWARD_EULER, IMPLICIT_EULER, TRAPEZOID
-from xbar_spice.solve.integrators.runge_kutta import RK4
 from xbar_spice.solve.integrators.step_control import AdaptiveOptions
-from xbar_spice.solve.integrators.verlet import VELOCITY_VERLET, VERLET
-from xbar_spice.solve.linear_solvers.krylov import KrylovOptions
+from xbar_spice.solve.linear_solvers.krylov import SolverLike, get_linear_solver
 from xbar_spice.solve.newton.newton import NewtonOptions
 
 __all__ = [
-    "METHODS",
     "Nonconvergence",
     "Trajectory",
     "check_nonconvergence",
     "checked_problem",
     "handle_nonconvergence",
     "integrate",
+    "method_text",
     "warn_of_instability",
 ]
 
 Nonconvergence = Literal["warn", "raise", "ignore"]
-
-METHODS: Mapping[str, Method] = MappingProxyType(
-    {
-        "forward_euler": FORWARD_EULER,
-        "implicit_euler": IMPLICIT_EULER,
-        "trapezoid": TRAPEZOID,
-        "am3": AM3,
-        "ab3": AB3,
-        "rk4": RK4,
-        "dopri5": DOPRI5,
-        "verlet": VERLET,
-        "velocity_verlet": VELOCITY_VERLET,
-    }
-)
-"""Every method by its name; an entry here is all that a new method needs."""
 
 Scalar = TypeVar("Scalar", bound=np.generic)
 
@@ -71,13 +51,15 @@ class Trajectory:
     Shapes are given for a batch; for a single z0 of shape (n,) the batch axis is absent.
 
     Attributes:
-        method: Name of the method.
+        method: Text of the method, such as its name.
+        scheme: The method itself.
         runs: The forward run of each layer, always with a batch axis; one run for a field that does not change.
         options: How steps were solved; the adjoint's default.
         batched: Whether z0 had a batch axis.
     """
 
     method: str
+    scheme: Method
     runs: tuple[ForwardRun, ...]
     options: SolveOptions
     batched: bool
@@ -153,12 +135,12 @@ class Trajectory:
 def integrate(
     field: Field | Layers,
     z0: ArrayLike,
-    method: str = "implicit_euler",
+    method: str | Method = "implicit_euler",
     *,
     h: float,
     steps: int,
     newton: NewtonOptions | None = None,
-    krylov: KrylovOptions | None = None,
+    krylov: SolverLike | None = None,
     adaptive: AdaptiveOptions | None = None,
     nonconvergence: Nonconvergence = "warn",
 ) -> Trajectory:
@@ -167,11 +149,12 @@ def integrate(
     Args:
         field: f, or `Layers` of fields that follow each other in time.
         z0: (n,), or (n, batch) for independent samples that advance together.
-        method: A name of `METHODS`.
+        method: A name of `METHODS`, a `Method`, or a text such as "file.py:Class(option=1)".
         h: Step size, > 0; of an adaptive method the distance of the points at which states are returned.
         steps: Number of steps, >= 1; a multiple of the number of layers.
         newton: How implicit equations are solved; `NewtonOptions()` by default.
-        krylov: How linear systems are solved, here and by default in the adjoint; `KrylovOptions()` by default.
+        krylov: Who solves linear systems, here and by default in the adjoint: a `LinearSolver`, its text, or
+            `KrylovOptions`; `Gmres()` by default.
         adaptive: How an adaptive method chooses its steps; `AdaptiveOptions()` by default.
         nonconvergence: What to do when a step is not solved or not finite: "warn" with a `ConvergenceWarning`, "raise"
             a `ConvergenceError`, or "ignore", which leaves it to the caller to look at `converged`.
@@ -190,25 +173,29 @@ def integrate(
         >>> integrate(decay, [8.0], h=1.0, steps=3).z[:, 0]
         array([8., 4., 2., 1.])
     """
-    layers, z, grid = checked_problem(field, z0, method, h, steps)
+    layers, z, grid = checked_problem(field, z0, h, steps)
+    scheme, name = METHODS.get(method), method_text(method)
     check_nonconvergence(nonconvergence)
-    options = SolveOptions(newton or NewtonOptions(), krylov or KrylovOptions(), adaptive or AdaptiveOptions())
+    options = SolveOptions(newton or NewtonOptions(), get_linear_solver(krylov), adaptive or AdaptiveOptions())
     runs: list[ForwardRun] = []
     carry: Carry = ()
     with np.errstate(over="ignore", invalid="ignore"):  # a diverging sample is reported below
         for layer, piece in layers.pieces(grid):
             known = runs[-1].evaluations[-1] if runs and runs[-1].field is layer else ()
-            runs.append(METHODS[method].run(layer, z, piece, options, carry, known))
+            runs.append(scheme.run(layer, z, piece, options, carry, known))
             z, carry = runs[-1].z[-1], runs[-1].carry
-    trajectory = Trajectory(method, tuple(runs), options, batched=np.ndim(z0) == 2)
-    handle_nonconvergence(f"{method} with h = {h:g}", trajectory.report, nonconvergence, METHODS[method].hint)
-    warn_of_instability(method, h, trajectory.report)
+    trajectory = Trajectory(name, scheme, tuple(runs), options, batched=np.ndim(z0) == 2)
+    handle_nonconvergence(f"{name} with h = {h:g}", trajectory.report, nonconvergence, scheme.hint)
+    warn_of_instability(name, h, trajectory.report)
     return trajectory
 
 
-def checked_problem(
-    field: Field | Layers, z0: ArrayLike, method: str, h: float, steps: int
-) -> tuple[Layers, FloatArray, Grid]:
+def method_text(method: str | Method) -> str:
+    """The text by which results and messages call a method: the one it was given by, or what names the object."""
+    return method if isinstance(method, str) else METHODS.text(method)
+
+
+def checked_problem(field: Field | Layers, z0: ArrayLike, h: float, steps: int) -> tuple[Layers, FloatArray, Grid]:
     """What is to be solved: the layers, z0 with a batch axis, and the grid.
 
     Raises:
@@ -220,8 +207,6 @@ def checked_problem(
         raise InvalidInputError(f"z0 must have shape ({layers.states},) or ({layers.states}, batch), got {start.shape}")
     if not np.isfinite(start).all():
         raise InvalidInputError("z0 must be finite, got NaN or infinity in it")
-    if method not in tuple(METHODS):
-        raise InvalidInputError(f"method must be one of {', '.join(METHODS)}, got {method!r}")
     step = Real(above=0)("h", h)
     count = Whole(1, MOST_STEPS)("steps", steps)
     return layers, start if start.ndim == 2 else start[:, np.newaxis], Grid(step, count)

@@ -17,7 +17,9 @@ from xbar_spice.solve.fields.evaluation import BoolArray, Evaluation, IndexArray
 from xbar_spice.solve.fields.field import Field
 from xbar_spice.solve.fields.tie import Parameters
 from xbar_spice.solve.integrators.step_control import AdaptiveOptions
-from xbar_spice.solve.linear_solvers.krylov import KrylovOptions
+from xbar_spice.solve.linear_solvers.gmres import Gmres
+from xbar_spice.solve.linear_solvers.krylov import get_linear_solver
+from xbar_spice.solve.linear_solvers.solver import LinearSolver
 from xbar_spice.solve.newton.newton import NewtonOptions
 
 __all__ = [
@@ -64,15 +66,16 @@ class SolveOptions:
 
     Attributes:
         newton: Implicit equations.
-        krylov: Linear systems.
+        krylov: Linear systems; a linear solver, or what `get_linear_solver` makes one of.
         adaptive: The choice of step sizes.
     """
 
     newton: NewtonOptions = field(default_factory=NewtonOptions)
-    krylov: KrylovOptions = field(default_factory=KrylovOptions)
+    krylov: LinearSolver = field(default_factory=Gmres)
     adaptive: AdaptiveOptions = field(default_factory=AdaptiveOptions)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "krylov", get_linear_solver(self.krylov))
         settle(self)
 
 
@@ -189,7 +192,12 @@ class TangentRun:
 
 
 class Method(ABC):
-    """A time integration scheme together with its discrete adjoint."""
+    """A time integration scheme together with its discrete adjoint.
+
+    A method of one's own subclasses this, as a frozen dataclass if it has options, and is handed over where the name of
+    a built-in one goes. Another explicit Runge-Kutta method is no more than `RungeKutta(Tableau(a, b))`, a multistep
+    method `LinearMultistep(rows)`. `RungeKutta` in `xbar_spice/solve/integrators/runge_kutta.py` is a complete example.
+    """
 
     hint: str = "the step may be unstable: try a smaller h or an implicit method"
     """What to try where a run does not stay finite, or does not converge."""
@@ -219,7 +227,7 @@ class Method(ABC):
         self,
         run: ForwardRun,
         cotangent: FloatArray,
-        krylov: KrylovOptions,
+        krylov: LinearSolver,
         total: Contributions,
         carry: Carry = (),
     ) -> AdjointRun:
@@ -236,7 +244,7 @@ class Method(ABC):
         run: ForwardRun,
         change: FloatArray,
         direction: Parameters,
-        krylov: KrylovOptions,
+        krylov: LinearSolver,
         carry: Carry = (),
     ) -> TangentRun:
         """The change of z_N for a change of z_0, (n, batch), and of the matrices, by forward products only.

@@ -45,7 +45,7 @@ from xbar_spice.solve.integrators.method import (
     SolveReport,
     TangentRun,
 )
-from xbar_spice.solve.linear_solvers.krylov import KrylovOptions
+from xbar_spice.solve.linear_solvers.solver import LinearSolver
 from xbar_spice.solve.linear_solvers.systems import solve_adjoint, solve_tangent
 from xbar_spice.solve.newton.newton import solve_implicit
 
@@ -183,7 +183,7 @@ class LinearMultistep(Method):
         self,
         run: ForwardRun,
         cotangent: FloatArray,
-        krylov: KrylovOptions,
+        krylov: LinearSolver,
         total: Contributions,
         carry: Carry = (),
     ) -> AdjointRun:
@@ -222,7 +222,7 @@ class LinearMultistep(Method):
         run: ForwardRun,
         change: FloatArray,
         direction: Parameters,
-        krylov: KrylovOptions,
+        krylov: LinearSolver,
         carry: Carry = (),
     ) -> TangentRun:
         field, grid, earlier = run.field, run.grid, len(run.before)

@@ -34,7 +34,7 @@ from xbar_spice.solve.integrators.method import (
     SolveReport,
     TangentRun,
 )
-from xbar_spice.solve.linear_solvers.krylov import KrylovOptions
+from xbar_spice.solve.linear_solvers.solver import LinearSolver
 
 __all__ = ["RK4", "RungeKutta", "Tableau"]
 
@@ -135,7 +135,7 @@ class RungeKutta(Method):
         self,
         run: ForwardRun,
         cotangent: FloatArray,
-        krylov: KrylovOptions,
+        krylov: LinearSolver,
         total: Contributions,
         carry: Carry = (),
     ) -> AdjointRun:
@@ -155,7 +155,7 @@ class RungeKutta(Method):
         run: ForwardRun,
         change: FloatArray,
         direction: Parameters,
-        krylov: KrylovOptions,
+        krylov: LinearSolver,
         carry: Carry = (),
     ) -> TangentRun:
         for stages in run.evaluations[:-1]:

@@ -39,7 +39,7 @@ from xbar_spice.solve.integrators.method import (
     SolveReport,
     TangentRun,
 )
-from xbar_spice.solve.linear_solvers.krylov import KrylovOptions
+from xbar_spice.solve.linear_solvers.solver import LinearSolver
 
 __all__ = ["VELOCITY_VERLET", "VERLET", "Verlet"]
 
@@ -99,7 +99,7 @@ class Verlet(Method):
         self,
         run: ForwardRun,
         cotangent: FloatArray,
-        krylov: KrylovOptions,
+        krylov: LinearSolver,
         total: Contributions,
         carry: Carry = (),
     ) -> AdjointRun:
@@ -124,7 +124,7 @@ class Verlet(Method):
         run: ForwardRun,
         change: FloatArray,
         direction: Parameters,
-        krylov: KrylovOptions,
+        krylov: LinearSolver,
         carry: Carry = (),
     ) -> TangentRun:
         field, h = _split(run.field), run.grid.h

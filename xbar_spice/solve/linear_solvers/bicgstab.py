@@ -5,6 +5,7 @@ Source: van der Vorst, SIAM J. Sci. Stat. Comput. 13 (1992) 631.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import final
 
 import numpy as np
@@ -13,14 +14,43 @@ from xbar_spice.linear.norms import norms
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.solve.fields.evaluation import IndexArray
 from xbar_spice.solve.linear_solvers.cycle import Cycle, Product, dot
+from xbar_spice.solve.linear_solvers.gmres import Gmres
+from xbar_spice.solve.linear_solvers.solver import LinearSolver, check_restart
 
-__all__ = ["BiCGSTAB"]
+__all__ = ["BiCGStab", "BiCGStabCycle"]
 
 _BREAKDOWN = 1e-14  # cosine between residual and shadow residual below which the recurrence has lost its way
 
 
 @final
-class BiCGSTAB(Cycle):
+@dataclass(frozen=True)
+class BiCGStab(LinearSolver):
+    """BiCGSTAB; a sample of which it makes nothing goes on with GMRES.
+
+    Its recurrence breaks down, or stands still, where eigenvalues of M lie far from the real axis.
+
+    Attributes:
+        restart: Of that GMRES.
+    """
+
+    restart: int | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_restart(self.restart)
+
+    @property
+    def fallback(self) -> Gmres:
+        return Gmres(self.rtol, self.max_iterations, restart=self.restart)
+
+    def cycle(
+        self, residual: FloatArray, targets: FloatArray, *, inverse: Product | None = None, watch: bool = False
+    ) -> BiCGStabCycle:
+        return BiCGStabCycle(residual, targets)
+
+
+@final
+class BiCGStabCycle(Cycle):
     """One run, which ends early for a sample whose recurrence breaks down."""
 
     def __init__(self, residual: FloatArray, targets: FloatArray) -> None:

@@ -30,7 +30,11 @@ class Cycle(ABC):
         exhausted: Whether the method cannot go on for a sample, so that only great progress is worth another cycle.
         live: The samples that are still under way, as positions in the cycle.
         targets: |r - M d| aimed at.
+        stiffest: 1 - theta of each sample, theta being an eigenvalue of M as the run saw it, (samples,) complex, where
+            this was asked for and is found; else None.
     """
+
+    stiffest: NDArray[np.complex128] | None = None
 
     def __init__(self, residual: FloatArray, targets: FloatArray) -> None:
         n, samples = residual.shape

@@ -6,7 +6,8 @@ al., Numer. Math. 101 (2005) 87.
 
 from __future__ import annotations
 
-from typing import final
+from dataclasses import dataclass
+from typing import ClassVar, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,11 +16,36 @@ from xbar_spice.linear.norms import norms
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.solve.fields.evaluation import IndexArray
 from xbar_spice.solve.linear_solvers.cycle import Cycle, Product
+from xbar_spice.solve.linear_solvers.solver import LinearSolver, check_restart
 
-__all__ = ["Arnoldi"]
+__all__ = ["Arnoldi", "Gmres"]
 
 _EPS = float(np.finfo(float).eps)
 _BREAKDOWN = 1e-14  # of |M|: what orthogonalisation leaves is then rounding, the Krylov space is exhausted
+
+
+@final
+@dataclass(frozen=True)
+class Gmres(LinearSolver):
+    """GMRES: the fewest products of the solvers that need no model; its memory grows with the iterations.
+
+    Attributes:
+        restart: Length of a cycle, which bounds its memory; None for as many as there are unknowns.
+    """
+
+    restart: int | None = None
+
+    drifts: ClassVar[bool] = False  # Gram-Schmidt is done twice
+    noise_factor: ClassVar[float] = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_restart(self.restart)
+
+    def cycle(
+        self, residual: FloatArray, targets: FloatArray, *, inverse: Product | None = None, watch: bool = False
+    ) -> Arnoldi:
+        return Arnoldi(residual, targets, restart=self.restart, watch=watch)
 
 
 @final
@@ -29,6 +55,7 @@ class Arnoldi(Cycle):
     Args:
         residual: As for `Cycle`.
         targets: As for `Cycle`.
+        restart: Products after which the run ends; None for as many as there are unknowns.
         watch: Whether to find `stiffest`.
 
     Attributes:
@@ -40,18 +67,21 @@ class Arnoldi(Cycle):
     problem min |beta e_1 - H y| into R y = beta Q e_1, and the next entry of beta Q e_1 is the residual.
     """
 
-    def __init__(self, residual: FloatArray, targets: FloatArray, *, watch: bool = False) -> None:
+    def __init__(
+        self, residual: FloatArray, targets: FloatArray, *, restart: int | None = None, watch: bool = False
+    ) -> None:
         super().__init__(residual, targets)
-        self._watch = watch
+        self._restart = restart
         samples = residual.shape[1]
         beta = self.estimate.copy()
         self._beta = beta
-        self.stiffest = np.zeros(samples, dtype=complex)
+        self.stiffest = np.zeros(samples, dtype=complex) if watch else None
         self._basis = (residual / beta).T[:, np.newaxis].copy()  # V: (live, k, n)
         self._upper = np.zeros((samples, 0, 0))  # R
         self._turns = np.ones((samples, 1, 1))  # Q
 
     def run(self, product: Product, active: IndexArray, limit: int, spent: int) -> None:
+        limit = limit if self._restart is None else min(limit, self._restart)
         for k in range(min(limit, self._basis.shape[2])):
             self._grow(k)
             image = self.apply(product, active, self._basis[:, k].T, spent + k + 1).T
@@ -110,7 +140,7 @@ class Arnoldi(Cycle):
         if not done.any():
             return
         samples = self.live[done]
-        if self._watch:
+        if self.stiffest is not None:
             # H = Q^T R without its last row is M on the space.
             values = 1.0 - np.linalg.eigvals(self._turns[done, :k, :k].mT @ self._upper[done, :k, :k])
             sizes = np.where(values.real <= 0.0, np.abs(values), 0.0)

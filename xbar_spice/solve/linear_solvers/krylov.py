@@ -1,14 +1,14 @@
 """Iterative solution of a batch of independent linear systems that are known by their products only.
 
 All samples advance together, so that one batched read of an array serves every one of them; a sample that has converged
-leaves the batch, so that no read is spent on it. A method is a `Cycle`; around it the true residual is measured where
-rounding may have spoiled the recurrence, and the cycle repeated on it.
+leaves the batch, so that no read is spent on it. A `LinearSolver` makes cycles; around them the true residual is
+measured where rounding may have spoiled the recurrence, and the cycle repeated on it.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Literal, final, get_args
+from dataclasses import dataclass, fields, replace
+from typing import Any, TypeAlias, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,17 +17,13 @@ from xbar_spice.checks import settle
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear.norms import norms
 from xbar_spice.linear.operator import FloatArray
+from xbar_spice.parts import LINEAR_SOLVERS
 from xbar_spice.read_context import stage
 from xbar_spice.solve.fields.evaluation import IndexArray
-from xbar_spice.solve.linear_solvers.bicgstab import BiCGSTAB
-from xbar_spice.solve.linear_solvers.conjugate_gradient import ConjugateGradient
-from xbar_spice.solve.linear_solvers.cycle import Cycle, Product
-from xbar_spice.solve.linear_solvers.gmres import Arnoldi
-from xbar_spice.solve.linear_solvers.richardson import Richardson
+from xbar_spice.solve.linear_solvers.cycle import Product
+from xbar_spice.solve.linear_solvers.solver import LinearSolver, check_damping, check_restart
 
-__all__ = ["KrylovOptions", "KrylovResult", "LinearMethod", "solve_linear"]
-
-LinearMethod = Literal["gmres", "bicgstab", "cg", "richardson", "chord", "feedback"]
+__all__ = ["KrylovOptions", "KrylovResult", "SolverLike", "get_linear_solver", "solve_linear"]
 
 _EPS = float(np.finfo(float).eps)
 _ROUNDING = 4.0 * _EPS  # backward error |rhs - M x| / (|M| |x|) below which float64 has nothing left to gain
@@ -40,44 +36,78 @@ _PROGRESS = 0.999  # the same for a cycle that was cut short by the restart leng
 @final
 @dataclass(frozen=True)
 class KrylovOptions:
-    """How linear systems are solved.
+    """How linear systems are solved, as plain values and a text, such as study files hold them.
+
+    A `LinearSolver`, such as `Gmres(restart=20)`, says the same as an object and goes wherever this goes.
 
     Attributes:
-        rtol: Residual aimed at, relative to the right-hand side. A Newton step asks for no more than it needs.
-        max_iterations: Products per system.
-        restart: Length of a cycle of GMRES, which bounds its memory; None for as many as there are unknowns.
-        method: "gmres" (1 product per iteration), "bicgstab" (2, no memory; a sample of which it makes nothing goes on
-            with GMRES), "cg" (1, no memory; only for symmetric systems, B = -A^T), "richardson" (1; only if h |A| |B|
-            is small), "chord" (a digital twin solves, the array corrects: the fewest reads if the twin is good) or
-            "feedback" (likewise, a circuit solves).
-        damping: Factor of the corrections of "richardson", "chord" and "feedback".
-        warm_start: Whether the adjoint's systems start from the one before instead of from zero.
+        rtol: As for every `LinearSolver`.
+        max_iterations: As for every `LinearSolver`.
+        restart: For the solvers that have this option, such as `Gmres`; others ignore it.
+        method: The text of a linear solver: a name of `LINEAR_SOLVERS`, such as "chord", or one of your own, as
+            "file.py:Class(option=1)".
+        damping: For the solvers that have this option, such as `Richardson`; others ignore it.
+        warm_start: As for every `LinearSolver`.
 
     Raises:
-        InvalidInputError: A value is out of range.
+        InvalidInputError: A value is out of range, or no solver has this text.
     """
 
     rtol: float = 1e-15
     max_iterations: int = 1000
     restart: int | None = None
-    method: LinearMethod = "gmres"
+    method: str = "gmres"
     damping: float = 1.0
     warm_start: bool = False
 
     def __post_init__(self) -> None:
-        settle(self)
-        if not 0.0 <= self.rtol < 1.0:
-            raise InvalidInputError(f"rtol of a linear solve must be in [0, 1), got {self.rtol}")
-        if self.max_iterations < 1:
-            raise InvalidInputError(f"max_iterations of a linear solve must be >= 1, got {self.max_iterations}")
-        if self.restart is not None and self.restart < 1:
-            raise InvalidInputError(f"restart must be None or >= 1, got {self.restart}")
-        if self.method not in get_args(LinearMethod):
+        if not isinstance(self.method, str):
             raise InvalidInputError(
-                f"method of a linear solve must be one of {', '.join(get_args(LinearMethod))}, got {self.method!r}"
+                f"method must be the text of a linear solver, got {self.method!r}; a LinearSolver has all of these "
+                "options itself: give it in place of KrylovOptions"
             )
-        if not 0.0 < self.damping <= 1.0:
-            raise InvalidInputError(f"damping must be in (0, 1], got {self.damping}")
+        settle(self)
+        check_restart(self.restart)
+        check_damping(self.damping)
+        self.solver  # noqa: B018 - checks the rest
+
+    @property
+    def solver(self) -> LinearSolver:
+        """The linear solver that this describes."""
+        common = {"rtol": self.rtol, "max_iterations": self.max_iterations, "warm_start": self.warm_start}
+        return self._with_own_options(LINEAR_SOLVERS.get(self.method, **common))
+
+    def without_circuit(self) -> KrylovOptions | LinearSolver:
+        """The same for fields that are not prepared, such as digital ones."""
+        solver = self.solver
+        other = solver.without_circuit()
+        return self if other == solver else self._with_own_options(other)
+
+    def _with_own_options(self, solver: LinearSolver) -> LinearSolver:
+        """The solver with those of `restart` and `damping` that it has and that are no defaults."""
+        has = {field.name for field in fields(solver)}
+        own: dict[str, Any] = {"restart": self.restart} if self.restart is not None else {}
+        own |= {"damping": self.damping} if self.damping != 1.0 else {}
+        return replace(solver, **{name: value for name, value in own.items() if name in has})
+
+
+SolverLike: TypeAlias = KrylovOptions | LinearSolver | str
+"""A linear solver, its plain values, or its text."""
+
+
+def get_linear_solver(solver: SolverLike | None, default: LinearSolver | str = "gmres") -> LinearSolver:
+    """The linear solver itself; the default where none is given.
+
+    Raises:
+        InvalidInputError: No linear solver is meant.
+
+    Example:
+        >>> get_linear_solver("richardson(damping=0.5)")
+        Richardson(rtol=1e-15, max_iterations=1000, warm_start=False, damping=0.5)
+    """
+    if isinstance(solver, KrylovOptions):
+        return solver.solver
+    return LINEAR_SOLVERS.get(default if solver is None else solver)
 
 
 @final
@@ -88,10 +118,10 @@ class KrylovResult:
     Attributes:
         x: (n, batch).
         iterations: Products spent on each sample, (batch,).
-        residual: |rhs - M x| / |rhs| of each sample, (batch,): of "bicgstab" and "cg" as measured at the end, of others
-            by the recurrence, at least what rounding leaves of it.
+        residual: |rhs - M x| / |rhs| of each sample, (batch,): as measured at the end if the solver `drifts`, else by
+            the recurrence, at least what rounding leaves of it.
         converged: Whether each sample reached what was asked for, or what rounding allows, (batch,).
-        stiffest: Of `Arnoldi`, (batch,), if it was asked for and the method is "gmres".
+        stiffest: Of `Arnoldi`, (batch,), if it was asked for and the solver is `Gmres`.
     """
 
     x: FloatArray
@@ -104,7 +134,7 @@ class KrylovResult:
 def solve_linear(
     product: Product,
     rhs: FloatArray,
-    options: KrylovOptions | None = None,
+    solver: SolverLike | None = None,
     *,
     rtol: FloatArray | None = None,
     refine: bool = True,
@@ -121,36 +151,34 @@ def solve_linear(
     Args:
         product: M x for some samples: (n, active) and their indices to (n, active).
         rhs: (n, batch).
-        options: Defaults of `KrylovOptions`.
-        rtol: Residual asked of each sample, (batch,), in place of `options.rtol`.
+        solver: Who solves; `Gmres()` by default.
+        rtol: Residual asked of each sample, (batch,), in place of `solver.rtol`.
         refine: Whether to measure and correct the residual of a stiff system, in which the rounding of one cycle, about
             eps |M| |x|, is felt. Newton's method goes without, because its own next residual does the same.
         start: Where to start, (n, batch), for one product more; zero when left out.
-        inverse: About M^{-1} x, called as `product` is; needed by, and for, the methods "chord" and "feedback".
+        inverse: About M^{-1} x, called as `product` is; needed by, and for, the solvers that have one.
         watch: Whether the `stiffest` part is wanted; it takes no product.
 
     Returns:
         The solutions, with iterations, residual and convergence of each sample.
 
     Raises:
-        InvalidInputError: The method is "cg" and the system is not symmetric.
+        InvalidInputError: The solver is "cg" and the system is not symmetric.
 
     Example:
         >>> halves = solve_linear(lambda x, active: 2.0 * x, np.array([[1.0, 3.0]]))
         >>> halves.x, halves.iterations
         (array([[0.5, 1.5]]), array([1, 1]))
     """
-    options = options or KrylovOptions()
-    targets = np.maximum(options.rtol if rtol is None else rtol, _ROUNDING) * np.ones(rhs.shape[1])
-    solve = _Solve(product, rhs, options, targets, refine, inverse)
-    if watch and options.method == "gmres":
-        solve.stiffest = np.zeros(rhs.shape[1], dtype=complex)
+    solver = get_linear_solver(solver)
+    targets = np.maximum(solver.rtol if rtol is None else rtol, _ROUNDING) * np.ones(rhs.shape[1])
+    solve = _Solve(product, rhs, solver, targets, refine, inverse, watch)
     active = np.flatnonzero(np.isfinite(solve.scale) & ~solve.converged)
     if start is not None and active.size:
         active = solve.begin(active, start)
     solve.iterate(active)
-    if options.method == "bicgstab":
-        solve.iterate(solve.stalled())
+    if solver.fallback is not None:
+        solve.iterate(solve.stalled(solver.fallback))
     return solve.result()
 
 
@@ -162,13 +190,14 @@ class _Solve:
         self,
         product: Product,
         rhs: FloatArray,
-        options: KrylovOptions,
+        solver: LinearSolver,
         targets: FloatArray,
         refine: bool,
         inverse: Product | None,
+        watch: bool,
     ) -> None:
-        self.product, self.options, self.targets, self.refine = product, options, targets, refine
-        self.inverse = inverse
+        self.product, self.solver, self.targets, self.refine = product, solver, targets, refine
+        self.inverse, self.watch = inverse, watch
         self.stiffest: NDArray[np.complex128] | None = None
         self.scale = norms(rhs)
         usable = np.isfinite(self.scale)
@@ -178,8 +207,7 @@ class _Solve:
         self.iterations = np.zeros(rhs.shape[1], dtype=np.int64)
         self.residual = np.where(usable, (self.scale > 0.0).astype(float), np.inf)
         self.converged = self.residual <= targets
-        # The recurrences without memory drift from the true residual; that of GMRES does not, if products are exact.
-        self._drifts = options.method in ("bicgstab", "cg")
+        self._drifts = solver.drifts
         self._worthwhile = np.zeros(rhs.shape[1])  # residual below which the last cycle was worth its products
         self._attainable = np.zeros(rhs.shape[1])  # residual that rounding leaves, at the least
 
@@ -190,13 +218,10 @@ class _Solve:
             if active.size:
                 active = self.measure(active)
 
-    def stalled(self) -> IndexArray:
-        """Samples of which BiCGSTAB could make nothing, to be solved anew by GMRES.
-
-        Its recurrence breaks down, or stands still, where eigenvalues of M lie far from the real axis.
-        """
-        self.options = replace(self.options, method="gmres")
-        affordable = self.iterations < self.options.max_iterations
+    def stalled(self, fallback: LinearSolver) -> IndexArray:
+        """Samples of which the solver could make nothing, to be solved anew by another one."""
+        self.solver, self.watch = fallback, False
+        affordable = self.iterations < fallback.max_iterations
         samples = np.flatnonzero(~self.converged & np.isfinite(self.scale) & affordable)
         self.x[:, samples], self.left[:, samples], self.residual[samples] = 0.0, self.rhs[:, samples], 1.0
         return samples
@@ -204,12 +229,11 @@ class _Solve:
     def cycle(self, active: IndexArray) -> IndexArray:
         """Improve the active samples by one cycle; returns those whose residual should then be measured."""
         spent = int(self.iterations[active].max())
-        run = self._method(self.left[:, active], self.targets[active])
-        limit = self.options.max_iterations - spent
-        if self.options.restart is not None and self.options.method == "gmres":
-            limit = min(limit, self.options.restart)
-        run.run(self.product, active, limit, spent)
-        if self.stiffest is not None and isinstance(run, Arnoldi):
+        run = self.solver.cycle(self.left[:, active], self.targets[active], inverse=self.inverse, watch=self.watch)
+        run.run(self.product, active, self.solver.max_iterations - spent, spent)
+        if run.stiffest is not None:
+            if self.stiffest is None:
+                self.stiffest = np.zeros(self.scale.size, dtype=complex)
             before = self.stiffest[active]
             self.stiffest[active] = np.where(np.abs(run.stiffest) > np.abs(before), run.stiffest, before)
         self.x[:, active] += run.correction
@@ -223,20 +247,9 @@ class _Solve:
         met = solvable & (run.estimate <= np.maximum(self.targets[active], rounding))
         inexact = rounding > np.maximum(self.targets[active], _REFINE)
         doubtful = met & (self._drifts | inexact) & self.refine
-        left = self.options.max_iterations - self.iterations[active]
+        left = self.solver.max_iterations - self.iterations[active]
         self.converged[active] = met & ~(doubtful & (left < 1))  # what is doubtful counts once it has been measured
         return np.asarray(active[solvable & np.where(doubtful, left >= 1, ~met & (left > 1))])
-
-    def _method(self, residual: FloatArray, targets: FloatArray) -> Cycle:
-        match self.options.method:
-            case "gmres":
-                return Arnoldi(residual, targets, watch=self.stiffest is not None)
-            case "bicgstab":
-                return BiCGSTAB(residual, targets)
-            case "cg":
-                return ConjugateGradient(residual, targets)
-            case "richardson" | "chord" | "feedback":
-                return Richardson(residual, targets, self.options.damping, self.inverse)
 
     def begin(self, active: IndexArray, start: FloatArray) -> IndexArray:
         """Start the active samples from a guess if it is better than zero; returns those that are not solved by it."""

@@ -6,20 +6,50 @@ inverse of a digital twin of M, or a circuit: the better it is, the fewer produc
 
 from __future__ import annotations
 
-from typing import final
+from dataclasses import dataclass
+from typing import ClassVar, final
 
 from xbar_spice.linear.norms import norms
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.solve.fields.evaluation import IndexArray
 from xbar_spice.solve.linear_solvers.cycle import Cycle, Product
+from xbar_spice.solve.linear_solvers.solver import LinearSolver, check_damping
 
-__all__ = ["Richardson"]
+__all__ = ["DampedCorrections", "Richardson", "RichardsonCycle"]
 
 _DIVERGED = 1e3  # growth of the residual after which nothing good can follow
 
 
+@dataclass(frozen=True)
+class DampedCorrections(LinearSolver):
+    """What adds up corrections, each of them measured by one product.
+
+    Attributes:
+        damping: Factor omega of the corrections; below 1 it widens what is solved.
+    """
+
+    damping: float = 1.0
+
+    drifts: ClassVar[bool] = False  # every product is the residual's own
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_damping(self.damping)
+
+    def cycle(
+        self, residual: FloatArray, targets: FloatArray, *, inverse: Product | None = None, watch: bool = False
+    ) -> RichardsonCycle:
+        return RichardsonCycle(residual, targets, self.damping, inverse)
+
+
 @final
-class Richardson(Cycle):
+@dataclass(frozen=True)
+class Richardson(DampedCorrections):
+    """Richardson's iteration: one product per iteration and no memory, if h |A| |B| is small."""
+
+
+@final
+class RichardsonCycle(Cycle):
     """One run; a sample whose residual grows without end is given up with the correction 0.
 
     Args:

@@ -21,7 +21,8 @@ from xbar_spice.linear.operator import FloatArray
 from xbar_spice.read_context import stage
 from xbar_spice.solve.fields.evaluation import BoolArray, Evaluation, IndexArray
 from xbar_spice.solve.fields.field import Field
-from xbar_spice.solve.linear_solvers.krylov import KrylovOptions, KrylovResult
+from xbar_spice.solve.linear_solvers.krylov import KrylovResult, SolverLike, get_linear_solver
+from xbar_spice.solve.linear_solvers.solver import LinearSolver
 from xbar_spice.solve.linear_solvers.systems import solve_tangent
 from xbar_spice.solve.newton.options import NewtonOptions
 
@@ -69,7 +70,7 @@ def solve_implicit(
     c: float,
     guess: FloatArray | Evaluation,
     newton: NewtonOptions | None = None,
-    krylov: KrylovOptions | None = None,
+    krylov: SolverLike | None = None,
     *,
     watch: bool = False,
 ) -> NewtonResult:
@@ -81,13 +82,13 @@ def solve_implicit(
         c: Step size times the coefficient of the implicit term.
         guess: Where to start, (n, batch), or the field as already evaluated there, which saves a read.
         newton: Defaults of `NewtonOptions`.
-        krylov: Defaults of `KrylovOptions`.
+        krylov: Who solves linear systems; `Gmres()` by default.
         watch: Whether the `stiffest` part is wanted; GMRES finds it without a read.
 
     Returns:
         The field at the best point found for each sample, and whether that is a solution.
     """
-    options, linear = newton or NewtonOptions(), krylov or KrylovOptions()
+    options, linear = newton or NewtonOptions(), get_linear_solver(krylov)
     result = _iterate(field, base, c, guess, options, linear, watch=watch)
     lost = np.flatnonzero(~result.converged & (result.residual > _FAR) & np.isfinite(result.residual))
     if lost.size and options.continuation:
@@ -101,7 +102,7 @@ def _iterate(
     c: float,
     guess: FloatArray | Evaluation,
     options: NewtonOptions,
-    krylov: KrylovOptions,
+    krylov: LinearSolver,
     *,
     watch: bool = False,
 ) -> NewtonResult:
@@ -130,7 +131,7 @@ def _continue(
     result: NewtonResult,
     lost: IndexArray,
     options: NewtonOptions,
-    krylov: KrylovOptions,
+    krylov: LinearSolver,
 ) -> NewtonResult:
     """Follow the solution of the lost samples from a small c to c; one that gets lost again keeps what it had."""
     guess: FloatArray | Evaluation = base[:, lost]
@@ -157,7 +158,7 @@ class _Iteration:
         c: float,
         start: Evaluation,
         options: NewtonOptions,
-        krylov: KrylovOptions,
+        krylov: LinearSolver,
     ) -> None:
         self.field, self.base, self.c, self.options, self.krylov = field, base, c, options, krylov
         self.at = start

@@ -11,7 +11,8 @@ from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear.norms import norms
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.solve.fields.field import Field
-from xbar_spice.solve.linear_solvers.krylov import KrylovOptions
+from xbar_spice.solve.linear_solvers.krylov import KrylovOptions, get_linear_solver
+from xbar_spice.solve.linear_solvers.solver import LinearSolver
 from xbar_spice.solve.newton.options import NewtonOptions
 
 __all__ = ["allowing_noise", "measured_noise"]
@@ -19,12 +20,14 @@ __all__ = ["allowing_noise", "measured_noise"]
 _LARGEST_NOISE = 0.3  # beyond which Newton's method would take any state for a solution
 
 
-def allowing_noise(newton: NewtonOptions, krylov: KrylovOptions, noise: float) -> tuple[NewtonOptions, KrylovOptions]:
+def allowing_noise(
+    newton: NewtonOptions, krylov: KrylovOptions | LinearSolver, noise: float
+) -> tuple[NewtonOptions, KrylovOptions | LinearSolver]:
     """The same options, but no more exact than noisy reads allow.
 
     The residual of a solution is itself about as large as the noise. Newton's method stops at one and a half times
     that, and a sample that is stuck below three times has converged; linear systems are solved to the noise of one
-    product, or to five times as much where the method measures the true residual, noise and all.
+    product, times the `noise_factor` of their solver.
 
     Args:
         newton: How implicit equations are solved.
@@ -38,7 +41,7 @@ def allowing_noise(newton: NewtonOptions, krylov: KrylovOptions, noise: float) -
     if not noise:
         return newton, krylov
     left = min(noise, _LARGEST_NOISE)
-    linear = left if krylov.method == "gmres" else 5.0 * left
+    linear = get_linear_solver(krylov).noise_factor * left
     told = max(newton.noise, left / 2)  # Newton's method stops at three times what it is told
     return (
         replace(newton, noise=told, floor=max(newton.floor, 3.0 * left)),

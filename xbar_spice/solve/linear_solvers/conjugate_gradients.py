@@ -8,6 +8,7 @@ Source: Hestenes and Stiefel, J. Res. Nat. Bur. Stand. 49 (1952) 409.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import final
 
 import numpy as np
@@ -17,15 +18,27 @@ from xbar_spice.linear.norms import norms
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.solve.fields.evaluation import IndexArray
 from xbar_spice.solve.linear_solvers.cycle import Cycle, Product, dot
+from xbar_spice.solve.linear_solvers.solver import LinearSolver
 
-__all__ = ["ConjugateGradient"]
+__all__ = ["ConjugateGradientCycle", "ConjugateGradients"]
 
 _ASYMMETRY = 1e-8  # |p_0^T M p_1| in units of |p_0| |M p_1| that rounding may explain
 _ALLOWED = 10.0  # asymmetry in units of the accuracy asked for, such as reads of two arrays have it
 
 
 @final
-class ConjugateGradient(Cycle):
+@dataclass(frozen=True)
+class ConjugateGradients(LinearSolver):
+    """Conjugate gradients, for symmetric systems only, B = -A^T; an unsymmetric one is refused."""
+
+    def cycle(
+        self, residual: FloatArray, targets: FloatArray, *, inverse: Product | None = None, watch: bool = False
+    ) -> ConjugateGradientCycle:
+        return ConjugateGradientCycle(residual, targets)
+
+
+@final
+class ConjugateGradientCycle(Cycle):
     """One run; a sample along whose direction M is not positive is given up."""
 
     def __init__(self, residual: FloatArray, targets: FloatArray) -> None:
