@@ -13,7 +13,7 @@ import pytest
 from support import engine_or_skip, run_by_hand
 
 from xbar_spice.engines.ngspice.engine import NgspiceEngine
-from xbar_spice.engines.ngspice.process import ResidentProcess
+from xbar_spice.engines.ngspice.supervised_circuit import ResidentProcess
 from xbar_spice.errors import InvalidInputError, NonConvergenceError, SimulationError, SingularCircuitError
 from xbar_spice.hardware.amplifier import Amplifier
 from xbar_spice.hardware.cells import (

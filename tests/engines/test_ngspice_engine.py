@@ -427,5 +427,5 @@ def test_describe_survives_a_system_without_space(monkeypatch: pytest.MonkeyPatc
     def refuses() -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("xbar_spice.engines.ngspice.supervisor.tempfile.TemporaryFile", refuses)
+    monkeypatch.setattr("xbar_spice.engines.ngspice.worker_handle.tempfile.TemporaryFile", refuses)
     assert "No space left" in describe().advice[0]

@@ -14,7 +14,7 @@ from support import assert_same_bits, engine_or_skip
 from support.pauses import PATIENCE, Pauses
 
 from xbar_spice.engines.ngspice.engine import NgspiceBank, NgspiceEngine
-from xbar_spice.engines.ngspice.process import ResidentProcess
+from xbar_spice.engines.ngspice.supervised_circuit import ResidentProcess
 from xbar_spice.hardware.cells import Sinh
 from xbar_spice.hardware.crossbar import Crossbar
 

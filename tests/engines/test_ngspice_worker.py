@@ -19,8 +19,8 @@ import pytest
 from support import assert_same_bits
 from support.pauses import PATIENCE, Pauses, run_in_workers
 
-from xbar_spice.engines.ngspice import process as process_module
-from xbar_spice.engines.ngspice import supervisor
+from xbar_spice.engines.ngspice import supervised_circuit as process_module
+from xbar_spice.engines.ngspice import worker_handle as supervisor
 from xbar_spice.engines.ngspice.cards import (
     checked_nodes,
     checked_sources,
@@ -30,7 +30,7 @@ from xbar_spice.engines.ngspice.cards import (
 )
 from xbar_spice.engines.ngspice.locate import LIBRARY_VARIABLE, find_library
 from xbar_spice.engines.ngspice.messages import Severity, classify
-from xbar_spice.engines.ngspice.process import ResidentProcess
+from xbar_spice.engines.ngspice.supervised_circuit import ResidentProcess
 from xbar_spice.errors import (
     EngineUnavailableError,
     InvalidInputError,
@@ -317,7 +317,7 @@ def test_a_signal_handler_may_close_a_circuit_in_its_own_read() -> None:
     program_text = (
         "import os, signal, sys, threading\nimport numpy as np\n"
         "from support.pauses import Pauses\n"
-        "from xbar_spice.engines.ngspice.process import ResidentProcess\n"
+        "from xbar_spice.engines.ngspice.supervised_circuit import ResidentProcess\n"
         "from xbar_spice.errors import SimulationError\n"
         "circuit = ResidentProcess(sys.stdin.read(), ('Va', 'Vb'))\n"
         "signal.signal(signal.SIGTERM, lambda *_: circuit.close())\n"
@@ -429,7 +429,7 @@ PROGRAM = """
 import os, pathlib, signal, sys, threading
 import numpy as np
 from support.pauses import Pauses
-from xbar_spice.engines.ngspice.process import ResidentProcess
+from xbar_spice.engines.ngspice.supervised_circuit import ResidentProcess
 signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background of a shell it would be ignored
 pauses = Pauses("read")
 def in_the_middle(number):
@@ -692,7 +692,7 @@ def test_a_worker_that_cannot_start_is_our_error_and_leaves_nothing(what: str, m
     descriptors = psutil.Process().num_fds()
     with ResidentProcess(DIVIDER, SOURCES) as circuit:
         with monkeypatch.context() as patched:
-            patched.setattr(f"xbar_spice.engines.ngspice.supervisor.{what}", refuses)
+            patched.setattr(f"xbar_spice.engines.ngspice.worker_handle.{what}", refuses)
             with pytest.raises(EngineUnavailableError, match=r"cannot start a worker.*No space left[\s\S]*TMPDIR"):
                 circuit.read(np.ones((2, 1)))
         assert psutil.Process().num_fds() == descriptors

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from support import engine_or_skip, relative
 
-from xbar_spice.engines.ngspice.process import ResidentProcess
+from xbar_spice.engines.ngspice.supervised_circuit import ResidentProcess
 from xbar_spice.errors import InvalidInputError, StabilityError
 from xbar_spice.feedback import FeedbackSolver, OpAmp
 from xbar_spice.hardware.cells import Sinh

@@ -24,7 +24,7 @@ from support import engine_or_skip
 
 from xbar_spice import disk
 from xbar_spice.cosim import Cosimulation
-from xbar_spice.engines.ngspice.supervisor import Worker
+from xbar_spice.engines.ngspice.worker_handle import Worker
 from xbar_spice.errors import SimulationError, StudyError
 from xbar_spice.hardware.cells import Sinh
 from xbar_spice.report import figures

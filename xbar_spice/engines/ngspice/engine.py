@@ -18,7 +18,7 @@ from xbar_spice.engines.ngspice.characterised import CharacterisedBank, require_
 from xbar_spice.engines.ngspice.forks import renew_after_fork
 from xbar_spice.engines.ngspice.locate import require_library
 from xbar_spice.engines.ngspice.model_check import check_cells
-from xbar_spice.engines.ngspice.process import ResidentProcess
+from xbar_spice.engines.ngspice.supervised_circuit import ResidentProcess
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.hardware.crossbar import Connection, Crossbar, Side, other
 from xbar_spice.linear.operator import FloatArray
