@@ -57,7 +57,7 @@ def test_closed_form_of_an_array_of_plus_devices(symmetric, rng):
     wanted = np.linalg.solve(G + D / gain, mapped.siemens_per_weight * b)
     with FeedbackSolver(alone, opamp=OpAmp(gain)) as solver:
         assert relative(solver.solve(b), wanted) < 1e-12
-        rates = np.linalg.eigvals(np.linalg.solve(D, G) + np.eye(6) / gain) * solver._stage.opamp.speed
+        rates = np.linalg.eigvals(np.linalg.solve(D, G) + np.eye(6) / gain) * OpAmp(gain).speed
         assert relative(np.sort_complex(solver.rates), np.sort_complex(rates)) < 1e-12
 
 

@@ -1,11 +1,10 @@
 """Cells with a law of their own under the nodal engine: falling, steep, silent, wrong, and on lines that float."""
 
-import exact_network
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from support import engine_or_skip, relative
+from support import engine_or_skip, exact_network, relative
 
 from xbar_spice.engines.nodal.engine import NodalEngine
 from xbar_spice.engines.nodal.sensitivity import Change, Sensitivity

@@ -2,11 +2,11 @@
 
 from decimal import Decimal
 
-import exact_network
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from support import exact_network
 
 from xbar_spice.engines.nodal.elimination import transfer_matrix
 from xbar_spice.engines.nodal.engine import NodalEngine

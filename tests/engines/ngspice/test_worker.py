@@ -460,7 +460,7 @@ def program(text: str, *arguments: str, **more: Any) -> subprocess.CompletedProc
     """Runs a script without a `__main__` guard, with warnings as errors so that a process left open would show."""
     return subprocess.run(
         [sys.executable, "-W", "error", "-c", text, *arguments],
-        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])},
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
         capture_output=True,
         text=True,
         timeout=PATIENCE,

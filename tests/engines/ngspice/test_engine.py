@@ -83,7 +83,7 @@ def test_both_directions_share_a_circuit_if_it_is_the_same(ngspice: NgspiceEngin
             for side in SIDES:
                 bank.read([np.ones((3, 1))], side)
             assert isinstance(bank, NgspiceBank)
-            pids = {circuit.process.pid for circuits in bank._circuits.values() for circuit in circuits}
+            pids = {process.pid for process in bank.processes}
             assert len(pids) == processes
 
 
@@ -119,7 +119,7 @@ def test_workers_side_by_side_give_what_one_gives_bit_for_bit(ngspice: NgspiceEn
             for found, wanted in zip(three.read(drives, side), one.read(drives, side), strict=True):
                 assert_same_bits(found, wanted)
         assert isinstance(three, NgspiceBank)
-        workers = [circuit.process.pid for circuit in three._circuits["rows"]]
+        workers = [process.pid for process in three.processes]
     assert len(set(workers)) == 3
     assert not any(psutil.pid_exists(pid) for pid in workers)
 
@@ -131,7 +131,7 @@ def test_one_of_several_workers_may_be_lost(ngspice: NgspiceEngine, rng: np.rand
         drives = [np.ones((4, 3))] * 2
         before = bank.read(drives)
         assert isinstance(bank, NgspiceBank)
-        lost = bank._circuits["rows"][1].process.pid
+        lost = bank.processes[1].pid
         assert lost is not None
         os.kill(lost, signal.SIGKILL)
         np.testing.assert_array_equal(bank.read(drives), before)
@@ -158,7 +158,7 @@ def test_ctrl_c_ends_all_workers_in_the_middle_of_a_read(ngspice: NgspiceEngine)
     )
     done = subprocess.run(
         [sys.executable, "-c", program_text],
-        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])},
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
         capture_output=True,
         text=True,
         timeout=PATIENCE,

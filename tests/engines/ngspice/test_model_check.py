@@ -19,8 +19,8 @@ from xbar_spice.hardware.subcircuit.rails import on_rails
 from xbar_spice.hardware.subcircuit.states import odd_power, states
 from xbar_spice.spice.device_models import load_device
 
-CASES = Path(__file__).parents[1] / "cases"
-ROOT = Path(__file__).parents[2]
+CASES = Path(__file__).parents[2] / "cases"
+ROOT = Path(__file__).parents[3]
 LAW = ".subckt cell p n g=1e-4 ron=1k roff=100k\n{}\n.ends\n"
 V = "v(p,n)"
 
