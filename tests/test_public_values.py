@@ -18,6 +18,7 @@ import pytest
 
 import xbar_spice as xs
 from xbar_spice.errors import InvalidInputError
+from xbar_spice.hardware.biases import EDGES
 from xbar_spice.train.digits import jittered, load_digits
 from xbar_spice.train.samples import Split
 
@@ -87,6 +88,8 @@ CALLS: dict[str, Callable[[Parts], dict[str, Any]]] = {
     "AdaptiveOptions": lambda p: {},
     "Amplifier": lambda p: {"r_feedback": 1e3},
     "AnalogMatrix": lambda p: {"weights": p.weights, "mapped": p.mapped, "bank": p.hardware[0]._bank},
+    "BiasSensitivity": lambda p: {"crossbar": p.crossbar, "biases": xs.Biases(left=0.1, bottom=0.0)},
+    "Biases": lambda p: {"left": 0.1},
     "Chip": lambda p: {"design": xs.Design()},
     "Classifier": lambda p: {"weight": p.weights, "bias": [0.0, 1.0]},
     "Converters": lambda p: {"adc_bits": 8},
@@ -177,6 +180,7 @@ CALLS: dict[str, Callable[[Parts], dict[str, Any]]] = {
     "hamiltonian_field": lambda p: {"K": p.weights},
     "integrate": lambda p: {"field": p.field, "z0": [1.0, 0.5], "h": 0.1, "steps": 1},
     "kernel_gradient": lambda p: {"matrix_gradient": np.ones((6, 6)), "image_shape": (2, 3)},
+    "half_select": lambda p: {"crossbar": p.crossbar, "cell": (0, 1), "volts": 0.5},
     "load_device": lambda p: {"name": "ohmic"},
     "load_model": lambda p: {"path": p.folder / "m.npz"},
     "load_opamp": lambda p: {"name": "loaded"},
@@ -264,9 +268,14 @@ RIGHT_BY_ANNOTATION = {
 }
 # And those that are right for other reasons.
 ALSO_RIGHT = {
+    **{("Biases", edge): {"NaN", "one value", "negative", "a fraction", "huge"} for edge in EDGES},
+    **{("Biases", f"r_{edge}"): {"NaN", "one value", "a fraction", "huge"} for edge in EDGES},
+    ("Biases", "amplified"): {"no number", "empty array"},
     ("Crossbar", "open_rows"): {"no number", "empty array"},
     ("Drift", "nu"): {"negative"},  # a conductance that rises
     ("InTurn", "effects"): {"no number", "empty array"},
+    **{("Crossbar", name): {"a fraction", "huge"} for name in ("r_word", "r_bit")},
+    ("half_select", "volts"): {"negative"},
     ("Kernels", "a"): {"one value"},  # a kernel of one tap
     ("Kernels", "b"): {"one value"},
     ("Model", "h"): {"one value"},

@@ -8,6 +8,7 @@ from .cosim import cosimulate as cosimulate
 from .cosim import sensitivity_map as sensitivity_map
 from .cosim import sign_flips as sign_flips
 from .cosim import three_gradients as three_gradients
+from .engines.nodal.biased_sensitivity import BiasSensitivity as BiasSensitivity
 from .engines.nodal.sensitivity import Sensitivity as Sensitivity
 from .engines.nodal.solution import solve_array as solve_array
 from .engines.registry import get_engine as get_engine
@@ -17,6 +18,8 @@ from .feedback import FeedbackLoop as FeedbackLoop
 from .feedback import FeedbackSolver as FeedbackSolver
 from .feedback import OpAmp as OpAmp
 from .hardware.amplifier import Amplifier as Amplifier
+from .hardware.biases import Biases as Biases
+from .hardware.biases import half_select as half_select
 from .hardware.cells import Ohmic as Ohmic
 from .hardware.cells import OneSelectorOneResistor as OneSelectorOneResistor
 from .hardware.cells import OneTransistorOneResistor as OneTransistorOneResistor

@@ -91,8 +91,14 @@ def test_shown_defaults_are_those_of_the_design():
         "sense_noise": noise.sense,
     }
     assert shown.keys() <= parts.keys()
-    assert len(shown) == 32
-    words = {"tile": "no limit", "saturation": "no limit", "opamp": "none", "reltol": "by kind of cell"}
+    assert len(shown) == 34
+    words = {
+        "tile": "no limit",
+        "active_rows": "all",
+        "saturation": "no limit",
+        "opamp": "none",
+        "reltol": "by kind of cell",
+    }
     flags = {"compensated": "uncompensated", "skip_empty": "keep-empty"}
     for name, text in shown.items():
         value = words.get(name, "exact") if parts[name] is None else parts[name]

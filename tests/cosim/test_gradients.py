@@ -37,6 +37,7 @@ DESIGNS = {
     "swapped ends": replace(WIRED, terminations=Terminations(transposed="swapped_ends")),
     "programming error, stuck": replace(WIRED, variation=Variation(programming=0.1, stuck_on=0.05, stuck_off=0.1)),
     "nonlinear": replace(WIRED, device=Sinh(0.25), tile=3),
+    "two rows at a time": replace(WIRED, active_rows=2),
 }
 
 

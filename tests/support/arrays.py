@@ -20,14 +20,14 @@ WIRES = [
 
 TERMINATIONS = [
     Terminations(*ends) for ends in product(["single", "double"], ["same_ends", "swapped_ends", "far_ends"])
-]
+] + [Terminations(transposed=transposed, sense="double") for transposed in ("same_ends", "swapped_ends", "far_ends")]
 
 
 TOPOLOGIES = list(product(WIRES, TERMINATIONS))
 
 
 def name_of(value):
-    return f"{value.drive}-{value.transposed}" if isinstance(value, Terminations) else "-".join(map(str, value))
+    return "-".join(vars(value).values()) if isinstance(value, Terminations) else "-".join(map(str, value))
 
 
 def random_array(rng, wires=(1, 2, 50, 25), terminations=None, shape=(5, 3)):

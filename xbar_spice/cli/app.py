@@ -19,6 +19,7 @@ from xbar_spice.cli.options import (
     pulse_options,
     seed_option,
 )
+from xbar_spice.cli.show import show
 from xbar_spice.disk import reason
 from xbar_spice.errors import XbarError
 from xbar_spice.parts import TASKS
@@ -38,6 +39,7 @@ def app() -> None:
     \b
       xbar-spice train digits-conv --output weights.npz
       xbar-spice netlist weights.npz --tile 16 --r-word 1 --r-bit 1
+      xbar-spice show array weights.npz --name A.t0_0 --tile 16 --r-word 1 --r-bit 1
       xbar-spice cosim weights.npz --tile 16 --r-word 1 --r-bit 1
       xbar-spice attribute weights.npz --tile 16 --r-word 1 --r-bit 1 --adc-bits 8
       xbar-spice tune weights.npz --programming 0.1 --headroom 1.5 --output tuned.npz
@@ -237,7 +239,7 @@ def doctor() -> None:
     print_findings()
 
 
-for _verb in (train, netlist, cosim, gradients, attribute, tune, study, report, check_model, doctor):
+for _verb in (train, netlist, show, cosim, gradients, attribute, tune, study, report, check_model, doctor):
     app.add_command(_verb)
 
 

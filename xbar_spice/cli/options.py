@@ -83,6 +83,7 @@ _CIRCUIT: dict[str, tuple[tuple[str, Any, str, str], ...]] = {
     "Arrays": (
         ("--mapping", PartOf(MAPPINGS), "Plus and minus devices in two arrays, or interleaved in one.", "differential"),
         ("--tile", _COUNT, "Largest number of inputs and of outputs of an array.", "no limit"),
+        ("--active-rows", _COUNT, "Word lines read at a time, the rest being off; sums are digital.", "all"),
         ("--skip-empty/--keep-empty", None, "Leave out tiles whose weights are all zero.", "keep-empty"),
         ("--headroom", "TIMES", "How many times the range of conductances holds the largest weight.", "1"),
         ("--compensated/--uncompensated", None, "Program what undoes wires and terminals.", "uncompensated"),
@@ -94,6 +95,7 @@ _CIRCUIT: dict[str, tuple[tuple[str, Any, str, str], ...]] = {
         ("--r-sense", "OHM", "Of each sense terminal.", "0"),
         ("--v-read", "VOLT", "For the largest input.", "0.2"),
         ("--drive", _DRIVES, "Connect one or both ends of the word lines.", "single"),
+        ("--sense", _DRIVES, "Sense one or both ends of the bit lines.", "single"),
         ("--transposed", _TRANSPOSED, "Where a transposed read meets the array.", "same_ends"),
     ),
     "Devices": (
@@ -211,7 +213,7 @@ def make_design(given: dict[str, Any]) -> Design:
     if "opamp" in chosen:
         chosen["opamp"] = load_opamp(chosen["opamp"], models)
     grouped: dict[str, Any] = {
-        "terminations": Terminations(**_taken(chosen, "drive", "transposed")),
+        "terminations": Terminations(**_taken(chosen, "drive", "transposed", "sense")),
         "variation": Variation(**_taken(chosen, "programming", "distribution", "stuck_on", "stuck_off")),
         "amplifier": Amplifier(**_taken(chosen, "r_feedback", "gain", "saturation", "opamp")),
         "noise": ReadNoise(**_renamed(chosen, noise="device", noise_law="law", sense_noise="sense")),

@@ -93,7 +93,14 @@ def wire(mapped: MappedMatrix, side: Side) -> Wiring:
     """The wiring of a product with W (side "rows") or with W^T (side "cols").
 
     The op-amps of the circuit stand where reads may have amplifiers, which are left out.
+
+    Raises:
+        InvalidInputError: the word lines are read in parts, which no circuit of all of them is.
     """
+    if mapped.design.active_rows is not None:
+        raise InvalidInputError(
+            f"a feedback circuit has all word lines at once, got active_rows={mapped.design.active_rows}; leave it out"
+        )
     outputs, inputs = mapped.shape
     for array in mapped.arrays:
         simple = array.factor == 1 and array.cols.shared is None and array.cols.scale is None

@@ -1,6 +1,18 @@
 """The chip as values: the crossbar and its cells, amplifiers, converters, pulses, variation and noise."""
 
 from xbar_spice.hardware.amplifier import Amplifier
+from xbar_spice.hardware.biases import (
+    Biases,
+    Currents,
+    End,
+    half_select,
+    held_lines,
+    name_lines,
+    read_biases,
+    read_ends,
+    require_held,
+    require_resistance,
+)
 from xbar_spice.hardware.cells import (
     Device,
     Ohmic,
@@ -22,14 +34,17 @@ from xbar_spice.hardware.variation import Programmed, ProgrammingError, Variatio
 
 __all__ = [
     "Amplifier",
+    "Biases",
     "CmoDrift",
     "Connection",
     "Converters",
     "Correlated",
     "Crossbar",
+    "Currents",
     "Device",
     "Drift",
     "DriftLaw",
+    "End",
     "Hookup",
     "InTurn",
     "Levels",
@@ -54,9 +69,17 @@ __all__ = [
     "Technology",
     "Terminations",
     "Variation",
+    "half_select",
+    "held_lines",
     "level_spacing",
+    "name_lines",
     "pcm_read_noise",
     "quantise",
+    "random_stream",
+    "read_biases",
+    "read_ends",
+    "require_held",
+    "require_resistance",
     "technology",
     "thermal_noise",
     "wire_technology",

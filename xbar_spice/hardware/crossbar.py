@@ -81,13 +81,33 @@ class Terminations:
             then differ by what the input resistance of an amplifier does.
             "swapped_ends": the same ends, but `r_driver` goes with the drivers and `r_sense` with the sense amplifiers.
             "far_ends": columns driven at the top through `r_driver`, rows sensed at the right through `r_sense`.
+        sense: "double" senses both ends of each line, and adds their currents.
     """
 
     drive: Literal["single", "double"] = "single"
     transposed: Literal["same_ends", "swapped_ends", "far_ends"] = "same_ends"
+    sense: Literal["single", "double"] = "single"
 
     def __post_init__(self) -> None:
-        settle(self, drive=OneOf("single", "double"), transposed=OneOf("same_ends", "swapped_ends", "far_ends"))
+        ends = OneOf("single", "double")
+        settle(self, drive=ends, transposed=OneOf("same_ends", "swapped_ends", "far_ends"), sense=ends)
+
+
+@final
+@dataclass(frozen=True)
+class _Ohms(Rule[Any]):
+    """Ohm of every segment of the lines of a side: one number, or an array of numbers."""
+
+    allowed: str = Real("ohm", least=0).allowed
+
+    def checked(self, value: Any) -> Any:
+        if np.ndim(value) == 0:
+            return Real("ohm", least=0).checked(value)
+        ohms = Array().checked(value).copy()
+        if (ohms < 0).any():
+            raise ValueError(f"there is {ohms.min():g} in it")
+        ohms.setflags(write=False)
+        return ohms
 
 
 PARTS: dict[str, Rule[Any]] = {
@@ -109,8 +129,9 @@ class Crossbar:
 
     Args:
         conductance: (rows, cols), siemens; 0 is a missing cell. Any array-like; kept as a read-only copy.
-        r_word: ohm per segment of a word line (row); 0 makes the whole line one node.
-        r_bit: ohm per segment of a bit line (column).
+        r_word: ohm per segment of a word line (row); 0 makes the whole line one node. One number, (rows,) for one of
+            each line, or (rows, cols + 1) for one of each segment, from the left terminal to the right one.
+        r_bit: ohm per segment of a bit line (column); one number, (cols,), or (rows + 1, cols) from top to bottom.
         r_driver: ohm between each source and its line.
         r_sense: ohm between each line and its sense terminal at 0 V.
         device: law of the cells.
@@ -130,8 +151,8 @@ class Crossbar:
     """
 
     conductance: FloatArray
-    r_word: float = 0.0
-    r_bit: float = 0.0
+    r_word: float | FloatArray = 0.0
+    r_bit: float | FloatArray = 0.0
     r_driver: float = 0.0
     r_sense: float = 0.0
     device: Device = field(default_factory=Ohmic)
@@ -141,13 +162,17 @@ class Crossbar:
     reltol: float | None = None
 
     def __post_init__(self) -> None:
-        settle(self, conductance=Array(), **PARTS)
+        settle(self, conductance=Array(), **PARTS | {"r_word": _Ohms(), "r_bit": _Ohms()})
         object.__setattr__(self, "conductance", _checked_conductance(self.conductance))
-        for name in RESISTANCES:
+        for name in ("r_driver", "r_sense"):
             object.__setattr__(self, name, float(getattr(self, name)))
+        rows, cols = self.shape
+        word, bit = ((rows,), (rows, cols + 1)), ((cols,), (rows + 1, cols))
+        object.__setattr__(self, "r_word", _checked_segments("r_word", self.r_word, *word))
+        object.__setattr__(self, "r_bit", _checked_segments("r_bit", self.r_bit, *bit))
         _warn_of_doubts(self.conductance, self.device)
-        rows = Many(Whole(0, self.shape[0] - 1))("open_rows", self.open_rows)
-        object.__setattr__(self, "open_rows", tuple(sorted(set(rows))))
+        open_rows = Many(Whole(0, rows - 1))("open_rows", self.open_rows)
+        object.__setattr__(self, "open_rows", tuple(sorted(set(open_rows))))
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -192,30 +217,55 @@ class Crossbar:
         applied[list(self.open_rows)] = 0.0
         return applied
 
+    @property
+    def even(self) -> bool:
+        """Whether all segments of the word lines are equal, and all of the bit lines."""
+        return isinstance(self.r_word, float) and isinstance(self.r_bit, float)
+
     def segment_resistance(self, side: Side) -> float:
-        """Ohm per segment of the lines of a side."""
-        return self.r_word if _checked_side(side) == "rows" else self.r_bit
+        """Ohm per segment of the lines of a side.
+
+        Raises:
+            InvalidInputError: the segments of this side differ.
+        """
+        name = "r_word" if _checked_side(side) == "rows" else "r_bit"
+        ohms: float | FloatArray = getattr(self, name)
+        if not isinstance(ohms, float):
+            raise InvalidInputError(
+                f"this takes wires of one resistance, got {name} of shape {ohms.shape}; give one number, or use reads, "
+                "biases, solve_array or BiasSensitivity, which take segments of any"
+            )
+        return ohms
+
+    def segments(self, side: Side) -> FloatArray:
+        """(lines, cells + 1) ohm of the segments of the lines of a side, from left to right or from top to bottom."""
+        rows, cols = self.shape
+        if _checked_side(side) == "rows":
+            ohms = np.asarray(self.r_word)
+            return np.broadcast_to(ohms[:, np.newaxis] if ohms.ndim == 1 else ohms, (rows, cols + 1))
+        return np.broadcast_to(self.r_bit, (rows + 1, cols)).T
 
     def hookup(self, side: Side) -> Hookup:
         """The connections of a read that drives `side`."""
-        at_left, at_bottom = self._ends("left", self.r_driver), (Connection("bottom", self.r_sense),)
+        drive, sense = self.terminations.drive, self.terminations.sense
+        at_left, at_bottom = self._ends("left", self.r_driver, drive), self._ends("bottom", self.r_sense, sense)
         if _checked_side(side) == "rows":
             return Hookup(at_left, self._sensed(at_bottom))
         match self.terminations.transposed:
             case "same_ends":
                 return Hookup(at_bottom, self._sensed(at_left))
             case "swapped_ends":
-                swapped = (Connection("bottom", self.r_driver),)
-                return Hookup(swapped, self._sensed(self._ends("left", self.r_sense)))
+                swapped = self._ends("bottom", self.r_driver, sense)
+                return Hookup(swapped, self._sensed(self._ends("left", self.r_sense, drive)))
             case "far_ends":
-                at_right = (Connection("right", self.r_sense),)
-                return Hookup(self._ends("top", self.r_driver), self._sensed(at_right))
+                at_right = self._ends("right", self.r_sense, sense)
+                return Hookup(self._ends("top", self.r_driver, drive), self._sensed(at_right))
 
-    def _ends(self, edge: Edge, resistance: float) -> tuple[Connection, ...]:
-        """The connections at an edge, and at the opposite one too if the array is connected at both ends."""
+    def _ends(self, edge: Edge, resistance: float, ends: str) -> tuple[Connection, ...]:
+        """The connections at an edge, and at the opposite one too if the lines are connected at both ends."""
         near = Connection(edge, resistance)
-        ideal_line = resistance == 0 and self.segment_resistance(near.side) == 0
-        if self.terminations.drive == "single" or ideal_line:  # both ends of an ideal line are one node
+        ideal_line = resistance == 0 and not self.segments(near.side).any()
+        if ends == "single" or ideal_line:  # both ends of an ideal line are one node
             return (near,)
         return near, Connection(OPPOSITE[edge], resistance)
 
@@ -239,6 +289,19 @@ def _checked_conductance(conductance: FloatArray) -> FloatArray:
         )
     values.setflags(write=False)
     return values
+
+
+def _checked_segments(
+    name: str, ohms: float | FloatArray, each_line: tuple[int, ...], each_segment: tuple[int, ...]
+) -> float | FloatArray:
+    """One number where all are equal, which the fastest methods need."""
+    if np.ndim(ohms) and np.shape(ohms) not in (each_line, each_segment):
+        raise InvalidInputError(
+            f"{name} must be one number, of shape {each_line} for one of each line, or {each_segment} for one of each "
+            f"segment, got shape {np.shape(ohms)}"
+        )
+    least, most = float(np.min(ohms)), float(np.max(ohms))
+    return least if least == most else ohms
 
 
 def _warn_of_doubts(conductance: FloatArray, device: Device) -> None:

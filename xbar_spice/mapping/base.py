@@ -54,6 +54,11 @@ class Lines:
         """The same lines, counting from the first input or output of the tile."""
         return replace(self, index=self.index - self.index.min())
 
+    def part(self, lines: slice) -> Lines:
+        """Some of the lines."""
+        shared = None if self.shared is None else self.shared[lines]
+        return Lines(self.index[lines], self.weight[lines], shared, self.scale)
+
     @property
     def squared(self) -> Lines:
         """The same lines with the squares of all weights, with which variances add up."""

@@ -25,6 +25,7 @@ __all__ = ["Design"]
 
 RULES: dict[str, Rule[Any]] = {
     "tile": Optional(Whole(1), "for one array"),
+    "active_rows": Optional(Whole(1), "for all word lines at once"),
     "g_min": Real("S", least=0),
     "g_max": Real("S", least=1e-30, most=1e6),  # far beyond any device, and far from overflow
     "v_read": Real("V", least=1e-30, most=1e6),
@@ -50,6 +51,8 @@ class Design:
         mapping: how weights become devices: "differential" puts G+ and G- in two separate arrays, "interleaved" as
             neighbouring bit lines of one; or a `Mapping` of one's own. Kept as the object that a name stands for.
         tile: largest number of inputs and of outputs of one array; None builds one array whatever its size.
+        active_rows: how many neighbouring word lines of an array are read at a time, the access transistors of all
+            others being off; their currents are added digitally. None reads all at once.
         skip_empty: leave out the tiles whose weights are all zero.
         g_min: lowest programmed conductance, siemens.
         g_max: highest programmed conductance, siemens.
@@ -101,9 +104,18 @@ class Design:
     scale: Literal["matrix", "tile", "column"] = "matrix"
     order: Literal["given", "conductance"] = "given"
     reltol: float | None = None
+    active_rows: int | None = None
 
     def __post_init__(self) -> None:
         settle(self, **RULES)
+        if self.active_rows is not None and (self.terminations.transposed, self.terminations.sense) != (
+            "same_ends",
+            "single",
+        ):
+            raise InvalidInputError(
+                "active_rows takes terminations with transposed='same_ends' and sense='single': wires below the rows "
+                f"that are read count with the terminals of the bit lines, got {self.terminations!r}"
+            )
         if not self.g_min < self.g_max:
             raise InvalidInputError(f"0 <= g_min < g_max (siemens) is needed, got {self.g_min} and {self.g_max}")
         if (self.after > 0) != (self.drift != NoDrift()):
@@ -128,14 +140,20 @@ class Design:
         """True if reads are what the arrays answer, without noise and rounding."""
         return not self.noise.random and self.converters.ideal
 
-    def crossbar(self, conductance: ArrayLike) -> Crossbar:
-        """An array of this design with these conductances."""
+    def crossbar(self, conductance: ArrayLike, below: int = 0) -> Crossbar:
+        """An array of this design with these conductances.
+
+        Args:
+            conductance: (rows, cols) siemens of the word lines that are read together.
+            below: how many others lie between them and the terminals of the bit lines. Their transistors are off, so
+                that nothing is left of them but wire.
+        """
         return Crossbar(
             Array()("conductance", conductance),
             r_word=self.r_word,
             r_bit=self.r_bit,
             r_driver=self.r_driver,
-            r_sense=self.r_sense,
+            r_sense=self.r_sense + below * self.r_bit,
             device=self.device,
             terminations=self.terminations,
             amplifier=self.amplifier,

@@ -126,6 +126,14 @@ class MappedMatrix:
         return tuple(_cut(self.drawn, self.target, self.design, missing, self.scale))
 
     @property
+    def activations(self) -> int:
+        """How many times the arrays are read one after the other for one product; see `Design.active_rows`."""
+        size = self.design.active_rows
+        inputs = min(self.shape[1], self.design.tile or self.shape[1])
+        longest = max(layout.rows.index.size for layout in self.design.mapping.layouts(inputs, 1))
+        return 1 if size is None else -(-longest // size)
+
+    @property
     def largest_weight(self) -> float:
         """The weight that takes a device to `g_max`: the `weight_range` of a model for the same chip."""
         return self.design.mapping.window(self.design.g_min, self.design.g_max) / self.siemens_per_weight
@@ -339,7 +347,13 @@ def _cut(
             device = np.broadcast_to(layout.device, (word_order.size, bit_order.size))[np.ix_(word_order, bit_order)]
             conductance = devices[device, word.index[:, np.newaxis], bit.index]
             name = f"t{rows.start // size}_{cols.start // size}{layout.suffix}"
-            yield MappedArray(name, design.crossbar(conductance), word, bit, device, layout.factor)
+            step = design.active_rows or word_order.size
+            for first in range(0, word_order.size, step):
+                active = slice(first, first + step)
+                ending = f"_{first // step}" if design.active_rows else ""
+                below = max(word_order.size - first - step, 0)
+                crossbar = design.crossbar(conductance[active], below)
+                yield MappedArray(name + ending, crossbar, word.part(active), bit, device[active], layout.factor)
 
 
 def _orders(target: FloatArray, design: Design) -> tuple[IntArray, IntArray]:

@@ -21,11 +21,12 @@ from numpy.typing import ArrayLike
 
 from xbar_spice.checks import Array, checked
 from xbar_spice.errors import InvalidInputError
+from xbar_spice.hardware.biases import OPPOSITE_EDGES, Biases, End, read_ends, require_held, require_resistance
 from xbar_spice.hardware.cells import Device
-from xbar_spice.hardware.crossbar import SIDES, Connection, Crossbar, Edge, Hookup, Side
+from xbar_spice.hardware.crossbar import EDGE_SIDE, SIDES, Crossbar, Edge, Side
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.spice.libraries import behaviour, libraries, opamp_subcircuit
-from xbar_spice.spice.render import render
+from xbar_spice.spice.render import number, render
 from xbar_spice.spice.tolerances import newton_options
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "array_deck",
     "array_variables",
     "bank_deck",
+    "biased_deck",
     "drive_volts",
     "line_nodes",
     "netlist",
@@ -58,6 +60,8 @@ class Terminal:
         volts: of the source.
         output: node of the amplifier's output; empty where a source stands.
         r_feedback: ohm of the amplifier's feedback resistor.
+        resistance: ohm between it and the line.
+        segment: ohm of the wire between that and the first cell.
     """
 
     array: int
@@ -67,11 +71,13 @@ class Terminal:
     volts: float
     output: str = ""
     r_feedback: float = 0.0
+    resistance: float = 0.0
+    segment: float = 0.0
 
     @property
     def side(self) -> Side:
         """The side that the line belongs to."""
-        return Connection(self.edge, 0.0).side
+        return EDGE_SIDE[self.edge]
 
     @property
     def result(self) -> str:
@@ -120,35 +126,36 @@ class Deck:
 @checked()
 def netlist(
     crossbar: Crossbar,
-    drive: ArrayLike | None = None,
+    drive: ArrayLike | Biases | None = None,
     side: Side = "rows",
     *,
     title: str = "memristor crossbar",
     comments: Mapping[str, object] | None = None,
     netlists: Sequence[Path] = (),
 ) -> str:
-    """The SPICE deck of one read of one array.
+    """The SPICE deck of one array, under a read or under biases.
 
     Args:
         crossbar: the array.
-        drive: (ports,) volts at the driven side; 0 V everywhere when left out.
-        side: the driven side.
+        drive: (ports,) volts at the driven side of a read, 0 V everywhere when left out; or one set of biases.
+        side: the driven side of a read.
         title: first line of the deck.
         comments: more to say at the head of the deck, such as where the weights come from.
         netlists: folders of the user's own templates, searched first.
 
     Returns:
-        Text that `ngspice -b` runs as it is; it prints the current of every sense terminal.
+        Text that `ngspice -b` runs as it is; it prints the current of every terminal.
 
     Raises:
         InvalidInputError: a drive of the wrong shape, or a broken template.
+        SingularCircuitError: biases that leave parts of the array without a terminal.
     """
     return array_deck(crossbar, drive, side, title=title, comments=comments, netlists=netlists).text
 
 
 def array_deck(
     crossbar: Crossbar,
-    drive: ArrayLike | None = None,
+    drive: ArrayLike | Biases | None = None,
     side: Side = "rows",
     *,
     title: str = "memristor crossbar",
@@ -156,7 +163,30 @@ def array_deck(
     netlists: Sequence[Path] = (),
 ) -> Deck:
     """As `netlist`, with the names of the sources beside the text."""
-    return _deck("array.cir.j2", [crossbar], [""], [drive], side, title, comments, netlists)
+    if isinstance(drive, Biases):
+        if drive.batch is not None:
+            raise InvalidInputError(f"a deck has one set of voltages, got a batch of {drive.batch}; take one column")
+        return biased_deck(crossbar, drive.ends(crossbar), title=title, comments=comments, netlists=netlists)
+    ends = read_ends(crossbar, drive_volts(crossbar, drive, side), side)
+    return _deck("array.cir.j2", [crossbar], [""], [ends], side, title, comments, netlists)
+
+
+def biased_deck(
+    crossbar: Crossbar,
+    ends: Mapping[Edge, End],
+    *,
+    title: str = "memristor crossbar under biases",
+    comments: Mapping[str, object] | None = None,
+    netlists: Sequence[Path] = (),
+) -> Deck:
+    """The deck of one array with what stands at its ends, at the first of their sets of voltages.
+
+    Raises:
+        SingularCircuitError: parts that no terminal holds, or two terminals without resistance between them.
+        InvalidInputError: a broken template.
+    """
+    require_held(ends, crossbar.conductance > 0)
+    return _deck("array.cir.j2", [crossbar], [""], [ends], None, title, comments, netlists)
 
 
 def bank_deck(
@@ -190,7 +220,11 @@ def bank_deck(
                 f"the name of an array is a letter and then letters, digits or underscores, got {name!r}"
             )
     drives = [None] * len(crossbars) if drives is None else drives
-    return _deck("bank.cir.j2", crossbars, names, drives, side, title, comments, netlists)
+    reads = [
+        read_ends(crossbar, drive_volts(crossbar, drive, side), side)
+        for crossbar, drive in zip(crossbars, drives, strict=True)
+    ]
+    return _deck("bank.cir.j2", crossbars, names, reads, side, title, comments, netlists)
 
 
 def one_solution(crossbars: Sequence[Crossbar]) -> bool:
@@ -212,29 +246,53 @@ def _falls(device: Device, conductance: FloatArray) -> bool:
         return any((device.differential_conductance(few, np.full_like(few, volt)) < 0).any() for volt in TRIED_VOLTS)
 
 
-def line_nodes(crossbar: Crossbar, side: Side = "rows") -> tuple[list[list[str]], list[list[str]]]:
-    """Names of the nodes at each cell in the deck of one array: word-line ends and bit-line ends, both (rows, cols)."""
-    hookup, (rows, cols) = crossbar.hookup(side), crossbar.shape
-    word, bit = (_ideal_line_node(crossbar, hookup, lines) for lines in SIDES)
-    return (
-        [[f"w{i}_{j}" if crossbar.r_word > 0 else f"{word}{i}" for j in range(cols)] for i in range(rows)],
-        [[f"b{i}_{j}" if crossbar.r_bit > 0 else f"{bit}{j}" for j in range(cols)] for i in range(rows)],
-    )
+def line_nodes(crossbar: Crossbar, drive: Side | Biases = "rows") -> tuple[list[list[str]], list[list[str]]]:
+    """Names of the nodes at each cell in the deck of one array: word-line ends and bit-line ends, both (rows, cols).
+
+    Nodes without resistance between them are one, and have the name of the first of them; or that of a terminal which
+    they touch.
+    """
+    if isinstance(drive, Biases):
+        return _nodes(crossbar, drive.ends(crossbar))
+    return _nodes(crossbar, read_ends(crossbar, np.zeros(crossbar.ports(drive)), drive))
+
+
+def _nodes(crossbar: Crossbar, ends: Mapping[Edge, End]) -> tuple[list[list[str]], list[list[str]]]:
+    word, bit = (_side_nodes(crossbar, ends[near], ends[far]) for near, far in OPPOSITE_EDGES)
+    return word, [list(row) for row in zip(*bit, strict=True)]
+
+
+def _side_nodes(crossbar: Crossbar, near: End, far: End) -> list[list[str]]:
+    """Names of the nodes of each line of a side."""
+    stem, named = ("w", "{0}_{1}") if near.side == "rows" else ("b", "{1}_{0}")
+    lines = []
+    for line, segments in enumerate(crossbar.segments(near.side).tolist()):
+        cells = range(len(segments) - 1)
+        first = [0] * len(segments)
+        for cell in cells[1:]:
+            first[cell] = cell if segments[cell] > 0 else first[cell - 1]
+        ideal = not any(segments)
+        names = [f"{stem}{line}" if ideal else stem + named.format(line, first[cell]) for cell in cells]
+        for end, at_end, group in ((far, segments[-1], first[cells[-1]]), (near, segments[0], 0)):
+            if end.connected[line] and end.ohms[line] + at_end == 0:
+                names = [f"{end.edge}{line}" if first[cell] == group else names[cell] for cell in cells]
+        lines.append(names)
+    return lines
 
 
 def _deck(
     template: str,
     crossbars: Sequence[Crossbar],
     names: Sequence[str],
-    drives: Sequence[ArrayLike | None],
-    side: Side,
+    ends: Sequence[Mapping[Edge, End]],
+    side: Side | None,
     title: str,
     comments: Mapping[str, object] | None,
     netlists: Sequence[Path],
 ) -> Deck:
     arrays = [
-        array_variables(index, name, crossbar, drive_volts(crossbar, drive, side), side)
-        for index, (name, crossbar, drive) in enumerate(zip(names, crossbars, drives, strict=True))
+        array_variables(index, name, crossbar, at_ends, side)
+        for index, (name, crossbar, at_ends) in enumerate(zip(names, crossbars, ends, strict=True))
     ]
     variables = {
         "title": title,
@@ -267,30 +325,52 @@ def drive_volts(crossbar: Crossbar, drive: ArrayLike | None, side: Side) -> Floa
     return volts
 
 
-def array_variables(index: int, name: str, crossbar: Crossbar, volts: FloatArray, side: Side) -> dict[str, object]:
-    """What the templates may use of one array."""
-    hookup = crossbar.hookup(side)
-    prefix = f"{name}_" if name else ""
+def array_variables(
+    index: int, name: str, crossbar: Crossbar, ends: Mapping[Edge, End], side: Side | None
+) -> dict[str, object]:
+    """What the templates may use of one array.
 
+    Args:
+        index: its number.
+        name: its name; empty in a flat deck.
+        crossbar: the array.
+        ends: what stands at every edge; of a batch the first set of voltages.
+        side: the driven side of a read; None for other biases.
+
+    Raises:
+        SingularCircuitError: two terminals without any resistance between them.
+    """
+    require_resistance(crossbar, ends)
+    if side is None:
+        roles: dict[Edge, str] = {edge: "terminals" for edge, end in ends.items() if end.connected.any()}
+    else:
+        hookup = crossbar.hookup(side)
+        roles = {connection.edge: "drivers" for connection in hookup.driven}
+        roles |= {connection.edge: "sense terminals" for connection in hookup.sensed}
+    prefix = f"{name}_" if name else ""
+    segments: dict[Side, list[list[float]]] = {lines: crossbar.segments(lines).tolist() for lines in SIDES}
     terminals: list[Terminal] = []
     connections = []
-    for driven, group in ((True, hookup.driven), (False, hookup.sensed)):
-        for connection in group:
-            ends = [
-                _terminal(index, prefix, connection, line, float(volts[line]) if driven else 0.0)
-                for line in crossbar.connected(connection.side)
-            ]
-            terminals += ends
-            connections.append(
-                {
-                    "edge": connection.edge,
-                    "resistance": connection.resistance,
-                    "segment": crossbar.segment_resistance(connection.side),
-                    "driven": driven,
-                    "opamp": opamp_subcircuit(connection.amplifier) if connection.amplifier else None,
-                    "terminals": ends,
-                }
-            )
+    for edge, role in roles.items():
+        end = ends[edge]
+        at_end = 0 if edge in ("left", "top") else -1
+        here = [
+            _terminal(index, prefix, end, line, segments[end.side][line][at_end])
+            for line in np.flatnonzero(end.connected).tolist()
+        ]
+        terminals += here
+        connections.append(
+            {
+                "edge": edge,
+                "role": role,
+                "driven": role != "sense terminals",
+                "resistive": any(terminal.resistance + terminal.segment > 0 for terminal in here),
+                "opamp": opamp_subcircuit(end.amplifier) if end.amplifier else None,
+                "terminals": here,
+            }
+        )
+    word, bit = _nodes(crossbar, ends)
+    bare = ~(ends["left"].connected | ends["right"].connected | crossbar.conductance.any(axis=1))
     return {
         "name": name,
         "prefix": prefix,
@@ -300,26 +380,40 @@ def array_variables(index: int, name: str, crossbar: Crossbar, volts: FloatArray
         "r_bit": crossbar.r_bit,
         "r_driver": crossbar.r_driver,
         "r_sense": crossbar.r_sense,
-        "word_node": _ideal_line_node(crossbar, hookup, "rows"),
-        "bit_node": _ideal_line_node(crossbar, hookup, "cols"),
+        "resistances": _said(crossbar, None if side else ends),
+        "word_nodes": word,
+        "bit_nodes": bit,
+        "word_segments": segments["rows"],
+        "bit_segments": segments["cols"],
         "conductance": crossbar.conductance.tolist(),
-        "bare_rows": list(crossbar.bare_rows),
+        "bare_rows": np.flatnonzero(bare).tolist(),
         "device": crossbar.device,
         "connections": connections,
         "terminals": terminals,
     }
 
 
-def _terminal(index: int, prefix: str, connection: Connection, line: int, volts: float) -> Terminal:
-    end = f"{prefix}{connection.edge}{line}"
-    if connection.amplifier is None:
-        return Terminal(index, connection.edge, line, f"V{end}", volts)
-    return Terminal(index, connection.edge, line, "", 0.0, f"out_{end}", connection.amplifier.r_feedback)
+def _said(crossbar: Crossbar, ends: Mapping[Edge, End] | None) -> str:
+    """The resistances in words."""
+    word, bit = (_span(crossbar.segments(side)) for side in SIDES)
+    wires = f"r_word {word} ohm and r_bit {bit} ohm per segment"
+    if ends is None:
+        return f"{wires}, r_driver {number(crossbar.r_driver)} ohm, r_sense {number(crossbar.r_sense)} ohm"
+    ohms = np.concatenate([end.ohms[end.connected] for end in ends.values()])
+    return f"{wires}, terminals behind {_span(ohms)} ohm"
 
 
-def _ideal_line_node(crossbar: Crossbar, hookup: Hookup, side: Side) -> str:
-    """Stem of the node name of lines without wire resistance: that of a terminal which they touch directly."""
-    for connection in hookup.driven + hookup.sensed:
-        if connection.side == side and connection.resistance == 0:
-            return connection.edge
-    return "w" if side == "rows" else "b"
+def _span(ohms: FloatArray) -> str:
+    least, most = float(ohms.min()), float(ohms.max())
+    return number(least) if least == most else f"{least:g} .. {most:g}"
+
+
+def _terminal(index: int, prefix: str, end: End, line: int, segment: float) -> Terminal:
+    name, ohm = f"{prefix}{end.edge}{line}", float(end.ohms[line])
+    if end.amplifier is None:
+        return Terminal(index, end.edge, line, f"V{name}", float(end.volts[line, 0]), resistance=ohm, segment=segment)
+    if end.volts[line, 0]:
+        raise InvalidInputError(
+            "an amplifier in a deck holds its lines at 0 V; shift all voltages, or leave the amplifiers out"
+        )
+    return Terminal(index, end.edge, line, "", 0.0, f"out_{name}", end.amplifier.r_feedback, ohm, segment)

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from xbar_spice.errors import InvalidInputError
-from xbar_spice.hardware.crossbar import Crossbar, Side
+from xbar_spice.hardware.biases import read_ends
+from xbar_spice.hardware.crossbar import SIDES, Crossbar, Side
 from xbar_spice.hardware.pulse import LineCapacitance, Pulse
 from xbar_spice.spice.libraries import behaviour, libraries
 from xbar_spice.spice.netlist import Deck, Terminal, array_variables, drive_volts
@@ -53,10 +54,10 @@ def pulse_deck(
     if not 0 < accuracy < 1:
         raise InvalidInputError(f"accuracy must be between 0 and 1, got {accuracy}")
     volts = drive_volts(crossbar, drive, side)
-    array = array_variables(0, "", crossbar, volts, side)
+    array = array_variables(0, "", crossbar, read_ends(crossbar, volts, side), side)
     farads = {
-        "word": capacitance.c_word * (1 if crossbar.r_word > 0 else crossbar.shape[1]),
-        "bit": capacitance.c_bit * (1 if crossbar.r_bit > 0 else crossbar.shape[0]),
+        "word": capacitance.c_word * (1 if crossbar.segment_resistance("rows") > 0 else crossbar.shape[1]),
+        "bit": capacitance.c_bit * (1 if crossbar.segment_resistance("cols") > 0 else crossbar.shape[0]),
         "cell": capacitance.c_cell,
     }
     least_charge = min((farad for farad in farads.values() if farad > 0), default=1.0) * (np.abs(volts).max() or 1.0)
@@ -77,11 +78,13 @@ def pulse_deck(
 
 
 def require_pulsable(crossbar: Crossbar) -> None:
-    """Refuse amplifiers, whose answer in time is not modelled.
+    """Refuse amplifiers, whose answer in time is not modelled, and segments that differ.
 
     Raises:
-        InvalidInputError: the array is sensed by amplifiers.
+        InvalidInputError: the array is sensed by amplifiers, or its wires are uneven.
     """
+    for side in SIDES:
+        crossbar.segment_resistance(side)  # capacitance is counted by equal segments
     if crossbar.amplifier.present:
         raise InvalidInputError(
             f"a read as a pulse is sensed by 0 V, got {crossbar.amplifier!r}; add its input resistance "

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import final
 
 import numpy as np
 
 from xbar_spice.engines.base import Bank
 from xbar_spice.errors import CharacterisationError, InvalidInputError
-from xbar_spice.hardware.crossbar import Crossbar, Side, other
+from xbar_spice.hardware.biases import End
+from xbar_spice.hardware.crossbar import Crossbar, Edge, Side, other
 from xbar_spice.linear.operator import FloatArray
 
 __all__ = ["CharacterisedBank", "require_linear"]
@@ -58,6 +59,10 @@ class CharacterisedBank(Bank):
             self._compare(array, side, found, wanted, size)
         self._source = "checked"
         return driven
+
+    def _bias(self, ends: Mapping[Edge, End]) -> Mapping[Edge, FloatArray]:
+        self._source = "netlist"
+        return self._netlist._bias(ends)
 
     def _matrices(self, side: Side) -> list[FloatArray]:
         """(sensed ports, driven ports) of each array, siemens."""

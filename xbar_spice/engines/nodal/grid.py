@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 
 from xbar_spice.engines.nodal.floating import FloatingLines
 from xbar_spice.engines.nodal.line import Line, RealArray
+from xbar_spice.errors import InvalidInputError
 from xbar_spice.hardware.crossbar import Connection, Crossbar, Side
 from xbar_spice.linear.operator import FloatArray
 
-__all__ = ["BoolArray", "Grid", "IntArray", "Placement", "RealArray", "circuit_key", "place"]
+__all__ = ["BoolArray", "Grid", "IntArray", "Placement", "RealArray", "circuit_key", "gridded", "place"]
 
 BoolArray = NDArray[np.bool_]
 IntArray = NDArray[np.int64]
@@ -161,6 +162,11 @@ def place(crossbar: Crossbar, side: Side) -> tuple[Grid, Placement]:
     both ends, which `elimination` cannot have there.
     """
     hookup = crossbar.hookup(side)
+    if crossbar.even and not gridded(crossbar, side):
+        raise InvalidInputError(
+            "this takes one set of lines with terminals at both ends, got drive='double' and sense='double'; use "
+            "reads, biases, solve_array or BiasSensitivity, which take both"
+        )
     driven, sensed = _line(crossbar, hookup.driven), _line(crossbar, hookup.sensed)
     word, bit = (driven, sensed) if side == "rows" else (sensed, driven)
     near = {connections[0].edge for connections in (hookup.driven, hookup.sensed)}
@@ -170,6 +176,12 @@ def place(crossbar: Crossbar, side: Side) -> tuple[Grid, Placement]:
     placement = Placement(flips, swapped, int(swapped == (side == "rows")), 1.0 if side == "rows" else -1.0)
     lines = (word, bit) if swapped else (bit, word)
     return Grid(placement.to_grid(crossbar.conductance), lines, _floating(crossbar, placement, word)), placement
+
+
+def gridded(crossbar: Crossbar, side: Side) -> bool:
+    """Whether a read has a grid: equal segments, and terminals at both ends of one set of lines at most."""
+    hookup = crossbar.hookup(side)
+    return crossbar.even and min(len(hookup.driven), len(hookup.sensed)) == 1
 
 
 def circuit_key(crossbar: Crossbar, side: Side) -> frozenset[Connection]:
