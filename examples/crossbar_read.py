@@ -10,7 +10,8 @@ from xbar_spice.report.style import save
 
 microsiemens = np.array([[80, 20, 50], [10, 90, 30], [60, 40, 5]])  # (word lines, bit lines)
 crossbar = xs.Crossbar(1e-6 * microsiemens, r_word=50.0, r_bit=50.0, r_driver=100.0, r_sense=100.0)  # ohm
-solution = xs.solve_array(crossbar, [0.2, 0.1, 0.15])  # volts at the word lines
+drive = np.array([0.2, 0.1, 0.15])  # volts at the word lines
+solution = xs.solve_array(crossbar, drive)
 print("amperes at the bit lines: ", solution.sense_currents)
-print("without wires they would be", crossbar.conductance.T @ solution.drive)
-save(draw_crossbar(solution), Path.cwd(), "crossbar")
+print("without wires they would be", crossbar.conductance.T @ drive)
+save(draw_crossbar(solution, drive), Path.cwd(), "crossbar")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
 
 from xbar_spice.engines.nodal.solution import Solution
 from xbar_spice.linear.operator import FloatArray
@@ -15,7 +16,7 @@ __all__ = ["draw_crossbar"]
 _WIDEST = 6.0  # points; of the segment that carries the largest current
 
 
-def draw_crossbar(solution: Solution) -> Figure:
+def draw_crossbar(solution: Solution, drive: ArrayLike) -> Figure:
     """An array as it is drawn on paper: word lines across, bit lines down, a dot for each device.
 
     Lines are as wide as the current in their segments is large; the colour of a dot is the conductance of its device.
@@ -23,16 +24,17 @@ def draw_crossbar(solution: Solution) -> Figure:
 
     Args:
         solution: Of one read, as `xs.solve_array` returns it.
+        drive: (ports,) volts of that read.
 
     Example:
         >>> import xbar_spice as xs
         >>> crossbar = xs.Crossbar([[1e-4, 2e-5], [5e-5, 1e-6]], r_word=1.0, r_bit=1.0)
-        >>> figure = draw_crossbar(xs.solve_array(crossbar, [0.2, 0.1]))
+        >>> figure = draw_crossbar(xs.solve_array(crossbar, [0.2, 0.1]), [0.2, 0.1])
         >>> [text.get_text() for text in figure.axes[0].texts]
         ['0.2 V', '0.1 V', '25 uA', '4.1 uA']
     """
     rows, cols = solution.crossbar.shape
-    volts = [f"{volt:.3g} V" for volt in solution.drive]
+    volts = [f"{volt:.3g} V" for volt in np.asarray(drive)]
     amperes = [f"{1e6 * ampere:.3g} uA" for ampere in solution.sense_currents]
     at_rows, at_cols = (volts, amperes) if solution.side == "rows" else (amperes, volts)
     with styled():
