@@ -63,7 +63,7 @@ def measured(wire: str, size: int, c_cell: float) -> Row:
     return Row(
         wire=wire,
         size=size,
-        elmore=crossbar.r_word * held.c_word * size * (size + 1) / 2,
+        elmore=WIRES[wire][0] * held.c_word * size * (size + 1) / 2,
         coarse=switched_on.settling_time(1e-2, "largest"),
         fine=fine,
         energy=read.energy().total,
