@@ -1,9 +1,6 @@
 #!/usr/bin/env python3
 """Where the errors of the digits-conv model on arrays come from.
 
-    experiments/attribution.py [--weights FILE] [--samples 4] [--seed 0] [--chips 8] [--tile 32] [--orders N] [--jobs 2]
-                        [--out docs/figures]
-
 Prints the attribution of the errors of state and gradients to wires, drivers and sensing, programming error, stuck
 devices, nonlinear cells, read noise and converters, as medians over the chips with the least and the largest, and on
 how many chips the removal of one source alone makes the error smaller. Writes attribution.png and attribution.svg. It
@@ -12,11 +9,10 @@ runs all combinations of sources on every chip, or those along N random orders o
 
 from __future__ import annotations
 
-import argparse
-import time
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
+
+from common import NODE_32, Arguments, digits_model, elapsed, model_line, publish
 
 import numpy as np
 
@@ -24,16 +20,10 @@ import xbar_spice as xs
 from xbar_spice.cosim import SolverOptions
 from xbar_spice.report.attribution import draw_attribution
 from xbar_spice.report.spread import spread
-from xbar_spice.report.style import save, styled
 from xbar_spice.study.problem import make_problem
-from xbar_spice.train.training import train
 
-ROOT = Path(__file__).resolve().parent.parent
-DESIGN = xs.Design(
-    r_word=1.0,  # wires as at the 32 nm node
-    r_bit=1.0,
-    r_driver=50.0,
-    r_sense=20.0,
+DESIGN = replace(
+    NODE_32,
     variation=xs.Variation(programming=0.03, stuck_off=0.005),
     device=xs.Sinh(0.4),
     noise=xs.ReadNoise(device=0.01),
@@ -44,31 +34,21 @@ MEASURES = ["gradient of a", "gradient of b", "state"]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--weights", type=Path, help="of a digits model; trained when left out")
-    parser.add_argument("--samples", type=int, default=4)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--chips", type=int, default=8, help="whose devices are drawn, each from a seed of its own")
-    parser.add_argument("--tile", type=int, default=32)
-    parser.add_argument("--orders", type=int)
-    parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "figures")
-    options = parser.parse_args()
-    start = time.perf_counter()
-    model = xs.load_model(options.weights) if options.weights else train("digits-conv", seed=options.seed).model
+    parser = Arguments(__doc__, weights=None, samples=4, seed=0, chips=8, tile=32, jobs=2)
+    parser.add_argument("--orders", type=int, help="Random orders of the sources; all combinations when left out.")
+    options = parser.parse(samples=1, chips=1, orders=4, jobs=1)
+    model = digits_model(options)
     problem = make_problem(model, samples=options.samples, seed=options.seed)
     design = replace(DESIGN, tile=options.tile)
-    print(f"A is {model.A.shape[0]} x {model.A.shape[1]}, tiles of {options.tile}, {options.samples} samples")
+    print(model_line(model, options))
     records = []
     for seed in range(options.seed, options.seed + options.chips):
         records.append(
             xs.attribute(problem, design, seed=seed, solver=SOLVER, orders=options.orders, jobs=options.jobs).record
         )
-        print(f"chip {seed}: {time.perf_counter() - start:.0f} s", flush=True)
+        print(f"chip {seed}: {elapsed():.0f} s", flush=True)
     print_attribution(records)
-    with styled():
-        png, svg = save(draw_attribution(records, MEASURES), options.out, "attribution")
-    print(f"\n{png.name} and {svg.name} in {options.out}; {time.perf_counter() - start:.0f} s in all")
+    publish(lambda: draw_attribution(records, MEASURES), options.out, "attribution")
 
 
 def print_attribution(records: list[dict[str, Any]]) -> None:

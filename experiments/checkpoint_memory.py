@@ -1,17 +1,18 @@
 #!/usr/bin/env python3
 """What a gradient keeps in memory: a stored run, checkpoints, and running back, against the number of steps.
 
-    experiments/checkpoint_memory.py [--states 32] [--hidden 128] [--batch 16]
-
 Prints, for each way, the peak that Python allocates above what it held before (MB) and that of the formula in
 docs/solvers.md, the distance of checkpoints being the one that needs least.
 """
 
 from __future__ import annotations
 
-import argparse
 import tracemalloc
 from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from common import Arguments
 
 import numpy as np
 
@@ -31,16 +32,21 @@ def peak(action: Callable[[], object]) -> float:
     return found / 1e6
 
 
+def stored_gradients(field: xs.ActivationField, z0: FloatArray, **run: Any) -> object:
+    return xs.gradients(xs.integrate(field, z0, **run), z0)
+
+
 def same(z: FloatArray) -> FloatArray:
     return z
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--states", type=int, default=32)
-    parser.add_argument("--hidden", type=int, default=128)
-    parser.add_argument("--batch", type=int, default=16)
-    options = parser.parse_args()
+    parser = Arguments(__doc__, figure=False)
+    parser.add_argument("--states", type=int, default=32, help="States of the neural ODE.")
+    parser.add_argument("--hidden", type=int, default=128, help="Hidden units.")
+    parser.add_argument("--batch", type=int, default=16, help="Samples at once.")
+    parser.add_argument("--steps", type=int, nargs="+", default=[100, 400, 1600], help="Numbers of steps.")
+    options = parser.parse(steps=[20])
     n, m, batch = options.states, options.hidden, options.batch
     rng = np.random.default_rng(0)
     field = xs.ActivationField(rng.normal(size=(m, n)) / m, rng.normal(size=(n, m)) / n, "tanh")
@@ -52,14 +58,14 @@ def main() -> None:
     )
     for method, evaluations in EVALUATIONS.items():
         left_behind, kept = evaluations * (2 * n + 2 * m), (1 + BACK.get(method, 0)) * n
-        for steps in (100, 400, 1600):
+        for steps in options.steps:
             every = max(1, round((steps * kept / (n + left_behind)) ** 0.5))
-            run = {"method": method, "h": 1.0 / steps, "steps": steps}
-            stored = peak(lambda run=run: xs.gradients(xs.integrate(field, z0, **run), z0))
-            lean = peak(lambda run=run, every=every: xs.checkpointed_gradients(field, z0, same, every=every, **run))
+            run: dict[str, Any] = {"method": method, "h": 1.0 / steps, "steps": steps}
+            stored = peak(partial(stored_gradients, field, z0, **run))
+            lean = peak(partial(xs.checkpointed_gradients, field, z0, same, every=every, **run))
             back = ""
             if method not in BACK:
-                back = f"{peak(lambda run=run: xs.reversed_gradients(field, z0, same, **run)):.2f}"
+                back = f"{peak(partial(xs.reversed_gradients, field, z0, same, **run)):.2f}"
             whole = megabytes * steps * (n + left_behind)
             parts = megabytes * ((steps / every + 1) * kept + every * (n + left_behind))
             print(

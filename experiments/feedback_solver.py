@@ -1,8 +1,6 @@
 #!/usr/bin/env python3
 """What one settling of a feedback circuit is worth: its error, what Newton's method makes of it, and when it settles.
 
-    experiments/feedback_solver.py [--engine nodal|ngspice] [--out docs/figures]
-
 Prints the error of one solve of (I - h B D A) d = F by the loop of A and B, and by a feedback array that was programmed
 with the system itself, against the system of the arrays' reads and against that of the weights; the reads and solves
 that a step of implicit Euler and its gradient take with GMRES, with a digital twin (chord) and with the loop; and how
@@ -12,12 +10,14 @@ differential pairs of 1 to 100 uS, drivers and sense terminals of 20 ohm, the sa
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
+
+from common import Arguments, publish
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 import xbar_spice as xs
@@ -25,10 +25,9 @@ from xbar_spice.engines.base import Engine
 from xbar_spice.feedback import SolveRecord
 from xbar_spice.feedback.stability import two_pole_margin
 from xbar_spice.linear.operator import FloatArray
-from xbar_spice.report.style import INK, MARKERS, QUIET, colours, new_figure, save, styled
+from xbar_spice.report.style import INK, MARKERS, QUIET, colours, new_figure
 from xbar_spice.solve.linear_solvers.krylov import solve_linear
 
-ROOT = Path(__file__).resolve().parent.parent
 SAMPLES, STEPS, TOLERANCE = 4, 5, 1e-8
 PERIPHERY = 20.0  # ohm of drivers and sense terminals
 GATE = 100.0  # ohm of a switch; a gate with a buffer behind it has none
@@ -103,11 +102,12 @@ def gmres_products(
     return float(solve_linear(product, rhs, xs.KrylovOptions(rtol=error), refine=False).iterations.mean())
 
 
-def steps(method: str, circuit: Circuit | None, strength: float, engine: Engine) -> str:
+def steps(method: Any, circuit: Circuit | None, strength: float, engine: Engine) -> str:
     """Newton steps, solves by the circuit, reads of A per sample and step: forwards, and for the gradient."""
     A, B, h = matrices(16, strength)
     z0 = np.random.default_rng(1).normal(size=(16, SAMPLES))
-    built, reads, solves = design(1.0, PERIPHERY, programming=0.02), xs.ReadTrace(), []
+    built, reads = design(1.0, PERIPHERY, programming=0.02), xs.ReadTrace()
+    solves: list[SolveRecord] = []
     parts = circuit or Circuit(1e5, 0.0)
     with (
         xs.program(A, built, rng=np.random.default_rng(2), name="A", trace=reads) as A_hw,
@@ -163,11 +163,13 @@ def dissipative(strength: float) -> float:
         return loop.opamp.speed / slowest if slowest > 0 else float("inf")
 
 
-def draw_errors(axes: Axes, engine: Engine) -> None:
+def draw_errors(axes: Axes, engine: Engine, states: int) -> None:
     """Error of one solve against the resistance of the wires."""
     ohms = [0.01, 0.1, 1.0, 10.0]
     gains = [1e3, 1e4, 1e5]
-    results = {gain: [one_solve(16, ohm, Circuit(gain, 0.0), engine, periphery=0.0) for ohm in ohms] for gain in gains}
+    results = {
+        gain: [one_solve(states, ohm, Circuit(gain, 0.0), engine, periphery=0.0) for ohm in ohms] for gain in gains
+    }
     for colour, marker, gain in zip(colours(gains, ordered=True), MARKERS, gains, strict=False):
         axes.loglog(ohms, [row[0] for row in results[gain]], marker=marker, color=colour)
         at, offset, side = (0, 5, "left") if gain < gains[-1] else (-1, -14, "right")
@@ -183,9 +185,9 @@ def draw_errors(axes: Axes, engine: Engine) -> None:
     axes.legend(loc="upper left")
 
 
-def draw_stability(axes: Axes) -> None:
+def draw_stability(axes: Axes, points: int) -> None:
     """Where the loop of a rotation settles, over the eigenvalues x +- i y of c B D A."""
-    x, y = np.linspace(-3.0, 1.5, 28), np.linspace(0.0, 4.5, 28)
+    x, y = np.linspace(-3.0, 1.5, points), np.linspace(0.0, 4.5, points)
     lowest = np.empty((y.size, x.size))
     opamp = xs.OpAmp()
     with xs.program(np.eye(2)) as identity:
@@ -218,36 +220,36 @@ def buildable(part: Circuit | None, engine: Engine) -> bool:
     return part is None or engine.name == "nodal" or bool(np.isfinite(part.gain))
 
 
-def print_errors(engine: Engine) -> None:
+def print_errors(engine: Engine, states: list[int]) -> None:
     print(
         f"error of one solve, worst of {SAMPLES} samples, h |A| |B| = 1; time constant in units of 1 / (2 pi bandwidth)"
     )
     print(f"{'':33} {'loop against':>19} {'array against':>19}")
     print(f"{'states':>6} {'ohm':>5} {'gain':>6} {'gates':>5} {'':7} {'reads':>9} {'weights':>9} {'reads':>9} "
           f"{'weights':>9} {'time':>6} {'gmres':>6}")  # fmt: skip
-    cases = [(16, ohm, part) for ohm in (0.0, 1.0, 5.0) for part in parts()]
-    cases += [(states, 1.0, Circuit(1e5, 0.0)) for states in (4, 8, 32, 64)]
-    for states, ohm, part in cases:
+    cases = [(states[0], ohm, part) for ohm in (0.0, 1.0, 5.0) for part in parts()]
+    cases += [(count, 1.0, Circuit(1e5, 0.0)) for count in states[1:]]
+    for count, ohm, part in cases:
         if buildable(part, engine):
-            *errors, time, products = one_solve(states, ohm, part, engine)
+            *errors, time, products = one_solve(count, ohm, part, engine)
             found = " ".join(f"{error:9.1e}" for error in errors)
-            print(f"{states:6} {ohm:5.1f} {part} {'':7} {found} {time:6.1f} {products:6.1f}", flush=True)
+            print(f"{count:6} {ohm:5.1f} {part} {'':7} {found} {time:6.1f} {products:6.1f}", flush=True)
 
 
-def print_steps(engine: Engine) -> None:
+def print_steps(engine: Engine, strengths: list[float]) -> None:
     print(f"\nimplicit Euler, 16 states, 1 ohm wires, programming error 2 %, tolerance {TOLERANCE:g}: per sample, step")
     print(f"{'h|A||B|':>7} {'solver':10} {'gain':>6} {'gates':>5} {'newton':>9} {'solves':>9} {'reads A':>9} "
           f"{'gr.solves':>9} {'gr.reads':>9}")  # fmt: skip
-    for strength in (1.0, 2.0):
+    for strength in strengths:
         for method, part in (("gmres", None), ("chord", None), *(("feedback", part) for part in parts())):
             if buildable(part, engine):
                 named = part or f"{'':>6} {'':5}"
                 print(f"{strength:7.1f} {method:10} {named} {steps(method, part, strength, engine)}", flush=True)
 
 
-def print_stability() -> None:
-    print("\nlongest step h |A| |B| by random A, B and masks of 16 states: median (range) over 20 seeds")
-    found = np.array([longest_steps(seed) for seed in range(20)])
+def print_stability(seeds: int) -> None:
+    print(f"\nlongest step h |A| |B| by random A, B and masks of 16 states: median (range) over {seeds} seeds")
+    found = np.array([longest_steps(seed) for seed in range(seeds)])
     for text, column in zip(("spectrum of the system", "two equal poles", "the whole loop"), found.T, strict=True):
         print(f"{text:24} {np.median(column):6.2f} ({column.min():.2f} .. {column.max():.2f})")
     strengths = [0.1, 1.0, 10.0, 100.0, 1000.0]
@@ -256,20 +258,25 @@ def print_stability() -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--engine", choices=["nodal", "ngspice"], default="nodal")
-    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "figures")
-    options = parser.parse_args()
+    parser = Arguments(__doc__, seeds=20)
+    parser.add_argument("--engine", choices=["nodal", "ngspice"], default="nodal", help="Who solves the circuits.")
+    parser.add_argument("--states", type=int, nargs="+", default=[16, 4, 8, 32, 64], help="The first one in detail.")
+    parser.add_argument("--strengths", type=float, nargs="+", default=[1.0, 2.0], help="Steps h |A| |B|.")
+    parser.add_argument("--points", type=int, default=28, help="Of the map of stability, along each axis.")
+    options = parser.parse(seeds=1, states=[4], strengths=[1.0], points=5)
     slow = {"time_limit": 600.0} if options.engine == "ngspice" else {}  # the largest circuit has 65,000 nodes
     engine = xs.get_engine(options.engine, **slow)
-    print_errors(engine)
-    print_steps(engine)
-    print_stability()
-    with styled():
-        figure, (left, right) = new_figure(1, 2, width=5.2, height=4.2, share=False)
-        draw_errors(left, engine)
-        draw_stability(right)
-        print(f"figure: {save(figure, options.out, 'feedback')[0]}")
+    print_errors(engine, options.states)
+    print_steps(engine, options.strengths)
+    print_stability(options.seeds)
+    publish(lambda: draw(engine, options.states[0], options.points), options.out, "feedback")
+
+
+def draw(engine: Engine, states: int, points: int) -> Figure:
+    figure, (left, right) = new_figure(1, 2, width=5.2, height=4.2, share=False)
+    draw_errors(left, engine, states)
+    draw_stability(right, points)
+    return figure
 
 
 if __name__ == "__main__":

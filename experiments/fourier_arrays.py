@@ -1,8 +1,6 @@
 #!/usr/bin/env python3
 """Convolutions on arrays: the convolution matrix against its Fourier form, at equal numbers of devices.
 
-    experiments/fourier_arrays.py [--sizes 8 16 32] [--seeds 8] [--tile 16] [--quick] [--out docs/figures]
-
 Prints what each form costs, and, as medians over the seeds with the least and the largest, its error by programming
 error alone, by wires alone, and by both, for a product, its transposed product and the kernel gradients of one
 evaluation of b * relu(a * z); then the digits-conv neural ODE solved and differentiated in each form. Writes
@@ -19,12 +17,11 @@ Equal devices: each array of the smaller form is built k times and the products 
 
 from __future__ import annotations
 
-import argparse
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+
+from common import Arguments, digits_model, publish
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -36,15 +33,14 @@ import xbar_spice as xs
 from xbar_spice.cosim import Problem, SolverOptions, compare
 from xbar_spice.cosim.run.convergence import warn_of_failures
 from xbar_spice.cosim.run.cosimulation import Run, solve_model
+from xbar_spice.hardware.crossbar import Side
 from xbar_spice.linear.compose import BlockDiagonalOperator, MeanOperator
 from xbar_spice.linear.operator import FloatArray, LinearOperator
 from xbar_spice.report.spread import spread
-from xbar_spice.report.style import MARKERS, QUIET, colours, new_figure, save, styled
+from xbar_spice.report.style import MARKERS, QUIET, colours, new_figure
 from xbar_spice.streams import random_stream
 from xbar_spice.study.problem import make_problem
-from xbar_spice.train.training import train
 
-ROOT = Path(__file__).resolve().parent.parent
 FORMS = ("direct", "direct, tiles", "Fourier", "Fourier, tiles", "unrolled")
 VECTORS = 8
 READ_SECONDS = 100e-9  # of one read, for its energy
@@ -77,7 +73,7 @@ class Metered(LinearOperator):
         self._count(y, "cols")
         return self.array.T.mv(y)
 
-    def _count(self, vectors: FloatArray, side: str) -> None:
+    def _count(self, vectors: FloatArray, side: Side) -> None:
         axis = 0 if side == "rows" else 1
         mapped = self.array.mapped
         self.reads += vectors.shape[1]
@@ -225,7 +221,7 @@ class Study:
     seeds: int
     tile: int
     cost: dict[tuple[str, int], dict[str, float]] = field(default_factory=dict)
-    by_devices: dict[tuple[str, int], dict[float, float]] = field(default_factory=dict)
+    by_devices: dict[tuple[str, int], dict[int, float]] = field(default_factory=dict)
     by_size: dict[tuple[str, float], dict[int, float]] = field(default_factory=dict)
 
     def costs(self) -> None:
@@ -246,7 +242,7 @@ class Study:
                 curve = self.by_devices.setdefault((form, n), {})
                 for k in self.copies(form, n):
                     found = errors_of_seeds(form, n, design, self.tile, self.seeds, k)
-                    curve[self.cost[form, n]["devices"] * k] = middle(found)[0]
+                    curve[int(self.cost[form, n]["devices"]) * k] = middle(found)[0]
                     row(n, form, k, found)
 
     def copies(self, form: str, n: int) -> list[int]:
@@ -289,9 +285,8 @@ class Study:
                 row(n, form, k, found)
 
 
-def neural_ode(tile: int, seeds: int) -> list[tuple[str, str, FloatArray]]:
+def neural_ode(model: xs.Model, tile: int, seeds: int) -> list[tuple[str, str, FloatArray]]:
     """Errors of the last state and of the kernel gradients of the digits-conv model, by circuit and form."""
-    model = train("digits-conv", seed=0).model
     problem = make_problem(model, samples=VECTORS, seed=0)
     digital = solve_model(problem, xs.ReluField(model.A, model.B), SOLVER)
     heading(f"the digits-conv neural ODE, {model.steps} steps", ("state", "gradient a", "gradient b"))
@@ -319,8 +314,14 @@ def neural_ode(tile: int, seeds: int) -> list[tuple[str, str, FloatArray]]:
     return found
 
 
-def devices(form: str, problem: Problem, tile: int) -> int:
+def kernels_of(problem: Problem) -> xs.Kernels:
     kernels = problem.model.kernels
+    assert kernels is not None, "the task is a convolution"
+    return kernels
+
+
+def devices(form: str, problem: Problem, tile: int) -> int:
+    kernels = kernels_of(problem)
     with build(form, kernels.a, kernels.image_shape, xs.Design(), tile, 0) as built:
         return built.devices
 
@@ -333,7 +334,7 @@ def solve_form(
     problem: Problem, form: str, design: xs.Design, tile: int, seed: int, copies: int
 ) -> dict[str, FloatArray]:
     """Solve and differentiate with both convolutions in one form."""
-    kernels = problem.model.kernels
+    kernels = kernels_of(problem)
     with (
         build(form, kernels.a, kernels.image_shape, design, tile, 2 * seed, copies) as A,
         build(form, kernels.b, kernels.image_shape, design, tile, 2 * seed + 1, copies) as B,
@@ -413,24 +414,15 @@ def middle(found: FloatArray) -> FloatArray:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sizes", type=int, nargs="+", default=[8, 16, 32])
-    parser.add_argument("--seeds", type=int, default=8)
-    parser.add_argument("--tile", type=int, default=16)
-    parser.add_argument("--quick", action="store_true", help="without the neural ODE")
-    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "figures")
-    options = parser.parse_args()
-    start = time.perf_counter()
+    options = Arguments(__doc__, weights=None, sizes=[8, 16, 32], seeds=8, tile=16).parse(sizes=[4], seeds=1)
     study = Study(options.sizes, options.seeds, options.tile)
     study.costs()
     study.programming()
     study.windows()
     study.wires()
     study.both()
-    ode = [] if options.quick else neural_ode(options.tile, options.seeds)
-    with styled():
-        png, svg = save(draw(study, ode), options.out, "fourier_arrays")
-    print(f"\n{png.name} and {svg.name} in {options.out}; {time.perf_counter() - start:.0f} s in all")
+    ode = [] if options.quick else neural_ode(digits_model(options), options.tile, options.seeds)
+    publish(lambda: draw(study, ode), options.out, "fourier_arrays")
 
 
 if __name__ == "__main__":

@@ -1,39 +1,38 @@
 #!/usr/bin/env python3
 """Training on the arrays against training for them: loss curves on the chip, with seeds.
 
-    experiments/hardware_training.py [--draw] [--seeds 8] [--epochs 3] [--scratch-epochs 5] [--jobs 2] [--out FOLDER]
-
 A digits-dense model that was trained on digital matrices is deployed on chips of 64 x 64 arrays with 2.5 ohm wires,
 10 % programming error and 1 % stuck devices, and trained further in several ways, without and with compensation of the
 wires; and models are trained from scratch. Prints the loss and accuracy on images held back, as the chip answers them,
-and draws hardware_training.png and hardware_training.svg in --figures. Every curve is kept in --out as soon as it is
-there; run the command again after an interruption.
+and draws hardware_training.png and hardware_training.svg. Every curve is kept in --curves as soon as it is there; run
+the command again after an interruption.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
-import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from common import ROOT, Arguments, publish
+
 import numpy as np
+from matplotlib.figure import Figure
 
 import xbar_spice as xs
 from xbar_spice.cosim import Chip
-from xbar_spice.parts import TASKS
+from xbar_spice.linear.operator import FloatArray
 from xbar_spice.report.learning import LearningPanel, draw_learning
 from xbar_spice.report.spread import spread
-from xbar_spice.report.style import save, styled
 from xbar_spice.train.descent import evaluate
-from xbar_spice.train.digits import load_digits
-from xbar_spice.train.training import train, tune
+from xbar_spice.train.digits import digits_dense, load_digits
+from xbar_spice.train.samples import Split
+from xbar_spice.train.tasks import Task
+from xbar_spice.train.training import TrainingResult, Tuned, train, tune
 
-ROOT = Path(__file__).resolve().parent.parent
-TASK = TASKS.get("digits-dense")
+TASK = digits_dense()
 RATE = 0.003  # of training that starts from trained weights
 # Wires as at the 14 nm node; devices of 3.3 kohm and more.
 DESIGN = xs.Design(
@@ -65,6 +64,28 @@ PLAN = {
 }
 
 
+def images(count: int | None) -> Split:
+    """The first images to train with and to hold back, or all."""
+    digits = load_digits()
+    few = slice(count)
+    return replace(digits, train=digits.train.take(few), test=digits.test.take(few))
+
+
+class FromScratch(Task):
+    """The task on some of its images."""
+
+    name, trained_on = TASK.name, TASK.trained_on
+
+    def __init__(self, schedule: xs.Schedule, count: int | None) -> None:
+        self.schedule, self._count = schedule, count
+
+    def data(self) -> Split:
+        return images(self._count)
+
+    def initial(self, rng: np.random.Generator) -> xs.Model:
+        return TASK.initial(rng)
+
+
 @dataclass(frozen=True)
 class Job:
     """One curve."""
@@ -73,6 +94,7 @@ class Job:
     way: str
     seed: int
     epochs: int
+    images: int | None = None
 
     @property
     def name(self) -> str:
@@ -95,16 +117,17 @@ class Job:
 
 def run(job: Job, model: xs.Model) -> dict[str, Any]:
     """Losses and accuracies of the images held back, on the chip, after every epoch."""
-    chip = Chip(job.design, seed=job.seed, gradient=job.way if job.way in ("hybrid", "true") else "hardware")
-    place = {"deployed_on": chip} if job.way == "digital" else {"processor": chip}
-    trained = "classifier" if job.way == "classifier" else "everything"
+    gradient: Any = job.way if job.way in ("hybrid", "true") else "hardware"
+    chip = Chip(job.design, seed=job.seed, gradient=gradient)
+    place: dict[str, Any] = {"deployed_on": chip} if job.way == "digital" else {"processor": chip}
+    trained: Any = "classifier" if job.way == "classifier" else "everything"
     schedule = replace(TASK.schedule, epochs=job.epochs, trained=trained)
     if job.start == "scratch":
-        done = train(replace(TASK, schedule=schedule), seed=job.seed, **place)
-        found = [epoch.test for epoch in done.history]
+        done: TrainingResult | Tuned = train(FromScratch(schedule, job.images), seed=job.seed, **place)
     else:
-        done = tune(model, replace(schedule, learning_rate=RATE), seed=job.seed, digits=load_digits(), **place)
-        found = [done.before, *(epoch.test for epoch in done.history)]
+        done = tune(model, replace(schedule, learning_rate=RATE), seed=job.seed, digits=images(job.images), **place)
+    before = [done.before] if isinstance(done, Tuned) else []
+    found = [*before, *(epoch.test for epoch in done.history)]
     return {
         **job.settings,
         "loss": [test.loss for test in found],
@@ -135,7 +158,7 @@ def run_missing(jobs: list[Job], model: xs.Model, folder: Path, workers: int) ->
             print(f"{count}/{len(missing)} {job.name} {record['seconds']:.0f} s", flush=True)
 
 
-def curves(jobs: list[Job], folder: Path, start: str, what: str) -> dict[str, np.ndarray]:
+def curves(jobs: list[Job], folder: Path, start: str, what: str) -> dict[str, FloatArray]:
     """(seeds, epochs) by way of training."""
     found: dict[str, list[Any]] = {}
     for job in jobs:
@@ -176,51 +199,53 @@ def print_pairs(jobs: list[Job], folder: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=8)
-    parser.add_argument("--epochs", type=int, default=3, help="from trained weights")
-    parser.add_argument("--scratch-epochs", type=int, default=5)
-    parser.add_argument("--jobs", type=int, default=2, help="curves side by side")
-    parser.add_argument("--out", type=Path, default=ROOT / "runs" / "hardware_training")
-    parser.add_argument("--figures", type=Path, default=ROOT / "docs" / "figures")
-    parser.add_argument("--draw", action="store_true", help="only print and draw the curves that are there")
-    options = parser.parse_args()
-    start = time.perf_counter()
-    options.out.mkdir(parents=True, exist_ok=True)
-    weights = options.out / "weights.npz"
+    curves_folder = ROOT / "runs" / "hardware_training"
+    parser = Arguments(__doc__, seeds=8, jobs=2)
+    parser.add_argument("--epochs", type=int, default=3, help="Epochs from trained weights.")
+    parser.add_argument("--scratch-epochs", type=int, default=5, help="Epochs from scratch.")
+    parser.add_argument("--images", type=int, help="Images to train with and to hold back; all when left out.")
+    parser.add_argument("--curves", type=Path, default=curves_folder, help="Folder of the curves.")
+    parser.add_argument("--draw", action="store_true", help="Only print and draw the curves that are there.")
+    options = parser.parse(
+        seeds=1, jobs=1, epochs=1, scratch_epochs=1, images=16, curves=curves_folder.with_name("quick")
+    )
+    options.curves.mkdir(parents=True, exist_ok=True)
+    weights = options.curves / "weights.npz"
     if not weights.exists():
-        xs.save_model(weights, train(TASK, seed=0).model)
+        task = replace(TASK, schedule=replace(TASK.schedule, epochs=1)) if options.quick else TASK
+        xs.save_model(weights, train(task, seed=0).model)
     model = xs.load_model(weights)
     digital = evaluate(model, load_digits().test)
 
     epochs = {"scratch": options.scratch_epochs}
     jobs = [
-        Job(place, way, seed, epochs.get(place, options.epochs))
+        Job(place, way, seed, epochs.get(place, options.epochs), options.images)
         for seed in range(options.seeds)
         for place, ways in PLAN.items()
         for way in ways
     ]
     jobs.sort(key=lambda job: job.way == "true")  # the longest ones last
     if not options.draw:
-        run_missing(jobs, model, options.out, options.jobs)
+        run_missing(jobs, model, options.curves, options.jobs)
 
     print(f"\narrays of {DESIGN.tile} x {DESIGN.tile}; median (least to largest) over the chips")
     print(f"the same model on digital matrices: loss {digital.loss:.3f}, accuracy {digital.accuracy:.2%}\n")
-    print_table(jobs, options.out)
-    print_pairs(jobs, options.out)
+    print_table(jobs, options.curves)
+    print_pairs(jobs, options.curves)
     panels = [
         LearningPanel(
             title,
-            {WAYS[way]: losses for way, losses in curves(jobs, options.out, place, "loss").items()},
+            {WAYS[way]: losses for way, losses in curves(jobs, options.curves, place, "loss").items()},
             first=int(place == "scratch"),
             reference=None if place == "scratch" else digital.loss,
         )
         for place, title in STARTS.items()
     ]
-    figure = draw_learning(panels, reference="digital model on digital matrices", label="test loss on the chip")
-    with styled():
-        png, svg = save(figure, options.figures, "hardware_training")
-    print(f"\n{png.name} and {svg.name} in {options.figures}; {time.perf_counter() - start:.0f} s in all")
+
+    def draw() -> Figure:
+        return draw_learning(panels, reference="digital model on digital matrices", label="test loss on the chip")
+
+    publish(draw, options.out, "hardware_training")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,6 @@
 #!/usr/bin/env python3
 """How many reads of A and of B a step and its gradient take, for each method and each linear solver.
 
-    experiments/reads_per_gradient.py [--out docs/figures]
-
 Prints a table and writes reads_per_gradient.png and reads_per_gradient.svg.
 
 One read is one vector driven into one array. 16 states, 32 hidden units, 10 steps, 8 samples, h |A| |B| = 1, all
@@ -12,15 +10,16 @@ B = -A^T, and for Verlet's methods the Hamiltonian field of one 8 x 8 array K (r
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
+from typing import Any
+
+from common import Arguments, publish
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from xbar_spice.linear.operator import DenseOperator, FloatArray, LinearOperator
 from xbar_spice.parts import METHODS
-from xbar_spice.report.style import colours, new_figure, save, styled
+from xbar_spice.report.style import colours, new_figure
 from xbar_spice.solve.adjoint.discrete import gradients
 from xbar_spice.solve.fields.field import Field, ReluField
 from xbar_spice.solve.fields.systems import hamiltonian_field
@@ -29,7 +28,6 @@ from xbar_spice.solve.integrators.step_control import AdaptiveOptions
 from xbar_spice.solve.linear_solvers.krylov import KrylovOptions
 from xbar_spice.solve.newton.newton import NewtonOptions
 
-ROOT = Path(__file__).resolve().parent.parent
 STATES, HIDDEN, SAMPLES, STEPS, TOLERANCE = 16, 32, 8, 10, 1e-8
 IMPLICIT = ("implicit_euler", "trapezoid", "am3")
 
@@ -67,7 +65,7 @@ def measured(method: str, field: Field, arrays: list[Counted], h: float, krylov:
     return [count / (SAMPLES * STEPS) for count in (*forward, *backward)]
 
 
-def dense_case(method: str, solver: str, symmetric: bool) -> list[float]:
+def dense_case(method: str, solver: Any, symmetric: bool) -> list[float]:
     rng = np.random.default_rng(0)
     A = rng.normal(size=(HIDDEN, STATES))
     B = -A.T if symmetric else rng.normal(size=(STATES, HIDDEN))
@@ -112,9 +110,7 @@ def draw(tables: dict[str, dict[str, list[float]]]) -> Figure:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "figures")
-    options = parser.parse_args()
+    options = Arguments(__doc__).parse()
     random: dict[str, list[float]] = {}
     dissipative: dict[str, list[float]] = {}
     print(f"{'method':16} {'linear solver':14} {'field':10} {'step A':>9} {'step B':>9} {'grad A':>9} {'grad B':>9}")
@@ -131,9 +127,7 @@ def main() -> None:
     for method in ("verlet", "velocity_verlet", "rk4", "implicit_euler"):
         print(f"{method:16} {'hamiltonian':25} {printed(hamiltonian_case(method))}")
     tables = {"random A and B": random, "$B = -A^T$": dissipative}
-    with styled():
-        png, svg = save(draw(tables), options.out, "reads_per_gradient")
-    print(f"\n{png.name} and {svg.name} in {options.out}")
+    publish(lambda: draw(tables), options.out, "reads_per_gradient")
 
 
 if __name__ == "__main__":

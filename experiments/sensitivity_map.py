@@ -1,9 +1,6 @@
 #!/usr/bin/env python3
 """Which devices' variation costs the loss of the digits-conv model most.
 
-    experiments/sensitivity_map.py [--weights FILE] [--samples 8] [--seed 0] [--tile 32] [--chips 100] [--top 10]
-                            [--out docs/figures]
-
 Prints the standard deviation and the expected increase of the loss, predicted and of drawn chips, for programming
 errors of 1, 3 and 10 %; the devices that cost most; how much of the variance the top devices hold; where on the tiles
 they are; and what the worst stuck devices cost, predicted and with the device really stuck. Writes sensitivity_map.png
@@ -12,42 +9,35 @@ and sensitivity_map.svg.
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import replace
-from pathlib import Path
+
+from common import NODE_32, Arguments, digits_model, model_line, publish
 
 import numpy as np
+from matplotlib.figure import Figure
 
 import xbar_spice as xs
 from xbar_spice.cosim import Problem, SensitivityMap, chip_loss, chip_losses, sensitivity_map
 from xbar_spice.report.device_maps import draw_device_maps
-from xbar_spice.report.style import save, styled
 from xbar_spice.study.problem import make_problem
-from xbar_spice.train.training import train
 
-ROOT = Path(__file__).resolve().parent.parent
-DESIGN = xs.Design(r_word=1.0, r_bit=1.0, r_driver=50.0, r_sense=20.0)  # wires as at the 32 nm node
 ERRORS = (0.01, 0.03, 0.1)
 DRAWN = 0.03  # of which everything but the first table is
 PARTS = (0.0001, 0.001, 0.01, 0.05, 0.1)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--weights", type=Path, help="of a digits model; trained when left out")
-    parser.add_argument("--samples", type=int, default=8)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--tile", type=int, default=32)
-    parser.add_argument("--chips", type=int, default=100)
-    parser.add_argument("--top", type=int, default=10)
-    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "figures")
-    options = parser.parse_args()
-    model = xs.load_model(options.weights) if options.weights else train("digits-conv", seed=options.seed).model
+    parser = Arguments(__doc__, weights=None, samples=8, seed=0, chips=100, tile=32)
+    parser.add_argument("--top", type=int, default=10, help="Number of devices to list.")
+    options = parser.parse(samples=2, chips=3, top=3)
+    model = digits_model(options)
     problem = make_problem(model, samples=options.samples, seed=options.seed)
-    designs = {error: replace(DESIGN, tile=options.tile, variation=xs.Variation(programming=error)) for error in ERRORS}
+    designs = {
+        error: replace(NODE_32, tile=options.tile, variation=xs.Variation(programming=error)) for error in ERRORS
+    }
     maps = {error: sensitivity_map(problem, design) for error, design in designs.items()}
     found = maps[DRAWN]
-    print(f"A is {model.A.shape[0]} x {model.A.shape[1]}, tiles of {options.tile}, {options.samples} samples")
+    print(model_line(model, options))
     print(f"{found.devices} devices; loss {found.loss:.6g} without variation")
 
     print(f"\nprogramming   std of the loss                increase of the loss, {options.chips} chips")
@@ -74,16 +64,17 @@ def main() -> None:
         print(f"{part:<21.2%}{found.variance_share(part):.1%}")
     print_places(found)
     print_stuck(problem, designs[DRAWN], found)
-    with styled():
-        figure = draw_device_maps(
-            {name: part.loss_std for name, part in found.matrices.items()},
-            f"standard deviation of the loss by one device, programming error {DRAWN:.0%}",
-            tile=options.tile,
-            shares=found.variance_shares,
-            places=found.variance_by_place(4),
-        )
-        png, svg = save(figure, options.out, "sensitivity_map")
-    print(f"\n{png.name} and {svg.name} in {options.out}")
+    publish(lambda: draw(found, options.tile), options.out, "sensitivity_map")
+
+
+def draw(found: SensitivityMap, tile: int) -> Figure:
+    return draw_device_maps(
+        {name: part.loss_std for name, part in found.matrices.items()},
+        f"standard deviation of the loss by one device, programming error {DRAWN:.0%}",
+        tile=tile,
+        shares=found.variance_shares,
+        places=found.variance_by_place(4),
+    )
 
 
 def print_places(found: SensitivityMap) -> None:

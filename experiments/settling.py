@@ -1,28 +1,27 @@
 #!/usr/bin/env python3
 """How long a read takes to settle and what it costs, over array size and wire.
 
-    experiments/settling.py [--largest 128] [--c-cell 0] [--check] [--out docs/figures]
-
 Square crossbars of pitch 2F with devices of 10 to 100 kohm (log-uniform), inputs up to 0.2 V (uniform), drivers of 200
 ohm and sense terminals of 100 ohm. Wires have the resistance per cell of NeuroSim's rule and 0.2 fF/um. The drive is
 switched on at once and stays on until all outputs are within 0.1 % of the largest one; then it is switched off. The
-last wire is the one that MNSIM assumes. Prints the table; with --out, draws settling.png. With --check, ngspice
+last wire is the one that MNSIM assumes. Prints the table and draws settling.png and settling.svg. With --check, ngspice
 simulates reads of the 32 nm wire, and a second table compares it with the modes.
 """
 
 from __future__ import annotations
 
-import argparse
 import math
 from dataclasses import dataclass
-from pathlib import Path
 
-import numpy as np
+from common import Arguments, publish
+
+from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from xbar_spice.hardware.crossbar import Crossbar
 from xbar_spice.hardware.pulse import LineCapacitance, Pulse
-from xbar_spice.report.style import QUIET, colours, new_figure, set_abscissa, styled
+from xbar_spice.linear.operator import FloatArray
+from xbar_spice.report.style import QUIET, colours, new_figure, set_abscissa
 from xbar_spice.streams import random_stream
 from xbar_spice.transient import ModalRead, read_pulse
 
@@ -30,7 +29,6 @@ FARAD_PER_METRE = 0.2e-15 / 1e-6
 OHM = {65: 0.24, 45: 0.67, 32: 1.06, 22: 1.48, 14: 2.46, 7: 5.05}  # a segment, by technology node in nm
 WIRES = {f"{node} nm": (ohm, FARAD_PER_METRE * 2e-9 * node) for node, ohm in OHM.items()} | {"MNSIM": (2.82, 1e-15)}
 R_DRIVER, R_SENSE = 200.0, 100.0
-SIZES = (8, 16, 32, 64, 128)
 
 
 @dataclass(frozen=True)
@@ -47,7 +45,7 @@ class Row:
     modes: int
 
 
-def example(wire: str, size: int, c_cell: float) -> tuple[Crossbar, np.ndarray, LineCapacitance]:
+def example(wire: str, size: int, c_cell: float) -> tuple[Crossbar, FloatArray, LineCapacitance]:
     """The array, its inputs, and what its lines hold; the same devices and inputs for every wire."""
     rng = random_stream(0, "settling", str(size))
     ohm, farad = WIRES[wire]
@@ -65,7 +63,7 @@ def measured(wire: str, size: int, c_cell: float) -> Row:
     return Row(
         wire=wire,
         size=size,
-        elmore=crossbar.r_word * held.c_word * size * (size + 1) / 2,
+        elmore=WIRES[wire][0] * held.c_word * size * (size + 1) / 2,
         coarse=switched_on.settling_time(1e-2, "largest"),
         fine=fine,
         energy=read.energy().total,
@@ -102,50 +100,43 @@ def compared(size: int, c_cell: float) -> str:
     )
 
 
-def draw(rows: list[Row], folder: Path) -> None:
+def draw(rows: list[Row]) -> Figure:
     palette = [*colours(list(OHM), ordered=True), colours(list(WIRES), ordered=False)[1]]
-    with styled():
-        figure, (left, right) = new_figure(1, 2, width=4.6, height=3.4, share=False)
-        for wire, colour in zip(WIRES, palette, strict=True):
-            own = [row for row in rows if row.wire == wire]
-            sizes = [row.size for row in own]
-            left.plot(sizes, [1e12 * row.fine for row in own], "o-", color=colour, label=wire)
-            left.plot(sizes, [1e12 * row.elmore for row in own], ":", color=colour, linewidth=1.2)
-            right.plot(sizes, [1e18 * row.energy / row.size**2 for row in own], "o-", color=colour)
-        left.plot([], [], ":", color=QUIET, label="Elmore delay\nof the wire")
-        left.set(ylabel="ps until all outputs stay within 0.1 %", title="How long a read takes")
-        right.set(ylabel="aJ per multiplication and addition", title="What it costs")
-        for axes in (left, right):
-            axes.set(xlabel="array size N", yscale="log")
-            axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-            set_abscissa(axes, sorted({row.size for row in rows}))
-        figure.legend(loc="outside right center", title="wire")
-        folder.mkdir(parents=True, exist_ok=True)
-        figure.savefig(folder / "settling.png", dpi=160)
-    print("figure:", folder / "settling.png")
+    figure, (left, right) = new_figure(1, 2, width=4.6, height=3.4, share=False)
+    for wire, colour in zip(WIRES, palette, strict=True):
+        own = [row for row in rows if row.wire == wire]
+        sizes = [row.size for row in own]
+        left.plot(sizes, [1e12 * row.fine for row in own], "o-", color=colour, label=wire)
+        left.plot(sizes, [1e12 * row.elmore for row in own], ":", color=colour, linewidth=1.2)
+        right.plot(sizes, [1e18 * row.energy / row.size**2 for row in own], "o-", color=colour)
+    left.plot([], [], ":", color=QUIET, label="Elmore delay\nof the wire")
+    left.set(ylabel="ps until all outputs stay within 0.1 %", title="How long a read takes")
+    right.set(ylabel="aJ per multiplication and addition", title="What it costs")
+    for axes in (left, right):
+        axes.set(xlabel="array size N", yscale="log")
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        set_abscissa(axes, sorted({row.size for row in rows}))
+    figure.legend(loc="outside right center", title="wire")
+    return figure
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--largest", type=int, default=SIZES[-1], help="leave out larger arrays")
-    parser.add_argument("--c-cell", type=float, default=0.0, help="farad across each cell")
-    parser.add_argument("--check", action="store_true", help="compare with ngspice")
-    parser.add_argument("--out", type=Path, help="folder for the figure")
-    given = parser.parse_args()
-    sizes = [size for size in SIZES if size <= given.largest]
+    parser = Arguments(__doc__, sizes=[8, 16, 32, 64, 128])
+    parser.add_argument("--c-cell", type=float, default=0.0, help="Farad across each cell.")
+    parser.add_argument("--check", action="store_true", help="Compare with ngspice.")
+    options = parser.parse(sizes=[4, 8])
     print("   wire     N   Elmore, ps   1 %, ps  0.1 %, ps  mat-vec, fJ  its static part  per MAC, aJ  modes")
     rows = []
     for wire in WIRES:
-        for size in sizes:
-            rows.append(measured(wire, size, given.c_cell))
+        for size in options.sizes:
+            rows.append(measured(wire, size, options.c_cell))
             print(line(rows[-1]), flush=True)
-    if given.check:
+    if options.check:
         print("\nngspice off the modes, relative; then both balances")
         print("    N  steps       1 %     0.1 % delivered     cells     wires periphery   ngspice     modes")
-        for size in [size for size in sizes if size <= 32]:
-            print(compared(size, given.c_cell), flush=True)
-    if given.out:
-        draw(rows, given.out)
+        for size in [size for size in options.sizes if size <= 32]:
+            print(compared(size, options.c_cell), flush=True)
+    publish(lambda: draw(rows), options.out, "settling")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,6 @@
 #!/usr/bin/env python3
 """At which array size does the sign of a gradient entry flip?
 
-    experiments/sign_flips.py [--weights FILE] [--sizes 8 16 32 64 128] [--tiles 8 16 32 64] [--wires 0.5 1 2 5]
-                       [--samples 4] [--seeds 8] [--out docs/figures]
-
 Two cases: random dense neural ODEs dz/dt = B relu(A z) of growing size, A and B in one array pair each; and the
 digits-conv model in tiles of growing size. A seed draws the random model and the samples. For each size and wire
 resistance, of all entries of dL/dA and dL/dB, as a median over the seeds with the least and the largest: the share
@@ -14,10 +11,10 @@ digital, and hardware against true. Writes sign_flips.png and sign_flips.svg.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
+
+from common import Arguments, digits_model, publish
 
 import numpy as np
 
@@ -25,12 +22,9 @@ import xbar_spice as xs
 from xbar_spice.cosim import SignFlips, SolverOptions, sign_flips
 from xbar_spice.report.sign_flips import FlipCurves, draw_sign_flips
 from xbar_spice.report.spread import spread
-from xbar_spice.report.style import save, styled
 from xbar_spice.streams import random_stream
 from xbar_spice.study.problem import make_problem
-from xbar_spice.train.training import train
 
-ROOT = Path(__file__).resolve().parent.parent
 DESIGN = xs.Design(r_driver=50.0, r_sense=20.0)
 SOLVER = SolverOptions(xs.NewtonOptions(rtol=1e-7), xs.KrylovOptions(rtol=1e-7))
 STEP, STEPS, STIFFNESS = 0.25, 4, 0.5  # of the dense models: h, their number, and h |A| |B|
@@ -40,16 +34,10 @@ Found = dict[tuple[float, int, str], list[SignFlips]]  # by ohm, size and refere
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--weights", type=Path, help="of a digits model; trained when left out")
-    parser.add_argument("--sizes", type=int, nargs="+", default=[8, 16, 32, 64, 128])
-    parser.add_argument("--tiles", type=int, nargs="+", default=[8, 16, 32, 64])
-    parser.add_argument("--wires", type=float, nargs="+", default=[0.5, 1.0, 2.0, 5.0])
-    parser.add_argument("--samples", type=int, default=4)
-    parser.add_argument("--seeds", type=int, default=8)
-    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "figures")
-    options = parser.parse_args()
-    digits = xs.load_model(options.weights) if options.weights else train("digits-conv", seed=0).model
+    parser = Arguments(__doc__, weights=None, samples=4, seeds=8, sizes=[8, 16, 32, 64, 128], tiles=[8, 16, 32, 64])
+    parser.add_argument("--wires", type=float, nargs="+", default=[0.5, 1.0, 2.0, 5.0], help="Ohm per segment.")
+    options = parser.parse(samples=1, seeds=1, sizes=[4, 8], tiles=[32, 64], wires=[1.0])
+    digits = digits_model(options)
     cases: dict[str, Found] = {"random dense models, one array pair": {}, "digits-conv, 64 x 64 in tiles": {}}
     dense, tiled = cases.values()
     for ohm in options.wires:
@@ -62,9 +50,7 @@ def main() -> None:
     curves = {name: summarised(found, options.wires) for name, found in cases.items()}
     for name, found in cases.items():
         print_case(name, found, options.seeds)
-    with styled():
-        png, svg = save(draw_sign_flips(curves), options.out, "sign_flips")
-    print(f"\n{png.name} and {svg.name} in {options.out}")
+    publish(lambda: draw_sign_flips(curves), options.out, "sign_flips")
 
 
 def random_model(size: int, seed: int) -> xs.Model:

@@ -1,8 +1,6 @@
 #!/usr/bin/env python3
 """How exact every integrator, field and linear solver is, against a second implementation in complex numbers.
 
-    experiments/solver_errors.py
-
 Prints for each method the worst over all fields of the tests: states and gradients (along a random change of state and
 parameters) against complex steps of 1e-30, which are exact to rounding; the two identities that any exact gradient of
 a homogeneous field obeys; and the order of convergence that halving the step shows. Then the errors by linear solver.
@@ -10,24 +8,25 @@ a homogeneous field obeys; and the order of convergence that halving the step sh
 
 from __future__ import annotations
 
-import argparse
 import sys
-from pathlib import Path
 from typing import Any
+
+from common import ROOT, Arguments
 
 import numpy as np
 from scipy.integrate import solve_ivp
 
 import xbar_spice as xs
+from xbar_spice.linear.operator import FloatArray
 from xbar_spice.parts import METHODS
 from xbar_spice.solve.integrators.integration import Trajectory
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
+sys.path.insert(0, str(ROOT / "tests"))
 from support.complex_reference import complex_step
 from support.solver_table import FIELDS, HOMOGENEOUS, IMPLICIT, SOLVERS, SPLIT, changes, run, slope, start
 
 
-def errors(method: str, name: str, trajectory: Trajectory) -> np.ndarray:
+def errors(method: str, name: str, trajectory: Trajectory) -> FloatArray:
     """Of states, gradients, the scaling of hidden units and homogeneity; the latter two NaN where they do not hold."""
     rng = np.random.default_rng(4)
     cotangent, dz = rng.normal(size=(2, *trajectory.z.shape[1:]))
@@ -54,8 +53,8 @@ def order(method: str) -> str:
     name = "hamiltonian" if "verlet" in method else "tanh"
     field, z0 = FIELDS[name][0](FIELDS[name][1]), start(name, 1)[:, 0]
 
-    def right(_: float, z: np.ndarray) -> np.ndarray:
-        return field.evaluate(z[:, np.newaxis]).value[:, 0]
+    def right(_: float, z: FloatArray) -> FloatArray:
+        return np.asarray(field.evaluate(z[:, np.newaxis]).value[:, 0])
 
     exact = solve_ivp(right, (0.0, 2.0), z0, method="DOP853", rtol=1e-13, atol=1e-14).y[:, -1]
     wide, narrow = (
@@ -64,7 +63,7 @@ def order(method: str) -> str:
     return f"{np.log2(wide / narrow):.2f}"
 
 
-def by_solver(method: str, name: str, solver: Any) -> np.ndarray:
+def by_solver(method: str, name: str, solver: Any) -> FloatArray:
     build, parameters = FIELDS[name]
     field, rng = build(parameters), np.random.default_rng(6)
     field.twin = build({key: value * (1 + 0.01 * rng.normal(size=value.shape)) for key, value in parameters.items()})
@@ -72,19 +71,21 @@ def by_solver(method: str, name: str, solver: Any) -> np.ndarray:
     return errors(method, name, xs.integrate(field, start(name, 2), method, h=0.15, steps=5, krylov=krylov))
 
 
-def printed(label: str, found: list[np.ndarray], last: str = "") -> None:
+def printed(label: str, found: list[FloatArray], last: str = "") -> None:
     worst = "".join(f"{'-':>12}" if np.isnan(value) else f"{value:>12.1e}" for value in np.fmax.reduce(found))
     print(f"{label:32}{len(found):>7}{worst}{last:>8}", flush=True)
 
 
 def main() -> None:
-    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
+    parser = Arguments(__doc__, figure=False)
+    parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS), help="Integrators.")
+    options = parser.parse(methods=["rk4"])
     print(f"{'':32}{'fields':>7}{'states':>12}{'gradients':>12}{'scaling':>12}{'homogeneity':>12}{'order':>8}")
-    for method in METHODS:
+    for method in options.methods:
         fields = [name for name in FIELDS if "verlet" not in method or name in SPLIT]
         found = [errors(method, name, run(method, name, FIELDS[name][1], start(name, 2))) for name in fields]
         printed(method, found, order(method))
-    for method in IMPLICIT:
+    for method in (method for method in IMPLICIT if method in options.methods):
         for solver in SOLVERS:
             symmetric = solver == "cg"  # B = -A^T
             names = ("parabolic", "parabolic-bias") if symmetric else ("relu", "softplus", "antisymmetric", "split")

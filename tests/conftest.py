@@ -18,6 +18,14 @@ hypothesis.settings.register_profile("repeatable", deadline=None, derandomize=Tr
 hypothesis.settings.load_profile("repeatable")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A test with "ngspice" as one of its parameters needs it, whatever else it says."""
+    for item in items:
+        parameters = item.callspec.params.values() if hasattr(item, "callspec") else ()
+        if any(isinstance(value, str) and value == "ngspice" for value in parameters):
+            item.add_marker("ngspice")
+
+
 @pytest.fixture(params=["nodal", "ngspice"])
 def circuit_engine(request: pytest.FixtureRequest) -> Engine:
     """Every engine that sees the parasitics."""

@@ -1,6 +1,5 @@
 """What the README and the documentation show is true."""
 
-import os
 import re
 import textwrap
 import tomllib
@@ -25,6 +24,7 @@ ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted(ROOT.glob("*/README.md"))]
 
 
+@pytest.mark.ngspice
 def test_python_example_runs():
     engine_or_skip("ngspice")
     (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
@@ -98,6 +98,7 @@ def test_the_page_on_extending_has_every_kind_of_part_with_its_names():
         assert f"| {registry.kind} | `{protocol}` of `{home}` | {names} |\n" in EXTENDING
 
 
+@pytest.mark.ngspice
 def test_ngspice_reads_the_cell_that_the_page_on_extending_writes(tmp_path):
     engine_or_skip("ngspice")
     text = (ROOT / "docs" / "extending.md").read_text()
@@ -167,18 +168,3 @@ def test_the_study_in_the_guide_is_one():
     guide = (ROOT / "docs" / "guide.md").read_text()
     (block,) = re.findall(r"^    name = .*?(?=^\S)", guide, re.M | re.S)
     assert len(parse_study(tomllib.loads(textwrap.dedent(block)), "guide").points()) == 12
-
-
-def test_every_script_is_listed_and_can_be_run():
-    table = (ROOT / "scripts" / "README.md").read_text()
-    for script in (ROOT / "scripts").iterdir():
-        if script.is_file() and not script.suffix:
-            assert f"`{script.name}`" in table, script.name
-            assert os.access(script, os.X_OK), script.name
-            assert script.read_text().startswith("#!/usr/bin/env "), script.name
-
-
-def test_every_example_is_listed():
-    guide = (ROOT / "docs" / "guide.md").read_text()
-    for example in (ROOT / "examples").iterdir():
-        assert f"`{example.name}`" in guide, example.name

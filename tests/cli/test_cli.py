@@ -325,6 +325,7 @@ def test_attribute_prints_and_keeps_what_it_finds(weights, tmp_path):
     assert (tmp_path / "out" / "attribution.png").is_file()
 
 
+@pytest.mark.ngspice
 def test_cosim_can_characterise_and_says_which_reads_were_driven(weights, tmp_path):
     engine_or_skip("ngspice")
     run("cosim", weights, "--data", "random", "--characterise", "--tile", 4, "--r-bit", 2, "--output", tmp_path / "one")

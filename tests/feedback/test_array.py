@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from support import engine_or_skip, relative
 
-from xbar_spice.engines.ngspice.process import ResidentProcess
+from xbar_spice.engines.ngspice.supervised_circuit import ResidentProcess
 from xbar_spice.errors import InvalidInputError, StabilityError
 from xbar_spice.feedback import FeedbackSolver, OpAmp
 from xbar_spice.hardware.cells import Sinh
@@ -57,10 +57,11 @@ def test_closed_form_of_an_array_of_plus_devices(symmetric, rng):
     wanted = np.linalg.solve(G + D / gain, mapped.siemens_per_weight * b)
     with FeedbackSolver(alone, opamp=OpAmp(gain)) as solver:
         assert relative(solver.solve(b), wanted) < 1e-12
-        rates = np.linalg.eigvals(np.linalg.solve(D, G) + np.eye(6) / gain) * solver._stage.opamp.speed
+        rates = np.linalg.eigvals(np.linalg.solve(D, G) + np.eye(6) / gain) * OpAmp(gain).speed
         assert relative(np.sort_complex(solver.rates), np.sort_complex(rates)) < 1e-12
 
 
+@pytest.mark.ngspice
 @pytest.mark.parametrize("mapping", ["differential", "interleaved"])
 @pytest.mark.parametrize("transposed", [False, True])
 @pytest.mark.parametrize("ends", ["same_ends", "far_ends"])
@@ -110,6 +111,7 @@ def test_a_negative_matrix_is_told_to_change_its_sign():
     assert "solve -W x = -b instead" in str(caught.value)
 
 
+@pytest.mark.ngspice
 def test_nonlinear_cells_are_for_ngspice():
     """Op-amps of high gain and sinh cells: at small voltages the circuit solves the matrix of the small signals."""
     W, b = matrix(symmetric=False), np.linspace(-1, 1, 6)
@@ -120,6 +122,7 @@ def test_nonlinear_cells_are_for_ngspice():
     assert relative(found, np.linalg.solve(W, b)) < 1e-4
 
 
+@pytest.mark.ngspice
 def test_the_deck_of_a_solve_is_what_the_solver_reads(rng):
     engine_or_skip("ngspice")
     b = rng.normal(size=6)
@@ -150,6 +153,7 @@ def test_errors_say_what_is_allowed(make, message):
         make()
 
 
+@pytest.mark.ngspice
 def test_cells_of_a_library_come_with_it():
     W, b = matrix(symmetric=False), np.linspace(-1, 1, 6)
     mapped = map_weights(W, Design(device=load_device("hfo2_polynomial"), v_read=1e-4))

@@ -65,6 +65,7 @@ def test_with_ideal_op_amps_it_solves_the_system_of_the_reads_whatever_the_wires
     assert relative(found, exact(*effective(A, B, transposed), slopes, rhs)) < 1e-10
 
 
+@pytest.mark.ngspice
 @pytest.mark.parametrize("mapping", ["differential", "interleaved"])
 @pytest.mark.parametrize("transposed", [False, True])
 @pytest.mark.parametrize(("r_switch", "slopes"), [(150.0, "bits"), (0.0, "numbers")])
@@ -185,6 +186,7 @@ def test_the_closed_form_of_two_poles_is_that_of_the_companion_system(ratio, rng
         assert (np.linalg.eigvals(companion).real.min() > 0) == (two_pole_margin(np.array([mu]), ratio) > 0)
 
 
+@pytest.mark.ngspice
 @by_hand
 @pytest.mark.parametrize("part", [0.5, 1.5])
 def test_ngspice_sees_the_loop_settle_or_run_away_at_the_computed_rate(part, tmp_path):
@@ -218,6 +220,7 @@ def transient(deck, folder):
     return tables[0, :, 0], tables[:, :, 1].T
 
 
+@pytest.mark.ngspice
 @by_hand
 def test_exported_decks_run_by_hand_and_hold_what_their_manifests_say(tmp_path):
     A, B = weights()

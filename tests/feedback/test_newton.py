@@ -100,6 +100,7 @@ def test_gradients_stay_exact_however_wrong_the_circuit_is(gain):
     assert relative((z0 * gradient.z0).sum(axis=0), (final**2).sum(axis=0)) < 1e-8
 
 
+@pytest.mark.ngspice
 def test_ngspice_takes_the_same_steps():
     engine = engine_or_skip("ngspice")
     wanted, by_nodal, reads, _ = run("feedback")
@@ -126,6 +127,7 @@ def test_without_a_circuit_the_error_says_how_to_set_one():
         integrate(field, z0, h=h, steps=1, krylov=KrylovOptions(method="feedback"))
 
 
+@pytest.mark.ngspice
 def test_circuits_of_many_step_sizes_take_turns_in_few_processes(monkeypatch):
     engine = engine_or_skip("ngspice")
     monkeypatch.setattr("xbar_spice.feedback.answer.RESIDENT", 1)

@@ -76,11 +76,13 @@ def assert_engines_agree(crossbars, rng):
                 assert relative(found, wanted) < 1e-9
 
 
+@pytest.mark.ngspice
 @pytest.mark.parametrize("device", CELLS, ids=name_of)
 def test_linear_amplifiers_agree_with_ngspice(device, rng):
     assert_engines_agree([array(rng, LINEAR, *circuit, device) for circuit in CIRCUITS], rng)
 
 
+@pytest.mark.ngspice
 @pytest.mark.parametrize(
     ("amplifier", "device"), list(zip([*SATURATING, SATURATING[0]], CELLS, strict=True)), ids=name_of
 )
@@ -134,6 +136,7 @@ def test_reciprocity_holds_but_for_the_input_resistance(circuit_engine, rng):
     assert mismatch(1e9) < 1e-7
 
 
+@pytest.mark.ngspice
 def test_open_lines_have_no_amplifier(rng):
     amplified = [array(rng, amplifier, terminations=Terminations("double")) for amplifier in (LINEAR, SATURATING[0])]
     assert_engines_agree([replace(crossbar, open_rows=(1, 3)) for crossbar in amplified], rng)
@@ -193,6 +196,7 @@ def test_the_derivative_of_a_read_knows_the_amplifiers(rng):
 OWN = Amplifier(1e4, opamp=load_opamp("loaded"))
 
 
+@pytest.mark.ngspice
 def test_an_op_amp_of_ones_own_with_ideal_ports_is_the_shipped_one(rng):
     text = ".subckt mine in out a=10\nE1 out 0 0 in {a}\n.ends\n"
     crossbar = array(rng, Amplifier(1e4, opamp=Subcircuit("mine", text, (("a", 200.0),))))
@@ -201,6 +205,7 @@ def test_an_op_amp_of_ones_own_with_ideal_ports_is_the_shipped_one(rng):
     assert relative(read(engine_or_skip("ngspice"), crossbar, volts), expected) < 1e-9
 
 
+@pytest.mark.ngspice
 def test_an_op_amp_with_resistances_obeys_kirchhoff():
     conductance, gain, r_in, r_out, r_feedback, volts = 1e-4, 1e4, 1e6, 100.0, 1e4, 0.2
     crossbar = Crossbar([[conductance]], amplifier=OWN)

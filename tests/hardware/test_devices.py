@@ -106,6 +106,7 @@ def test_sinh_ladder_from_the_far_end(engine):
     assert total == pytest.approx(case["I_total"], rel=1e-11)
 
 
+@pytest.mark.ngspice
 @pytest.mark.parametrize("side", ["rows", "cols"])
 @pytest.mark.parametrize("device", NONLINEAR, ids=repr)
 def test_nonlinear_arrays_agree_with_ngspice(device, side, rng):

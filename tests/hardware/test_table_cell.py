@@ -54,6 +54,7 @@ def test_one_polarity_is_mirrored_and_says_so():
     assert half.current(np.array(3e-5), v) == pytest.approx(CELL.current(np.array(3e-5), v), rel=1e-12, abs=1e-18)
 
 
+@pytest.mark.ngspice
 @pytest.mark.parametrize("side", ["rows", "cols"])
 def test_engines_agree(side, rng):
     engine = engine_or_skip("ngspice")

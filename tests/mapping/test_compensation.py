@@ -10,6 +10,7 @@ from xbar_spice.hardware.crossbar import Crossbar
 from xbar_spice.mapping.compensation import compensate
 
 
+@pytest.mark.ngspice
 def test_a_compensated_array_reads_as_wanted_in_ngspice(rng):
     wanted = rng.uniform(20e-6, 80e-6, (6, 5))
     found = compensate(Crossbar(wanted, 10, 10, 50, 50), wanted, 1e-6, 200e-6)

@@ -43,6 +43,7 @@ def test_files_and_head(tmp_path):
     assert "\n* vector: that in B.transposed.json\n" in given[0].read_text()
 
 
+@pytest.mark.ngspice
 @pytest.mark.skipif(shutil.which("ngspice") is None, reason="the ngspice command is not installed")
 @pytest.mark.parametrize("mapping", ["differential", "interleaved"])
 @pytest.mark.parametrize("side", ["rows", "cols"])

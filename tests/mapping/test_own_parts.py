@@ -65,6 +65,7 @@ def test_the_true_gradient_holds_for_it(dense):
         assert true["A"][i, j] == pytest.approx((up - down) / (2 * step), rel=1e-5, abs=1e-9)
 
 
+@pytest.mark.ngspice
 def test_its_decks_run_by_hand(tmp_path, rng):
     engine_or_skip("ngspice")
     W = rng.standard_normal((2, 3))

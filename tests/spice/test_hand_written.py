@@ -25,7 +25,10 @@ from xbar_spice.spice.device_models import load_device
 from xbar_spice.spice.netlist import array_deck
 from xbar_spice.transient import read_pulse
 
-pytestmark = pytest.mark.skipif(shutil.which("ngspice") is None, reason="the ngspice command is not installed")
+pytestmark = [
+    pytest.mark.ngspice,
+    pytest.mark.skipif(shutil.which("ngspice") is None, reason="the ngspice command is not installed"),
+]
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 WIRES = {"r_word": 3.0, "r_bit": 5.0, "r_driver": 100.0, "r_sense": 40.0}

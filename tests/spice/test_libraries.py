@@ -45,12 +45,14 @@ def current(text, volts, name="cell", **more):
 # --- inputs that were given -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.ngspice
 @pytest.mark.parametrize("name", ["latin1", "params", "end"])
 def test_ohmic_cells_of_odd_files_are_ohmic(name):
     device = SubcircuitCell(Subcircuit.from_file(CASES / f"{name}.lib", "cell"))
     assert relative(read([Crossbar(G, device=device)])[0].ravel(), G.T @ V) < 1e-12
 
 
+@pytest.mark.ngspice
 @pytest.mark.parametrize(
     ("name", "opamp"), [("quote_in_comment", "opx"), ("slash_in_name", "tia"), ("plus_minus_pins", "tia")]
 )
@@ -60,18 +62,21 @@ def test_op_amps_of_odd_files_amplify(name, opamp):
     assert np.abs(found / (G.T @ V) - 1).max() < (1 + 1e4 * G.sum(axis=0).max()) / 1e5
 
 
+@pytest.mark.ngspice
 def test_a_library_of_another_dialect():
     device = SubcircuitCell(Subcircuit.from_file(CASES / "pspice_if.lib", "cell", compat="psa"))
     assert read([Crossbar([[1e-4]], device=device)], [0.3])[0] == pytest.approx(3e-5)
     assert read([Crossbar([[1e-4]], device=device)], [-0.3])[0] == pytest.approx(-1.5e-5)
 
 
+@pytest.mark.ngspice
 def test_two_thresholds_in_series_conduct_above_both():
     device = SubcircuitCell(Subcircuit.from_file(CASES / "two_thresholds.lib", "cell"))
     found = read([Crossbar(np.full((2, 2), 1e-4), device=device)], [0.1, 0.2])[0]
     assert found.ravel() == pytest.approx([1.1e-5, 1.1e-5], rel=1e-6)
 
 
+@pytest.mark.ngspice
 def test_a_generic_op_amp_with_rails_is_nearly_ideal():
     conductance, volts = np.array([[1e-4, 2e-5], [3e-5, 4e-5], [1e-5, 1e-4], [5e-5, 6e-5]]), [0.1, -0.2, 0.3, 0.05]
     for opamp in (
@@ -85,6 +90,7 @@ def test_a_generic_op_amp_with_rails_is_nearly_ideal():
 # --- files ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.ngspice
 def test_words_of_another_dialect_are_refused_by_their_name():
     with pytest.raises(DeviceError, match=r"line 2: ngspice knows 'IF\(' in the dialect of PSpice.*compat = 'psa'"):
         Subcircuit.from_file(CASES / "pspice_if.lib", "cell")
@@ -116,6 +122,7 @@ def test_files_in_every_encoding(content, tmp_path):
     assert "R1 p n {1/g}" in split_lines(device.subcircuit.library)
 
 
+@pytest.mark.ngspice
 def test_a_library_includes_files_of_its_folder(tmp_path):
     (tmp_path / "parts").mkdir()
     (tmp_path / "parts" / "core.lib").write_text(".subckt core p n r=1\nR1 p n {r}\n.ends\n")
@@ -160,6 +167,7 @@ def test_what_is_no_plain_file_is_not_read():
 # --- cards ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.ngspice
 @pytest.mark.parametrize(
     "text",
     [
@@ -220,6 +228,7 @@ def test_refusals_name_line_reason_and_edit(text, message):
         Subcircuit("cell", text)
 
 
+@pytest.mark.ngspice
 @pytest.mark.parametrize("place", ["* a comment {}R9 p n 1", "R8 p n 1e9 ; {}R9 p n 1", "R8 p n 1e9 $ {}R9 p n 1"])
 def test_a_comment_is_one_for_the_engine_and_by_hand(place, tmp_path):
     lines = [
@@ -268,6 +277,7 @@ D1 p n DX area=2
 """
 
 
+@pytest.mark.ngspice
 def test_each_library_keeps_its_own_names():
     texts = [
         SCALED.format(name="one", first=1, is_="1e-14"),
@@ -286,6 +296,7 @@ def test_each_library_keeps_its_own_names():
     assert relative(read([crossbars[0], crossbars[0]])[1], alone[0]) < 1e-12
 
 
+@pytest.mark.ngspice
 @pytest.mark.parametrize(
     ("head", "body"),
     [
@@ -320,6 +331,7 @@ def test_inner_subcircuits_of_one_name_do_not_fit_into_a_deck():
         bank_deck([Crossbar(G, device=device) for device in devices])
 
 
+@pytest.mark.ngspice
 def test_a_library_does_not_change_the_functions_of_other_cells():
     own = ".func sinh(x) {x}\n" + OHMIC.replace("R1 p n {1/g}", "B1 p n I=g*sinh(v(p,n))")
     crossbars = [Crossbar(G, device=SubcircuitCell(Subcircuit("cell", own))), Crossbar(G, device=Sinh(0.1))]
@@ -347,6 +359,7 @@ def test_a_name_that_is_a_subcircuit_too_is_refused():
 # --- dialects -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.ngspice
 @pytest.mark.parametrize(
     ("compat", "law", "volts", "amperes"),
     [
@@ -387,6 +400,7 @@ def test_devices_that_only_another_simulator_has_are_refused():
         Subcircuit("cell", text, compat="lt")
 
 
+@pytest.mark.ngspice
 def test_an_error_says_how_to_run_the_deck_in_its_dialect(tmp_path):
     loop = Subcircuit("cell", OHMIC.replace("R1", "V1 a p 1\nV2 a p 2\nR1"), compat="psa")
     with pytest.raises(SimulationError, match=r"to reproduce: ngspice -D ngbehavior=psa -b /"):
@@ -403,6 +417,7 @@ def write_model(folder, text, **keys):
     return folder / "mine.toml"
 
 
+@pytest.mark.ngspice
 def test_a_resistance_can_be_handed_over(tmp_path):
     text = ".subckt cell p n r=1\nR1 p n {r}\n.ends\n"
     path = write_model(tmp_path, text, law="subcircuit", subcircuit="cell", resistance_parameter="r")
@@ -411,6 +426,7 @@ def test_a_resistance_can_be_handed_over(tmp_path):
         SubcircuitCell(Subcircuit("cell", text), "r", "r")
 
 
+@pytest.mark.ngspice
 def test_a_model_says_its_dialect(tmp_path):
     text = OHMIC.replace("R1 p n {1/g}", "G1 p n VALUE={IF(V(p,n)>0, g*V(p,n), 0)}")
     path = write_model(tmp_path, text, law="subcircuit", subcircuit="cell", conductance_parameter="g", compat="psa")
@@ -426,6 +442,7 @@ R2 mid out 10
 """
 
 
+@pytest.mark.ngspice
 @pytest.mark.parametrize(
     ("text", "keys"),
     [
@@ -442,6 +459,7 @@ def test_an_op_amp_with_rails_is_wrapped(text, keys, tmp_path):
     assert np.abs(found / (G.T @ V) - 1).max() < 1e-4
 
 
+@pytest.mark.ngspice
 def test_a_cell_and_an_op_amp_of_one_file(tmp_path):
     text = RAILED + OHMIC
     path = write_model(tmp_path, text, subcircuit="op/2", supply=[-15, 15])

@@ -52,6 +52,7 @@ def test_pulse_deck_is_the_golden_file():
     assert deck.text == (GOLDEN / "pulse_2x2.cir").read_text()
 
 
+@pytest.mark.ngspice
 @needs_ngspice
 @pytest.mark.parametrize("crossbar", [SMALL, Crossbar([[1e-4, 2e-4], [3e-4, 0.0]], r_bit=2.0)], ids=["wired", "ideal"])
 @pytest.mark.parametrize("side", ["rows", "cols"])
@@ -82,6 +83,7 @@ def test_amplified_deck_is_the_golden_file():
     )
 
 
+@pytest.mark.ngspice
 @needs_ngspice
 def test_amplified_deck_run_by_hand_gives_the_nodal_read():
     printed = run_by_hand(GOLDEN / "bank_amplified.cir")
@@ -89,6 +91,7 @@ def test_amplified_deck_run_by_hand_gives_the_nodal_read():
     assert found == pytest.approx(get_engine("nodal").program(AMPLIFIED).read([0.2]), rel=1e-5)
 
 
+@pytest.mark.ngspice
 @needs_ngspice
 @pytest.mark.parametrize("side", ["rows", "cols"])
 @pytest.mark.parametrize("transposed", ["same_ends", "swapped_ends", "far_ends"])
@@ -104,6 +107,7 @@ def test_deck_run_by_hand_gives_the_nodal_currents(side, transposed, tmp_path, r
     assert currents == pytest.approx(get_engine("nodal").program(crossbar).read(volts, side), rel=1e-5)
 
 
+@pytest.mark.ngspice
 @needs_ngspice
 def test_bank_deck_run_by_hand_gives_the_currents_of_every_array(tmp_path):
     deck = bank_deck([SMALL, IDEAL_LINES], drives=[[0.1, 0.2], [0.3]])

@@ -26,7 +26,7 @@ from support import engine_or_skip
 
 from xbar_spice import disk
 from xbar_spice.cosim import Cosimulation
-from xbar_spice.engines.ngspice.supervisor import Worker
+from xbar_spice.engines.ngspice.worker_handle import Worker
 from xbar_spice.errors import SimulationError, StudyError
 from xbar_spice.report import figures
 from xbar_spice.report.data import load_results
@@ -622,6 +622,7 @@ def test_workers_give_the_records_of_one_process_and_one_that_dies_costs_its_cas
     pd.testing.assert_frame_equal(one_trace.drop(columns="seconds"), two_trace.drop(columns="seconds"))
 
 
+@pytest.mark.ngspice
 def test_simulators_killed_in_the_midst_of_a_study_change_nothing(
     weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -649,6 +650,7 @@ def test_simulators_killed_in_the_midst_of_a_study_change_nothing(
     assert not [child for child in psutil.Process().children() if child.pid in seen]
 
 
+@pytest.mark.ngspice
 def test_a_case_whose_simulator_dies_again_and_again_leaves_the_others_unharmed(
     weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

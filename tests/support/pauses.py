@@ -10,7 +10,7 @@ import socket
 import struct
 from typing import Self
 
-from xbar_spice.engines.ngspice import supervisor
+from xbar_spice.engines.ngspice import worker_handle as supervisor
 
 PATIENCE = 300.0  # seconds that a test waits for an event on a busy machine before it counts as missing
 

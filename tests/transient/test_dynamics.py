@@ -57,6 +57,7 @@ def test_rc_line_closed_form():
     assert last == pytest.approx(LINE["V_N_at_elmore"], rel=1e-9)
 
 
+@pytest.mark.ngspice
 def test_rc_line_closed_form_by_ngspice(ngspice):
     pulse = Pulse(width=10 * LINE["elmore"], rise=1e-3 * LINE["elmore"])
     read = read_pulse(rc_line(), [0.2], pulse, LineCapacitance(c_word=LINE["c"]), engine="ngspice", accuracy=1e-4)
@@ -79,6 +80,7 @@ def test_time_constants_of_a_loaded_line():
     assert read.time_constants[::-1] == pytest.approx(c / (eigenvalues / r + g), rel=1e-9)
 
 
+@pytest.mark.ngspice
 @pytest.mark.parametrize("engine", ["modal", "ngspice"])
 def test_energy_of_charging_a_capacitor_through_a_resistor(engine):
     if engine == "ngspice":
@@ -324,6 +326,7 @@ def test_charge_that_comes_out_is_the_static_current_times_the_pulse(rng):
 # --- ngspice ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.ngspice
 @pytest.mark.parametrize(
     ("wires", "terminations", "side"),
     [
@@ -355,6 +358,7 @@ def test_ngspice_agrees_with_the_modes(ngspice, wires, terminations, side, rng):
         assert abs(found.balance_error) < 1e-4
 
 
+@pytest.mark.ngspice
 def test_ngspice_comes_nearer_to_the_modes_with_its_accuracy(ngspice, rng):
     crossbar, drive = random_array(rng), rng.uniform(0.05, 0.2, 5)
     exact = read_pulse(crossbar, drive, PULSE, HELD).settling_times(0.01)
@@ -363,6 +367,7 @@ def test_ngspice_comes_nearer_to_the_modes_with_its_accuracy(ngspice, rng):
         assert read.settling_times(0.01) == pytest.approx(exact, rel=2 * accuracy)
 
 
+@pytest.mark.ngspice
 @pytest.mark.parametrize(
     "device", [Sinh(0.1), Polynomial(), OneTransistorOneResistor(), load_device("hfo2_milo2021")], ids=str
 )
@@ -378,6 +383,7 @@ def test_energy_is_balanced_for_nonlinear_cells(ngspice, device, rng):
     assert read.settling_time(0.01) < PULSE.width
 
 
+@pytest.mark.ngspice
 def test_cells_that_are_all_but_ohmic_behave_like_ohmic_ones(ngspice, rng):
     crossbar, drive = random_array(rng), rng.uniform(0.05, 0.2, 5)
     bent = Crossbar(crossbar.conductance, *WIRED, device=Sinh(1e3))

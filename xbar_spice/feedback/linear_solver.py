@@ -9,9 +9,9 @@ from typing import Any, final
 
 from xbar_spice.checks import Real
 from xbar_spice.errors import InvalidInputError
+from xbar_spice.feedback.answer import SolveRecord, solves_record
 from xbar_spice.feedback.loop import FeedbackLoop
 from xbar_spice.feedback.opamp import OpAmp
-from xbar_spice.feedback.record import SolveRecord, solves_record
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.mapping.analog_matrix import AnalogMatrix
 from xbar_spice.solve.fields.evaluation import Evaluation, IndexArray

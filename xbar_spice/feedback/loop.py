@@ -30,10 +30,9 @@ from xbar_spice.engines.base import Closeable, Engine
 from xbar_spice.engines.nodal.engine import NodalEngine
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.feedback.amplified import AmplifiedMatrix, Network
-from xbar_spice.feedback.answer import choose_engine
+from xbar_spice.feedback.answer import SolveRecord, choose_engine
 from xbar_spice.feedback.deck import FeedbackDeck, Sheet, Slopes, loop_deck
 from xbar_spice.feedback.opamp import OpAmp
-from xbar_spice.feedback.record import SolveRecord
 from xbar_spice.feedback.stability import loop_rates, require_stability
 from xbar_spice.feedback.wiring import wire
 from xbar_spice.hardware.amplifier import Amplifier

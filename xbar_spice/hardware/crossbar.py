@@ -18,7 +18,7 @@ from xbar_spice.hardware.cells import Device, Ohmic
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.settings import setting
 
-__all__ = ["PARTS", "Connection", "Crossbar", "Hookup", "Side", "Terminations"]
+__all__ = ["PARTS", "Connection", "Crossbar", "Hookup", "Side", "Terminations", "other"]
 
 Side = Literal["rows", "cols"]
 Edge = Literal["left", "right", "top", "bottom"]
@@ -201,6 +201,21 @@ class Crossbar:
         open_lines = self.open_rows if side == "rows" else ()
         return tuple(line for line in range(self.ports(side)) if line not in open_lines)
 
+    @property
+    def bare_rows(self) -> tuple[int, ...]:
+        """Open word lines without any cell: nothing fixes their voltage, and they are no part of the circuit."""
+        return tuple(row for row in self.open_rows if not self.conductance[row].any())
+
+    @property
+    def floating_rows(self) -> tuple[int, ...]:
+        """Open word lines with cells, which alone fix their voltage."""
+        return tuple(row for row in self.open_rows if self.conductance[row].any())
+
+    @property
+    def reciprocal(self) -> bool:
+        """Whether both directions of a read are made through the same connections."""
+        return self.hookup("rows").connections == self.hookup("cols").connections
+
     def applied(self, volts: FloatArray, side: Side) -> FloatArray:
         """(ports, ...) volts of a drive as they reach the array: 0 V at lines without terminals."""
         if side == "cols" or not self.open_rows:
@@ -264,6 +279,11 @@ class Crossbar:
     def _sensed(self, ends: tuple[Connection, ...]) -> tuple[Connection, ...]:
         """The same ends with an amplifier at each, if there are any."""
         return tuple(replace(end, amplifier=self.amplifier) for end in ends) if self.amplifier.present else ends
+
+
+def other(side: Side) -> Side:
+    """The side that is sensed when this one is driven."""
+    return "cols" if side == "rows" else "rows"
 
 
 def _checked_conductance(conductance: FloatArray) -> FloatArray:

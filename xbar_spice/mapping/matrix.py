@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 from xbar_spice.checks import Array, Instance, Optional, Real, checked
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.hardware.converters import quantise
-from xbar_spice.hardware.crossbar import Crossbar, Side
+from xbar_spice.hardware.crossbar import Crossbar, Side, other
 from xbar_spice.hardware.variation import Programmed
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.mapping.base import IntArray, Lines
@@ -231,11 +231,6 @@ class MappedMatrix:
         for array, volts in zip(self.arrays, self.drives(vectors, side), strict=True):
             sensed = array.lines(other(side))
             total[sensed.span] -= self._baseline * volts.sum(axis=0) / sensed.divisor
-
-
-def other(side: Side) -> Side:
-    """The side that is sensed when `side` is driven."""
-    return "cols" if side == "rows" else "rows"
 
 
 @checked()

@@ -10,7 +10,7 @@ from typing import final
 import numpy as np
 
 from xbar_spice.errors import DeviceError, InvalidInputError
-from xbar_spice.hardware.crossbar import Crossbar, Side
+from xbar_spice.hardware.crossbar import Crossbar, Side, other
 from xbar_spice.hardware.pulse import LineCapacitance, Pulse
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.transient.modes import excited_modes
@@ -128,7 +128,7 @@ class ModalRead(PulseRead):
     def _by_line(self, outward: FloatArray, charges: FloatArray, *, driven: bool) -> tuple[FloatArray, FloatArray]:
         """(ports, 1 + modes) of the currents out of the sources by conduction and by displacement, ends added up."""
         nodes, lines = self._network.source_nodes(driven=driven)
-        ports = self.crossbar.ports(self.side if driven else ("cols" if self.side == "rows" else "rows"))
+        ports = self.crossbar.ports(self.side if driven else other(self.side))
         found = np.zeros((2, ports, outward.shape[1]))
         np.add.at(found[0], lines, outward[nodes - self._network.inner])
         np.add.at(found[1], lines, charges[nodes - self._network.inner])

@@ -159,7 +159,7 @@ def _place_nodes(crossbar: Crossbar, ends: list[Connection]) -> tuple[IntArray, 
     places: dict[Side, IntArray] = {}
     inner = 0
     # A row with neither terminals nor cells has no node: nothing fixes its voltage.
-    bare = [row for row in crossbar.open_rows if not crossbar.conductance[row].any()]
+    bare = crossbar.bare_rows
     extents: tuple[tuple[Side, int, int], ...] = (("rows", rows, cols), ("cols", cols, rows))
     for side, lines, cells in extents:
         at_source = crossbar.connected(side) if any(c.side == side and _touches(crossbar, c) for c in ends) else ()

@@ -11,7 +11,7 @@ import numpy as np
 
 from xbar_spice.engines.ngspice.engine import NgspiceEngine
 from xbar_spice.engines.ngspice.transient import run_transient
-from xbar_spice.hardware.crossbar import Crossbar, Side
+from xbar_spice.hardware.crossbar import Crossbar, Side, other
 from xbar_spice.hardware.pulse import LineCapacitance, Pulse
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.spice.netlist import line_nodes
@@ -45,7 +45,7 @@ class SimulatedRead(PulseRead):
         super().__init__(crossbar, side, drive, pulse, capacitance)
         self._deck = pulse_deck(crossbar, drive, pulse, capacitance, side, accuracy=accuracy, netlists=netlists)
         word, bit = line_nodes(crossbar, side)
-        bare = {row for row in crossbar.open_rows if not crossbar.conductance[row].any()}
+        bare = crossbar.bare_rows
         names = list(dict.fromkeys(name for i, row in enumerate(word) if i not in bare for name in row))
         names += [name for name in dict.fromkeys(name for row in bit for name in row) if name not in names]
         sources = [terminal.source for terminal in self._deck.terminals]
@@ -129,7 +129,7 @@ class SimulatedRead(PulseRead):
 
     def _by_line(self, into: FloatArray, *, driven: bool) -> FloatArray:
         """(ports, T) amperes into the terminals of each line of a side, ends added up."""
-        side: Side = self.side if driven else ("cols" if self.side == "rows" else "rows")
+        side = self.side if driven else other(self.side)
         found = np.zeros((self.crossbar.ports(side), into.shape[1]))
         for terminal, amperes in zip(self._deck.terminals, into, strict=True):
             if terminal.side == side:

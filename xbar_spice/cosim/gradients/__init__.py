@@ -1,7 +1,6 @@
 """The gradients that arrays return beside the digital and the true one."""
 
-from xbar_spice.cosim.gradients.circuit_field import CircuitField, ReadDerivative
-from xbar_spice.cosim.gradients.spliced import Spliced, hybrid_field
+from xbar_spice.cosim.gradients.circuit_field import CircuitField, ReadDerivative, Spliced, hybrid_field
 from xbar_spice.cosim.gradients.three_gradients import GradientStudy, adjoint_mismatch, three_gradients
 from xbar_spice.cosim.gradients.true_gradient import (
     CircuitGradients,

@@ -22,14 +22,13 @@ from xbar_spice.engines.nodal.solution import solve_array
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.hardware.cells import Ohmic
 from xbar_spice.hardware.crossbar import Crossbar
-from xbar_spice.linear.operator import FloatArray
+from xbar_spice.linear.operator import DenseOperator, FloatArray, LinearOperator
 from xbar_spice.mapping.analog_matrix import AnalogMatrix
 from xbar_spice.mapping.matrix import MappedMatrix
-from xbar_spice.solve.fields.evaluation import Evaluation
+from xbar_spice.solve.fields.evaluation import Evaluation, Parameters
 from xbar_spice.solve.fields.field import Field, ReluField
-from xbar_spice.solve.fields.tie import Parameters
 
-__all__ = ["CircuitField", "ReadDerivative"]
+__all__ = ["CircuitField", "ReadDerivative", "Spliced", "hybrid_field"]
 
 
 @final
@@ -197,3 +196,26 @@ class CircuitField(Field):
 
     def parameter_jvp(self, evaluation: Evaluation, direction: Parameters) -> FloatArray:
         return self._reads.parameter_jvp(evaluation, direction)
+
+
+@final
+class Spliced(LinearOperator):
+    """Forward products of one operator, transposed products of another one."""
+
+    def __init__(self, forward: LinearOperator, transposed: LinearOperator) -> None:
+        self._by_mv, self._by_transpose = forward, transposed
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self._by_mv.shape
+
+    def _forward(self, x: FloatArray) -> FloatArray:
+        return self._by_mv.mv(x)
+
+    def _transposed(self, y: FloatArray) -> FloatArray:
+        return self._by_transpose.T.mv(y)
+
+
+def hybrid_field(A: AnalogMatrix, B: AnalogMatrix) -> ReluField:
+    """B relu(A z) read forwards from arrays and backwards from the weights as they were meant: straight-through."""
+    return ReluField(*(Spliced(matrix, DenseOperator(matrix.weights)) for matrix in (A, B)))

@@ -19,7 +19,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from xbar_spice.checks import ANYTHING, SEED, Optional, Real, checked
-from xbar_spice.cosim.gradients.spliced import hybrid_field
+from xbar_spice.cosim.gradients.circuit_field import hybrid_field
 from xbar_spice.cosim.gradients.true_gradient import CircuitGradients, CircuitParts, circuit_gradients, weight_gradients
 from xbar_spice.cosim.run.comparison import compare
 from xbar_spice.cosim.run.convergence import failed_runs, warn_of_failures

@@ -22,7 +22,7 @@ from xbar_spice.linear.operator import FloatArray
 from xbar_spice.mapping.analog_matrix import AnalogMatrix
 from xbar_spice.mapping.matrix import MappedMatrix
 from xbar_spice.solve.fields.contributions import By, Split, split_axes, summed
-from xbar_spice.solve.fields.tie import Parameters
+from xbar_spice.solve.fields.evaluation import Parameters
 
 __all__ = [
     "CircuitGradients",

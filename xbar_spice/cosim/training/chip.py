@@ -16,8 +16,7 @@ from typing import Literal, final, get_args
 import numpy as np
 
 from xbar_spice.checks import SEED, settle
-from xbar_spice.cosim.gradients.circuit_field import CircuitField
-from xbar_spice.cosim.gradients.spliced import hybrid_field
+from xbar_spice.cosim.gradients.circuit_field import CircuitField, hybrid_field
 from xbar_spice.cosim.gradients.true_gradient import weight_gradients, with_devices
 from xbar_spice.cosim.run.programming import expected_noise, program_model
 from xbar_spice.engines.base import Engine

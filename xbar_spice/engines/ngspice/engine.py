@@ -18,10 +18,10 @@ from xbar_spice.engines.ngspice.characterised import CharacterisedBank, require_
 from xbar_spice.engines.ngspice.forks import renew_after_fork
 from xbar_spice.engines.ngspice.locate import require_library
 from xbar_spice.engines.ngspice.model_check import check_cells
-from xbar_spice.engines.ngspice.process import ResidentProcess
+from xbar_spice.engines.ngspice.supervised_circuit import ResidentProcess
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.hardware.biases import End
-from xbar_spice.hardware.crossbar import Crossbar, Edge, Side
+from xbar_spice.hardware.crossbar import Crossbar, Edge, Side, other
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.spice.netlist import Deck, Terminal, bank_deck, biased_deck
 
@@ -235,14 +235,10 @@ class NgspiceBank(Bank):
         return [read.result() for read in reads]
 
     def _circuits_for(self, side: Side) -> list[Circuit]:
-        other: Side = "cols" if side == "rows" else "rows"
         if side not in self._circuits:
-            shared = other in self._circuits and all(
-                crossbar.hookup("rows").connections == crossbar.hookup("cols").connections
-                for crossbar in self.crossbars
-            )
+            shared = other(side) in self._circuits and all(crossbar.reciprocal for crossbar in self.crossbars)
             self._circuits[side] = (
-                self._circuits[other] if shared else [self._circuit(arrays, side) for arrays in self._groups]
+                self._circuits[other(side)] if shared else [self._circuit(arrays, side) for arrays in self._groups]
             )
         return self._circuits[side]
 

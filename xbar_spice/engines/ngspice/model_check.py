@@ -20,7 +20,7 @@ from typing import final
 import numpy as np
 from numpy.typing import NDArray
 
-from xbar_spice.engines.ngspice.process import ResidentProcess
+from xbar_spice.engines.ngspice.supervised_circuit import ResidentProcess
 from xbar_spice.errors import DeviceError, SimulationError, SingularCircuitError
 from xbar_spice.hardware.amplifier import Amplifier
 from xbar_spice.hardware.cells import SubcircuitCell

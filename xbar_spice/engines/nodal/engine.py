@@ -18,7 +18,7 @@ from xbar_spice.engines.nodal.solver import LinearCircuit, Method
 from xbar_spice.engines.nodal.stacked import eliminate_together, read_stacked, stacks
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.hardware.biases import Currents, End, read_biases
-from xbar_spice.hardware.crossbar import Connection, Crossbar, Edge, Side
+from xbar_spice.hardware.crossbar import Connection, Crossbar, Edge, Side, other
 from xbar_spice.linear.operator import FloatArray
 
 __all__ = ["NodalBank", "NodalEngine"]
@@ -150,7 +150,7 @@ class NodalBank(Bank):
     def _read_one(self, index: int, volts: FloatArray, side: Side, known: FloatArray | None) -> FloatArray:
         crossbar = self.crossbars[index]
         if not volts.shape[1]:
-            return np.zeros((crossbar.ports("cols" if side == "rows" else "rows"), 0))
+            return np.zeros((crossbar.ports(other(side)), 0))
         if not self._has_grid(index, side):
             return self._read_biased(index, volts, side)
         circuit, placement = self._circuit(index, side)

@@ -191,10 +191,9 @@ def circuit_key(crossbar: Crossbar, side: Side) -> frozenset[Connection]:
 
 def _floating(crossbar: Crossbar, placement: Placement, word: Line) -> FloatingLines | None:
     """The open word lines; one without cells carries nothing, whatever is connected to it."""
-    rows = [row for row in crossbar.open_rows if crossbar.conductance[row].any()]
-    if not rows:
+    if not crossbar.floating_rows:
         return None
-    places = np.array(rows)
+    places = np.array(crossbar.floating_rows)
     places = crossbar.shape[0] - 1 - places if 0 in placement.flips else places
     return FloatingLines(word, 0 if placement.swapped else 1, places)
 

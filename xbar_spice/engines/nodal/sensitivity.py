@@ -29,7 +29,7 @@ from xbar_spice.engines.nodal.newton import operating_point
 from xbar_spice.engines.nodal.promise import balanced, for_each_current
 from xbar_spice.engines.nodal.solver import LinearCircuit, require_convergence
 from xbar_spice.errors import InvalidInputError
-from xbar_spice.hardware.crossbar import Crossbar, Side
+from xbar_spice.hardware.crossbar import Crossbar, Side, other
 from xbar_spice.linear.operator import FloatArray
 
 __all__ = ["Change", "Sensitivity"]
@@ -96,7 +96,7 @@ class Sensitivity:
         self._grid, self._placement = place(crossbar, side)
         between_ends = self._placement.sign * self._placement.drive_to_grid(volts)
         self._between_ends, self._laws = between_ends, Laws()
-        self._shape = (crossbar.ports("cols" if side == "rows" else "rows"), volts.shape[1])
+        self._shape = (crossbar.ports(other(side)), volts.shape[1])
         self._programmed = programmed = LinearCircuit(self._grid, tolerance=tolerance)
         if crossbar.device.linear and programmed.subtle:
             self._linearise(programmed.refined(between_ends))
@@ -213,7 +213,7 @@ class Sensitivity:
             raise InvalidInputError(
                 f"weights must have the shape (sums, {self._shape[0]}, {self._shape[1]}), got {weights.shape}"
             )
-        ports = list(self._crossbar.connected("cols" if self._side == "rows" else "rows"))  # others carry no current
+        ports = list(self._crossbar.connected(other(self._side)))  # others carry no current
         reads = self._by_conductance.reshape(len(self._cells), -1)
         terminals = self._adjoint(np.eye(weights.shape[1])[:, ports])[1].reshape(len(ports), -1)
         sums = [np.einsum("pc,pc->c", weight[ports] @ reads, terminals) for weight in weights]

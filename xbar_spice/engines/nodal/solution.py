@@ -236,7 +236,7 @@ def _require_levels(crossbar: Crossbar, grid: Grid, placement: Placement, outcom
     across = grid.volts(drive, outcome.currents + outcome.residual, outcome.levels)
     slopes = crossbar.device.differential_conductance(grid.conductance, across)
     held = placement.to_array(slopes)[0].sum(axis=1) > UNHELD * crossbar.conductance.sum(axis=1)
-    loose = [row for row in crossbar.open_rows if crossbar.conductance[row].any() and not held[row]]
+    loose = [row for row in crossbar.floating_rows if not held[row]]
     if loose:
         raise SingularCircuitError(
             f"the open word lines {loose} have no level of their own: none of their {crossbar.device!r} cells conducts "

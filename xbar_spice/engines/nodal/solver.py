@@ -1,7 +1,7 @@
 """One circuit, prepared once and solved for many drives: which method answers, and what is kept for the next read.
 
 The transfer matrix answers any number of reads but costs n0 n1^3; a vector by conjugate gradients costs a multiple
-of n0 n1^2. The constants below are times measured by scripts/bench_nodal.py; only their ratio matters.
+of n0 n1^2. The constants below are times measured by experiments/bench_nodal.py; only their ratio matters.
 """
 
 from __future__ import annotations
@@ -16,10 +16,9 @@ from xbar_spice.engines.nodal.checks import SenseCheck
 from xbar_spice.engines.nodal.conjugate_gradients import Check, Outcome, Preconditioner, solve_currents
 from xbar_spice.engines.nodal.elimination import transfer_matrix
 from xbar_spice.engines.nodal.factor import FACTOR_CELLS, FactorPreconditioner
-from xbar_spice.engines.nodal.floating_preconditioner import FloatingPreconditioner
 from xbar_spice.engines.nodal.grid import Grid, Placement
 from xbar_spice.engines.nodal.refined import refine_linear
-from xbar_spice.engines.nodal.spectral import SpectralPreconditioner
+from xbar_spice.engines.nodal.spectral import FloatingPreconditioner, SpectralPreconditioner
 from xbar_spice.engines.nodal.threads import allowed_threads, single_thread, suitable_threads
 from xbar_spice.errors import ConvergenceError
 from xbar_spice.linear.operator import FloatArray

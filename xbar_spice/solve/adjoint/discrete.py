@@ -13,8 +13,7 @@ from xbar_spice.checks import ANYTHING, Array, checked
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.solve.fields.contributions import By, Contributions, Split, split_axes
-from xbar_spice.solve.fields.evaluation import BoolArray
-from xbar_spice.solve.fields.tie import Parameters, Tie
+from xbar_spice.solve.fields.evaluation import BoolArray, Parameters, Tie
 from xbar_spice.solve.integrators.integration import (
     Nonconvergence,
     Trajectory,

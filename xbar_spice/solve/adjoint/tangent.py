@@ -14,7 +14,7 @@ from xbar_spice.checks import Array, checked
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.solve.adjoint.discrete import ADJOINT_HINT
-from xbar_spice.solve.fields.tie import Parameters
+from xbar_spice.solve.fields.evaluation import Parameters
 from xbar_spice.solve.integrators.integration import (
     Nonconvergence,
     Trajectory,

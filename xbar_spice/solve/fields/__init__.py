@@ -1,14 +1,12 @@
 """Right-hand sides f(z) of neural ODEs, with their exact derivatives."""
 
 from xbar_spice.solve.fields.activation import Activation, get_activation
-from xbar_spice.solve.fields.circuit_solver import CircuitSolver
 from xbar_spice.solve.fields.contributions import By, Contributions, Split, split_axes, summed
-from xbar_spice.solve.fields.evaluation import BoolArray, Evaluation, IndexArray
-from xbar_spice.solve.fields.field import ActivationField, Field, ReluField
+from xbar_spice.solve.fields.evaluation import BoolArray, Evaluation, IndexArray, Parameters, Tie
+from xbar_spice.solve.fields.field import ActivationField, CircuitSolver, Field, ReluField
 from xbar_spice.solve.fields.layer_field import LayerField
 from xbar_spice.solve.fields.split import SplitField, prefixed, unprefixed
 from xbar_spice.solve.fields.systems import antisymmetric_field, convolution_field, hamiltonian_field, parabolic_field
-from xbar_spice.solve.fields.tie import Parameters, Tie
 
 __all__ = [
     "Activation",

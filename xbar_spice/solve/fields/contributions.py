@@ -19,10 +19,9 @@ import numpy as np
 from xbar_spice.checks import Many, Text
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear.operator import FloatArray
-from xbar_spice.solve.fields.evaluation import Evaluation, IndexArray
+from xbar_spice.solve.fields.evaluation import Evaluation, IndexArray, Parameters, Tie
 from xbar_spice.solve.fields.field import Field
 from xbar_spice.solve.fields.split import prefixed
-from xbar_spice.solve.fields.tie import Parameters, Tie
 
 __all__ = ["By", "Contributions", "Split", "split_axes", "summed"]
 

@@ -1,7 +1,8 @@
-"""What one evaluation of a field leaves behind for its derivatives."""
+"""What one evaluation of a field leaves behind for its derivatives, and how its matrices depend on parameters."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import final
 
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 from xbar_spice.linear.operator import FloatArray
 
-__all__ = ["BoolArray", "Evaluation", "IndexArray"]
+__all__ = ["BoolArray", "Evaluation", "IndexArray", "Parameters", "Tie"]
 
 BoolArray = NDArray[np.bool_]
 IndexArray = NDArray[np.intp]
@@ -54,3 +55,27 @@ class Evaluation:
         merged.z[:, samples], merged.value[:, samples] = other.z, other.value
         merged.slope[:, samples], merged.hidden[:, samples] = other.slope, other.hidden
         return merged
+
+
+Parameters = Mapping[str, FloatArray]
+"""Arrays by the name of a parameter."""
+
+
+def _same(values: Parameters) -> Parameters:
+    return values
+
+
+@final
+@dataclass(frozen=True)
+class Tie:
+    """How the matrices of a field depend on its parameters: a linear map, and the map back for gradients.
+
+    The two are adjoint: sum <collect(g), d> = sum <g, spread(d)> for gradients g of matrices and directions d.
+
+    Attributes:
+        spread: Changes of the parameters to changes of the matrices.
+        collect: Gradients with respect to the matrices to those with respect to the parameters.
+    """
+
+    spread: Callable[[Parameters], Parameters] = _same
+    collect: Callable[[Parameters], Parameters] = _same

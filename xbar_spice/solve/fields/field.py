@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import replace
-from typing import final
+from typing import Protocol, final
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -13,11 +13,9 @@ from xbar_spice.checks import checked
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear.operator import FloatArray, LinearOperator, as_operator
 from xbar_spice.solve.fields.activation import Activation, get_activation
-from xbar_spice.solve.fields.circuit_solver import CircuitSolver
-from xbar_spice.solve.fields.evaluation import Evaluation
-from xbar_spice.solve.fields.tie import Parameters, Tie
+from xbar_spice.solve.fields.evaluation import BoolArray, Evaluation, Parameters, Tie
 
-__all__ = ["ActivationField", "Field", "ReluField"]
+__all__ = ["ActivationField", "CircuitSolver", "Field", "ReluField"]
 
 
 class Field(ABC):
@@ -217,3 +215,26 @@ class ReluField(ActivationField):
     @checked()
     def __init__(self, A: ArrayLike | LinearOperator, B: ArrayLike | LinearOperator) -> None:
         super().__init__(A, B, "relu")
+
+
+class CircuitSolver(Protocol):
+    """Solves (I - c B D A) x = r, and the transposed system, in one step for a batch of samples.
+
+    The solution is as good as the circuit: Newton's method takes it as it comes and measures by its next residual, the
+    adjoint measures what is left of each right-hand side and has that solved, too.
+    """
+
+    def solve(
+        self, slopes: BoolArray | FloatArray, c: float, rhs: FloatArray, *, transposed: bool = False
+    ) -> FloatArray:
+        """The solution for each sample.
+
+        Args:
+            slopes: D of each sample, (m, batch), as the field's evaluation stored it.
+            c: Step size times the coefficient of the implicit term.
+            rhs: r, (n, batch).
+            transposed: Whether to solve (I - c A^T D B^T) x = r.
+
+        Returns:
+            x, (n, batch).
+        """

@@ -11,9 +11,8 @@ from xbar_spice.checks import checked
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear.operator import FloatArray, LinearOperator, as_operator
 from xbar_spice.solve.fields.activation import Activation, get_activation
-from xbar_spice.solve.fields.evaluation import Evaluation
+from xbar_spice.solve.fields.evaluation import Evaluation, Parameters, Tie
 from xbar_spice.solve.fields.field import Field
-from xbar_spice.solve.fields.tie import Parameters, Tie
 
 __all__ = ["LayerField"]
 

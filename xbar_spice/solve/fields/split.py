@@ -12,9 +12,8 @@ import numpy as np
 from xbar_spice.checks import checked
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear.operator import FloatArray
-from xbar_spice.solve.fields.evaluation import BoolArray, Evaluation
+from xbar_spice.solve.fields.evaluation import BoolArray, Evaluation, Parameters, Tie
 from xbar_spice.solve.fields.field import Field
-from xbar_spice.solve.fields.tie import Parameters, Tie
 
 __all__ = ["SplitField", "prefixed", "unprefixed"]
 

@@ -12,10 +12,10 @@ from xbar_spice.linear.compose import FirstRows, ProductOperator, ScaledOperator
 from xbar_spice.linear.convolution import Padding, convolution_matrix, kernel_gradient
 from xbar_spice.linear.operator import FloatArray, LinearOperator, as_operator
 from xbar_spice.solve.fields.activation import Activation
+from xbar_spice.solve.fields.evaluation import Parameters, Tie
 from xbar_spice.solve.fields.field import ActivationField
 from xbar_spice.solve.fields.layer_field import LayerField
 from xbar_spice.solve.fields.split import SplitField
-from xbar_spice.solve.fields.tie import Parameters, Tie
 
 __all__ = ["antisymmetric_field", "convolution_field", "hamiltonian_field", "parabolic_field"]
 

@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 from xbar_spice.checks import settle
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.solve.fields.contributions import Contributions
-from xbar_spice.solve.fields.evaluation import BoolArray, Evaluation, IndexArray
+from xbar_spice.solve.fields.evaluation import BoolArray, Evaluation, IndexArray, Parameters
 from xbar_spice.solve.fields.field import Field
-from xbar_spice.solve.fields.tie import Parameters
 from xbar_spice.solve.integrators.step_control import AdaptiveOptions
 from xbar_spice.solve.linear_solvers.gmres import Gmres
 from xbar_spice.solve.linear_solvers.krylov import get_linear_solver

@@ -32,9 +32,8 @@ from numpy.typing import ArrayLike
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.read_context import stage
 from xbar_spice.solve.fields.contributions import Contributions
-from xbar_spice.solve.fields.evaluation import BoolArray, Evaluation
+from xbar_spice.solve.fields.evaluation import BoolArray, Evaluation, Parameters
 from xbar_spice.solve.fields.field import Field
-from xbar_spice.solve.fields.tie import Parameters
 from xbar_spice.solve.integrators.method import (
     AdjointRun,
     Carry,

@@ -25,10 +25,9 @@ from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.read_context import stage
 from xbar_spice.solve.fields.contributions import Contributions
-from xbar_spice.solve.fields.evaluation import Evaluation
+from xbar_spice.solve.fields.evaluation import Evaluation, Parameters
 from xbar_spice.solve.fields.field import Field
 from xbar_spice.solve.fields.split import SplitField, unprefixed
-from xbar_spice.solve.fields.tie import Parameters
 from xbar_spice.solve.integrators.method import (
     AdjointRun,
     Carry,

@@ -63,6 +63,7 @@ def ways(crossbar, drive, side):
     yield Sensitivity(crossbar, drive, side).currents[:, 0]
 
 
+@pytest.mark.ngspice
 @pytest.mark.parametrize(("side", "volts"), [("rows", -0.5), ("cols", 0.5)])
 def test_falling_currents_are_those_of_ngspice(side, volts):
     crossbar = Crossbar(np.full((16, 16), 5e-5), 2, 2, 100, 50, device=FALLING)
@@ -113,6 +114,7 @@ def test_steep_cells(ratio, terminals, rng):
         assert np.abs(found / wanted.astype(float) - 1).max() < 1e-9
 
 
+@pytest.mark.ngspice
 def test_steep_cells_agree_with_ngspice_where_that_finds_the_solution(rng):
     crossbar = Crossbar(10 ** rng.uniform(-5, -4, (8, 8)), 1, 1, 100, 50, device=Sinh(0.01))
     drive = rng.uniform(-0.45, 0.45, 8)

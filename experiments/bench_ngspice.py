@@ -1,10 +1,6 @@
 #!/usr/bin/env python3
 """Prints how long ngspice takes to read arrays, in the ways that the engine has and in those that it does not take.
 
-    scripts/bench_ngspice.py [SIZE ...] [--out docs/figures/ngspice.csv]
-    scripts/bench_ngspice.py --candidates [SIZE ...]
-    scripts/bench_ngspice.py --tiles [COUNTxSIZE ...]
-
 The first table: a process for each read, resident reads of one vector, batches of 100 per vector, characterised
 reads; memory of the worker after 1 and after 1000 reads; and the overhead, which is the share of a read that is not
 spent inside libngspice. `--candidates`: ways to solve a resident circuit. `--tiles`: the arrays of a matrix in one
@@ -14,19 +10,20 @@ over two decades. NGSPICE_LIBRARY_PATH chooses another libngspice, `--command` t
 
 from __future__ import annotations
 
-import argparse
 import csv
 import os
 import platform
 import shutil
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+from common import Arguments
 
 import numpy as np
 import psutil
@@ -38,15 +35,17 @@ from xbar_spice.engines.ngspice.library import Ngspice
 from xbar_spice.engines.ngspice.resident import PairedCircuit, ResidentCircuit, SweptCircuit
 from xbar_spice.engines.nodal.engine import NodalEngine
 from xbar_spice.hardware.crossbar import Crossbar
+from xbar_spice.linear.operator import FloatArray
 from xbar_spice.spice.netlist import Deck, array_deck
 
 BATCH = 100
 MANY = 1000  # reads, after which the worker must not have grown
-WIRES = {"r_word": 1.0, "r_bit": 2.0, "r_driver": 50.0, "r_sense": 25.0}
+WIRES: dict[str, Any] = {"r_word": 1.0, "r_bit": 2.0, "r_driver": 50.0, "r_sense": 25.0}
 LARGEST_FRESH = 128
+Row = dict[str, float | int | None]
 
 
-def example(size: int) -> tuple[Crossbar, np.ndarray]:
+def example(size: int) -> tuple[Crossbar, FloatArray]:
     rng = np.random.default_rng(size)
     return Crossbar(10 ** rng.uniform(-5, -3, (size, size)), **WIRES), rng.uniform(-0.5, 0.5, (size, BATCH))
 
@@ -61,7 +60,7 @@ def milliseconds(action: Callable[[], object], repeat: int) -> float:
     return 1e3 * statistics.median(taken)
 
 
-def fresh(crossbar: Crossbar, volts: np.ndarray, command: str, repeat: int) -> float:
+def fresh(crossbar: Crossbar, volts: FloatArray, command: str, repeat: int) -> float:
     """The deck by hand, a process for each read."""
     with tempfile.NamedTemporaryFile("w", suffix=".cir") as file:
         file.write(array_deck(crossbar, volts).text)
@@ -76,10 +75,10 @@ def overhead(bank: NgspiceBank, action: Callable[[], object], repeat: int) -> tu
     return taken, 1 - (bank.busy - busy) / (time.perf_counter() - start)
 
 
-def reads(size: int, command: str | None, repeat: int, many: int) -> dict[str, float | int | None]:
+def reads(size: int, command: str | None, repeat: int, many: int) -> Row:
     """One line of the first table."""
     crossbar, volts = example(size)
-    row: dict[str, float | int | None] = {"N": size, "fresh": None}
+    row: Row = {"N": size, "fresh": None}
     if command is not None and size <= LARGEST_FRESH:
         row["fresh"] = fresh(crossbar, volts[:, 0], command, min(repeat, 3))
     with NgspiceEngine(workers=1).program_bank([crossbar]) as bank:
@@ -116,7 +115,7 @@ def loaded(ngspice: Ngspice, cards: Sequence[str]) -> Iterator[None]:
         ngspice.run("remcirc")
 
 
-def altered(ngspice: Ngspice, deck: Deck, volts: np.ndarray) -> list[float]:
+def altered(ngspice: Ngspice, deck: Deck, volts: FloatArray) -> list[float]:
     """One `alter` for each source and an `op` for each vector."""
     sources = [terminal.source for terminal in deck.terminals]
 
@@ -133,11 +132,11 @@ def altered(ngspice: Ngspice, deck: Deck, volts: np.ndarray) -> list[float]:
     return [took, took]
 
 
-def swept_anew(ngspice: Ngspice, deck: Deck, volts: np.ndarray) -> list[float]:
+def swept_anew(ngspice: Ngspice, deck: Deck, volts: FloatArray) -> list[float]:
     """A new `.dc` sweep with external sources for each batch."""
     sources = [terminal.source for terminal in deck.terminals]
 
-    def read(batch: np.ndarray) -> None:
+    def read(batch: FloatArray) -> None:
         ngspice.drive_points(0, batch)
         ngspice.run(f"dc {SWEPT_SOURCE} 0 {batch.shape[1] - 1} 1")
         ngspice.collected(batch.shape[1])
@@ -150,7 +149,7 @@ def swept_anew(ngspice: Ngspice, deck: Deck, volts: np.ndarray) -> list[float]:
 
 
 def paused(
-    ngspice: Ngspice, deck: Deck, volts: np.ndarray, kind: type[PairedCircuit | SweptCircuit], points: int = 8192
+    ngspice: Ngspice, deck: Deck, volts: FloatArray, kind: type[PairedCircuit | SweptCircuit], points: int = 8192
 ) -> list[float]:
     """A sweep that never ends, as the engine has it."""
     sources = [terminal.source for terminal in deck.terminals]
@@ -164,11 +163,11 @@ def paused(
         ngspice.run("remcirc")
 
 
-def candidates(sizes: Sequence[int]) -> list[dict[str, float | int | None]]:
+def candidates(sizes: Sequence[int]) -> list[Row]:
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # the library's own words
     ngspice = Ngspice()
     print(f"ngspice {ngspice.ngspice_version}, {'KLU' if ngspice.klu else 'Sparse 1.3'}, ms per vector")
-    ways: dict[str, Callable[[Deck, np.ndarray], list[float]]] = {
+    ways: dict[str, Callable[[Deck, FloatArray], list[float]]] = {
         "alter + op": lambda deck, volts: altered(ngspice, deck, volts),
         "new .dc": lambda deck, volts: swept_anew(ngspice, deck, volts),
         "paused .dc": lambda deck, volts: paused(ngspice, deck, volts, SweptCircuit),
@@ -180,7 +179,7 @@ def candidates(sizes: Sequence[int]) -> list[dict[str, float | int | None]]:
         deck = array_deck(crossbar)
         volts = np.zeros((len(deck.terminals), min(BATCH, 64)))
         volts[:size] = drives[:, : volts.shape[1]]
-        row: dict[str, float | int | None] = {"N": size}
+        row: Row = {"N": size}
         for name, way in ways.items():
             row[name], row[f"{name}, 64 at once"] = way(deck, volts)
         rows.append(row)
@@ -188,14 +187,14 @@ def candidates(sizes: Sequence[int]) -> list[dict[str, float | int | None]]:
     return rows
 
 
-def tiles(names: Sequence[str]) -> list[dict[str, float | int | None]]:
+def tiles(names: Sequence[str]) -> list[Row]:
     rows = []
     for name in names:
         count, size = map(int, name.split("x"))
         crossbars = [example(size + k)[0] for k in range(count)]
         rng = np.random.default_rng(0)
         drives = [rng.uniform(-0.5, 0.5, (crossbar.shape[0], BATCH)) for crossbar in crossbars]
-        row: dict[str, float | int | None] = {"arrays": count, "N": size}
+        row: Row = {"arrays": count, "N": size}
         found = {}
         for workers in (1, 2):
             with NgspiceEngine(workers=workers).program_bank(crossbars) as bank:
@@ -210,7 +209,7 @@ def tiles(names: Sequence[str]) -> list[dict[str, float | int | None]]:
     return rows
 
 
-def show(row: dict[str, float | int | None], *, first: bool) -> None:
+def show(row: Row, *, first: bool) -> None:
     if first:
         print("  ".join(f"{name:>12}" for name in row))
     cells = []
@@ -226,15 +225,15 @@ def show(row: dict[str, float | int | None], *, first: bool) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", nargs="*", help="sizes N, or COUNTxSIZE with --tiles")
-    parser.add_argument("--candidates", action="store_true")
-    parser.add_argument("--tiles", action="store_true")
-    parser.add_argument("--repeats", type=int, default=20)
-    parser.add_argument("--many", type=int, default=MANY, help="reads after which memory is looked at again")
-    parser.add_argument("--command", default=shutil.which("ngspice"), help="the program `ngspice`")
-    parser.add_argument("--out", type=Path, help="CSV file of the table")
-    chosen = parser.parse_args()
+    parser = Arguments(__doc__, figure=False)
+    parser.add_argument("what", nargs="*", help="Sizes N, or COUNTxSIZE with --tiles.")
+    parser.add_argument("--candidates", action="store_true", help="Ways to solve a resident circuit.")
+    parser.add_argument("--tiles", action="store_true", help="Several arrays, in one worker and in two.")
+    parser.add_argument("--repeats", type=int, default=20, help="Reads to take the median of.")
+    parser.add_argument("--many", type=int, default=MANY, help="Reads after which memory is looked at again.")
+    parser.add_argument("--command", default=shutil.which("ngspice"), help="The program ngspice.")
+    parser.add_argument("--csv", type=Path, help="File of the table.")
+    chosen = parser.parse(what=["8"], repeats=2, many=10)
     if chosen.candidates:
         rows = candidates([int(size) for size in chosen.what or (16, 32, 64)])
     elif chosen.tiles:
@@ -249,12 +248,12 @@ def main() -> None:
         for size in map(int, chosen.what or (16, 32, 64, 128)):
             rows.append(reads(size, chosen.command, chosen.repeats, chosen.many))
             show(rows[-1], first=len(rows) == 1)
-    if chosen.out is not None:
-        with chosen.out.open("w", newline="") as file:
+    if chosen.csv is not None:
+        with chosen.csv.open("w", newline="") as file:
             writer = csv.DictWriter(file, list(rows[0]))
             writer.writeheader()
             writer.writerows(rows)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -19,8 +19,8 @@ import pytest
 from support import assert_same_bits
 from support.pauses import PATIENCE, Pauses, run_in_workers
 
-from xbar_spice.engines.ngspice import process as process_module
-from xbar_spice.engines.ngspice import supervisor
+from xbar_spice.engines.ngspice import supervised_circuit as process_module
+from xbar_spice.engines.ngspice import worker_handle as supervisor
 from xbar_spice.engines.ngspice.cards import (
     checked_nodes,
     checked_sources,
@@ -30,7 +30,7 @@ from xbar_spice.engines.ngspice.cards import (
 )
 from xbar_spice.engines.ngspice.locate import LIBRARY_VARIABLE, find_library
 from xbar_spice.engines.ngspice.messages import Severity, classify
-from xbar_spice.engines.ngspice.process import ResidentProcess
+from xbar_spice.engines.ngspice.supervised_circuit import ResidentProcess
 from xbar_spice.errors import (
     EngineUnavailableError,
     InvalidInputError,
@@ -90,6 +90,7 @@ def gone(pid: int) -> bool:
 # --- answers ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.ngspice
 @needs_library
 def test_the_current_of_a_source_is_positive_from_its_node_through_it_to_ground() -> None:
     with ResidentProcess(DIVIDER, SOURCES) as circuit:
@@ -97,6 +98,7 @@ def test_the_current_of_a_source_is_positive_from_its_node_through_it_to_ground(
     np.testing.assert_allclose(currents, [[-1e-3, 1e-4], [1e-3, -1e-4]], rtol=1e-14)
 
 
+@pytest.mark.ngspice
 @needs_library
 def test_voltages_of_nodes_follow_the_currents() -> None:
     with ResidentProcess(DIVIDER, SOURCES, nodes=["B", "a"]) as circuit:
@@ -104,12 +106,15 @@ def test_voltages_of_nodes_follow_the_currents() -> None:
     assert results[2:].tolist() == [[3.0, 0.5], [1.0, -2.0]]
 
 
+@pytest.mark.ngspice
+@needs_library
 def test_volts_and_amperes_pass_without_loss_of_a_bit(volts: np.ndarray) -> None:
     deck = "* one ohm\nVa a 0 0\nR1 a 0 1\n.op\n.end"
     with ResidentProcess(deck, ["Va"]) as circuit:
         np.testing.assert_array_equal(circuit.read(volts[:1]), -volts[:1])
 
 
+@pytest.mark.ngspice
 @needs_library
 @pytest.mark.parametrize("points", [64, 8192])
 def test_a_batch_is_its_single_reads_bit_for_bit(
@@ -122,6 +127,7 @@ def test_a_batch_is_its_single_reads_bit_for_bit(
     assert_same_bits(batch, singles)
 
 
+@pytest.mark.ngspice
 @needs_library
 def test_an_empty_batch_starts_nothing() -> None:
     with ResidentProcess(DIVIDER, SOURCES) as circuit:
@@ -129,6 +135,7 @@ def test_an_empty_batch_starts_nothing() -> None:
         assert circuit.pid is None
 
 
+@pytest.mark.ngspice
 @needs_library
 def test_the_worker_does_not_grow(volts: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process_module, "POINTS", 64)
@@ -143,6 +150,7 @@ def test_the_worker_does_not_grow(volts: np.ndarray, monkeypatch: pytest.MonkeyP
         assert worker.memory_info().rss - before < 2**21
 
 
+@pytest.mark.ngspice
 @needs_library
 def test_warnings_as_errors_in_the_user_s_program_do_not_reach_the_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONWARNINGS", "error")
@@ -154,6 +162,7 @@ def test_warnings_as_errors_in_the_user_s_program_do_not_reach_the_worker(monkey
 # --- crashes and hangs ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.ngspice
 @needs_library
 def test_a_worker_killed_between_reads_is_replaced(volts: np.ndarray) -> None:
     with ResidentProcess(ladder(8), SOURCES) as circuit:
@@ -165,6 +174,7 @@ def test_a_worker_killed_between_reads_is_replaced(volts: np.ndarray) -> None:
         assert circuit.pid not in (killed, None)
 
 
+@pytest.mark.ngspice
 @needs_library
 def test_a_worker_killed_in_the_middle_of_a_read_is_replaced(volts: np.ndarray) -> None:
     with Pauses("read") as pauses, ResidentProcess(ladder(8), SOURCES) as circuit:
@@ -181,6 +191,7 @@ def test_a_worker_killed_in_the_middle_of_a_read_is_replaced(volts: np.ndarray) 
         assert circuit.pid not in (*killed, None)
 
 
+@pytest.mark.ngspice
 @needs_library
 @pytest.mark.parametrize("place", ["load", "read"])
 def test_a_worker_killed_again_and_again_is_a_crash(place: str, volts: np.ndarray, tmp_path: Path) -> None:
@@ -197,6 +208,7 @@ def test_a_worker_killed_again_and_again_is_a_crash(place: str, volts: np.ndarra
         assert circuit.read(volts).shape == volts.shape  # the next read finds a simulator
 
 
+@pytest.mark.ngspice
 @needs_library
 def test_a_read_that_takes_too_long_is_a_timeout(volts: np.ndarray, tmp_path: Path) -> None:
     with (
@@ -207,6 +219,7 @@ def test_a_read_that_takes_too_long_is_a_timeout(volts: np.ndarray, tmp_path: Pa
         circuit.read(volts)
 
 
+@pytest.mark.ngspice
 @needs_library
 def test_a_stopped_worker_is_replaced(volts: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
     with ResidentProcess(ladder(2), SOURCES) as circuit:
@@ -226,6 +239,7 @@ def test_a_stopped_worker_is_replaced(volts: np.ndarray, monkeypatch: pytest.Mon
         assert circuit._time_limit == PATIENCE
 
 
+@pytest.mark.ngspice
 @needs_library
 def test_ctrl_c_is_the_supervisor_s_business(volts: np.ndarray) -> None:
     with ResidentProcess(DIVIDER, SOURCES) as circuit:
@@ -237,6 +251,7 @@ def test_ctrl_c_is_the_supervisor_s_business(volts: np.ndarray) -> None:
         assert circuit.pid == pid
 
 
+@pytest.mark.ngspice
 @needs_library
 def test_a_simulator_that_ends_itself_is_an_error_of_its_own(tmp_path: Path) -> None:
     deck = "* title\nVa a 0 0\nR1 a 0 1k\n.op\n.end"
@@ -247,6 +262,7 @@ def test_a_simulator_that_ends_itself_is_an_error_of_its_own(tmp_path: Path) -> 
         circuit.read(np.ones((1, 1)))
 
 
+@pytest.mark.ngspice
 @needs_library
 @pytest.mark.parametrize("place", ["load", "read"])
 def test_a_circuit_that_another_thread_closes_starts_no_worker_again(
@@ -271,6 +287,7 @@ def test_a_circuit_that_another_thread_closes_starts_no_worker_again(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.ngspice
 @needs_library
 def test_a_circuit_that_is_closed_while_its_worker_starts_leaves_nothing_behind(
     volts: np.ndarray, monkeypatch: pytest.MonkeyPatch
@@ -294,12 +311,13 @@ def test_a_circuit_that_is_closed_while_its_worker_starts_leaves_nothing_behind(
     assert {child.pid for child in psutil.Process().children()} == children
 
 
+@pytest.mark.ngspice
 @needs_library
 def test_a_signal_handler_may_close_a_circuit_in_its_own_read() -> None:
     program_text = (
         "import os, signal, sys, threading\nimport numpy as np\n"
         "from support.pauses import Pauses\n"
-        "from xbar_spice.engines.ngspice.process import ResidentProcess\n"
+        "from xbar_spice.engines.ngspice.supervised_circuit import ResidentProcess\n"
         "from xbar_spice.errors import SimulationError\n"
         "circuit = ResidentProcess(sys.stdin.read(), ('Va', 'Vb'))\n"
         "signal.signal(signal.SIGTERM, lambda *_: circuit.close())\n"
@@ -336,6 +354,7 @@ BAD_CIRCUITS = {
 }
 
 
+@pytest.mark.ngspice
 @needs_library
 @pytest.mark.parametrize(("circuit", "error"), BAD_CIRCUITS.values(), ids=BAD_CIRCUITS)
 def test_a_circuit_that_cannot_be_solved_is_an_error_that_can_be_reproduced(
@@ -353,6 +372,7 @@ def test_a_circuit_that_cannot_be_solved_is_an_error_that_can_be_reproduced(
     assert resident.pid is None
 
 
+@pytest.mark.ngspice
 @needs_library
 def test_the_deck_of_an_error_holds_the_vector_that_failed(tmp_path: Path) -> None:
     no_solution_above_1_volt = "B1 b 0 i=(v(a) > 1) ? ((v(b) > 0.3) ? 1e-3 : -1e-3) : v(b)"
@@ -364,6 +384,7 @@ def test_the_deck_of_an_error_holds_the_vector_that_failed(tmp_path: Path) -> No
     assert 0.8 < float(path.read_text().splitlines()[1].split()[-1]) <= 1.01 + 16 * 0.05
 
 
+@pytest.mark.ngspice
 @needs_library
 def test_good_circuits_raise_nothing_and_warn_of_nothing(caplog: pytest.LogCaptureFixture) -> None:
     deck = "* error, singular matrix: a title may say anything\nVa a 0 0\nR1 a 0 1k\n.options klu\n.op\n.end"
@@ -372,6 +393,7 @@ def test_good_circuits_raise_nothing_and_warn_of_nothing(caplog: pytest.LogCaptu
     assert not caplog.records
 
 
+@pytest.mark.ngspice
 @needs_library
 def test_a_library_that_is_another_one_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     import _ctypes
@@ -384,6 +406,7 @@ def test_a_library_that_is_another_one_is_reported(monkeypatch: pytest.MonkeyPat
 # --- nothing is left --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.ngspice
 @needs_library
 def test_no_process_no_descriptor_and_no_file_is_left(
     volts: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -406,7 +429,7 @@ PROGRAM = """
 import os, pathlib, signal, sys, threading
 import numpy as np
 from support.pauses import Pauses
-from xbar_spice.engines.ngspice.process import ResidentProcess
+from xbar_spice.engines.ngspice.supervised_circuit import ResidentProcess
 signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background of a shell it would be ignored
 pauses = Pauses("read")
 def in_the_middle(number):
@@ -437,7 +460,7 @@ def program(text: str, *arguments: str, **more: Any) -> subprocess.CompletedProc
     """Runs a script without a `__main__` guard, with warnings as errors so that a process left open would show."""
     return subprocess.run(
         [sys.executable, "-W", "error", "-c", text, *arguments],
-        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])},
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
         capture_output=True,
         text=True,
         timeout=PATIENCE,
@@ -446,6 +469,7 @@ def program(text: str, *arguments: str, **more: Any) -> subprocess.CompletedProc
     )
 
 
+@pytest.mark.ngspice
 @needs_library
 @pytest.mark.parametrize(("ending", "code"), ENDINGS.values(), ids=ENDINGS)
 def test_the_worker_ends_with_the_program_that(ending: str, code: int, tmp_path: Path) -> None:
@@ -461,6 +485,7 @@ def test_the_worker_ends_with_the_program_that(ending: str, code: int, tmp_path:
 HOSTILE = "set ngbehavior=ltpsa\noption klu=0 reltol=0.1 abstol=1 gmin=1e-3 rshunt=1k\nset temp=100\nquit 3\n"
 
 
+@pytest.mark.ngspice
 @needs_library
 @pytest.mark.parametrize("name", [".spiceinit", "spice.rc"])
 def test_files_of_the_user_change_nothing(name: str, volts: np.ndarray, tmp_path: Path, monkeypatch: Any) -> None:
@@ -476,6 +501,7 @@ def test_files_of_the_user_change_nothing(name: str, volts: np.ndarray, tmp_path
         np.testing.assert_array_equal(circuit.read(volts), wanted)
 
 
+@pytest.mark.ngspice
 @needs_library
 def test_relative_names_in_a_deck_start_where_the_user_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "my parts.lib").write_text("* parts\n.subckt part p n\nR1 p n 2\n.ends\n")
@@ -498,6 +524,7 @@ def test_only_circuits_of_plain_resistors_are_resistive() -> None:
         assert not resistive(f"* title\nVa a 0 0\nR9 a 0 1\n{circuit}\n.end", ["Va"]), circuit
 
 
+@pytest.mark.ngspice
 @needs_library
 @pytest.mark.parametrize("size", [1e-300, 1e-30, 1.0, 1e30])
 def test_both_ways_of_reading_agree_bit_for_bit_in_the_voltages(size: float, volts: np.ndarray) -> None:
@@ -510,12 +537,14 @@ def test_both_ways_of_reading_agree_bit_for_bit_in_the_voltages(size: float, vol
     np.testing.assert_array_equal(found, -neighbour)
 
 
+@pytest.mark.ngspice
 @needs_library
 def test_a_title_that_looks_like_a_source_is_a_title() -> None:
     with ResidentProcess("Va a 0 DC 9\nVa a 0 DC 0\nR1 a 0 2\n.op\n.end", ["Va"]) as circuit:
         assert circuit.read(np.ones((1, 1))).tolist() == [[-0.5]]
 
 
+@pytest.mark.ngspice
 @needs_library
 def test_a_network_read_two_vectors_at_a_time_is_the_network_read_one_at_a_time(volts: np.ndarray) -> None:
     deck = ladder(12)
@@ -640,6 +669,7 @@ def test_every_line_of_the_simulator_has_a_severity(line: str, severity: Severit
     assert classify(line) is severity
 
 
+@pytest.mark.ngspice
 def test_find_library_never_replaces_one_that_was_asked_for(tmp_path: Path) -> None:
     library = tmp_path / "libngspice.so.0"
     assert find_library({LIBRARY_VARIABLE: str(library)}) is None
@@ -655,19 +685,21 @@ def refuses(*_: Any, **__: Any) -> Any:
     raise OSError(28, "No space left on device")
 
 
+@pytest.mark.ngspice
 @needs_library
 @pytest.mark.parametrize("what", ["tempfile.TemporaryFile", "socket.socketpair", "subprocess.Popen", "os.dup"])
 def test_a_worker_that_cannot_start_is_our_error_and_leaves_nothing(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
     descriptors = psutil.Process().num_fds()
     with ResidentProcess(DIVIDER, SOURCES) as circuit:
         with monkeypatch.context() as patched:
-            patched.setattr(f"xbar_spice.engines.ngspice.supervisor.{what}", refuses)
+            patched.setattr(f"xbar_spice.engines.ngspice.worker_handle.{what}", refuses)
             with pytest.raises(EngineUnavailableError, match=r"cannot start a worker.*No space left[\s\S]*TMPDIR"):
                 circuit.read(np.ones((2, 1)))
         assert psutil.Process().num_fds() == descriptors
         assert circuit.read(np.ones((2, 1))).shape == (2, 1)
 
 
+@pytest.mark.ngspice
 @needs_library
 @pytest.mark.parametrize("name", ["a" * 300, "\ud800", "a\0b", "file/inside", "/proc/nowhere"])
 def test_a_deck_that_cannot_be_kept_hides_no_failure(name: str, tmp_path: Path) -> None:
@@ -680,6 +712,7 @@ def test_a_deck_that_cannot_be_kept_hides_no_failure(name: str, tmp_path: Path) 
         circuit.read(np.ones((1, 1)))
 
 
+@pytest.mark.ngspice
 @needs_library
 def test_no_line_goes_unread_where_the_log_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(supervisor, "START_WORKER", supervisor.START_WORKER)  # as it was, at the end

@@ -13,7 +13,7 @@ import pytest
 from support import engine_or_skip, run_by_hand
 
 from xbar_spice.engines.ngspice.engine import NgspiceEngine
-from xbar_spice.engines.ngspice.process import ResidentProcess
+from xbar_spice.engines.ngspice.supervised_circuit import ResidentProcess
 from xbar_spice.errors import InvalidInputError, NonConvergenceError, SimulationError, SingularCircuitError
 from xbar_spice.hardware.amplifier import Amplifier
 from xbar_spice.hardware.cells import (
@@ -30,7 +30,10 @@ from xbar_spice.hardware.subcircuit import Subcircuit
 from xbar_spice.mapping.matrix import Design
 from xbar_spice.spice.netlist import array_deck, netlist
 
-pytestmark = pytest.mark.skipif(shutil.which("ngspice") is None, reason="no command `ngspice` on this machine")
+pytestmark = [
+    pytest.mark.ngspice,
+    pytest.mark.skipif(shutil.which("ngspice") is None, reason="no command `ngspice` on this machine"),
+]
 
 V = np.array([0.1, 0.2])
 WIRES = {"r_word": 1.0, "r_bit": 2.0, "r_driver": 50.0, "r_sense": 50.0}

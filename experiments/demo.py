@@ -1,13 +1,14 @@
+#!/usr/bin/env python3
 """The main job on real data: train, write netlists, co-simulate through ngspice, study array sizes, report."""
 
 from __future__ import annotations
 
-import argparse
 import subprocess
-import time
 import tomllib
 from pathlib import Path
 from typing import Any
+
+from common import ROOT, Arguments, digits_task, elapsed
 
 import numpy as np
 from rich.console import Console
@@ -29,28 +30,32 @@ from xbar_spice.study.runner import run_study
 from xbar_spice.study.store import write_case
 from xbar_spice.train.training import train
 
-ROOT = Path(__file__).resolve().parent.parent
 SEED = 0
-SAMPLES = 4
-# 16 x 16 weights per array, wires as at the 32 nm node, 2 % programming error.
+PROGRAMMING = 0.02
+# 16 x 16 weights per array, wires as at the 32 nm node.
 DESIGN = Design(
-    tile=16, mapping="interleaved", r_word=1.0, r_bit=1.0, r_driver=20.0, variation=xs.Variation(programming=0.02)
+    tile=16,
+    mapping="interleaved",
+    r_word=1.0,
+    r_bit=1.0,
+    r_driver=20.0,
+    variation=xs.Variation(programming=PROGRAMMING),
 )
 console = Console(highlight=False, soft_wrap=True)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--output", type=Path, default=ROOT / "runs" / "demo", help="folder of all results")
-    output = parser.parse_args().output
-    start = time.perf_counter()
+    parser = Arguments(__doc__, figure=False, samples=4)
+    parser.add_argument("--output", type=Path, default=ROOT / "runs" / "demo", help="Folder of all results.")
+    options = parser.parse(samples=1, output=ROOT / "runs" / "quick" / "demo")
+    output = options.output
     ngspice = describe()
 
     step("1. Train a convolutional neural ODE on handwritten digits")
-    weights = trained_weights(output)
+    weights = trained_weights(output, quick=options.quick)
 
     step("2. Write the netlists of A and B")
-    problem = make_problem(xs.load_model(weights), samples=SAMPLES, seed=SEED)
+    problem = make_problem(xs.load_model(weights), samples=options.samples, seed=SEED)
     decks = written_netlists(problem, weights, output / "netlists")
     run_by_hand(decks, ngspice)
 
@@ -58,7 +63,7 @@ def main() -> None:
     result = cosimulated(problem, ngspice, output / "cosim")
 
     step("4. Study the error against array size")
-    store = studied(weights, output / "study")
+    store = studied(weights, output / "study", quick=options.quick)
 
     step("5. Report")
     found = findings(load_results(store))
@@ -79,16 +84,16 @@ def main() -> None:
     console.print("")
     for number in numbers:
         console.print(f"- {number}")
-    console.print(f"\nAll of it took {time.perf_counter() - start:.0f} s.")
+    console.print(f"\nAll of it took {elapsed():.0f} s.")
 
 
 def step(title: str) -> None:
     console.rule(title, align="left")
 
 
-def trained_weights(output: Path) -> Path:
+def trained_weights(output: Path, *, quick: bool) -> Path:
     with training_progress("training digits-conv") as progress:
-        result = train("digits-conv", seed=SEED, progress=progress)
+        result = train(digits_task(quick=quick), seed=SEED, progress=progress)
     path = output / "weights.npz"
     path.parent.mkdir(parents=True, exist_ok=True)
     xs.save_model(path, result.model)
@@ -132,9 +137,13 @@ def cosimulated(problem: Problem, ngspice: Installation, folder: Path) -> Cosimu
     return result
 
 
-def studied(weights: Path, folder: Path) -> Path:
+def studied(weights: Path, folder: Path, *, quick: bool) -> Path:
     content: dict[str, Any] = tomllib.loads((ROOT / "examples" / "array_size.toml").read_text())
     content["model"] = {"weights": str(weights.resolve())}
+    if quick:
+        content |= {"seeds": [0], "data": {"samples": 1}}
+        for axis, values in zip(content["axes"], ([32, 64], [1.0], [0.0, 0.05]), strict=True):
+            axis["values"] = values
     with study_progress("cases") as progress:
         summary = run_study(parse_study(content, "examples/array_size.toml"), folder, on_progress=progress)
     console.print(f"{summary} in {summary.seconds:.0f} s")
@@ -157,7 +166,7 @@ def agreement(problem: Problem, result: Cosimulation) -> str:
 def errors(result: Cosimulation) -> str:
     found = result.record["gradients"]["A"]
     return (
-        f"Tiles of {DESIGN.tile} x {DESIGN.tile} at {DESIGN.r_word:g} ohm and {DESIGN.variation.programming:.0%} "
+        f"Tiles of {DESIGN.tile} x {DESIGN.tile} at {DESIGN.r_word:g} ohm and {PROGRAMMING:.0%} "
         f"programming error, on one chip: the final state is off by {result.record['state']['relative_error']:.1%}, "
         f"the gradient of A by {found['relative_error']:.0%} (cosine {found['cosine']:.3f})."
     )

@@ -1,8 +1,6 @@
 #!/usr/bin/env python3
 """Direct sparse solvers of well-kept libraries beside the nodal engine: one vector, and the whole transfer matrix.
 
-    scripts/bench_nodal_libraries.py [SIZE ...]
-
 Solves Kirchhoff's equations of an N x N array with SciPy's SuperLU, MKL Pardiso (pip install pypardiso) and CHOLMOD
 (pip install cvxopt, which carries it), each only if it can be imported, and prints median seconds of three runs and the
 largest relative difference from the nodal engine.
@@ -10,11 +8,14 @@ largest relative difference from the nodal engine.
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from importlib.util import find_spec
+from typing import Any
+
+from common import Arguments
 
 import numpy as np
 from scipy import sparse
@@ -22,12 +23,13 @@ from scipy.sparse.linalg import splu
 
 from xbar_spice.engines.nodal.engine import NodalEngine
 from xbar_spice.hardware.crossbar import Crossbar
+from xbar_spice.linear.operator import FloatArray
 
 R_WIRE = 1.0
 RUNS = 3
 LARGEST_TRANSFER = 256  # beyond, hundreds of solves with a factor take minutes
 
-Solve = Callable[[np.ndarray], np.ndarray]
+Solve = Callable[[FloatArray], FloatArray]
 
 
 def chain(size: int, near: int) -> sparse.csr_array:
@@ -35,10 +37,11 @@ def chain(size: int, near: int) -> sparse.csr_array:
     diagonal = np.full(size, 2.0)
     diagonal[-1 if near == 0 else 0] = 1.0
     beside = -np.ones(size - 1)
-    return sparse.csr_array(sparse.diags_array([diagonal, beside, beside], offsets=[0, 1, -1])) / R_WIRE
+    lines: Any = [diagonal, beside, beside]  # the stubs know numbers only
+    return sparse.csr_array(sparse.diags_array(lines, offsets=[0, 1, -1]) / R_WIRE)
 
 
-def equations(conductance: np.ndarray) -> sparse.csc_array:
+def equations(conductance: FloatArray) -> sparse.csc_array:
     """Kirchhoff's equations at the word-line nodes, then the bit-line nodes, both row by row."""
     size = conductance.shape[0]
     one, cells = sparse.eye_array(size), sparse.diags_array(conductance.ravel())
@@ -47,7 +50,7 @@ def equations(conductance: np.ndarray) -> sparse.csc_array:
     return sparse.csc_array(sparse.block_array([[words, -cells], [-cells, bits]]))
 
 
-def read(conductance: np.ndarray, volts: np.ndarray, factorise: Callable[[sparse.csc_array], Solve]) -> np.ndarray:
+def read(conductance: FloatArray, volts: FloatArray, factorise: Callable[[sparse.csc_array], Solve]) -> FloatArray:
     """(cols, batch) sense currents; columns are solved 32 at a time, to bound memory."""
     size = conductance.shape[0]
     matrix, found = equations(conductance), []
@@ -83,7 +86,7 @@ def cholmod(matrix: sparse.csc_array) -> Solve:
     factor = library.symbolic(system)
     library.numeric(system, factor)
 
-    def solve(right: np.ndarray) -> np.ndarray:
+    def solve(right: FloatArray) -> FloatArray:
         unknowns = dense(np.asfortranarray(right))
         library.solve(factor, unknowns)
         return np.array(unknowns)
@@ -91,7 +94,7 @@ def cholmod(matrix: sparse.csc_array) -> Solve:
     return solve
 
 
-def nodal(conductance: np.ndarray, volts: np.ndarray) -> np.ndarray:
+def nodal(conductance: FloatArray, volts: FloatArray) -> FloatArray:
     return NodalEngine().program(Crossbar(conductance, R_WIRE, R_WIRE)).read(volts)
 
 
@@ -102,7 +105,7 @@ LIBRARIES = {
 }
 
 
-def timed(work: Callable[[], np.ndarray], runs: int) -> tuple[float, np.ndarray]:
+def timed(work: Callable[[], FloatArray], runs: int) -> tuple[float, FloatArray]:
     seconds = []
     for _ in range(runs):
         start = time.perf_counter()
@@ -112,9 +115,7 @@ def timed(work: Callable[[], np.ndarray], runs: int) -> tuple[float, np.ndarray]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("sizes", type=int, nargs="*", default=[128, 256, 512], metavar="SIZE", help="of square arrays")
-    sizes = parser.parse_args().sizes
+    sizes = Arguments(__doc__, figure=False, sizes=[128, 256, 512]).parse(sizes=[16]).sizes
     print(f"{'N':>5} {'solver':18} {'one vector':>13} {'transfer':>12}  difference")
     for size in sizes:
         rng = np.random.default_rng(size)
@@ -124,7 +125,7 @@ def main() -> None:
         wanted = []
         line = f"{size:>5} {'nodal':18}"
         for volts, count in zip(works, runs, strict=False):
-            seconds, found = timed(lambda volts=volts, given=conductance: nodal(given, volts), count)
+            seconds, found = timed(partial(nodal, conductance, volts), count)
             wanted.append(found)
             line += f" {seconds:>11.3f} s"
         print(line, flush=True)
@@ -134,7 +135,7 @@ def main() -> None:
                 continue
             line, worst = f"{size:>5} {name:18}", 0.0
             for volts, count, known in zip(works, runs, wanted, strict=False):
-                seconds, found = timed(lambda v=volts, use=library, given=conductance: read(given, v, use), count)
+                seconds, found = timed(partial(read, conductance, volts, library), count)
                 worst = max(worst, float(np.abs(found / known - 1).max()))
                 line += f" {seconds:>11.3f} s"
             print(f"{line}      {worst:.1e}", flush=True)

@@ -139,6 +139,7 @@ def with_device(matrix, number, move):
     return AnalogMatrix(np.zeros(mapped.shape), mapped, engine_or_skip("nodal").program_bank(mapped.crossbars))
 
 
+@pytest.mark.ngspice
 def test_true_gradient_holds_for_ngspice(dense):
     engine = engine_or_skip("ngspice")
     true = three_gradients(dense, WIRED, engine=engine, seed=SEED).gradients["true"]

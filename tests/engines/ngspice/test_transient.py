@@ -17,7 +17,10 @@ from xbar_spice.engines.ngspice.locate import find_library
 from xbar_spice.engines.ngspice.transient import run_transient
 from xbar_spice.errors import InvalidInputError, ReadTimeoutError, SimulationError, SimulatorCrashError
 
-pytestmark = pytest.mark.skipif(find_library() is None, reason="no libngspice on this machine")
+pytestmark = [
+    pytest.mark.ngspice,
+    pytest.mark.skipif(find_library() is None, reason="no libngspice on this machine"),
+]
 
 RC = """* low pass
 Va a 0 PULSE(0 1 0 1n 1n 10u 1)

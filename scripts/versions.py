@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 """The versions of what xbar-spice needs: those that `scripts/bootstrap` installs, and runs of the tests with others.
 
-    ./scripts/versions renew               writes constraints.txt: the newest versions that Python 3.11 to 3.14 all take
-    ./scripts/versions newest [PYTEST...]  runs the tests with the newest versions
-    ./scripts/versions lowest [PYTEST...]  runs the tests with the lowest versions that pyproject.toml allows
+    ./scripts/versions.py renew               writes constraints.txt: the newest versions that Python 3.11 to 3.14 take
+    ./scripts/versions.py newest [PYTEST...]  runs the tests with the newest versions
+    ./scripts/versions.py lowest [PYTEST...]  runs the tests with the lowest versions that pyproject.toml allows
 
-The gate installs known versions, so that a new release of somebody else's never breaks it; what the others do is seen by
-these runs. Each has an environment of its own in build/versions, made anew. What others say is going to change is no
+The gate installs known versions, so that a new release of somebody else's never breaks it; what the others do is seen
+by these runs. Each has an environment of its own in build/versions, made anew. What others say is going to change is no
 error in a run with the lowest versions, because they cannot know.
 """
 
@@ -27,7 +27,8 @@ PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 SOURCES = ("PySpice",)  # published without a wheel: made into one here, so that pip can resolve for another Python
 BUILDERS = ("setuptools", "wheel")  # what pip makes those wheels with
 HEAD = """\
-# Known versions for Python {first} to {last}, which scripts/bootstrap installs. Renew them with: ./scripts/versions renew
+# Known versions for Python {first} to {last}, which scripts/bootstrap installs. Renew them with
+# ./scripts/versions.py renew
 """
 
 

@@ -51,6 +51,7 @@ def arrays(rng: np.random.Generator, *shapes: tuple[int, int], **options: Any) -
     return [Crossbar(10 ** rng.uniform(-5, -3, shape), **(WIRED | options)) for shape in shapes]
 
 
+@pytest.mark.ngspice
 @pytest.mark.parametrize("side", SIDES)
 def test_current_into_the_sense_terminal_is_positive(
     ngspice: NgspiceEngine, rng: np.random.Generator, side: Side
@@ -61,6 +62,7 @@ def test_current_into_the_sense_terminal_is_positive(
         assert relative(session.read(volts, side), ideal.read(volts, side)) < 1e-12
 
 
+@pytest.mark.ngspice
 @pytest.mark.parametrize("terminations", TERMINATIONS, ids=lambda t: f"{t.drive}-{t.transposed}")
 def test_every_hookup_agrees_with_the_exact_network_solution(
     ngspice: NgspiceEngine, rng: np.random.Generator, terminations: Terminations
@@ -73,6 +75,7 @@ def test_every_hookup_agrees_with_the_exact_network_solution(
                 assert relative(found, wanted) < 1e-11
 
 
+@pytest.mark.ngspice
 def test_both_directions_share_a_circuit_if_it_is_the_same(ngspice: NgspiceEngine, rng: np.random.Generator) -> None:
     for transposed, processes in (("same_ends", 1), ("far_ends", 2)):
         (crossbar,) = arrays(rng, (3, 3), terminations=Terminations(transposed=transposed))
@@ -80,10 +83,11 @@ def test_both_directions_share_a_circuit_if_it_is_the_same(ngspice: NgspiceEngin
             for side in SIDES:
                 bank.read([np.ones((3, 1))], side)
             assert isinstance(bank, NgspiceBank)
-            pids = {circuit.process.pid for circuits in bank._circuits.values() for circuit in circuits}
+            pids = {process.pid for process in bank.processes}
             assert len(pids) == processes
 
 
+@pytest.mark.ngspice
 def test_two_banks_side_by_side_are_bit_identical(ngspice: NgspiceEngine, rng: np.random.Generator) -> None:
     crossbars = arrays(rng, (8, 8), (8, 6))
     drives = [rng.uniform(-0.5, 0.5, (8, 5)) for _ in crossbars]
@@ -93,6 +97,7 @@ def test_two_banks_side_by_side_are_bit_identical(ngspice: NgspiceEngine, rng: n
             np.testing.assert_array_equal(first, second)
 
 
+@pytest.mark.ngspice
 def test_a_batch_is_its_single_reads_bit_for_bit(ngspice: NgspiceEngine, rng: np.random.Generator) -> None:
     (crossbar,) = arrays(rng, (9, 5))
     volts = rng.uniform(-0.5, 0.5, (9, 20))
@@ -102,6 +107,7 @@ def test_a_batch_is_its_single_reads_bit_for_bit(ngspice: NgspiceEngine, rng: np
         assert session.read(volts[:, :0]).shape == (5, 0)
 
 
+@pytest.mark.ngspice
 def test_workers_side_by_side_give_what_one_gives_bit_for_bit(ngspice: NgspiceEngine, rng: np.random.Generator) -> None:
     crossbars = arrays(rng, (8, 8), (8, 6), (5, 8), (1, 3))
     with (
@@ -113,23 +119,25 @@ def test_workers_side_by_side_give_what_one_gives_bit_for_bit(ngspice: NgspiceEn
             for found, wanted in zip(three.read(drives, side), one.read(drives, side), strict=True):
                 assert_same_bits(found, wanted)
         assert isinstance(three, NgspiceBank)
-        workers = [circuit.process.pid for circuit in three._circuits["rows"]]
+        workers = [process.pid for process in three.processes]
     assert len(set(workers)) == 3
     assert not any(psutil.pid_exists(pid) for pid in workers)
 
 
+@pytest.mark.ngspice
 def test_one_of_several_workers_may_be_lost(ngspice: NgspiceEngine, rng: np.random.Generator) -> None:
     crossbars = arrays(rng, (4, 4), (4, 4))
     with NgspiceEngine(workers=2).program_bank(crossbars) as bank:
         drives = [np.ones((4, 3))] * 2
         before = bank.read(drives)
         assert isinstance(bank, NgspiceBank)
-        lost = bank._circuits["rows"][1].process.pid
+        lost = bank.processes[1].pid
         assert lost is not None
         os.kill(lost, signal.SIGKILL)
         np.testing.assert_array_equal(bank.read(drives), before)
 
 
+@pytest.mark.ngspice
 def test_ctrl_c_ends_all_workers_in_the_middle_of_a_read(ngspice: NgspiceEngine) -> None:
     program_text = (
         "import os, signal, threading, numpy as np, xbar_spice as xs\n"
@@ -150,7 +158,7 @@ def test_ctrl_c_ends_all_workers_in_the_middle_of_a_read(ngspice: NgspiceEngine)
     )
     done = subprocess.run(
         [sys.executable, "-c", program_text],
-        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])},
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
         capture_output=True,
         text=True,
         timeout=PATIENCE,
@@ -179,6 +187,7 @@ def test_every_array_has_one_worker(workers: int | None) -> None:
 ODD = "a title\n.control\nshell touch hacked\n.endc\nV9 1 0 5 \x1b; $(touch hacked) `touch hacked` \u2028 'q\" {x}"
 
 
+@pytest.mark.ngspice
 @pytest.mark.skipif(shutil.which("ngspice") is None, reason="no command `ngspice` on this machine")
 def test_titles_and_comments_are_never_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
@@ -197,6 +206,7 @@ def test_names_of_arrays_are_plain_words(name: str) -> None:
         bank_deck([Crossbar([[1e-4]])], names=[name])
 
 
+@pytest.mark.ngspice
 @pytest.mark.parametrize("folder", ["with space", "se;mi", "quo'te\"s", "$(touch hacked)", "new\nline"])
 def test_folders_may_have_any_name(ngspice: NgspiceEngine, folder: str, tmp_path: Path) -> None:
     place = tmp_path / folder
@@ -243,6 +253,7 @@ def test_the_same_seed_gives_the_same_deck_byte_for_byte() -> None:
     assert len(found) == 1
 
 
+@pytest.mark.ngspice
 def test_two_programs_side_by_side_read_the_same_bits(ngspice: NgspiceEngine) -> None:
     program_text = (
         "import numpy as np, xbar_spice as xs\n"
@@ -263,6 +274,7 @@ def test_two_programs_side_by_side_read_the_same_bits(ngspice: NgspiceEngine) ->
 # --- characterised reads ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.ngspice
 @pytest.mark.parametrize("terminations", TERMINATIONS, ids=lambda t: f"{t.drive}-{t.transposed}")
 def test_characterised_reads_are_those_of_the_netlist(
     ngspice: NgspiceEngine, rng: np.random.Generator, terminations: Terminations
@@ -283,6 +295,7 @@ def test_characterised_reads_are_those_of_the_netlist(
     assert sources == ["checked", *3 * ["characterised"], "checked", "characterised"]
 
 
+@pytest.mark.ngspice
 def test_a_read_that_is_not_that_of_the_matrix_says_what_differs(
     ngspice: NgspiceEngine, rng: np.random.Generator
 ) -> None:
@@ -297,6 +310,7 @@ def test_a_read_that_is_not_that_of_the_matrix_says_what_differs(
             bank.read(drives)
 
 
+@pytest.mark.ngspice
 def test_currents_that_cancel_are_no_error_of_the_matrix(ngspice: NgspiceEngine) -> None:
     """What is left of them is rounding, which is another one in the netlist than in the matrix."""
     crossbar = Crossbar([[3e-5], [7e-5], [2e-5]], r_word=1.0, r_bit=0.7, r_driver=50.0)
@@ -306,11 +320,13 @@ def test_currents_that_cancel_are_no_error_of_the_matrix(ngspice: NgspiceEngine)
         assert np.abs(session.read(cancelling)).max() < 1e-14 * K.max()
 
 
+@pytest.mark.ngspice
 def test_cells_that_are_not_linear_cannot_be_characterised(ngspice: NgspiceEngine) -> None:
     with pytest.raises(InvalidInputError, match=r"needs linear cells and amplifiers, got Sinh.*characterise=False"):
         NgspiceEngine(characterise=True).program(Crossbar([[1e-4]], device=Sinh()))
 
 
+@pytest.mark.ngspice
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -331,6 +347,7 @@ def test_options_that_make_no_sense_are_refused(ngspice: NgspiceEngine, options:
         NgspiceEngine(**options)
 
 
+@pytest.mark.ngspice
 def test_the_trace_says_which_reads_were_driven(ngspice: NgspiceEngine, rng: np.random.Generator) -> None:
     trace = ReadTrace()
     engine = NgspiceEngine(characterise=True, check_every=3)
@@ -343,6 +360,7 @@ def test_the_trace_says_which_reads_were_driven(ngspice: NgspiceEngine, rng: np.
     assert trace.columns()["source"] == ["checked", "characterised", "characterised", "checked", ""]
 
 
+@pytest.mark.ngspice
 def test_a_closed_bank_has_no_process_and_reads_no_more(ngspice: NgspiceEngine, rng: np.random.Generator) -> None:
     (crossbar,) = arrays(rng, (2, 2))
     session = ngspice.program(crossbar)
@@ -353,6 +371,7 @@ def test_a_closed_bank_has_no_process_and_reads_no_more(ngspice: NgspiceEngine, 
         session.read(np.ones(2))
 
 
+@pytest.mark.ngspice
 def test_a_broken_template_fails_with_a_deck_that_fails_by_hand(
     ngspice: NgspiceEngine, rng: np.random.Generator, tmp_path: Path
 ) -> None:
@@ -373,6 +392,7 @@ def test_a_broken_template_fails_with_a_deck_that_fails_by_hand(
     assert "forgotten" in by_hand.stdout + by_hand.stderr
 
 
+@pytest.mark.ngspice
 def test_a_missing_library_is_an_error_that_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(LIBRARY_VARIABLE, "/nowhere/libngspice.so")
     with pytest.raises(EngineUnavailableError, match=r"/nowhere[\s\S]*apt install[\s\S]*conda[\s\S]*brew"):
@@ -382,6 +402,7 @@ def test_a_missing_library_is_an_error_that_says_how_to_get_it(monkeypatch: pyte
     assert "apt install" in installation.advice[0]
 
 
+@pytest.mark.ngspice
 @pytest.mark.skipif(find_library() is None, reason="no libngspice on this machine")
 def test_describe_tries_the_library() -> None:
     installation = describe()
@@ -391,6 +412,7 @@ def test_describe_tries_the_library() -> None:
     assert installation.pyspice is not None
 
 
+@pytest.mark.ngspice
 @pytest.mark.skipif(find_library() is None, reason="no libngspice on this machine")
 def test_describe_survives_a_library_that_is_another_one(monkeypatch: pytest.MonkeyPatch) -> None:
     import _ctypes
@@ -399,10 +421,11 @@ def test_describe_survives_a_library_that_is_another_one(monkeypatch: pytest.Mon
     assert "ngSpice_Init" in describe().advice[0]
 
 
+@pytest.mark.ngspice
 @pytest.mark.skipif(find_library() is None, reason="no libngspice on this machine")
 def test_describe_survives_a_system_without_space(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuses() -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("xbar_spice.engines.ngspice.supervisor.tempfile.TemporaryFile", refuses)
+    monkeypatch.setattr("xbar_spice.engines.ngspice.worker_handle.tempfile.TemporaryFile", refuses)
     assert "No space left" in describe().advice[0]

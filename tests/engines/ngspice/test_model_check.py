@@ -19,8 +19,8 @@ from xbar_spice.hardware.subcircuit.rails import on_rails
 from xbar_spice.hardware.subcircuit.states import odd_power, states
 from xbar_spice.spice.device_models import load_device
 
-CASES = Path(__file__).parents[1] / "cases"
-ROOT = Path(__file__).parents[2]
+CASES = Path(__file__).parents[2] / "cases"
+ROOT = Path(__file__).parents[3]
 LAW = ".subckt cell p n g=1e-4 ron=1k roff=100k\n{}\n.ends\n"
 V = "v(p,n)"
 
@@ -29,6 +29,7 @@ def cell(body, resistance="", **more):
     return SubcircuitCell(Subcircuit("cell", LAW.format(body), **more), resistance_parameter=resistance)
 
 
+@pytest.mark.ngspice
 @pytest.mark.parametrize(
     ("body", "message"),
     [
@@ -52,6 +53,7 @@ def test_cells_that_cannot_be_what_they_claim(body, message):
         engine_or_skip("ngspice").program(Crossbar([[1e-5, 1e-4]], device=cell(body)))
 
 
+@pytest.mark.ngspice
 @pytest.mark.parametrize(
     "body",
     [
@@ -68,6 +70,7 @@ def test_cells_that_are_what_they_claim(body):
         assert session.read([0.3]).shape == (2,)
 
 
+@pytest.mark.ngspice
 def test_powers_of_other_dialects_are_what_they_seem():
     engine_or_skip("ngspice")
     found = model_check.characterise(cell(f"B1 p n I=g*({V}+{V}^3)", compat="lt"), 1e-5, 1e-4)
@@ -75,6 +78,7 @@ def test_powers_of_other_dialects_are_what_they_seem():
     assert found.asymmetry < 1e-9
 
 
+@pytest.mark.ngspice
 def test_a_resistance_that_is_said_to_be_one():
     engine_or_skip("ngspice")
     text = ".subckt cell p n r=1k\nR1 p n {r}\n.ends\n"
@@ -85,6 +89,7 @@ def test_a_resistance_that_is_said_to_be_one():
     assert "conductance_parameter = 'r'" in " ".join(model_check.characterise(wrong, 1e-5, 1e-4).refusals)
 
 
+@pytest.mark.ngspice
 def test_what_is_far_from_the_programmed_conductance_is_said(caplog):
     engine = engine_or_skip("ngspice")
     with caplog.at_level(logging.WARNING):
@@ -93,6 +98,7 @@ def test_what_is_far_from_the_programmed_conductance_is_said(caplog):
     assert "programmed to 1e-05 S, its current comes no nearer to G V than 0.5 times" in caplog.text
 
 
+@pytest.mark.ngspice
 def test_a_cell_is_measured_once_for_a_range(monkeypatch):
     engine = engine_or_skip("ngspice")
     measured = []
@@ -109,6 +115,7 @@ def test_a_cell_is_measured_once_for_a_range(monkeypatch):
     assert len(measured) == 2
 
 
+@pytest.mark.ngspice
 def test_an_op_amp_with_exchanged_inputs_is_refused():
     text = ".subckt op in+ in- out\nE1 out 0 in+ in- 1e4\n.ends\n"
     right, wrong = (on_rails(Subcircuit("op", text), None, (*pins, "out")) for pins in (("in+", "in-"), ("in-", "in+")))
@@ -124,6 +131,7 @@ def test_what_the_text_of_a_library_says():
     assert odd_power(Subcircuit("cell", LAW.format(f"B1 p n I=g*exp({V})^3+2^3*{V}^2"))) == ""
 
 
+@pytest.mark.ngspice
 @pytest.mark.parametrize("name", ["sinh_series", "hfo2_polynomial", "diode_1s1r"])
 def test_shipped_models_are_usable(name):
     engine_or_skip("ngspice")
@@ -133,6 +141,7 @@ def test_shipped_models_are_usable(name):
     assert "static" in found.output
 
 
+@pytest.mark.ngspice
 def test_check_model_prints_what_it_found():
     engine_or_skip("ngspice")
     found = CliRunner().invoke(app, ["check-model", str(CASES / "pspice_if.lib"), "--compat", "psa", "--g-max", "1e-3"])
@@ -144,6 +153,7 @@ def test_check_model_prints_what_it_found():
     assert "worst mismatch" in found.output
 
 
+@pytest.mark.ngspice
 def test_check_model_refuses(tmp_path):
     engine_or_skip("ngspice")
     found = CliRunner().invoke(app, ["check-model", str(CASES / "state_in_capacitor.lib")])

@@ -14,7 +14,7 @@ from support import assert_same_bits, engine_or_skip
 from support.pauses import PATIENCE, Pauses
 
 from xbar_spice.engines.ngspice.engine import NgspiceBank, NgspiceEngine
-from xbar_spice.engines.ngspice.process import ResidentProcess
+from xbar_spice.engines.ngspice.supervised_circuit import ResidentProcess
 from xbar_spice.hardware.cells import Sinh
 from xbar_spice.hardware.crossbar import Crossbar
 
@@ -56,6 +56,7 @@ ENGINES: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.ngspice
 @pytest.mark.parametrize("options", [*ENGINES.values(), {"workers": 2}], ids=[*ENGINES, "two workers"])
 def test_both_sides_of_a_fork_read_what_they_asked_for(
     options: dict[str, Any], volts: np.ndarray, rng: np.random.Generator
@@ -77,6 +78,7 @@ def test_both_sides_of_a_fork_read_what_they_asked_for(
         assert_same_bits(bank.read([volts, volts])[1], wanted[0][1])
 
 
+@pytest.mark.ngspice
 def test_the_worker_of_the_original_outlives_its_copies(volts: np.ndarray) -> None:
     engine_or_skip("ngspice")
     crossbar = Crossbar(np.full((6, 4), 1e-5), device=Sinh(0.2))
@@ -90,6 +92,7 @@ def test_the_worker_of_the_original_outlives_its_copies(volts: np.ndarray) -> No
         np.testing.assert_allclose(bank.read([volts])[0], before, rtol=1e-9)
 
 
+@pytest.mark.ngspice
 def test_a_copy_made_in_the_middle_of_a_read_waits_for_nobody() -> None:
     engine_or_skip("ngspice")
     ones = np.ones((1, 40))

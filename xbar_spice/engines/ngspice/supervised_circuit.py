@@ -21,7 +21,7 @@ from xbar_spice.engines.ngspice.cards import (
 )
 from xbar_spice.engines.ngspice.failure import simulation_error
 from xbar_spice.engines.ngspice.forks import renew_after_fork
-from xbar_spice.engines.ngspice.supervisor import Worker, WorkerError, WorkerFailed, WorkerHung, WorkerLost
+from xbar_spice.engines.ngspice.worker_handle import Worker, WorkerError, WorkerFailed, WorkerHung, WorkerLost
 from xbar_spice.errors import InvalidInputError, SimulationError
 from xbar_spice.linear.operator import FloatArray
 

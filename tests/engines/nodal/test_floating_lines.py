@@ -60,6 +60,7 @@ def test_all_lines_open_carry_nothing(circuit_engine, rng):
     assert not transfer(circuit_engine, crossbar, "cols").any()
 
 
+@pytest.mark.ngspice
 @pytest.mark.parametrize("side", ["rows", "cols"])
 @pytest.mark.parametrize("device", [Sinh(0.1), OneTransistorOneResistor()], ids=str)
 @pytest.mark.parametrize("drive", ["single", "double"])
