@@ -183,6 +183,9 @@ def cosimulate(
     }
     if solves:
         record["feedback"] = solves_record(solves)
+    if design.active_rows is not None:  # a read takes several activations one after the other
+        times = {matrix.name: matrix.mapped.activations for matrix in (A, B)}
+        record["activations"] = sum(times[read.matrix] for read in reads)
     return Cosimulation(record, reads, analog.trajectory.z, analog.parameters)
 
 
