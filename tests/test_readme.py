@@ -5,6 +5,7 @@ import textwrap
 import tomllib
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -132,8 +133,11 @@ def anchors(page):
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_commands_exist_with_their_options(page):
     for line in re.findall(rf"xbar-spice ((?:{'|'.join(app.commands)})\b[^`\n|]*)", page.read_text()):
-        verb, *words = line.split()
-        known = {flag for option in app.commands[verb].params for flag in option.opts} | {"--help"}
+        name, *words = line.split()
+        verb = app.commands[name]
+        while isinstance(verb, click.Group) and words and words[0] in verb.commands:
+            verb = verb.commands[words.pop(0)]
+        known = {flag for option in verb.params for flag in option.opts} | {"--help"}
         assert {word for word in words if word.startswith("--")} <= known, line
 
 

@@ -57,6 +57,16 @@ def test_without_wires_it_changes_nothing_and_counts(rng):
     assert sorted({array.name for array in mapped.arrays})[:2] == ["t0_0m_0", "t0_0m_1"]
 
 
+def test_a_record_counts_activations(rng):
+    A, B = rng.standard_normal((5, 7)), rng.standard_normal((7, 5)) / 3
+    model = xs.Model(A, B, h=0.25, steps=2, method="forward_euler")
+    problem = xs.Problem(model, rng.standard_normal((7, 1)), xs.SquaredDistance(np.zeros((7, 1))))
+    record = xs.cosimulate(problem, xs.Design(active_rows=3), engine="ideal").record
+    reads = {name: sum(n for kind, n in record["reads"].items() if kind.startswith(name)) for name in ("A", "B")}
+    assert record["activations"] == 3 * reads["A"] + 2 * reads["B"]
+    assert "activations" not in xs.cosimulate(problem, xs.Design(), engine="ideal").record
+
+
 def test_other_ends_of_transposed_reads_are_refused():
     with pytest.raises(InvalidInputError, match="active_rows takes terminations with transposed='same_ends' and sense"):
         xs.Design(active_rows=4, terminations=xs.Terminations(transposed="far_ends"))

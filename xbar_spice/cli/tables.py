@@ -49,6 +49,8 @@ def print_cosimulation(record: Record) -> None:
         lines.append(f"accuracy         {accuracy.analog:.2%} analog, {accuracy.digital:.2%} digital")
     reads = ", ".join(f"{count} {kind}" for kind, count in record.reads.items())
     lines.append(f"reads            {sum(record.reads.values())} ({reads}) in {record.read_seconds:.1f} s")
+    if record.activations is not None:
+        lines.append(f"activations      {record.activations}: every read takes some rows at a time")
     if record.feedback is not None:
         solves = ", ".join(f"{count} {kind}" for kind, count in record.feedback.solves.items())
         lines.append(f"circuit solves   {solves}; worst error {record.feedback.worst_error:.1e} of the solution")

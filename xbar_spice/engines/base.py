@@ -107,7 +107,7 @@ class Bank(Closeable):
         return Currents.of_ends(ends, self._bias(ends), biases.batch)
 
     def _bias(self, ends: Mapping[Edge, End]) -> Mapping[Edge, FloatArray]:
-        """(lines, batch) amperes into the terminals of every edge, for ends that some terminal holds."""
+        """(lines, batch) amperes that the terminals of every edge return, where some terminal holds every line."""
         raise InvalidInputError(f"{type(self).__name__} answers reads only; try engine='nodal' or engine='ngspice'")
 
     def close(self) -> None:

@@ -94,6 +94,10 @@ class End:
         """(lines,) ohm between a line and its volts, the input resistance of an amplifier included."""
         return self.ohms + (self.amplifier.input_resistance if self.amplifier else 0.0)
 
+    def returned(self, amperes: FloatArray) -> FloatArray:
+        """(lines, batch) amperes that terminals return for those into them: as they are, or as amplifiers see them."""
+        return amperes * self.amplifier.returned_share if self.amplifier else amperes
+
     @property
     def side(self) -> Side:
         """The lines that end here."""
@@ -215,11 +219,10 @@ class Currents:
 
     @classmethod
     def of_ends(cls, ends: Mapping[Edge, End], amperes: Mapping[Edge, FloatArray], batch: int | None) -> Currents:
-        """From (lines, batch) amperes into the terminals of every edge, whatever stands there at open ends."""
+        """From (lines, batch) amperes of the terminals of every edge, whatever stands there at open ends."""
         found = {}
         for edge, end in ends.items():
-            share = end.amplifier.returned_share if end.amplifier else 1.0
-            flowing = np.where(end.connected[:, np.newaxis], share * amperes[edge], 0.0)
+            flowing = np.where(end.connected[:, np.newaxis], amperes[edge], 0.0)
             found[edge] = flowing[:, 0] if batch is None else flowing
         return cls(**found)
 

@@ -21,11 +21,12 @@ from numpy.typing import ArrayLike
 
 from xbar_spice.checks import Array, checked
 from xbar_spice.errors import InvalidInputError
-from xbar_spice.hardware.biases import OPPOSITE_EDGES, Biases, End, read_ends, require_held, require_resistance
+from xbar_spice.hardware.biases import Biases, End, read_ends, require_held, require_resistance
 from xbar_spice.hardware.cells import Device
 from xbar_spice.hardware.crossbar import EDGE_SIDE, SIDES, Crossbar, Edge, Side
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.spice.libraries import behaviour, libraries, opamp_subcircuit
+from xbar_spice.spice.nodes import line_nodes, nodes_of
 from xbar_spice.spice.render import number, render
 from xbar_spice.spice.tolerances import newton_options
 
@@ -246,40 +247,6 @@ def _falls(device: Device, conductance: FloatArray) -> bool:
         return any((device.differential_conductance(few, np.full_like(few, volt)) < 0).any() for volt in TRIED_VOLTS)
 
 
-def line_nodes(crossbar: Crossbar, drive: Side | Biases = "rows") -> tuple[list[list[str]], list[list[str]]]:
-    """Names of the nodes at each cell in the deck of one array: word-line ends and bit-line ends, both (rows, cols).
-
-    Nodes without resistance between them are one, and have the name of the first of them; or that of a terminal which
-    they touch.
-    """
-    if isinstance(drive, Biases):
-        return _nodes(crossbar, drive.ends(crossbar))
-    return _nodes(crossbar, read_ends(crossbar, np.zeros(crossbar.ports(drive)), drive))
-
-
-def _nodes(crossbar: Crossbar, ends: Mapping[Edge, End]) -> tuple[list[list[str]], list[list[str]]]:
-    word, bit = (_side_nodes(crossbar, ends[near], ends[far]) for near, far in OPPOSITE_EDGES)
-    return word, [list(row) for row in zip(*bit, strict=True)]
-
-
-def _side_nodes(crossbar: Crossbar, near: End, far: End) -> list[list[str]]:
-    """Names of the nodes of each line of a side."""
-    stem, named = ("w", "{0}_{1}") if near.side == "rows" else ("b", "{1}_{0}")
-    lines = []
-    for line, segments in enumerate(crossbar.segments(near.side).tolist()):
-        cells = range(len(segments) - 1)
-        first = [0] * len(segments)
-        for cell in cells[1:]:
-            first[cell] = cell if segments[cell] > 0 else first[cell - 1]
-        ideal = not any(segments)
-        names = [f"{stem}{line}" if ideal else stem + named.format(line, first[cell]) for cell in cells]
-        for end, at_end, group in ((far, segments[-1], first[cells[-1]]), (near, segments[0], 0)):
-            if end.connected[line] and end.ohms[line] + at_end == 0:
-                names = [f"{end.edge}{line}" if first[cell] == group else names[cell] for cell in cells]
-        lines.append(names)
-    return lines
-
-
 def _deck(
     template: str,
     crossbars: Sequence[Crossbar],
@@ -369,7 +336,7 @@ def array_variables(
                 "terminals": here,
             }
         )
-    word, bit = _nodes(crossbar, ends)
+    word, bit = nodes_of(crossbar, ends)
     bare = ~(ends["left"].connected | ends["right"].connected | crossbar.conductance.any(axis=1))
     return {
         "name": name,

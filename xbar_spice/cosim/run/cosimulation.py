@@ -189,6 +189,7 @@ def cosimulate(
             noise = expected_noise(model, A, B, digital.trajectory.z)
             analog = solve_model(problem, on_arrays, options.allowing(noise))
     feedback = solved.pop("feedback", None)
+    times = {matrix.name: matrix.mapped.activations for matrix in (A, B)}
     record = Record(
         **vars(_made(problem, design, engine, seed)),
         solver=plain(options.describe()),
@@ -198,6 +199,7 @@ def cosimulate(
         read_seconds=sum(read.seconds for read in reads),
         worst_read_error=max((read.relative_error for read in reads), default=0.0),
         seconds=time.perf_counter() - start,
+        activations=sum(times[read.matrix] for read in reads) if design.active_rows is not None else None,
         feedback=None if feedback is None else Circuit(**feedback),
         solved=solved or None,
     )

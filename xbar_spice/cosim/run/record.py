@@ -111,6 +111,7 @@ class Record(Conditions, dict[str, Any]):
         read_seconds: That they took.
         worst_read_error: Largest relative error of a read against the digital product.
         seconds: That all of it took.
+        activations: Selections of rows that the reads took, where a design reads some rows at a time.
         feedback: What the solves by a circuit were like, if there was one.
         solved: What a linear solver of the user's own reports.
         case: Of a study.
@@ -128,6 +129,7 @@ class Record(Conditions, dict[str, Any]):
     accuracy: Accuracy = field(default_factory=Accuracy)
     read_seconds: float = math.nan
     worst_read_error: float = math.nan
+    activations: int | None = None
     feedback: Circuit | None = None
     solved: Mapping[str, Any] | None = None
     case: CaseEntry | None = None

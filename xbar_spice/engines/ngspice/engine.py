@@ -6,7 +6,7 @@ import multiprocessing
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, final
@@ -196,6 +196,7 @@ class NgspiceBank(Bank):
         return volts
 
     def _bias(self, ends: Mapping[Edge, End]) -> Mapping[Edge, FloatArray]:
+        ends = _counted_from_amplifiers(ends)
         circuit = self._biased_circuit(ends)
         volts = np.zeros((len(sources(circuit.deck)), ends["left"].volts.shape[1]))
         rows = {edge: circuit.rows(0, edge) for edge in ends}
@@ -205,8 +206,7 @@ class NgspiceBank(Bank):
         results = circuit.process.read(volts) * circuit.amperes_per_result
         found = {edge: np.zeros(end.volts.shape) for edge, end in ends.items()}
         for edge, end in ends.items():
-            share = end.amplifier.returned_share if end.amplifier else 1.0  # as `Currents.of_ends` counts it again
-            found[edge][end.connected] = results[rows[edge]] / share
+            found[edge][end.connected] = results[rows[edge]]
         return found
 
     def _biased_circuit(self, ends: Mapping[Edge, End]) -> Circuit:
@@ -267,6 +267,24 @@ class NgspiceBank(Bank):
             process.close()
         self._circuits, self._biased = {}, {}
         self._threads.shutdown()
+
+
+def _counted_from_amplifiers(ends: Mapping[Edge, End]) -> Mapping[Edge, End]:
+    """The same voltages counted from the level at which amplifiers hold their lines, which is 0 V in a deck.
+
+    Currents depend on differences alone.
+    """
+    held = [end.volts[end.connected] for end in ends.values() if end.amplifier]
+    if not held:
+        return ends
+    levels = np.concatenate(held)
+    if (levels != levels[:1]).any():
+        raise InvalidInputError(
+            "amplifiers of one deck hold their lines at one level, got several; read with engine='nodal', or bias an "
+            "array for each level"
+        )
+    level = levels[0] if levels.size else np.zeros(1)
+    return {edge: replace(end, volts=end.volts - level) for edge, end in ends.items()}
 
 
 def _folder(name: str, folder: object) -> Path:

@@ -124,12 +124,12 @@ class BiasedArray:
         self._linear_factor: SuperLU | None = None
 
     def currents(self, ends: Mapping[Edge, End] | None = None) -> dict[Edge, FloatArray]:
-        """(lines, batch) amperes into the terminals of every edge; `solve` says the rest."""
+        """(lines, batch) amperes that the terminals of every edge return; `solve` says the rest."""
         parts = [state.at_ends() for state in self.solve(ends)]
         found: dict[Edge, FloatArray] = {}
-        for edge in EDGE_SIDE:
-            empty = np.zeros((self._ends[edge].connected.size, 0))
-            found[edge] = np.concatenate([empty, *(part[edge] for part in parts)], axis=1)
+        for edge, end in self._ends.items():
+            empty = np.zeros((end.connected.size, 0))
+            found[edge] = end.returned(np.concatenate([empty, *(part[edge] for part in parts)], axis=1))
         return found
 
     def solve(self, ends: Mapping[Edge, End] | None = None) -> list[State]:

@@ -80,7 +80,8 @@ class BiasSensitivity:
         self._states = self._array.solve()
         flows = [state.at_ends() for state in self._states]
         self._amperes = {edge: np.concatenate([flow[edge] for flow in flows], axis=1) for edge in EDGES}
-        self.currents = Currents.of_ends(self._ends, self._amperes, biases.batch)
+        returned = {edge: end.returned(self._amperes[edge]) for edge, end in self._ends.items()}
+        self.currents = Currents.of_ends(self._ends, returned, biases.batch)
 
     def vjp(
         self,
@@ -110,8 +111,7 @@ class BiasSensitivity:
         for state in self._states:
             columns = slice(first, first + len(state.cells.high))
             held = {
-                edge: replace(end, volts=self._share(end) * weights[edge][:, columns])
-                for edge, end in self._ends.items()
+                edge: replace(end, volts=end.returned(weights[edge][:, columns])) for edge, end in self._ends.items()
             }
             adjoint = self._adjoint(state, held)
             at_cells = state.volts.rounded()
@@ -139,10 +139,6 @@ class BiasSensitivity:
             )
         connected = self._ends[edge].connected[:, np.newaxis]
         return np.where(connected, np.broadcast_to(weights, (lines, batch)), 0.0)
-
-    @staticmethod
-    def _share(end: End) -> float:
-        return end.amplifier.returned_share if end.amplifier else 1.0
 
     def _adjoint(self, state: State, ends: Mapping[Edge, End]) -> State:
         """The linearised array with its terminals at the weights."""

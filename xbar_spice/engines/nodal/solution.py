@@ -64,7 +64,8 @@ class Solution:
     @property
     def currents(self) -> Currents:
         """Amperes into the terminals of every edge, 0 at open ends."""
-        amperes = {edge: found[:, np.newaxis] for edge, found in self._into_terminals().items()}
+        into = self._into_terminals()
+        amperes = {edge: end.returned(into[edge][:, np.newaxis]) for edge, end in self.ends.items()}
         return Currents.of_ends(self.ends, amperes, None)
 
     @property
