@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.sparse import csr_array
 from support import relative
 
 from xbar_spice.engines.base import Bank
@@ -82,6 +83,19 @@ def test_merged_reads_are_tile_reads(design, seed, engine):
         # Currents of plus and minus devices cancel; both ways round off what is left of them.
         largest = design.g_max / mapped.siemens_per_weight * np.abs(vectors).sum(axis=0)
         assert (np.abs(at_once - by_tiles) <= 1e-14 * largest).all()
+
+
+@pytest.mark.parametrize("mapping", ["differential", "interleaved"])
+def test_few_tiles_are_never_a_dense_matrix(mapping, rng):
+    weights = np.kron(np.eye(5), rng.standard_normal((4, 4)))[:18]
+    design = Design(mapping=mapping, tile=4, r_word=5.0, r_bit=2.0, skip_empty=True)
+    analog, bank = counted(weights, design)
+    for read in (analog, analog.T):
+        vectors = rng.standard_normal((read.shape[1], 3))
+        first, later = read.mv(vectors), read.mv(vectors)
+        assert relative(later, first) < 1e-14
+        assert type(analog._merged._effective["rows" if read is analog else "cols"]) is csr_array
+    assert bank.reads == 2
 
 
 @pytest.mark.parametrize("side", ["rows", "cols"])

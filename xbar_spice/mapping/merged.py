@@ -82,7 +82,12 @@ def _sum(mapped: MappedMatrix, transfers: Sequence[FloatArray]) -> FloatArray | 
         for (top, left), block in tiles.items():
             total[top : top + block.shape[0], left : left + block.shape[1]] = block
         return total
-    rows = [np.repeat(np.arange(len(block)) + top, block.shape[1]) for (top, _), block in tiles.items()]
-    cols = [np.tile(np.arange(block.shape[1]) + left, len(block)) for (_, left), block in tiles.items()]
+    rows = [
+        np.repeat(np.arange(top, top + len(block), dtype=np.int32), block.shape[1]) for (top, _), block in tiles.items()
+    ]
+    cols = [
+        np.tile(np.arange(left, left + block.shape[1], dtype=np.int32), len(block))
+        for (_, left), block in tiles.items()
+    ]
     entries = np.concatenate([block.ravel() for block in tiles.values()])
     return coo_array((entries, (np.concatenate(rows), np.concatenate(cols))), shape=mapped.shape).tocsr()
