@@ -2,8 +2,8 @@
 """CPU time and memory of whole cases: small tiles, an image, gradients of arrays, nonlinear cells.
 
 Each measurement is a process of its own with one thread; a line shows the median of the CPU seconds over the repeats
-with the least and the largest, and the peak memory. With --beside, the package of another checkout does the same work in
-turn, and the ratio of the medians is printed. One set of devices and vectors per row.
+with the least and the largest, and the peak memory. With --beside, the package of another checkout does the same work
+in turn, and the ratio of the medians is printed. One set of devices and vectors per row.
 """
 
 from __future__ import annotations
