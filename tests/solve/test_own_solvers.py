@@ -206,7 +206,8 @@ def test_a_method_of_ones_own_is_never_in_a_weight_file(tmp_path: Path) -> None:
         xs.save_model(tmp_path / "w.npz", model)
     xs.save_model(tmp_path / "w.npz", replace(model, method="trapezoid"))
     again = replace(xs.load_model(tmp_path / "w.npz"), method=model.method)
-    assert xs.cosimulate(xs.make_problem(again, samples=2, task="random"), engine="ideal").converged
+    problem = xs.make_problem(again, samples=2, task="random")
+    assert xs.cosimulate(problem, xs.Design(), engine="ideal").record.converged
 
 
 @dataclass(frozen=True, eq=False)
