@@ -1,12 +1,15 @@
 """The names that users import."""
 
+import inspect
 import subprocess
 import sys
+from importlib.metadata import version
 
 import numpy as np
 import pytest
 
 import xbar_spice as xs
+from xbar_spice.errors import InvalidInputError
 
 
 def test_every_public_name_is_there():
@@ -16,7 +19,7 @@ def test_every_public_name_is_there():
 
 
 def test_an_unknown_name_is_an_attribute_error():
-    with pytest.raises(AttributeError, match="no attribute 'crossbar'"):
+    with pytest.raises(AttributeError, match="attribute crossbar"):
         _ = xs.crossbar
 
 
@@ -26,6 +29,18 @@ def test_importing_the_package_alone_stays_light():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_training_has_the_name_of_its_package():
+    import xbar_spice.train.training as home
+
+    assert home.train is xs.train.__wrapped__
+    assert list(inspect.signature(xs.train).parameters)[:2] == ["task", "seed"]
+    with pytest.raises(InvalidInputError, match="task must be one of 'digits-conv', 'digits-dense'"):
+        xs.train("mnist")
+    code = "import xbar_spice as xs; print(callable(xs.train), xs.__version__)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True", version("xbar-spice")]
 
 
 @pytest.mark.parametrize("mapping", ["differential", "interleaved"])

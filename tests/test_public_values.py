@@ -18,7 +18,11 @@ import pytest
 
 import xbar_spice as xs
 from xbar_spice.errors import InvalidInputError
-from xbar_spice.train.digits import Digits, load_digits
+from xbar_spice.hardware.biases import EDGES
+from xbar_spice.study.store import Store
+from xbar_spice.train.digits import jittered, load_digits
+from xbar_spice.train.samples import Split
+from xbar_spice.train.tasks import Task
 
 HOSTILE: dict[str, Any] = {
     "a class": dict,
@@ -74,8 +78,37 @@ class Parts:
             np.eye(64), np.eye(64), h=0.1, steps=1, classifier=xs.Classifier(np.ones((10, 64)), np.zeros(10))
         )
         samples = load_digits().test.take(np.arange(4))
-        self.digits = Digits(samples, samples)
+        self.digits = Split(samples, samples, jittered)
         xs.save_model(self.folder / "m.npz", self.model)
+        (self.folder / "study.toml").write_text(STUDY)
+        self.study = xs.load_study(self.folder / "study.toml")
+        Store(self.folder / "empty").locked().__enter__()
+        Store(self.folder / "empty").write_study(
+            {"name": "empty", "axes": [], "cases": [], "parameters": {}, "written": ""}
+        )
+
+
+STUDY = """
+name = "one case"
+data = { task = "random", samples = 2 }
+model = { weights = "m.npz" }
+circuit = { engine = "ideal" }
+"""
+
+
+@dataclass(frozen=True)
+class Tiny(Task):
+    """Four digits, and one epoch."""
+
+    name = "tiny"
+    schedule = xs.Schedule(epochs=1, batch=2, jitter=0.0)
+
+    def data(self) -> Split:
+        samples = load_digits().test.take(np.arange(4))
+        return Split(samples, samples)
+
+    def initial(self, rng: np.random.Generator) -> xs.Model:
+        return xs.Model(np.eye(64), -np.eye(64), h=0.1, steps=1)
 
 
 # Name of a constructor or function to the arguments with which it works; all that are not given have a default that is
@@ -86,12 +119,44 @@ CALLS: dict[str, Callable[[Parts], dict[str, Any]]] = {
     "AdaptiveOptions": lambda p: {},
     "Amplifier": lambda p: {"r_feedback": 1e3},
     "AnalogMatrix": lambda p: {"weights": p.weights, "mapped": p.mapped, "bank": p.hardware[0]._bank},
+    "BiasSensitivity": lambda p: {"crossbar": p.crossbar, "biases": xs.Biases(left=0.1, bottom=0.0)},
+    "Biases": lambda p: {"left": 0.1},
     "Chip": lambda p: {"design": xs.Design()},
     "Classifier": lambda p: {"weight": p.weights, "bias": [0.0, 1.0]},
     "Converters": lambda p: {"adc_bits": 8},
     "CrossEntropy": lambda p: {"classifier": xs.Classifier(p.weights, [0.0, 1.0]), "labels": np.array([0, 1])},
     "Crossbar": lambda p: {"conductance": p.conductance},
     "Design": lambda p: {},
+    "Differential": lambda p: {},
+    "Interleaved": lambda p: {},
+    "SignedRows": lambda p: {},
+    "Offset": lambda p: {},
+    "BitSliced": lambda p: {},
+    "CmoDrift": lambda p: {},
+    "PcmDrift": lambda p: {},
+    "Drift": lambda p: {"nu": 0.1},
+    "Correlated": lambda p: {"sigma": 0.1, "length": 2.0},
+    "InTurn": lambda p: {"effects": (xs.Levels(4), xs.Stuck(0.1))},
+    "Levels": lambda p: {},
+    "MeasuredProgramming": lambda p: {"target": (1e-6, 1e-5), "mean": (1e-6, 1e-5), "std": (1e-7, 1e-7)},
+    "PublishedError": lambda p: {},
+    "Stuck": lambda p: {},
+    "Streams": lambda p: {"seed": 0},
+    "TableCell": lambda p: {
+        "conductance": (1e-6, 1e-5),
+        "volts": ((0.0, 1.0), (0.0, 1.0)),
+        "amperes": ((0.0, 1e-6), (0.0, 1e-5)),
+    },
+    "Technology": lambda p: {
+        "name": "mine",
+        "source": "a table",
+        "r_word": 1.0,
+        "r_bit": 1.0,
+        "c_word": 0.0,
+        "c_bit": 0.0,
+    },
+    "technology": lambda p: {"node": "22nm"},
+    "wire_technology": lambda p: {"width": 4e-8, "thickness": 8e-8, "pitch": 8e-8},
     "FeedbackLoop": lambda p: {"A": p.hardware[0], "B": p.hardware[1]},
     "FeedbackSolver": lambda p: {"mapped": p.mapped},
     "FourierConvolution": lambda p: dict(
@@ -146,6 +211,7 @@ CALLS: dict[str, Callable[[Parts], dict[str, Any]]] = {
     "hamiltonian_field": lambda p: {"K": p.weights},
     "integrate": lambda p: {"field": p.field, "z0": [1.0, 0.5], "h": 0.1, "steps": 1},
     "kernel_gradient": lambda p: {"matrix_gradient": np.ones((6, 6)), "image_shape": (2, 3)},
+    "half_select": lambda p: {"crossbar": p.crossbar, "cell": (0, 1), "volts": 0.5},
     "load_device": lambda p: {"name": "ohmic"},
     "load_model": lambda p: {"path": p.folder / "m.npz"},
     "load_opamp": lambda p: {"name": "loaded"},
@@ -173,10 +239,29 @@ CALLS: dict[str, Callable[[Parts], dict[str, Any]]] = {
     "tangent": lambda p: {"trajectory": p.trajectory, "z0": [1.0, 0.0]},
     "thermal_noise": lambda p: {"conductance": 1e-3, "bandwidth": 1e6},
     "three_gradients": lambda p: {"problem": p.problem, "design": xs.Design()},
+    "train": lambda p: {"task": Tiny()},
+    "load_study": lambda p: {"path": p.folder / "study.toml"},
+    "run_study": lambda p: {"study": p.study, "folder": p.folder / "store"},
+    "write_report": lambda p: {"store_folder": p.folder / "empty", "output": p.folder / "report.html"},
     "tune": lambda p: {"model": p.deployed, "digits": p.digits, "schedule": xs.Schedule(epochs=1)},
     "write_netlists": lambda p: {"mapped": p.mapped, "folder": p.folder / "decks", "name": "A"},
 }  # fmt: skip
-WITHOUT_ARGUMENTS = {"LinearOperator", "XbarError"}  # a base class, and the base of all errors
+CALLS |= {
+    name: lambda p: {}
+    for name in ("BiCGStab", "Chord", "ConjugateGradients", "DormandPrince", "Feedback", "Gmres", "Richardson")
+}
+WITHOUT_ARGUMENTS = {  # base classes
+    "__version__",
+    "DriftLaw",
+    "Field",
+    "LinearOperator",
+    "LinearSolver",
+    "Mapping",
+    "Method",
+    "Objective",
+    "ProgrammingError",
+    "XbarError",
+}
 
 # What an error may say in place of the parameter's own name.
 SAID_AS = {
@@ -188,7 +273,14 @@ SAID_AS = {
     ("convolution_field", "a"): "kernel",
     ("convolution_field", "b"): "kernel",
     ("fourier_matrices", "kernel"): "kernel",
+    ("KrylovOptions", "method"): "linear solver",
     ("load_device", "name"): "device",
+    ("load_study", "path"): "cannot be read",
+    ("run_study", "folder"): "cannot be",
+    ("run_study", "study_file"): "weight file",
+    ("write_report", "store_folder"): "is not the folder of a study",
+    ("write_report", "output"): "cannot be written",
+    ("write_report", "figures"): "figure",
     ("load_model", "path"): "a file ending in",
     ("load_opamp", "name"): "op-amp",
     ("measured_noise", "z"): "vectors of shape",
@@ -197,6 +289,8 @@ SAID_AS = {
     ("sign_flips", "reference"): "gradients",
     ("Subcircuit", "wrapper"): ".subckt",
     ("SubcircuitCell", "resistance_parameter"): "has the parameters",
+    **{(name, "krylov"): "linear solver" for name in ("SolverOptions", "integrate", "tangent")},
+    **{(name, "krylov"): "linear solver" for name in ("continuous_gradients", "gradients")},
 }
 
 # Kinds of hostile values that an annotation makes right: by a part of its text.
@@ -216,7 +310,14 @@ RIGHT_BY_ANNOTATION = {
 }
 # And those that are right for other reasons.
 ALSO_RIGHT = {
+    **{("Biases", edge): {"NaN", "one value", "negative", "a fraction", "huge"} for edge in EDGES},
+    **{("Biases", f"r_{edge}"): {"NaN", "one value", "a fraction", "huge"} for edge in EDGES},
+    ("Biases", "amplified"): {"no number", "empty array"},
     ("Crossbar", "open_rows"): {"no number", "empty array"},
+    ("Drift", "nu"): {"negative"},  # a conductance that rises
+    ("InTurn", "effects"): {"no number", "empty array"},
+    **{("Crossbar", name): {"a fraction", "huge"} for name in ("r_word", "r_bit")},
+    ("half_select", "volts"): {"negative"},
     ("Kernels", "a"): {"one value"},  # a kernel of one tap
     ("Kernels", "b"): {"one value"},
     ("Model", "h"): {"one value"},
@@ -228,6 +329,9 @@ ALSO_RIGHT = {
     ("Subcircuit", "parameters"): {"no number", "empty array"},
     ("convolution_field", "a"): {"one value"},
     ("convolution_field", "b"): {"one value"},
+    ("run_study", "wait"): {"infinity", "a huge whole number"},
+    ("write_report", "extra"): {"no number", "empty array"},
+    ("write_report", "figures"): {"no number", "empty array"},
     ("convolution_matrix", "kernel"): {"one value"},
     ("fourier_matrices", "kernel"): {"one value"},
 }
@@ -240,7 +344,7 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> Parts:
 
 def parameters(name: str) -> Iterator[tuple[str, str]]:
     """Each parameter, with its annotation as text."""
-    public = getattr(xs, name)
+    public = inspect.unwrap(getattr(xs, name))
     hints = get_type_hints(public.__init__ if inspect.isclass(public) else public)
     for parameter in inspect.signature(public).parameters.values():
         if parameter.kind not in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL):

@@ -1,17 +1,23 @@
 """What the README and the documentation show is true."""
 
-import os
 import re
 import textwrap
 import tomllib
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
-from conftest import engine_or_skip
+from click.testing import CliRunner
+from support import engine_or_skip
 
 import xbar_spice as xs
+from xbar_spice import parts
 from xbar_spice.cli.app import app
+from xbar_spice.mapping.design import GROUPS, Design
+from xbar_spice.registry import Registry
+from xbar_spice.settings import table
+from xbar_spice.study.cases import expand, model_key, run_case
 from xbar_spice.study.config import Parameters, parse_study
 from xbar_spice.study.messages import leaves
 
@@ -19,6 +25,7 @@ ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted(ROOT.glob("*/README.md"))]
 
 
+@pytest.mark.ngspice
 def test_python_example_runs():
     engine_or_skip("ngspice")
     (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
@@ -38,11 +45,61 @@ EXAMPLES = [
 ]
 
 
+EXTENDING = (ROOT / "docs" / "extending.md").read_text()
+FILES = dict(re.findall(r"^`(\w+\.py)`:\n\n```python\n(.*?)```", EXTENDING, re.M | re.S))
+
+
 @pytest.mark.parametrize("code", EXAMPLES)
-def test_examples_of_the_pages_run(code):
+def test_examples_of_the_pages_run(code, tmp_path, monkeypatch):
+    for name, content in FILES.items():
+        (tmp_path / name).write_text(content)
+    monkeypatch.chdir(tmp_path)
     exec(compile(code, "example", "exec"), {})
 
 
+def test_parts_of_the_page_on_extending_on_the_command_line_and_in_a_study(tmp_path, monkeypatch):
+    """A task, an integrator, an engine, a mapping and a linear solver go by texts, as the table of the page says."""
+    monkeypatch.chdir(tmp_path)
+    engine = EXTENDING[EXTENDING.index("## An engine") :]
+    bench = re.search(r"```python\n(.*?)```", engine, re.S).group(1)
+    for name, content in (FILES | {"bench.py": bench}).items():
+        Path(name).write_text(content)
+    run = CliRunner().invoke
+    assert run(app, ["train", "moons.py:Moons(hidden=4)", "--output", "w.npz"], catch_exceptions=False).exit_code == 0
+    options = "--mapping signed_rows.py:RowPairs --linear-solver minimal_residual.py:MinimalResidual --data random"
+    for words in ("--engine bench.py:Bench", f"--engine nodal --r-word 1 {options}"):
+        done = run(app, ["cosim", "w.npz", *words.split(), *([] if "--data" in words else ["--data", "random"])])
+        assert done.exit_code == 0, done.output
+    content = {
+        "model": {"task": "moons.py:Moons(hidden=4)"},
+        "data": {"task": "random"},
+        "circuit": {
+            "engine": "bench.py:Bench",
+            "mapping": "signed_rows.py:RowPairs",
+            "variation": "common_offset.py:CommonOffset",
+            "drift": "logarithmic_drift.py:LogarithmicDrift",
+            "after": 10.0,
+        },
+        "solver": {"krylov": {"method": "minimal_residual.py:MinimalResidual"}},
+    }
+    (case,) = expand(study := parse_study({"name": "own"} | content), {model_key(study): xs.load_model("w.npz")})
+    record = run_case(case, xs.load_model("w.npz")).record
+    assert record["convergence"]["analog"]["converged"]
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_files_of_the_page_on_extending_are_those_of_the_tests(name):
+    assert FILES[name] == (ROOT / "tests" / "parts" / name).read_text()
+
+
+def test_the_page_on_extending_has_every_kind_of_part_with_its_names():
+    for registry in (value for value in vars(parts).values() if isinstance(value, Registry)):
+        home, _, protocol = registry.protocol.partition(":")
+        names = ", ".join(f"`{name}`" for name in registry)
+        assert f"| {registry.kind} | `{protocol}` of `{home}` | {names} |\n" in EXTENDING
+
+
+@pytest.mark.ngspice
 def test_ngspice_reads_the_cell_that_the_page_on_extending_writes(tmp_path):
     engine_or_skip("ngspice")
     text = (ROOT / "docs" / "extending.md").read_text()
@@ -76,8 +133,11 @@ def anchors(page):
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_commands_exist_with_their_options(page):
     for line in re.findall(rf"xbar-spice ((?:{'|'.join(app.commands)})\b[^`\n|]*)", page.read_text()):
-        verb, *words = line.split()
-        known = {flag for option in app.commands[verb].params for flag in option.opts} | {"--help"}
+        name, *words = line.split()
+        verb = app.commands[name]
+        while isinstance(verb, click.Group) and words and words[0] in verb.commands:
+            verb = verb.commands[words.pop(0)]
+        known = {flag for option in verb.params for flag in option.opts} | {"--help"}
         assert {word for word in words if word.startswith("--")} <= known, line
 
 
@@ -103,22 +163,12 @@ def test_the_guide_has_every_verb_and_every_setting():
         assert getattr(option, "section", "Options") == "Options" or f"`{option.opts[0]}`" in guide, option.opts
 
 
+def test_the_table_of_settings_is_that_of_the_dataclasses():
+    (shown,) = re.findall(r"^\| field \|.*?(?=\n\n)", (ROOT / "docs" / "guide.md").read_text(), re.M | re.S)
+    assert shown == table(Design(), GROUPS), "print(table(Design(), GROUPS)) makes the new one"
+
+
 def test_the_study_in_the_guide_is_one():
     guide = (ROOT / "docs" / "guide.md").read_text()
     (block,) = re.findall(r"^    name = .*?(?=^\S)", guide, re.M | re.S)
     assert len(parse_study(tomllib.loads(textwrap.dedent(block)), "guide").points()) == 12
-
-
-def test_every_script_is_listed_and_can_be_run():
-    table = (ROOT / "scripts" / "README.md").read_text()
-    for script in (ROOT / "scripts").iterdir():
-        if script.is_file() and not script.suffix:
-            assert f"`{script.name}`" in table, script.name
-            assert os.access(script, os.X_OK), script.name
-            assert script.read_text().startswith("#!/usr/bin/env "), script.name
-
-
-def test_every_example_is_listed():
-    guide = (ROOT / "docs" / "guide.md").read_text()
-    for example in (ROOT / "examples").iterdir():
-        assert f"`{example.name}`" in guide, example.name

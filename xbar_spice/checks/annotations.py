@@ -126,6 +126,8 @@ def rule_of(annotation: Any) -> Rule[Any] | None:  # noqa: PLR0911 - one line fo
     if annotation is ArrayLike or annotation == _NUMBERS:
         return Array(finite=False)
     origin, parts = get_origin(annotation), get_args(annotation)
+    if getattr(origin, "settles_itself", False):  # a descriptor that looks at what it is given, such as `Choice`
+        return None
     if origin in (Union, types.UnionType):
         return _union(parts)
     if origin is Literal:

@@ -20,7 +20,7 @@ def idle_fields(kind: Any, values: Mapping[str, Any]) -> dict[str, str]:
         values: its fields by name, or some of them.
 
     Example:
-        >>> from xbar_spice.converters import Converters
+        >>> from xbar_spice.hardware.converters import Converters
         >>> idle_fields(Converters, {"adc_range": 0.5, "dac_bits": 4})
         {'adc_range': 'adc_bits'}
     """

@@ -11,6 +11,7 @@ import click
 from xbar_spice.cli.help import Verb, Verbs
 from xbar_spice.cli.on_arrays import attribute, cosim, gradients, tune
 from xbar_spice.cli.options import (
+    PartOf,
     circuit_options,
     existing_file,
     make_design,
@@ -18,8 +19,10 @@ from xbar_spice.cli.options import (
     pulse_options,
     seed_option,
 )
+from xbar_spice.cli.show import show
 from xbar_spice.disk import reason
 from xbar_spice.errors import XbarError
+from xbar_spice.parts import TASKS
 
 __all__ = ["main"]
 
@@ -36,6 +39,7 @@ def app() -> None:
     \b
       xbar-spice train digits-conv --output weights.npz
       xbar-spice netlist weights.npz --tile 16 --r-word 1 --r-bit 1
+      xbar-spice show array weights.npz --name A.t0_0 --tile 16 --r-word 1 --r-bit 1
       xbar-spice cosim weights.npz --tile 16 --r-word 1 --r-bit 1
       xbar-spice attribute weights.npz --tile 16 --r-word 1 --r-bit 1 --adc-bits 8
       xbar-spice tune weights.npz --programming 0.1 --headroom 1.5 --output tuned.npz
@@ -45,7 +49,7 @@ def app() -> None:
 
 
 @click.command(cls=Verb)
-@click.argument("task", type=click.Choice(["digits-conv", "digits-dense"]))
+@click.argument("task", type=PartOf(TASKS))
 @click.option(
     "--output",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -76,7 +80,13 @@ def train(task: str, output: Path | None, seed: int) -> None:
     click.echo(f"weights          {path}")
 
 
-@click.command(cls=Verb)
+@click.command(
+    cls=Verb,
+    later=(
+        circuit_options,
+        pulse_options,
+    ),
+)
 @click.argument("weights", type=existing_file)
 @click.option(
     "--output",
@@ -90,8 +100,6 @@ def train(task: str, output: Path | None, seed: int) -> None:
               help="Folder of your own templates, searched first.")  # fmt: skip
 @click.option("--feedback", is_flag=True, help="Write the circuits that solve Newton's linear systems, too.")
 @seed_option
-@circuit_options
-@pulse_options
 def netlist(
     weights: Path, output: Path, side: Any, netlists: tuple[Path, ...], feedback: bool, seed: int, **circuit: Any
 ) -> None:
@@ -103,13 +111,13 @@ def netlist(
     With --feedback also the loop of both matrices with op-amps that solves the first Newton step of a random state, its
     transpose, and the feedback array of that system.
     """
-    from xbar_spice.circuit.libraries import behaviour, by_hand
     from xbar_spice.cli.feedback import feedback_decks, write_first_step
     from xbar_spice.cli.progress import interruptible
     from xbar_spice.cosim import weight_scales
-    from xbar_spice.export import write_netlists
-    from xbar_spice.mapping import map_weights
-    from xbar_spice.variation import random_stream
+    from xbar_spice.mapping.export import write_netlists
+    from xbar_spice.mapping.matrix import map_weights
+    from xbar_spice.spice.libraries import behaviour, by_hand
+    from xbar_spice.streams import Streams
     from xbar_spice.weights import load_model
 
     pulse, capacitance = make_pulse(circuit)
@@ -127,7 +135,7 @@ def netlist(
     scales = weight_scales(model, design)
     with interruptible(f"decks in {output} are whole, but not all of them are there"):
         for name, matrix in (("A", model.A), ("B", model.B)):
-            rng = random_stream(seed, "devices", name)
+            rng = Streams(seed).devices(name)
             mapped = map_weights(matrix, design, rng=rng, siemens_per_weight=scales.get(name))
             comments = {"weights": weights.name, "seed": seed}
             files = write_netlists(
@@ -196,13 +204,16 @@ def study(study_file: Path, output: Path | None, jobs: int | None, scheduler: st
 @click.command(cls=Verb)
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="[default: FOLDER/report.html]")
-def report(folder: Path, output: Path | None) -> None:
+@click.option(
+    "--figure", "figures", metavar="FILE.py:CLASS", multiple=True, help="A figure of your own, after the built-in ones."
+)
+def report(folder: Path, output: Path | None, figures: tuple[str, ...]) -> None:
     """Write the HTML report and the figures of a study."""
     from xbar_spice.cli.progress import interruptible
     from xbar_spice.report.html import write_report
 
     with interruptible("the page was not written; the results are as they were"):
-        click.echo(f"report: {write_report(folder, output or folder / 'report.html')}")
+        click.echo(f"report: {write_report(folder, output or folder / 'report.html', figures=figures)}")
 
 
 @click.command("check-model", cls=Verb)
@@ -235,7 +246,7 @@ def doctor() -> None:
     print_findings()
 
 
-for _verb in (train, netlist, cosim, gradients, attribute, tune, study, report, check_model, doctor):
+for _verb in (train, netlist, show, cosim, gradients, attribute, tune, study, report, check_model, doctor):
     app.add_command(_verb)
 
 

@@ -9,12 +9,12 @@ from pathlib import Path
 import click
 import numpy as np
 
-from xbar_spice.circuit.device_models import load_device
-from xbar_spice.devices import SubcircuitCell
 from xbar_spice.engines.ngspice.locate import require_library
 from xbar_spice.engines.ngspice.model_check import ODD, Characteristics, characterise
 from xbar_spice.errors import DeviceError
-from xbar_spice.subcircuit import Subcircuit
+from xbar_spice.hardware.cells import SubcircuitCell
+from xbar_spice.hardware.subcircuit import Subcircuit
+from xbar_spice.spice.device_models import load_device
 
 __all__ = ["cell_of", "print_check"]
 

@@ -7,8 +7,9 @@ from importlib.metadata import PackageNotFoundError, version
 
 from rich.console import Console
 
-from xbar_spice.circuit.resources import search_path
 from xbar_spice.engines.ngspice.installation import TRIED, describe
+from xbar_spice.parts import REGISTRIES
+from xbar_spice.spice.resources import search_path
 
 __all__ = ["print_findings"]
 
@@ -42,6 +43,7 @@ def print_findings() -> None:
         "tested with": f"ngspice {' and '.join(map(str, TRIED))}",
         "ngspice command": command,
         "engines": "ideal, nodal" + (", ngspice" if found.usable else "; not ngspice"),
+        **{registry.kind: ", ".join(registry) for registry in REGISTRIES if registry.kind != "engine"},
     }
     console = Console(highlight=False, soft_wrap=True)
     for name, value in rows.items():

@@ -9,11 +9,12 @@ import numpy as np
 
 from xbar_spice.cosim import program_model
 from xbar_spice.disk import border
-from xbar_spice.export import design_comments
 from xbar_spice.feedback import FeedbackLoop, FeedbackSolver
 from xbar_spice.feedback.export import write_feedback
-from xbar_spice.mapping import Design, map_weights
-from xbar_spice.variation import random_stream
+from xbar_spice.mapping.design import Design
+from xbar_spice.mapping.export import design_comments
+from xbar_spice.mapping.matrix import map_weights
+from xbar_spice.streams import random_stream
 from xbar_spice.weights import Model
 
 __all__ = ["feedback_decks", "write_first_step"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import click
@@ -26,9 +27,28 @@ class SectionOption(click.Option):
 class Verb(click.Command):
     """A verb whose help has one list of options for each heading, in columns that line up.
 
-    Its last words name what did not converge, and its exit status is not 0 then: numbers of such a run look like any
+    Options may be made only when the verb is used (`later`), if what they come from takes a while to import. Its last
+    words name what did not converge, and its exit status is not 0 then: numbers of such a run look like any
     others.
     """
+
+    def __init__(
+        self, *args: Any, later: Sequence[Callable[[], list[click.Parameter]]] = (), **attributes: Any
+    ) -> None:
+        self._later = later
+        super().__init__(*args, **attributes)
+
+    @property
+    def params(self) -> list[click.Parameter]:
+        """All arguments and options; those of `later` are made now."""
+        for make in self._later:
+            self._params += make()
+        self._later = ()
+        return self._params
+
+    @params.setter
+    def params(self, given: list[click.Parameter]) -> None:
+        self._params = given
 
     def invoke(self, ctx: click.Context) -> Any:
         caught: list[warnings.WarningMessage] = []

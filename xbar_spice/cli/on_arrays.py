@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from xbar_spice.cli.help import Verb
-from xbar_spice.cli.options import circuit_options, engine_option, existing_file, make_design, seed_option
+from xbar_spice.cli.options import PartOf, circuit_options, engine_option, existing_file, make_design, seed_option
 from xbar_spice.disk import make_folder, require_writable
+from xbar_spice.parts import LINEAR_SOLVERS
 
 if TYPE_CHECKING:
     from xbar_spice.cosim import SolverOptions
@@ -42,12 +43,10 @@ def _solver(noise_floor: float | None, linear_solver: Any = "gmres") -> SolverOp
     """How equations and steps are solved, no more exactly than the noise floor where one is given."""
     from xbar_spice.cosim import SolverOptions
 
-    solver = SolverOptions()
-    solver = replace(solver, krylov=replace(solver.krylov, method=linear_solver))
-    return solver.allowing(noise_floor or 0.0)
+    return SolverOptions(krylov=linear_solver).allowing(noise_floor or 0.0)
 
 
-@click.command(cls=Verb)
+@click.command(cls=Verb, later=(circuit_options,))
 @click.argument("weights", type=existing_file)
 @engine_option()
 @click.option(
@@ -57,7 +56,7 @@ def _solver(noise_floor: float | None, linear_solver: Any = "gmres") -> SolverOp
 @data_option
 @click.option(
     "--linear-solver",
-    type=click.Choice(["gmres", "bicgstab", "cg", "richardson", "chord", "feedback"]),
+    type=PartOf(LINEAR_SOLVERS),
     default="gmres",
     show_default=True,
     help="Of implicit steps; feedback is a circuit of the arrays and op-amps.",
@@ -67,7 +66,6 @@ def _solver(noise_floor: float | None, linear_solver: Any = "gmres") -> SolverOp
     "--output", type=click.Path(file_okay=False, path_type=Path), help="Folder for record.json and trace.csv."
 )
 @seed_option
-@circuit_options
 def cosim(
     weights: Path,
     engine: str,
@@ -89,7 +87,7 @@ def cosim(
     from xbar_spice.cli.progress import interruptible, reading_progress
     from xbar_spice.cli.tables import print_cosimulation
     from xbar_spice.cosim import cosimulate
-    from xbar_spice.cosim.convergence import warn_of_failures
+    from xbar_spice.cosim.run.convergence import warn_of_failures
     from xbar_spice.engines.registry import get_engine
     from xbar_spice.study.problem import make_problem
     from xbar_spice.study.store import require_case_folder, write_case
@@ -111,7 +109,7 @@ def cosim(
     warn_of_failures("co-simulation", result.record["convergence"])
 
 
-@click.command(cls=Verb)
+@click.command(cls=Verb, later=(circuit_options,))
 @click.argument("weights", type=existing_file)
 @engine_option("nodal", "; derivatives come from nodal")
 @samples_option
@@ -119,7 +117,6 @@ def cosim(
 @noise_floor_option
 @click.option("--output", type=click.Path(file_okay=False, path_type=Path), help="Folder for gradients.json.")
 @seed_option
-@circuit_options
 def gradients(
     weights: Path,
     engine: str,
@@ -153,7 +150,7 @@ def gradients(
         click.echo(f"record: {write_record(output / 'gradients.json', record)}")
 
 
-@click.command(cls=Verb)
+@click.command(cls=Verb, later=(circuit_options,))
 @click.argument("weights", type=existing_file)
 @engine_option("nodal")
 @samples_option
@@ -170,7 +167,6 @@ def gradients(
     "--output", type=click.Path(file_okay=False, path_type=Path), help="Folder for attribution.json, .png and .svg."
 )
 @seed_option
-@circuit_options
 def attribute(
     weights: Path,
     engine: str,
@@ -222,7 +218,7 @@ def attribute(
             click.echo(f"figure: {save(draw_attribution([found.record]), output, 'attribution')[0]}")
 
 
-@click.command(cls=Verb)
+@click.command(cls=Verb, later=(circuit_options,))
 @click.argument("weights", type=existing_file)
 @click.option("--output", type=click.Path(dir_okay=False, path_type=Path), required=True,
               help="Weight file, .npz or .safetensors.")  # fmt: skip
@@ -241,7 +237,6 @@ def attribute(
 )
 @engine_option("nodal")  # training programs arrays anew at every step, which costs ngspice far more than a read
 @seed_option
-@circuit_options
 def tune(
     weights: Path,
     output: Path,

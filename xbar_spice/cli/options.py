@@ -4,17 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast, final
 
 import click
 
 from xbar_spice.cli.help import SectionOption
+from xbar_spice.errors import InvalidInputError
+from xbar_spice.parts import ENGINES
+from xbar_spice.registry import Registry
+from xbar_spice.settings import Entry, build, entries, literals, seconds
 
 if TYPE_CHECKING:
-    from xbar_spice.mapping import Design
-    from xbar_spice.pulse import LineCapacitance, Pulse
+    from xbar_spice.hardware.pulse import LineCapacitance, Pulse
+    from xbar_spice.mapping.design import Design
+
 
 __all__ = [
+    "PartOf",
     "circuit_options",
     "engine_option",
     "existing_file",
@@ -29,11 +35,42 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 existing_file = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
+@final
+class PartOf(click.ParamType):  # type: ignore[type-arg] # generic for type checkers only
+    """The text of a part: the shorthand of a built-in one, or where a class of one's own is."""
+
+    def __init__(self, registry: Registry[Any]) -> None:
+        self.name, self._registry = registry.kind, registry
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
+        return f"[{'|'.join([*self._registry.names, 'FILE.py:CLASS'])}]"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            self._registry.parsed(value)
+        except InvalidInputError as error:
+            self.fail(str(error), param, ctx)
+        return value
+
+
+@final
+class Duration(click.ParamType):  # type: ignore[type-arg] # generic for type checkers only
+    """A time in seconds, or in a unit that is named."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        try:
+            return seconds(value)
+        except InvalidInputError as error:
+            self.fail(str(error), param, ctx)
+
+
 def engine_option(default: str = "ngspice", note: str = "") -> Callable[[Command], Command]:
     """`--engine`, with a default that fits the verb."""
     return click.option(
         "--engine",
-        type=click.Choice(["ideal", "nodal", "ngspice"]),
+        type=PartOf(ENGINES),
         default=default,
         show_default=True,
         help=f"Who answers reads{note}.",
@@ -44,76 +81,6 @@ seed_option = click.option(
     "--seed", type=click.IntRange(min=0), metavar="N", default=0, show_default=True, help="Of all random draws."
 )
 
-_MAPPINGS = click.Choice(["differential", "interleaved"])
-_DRIVES = click.Choice(["single", "double"])
-_TRANSPOSED = click.Choice(["same_ends", "swapped_ends", "far_ends"])
-_DISTRIBUTIONS = click.Choice(["gaussian", "lognormal"])
-_NOISE_LAWS = click.Choice(["constant", "pcm"])
-_REFERENCES = click.Choice(["window", "devices"])
-_SUBTRACTIONS = click.Choice(["digital", "analog"])
-_BITS = click.IntRange(min=2, max=32)
-_COUNT = click.IntRange(min=1)
-_METAVARS = {_BITS: "N", _COUNT: "N", str: "NAME"}
-
-# Heading, then its options: flag, type (a unit for a number in that unit), help, and the default of `Design`, which is
-# only shown: a test holds the two together.
-_CIRCUIT: dict[str, tuple[tuple[str, Any, str, str], ...]] = {
-    "Arrays": (
-        ("--mapping", _MAPPINGS, "Plus and minus devices in two arrays or in one.", "differential"),
-        ("--tile", _COUNT, "Largest number of inputs and of outputs of an array.", "no limit"),
-        ("--skip-empty/--keep-empty", None, "Leave out tiles whose weights are all zero.", "keep-empty"),
-        ("--headroom", "TIMES", "How many times the range of conductances holds the largest weight.", "1"),
-        ("--compensated/--uncompensated", None, "Program what undoes wires and terminals.", "uncompensated"),
-    ),
-    "Wires and terminals": (
-        ("--r-word", "OHM", "Of a word-line segment.", "0"),
-        ("--r-bit", "OHM", "Of a bit-line segment.", "0"),
-        ("--r-driver", "OHM", "Of each driver.", "0"),
-        ("--r-sense", "OHM", "Of each sense terminal.", "0"),
-        ("--v-read", "VOLT", "For the largest input.", "0.2"),
-        ("--drive", _DRIVES, "Connect one or both ends of the word lines.", "single"),
-        ("--transposed", _TRANSPOSED, "Where a transposed read meets the array.", "same_ends"),
-    ),
-    "Devices": (
-        ("--g-min", "SIEMENS", "Lowest conductance.", "1e-06"),
-        ("--g-max", "SIEMENS", "Highest conductance.", "0.0001"),
-        ("--device", str, "Law of the cells: ohmic, a file of models/ without its ending, or a path.", "ohmic"),
-        ("--programming", "PART", "Relative standard deviation of the conductances.", "0"),
-        ("--distribution", _DISTRIBUTIONS, "Distribution of that error.", "gaussian"),
-        ("--stuck-on", "PART", "Of the devices that are stuck at --g-max.", "0"),
-        ("--stuck-off", "PART", "Of the devices that are stuck at --g-min.", "0"),
-    ),
-    "Amplifiers, one at each sensed line": (
-        ("--r-feedback", "OHM", "Feedback of a transimpedance amplifier; 0 for a source of 0 V.", "0"),
-        ("--gain", "TIMES", "Of its op-amp.", "10000"),
-        ("--saturation", "VOLT", "That its output never exceeds.", "no limit"),
-        ("--opamp", str, "Your own op-amp: a file of models/opamps/ without its ending, or a path.", "none"),
-    ),
-    "Read noise and converters": (
-        ("--noise", "PART", "Relative standard deviation of a device at --g-max from read to read.", "0"),
-        ("--noise-law", _NOISE_LAWS, "How that depends on the conductance.", "constant"),
-        ("--sense-noise", "AMPERE", "Rms that every sense terminal adds.", "0"),
-        ("--dac-bits", _BITS, "Resolution of the drive voltages.", "exact"),
-        ("--adc-bits", _BITS, "Resolution of the sense currents.", "exact"),
-        ("--adc-range", "PART", "Full scale, as part of the largest current.", "1"),
-        ("--adc-reference", _REFERENCES, "That with all devices at --g-max, or with those of the array.", "window"),
-        ("--subtraction", _SUBTRACTIONS, "Of plus and minus currents: after the ADCs or before one.", "digital"),
-    ),
-    "Simulator": (("--reltol", "PART", "What ngspice's Newton method stops by; stands in decks.", "by kind of cell"),),
-}
-
-# Options that have no effect without another one.
-_NEEDS = {
-    "distribution": "programming",
-    "gain": "r_feedback",
-    "saturation": "r_feedback",
-    "opamp": "r_feedback",
-    "noise_law": "noise",
-    "adc_range": "adc_bits",
-    "adc_reference": "adc_bits",
-    "subtraction": "adc_bits",
-}
-
 _PULSE: tuple[tuple[str, str, str], ...] = (
     ("--pulse-width", "SECONDS", "Also write decks in which the read is a pulse of that length at full drive."),
     ("--pulse-rise", "SECONDS", "Of its rise and of its fall.  [default: a tenth of the width]"),
@@ -123,28 +90,50 @@ _PULSE: tuple[tuple[str, str, str], ...] = (
 )
 
 
-def circuit_options(command: Command) -> Command:
-    """Add the options that describe the arrays; what is left out has the default of `Design`."""
-    for section, rows in reversed(_CIRCUIT.items()):
-        if section == "Devices":
-            command = _models_option(section)(command)
-        for flag, kind, text, default in reversed(rows):
-            command = click.option(
-                flag,
-                cls=SectionOption,
-                section=section,
-                type=float if isinstance(kind, str) else kind,
-                metavar=kind if isinstance(kind, str) else _METAVARS.get(kind),
-                default=None,
-                help=f"{text}  [default: {default}]",
-            )(command)
-    return command
+def circuit_options() -> list[click.Parameter]:
+    """The options of all settings of `Design`, heading by heading; what is left out has the default there.
+
+    To be made when a verb is used, so that the help of the others does not wait for NumPy.
+    """
+    from xbar_spice.mapping.design import GROUPS
+
+    options: list[click.Parameter] = []
+    for group in GROUPS:
+        for entry in _settings():
+            if entry.about.group == group:
+                options.append(_option(entry))
+        if group == "Devices":
+            options.append(_models_option(group))
+    return options
 
 
-def _models_option(section: str) -> Callable[[Command], Command]:
-    return click.option(
-        "--models",
-        cls=SectionOption,
+def _settings() -> tuple[Entry, ...]:
+    from xbar_spice.mapping.design import Design
+
+    return tuple(entries(Design()))
+
+
+def _option(entry: Entry) -> click.Option:
+    """The option of a setting: its type and metavar follow from type and unit."""
+    kinds = {bool: None, int: int, int | None: int, float: float, float | None: float}
+    kind: Any = str
+    metavar: str | None = "NAME"
+    if entry.choices and literals(entry.kind):
+        kind, metavar = click.Choice(entry.choices), None
+    elif entry.registry is not None and entry.option != "device":
+        kind, metavar = PartOf(entry.registry), None
+    elif entry.kind in kinds:
+        kind = kinds[entry.kind]
+        metavar = {"count": "N", "bits": "N"}.get(entry.about.unit, entry.about.unit.upper()) or None
+    if entry.about.unit == "second":
+        kind, metavar = Duration(), "TIME"
+    text = f"{entry.about.help.replace('`', '')}  [default: {entry.shown}]"
+    return SectionOption([entry.flag], section=entry.about.group, type=kind, metavar=metavar, default=None, help=text)
+
+
+def _models_option(section: str) -> click.Option:
+    return SectionOption(
+        ["--models"],
         section=section,
         type=click.Path(exists=True, file_okay=False, path_type=Path),
         multiple=True,
@@ -152,18 +141,15 @@ def _models_option(section: str) -> Callable[[Command], Command]:
     )
 
 
-def pulse_options(command: Command) -> Command:
-    """Add the options that make a read a pulse."""
-    for flag, unit, text in reversed(_PULSE):
-        command = click.option(
-            flag, cls=SectionOption, section="Decks of a pulsed read", type=float, metavar=unit, help=text
-        )(command)
-    return command
+def pulse_options() -> list[click.Parameter]:
+    """The options that make a read a pulse."""
+    section = "Decks of a pulsed read"
+    return [SectionOption([flag], section=section, type=float, metavar=unit, help=text) for flag, unit, text in _PULSE]
 
 
 def make_pulse(given: dict[str, Any]) -> tuple[Pulse | None, LineCapacitance]:
     """The pulse and the capacitances that the options of `pulse_options` describe; takes them out of what is given."""
-    from xbar_spice.pulse import LineCapacitance, Pulse
+    from xbar_spice.hardware.pulse import LineCapacitance, Pulse
 
     width, rise, *farads = (given.pop(flag.removeprefix("--").replace("-", "_")) for flag, *_ in _PULSE)
     if width is None:
@@ -175,55 +161,45 @@ def make_pulse(given: dict[str, Any]) -> tuple[Pulse | None, LineCapacitance]:
 
 def make_design(given: dict[str, Any]) -> Design:
     """The design that the options of `circuit_options` describe."""
-    from xbar_spice.amplifier import Amplifier
-    from xbar_spice.array import Terminations
-    from xbar_spice.circuit.device_models import load_device, load_opamp
-    from xbar_spice.converters import Converters
-    from xbar_spice.mapping import Design
-    from xbar_spice.read_noise import ReadNoise
-    from xbar_spice.variation import Variation
+    from xbar_spice.mapping.design import Design
+    from xbar_spice.spice.device_models import Lookup
 
     chosen = {name: value for name, value in given.items() if value is not None}
-    _refuse_idle(chosen)
-    models = chosen.pop("models", ())
-    if "opamp" in chosen:
-        chosen["opamp"] = load_opamp(chosen["opamp"], models)
-    grouped: dict[str, Any] = {
-        "terminations": Terminations(**_taken(chosen, "drive", "transposed")),
-        "variation": Variation(**_taken(chosen, "programming", "distribution", "stuck_on", "stuck_off")),
-        "amplifier": Amplifier(**_taken(chosen, "r_feedback", "gain", "saturation", "opamp")),
-        "noise": ReadNoise(**_renamed(chosen, noise="device", noise_law="law", sense_noise="sense")),
-        "converters": Converters(**_taken(chosen, "dac_bits", "adc_bits", "adc_range", "adc_reference", "subtraction")),
-    }
-    if "device" in chosen:
-        grouped["device"] = load_device(chosen.pop("device"), models)
-    return Design(**chosen, **grouped)
+    lookup = Lookup(models=tuple(chosen.pop("models", ())))
+    found = {entry.path: entry for entry in _settings() if entry.option in chosen}
+    _refuse_idle(chosen, found)
+    values: dict[str, Any] = {}
+    for path, entry in sorted(found.items()):  # a part before its settings
+        *sections, name = path
+        here = values
+        for section in sections:
+            here = here.setdefault(section, {})
+            if isinstance(here, str):
+                raise click.UsageError(
+                    f"--{section} {here} names a part with its options: leave out {_spelled(entry.option)}"
+                )
+        here[name] = chosen[entry.option]
+    return cast("Design", build(Design(), values, lookup))
 
 
-def _refuse_idle(chosen: dict[str, Any]) -> None:
+def _refuse_idle(chosen: dict[str, Any], found: dict[tuple[str, ...], Entry]) -> None:
     """Refuse options that nothing would use, and parts that look like per cent."""
-    for option, need in _NEEDS.items():
-        if option in chosen and not chosen.get(need):
+    options = {entry.path: entry.option for entry in _settings()}
+    for path, entry in found.items():
+        need = options[*path[:-1], entry.needs] if entry.needs else ""
+        if need and not chosen.get(need):
             raise click.UsageError(
-                f"{_spelled(option)} has no effect without {_spelled(need)}; give {_spelled(need)}, or leave it out"
+                f"{_spelled(entry.option)} has no effect without {_spelled(need)}; give {_spelled(need)}, or leave it "
+                "out"
             )
-    for flag in ("programming", "noise"):
-        value = chosen.get(flag, 0.0)
-        if value > 1:
+    for entry in found.values():
+        value = chosen[entry.option]
+        if entry.about.deviation and value > 1:
             raise click.UsageError(
-                f"{_spelled(flag)} is relative, and {value:g} is {100 * value:g} %: were {value:g} % meant? "
-                f"Then give {_spelled(flag)} {value / 100:g}"
+                f"{_spelled(entry.option)} is relative, and {value:g} is {100 * value:g} %: were {value:g} % meant? "
+                f"Then give {_spelled(entry.option)} {value / 100:g}"
             )
 
 
 def _spelled(option: str) -> str:
     return f"--{option.replace('_', '-')}"
-
-
-def _renamed(chosen: dict[str, Any], **names: str) -> dict[str, Any]:
-    """What was chosen under the names of options, under those of fields."""
-    return {names[option]: value for option, value in _taken(chosen, *names).items()}
-
-
-def _taken(chosen: dict[str, Any], *names: str) -> dict[str, Any]:
-    return {name: chosen.pop(name) for name in names if name in chosen}

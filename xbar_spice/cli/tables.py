@@ -7,7 +7,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from xbar_spice.cosim.comparison import SMALLEST_SIGN
+from xbar_spice.cosim.run.comparison import SMALLEST_SIGN
+from xbar_spice.cosim.run.record import Record
 
 __all__ = ["print_attribution", "print_cosimulation", "print_gradients", "print_rows"]
 
@@ -30,31 +31,32 @@ def _say(text: str) -> None:
     Console(highlight=False, soft_wrap=True).print(text, markup=False)
 
 
-def print_cosimulation(record: dict[str, Any]) -> None:
+def print_cosimulation(record: Record) -> None:
     """What one co-simulation showed."""
-    compared = {"state z_T": record["state"]} | {
-        f"gradient of {name}": values for name, values in record["gradients"].items()
-    }
+    compared = {"state z_T": record.state}
+    compared |= {f"gradient of {name}": values for name, values in record.gradients.items()}
     print_rows(
-        f"analog ({record['engine']}) against digital, {record['data']}",
+        f"analog ({record.engine}) against digital, {record.data}",
         ("", "relative error", "cosine", "same sign"),
         [
-            (name, f"{found['relative_error']:.3e}", f"{found['cosine']:.6f}", f"{found['sign_agreement']:.2%}")
+            (name, f"{found.relative_error:.3e}", f"{found.cosine:.6f}", f"{found.sign_agreement:.2%}")
             for name, found in compared.items()
         ],
     )
-    loss, accuracy, convergence = record["loss"], record["accuracy"], record["convergence"]["analog"]
-    lines = [_SIGNS, f"loss             {loss['analog']:.6g} analog, {loss['digital']:.6g} digital"]
-    if accuracy["analog"] is not None:
-        lines.append(f"accuracy         {accuracy['analog']:.2%} analog, {accuracy['digital']:.2%} digital")
-    reads = ", ".join(f"{count} {kind}" for kind, count in record["reads"].items())
-    lines.append(f"reads            {sum(record['reads'].values())} ({reads}) in {record['read_seconds']:.1f} s")
-    if "feedback" in record:
-        solves = ", ".join(f"{count} {kind}" for kind, count in record["feedback"]["solves"].items())
-        lines.append(f"circuit solves   {solves}; worst error {record['feedback']['worst_error']:.1e} of the solution")
-    lines.append(f"Newton steps     {convergence['newton_iterations']} (most of any sample, by time step)")
-    if convergence["unstable_samples"]:
-        lines.append(f"UNSTABLE         samples {convergence['unstable_samples']}: the method amplifies what is damped")
+    loss, accuracy, convergence = record.loss, record.accuracy, record.convergence["analog"]
+    lines = [_SIGNS, f"loss             {loss.analog:.6g} analog, {loss.digital:.6g} digital"]
+    if accuracy.analog is not None:
+        lines.append(f"accuracy         {accuracy.analog:.2%} analog, {accuracy.digital:.2%} digital")
+    reads = ", ".join(f"{count} {kind}" for kind, count in record.reads.items())
+    lines.append(f"reads            {sum(record.reads.values())} ({reads}) in {record.read_seconds:.1f} s")
+    if record.activations is not None:
+        lines.append(f"activations      {record.activations}: every read takes some rows at a time")
+    if record.feedback is not None:
+        solves = ", ".join(f"{count} {kind}" for kind, count in record.feedback.solves.items())
+        lines.append(f"circuit solves   {solves}; worst error {record.feedback.worst_error:.1e} of the solution")
+    lines.append(f"Newton steps     {convergence.newton_iterations} (most of any sample, by time step)")
+    if convergence.unstable_samples:
+        lines.append(f"UNSTABLE         samples {convergence.unstable_samples}: the method amplifies what is damped")
     _say("\n".join(lines))
 
 

@@ -1,17 +1,17 @@
 """Co-simulation: one model on digital matrices and on arrays, its gradients, and where their errors come from."""
 
-from xbar_spice.cosim.attribution import Attribution, attribute
-from xbar_spice.cosim.chip import Chip
-from xbar_spice.cosim.chip_loss import chip_loss, chip_losses
-from xbar_spice.cosim.circuit_field import CircuitField
-from xbar_spice.cosim.comparison import Comparison, compare
-from xbar_spice.cosim.convergence import failed_runs
-from xbar_spice.cosim.programming import program_model, weight_scales
-from xbar_spice.cosim.run import Cosimulation, Problem, SolverOptions, cosimulate
-from xbar_spice.cosim.sensitivity_map import SensitivityMap, sensitivity_map
-from xbar_spice.cosim.sign_flips import SignFlips, sign_flips
-from xbar_spice.cosim.three_gradients import GradientStudy, three_gradients
-from xbar_spice.cosim.true_gradient import CircuitGradients, circuit_gradients, weight_gradient
+from xbar_spice.cosim.analysis.attribution import Attribution, attribute
+from xbar_spice.cosim.analysis.chip_loss import chip_loss, chip_losses
+from xbar_spice.cosim.analysis.sensitivity_map import SensitivityMap, sensitivity_map
+from xbar_spice.cosim.analysis.sign_flips import SignFlips, sign_flips
+from xbar_spice.cosim.gradients.circuit_field import CircuitField
+from xbar_spice.cosim.gradients.three_gradients import GradientStudy, three_gradients
+from xbar_spice.cosim.gradients.true_gradient import CircuitGradients, circuit_gradients, weight_gradient
+from xbar_spice.cosim.run.comparison import Comparison, compare
+from xbar_spice.cosim.run.convergence import failed_runs
+from xbar_spice.cosim.run.cosimulation import Cosimulation, Problem, SolverOptions, cosimulate
+from xbar_spice.cosim.run.programming import program_model, weight_scales
+from xbar_spice.cosim.training.chip import Chip
 
 __all__ = [
     "Attribution",

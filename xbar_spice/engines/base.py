@@ -7,18 +7,19 @@ A `Session` is a bank of one array with the plain interface. Engines know nothin
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Self, final
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from xbar_spice.array import Crossbar, Side
-from xbar_spice.checks import Array
-from xbar_spice.devices import Device
+from xbar_spice.checks import Array, Instance
 from xbar_spice.errors import DeviceError, InvalidInputError
-from xbar_spice.linear import FloatArray
+from xbar_spice.hardware.biases import Biases, Currents, End, require_held
+from xbar_spice.hardware.cells import Device
+from xbar_spice.hardware.crossbar import Crossbar, Edge, Side
+from xbar_spice.linear.operator import FloatArray
 
 __all__ = ["DRIVE", "Bank", "Closeable", "Engine", "Session", "refuse_numbers"]
 
@@ -58,6 +59,19 @@ class Bank(Closeable):
     def _read(self, drives: Sequence[FloatArray], side: Side) -> list[FloatArray]:
         """Currents of every array for checked drives, all of shape (ports, batch) with one batch."""
 
+    def transfers(self, side: Side) -> list[FloatArray] | None:
+        """What the reads so far have found every array to make of any drive, or None if that is not known.
+
+        Asking never costs a solve.
+
+        Args:
+            side: the driven side.
+
+        Returns:
+            (rows, cols) siemens of each array: amperes that a read returns of the one line for 1 V at the other.
+        """
+        return None
+
     def read(self, drives: Sequence[ArrayLike], side: Side = "rows") -> list[FloatArray]:
         """Read all arrays at once.
 
@@ -80,6 +94,21 @@ class Bank(Closeable):
         if len({drive.shape[1] for drive in checked}) > 1:
             raise InvalidInputError(f"one batch for all arrays, got {[drive.shape[1] for drive in checked]}")
         return self._read(checked, side)
+
+    def bias(self, biases: Biases) -> Currents:
+        """Put voltages to the ends of all lines of the only array; `Session.bias` says the rest."""
+        if self._closed:
+            raise InvalidInputError("this session is closed; program the crossbar again to read it")
+        if len(self.crossbars) != 1:
+            raise InvalidInputError(f"biases are those of one array, and this bank has {len(self.crossbars)}")
+        rule: Instance[Biases] = Instance(Biases, example="Biases(left=0.2, bottom=0.0)")
+        ends = rule("biases", biases).ends(self.crossbars[0])
+        require_held(ends, self.crossbars[0].conductance > 0)
+        return Currents.of_ends(ends, self._bias(ends), biases.batch)
+
+    def _bias(self, ends: Mapping[Edge, End]) -> Mapping[Edge, FloatArray]:
+        """(lines, batch) amperes that the terminals of every edge return, where some terminal holds every line."""
+        raise InvalidInputError(f"{type(self).__name__} answers reads only; try engine='nodal' or engine='ngspice'")
 
     def close(self) -> None:
         self._closed = True
@@ -115,6 +144,23 @@ class Session(Closeable):
         if volts.ndim == 1:
             return self._bank.read([volts[:, np.newaxis]], side)[0][:, 0]
         return self._bank.read([volts], side)[0]
+
+    def bias(self, biases: Biases) -> Currents:
+        """Put voltages to the ends of all lines, and take the current of every terminal.
+
+        Args:
+            biases: volts and ohms, for one set of voltages or for a batch of them.
+
+        Returns:
+            The currents, each (lines,) or (lines, batch).
+
+        Raises:
+            InvalidInputError: shapes that do not fit the array, or a closed session.
+            SingularCircuitError: lines that no terminal holds, or two terminals without resistance between them.
+            ConvergenceError: cells that are not linear did not settle.
+            SimulationError: the simulator behind the session failed.
+        """
+        return self._bank.bias(biases)
 
     def close(self) -> None:
         self._bank.close()

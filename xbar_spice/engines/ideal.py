@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import final
 
 import numpy as np
 
-from xbar_spice.array import Crossbar, Side
 from xbar_spice.engines.base import Bank, Engine, refuse_numbers
-from xbar_spice.linear import FloatArray
+from xbar_spice.errors import InvalidInputError
+from xbar_spice.hardware.biases import OPPOSITE_EDGES, End, name_lines
+from xbar_spice.hardware.crossbar import Crossbar, Edge, Side
+from xbar_spice.linear.operator import FloatArray
 
 __all__ = ["IdealBank", "IdealEngine"]
 
@@ -18,8 +20,23 @@ __all__ = ["IdealBank", "IdealEngine"]
 class IdealBank(Bank):
     """Arrays without wires."""
 
+    def transfers(self, side: Side) -> list[FloatArray] | None:
+        linear = all(xbar.linear for xbar in self.crossbars)
+        return [_connected_cells(xbar) for xbar in self.crossbars] if linear else None
+
     def _read(self, drives: Sequence[FloatArray], side: Side) -> list[FloatArray]:
         return [_ideal_currents(xbar, volts, side) for xbar, volts in zip(self.crossbars, drives, strict=True)]
+
+    def _bias(self, ends: Mapping[Edge, End]) -> Mapping[Edge, FloatArray]:
+        (crossbar,) = self.crossbars
+        (word, one_word), (bit, one_bit) = (_levels(ends[near], ends[far]) for near, far in OPPOSITE_EDGES)
+        _let_float(crossbar, word, bit)
+        across, siemens = np.broadcast_arrays(word[:, np.newaxis] - bit, crossbar.conductance[:, :, np.newaxis])
+        with np.errstate(over="ignore", invalid="ignore"):
+            flows = crossbar.device.current(siemens, across)
+        refuse_numbers(crossbar.device, siemens, across, flows, "current")
+        drawn, received = -flows.sum(axis=1) * one_word, flows.sum(axis=0) * one_bit
+        return {"left": drawn, "right": drawn, "top": received, "bottom": received}
 
 
 @final
@@ -32,11 +49,51 @@ class IdealEngine(Engine):
         return IdealBank(crossbars)
 
 
-def _ideal_currents(crossbar: Crossbar, volts: FloatArray, side: Side) -> FloatArray:
+def _levels(near: End, far: End) -> tuple[FloatArray, FloatArray]:
+    """(lines, batch) volts of lines without resistance, NaN where they float, and (lines, 1) the share of each end."""
+    both = near.connected & far.connected
+    apart = np.flatnonzero(both & (near.volts != far.volts).any(axis=1))
+    if apart.size:
+        raise InvalidInputError(
+            f"without resistance a line has one voltage: {name_lines(near.side, apart)} would have one at either end; "
+            "read with engine='nodal', or leave one end open"
+        )
+    held = near.connected | far.connected
+    levels = np.where(near.connected[:, np.newaxis], near.volts, far.volts)
+    return np.where(held[:, np.newaxis], levels, np.nan), np.where(both, 0.5, 1.0)[:, np.newaxis]
+
+
+def _let_float(crossbar: Crossbar, word: FloatArray, bit: FloatArray) -> None:
+    """Put the levels at which floating lines carry nothing in the place of NaN."""
+    levels = np.concatenate([word, bit])
+    free = np.isnan(levels).any(axis=1)
+    if not free.any():
+        return
+    if not crossbar.device.linear:
+        raise InvalidInputError(
+            f"the ideal engine finds the levels of floating lines for linear cells, got {crossbar.device!r}; read with "
+            "engine='nodal', which needs no wire resistance either"
+        )
+    rows, cols = crossbar.shape
+    laplacian = np.zeros((rows + cols, rows + cols))
+    laplacian[:rows, rows:] = -crossbar.conductance
+    laplacian += laplacian.T
+    np.fill_diagonal(laplacian, -laplacian.sum(axis=1))
+    levels[free] = np.linalg.solve(laplacian[free][:, free], -laplacian[free][:, ~free] @ levels[~free])
+    word[:], bit[:] = levels[:rows], levels[rows:]
+
+
+def _connected_cells(crossbar: Crossbar) -> FloatArray:
+    """(rows, cols) siemens; a floating line settles at the 0 V of the bit lines, and sensed, it has no terminal."""
     cells = crossbar.conductance
-    if crossbar.open_rows:  # a floating line settles at the 0 V of the bit lines; sensed, it has no terminal
+    if crossbar.open_rows:
         cells = cells.copy()
         cells[list(crossbar.open_rows)] = 0.0
+    return cells
+
+
+def _ideal_currents(crossbar: Crossbar, volts: FloatArray, side: Side) -> FloatArray:
+    cells = _connected_cells(crossbar)
     conductance = cells if side == "rows" else cells.T
     if crossbar.device.linear:
         return conductance.T @ volts

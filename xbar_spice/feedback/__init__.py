@@ -4,9 +4,10 @@
 `FeedbackSolver` solves W x = b with a matrix that was programmed for it.
 """
 
+from xbar_spice.feedback.answer import SolveRecord
+from xbar_spice.feedback.linear_solver import Feedback
 from xbar_spice.feedback.loop import FeedbackLoop
 from xbar_spice.feedback.opamp import OpAmp
-from xbar_spice.feedback.record import SolveRecord
 from xbar_spice.feedback.solver import FeedbackSolver
 
-__all__ = ["FeedbackLoop", "FeedbackSolver", "OpAmp", "SolveRecord"]
+__all__ = ["Feedback", "FeedbackLoop", "FeedbackSolver", "OpAmp", "SolveRecord"]

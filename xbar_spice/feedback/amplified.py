@@ -17,7 +17,7 @@ import numpy as np
 
 from xbar_spice.feedback.opamp import OpAmp
 from xbar_spice.feedback.wiring import Wiring
-from xbar_spice.linear import FloatArray
+from xbar_spice.linear.operator import FloatArray
 
 __all__ = ["AmplifiedMatrix", "Dynamics", "Network"]
 

@@ -1,22 +1,23 @@
-"""Who answers for a feedback circuit: linear algebra, or ngspice with the deck resident in a worker process."""
+"""Who answers for a feedback circuit: linear algebra, or ngspice with the deck in a worker process; and its record."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, Any, Literal, final
 
 from xbar_spice.engines.base import Closeable, Engine
 from xbar_spice.engines.registry import get_engine
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.feedback.deck import FeedbackDeck
-from xbar_spice.linear import FloatArray
+from xbar_spice.linear.operator import FloatArray
 
 if TYPE_CHECKING:
     from xbar_spice.engines.ngspice.engine import NgspiceEngine
-    from xbar_spice.engines.ngspice.process import ResidentProcess
+    from xbar_spice.engines.ngspice.supervised_circuit import ResidentProcess
 
-__all__ = ["Answers", "choose_engine"]
+__all__ = ["Answers", "SolveRecord", "choose_engine", "solves_record"]
 
 RESIDENT = 4  # circuits that stay in their processes; a step size and a direction make one
 
@@ -54,7 +55,7 @@ class Answers(Closeable):
         Raises:
             SimulationError: the simulator failed.
         """
-        from xbar_spice.engines.ngspice.process import ResidentProcess  # noqa: PLC0415 - only where there is ngspice
+        from xbar_spice.engines.ngspice.supervised_circuit import ResidentProcess  # noqa: PLC0415 - only where there is ngspice
 
         if self._engine is None:
             raise InvalidInputError("linear algebra answers here, there is no circuit to read")
@@ -93,3 +94,44 @@ def choose_engine(engine: str | Engine) -> Answers:
     if chosen.name != "ngspice":
         raise InvalidInputError(f"a feedback circuit is solved by the engine 'nodal' or 'ngspice', got {chosen.name!r}")
     return Answers(chosen)  # type: ignore[arg-type] # of this name there is one
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class SolveRecord:
+    """One solve of a batch by the circuit.
+
+    Attributes:
+        phase: what it served: krylov, adjoint; empty outside a solver.
+        step: time step, or None.
+        newton: Newton iteration, or None.
+        krylov: iteration of the linear solve, or None.
+        direction: "forward" or "transposed".
+        batch: number of right-hand sides.
+        error: |x - exact| / |exact| of the worst sample, exact being the solution with the arrays' own reads.
+        digital_error: the same, exact being the solution with the wanted weights.
+        time_constant: seconds, 1 / the slowest rate at which one of the samples settles; NaN if that is not checked.
+        seconds: wall time of the solve.
+    """
+
+    phase: str
+    step: int | None
+    newton: int | None
+    krylov: int | None
+    direction: Literal["forward", "transposed"]
+    batch: int
+    error: float
+    digital_error: float
+    time_constant: float
+    seconds: float
+
+
+def solves_record(solves: Sequence[SolveRecord]) -> dict[str, Any]:
+    """What the circuit's solves were like, as plain values: their number by direction, worst errors, slowest mode."""
+    directions = ("forward", "transposed")
+    return {
+        "solves": {name: sum(solve.batch for solve in solves if solve.direction == name) for name in directions},
+        "worst_error": max(solve.error for solve in solves),
+        "worst_digital_error": max(solve.digital_error for solve in solves),
+        "slowest_time_constant": max(solve.time_constant for solve in solves),
+    }

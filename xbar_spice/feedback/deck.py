@@ -10,14 +10,15 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
-from xbar_spice.circuit.libraries import libraries
-from xbar_spice.circuit.netlist import array_variables, one_solution
-from xbar_spice.circuit.render import render
-from xbar_spice.circuit.tolerances import newton_options
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.feedback.amplified import AmplifiedMatrix
 from xbar_spice.feedback.wiring import ArrayWiring, Wiring
-from xbar_spice.linear import FloatArray
+from xbar_spice.hardware.biases import read_ends
+from xbar_spice.linear.operator import FloatArray
+from xbar_spice.spice.libraries import libraries
+from xbar_spice.spice.netlist import array_variables, one_solution
+from xbar_spice.spice.render import render
+from xbar_spice.spice.tolerances import newton_options
 
 __all__ = ["FeedbackDeck", "Sheet", "Slopes", "array_deck", "loop_deck"]
 
@@ -159,7 +160,7 @@ def _stage_variables(stage: AmplifiedMatrix, rail: str, out: str, node: str, mat
 def _array(wired: ArrayWiring, wiring: Wiring, prefix: str, rail: str, node: str) -> dict[str, Any]:
     """The variables of an array, and the net at each of its pins."""
     crossbar = wired.array.crossbar
-    nothing = np.zeros(crossbar.ports(wiring.side))
+    nothing = read_ends(crossbar, np.zeros(crossbar.ports(wiring.side)), wiring.side)
     array: dict[str, Any] = array_variables(0, f"{prefix}{wired.array.name}", crossbar, nothing, wiring.side)
     rails = [_net(rail, line, wiring.inputs) for line in wired.rails.tolist()]
     nodes = [_net(node, line, wiring.outputs) for line in wired.nodes.tolist()]

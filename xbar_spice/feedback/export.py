@@ -13,7 +13,7 @@ from xbar_spice.disk import make_folder, write
 from xbar_spice.feedback.deck import FeedbackDeck, Slopes
 from xbar_spice.feedback.loop import FeedbackLoop
 from xbar_spice.feedback.solver import FeedbackSolver
-from xbar_spice.linear import FloatArray
+from xbar_spice.linear.operator import FloatArray
 
 __all__ = ["write_feedback"]
 

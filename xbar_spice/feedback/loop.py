@@ -25,23 +25,22 @@ from typing import final
 import numpy as np
 from numpy.typing import NDArray
 
-from xbar_spice.amplifier import Amplifier
-from xbar_spice.array import Side
 from xbar_spice.checks import checked
 from xbar_spice.engines.base import Closeable, Engine
 from xbar_spice.engines.nodal.engine import NodalEngine
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.feedback.amplified import AmplifiedMatrix, Network
-from xbar_spice.feedback.answer import choose_engine
+from xbar_spice.feedback.answer import SolveRecord, choose_engine
 from xbar_spice.feedback.deck import FeedbackDeck, Sheet, Slopes, loop_deck
 from xbar_spice.feedback.opamp import OpAmp
-from xbar_spice.feedback.record import SolveRecord
 from xbar_spice.feedback.stability import loop_rates, require_stability
 from xbar_spice.feedback.wiring import wire
-from xbar_spice.linear import FloatArray
-from xbar_spice.mapping import MappedMatrix
-from xbar_spice.operators import AnalogMatrix
-from xbar_spice.stage import current_stage
+from xbar_spice.hardware.amplifier import Amplifier
+from xbar_spice.hardware.crossbar import Side
+from xbar_spice.linear.operator import FloatArray
+from xbar_spice.mapping.analog_matrix import AnalogMatrix
+from xbar_spice.mapping.matrix import MappedMatrix
+from xbar_spice.read_context import current_stage
 
 __all__ = ["FeedbackLoop"]
 
@@ -69,7 +68,7 @@ class FeedbackLoop(Closeable):
         InvalidInputError: the shapes do not belong together, a value is out of range, or the engine knows no circuits.
 
     Example:
-        >>> from xbar_spice.operators import program
+        >>> from xbar_spice.mapping.analog_matrix import program
         >>> with program([[2.0]]) as A, program([[-1.0]]) as B, FeedbackLoop(A, B, opamp=OpAmp(np.inf)) as loop:
         ...     loop.solve(np.array([[True, False]]), 0.5, np.array([[3.0, 3.0]])).round(3)  # (1 + 0.5 2 D) d = 3
         array([[1.5, 3. ]])

@@ -30,8 +30,8 @@ from xbar_spice.feedback.deck import FeedbackDeck, Sheet, array_deck
 from xbar_spice.feedback.opamp import OpAmp
 from xbar_spice.feedback.stability import array_rates, require_stability
 from xbar_spice.feedback.wiring import wire
-from xbar_spice.linear import FloatArray
-from xbar_spice.mapping import MappedMatrix
+from xbar_spice.linear.operator import FloatArray
+from xbar_spice.mapping.matrix import MappedMatrix
 
 __all__ = ["FeedbackSolver"]
 
@@ -52,7 +52,7 @@ class FeedbackSolver(Closeable):
         InvalidInputError: W is not square, a value is out of range, or the engine knows no circuits.
 
     Example:
-        >>> from xbar_spice.mapping import map_weights
+        >>> from xbar_spice.mapping.matrix import map_weights
         >>> with FeedbackSolver(map_weights([[2.0, -1.0], [0.0, 1.0]]), opamp=OpAmp(1e9)) as solver:
         ...     solver.solve([3.0, 1.0]).round(6)
         array([2., 1.])

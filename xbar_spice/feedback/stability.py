@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from xbar_spice.errors import InvalidInputError, StabilityError
 from xbar_spice.feedback.amplified import AmplifiedMatrix
-from xbar_spice.linear import FloatArray
+from xbar_spice.linear.operator import FloatArray
 
 __all__ = ["array_rates", "loop_rates", "require_stability", "two_pole_margin"]
 

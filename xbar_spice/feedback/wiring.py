@@ -13,11 +13,12 @@ from typing import final
 import numpy as np
 from numpy.typing import NDArray
 
-from xbar_spice.amplifier import Amplifier
-from xbar_spice.array import Side
 from xbar_spice.engines.nodal.ports import port_conductance
-from xbar_spice.linear import FloatArray
-from xbar_spice.mapping import MappedArray, MappedMatrix
+from xbar_spice.errors import InvalidInputError
+from xbar_spice.hardware.amplifier import Amplifier
+from xbar_spice.hardware.crossbar import Side
+from xbar_spice.linear.operator import FloatArray
+from xbar_spice.mapping.matrix import MappedArray, MappedMatrix
 
 __all__ = ["ArrayWiring", "Wiring", "wire"]
 
@@ -92,8 +93,23 @@ def wire(mapped: MappedMatrix, side: Side) -> Wiring:
     """The wiring of a product with W (side "rows") or with W^T (side "cols").
 
     The op-amps of the circuit stand where reads may have amplifiers, which are left out.
+
+    Raises:
+        InvalidInputError: the word lines are read in parts, which no circuit of all of them is.
     """
+    if mapped.design.active_rows is not None:
+        raise InvalidInputError(
+            f"a feedback circuit has all word lines at once, got active_rows={mapped.design.active_rows}; leave it out"
+        )
     outputs, inputs = mapped.shape
+    for array in mapped.arrays:
+        simple = array.factor == 1 and array.cols.shared is None and array.cols.scale is None
+        if not (simple and (array.rows.weight == 1).all() and (np.abs(array.cols.weight) == 1).all()):
+            raise InvalidInputError(
+                "a feedback circuit adds and subtracts currents as they are, which needs pairs of devices on bit lines "
+                f"with one scale for the matrix and no digital factors, got {mapped.design.mapping!r} with scale "
+                f"{mapped.design.scale!r}; try mapping='differential' or 'interleaved', scale='matrix'"
+            )
     arrays = []
     for mapped_array in mapped.arrays:
         array = replace(mapped_array, crossbar=replace(mapped_array.crossbar, amplifier=Amplifier()))

@@ -11,12 +11,12 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from xbar_spice.linear import FloatArray
+from xbar_spice.linear.operator import FloatArray
 from xbar_spice.report.data import UNCONVERGED, Axis, Results
 from xbar_spice.report.style import MARKERS, QUIET, colours, new_figure, set_abscissa, set_log_ordinate
 from xbar_spice.study.cases import exact
 
-__all__ = ["Curve", "curve_of", "draw_curves", "fitted_slope"]
+__all__ = ["Curve", "curve_of", "draw_curves", "drawable", "fitted_slope"]
 
 NOTHING = 1e-12  # an error below this is rounding: it has no law
 _FIT_POINTS = 3
@@ -65,10 +65,16 @@ def fitted_slope(curve: Curve) -> float | None:
     return float(np.polyfit(np.log(curve.x[usable]), np.log(curve.median[usable]), 1)[0])
 
 
+def drawable(results: Results, columns: Sequence[str]) -> bool:
+    """Whether `draw_curves` has anything to draw."""
+    drawn = _at_first_values(results.cases, results.roles()[3])
+    return any(column in drawn and bool(drawn[column].notna().any()) for column in columns)
+
+
 def draw_curves(
     results: Results, columns: Sequence[str], titles: Sequence[str], label: str, *, percent: bool = True
-) -> Figure | None:
-    """One panel for each column and each value of the panel axis; None if there is nothing to draw.
+) -> Figure:
+    """One panel for each column and each value of the panel axis; `drawable` says whether there is anything to draw.
 
     Args:
         results: the cases.
@@ -81,8 +87,6 @@ def draw_curves(
     drawn = _at_first_values(results.cases, rest)
     if x is not None:
         drawn = drawn.assign(**{x.key: [results.size(x, value) for value in drawn[x.key]]})
-    if not any(column in drawn and drawn[column].notna().any() for column in columns):
-        return None
     parts: Sequence[Any] = panels.values if panels else (None,)
     grid = [(column, title, part) for part in parts for column, title in zip(columns, titles, strict=True)]
     cols = len(columns) if len(columns) > 1 else min(len(parts), 3)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast, final
 
 import pandas as pd
 
+from xbar_spice.cosim.run.record import Record
 from xbar_spice.study.cases import exact
 from xbar_spice.study.store import Store, unconverged
 
-__all__ = ["Axis", "Results", "load_results"]
+__all__ = ["Axis", "Results", "entry", "load_results"]
 
 OK, UNCONVERGED, FAILED, MISSING = "ok", "not converged", "failed", "not run"
 
@@ -21,6 +22,60 @@ _SIZE = ("circuit.tile",)
 _WIRES = ("circuit.r_word", "circuit.r_bit")
 _DEVICES = "circuit.variation."
 _CURVE = 3  # values that make a curve
+
+
+@final
+class _Path:
+    """A record in which every entry is the name of its column."""
+
+    def __init__(self, name: str = "") -> None:
+        self._name = name
+
+    def __getattr__(self, entry: str) -> _Path:
+        return self[entry]
+
+    def __getitem__(self, entry: str) -> _Path:
+        return _Path(f"{self._name}.{entry}" if self._name else entry)
+
+    def __str__(self) -> str:
+        return self._name
+
+
+def entry(of: Callable[[Record], Any]) -> str:
+    """The column of `Results.cases` that holds an entry of the records.
+
+    Example:
+        >>> entry(lambda record: record.gradients["A"].cosine)
+        'gradients.A.cosine'
+    """
+    return str(of(cast(Record, _Path())))
+
+
+STATE_ERROR = entry(lambda record: record.state.relative_error)
+LOSS_ERROR = entry(lambda record: record.loss.relative_error)
+ACCURACY = entry(lambda record: record.accuracy.analog)
+DIGITAL_ACCURACY = entry(lambda record: record.accuracy.digital)
+WORST_READ = entry(lambda record: record.worst_read_error)
+READS = entry(lambda record: record.reads)
+SECONDS = entry(lambda record: record.seconds)
+ENGINE = entry(lambda record: record.engine)
+CASE_ID = entry(lambda record: record.case and record.case.id)
+"""Columns of `Results.cases`; those of gradients go by the name of the parameter."""
+
+
+def gradient_error(name: str) -> str:
+    """The column of the error of a gradient."""
+    return entry(lambda record: record.gradients[name].relative_error)
+
+
+def gradient_cosine(name: str) -> str:
+    """The column of the cosine between hardware and digital gradient."""
+    return entry(lambda record: record.gradients[name].cosine)
+
+
+def gradient_signs(name: str) -> str:
+    """The column of the share of entries whose signs agree."""
+    return entry(lambda record: record.gradients[name].sign_agreement)
 
 
 @final
@@ -162,7 +217,7 @@ def load_results(folder: Path) -> Results:
         Axis(axis["name"], axis.get("unit", ""), tuple(axis["fields"]), tuple(axis["values"]))
         for axis in study.get("axes", [])
     )
-    records, problems = store.records()
+    records, problems = store.results()
     failures = store.failures()
     # The study says where a case lies on the axes: its record may be from a time when they had other names.
     listed = pd.DataFrame(
@@ -174,8 +229,9 @@ def load_results(folder: Path) -> Results:
         columns=["id", "label", "seed", *(axis.key for axis in axes)],
     )
     found = pd.DataFrame({"id": []}, dtype=object)
-    if len(records):
-        found = records.rename(columns={"case.id": "id"}).drop(columns=set(listed.columns) - {"id"}, errors="ignore")
+    if records:
+        table = pd.json_normalize([dict(record) for record in records])
+        found = table.rename(columns={CASE_ID: "id"}).drop(columns=set(listed.columns) - {"id"}, errors="ignore")
     cases = listed.merge(found, on="id", how="left")
     finished, failed, lost = set(found["id"]), {str(failure["id"]) for failure in failures}, unconverged(records)
     cases["status"] = [

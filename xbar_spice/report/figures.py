@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import final
+from typing import Any, final
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure as Drawing
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator, ScalarFormatter
 
 from xbar_spice.errors import StudyError
-from xbar_spice.report.curves import draw_curves
-from xbar_spice.report.data import UNCONVERGED, Results
+from xbar_spice.linear.operator import FloatArray
+from xbar_spice.parts import FIGURES
+from xbar_spice.report.curves import draw_curves, drawable
+from xbar_spice.report.data import STATE_ERROR, UNCONVERGED, WORST_READ, Results, gradient_cosine, gradient_error
+from xbar_spice.report.figure import Figure
 from xbar_spice.report.style import QUIET, colours, new_figure, save, set_log_ordinate, styled
 
-__all__ = ["StoredFigure", "gradient_names", "write_figures"]
+__all__ = [
+    "CellDeficit",
+    "GradientAngle",
+    "GradientError",
+    "Reads",
+    "StateError",
+    "StoredFigure",
+    "gradient_names",
+    "write_figures",
+]
 
 _PHASES = {"forward": "explicit steps", "newton": "Newton residuals", "krylov": "linear solves", "adjoint": "adjoint"}
 _READS = ("A forward", "B forward", "A transposed", "B transposed")
@@ -47,72 +60,142 @@ class StoredFigure:
     wide: bool
 
 
-def write_figures(results: Results, folder: Path) -> list[StoredFigure]:
-    """Draw what the results allow, as PNG and SVG."""
-    found = []
-    for name, title, caption, figure in _drawn(results):
-        with styled():
-            png, svg = save(figure, folder, name)
-        found.append(StoredFigure(title, caption, png, svg, wide=figure.get_figwidth() > _WIDE))
+def write_figures(results: Results, folder: Path, more: Sequence[str | Figure] = ()) -> list[StoredFigure]:
+    """Draw what the results allow, as PNG and SVG: the built-in figures, then those of the user's own.
+
+    Args:
+        results: Of the study.
+        folder: Where to.
+        more: Figures of the user's own, or texts that name them.
+
+    Raises:
+        InvalidInputError: A text names no figure.
+        StudyError: A figure of the user's own cannot be drawn.
+    """
+    own = [FIGURES.get(figure) for figure in more]
+    found = [stored for name in FIGURES if (stored := _stored(FIGURES.get(name), results, folder)) is not None]
+    for figure in own:
+        try:
+            stored = _stored(figure, results, folder)
+        except Exception as error:  # whatever the code of a user's file raises
+            if isinstance(error, StudyError):
+                raise
+            raise StudyError(f"figure {figure!r} cannot be drawn: {type(error).__name__}: {error}") from error
+        found += [] if stored is None else [stored]
     return found
+
+
+def _stored(figure: Figure, results: Results, folder: Path) -> StoredFigure | None:
+    if not figure.applies(results):
+        return None
+    with styled():
+        drawn = figure.draw(results)
+        png, svg = save(drawn, folder, figure.name)
+    return StoredFigure(figure.title(results), figure.caption(results), png, svg, wide=drawn.get_figwidth() > _WIDE)
 
 
 def gradient_names(results: Results) -> list[str]:
     """The parameters whose gradients are shown: kernels in place of their matrices, if there are kernels."""
-    parameters = ("a", "b", "z0") if results.column("gradients.a.relative_error") else ("A", "B", "z0")
-    return [name for name in parameters if results.column(f"gradients.{name}.relative_error")]
+    parameters = ("a", "b", "z0") if results.column(gradient_error("a")) else ("A", "B", "z0")
+    return [name for name in parameters if results.column(gradient_error(name))]
 
 
-def _drawn(results: Results) -> Iterator[tuple[str, str, str, Figure]]:
-    names = gradient_names(results)
-    errors = [f"gradients.{name}.relative_error" for name in names]
-    titles = [f"gradient of {name}" for name in names]
-    x = results.roles()[0]
-    against = f" against {x.title}" if x else ""
-    how = _how_to_read(results)
-    with styled():
-        state = draw_curves(results, ["state.relative_error"], [""], "relative error of the final state")
-    if state is not None:
-        text = "Error of the final state z_T, |analog - digital| / |digital| over all samples"
-        yield "state_error", f"Error of the solution{against}", f"{text}. {how}", state
-    with styled():
-        gradient = draw_curves(results, errors, titles, "relative error of the gradient") if names else None
-    if gradient is not None:
-        text = (
-            "Error of the gradients that the hardware returns: analog forward run, transposed reads of the same arrays"
-        )
-        yield "gradient_error", f"Error of the gradients{against}", f"{text}. {how}", gradient
-    with styled():
-        turned = _with_angles(results, names)
-        columns = [f"angle.{name}" for name in names]
-        angle = (
-            draw_curves(turned, columns, titles, "angle to the digital gradient (degrees)", percent=False)
-            if names
-            else None
-        )
-        if angle is not None:
-            _show_cosines(angle)
-    if angle is not None:
-        text = (
-            "Direction of the gradients: the angle between hardware and digital gradient, its cosine on the right. "
-            "At 90° a gradient step no longer descends"
-        )
-        yield "gradient_cosine", f"Direction of the gradients{against}", f"{text}. {how}", angle
-    yield from _deficit(results)
-    yield from _reads(results)
+class _Curves(Figure):
+    """Curves of some entries of the record against the study's axes."""
+
+    what: str  # the subject of the title
+    text: str  # the first sentence of the caption
+    label: str  # of the ordinate
+    percent = True
+
+    @abstractmethod
+    def columns(self, results: Results) -> dict[str, str]:
+        """Entries of the record, with the title of the panel of each."""
+
+    def table(self, results: Results) -> Results:
+        """The results with all columns."""
+        return results
+
+    def applies(self, results: Results) -> bool:
+        return drawable(self.table(results), list(self.columns(results)))
+
+    def title(self, results: Results) -> str:
+        x = results.roles()[0]
+        return f"{self.what} against {x.title}" if x else self.what
+
+    def caption(self, results: Results) -> str:
+        return f"{self.text}. {_how_to_read(results)}"
+
+    def draw(self, results: Results) -> Drawing:
+        columns = self.columns(results)
+        return draw_curves(self.table(results), list(columns), list(columns.values()), self.label, percent=self.percent)
+
+
+@final
+@dataclass(frozen=True)
+class StateError(_Curves):
+    """Error of the final state against the axes."""
+
+    name = "state_error"
+    what = "Error of the solution"
+    text = "Error of the final state z_T, |analog - digital| / |digital| over all samples"
+    label = "relative error of the final state"
+
+    def columns(self, results: Results) -> dict[str, str]:
+        return {STATE_ERROR: ""}
+
+
+@final
+@dataclass(frozen=True)
+class GradientError(_Curves):
+    """Error of the gradients against the axes."""
+
+    name = "gradient_error"
+    what = "Error of the gradients"
+    text = "Error of the gradients that the hardware returns: analog forward run, transposed reads of the same arrays"
+    label = "relative error of the gradient"
+
+    def columns(self, results: Results) -> dict[str, str]:
+        return {gradient_error(name): f"gradient of {name}" for name in gradient_names(results)}
+
+
+@final
+@dataclass(frozen=True)
+class GradientAngle(_Curves):
+    """Angle between hardware and digital gradients against the axes."""
+
+    name = "gradient_cosine"
+    what = "Direction of the gradients"
+    text = (
+        "Direction of the gradients: the angle between hardware and digital gradient, its cosine on the right. "
+        "At 90° a gradient step no longer descends"
+    )
+    label = "angle to the digital gradient (degrees)"
+    percent = False
+
+    def columns(self, results: Results) -> dict[str, str]:
+        return {f"angle.{name}": f"gradient of {name}" for name in gradient_names(results)}
+
+    def table(self, results: Results) -> Results:
+        return _with_angles(results, gradient_names(results))
+
+    def draw(self, results: Results) -> Drawing:
+        figure = super().draw(results)
+        _show_cosines(figure)
+        return figure
 
 
 def _with_angles(results: Results, names: list[str]) -> Results:
     """The results with the angle of each gradient in degrees."""
     angles = {}
     for name in names:
-        cosine = results.cases[f"gradients.{name}.cosine"].astype(float)
+        cosine = results.cases[gradient_cosine(name)].astype(float)
         # Rounding may leave a cosine a little off 1, which is no angle.
         angles[f"angle.{name}"] = np.degrees(np.arccos(cosine.where(1.0 - cosine > 1e-14, 1.0).clip(-1.0, 1.0)))
     return Results(**{**results.__dict__, "cases": results.cases.assign(**angles)})
 
 
-def _show_cosines(figure: Figure) -> None:
+def _show_cosines(figure: Drawing) -> None:
     """Cosines beside the last panel of each row, at angles that are drawn in degrees."""
     for panel in figure.axes:
         spec = panel.get_subplotspec()
@@ -148,25 +231,47 @@ def _how_to_read(results: Results) -> str:
         sentences.append(f"Shown for {axis.name} = {axis.text(axis.values[0])}; the table has the other values.")
     if results.count(UNCONVERGED):
         sentences.append("Crosses are cases that did not converge; they count neither for medians nor for slopes.")
-    if len(results.usable) and (results.usable["state.relative_error"] == 0).any():
+    if len(results.usable) and (results.usable[STATE_ERROR] == 0).any():
         sentences.append("Hollow triangles on the lower edge are errors of exactly zero.")
     return " ".join(sentences)
 
 
-def _deficit(results: Results) -> Iterator[tuple[str, str, str, Figure]]:
-    stored = results.store.arrays("cell_deficit")
-    if stored is None or not {"cells", "drive", "case", "label", "array"} <= stored.keys():
-        return
-    if str(stored["case"]) not in set(results.cases["id"]):  # of an earlier study in the same folder
-        return
-    cells, drive = np.abs(stored["cells"]), np.abs(stored["drive"])
-    driven = drive > _FAINTEST_DRIVE * drive.max(initial=0.0)
-    if not driven.any():
-        return
-    deficit = np.full(cells.shape, np.nan)
-    deficit[driven] = 1.0 - cells[driven] / drive[driven, np.newaxis]
-    rows, cols = cells.shape
-    with styled():
+@final
+@dataclass(frozen=True)
+class CellDeficit(Figure):
+    """Share of the drive voltage that each cell of one array loses to wires and terminals."""
+
+    name = "cell_deficit"
+
+    def applies(self, results: Results) -> bool:
+        stored = results.store.arrays("cell_deficit")
+        if stored is None or not {"cells", "drive", "case", "label", "array"} <= stored.keys():
+            return False
+        if str(stored["case"]) not in set(results.cases["id"]):  # of an earlier study in the same folder
+            return False
+        return bool(_driven(stored).any())
+
+    def title(self, results: Results) -> str:
+        rows, cols = self._stored(results)["cells"].shape
+        return f"Voltage deficit in one array of {rows} x {cols} cells"
+
+    def caption(self, results: Results) -> str:
+        stored = self._stored(results)
+        deficit = _deficit(stored)
+        worst = np.unravel_index(np.nanargmax(deficit), deficit.shape)
+        text = (
+            f"Share of its word line's drive voltage that each cell of array {stored['array']} loses to wires, drivers "
+            f"and sense terminals when A first reads an initial state ({stored['label']}; voltages by the nodal "
+            f"engine). Median {np.nanmedian(deficit):.1%}, worst {deficit[worst]:.1%} at word line {worst[0]}, bit "
+            f"line {worst[1]}."
+        )
+        if not _driven(stored).all():
+            text += " Grey word lines carry no drive, or less than a tenth of the strongest one."
+        return text
+
+    def draw(self, results: Results) -> Drawing:
+        deficit = _deficit(self._stored(results))
+        rows, cols = deficit.shape
         figure, (axes,) = new_figure(1, 1, width=min(7.4, max(4.6, 4.2 * cols / rows + 1.2)), height=4.2)
         axes.set_facecolor("#d1d5db")
         image = axes.imshow(
@@ -178,41 +283,70 @@ def _deficit(results: Results) -> Iterator[tuple[str, str, str, Figure]]:
         bar = figure.colorbar(image, ax=axes, format=_PERCENT)
         bar.set_label("voltage deficit of the cell")
         bar.outline.set_visible(False)
-    worst = np.unravel_index(np.nanargmax(deficit), deficit.shape)
-    caption = (
-        f"Share of its word line's drive voltage that each cell of array {stored['array']} loses to wires, drivers and "
-        f"sense terminals when A first reads an initial state ({stored['label']}; voltages by the nodal engine). "
-        f"Median {np.nanmedian(deficit):.1%}, worst {deficit[worst]:.1%} at word line {worst[0]}, bit line {worst[1]}."
-    )
-    if not driven.all():
-        caption += " Grey word lines carry no drive, or less than a tenth of the strongest one."
-    yield "cell_deficit", f"Voltage deficit in one array of {rows} x {cols} cells", caption, figure
+        return figure
+
+    @staticmethod
+    def _stored(results: Results) -> dict[str, Any]:
+        return results.store.arrays("cell_deficit") or {}
 
 
-def _reads(results: Results) -> Iterator[tuple[str, str, str, Figure]]:
+def _driven(stored: Mapping[str, Any]) -> Any:
+    """(rows,) whether a word line carries enough of a drive to speak of a deficit."""
+    drive = np.abs(stored["drive"])
+    return drive > _FAINTEST_DRIVE * drive.max(initial=0.0)
+
+
+def _deficit(stored: Mapping[str, Any]) -> FloatArray:
+    """(rows, cols) part of the drive that a cell lacks; NaN where there is none."""
+    cells, drive, driven = np.abs(stored["cells"]), np.abs(stored["drive"]), _driven(stored)
+    deficit = np.full(cells.shape, np.nan)
+    deficit[driven] = 1.0 - cells[driven] / drive[driven, np.newaxis]
+    return deficit
+
+
+@final
+@dataclass(frozen=True)
+class Reads(Figure):
     """Error of every read of the case with the largest read error, and how many reads each phase takes."""
-    ranked = results.usable if len(results.usable) else results.cases[results.cases["status"] == UNCONVERGED]
-    if not len(ranked) or "worst_read_error" not in ranked or not ranked["worst_read_error"].notna().any():
-        return
-    case = ranked.iloc[int(np.nanargmax(ranked["worst_read_error"].to_numpy(dtype=float)))]
-    try:
-        trace = results.store.trace(str(case["id"]))
-    except StudyError:
-        return
-    if not len(trace) or not {"phase", "matrix", "direction", "relative_error"} <= set(trace.columns):
-        return
-    trace = trace.assign(kind=trace["matrix"] + " " + trace["direction"], phase=trace["phase"].fillna(""))
-    with styled():
-        figure = _draw_reads(trace)
-    caption = (
-        f"All {len(trace)} reads of the case with the largest read error ({case['label']}). Left: error of each read "
-        "against the digital product; a read serves all samples that have not converged yet. Right: what the reads "
-        "were for."
-    )
-    yield "reads", "Reads of one case", caption, figure
+
+    name = "reads"
+
+    def applies(self, results: Results) -> bool:
+        return self._worst(results) is not None
+
+    def title(self, results: Results) -> str:
+        return "Reads of one case"
+
+    def caption(self, results: Results) -> str:
+        label, trace = self._worst(results) or ("", pd.DataFrame())
+        return (
+            f"All {len(trace)} reads of the case with the largest read error ({label}). Left: error of each read "
+            "against the digital product; a read serves all samples that have not converged yet. Right: what the reads "
+            "were for."
+        )
+
+    def draw(self, results: Results) -> Drawing:
+        _, trace = self._worst(results) or ("", pd.DataFrame())
+        return _draw_reads(
+            trace.assign(kind=trace["matrix"] + " " + trace["direction"], phase=trace["phase"].fillna(""))
+        )
+
+    @staticmethod
+    def _worst(results: Results) -> tuple[str, pd.DataFrame] | None:
+        """Label and trace of the case; None if there is none that can be drawn."""
+        ranked = results.usable if len(results.usable) else results.cases[results.cases["status"] == UNCONVERGED]
+        if not len(ranked) or WORST_READ not in ranked or not ranked[WORST_READ].notna().any():
+            return None
+        case = ranked.iloc[int(np.nanargmax(ranked[WORST_READ].to_numpy(dtype=float)))]
+        try:
+            trace = results.store.trace(str(case["id"]))
+        except StudyError:
+            return None
+        usable = len(trace) and {"phase", "matrix", "direction", "relative_error"} <= set(trace.columns)
+        return (str(case["label"]), trace) if usable else None
 
 
-def _draw_reads(trace: pd.DataFrame) -> Figure:
+def _draw_reads(trace: pd.DataFrame) -> Drawing:
     figure, (left, right) = new_figure(1, 2, width=4.6, height=3.4, share=False)
     kinds = [kind for kind in _READS if (trace["kind"] == kind).any()]
     kinds += sorted(set(trace["kind"]) - set(kinds))

@@ -9,7 +9,19 @@ import numpy as np
 import pandas as pd
 
 from xbar_spice.report.curves import NOTHING
-from xbar_spice.report.data import FAILED, MISSING, OK, UNCONVERGED, Results
+from xbar_spice.report.data import (
+    ENGINE,
+    FAILED,
+    MISSING,
+    OK,
+    READS,
+    SECONDS,
+    STATE_ERROR,
+    UNCONVERGED,
+    Results,
+    gradient_cosine,
+    gradient_error,
+)
 from xbar_spice.report.figures import gradient_names
 from xbar_spice.study.cases import exact
 
@@ -39,7 +51,7 @@ def percent(value: float) -> str:
 
 def _solution(results: Results) -> Iterator[str]:
     """Smallest and largest median error of the final state."""
-    medians = _medians(results, "state.relative_error")
+    medians = _medians(results, STATE_ERROR)
     if not medians:
         return
     worst, best = max(medians, key=medians.__getitem__), min(medians, key=medians.__getitem__)
@@ -70,7 +82,7 @@ def _largest(results: Results) -> Iterator[str]:
         for value in curves.values if curves else (None,):
             chosen = cases if curves is None else cases[cases[curves.key] == value]
             if (chosen["status"] == OK).any():
-                size = _largest_size(results, chosen, x.key, f"gradients.{name}.relative_error")
+                size = _largest_size(results, chosen, x.key, gradient_error(name))
                 answers.append(f"{size} at {curves.name} {curves.text(value)}" if curves else size)
         if answers:
             yield (
@@ -103,7 +115,7 @@ def _direction(results: Results) -> Iterator[str]:
     found = [
         (cosine, name, point)
         for name in gradient_names(results)
-        for point, cosine in _medians(results, f"gradients.{name}.cosine").items()
+        for point, cosine in _medians(results, gradient_cosine(name)).items()
     ]
     if not found:
         return
@@ -117,12 +129,12 @@ def _direction(results: Results) -> Iterator[str]:
 
 
 def _effort(results: Results) -> Iterator[str]:
-    reads = [name for name in results.cases if str(name).startswith("reads.")]
+    reads = [name for name in results.cases if str(name).startswith(f"{READS}.")]
     if not reads:
         return
     cases = results.distinct
-    total, seconds = int(cases[reads].sum().sum()), float(cases["seconds"].sum())
-    engines = ", ".join(sorted(set(cases["engine"].dropna()))) if "engine" in cases else ""
+    total, seconds = int(cases[reads].sum().sum()), float(cases[SECONDS].sum())
+    engines = ", ".join(sorted(set(cases[ENGINE].dropna()))) if ENGINE in cases else ""
     done = int(cases[reads].notna().any(axis=1).sum())
     yield f"{done} cases took {total} reads of the arrays through {engines} and {_duration(seconds)} of computing."
 

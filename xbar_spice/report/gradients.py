@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from xbar_spice.linear import FloatArray
+from xbar_spice.linear.operator import FloatArray
 from xbar_spice.report.style import INK, MARKERS, colours, new_figure, set_abscissa, set_log_ordinate, styled
 
 __all__ = ["draw_directions", "draw_parts"]

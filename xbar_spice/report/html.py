@@ -14,11 +14,28 @@ import jinja2
 import numpy as np
 import pandas as pd
 
+from xbar_spice.checks import checked
 from xbar_spice.disk import make_folder, read_bytes, require_writable, write
 from xbar_spice.errors import StudyError
-from xbar_spice.report.data import OK, Axis, Results, load_results
+from xbar_spice.report.data import (
+    ACCURACY,
+    DIGITAL_ACCURACY,
+    LOSS_ERROR,
+    OK,
+    SECONDS,
+    STATE_ERROR,
+    WORST_READ,
+    Axis,
+    Results,
+    gradient_cosine,
+    gradient_error,
+    gradient_signs,
+    load_results,
+)
+from xbar_spice.report.figure import Figure
 from xbar_spice.report.figures import StoredFigure, gradient_names, write_figures
 from xbar_spice.report.findings import findings, percent
+from xbar_spice.settings import KIND
 
 __all__ = ["Section", "write_report"]
 
@@ -43,30 +60,35 @@ class Section:
     links: Mapping[str, Path] | None = None
 
 
-def write_report(store_folder: Path, output: Path, extra: Sequence[Section] = ()) -> Path:
+@checked()
+def write_report(
+    store_folder: Path, output: Path, extra: Sequence[Section] = (), *, figures: Sequence[str | Figure] = ()
+) -> Path:
     """Write the report of a study; its figures also lie in a folder `figures` beside it, as PNG and SVG.
 
     Args:
         store_folder: the study's results.
         output: the HTML file.
         extra: parts to add.
+        figures: figures of one's own, after the built-in ones: objects of a class of `Figure`, or their texts.
 
     Returns:
         The HTML file.
 
     Raises:
-        StudyError: the folder is not that of a study, or the report cannot be written.
+        StudyError: the folder is not that of a study, or the report or a figure cannot be written.
+        InvalidInputError: a text names no figure.
     """
     output = Path(output)
     results = load_results(Path(store_folder))
     make_folder(output.parent, error=StudyError)
     require_writable(output, error=StudyError)
-    figures = write_figures(results, output.parent / "figures")
+    drawn = write_figures(results, output.parent / "figures", figures)
     page = _template().render(
         study=results.study,
         findings=findings(results),
         facts=_facts(results),
-        figures=[_figure(figure, output.parent) for figure in figures],
+        figures=[_figure(figure, output.parent) for figure in drawn],
         sections=[_section(section, output.parent) for section in extra],
         table=_table(results),
         results=results,
@@ -129,7 +151,7 @@ def _facts(results: Results) -> list[tuple[str, str]]:
         if f"circuit.{name}" not in varied and name not in ("engine",) and value is not None
     ]
     if settings:
-        found.append(("Circuit", ", ".join(settings) + " (ohm, siemens, volt)"))
+        found.append(("Circuit", ", ".join(settings) + " (ohm, siemens, volt, second)"))
     found += [(f"Axis: {axis.name}", _axis(axis)) for axis in results.axes]
     found.append(
         ("Seeds", ", ".join(map(str, study.get("seeds", []))) + "; where nothing is drawn, the first one only")
@@ -167,6 +189,9 @@ def _axis(axis: Axis) -> str:
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, value in settings.items():
+        if isinstance(value, Mapping) and value.get(KIND) is not None:  # a text says all of a part
+            found[f"{prefix}{name}"] = value[KIND]
+            continue
         found |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
     return found
 
@@ -179,17 +204,17 @@ def _table(results: Results) -> dict[str, Any]:
     columns: list[tuple[str, str, Any]] = [(axis.heading, axis.key, None) for axis in results.axes]
     columns += [("seed", "seed", None), ("status", "status", None)]
     columns += [
-        ("error of z_T", "state.relative_error", percent),
-        ("error of the loss", "loss.relative_error", percent),
+        ("error of z_T", STATE_ERROR, percent),
+        ("error of the loss", LOSS_ERROR, percent),
     ]
-    columns += [("accuracy", "accuracy.analog", percent), ("digital accuracy", "accuracy.digital", percent)]
+    columns += [("accuracy", ACCURACY, percent), ("digital accuracy", DIGITAL_ACCURACY, percent)]
     for name in gradient_names(results):
-        columns.append((f"error of d{name}", f"gradients.{name}.relative_error", percent))
-        columns.append((f"cosine of d{name}", f"gradients.{name}.cosine", _cosine))
-        columns.append((f"signs of d{name}", f"gradients.{name}.sign_agreement", percent))
+        columns.append((f"error of d{name}", gradient_error(name), percent))
+        columns.append((f"cosine of d{name}", gradient_cosine(name), _cosine))
+        columns.append((f"signs of d{name}", gradient_signs(name), percent))
     columns += [
-        ("worst read error", "worst_read_error", percent),
-        ("seconds", "seconds", _seconds),
+        ("worst read error", WORST_READ, percent),
+        ("seconds", SECONDS, _seconds),
         ("case", "id", None),
     ]
     shown = [column for column in columns if results.column(column[1])]

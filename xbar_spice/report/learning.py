@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from xbar_spice.errors import InvalidInputError
-from xbar_spice.linear import FloatArray
+from xbar_spice.linear.operator import FloatArray
 from xbar_spice.report.style import MARKERS, QUIET, colours, new_figure, set_log_ordinate, styled
 
 __all__ = ["LearningPanel", "draw_learning"]

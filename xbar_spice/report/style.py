@@ -29,7 +29,7 @@ from matplotlib.ticker import (
 
 from xbar_spice.disk import make_folder, write
 from xbar_spice.errors import StudyError
-from xbar_spice.linear import FloatArray
+from xbar_spice.linear.operator import FloatArray
 
 __all__ = [
     "INK",

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, final
 
+import numpy as np
 from threadpoolctl import threadpool_limits
 
-from xbar_spice.circuit.libraries import opamp_subcircuit
-from xbar_spice.circuit.resources import search_path
 from xbar_spice.cosim import Cosimulation, Problem, cosimulate
 from xbar_spice.engines.registry import get_engine
+from xbar_spice.mapping.design import Design
+from xbar_spice.parts import ENGINES, METHODS
+from xbar_spice.registry import source_hash
+from xbar_spice.settings import entries
+from xbar_spice.solve.linear_solvers.krylov import get_linear_solver
+from xbar_spice.spice.libraries import opamp_subcircuit
+from xbar_spice.spice.resources import search_path
 from xbar_spice.study.config import Parameters, Scalar, Study
 from xbar_spice.study.problem import chosen_task, describe_data, fingerprint, make_problem
 from xbar_spice.weights import Model
@@ -75,7 +82,7 @@ def expand(study: Study, models: Mapping[str, Model]) -> list[Case]:
         StudyError: nobody says which data a model runs on.
     """
     fingerprints = {key: fingerprint(model) for key, model in models.items()}
-    netlists = templates()
+    netlists = templates(study.lookup.netlists)
     units = {axis.name: axis.unit for axis in study.axes}
     cases = []
     for axes, parameters in study.points():
@@ -118,7 +125,8 @@ def run_case(case: Case, model: Model) -> Cosimulation:
 def case_id(parameters: Parameters, model: Model, seed: int, weights: str, netlists: str) -> str:
     """Hash of all that determines a result: the settings, and the content of whatever they only name.
 
-    A setting such as a device is the name of a file, and what that file said when it was read is what is simulated.
+    A setting such as a device is the name of a file, and what that file said when it was read is what is simulated; of
+    the file's path only its name counts. A class of the user's own counts with the file that defines it.
 
     Args:
         parameters: all settings, defaults filled in.
@@ -127,7 +135,7 @@ def case_id(parameters: Parameters, model: Model, seed: int, weights: str, netli
         weights: `fingerprint` of the model.
         netlists: `templates` of decks.
     """
-    settings, design = parameters.model_dump(), parameters.design()
+    settings, design = without_folders(parameters.model_dump()), parameters.design()
     settings["model"] = weights
     settings["data"]["task"] = chosen_task(model, settings["data"]["task"])
     content = {
@@ -137,18 +145,45 @@ def case_id(parameters: Parameters, model: Model, seed: int, weights: str, netli
         "law": type(design.device).__name__,
         "design": asdict(design),
         "opamp": asdict(opamp_subcircuit(design.amplifier)) if design.amplifier.present else None,
-        "templates": netlists if parameters.engine == "ngspice" else None,
+        "templates": netlists if parameters.runs_ngspice else None,
     }
-    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    if own := sources(parameters, design, model):
+        content["own"] = own
+    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), default=_plain)
     return hashlib.sha256(canonical.encode()).hexdigest()[:_ID_LENGTH]
 
 
-def templates() -> str:
-    """Hash of the templates that the decks of ngspice are made from."""
-    folder, digest = search_path("netlists")[0], hashlib.sha256()
-    for path in sorted(folder.rglob("*.j2")):
-        text = path.read_bytes()
-        digest.update(f"{path.relative_to(folder).as_posix()} {len(text)} ".encode() + text)
+def sources(parameters: Parameters, design: Design, model: Model) -> dict[str, str]:
+    """Hash of the file of each part that is of a class of the user's own, by the kind of part."""
+    found = {entry.path[-1]: source_hash(entry.default) for entry in entries(design) if entry.registry is not None}
+    found["engine"] = ENGINES.source_hash(parameters.engine)
+    found["method"] = METHODS.source_hash(model.method) if ":" in model.method else None
+    found["linear solver"] = source_hash(get_linear_solver(parameters.solver_options().krylov))
+    return {name: code for name, code in found.items() if code is not None}
+
+
+def without_folders(value: Any) -> Any:
+    """Settings in which of every file only its name is left."""
+    if isinstance(value, dict):
+        return {key: without_folders(entry) for key, entry in value.items()}
+    if isinstance(value, str) and (".py:" in value or value.endswith(".toml")):
+        path, dot, rest = value.partition(".py:")
+        return f"{Path(path).name}{dot}{rest}"
+    return value
+
+
+def _plain(part: Any) -> Any:
+    """What a part of the user's own holds, if it is no dataclass."""
+    return part.tolist() if isinstance(part, np.ndarray | np.generic) else {"class": type(part).__name__} | vars(part)
+
+
+def templates(netlists: Sequence[Path] = ()) -> str:
+    """Hash of the templates that the decks of ngspice are made from: the shipped ones, and those of one's own."""
+    digest = hashlib.sha256()
+    for folder in (search_path("netlists")[0], *netlists):
+        for path in sorted(folder.rglob("*.j2")):
+            text = path.read_bytes()
+            digest.update(f"{path.relative_to(folder).as_posix()} {len(text)} ".encode() + text)
     return digest.hexdigest()
 
 

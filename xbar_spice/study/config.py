@@ -17,7 +17,9 @@
     values = [0.5, 2.0]
 
 Sections are `model`, `data`, `circuit` (the engine, whether it may `characterise` arrays, and all of `Design`) and
-`solver` (`SolverOptions`). An axis may vary any of their fields, or several together.
+`solver` (`SolverOptions`). An axis may vary any of their fields, or several together. `models` and `netlists` are lists
+of folders with device models and templates of one's own. Paths are relative to the study file, and what the files of
+devices and op-amps say is read with it.
 """
 
 from __future__ import annotations
@@ -29,16 +31,27 @@ from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar, cast
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
+from xbar_spice.checks import checked
 from xbar_spice.cosim import SolverOptions
 from xbar_spice.disk import read_toml
-from xbar_spice.engines.registry import ENGINES
-from xbar_spice.errors import StudyError
-from xbar_spice.mapping import Design
+from xbar_spice.errors import InvalidInputError, StudyError
+from xbar_spice.mapping.design import Design
+from xbar_spice.parts import ENGINES, TASKS
+from xbar_spice.settings import build
+from xbar_spice.spice.device_models import Lookup
+from xbar_spice.spice.resources import search_path
 from xbar_spice.study.messages import explain, leaves
-from xbar_spice.study.schema import Settings, build, settings_like, unused_settings
-from xbar_spice.train.tasks import named_task
+from xbar_spice.study.schema import Settings, lookup_of, settings_like, unused_settings
 
 __all__ = ["Axis", "DataSettings", "ModelSettings", "Parameters", "Study", "load_study", "parse_study"]
 
@@ -57,9 +70,9 @@ class ModelSettings(Settings):
 
     @field_validator("task", mode="after")
     @classmethod
-    def _known(cls, task: str | None) -> str | None:
+    def _known(cls, task: str | None, info: ValidationInfo) -> str | None:
         if task is not None:
-            named_task(task)
+            TASKS.get(lookup_of(info).part(task))
         return task
 
     @model_validator(mode="after")
@@ -78,12 +91,20 @@ class DataSettings(Settings):
     seed: Seed = 0
 
 
+def _known_engine(text: str) -> str:
+    ENGINES.parsed(text)
+    return text
+
+
 if TYPE_CHECKING:  # a type checker cannot look into models that are made at run time
     Circuit = Settings
     Solver = Settings
 else:
     Circuit = settings_like(
-        Design(), "Circuit", engine=(Literal[tuple(ENGINES)], "ngspice"), characterise=(bool, False)
+        Design(),
+        "Circuit",
+        engine=(Annotated[str, AfterValidator(_known_engine)], "ngspice"),
+        characterise=(bool, False),
     )
     Solver = settings_like(SolverOptions(), "Solver")
 
@@ -95,12 +116,17 @@ class Parameters(Settings):
     data: DataSettings = Field(default_factory=DataSettings)
     circuit: Circuit = Field(default_factory=Circuit)
     solver: Solver = Field(default_factory=Solver)
+    _lookup: Lookup = PrivateAttr(default_factory=Lookup)
+
+    def model_post_init(self, context: Any, /) -> None:
+        if isinstance(context, Lookup):
+            self._lookup = context
 
     @field_validator("circuit", mode="after")
     @classmethod
-    def _buildable(cls, circuit: Settings) -> Settings:
+    def _buildable(cls, circuit: Settings, info: ValidationInfo) -> Settings:
         values = circuit.model_dump()
-        design = build(Design(), values)  # checks what belongs together, such as g_min < g_max
+        design = build(Design(), values, lookup_of(info))  # checks what belongs together, such as g_min < g_max
         linear = design.device.linear and design.amplifier.linear
         if values["characterise"] and not (values["engine"] == "ngspice" and linear):
             raise ValueError(
@@ -116,18 +142,31 @@ class Parameters(Settings):
         return solver
 
     @property
+    def lookup(self) -> Lookup:
+        """Where texts are looked up; it keeps what it has found."""
+        return self._lookup
+
+    @property
     def engine(self) -> str:
-        """Name of the engine."""
-        return str(self.circuit.model_dump()["engine"])
+        """Name of the engine, or the text of one of the user's own."""
+        return self._lookup.part(str(self.circuit.model_dump()["engine"]))
+
+    @property
+    def runs_ngspice(self) -> bool:
+        """Whether reads are answered by decks."""
+        return ENGINES.parsed(self.engine)[0] == "ngspice"
 
     @property
     def engine_options(self) -> dict[str, Any]:
         """How the engine is configured."""
-        return {"characterise": True} if self.circuit.model_dump()["characterise"] else {}
+        options: dict[str, Any] = {"characterise": True} if self.circuit.model_dump()["characterise"] else {}
+        if self.runs_ngspice and self._lookup.netlists:
+            options["netlists"] = self._lookup.netlists
+        return options
 
     def design(self) -> Design:
         """How the arrays are built."""
-        return cast(Design, build(Design(), self.circuit.model_dump()))
+        return cast(Design, build(Design(), self.circuit.model_dump(), self._lookup))
 
     def solver_options(self) -> SolverOptions:
         """How equations are solved."""
@@ -156,6 +195,8 @@ class Study(Parameters):
     name: Annotated[str, Field(min_length=1)]
     seeds: Annotated[list[Seed], Field(min_length=1)] = Field(default_factory=lambda: [0])
     axes: list[Axis] = Field(default_factory=list)
+    models: list[str] = Field(default_factory=list)
+    netlists: list[str] = Field(default_factory=list)
 
     @field_validator("seeds", mode="after")
     @classmethod
@@ -191,10 +232,12 @@ class Study(Parameters):
                     _set(settings, field, value)
             point = {axis.name: value for axis, value in zip(self.axes, values, strict=True)}
             where = ", ".join(f"{axis} = {value!r}" for axis, value in point.items())
-            found.append((point, _checked(Parameters, settings, f"axis value {where}" if where else "study")))
+            source = f"axis value {where}" if where else "study"
+            found.append((point, _checked(Parameters, settings, source, self.lookup)))
         return found
 
 
+@checked()
 def load_study(path: Path) -> Study:
     """Read a study file; every combination of its axes is checked.
 
@@ -203,15 +246,16 @@ def load_study(path: Path) -> Study:
             what was given and what is allowed.
     """
     content = read_toml(path, error=StudyError)
-    return parse_study(content, str(path))
+    return parse_study(content, str(path), Path(path).parent)
 
 
-def parse_study(content: Mapping[str, Any], source: str = "study") -> Study:
+def parse_study(content: Mapping[str, Any], source: str = "study", folder: Path = Path()) -> Study:
     """The study that the content of a study file describes.
 
     Args:
         content: tables and values as `tomllib` gives them.
         source: where they come from, for error texts.
+        folder: to which relative paths refer.
 
     Raises:
         StudyError: see `load_study`.
@@ -221,7 +265,7 @@ def parse_study(content: Mapping[str, Any], source: str = "study") -> Study:
         >>> len(study.points())
         1
     """
-    study = _checked(Study, content, source)
+    study = _checked(Study, content, source, _lookup(content, source, folder))
     allowed = leaves(Parameters)
     for axis in study.axes:
         for field in axis.fields:
@@ -240,6 +284,8 @@ def parse_study(content: Mapping[str, Any], source: str = "study") -> Study:
         points = study.points()
     except StudyError as error:
         raise StudyError(f"{source}: {error}") from error
+    if study.netlists and not any(parameters.runs_ngspice for _, parameters in points):
+        raise StudyError(f"{source}: netlists has no effect without engine 'ngspice', which no case has; leave it out")
     circuits = [parameters.circuit.model_dump() for _, parameters in points]
     for setting, need in unused_settings(Design(), circuits):
         raise StudyError(
@@ -256,8 +302,21 @@ def _set(settings: dict[str, Any], path: str, value: Scalar) -> None:
     settings[key] = value
 
 
-def _checked(kind: type[Checked], content: Mapping[str, Any], source: str) -> Checked:
+def _lookup(content: Mapping[str, Any], source: str, folder: Path) -> Lookup:
+    """Where texts are looked up, with the folders that the study names; what is no list of texts is refused later."""
+    found = {}
+    for kind in ("models", "netlists"):
+        names = content.get(kind, [])
+        texts = names if isinstance(names, list) and all(isinstance(name, str) for name in names) else []
+        try:
+            found[kind] = search_path(kind, [folder / Path(name).expanduser() for name in texts])[:-1]
+        except InvalidInputError as error:
+            raise StudyError(f"{source}: {error}") from error
+    return Lookup(folder, **found)
+
+
+def _checked(kind: type[Checked], content: Mapping[str, Any], source: str, lookup: Lookup) -> Checked:
     try:
-        return kind.model_validate(content)
+        return kind.model_validate(content, context=lookup)
     except ValidationError as error:
         raise StudyError(explain(error, kind, source)) from None

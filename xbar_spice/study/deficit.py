@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from xbar_spice.cosim.programming import weight_scales
+from xbar_spice.cosim.run.programming import weight_scales
 from xbar_spice.engines.nodal.solution import solve_array
-from xbar_spice.mapping import map_weights
+from xbar_spice.mapping.matrix import map_weights
+from xbar_spice.streams import Streams
 from xbar_spice.study.cases import Case, make_case_problem, model_key
-from xbar_spice.variation import random_stream
 from xbar_spice.weights import Model
 
 __all__ = ["first_read_voltages", "hardest_case"]
@@ -51,7 +51,7 @@ def first_read_voltages(case: Case, models: Mapping[str, Model]) -> dict[str, An
     problem = make_case_problem(case, models[model_key(case.parameters)])
     model, design = problem.model, case.parameters.design()
     scale = weight_scales(model, design).get("A")
-    A = map_weights(model.A, design, rng=random_stream(case.seed, "devices", "A"), siemens_per_weight=scale)
+    A = map_weights(model.A, design, rng=Streams(case.seed).devices("A"), siemens_per_weight=scale)
     sample = int(np.abs(problem.z0).sum(axis=0).argmax())
     drives = [volts[:, 0] for volts in A.drives(problem.z0[:, [sample]], "rows")]
     strongest = int(np.argmax([np.abs(volts).sum() for volts in drives]))

@@ -55,11 +55,12 @@ def cores() -> int:
 def attempt(case: Case, model: Model) -> Outcome:
     """Run a case; an error is its outcome, because the other cases go on."""
     try:
-        # A worker elsewhere has files of its own, and reads the devices that a case names from those.
-        if case_id(case.parameters, model, case.seed, fingerprint(model), templates()) != case.id:
+        # A worker elsewhere has files of its own, and takes templates and the classes of parts from those.
+        netlists = templates(case.parameters.lookup.netlists)
+        if case_id(case.parameters, model, case.seed, fingerprint(model), netlists) != case.id:
             raise StudyError(
-                "the worker that got this case has other device models, op-amps or templates, or another version of "
-                "xbar-spice than the program that runs the study: install the same on both"
+                "the worker that got this case has other device models, op-amps, templates or parts, or another "
+                "version of xbar-spice than the program that runs the study: install the same on both"
             )
         return run_case(case, model)
     except XbarError as error:

@@ -8,6 +8,8 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from xbar_spice.settings import KIND
+
 __all__ = ["explain", "leaves"]
 
 _BRANCHES = {"int", "float", "str", "bool", "constrained-int"}  # parts of a location that name a type, not a key
@@ -42,15 +44,18 @@ def leaves(model: type[BaseModel], prefix: str = "") -> list[str]:
 
     Example:
         >>> from xbar_spice.study.schema import settings_like
-        >>> from xbar_spice.variation import Variation
+        >>> from xbar_spice.hardware.variation import Variation
         >>> leaves(settings_like(Variation(), "Devices"), "devices.")[0]
         'devices.programming'
     """
     found: list[str] = []
     for name, field in model.model_fields.items():
         kind: Any = field.annotation
-        found += leaves(kind, f"{prefix}{name}.") if _is_model(kind) else [f"{prefix}{name}"]
-    return found
+        if not _is_model(kind) or KIND in kind.model_fields:  # a part is a text or a table of options
+            found.append(f"{prefix}{name}")
+        if _is_model(kind):
+            found += leaves(kind, f"{prefix}{name}.")
+    return [path for path in found if not path.endswith(f".{KIND}")]
 
 
 def _merged(reasons: list[str]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,12 +11,15 @@ import numpy as np
 
 from xbar_spice.checks import SEED, Whole, checked
 from xbar_spice.cosim import Problem
+from xbar_spice.cosim.run.made import fingerprint
 from xbar_spice.errors import StudyError
+from xbar_spice.parts import TASKS
+from xbar_spice.spice.device_models import Lookup
+from xbar_spice.streams import Streams
 from xbar_spice.study.config import ModelSettings
 from xbar_spice.train.digits import DIGITS, IMAGE_SHAPE, load_digits
 from xbar_spice.train.losses import CrossEntropy, SquaredDistance
 from xbar_spice.train.training import train
-from xbar_spice.variation import random_stream
 from xbar_spice.weights import Classifier, Model, load_model, save_model
 
 __all__ = ["chosen_task", "describe_data", "find_model", "fingerprint", "make_problem"]
@@ -67,7 +69,7 @@ def make_problem(model: Model, *, samples: int = 8, seed: int = 0, task: DataTas
     Raises:
         StudyError: the model does not fit the data or does not say which they are, or there are not that many samples.
     """
-    rng = random_stream(seed, "data")
+    rng = Streams(seed).data()
     said = describe_data(model, samples=samples, seed=seed, task=task)
     if chosen_task(model, task) == "random":
         z0 = rng.standard_normal((model.states, samples))
@@ -86,7 +88,11 @@ def describe_data(model: Model, *, samples: int, seed: int, task: DataTask = "au
 
 
 def find_model(
-    settings: ModelSettings, study_file: Path | None, kept: Path, on_training: Callable[..., None] | None = None
+    settings: ModelSettings,
+    study_file: Path | None,
+    kept: Path,
+    on_training: Callable[..., None] | None = None,
+    lookup: Lookup | None = None,
 ) -> Model:
     """The model of a study: read from its file, or trained once and kept.
 
@@ -95,6 +101,7 @@ def find_model(
         study_file: to which a relative name of a weight file refers; the working folder if there is none.
         kept: folder of the weights of training tasks.
         on_training: the training's progress callback.
+        lookup: where the file of a task of one's own is looked up.
 
     Raises:
         WeightsError: the weight file cannot be used.
@@ -103,28 +110,12 @@ def find_model(
     if settings.weights is not None:
         base = study_file.parent if study_file is not None else Path()
         return load_model(base / settings.weights)
-    task = settings.task or ""  # ModelSettings sees to it that there is one
-    path = kept / f"{task}-{settings.seed}.npz"
+    text = (lookup or Lookup()).part(settings.task or "")  # ModelSettings sees to it that there is one
+    task, code = TASKS.get(text), TASKS.source_hash(text)
+    path = kept / f"{task.name}-{f'{code[:8]}-' if code else ''}{settings.seed}.npz"
     if not path.exists():
         model = train(task, seed=settings.seed, progress=on_training).model
         kept.mkdir(parents=True, exist_ok=True)
         save_model(path, model)
-    # All tasks train on the digits; stores of old have files that do not say so.
-    return replace(load_model(path), trained_on=DIGITS)
-
-
-def fingerprint(model: Model) -> str:
-    """Hash of all numbers of a model, whatever file they came in."""
-    digest = hashlib.sha256()
-    parts = {"A": model.A, "B": model.B, "h": model.h, "steps": model.steps}
-    if model.kernels is not None:
-        parts |= {"a": model.kernels.a, "b": model.kernels.b, "image_shape": model.kernels.image_shape}
-    if model.classifier is not None:
-        parts |= {"classifier.weight": model.classifier.weight, "classifier.bias": model.classifier.bias}
-    if model.weight_range is not None:
-        parts["weight_range"] = model.weight_range
-    for name, value in parts.items():
-        array = np.asarray(value, dtype="<f8")
-        digest.update(f"{name} {array.shape} ".encode() + array.tobytes())
-    digest.update(model.method.encode() + (b"" if model.kernels is None else model.kernels.padding.encode()))
-    return digest.hexdigest()
+    # Stores of old have files that do not say what they were trained on.
+    return replace(load_model(path), trained_on=task.trained_on)

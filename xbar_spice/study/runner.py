@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import platform
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal, final
 
+from xbar_spice.checks import Optional, Real, Text, Whole, checked
 from xbar_spice.errors import StudyError
 from xbar_spice.study.cases import Case, expand, model_key
 from xbar_spice.study.config import Parameters, Study
@@ -19,6 +18,7 @@ from xbar_spice.study.deficit import first_read_voltages, hardest_case
 from xbar_spice.study.execute import WAIT, CaseFailure, Outcome, cores, run_here, run_on_dask
 from xbar_spice.study.problem import find_model, fingerprint
 from xbar_spice.study.store import Store, unconverged
+from xbar_spice.version import versions
 from xbar_spice.weights import Model
 
 __all__ = ["Progress", "StudySummary", "run_study"]
@@ -77,6 +77,7 @@ class StudySummary:
         return "\n".join(lines + [f"not usable: {problem}" for problem in self.problems])
 
 
+@checked(jobs=Optional(Whole(1)), scheduler=Optional(Text()), wait=Real("s", least=0, infinite=True))
 def run_study(
     study: Study,
     folder: Path,
@@ -111,8 +112,6 @@ def run_study(
             nobody says which data a model runs on.
         InvalidInputError: a model cannot be used.
     """
-    if jobs is not None and jobs < 1:
-        raise StudyError(f"jobs must be a whole number >= 1, got {jobs}")
     start = time.perf_counter()
     store = Store(folder)
     with store.locked():
@@ -137,7 +136,7 @@ def run_study(
         with closing(running) as outcomes:
             for case, outcome in outcomes:
                 _settle(store, counter, case, outcome)
-        records, problems = store.records()
+        records, problems = store.results()
     failed = counter.failed
     return StudySummary(
         folder=store.folder,
@@ -171,21 +170,21 @@ def _find_models(
     study: Study, study_file: Path | None, kept: Path, on_training: Callable[..., None] | None
 ) -> dict[str, Model]:
     settings = {model_key(parameters): parameters.model for _, parameters in study.points()}
-    return {key: find_model(model, study_file, kept, on_training) for key, model in settings.items()}
+    return {key: find_model(model, study_file, kept, on_training, study.lookup) for key, model in settings.items()}
 
 
 def _settle(store: Store, counter: _Counter, case: Case, outcome: Outcome) -> None:
     """Write down what came of a case."""
     if not isinstance(outcome, CaseFailure):
         try:
-            store.write_case(case.id, outcome, case=case.describe(), written=_now(), versions=_versions())
+            store.write_case(case.id, outcome, case=case.describe(), written=_now())
         except StudyError as error:
             if isinstance(error.__cause__, OSError):  # a full disk, say: nothing that comes could be kept either
                 raise StudyError(f"{error}; finished cases are kept: the same command goes on from there") from error
             # Something else lies where the case belongs; the other ones can still be kept.
             outcome = CaseFailure(f"{type(error).__name__}: {error}")
     if isinstance(outcome, CaseFailure):
-        store.write_failure(case.id, case.describe() | asdict(outcome) | {"written": _now(), "versions": _versions()})
+        store.write_failure(case.id, case.describe() | asdict(outcome) | {"written": _now(), "versions": versions()})
         counter.settle(case, "failed", outcome.error)
     else:
         counter.settle(case, "done")
@@ -212,10 +211,12 @@ def _description(study: Study, cases: Sequence[Case], models: dict[str, Model]) 
         "axes": [axis.model_dump() for axis in study.axes],
         "seeds": study.seeds,
         "parameters": study.model_dump(include=set(Parameters.model_fields)),
+        "models_folders": study.models,
+        "netlists": study.netlists,
         "models": [_describe_model(used[key], model) for key, model in models.items()],
         "data": sorted({case.data for case in cases}),
         "cases": [{"id": case.id, "label": case.label, "axes": case.axes, "seed": case.seed} for case in cases],
-        "versions": _versions(),
+        "versions": versions(),
         "written": _now(),
     }
 
@@ -232,12 +233,6 @@ def _describe_model(settings: Any, model: Model) -> dict[str, Any]:
         "method": model.method,
         "h": model.h,
         "steps": model.steps,
-    }
-
-
-def _versions() -> dict[str, str]:
-    return {"xbar-spice": version("xbar-spice"), "python": platform.python_version()} | {
-        name: version(name) for name in ("numpy", "scipy")
     }
 
 

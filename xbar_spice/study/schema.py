@@ -7,20 +7,24 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal, get_type_hints
+from typing import Annotated, Any, get_args, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, create_model
 
 from xbar_spice.checks import idle_fields
-from xbar_spice.circuit.device_models import device_names, load_device, load_opamp, opamp_names
-from xbar_spice.devices import Device
-from xbar_spice.errors import IdleSettingError
-from xbar_spice.subcircuit import Subcircuit
+from xbar_spice.hardware.cells import Device
+from xbar_spice.hardware.subcircuit import Subcircuit
+from xbar_spice.parts import DEVICES
+from xbar_spice.registry import Choice, Registry
+from xbar_spice.settings import KIND, entries, seconds
+from xbar_spice.spice.device_models import Lookup
 
-__all__ = ["DEVICES", "Settings", "build", "settings_like", "unused_settings"]
+__all__ = ["Settings", "lookup_of", "settings_like", "unused_settings"]
 
-DEVICES: dict[str, Device] = {name: load_device(name) for name in device_names()}
-OPAMPS: dict[str, Subcircuit] = {name: load_opamp(name) for name in opamp_names()}
+
+def lookup_of(info: ValidationInfo) -> Lookup:
+    """Where the texts of the study that is read are looked up."""
+    return info.context if isinstance(info.context, Lookup) else Lookup()
 
 
 class Settings(BaseModel):
@@ -39,53 +43,45 @@ def settings_like(default: Any, name: str, **more: tuple[Any, Any]) -> type[Sett
         **more: further fields, each as (type, default).
 
     Example:
-        >>> from xbar_spice.variation import Variation
+        >>> from xbar_spice.hardware.variation import Variation
         >>> settings_like(Variation(), "Devices")(stuck_on=0.5).stuck_on
         0.5
     """
     hints = get_type_hints(type(default))
+    about = {entry.path[0]: entry.about for entry in entries(default) if len(entry.path) == 1}
     fields: dict[str, tuple[Any, Any]] = dict(more)
     for field in dataclasses.fields(default):
-        value = getattr(default, field.name)
-        if isinstance(value, Device):
-            fields[field.name] = (Literal[tuple(DEVICES)], _name_of(value))
-        elif hints[field.name] == Subcircuit | None:
-            fields[field.name] = (Literal[tuple(OPAMPS)] | None, None)
+        value, hint = getattr(default, field.name), hints[field.name]
+        said = about.get(field.name)
+        text = None if said is None else said.help
+        if hint is Device:
+            fields[field.name] = (_named(hint), Field(DEVICES.text(value), description=text))
+        elif Subcircuit in get_args(hint):
+            fields[field.name] = (_named(hint) | None, Field(None, description=text))
+        elif isinstance(vars(type(default)).get(field.name), Choice):
+            fields[field.name] = _part(vars(type(default))[field.name].registry, value, field.name)
         elif dataclasses.is_dataclass(value):
             nested = settings_like(value, field.name)
             fields[field.name] = (nested, Field(default_factory=nested))
+        elif said is not None and said.unit == "second":
+            fields[field.name] = (Annotated[hint, _TIME], Field(value, description=text))
         else:
-            fields[field.name] = (hints[field.name], value)
+            fields[field.name] = (hint, Field(value, description=text))
     model: type[Settings] = create_model(name, __base__=Settings, **fields)  # type: ignore[call-overload]
     return model
 
 
-def build(default: Any, values: dict[str, Any]) -> Any:
-    """The dataclass that settings describe: `default` with the values of a dumped model; others are ignored.
+_TIME = BeforeValidator(lambda given: seconds(given) if isinstance(given, str) else given)
 
-    Example:
-        >>> from xbar_spice.mapping import Design
-        >>> build(Design(), {"tile": 8, "device": "ohmic", "engine": "nodal"}).tile
-        8
-    """
-    hints = get_type_hints(type(default))
-    changes: dict[str, Any] = {}
-    for field in dataclasses.fields(default):
-        if field.name not in values:
-            continue
-        old, value = getattr(default, field.name), values[field.name]
-        if isinstance(old, Device):
-            value = DEVICES[value]
-        elif hints[field.name] == Subcircuit | None:
-            value = None if value is None else OPAMPS[value]
-        elif dataclasses.is_dataclass(old):
-            value = build(old, value)
-        changes[field.name] = value
-    try:
-        return dataclasses.replace(default, **changes)
-    except IdleSettingError:  # another case of the study uses it, see `unused_settings`
-        idle = idle_fields(type(default), changes)
-        return dataclasses.replace(default, **{name: changes[name] for name in changes.keys() - idle.keys()})
+
+def _named(kind: Any) -> Any:
+    """The type of a text that names a device or an op-amp; what it names is read at once."""
+
+    def known(text: str, info: ValidationInfo) -> str:
+        lookup_of(info)(kind, text)
+        return text
+
+    return Annotated[str, AfterValidator(known)]
 
 
 def unused_settings(default: Any, cases: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
@@ -96,7 +92,7 @@ def unused_settings(default: Any, cases: Sequence[Mapping[str, Any]]) -> Iterato
         cases: the dumped model of each case.
 
     Example:
-        >>> from xbar_spice.mapping import Design
+        >>> from xbar_spice.mapping.matrix import Design
         >>> amplifiers = [{"r_feedback": ohm, "gain": 10.0} for ohm in (0.0, 1e4)]
         >>> list(unused_settings(Design(), [{"amplifier": amplifier} for amplifier in amplifiers[:1]]))
         [('amplifier.gain', 'amplifier.r_feedback')]
@@ -112,5 +108,18 @@ def unused_settings(default: Any, cases: Sequence[Mapping[str, Any]]) -> Iterato
                 yield f"{field.name}.{name}", f"{field.name}.{need}"
 
 
-def _name_of(device: Device) -> str:
-    return next(name for name, known in DEVICES.items() if known == device)
+def _part(registry: Registry[Any], value: Any, name: str) -> tuple[Any, Any]:
+    """Type and default of a field that holds a part: a text, or the options of the built-in one as a table."""
+    if not dataclasses.fields(value):
+        return str, registry.text(value)
+    nested = settings_like(value, name, **{KIND: (str | None, None)})
+    as_table = BeforeValidator(lambda given: {KIND: given} if isinstance(given, str) else given)
+    return Annotated[nested, as_table, AfterValidator(_either)], Field(default_factory=nested)
+
+
+def _either(part: Settings) -> Settings:
+    fields = type(part).model_fields
+    more = [name for name in fields if name != KIND and getattr(part, name) != fields[name].get_default()]
+    if getattr(part, KIND) is not None and more:
+        raise ValueError(f"a text names a part with its options, as in 'file.py:Class(option=1)'; leave out {more}")
+    return part

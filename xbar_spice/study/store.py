@@ -17,7 +17,7 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from io import BytesIO
 from pathlib import Path
@@ -27,6 +27,7 @@ import numpy as np
 import pandas as pd
 
 from xbar_spice.cosim import Cosimulation
+from xbar_spice.cosim.run.record import CaseEntry, Record, read_record
 from xbar_spice.disk import (
     DRAFT,
     border,
@@ -40,22 +41,11 @@ from xbar_spice.disk import (
 )
 from xbar_spice.errors import StudyError
 
-__all__ = ["Store", "require_case_folder", "unconverged", "write_case"]
+__all__ = ["Store", "case_of", "require_case_folder", "unconverged", "write_case"]
 
 _RECORD, _TRACE = "record.json", "trace.csv"
 _DIGEST = "trace_sha256"
 _LARGEST = 2**30  # bytes of a trace or of an archive; a read takes about a hundred
-_ENTRIES: dict[str, Any] = {  # what every record has, and what it is; tables are of numbers
-    "case.id": str,
-    "engine": str,
-    "state": Mapping,
-    "loss": Mapping,
-    "gradients": Mapping,
-    "convergence.analog.converged": bool,
-    "convergence.digital.converged": bool,
-    "reads": Mapping,
-    "seconds": int | float,
-}
 _COLUMNS = {b"phase", b"matrix", b"direction", b"relative_error"}
 
 # Numbers are read as they were written: pandas does that by itself from 3.1 on, and before that on request only.
@@ -184,12 +174,26 @@ class Store:
 
     def finished(self) -> set[str]:
         """Ids of the cases that have a result."""
-        return {record["case"]["id"] for record in self._readable()[0]}
+        return {case_of(record).id for record in self.results()[0]}
+
+    def results(self) -> tuple[list[Record], list[str]]:
+        """The records of all cases, and what could not be read."""
+        records, problems = [], []
+        for folder in sorted(self._cases.iterdir()) if self._cases.is_dir() else []:
+            if folder.name.startswith(DRAFT):
+                continue
+            try:
+                content = read_json(folder / _RECORD, error=StudyError)
+                trace = read_bytes(folder / _TRACE, limit=_LARGEST, error=StudyError)
+                records.append(_finished(content, folder.name, trace))
+            except StudyError as error:
+                problems.append(f"{folder}: not a finished case ({error})")
+        return records, problems
 
     def records(self) -> tuple[pd.DataFrame, list[str]]:
-        """All results, one row each with columns such as `state.relative_error`, and what could not be read."""
-        records, problems = self._readable()
-        return pd.json_normalize(records), problems
+        """The same as a table, one row each with columns such as `state.relative_error`."""
+        records, problems = self.results()
+        return pd.json_normalize([dict(record) for record in records]), problems
 
     def trace(self, case_id: str) -> pd.DataFrame:
         """Every analog read of a case.
@@ -224,50 +228,34 @@ class Store:
         except Exception:  # whatever a damaged archive makes numpy, zipfile and zlib raise
             return None
 
-    def _readable(self) -> tuple[list[dict[str, Any]], list[str]]:
-        records, problems = [], []
-        for folder in sorted(self._cases.iterdir()) if self._cases.is_dir() else []:
-            if folder.name.startswith(DRAFT):
-                continue
-            try:
-                record = read_json(folder / _RECORD, error=StudyError)
-                flaw = _flaw(record, folder.name, read_bytes(folder / _TRACE, limit=_LARGEST, error=StudyError))
-            except StudyError as error:
-                flaw = str(error)
-            if flaw:
-                problems.append(f"{folder}: not a finished case ({flaw})")
-            else:
-                record.pop(_DIGEST, None)  # it has served
-                records.append(record)
-        return records, problems
+
+def case_of(record: Record) -> CaseEntry:
+    """The case that a record of a store is of."""
+    return record.case or CaseEntry(id="")  # `_finished` sees to it that there is one
 
 
-def _flaw(record: Mapping[str, Any], name: str, trace: bytes) -> str:
-    """What is wrong with a record and a trace that were found in a folder; empty if they are a finished case."""
-    for entry, kind in _ENTRIES.items():
-        value: Any = record
-        for key in entry.split("."):
-            value = value.get(key) if isinstance(value, Mapping) else None
-        if not isinstance(value, kind) or (kind is Mapping and not _holds_numbers(value)):
-            return f"its record has no {entry}"
-    if record["case"]["id"] != name:
-        return f"its record is of {record['case']['id']!r}"
-    if _DIGEST in record:
-        return "" if record[_DIGEST] == _digest(trace) else "its trace is another one than was written with its record"
+def _finished(content: Mapping[str, Any], name: str, trace: bytes) -> Record:
+    """The record that was found beside a trace in a folder.
+
+    Raises:
+        StudyError: The two are not a finished case.
+    """
+    record = read_record(content)
+    if record.case is None:
+        raise StudyError("its record has no case")
+    if record.case.id != name:
+        raise StudyError(f"its record is of {record.case.id!r}")
+    if _DIGEST in content:
+        if content[_DIGEST] == _digest(trace):
+            return record
+        raise StudyError("its trace is another one than was written with its record")
     # Records of old have no digest of their trace, but they count its rows.
     rows = trace.splitlines()
     columns = rows[0].split(b",") if rows else []
     whole = trace.endswith(b"\n") and all(row.count(b",") == len(columns) - 1 for row in rows)
-    if whole and set(columns) >= _COLUMNS and len(rows) - 1 == sum(record["reads"].values()):
-        return ""
-    return "its trace is damaged, or of another case"
-
-
-def _holds_numbers(value: Any) -> bool:
-    """Whether every entry, at any depth, is a number or null."""
-    if isinstance(value, Mapping):
-        return all(_holds_numbers(entry) for entry in value.values())
-    return value is None or isinstance(value, int | float)
+    if whole and set(columns) >= _COLUMNS and len(rows) - 1 == sum(record.reads.values()):
+        return record
+    raise StudyError("its trace is damaged, or of another case")
 
 
 def _digest(trace: bytes) -> str:
@@ -285,14 +273,9 @@ def _lists_cases(content: Mapping[str, Any]) -> bool:
         return False
 
 
-def unconverged(records: pd.DataFrame) -> set[str]:
+def unconverged(records: Sequence[Record]) -> set[str]:
     """Ids of the records that compare no solutions, because one of the two runs did not converge."""
-    names = [f"convergence.{run}.converged" for run in ("analog", "digital")]
-    return {
-        str(record["case.id"])
-        for record in records.to_dict("records")
-        if not all(record.get(name) in (True, 1.0) for name in names)
-    }
+    return {case_of(record).id for record in records if not record.converged}
 
 
 def write_record(path: Path, record: Mapping[str, Any]) -> Path:

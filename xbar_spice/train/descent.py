@@ -10,17 +10,17 @@ from typing import NamedTuple, final
 import numpy as np
 
 from xbar_spice.errors import InvalidInputError
-from xbar_spice.linear import FloatArray
-from xbar_spice.solve.adjoint import gradients
-from xbar_spice.solve.integrators import Trajectory, integrate
-from xbar_spice.solve.krylov import KrylovOptions
-from xbar_spice.solve.newton import NewtonOptions
-from xbar_spice.solve.noise import allowing_noise
-from xbar_spice.solve.step_control import AdaptiveOptions
-from xbar_spice.train.digits import Digits, Samples, jittered
+from xbar_spice.linear.operator import FloatArray
+from xbar_spice.solve.adjoint.discrete import gradients
+from xbar_spice.solve.integrators.integration import Trajectory, integrate
+from xbar_spice.solve.integrators.step_control import AdaptiveOptions
+from xbar_spice.solve.linear_solvers.krylov import KrylovOptions
+from xbar_spice.solve.newton.newton import NewtonOptions
+from xbar_spice.solve.newton.noise import allowing_noise
 from xbar_spice.train.losses import CrossEntropy, CrossEntropyScore
 from xbar_spice.train.optimise import Adam
 from xbar_spice.train.processor import Digital, Processor, Programmed
+from xbar_spice.train.samples import Samples, Split
 from xbar_spice.train.tasks import Schedule
 from xbar_spice.weights import Classifier, Model
 
@@ -130,7 +130,7 @@ def loss_and_gradients(
 def epochs(
     schedule: Schedule,
     model: Model,
-    digits: Digits,
+    split: Split,
     rng: np.random.Generator,
     *,
     processor: Processor | None = None,
@@ -141,23 +141,22 @@ def epochs(
     Args:
         schedule: How.
         model: Where to start, with a classifier.
-        digits: What it is trained with and what is held back.
-        rng: Of minibatches and moved images.
+        split: What it is trained with and what is held back.
+        rng: Of minibatches and their changes.
         processor: Who runs the minibatches; digital matrices when left out.
         deployed_on: Who runs the samples held back; the same processor when left out.
 
     Raises:
         InvalidInputError: The model has no classifier, or the samples do not fit it.
     """
-    adam, data = Adam(), digits.train
+    adam, data = Adam(), split.train
     batches = max(1, len(data) // schedule.batch)  # what does not fill a minibatch waits for another epoch
     for number in range(1, schedule.epochs + 1):
         order = rng.permutation(len(data))
         scores = []
         for index in range(batches):
             minibatch = data.take(order[index * schedule.batch : (index + 1) * schedule.batch])
-            if schedule.jitter:
-                minibatch = jittered(minibatch, schedule.jitter, rng)
+            minibatch = split.augmented(minibatch, schedule.jitter, rng)
             done = ((number - 1) * batches + index) / (schedule.epochs * batches)
             occasion = f"epoch {number}, minibatch {index}"
             score, model = _step(schedule, model, minibatch, adam, done, processor, occasion)
@@ -165,7 +164,7 @@ def epochs(
         loss, accuracy = np.mean(scores, axis=0).tolist()
         test = evaluate(
             model,
-            digits.test,
+            split.test,
             processor=deployed_on or processor,
             tolerance=schedule.tolerance,
             occasion=f"epoch {number}, test",

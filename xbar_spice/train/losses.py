@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from xbar_spice.checks import Array, given, settle
 from xbar_spice.errors import InvalidInputError
-from xbar_spice.linear import FloatArray
+from xbar_spice.linear.operator import FloatArray
 from xbar_spice.weights import Classifier
 
 __all__ = ["CrossEntropy", "CrossEntropyScore", "Objective", "Score", "SquaredDistance", "softmax_cross_entropy"]
@@ -50,19 +50,28 @@ class CrossEntropyScore(Score):
 
 
 class Objective(ABC):
-    """A loss of the final states of a fixed set of samples."""
+    """A loss of the final states of a fixed set of samples.
+
+    A loss of one's own subclasses this and goes where `CrossEntropy` goes, as the third part of a `Problem`.
+    """
 
     @abstractmethod
     def evaluate(self, z: FloatArray) -> Score:
         """Score the final states z, (n, batch)."""
 
-    @abstractmethod
     def curvature(self, z: FloatArray) -> FloatArray:
         """Roots of the second derivative at z: (k, n, batch) vectors v of which the sum of v v^T is a sample's Hessian.
 
         The Gauss-Newton approximation of the Hessian with respect to any parameters is the sum of the squares of their
-        gradients, taken with each v as cotangent, sample by sample.
+        gradients, taken with each v as cotangent, sample by sample. Only `sensitivity_map` needs it.
+
+        Raises:
+            InvalidInputError: This loss does not say.
         """
+        raise InvalidInputError(
+            f"sensitivity_map needs the second derivative of the loss, and {type(self).__name__} has none: give it a "
+            "method curvature, as SquaredDistance has it"
+        )
 
 
 @final

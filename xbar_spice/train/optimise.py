@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
-from xbar_spice.linear import FloatArray
+from xbar_spice.linear.operator import FloatArray
 from xbar_spice.train.losses import softmax_cross_entropy
 from xbar_spice.weights import Classifier
 

@@ -12,9 +12,9 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import final
 
-from xbar_spice.linear import FloatArray
-from xbar_spice.solve.adjoint import Gradients
-from xbar_spice.solve.field import Field, ReluField
+from xbar_spice.linear.operator import FloatArray
+from xbar_spice.solve.adjoint.discrete import Gradients
+from xbar_spice.solve.fields.field import Field, ReluField
 from xbar_spice.weights import Model
 
 __all__ = ["Digital", "Processor", "Programmed", "adjoint_weights"]

@@ -1,7 +1,7 @@
 """Training of the named tasks, with the package's own solver and exact discrete gradients.
 
-The neural ODE and its classifier are trained together by Adam on minibatches of slightly moved images; at the end the
-classifier, whose problem is convex, is fitted to the final states once more. All of that on digital matrices, or on
+The neural ODE and its classifier are trained together by Adam on minibatches of slightly changed samples; at the end
+the classifier, whose problem is convex, is fitted to the final states once more. All of that on digital matrices, or on
 another processor. `tune` goes on from weights that are there.
 """
 
@@ -17,11 +17,14 @@ from threadpoolctl import threadpool_limits
 
 from xbar_spice.checks import SEED, checked
 from xbar_spice.errors import InvalidInputError
+from xbar_spice.parts import TASKS
+from xbar_spice.streams import Streams
 from xbar_spice.train.descent import Epoch, Evaluated, classifier_of, epochs, evaluate, final_states, scored
-from xbar_spice.train.digits import CLASSES, DIGITS, Digits, Samples, jittered, load_digits
+from xbar_spice.train.digits import DIGITS, load_digits
 from xbar_spice.train.optimise import fit_classifier
 from xbar_spice.train.processor import Processor
-from xbar_spice.train.tasks import Schedule, Task, named_task
+from xbar_spice.train.samples import Samples, Split
+from xbar_spice.train.tasks import Schedule, Task
 from xbar_spice.weights import Classifier, Model
 
 __all__ = ["TUNING", "TrainingResult", "Tuned", "train", "tune"]
@@ -80,6 +83,7 @@ class Tuned:
     seconds: float
 
 
+@checked(seed=SEED)
 def train(
     task: str | Task,
     *,
@@ -88,10 +92,10 @@ def train(
     deployed_on: Processor | None = None,
     progress: OnEpoch | None = None,
 ) -> TrainingResult:
-    """Train a neural ODE that classifies handwritten digits.
+    """Train a neural ODE that classifies the samples of a task.
 
-    The same task and seed give the same model. The seed draws initial weights and minibatches; which images are held
-    back is the same for every seed.
+    The same task and seed give the same model. The seed draws initial weights and minibatches; which samples are
+    held back is the same for every seed.
 
     Args:
         task: A name of `TASKS`, or a task of one's own.
@@ -103,41 +107,43 @@ def train(
     Raises:
         InvalidInputError: No task has this name, or the seed is negative.
     """
-    chosen = named_task(task)
-    SEED("seed", seed)
+    chosen = TASKS.get(task)
+    streams = Streams(seed)
     start = time.perf_counter()
-    digits, schedule = load_digits(), chosen.schedule
+    data, schedule = chosen.data(), chosen.schedule
     # These products are too small to share: a second thread mostly waits for the first, and costs its core.
     with threadpool_limits(limits=1, user_api="blas"):
-        model = chosen.initial(np.random.default_rng([seed, 0]))
+        model = chosen.initial(streams.training("initial weights"))
         model = _prepared(_prepared(model, processor), deployed_on)
-        model = replace(model, classifier=_fitted(schedule, model, digits.train, processor, "first fit", _FIRST_FIT))
+        model = replace(
+            model, classifier=_fitted(schedule, model, data.train, data.classes, processor, "first fit", _FIRST_FIT)
+        )
         history: list[Epoch] = []
-        rng = np.random.default_rng([seed, 1])
-        for epoch, trained in epochs(schedule, model, digits, rng, processor=processor, deployed_on=deployed_on):
+        rng = streams.training("minibatches")
+        for epoch, trained in epochs(schedule, model, data, rng, processor=processor, deployed_on=deployed_on):
             model = trained
             _report(history, epoch, progress)
-        samples = _multiplied(schedule, digits.train, np.random.default_rng([seed, 2]))
+        samples = _multiplied(schedule, data, streams.training("copies"))
         model = replace(
             model,
-            classifier=_fitted(schedule, model, samples, processor, "last fit"),
+            classifier=_fitted(schedule, model, samples, data.classes, processor, "last fit"),
             source=f"task {chosen.name}, seed {seed}",
-            trained_on=DIGITS,
+            trained_on=chosen.trained_on,
         )
-        linear = fit_classifier(digits.train.x, digits.train.labels, CLASSES, weight_decay=_LINEAR_DECAY)
+        linear = fit_classifier(data.train.x, data.train.labels, data.classes, weight_decay=_LINEAR_DECAY)
         found = [
             evaluate(
-                model, data, processor=deployed_on or processor, tolerance=schedule.tolerance, occasion=occasion
+                model, samples, processor=deployed_on or processor, tolerance=schedule.tolerance, occasion=occasion
             ).accuracy
-            for data, occasion in ((digits.train, "end, training"), (digits.test, "end, test"))
+            for samples, occasion in ((data.train, "end, training"), (data.test, "end, test"))
         ]
         return TrainingResult(
             model=model,
             history=tuple(history),
             train_accuracy=found[0],
             test_accuracy=found[1],
-            linear_accuracy=scored(linear, digits.test.x, digits.test).accuracy,
-            bypassed_accuracy=scored(classifier_of(model), digits.test.x, digits.test).accuracy,
+            linear_accuracy=scored(linear, data.test.x, data.test).accuracy,
+            bypassed_accuracy=scored(classifier_of(model), data.test.x, data.test).accuracy,
             seconds=time.perf_counter() - start,
         )
 
@@ -150,7 +156,7 @@ def tune(
     seed: int = 0,
     processor: Processor | None = None,
     deployed_on: Processor | None = None,
-    digits: Digits | None = None,
+    digits: Split | None = None,
     progress: OnEpoch | None = None,
 ) -> Tuned:
     """Train a model further, from the weights and the classifier that it has.
@@ -171,7 +177,7 @@ def tune(
         InvalidInputError: The model has no classifier, it does not fit the samples, nobody says which samples are its
             own, or the seed is negative.
     """
-    SEED("seed", seed)
+    streams = Streams(seed)
     start = time.perf_counter()
     if digits is None and model.trained_on != DIGITS:
         raise InvalidInputError(
@@ -189,7 +195,7 @@ def tune(
         model = _prepared(_prepared(model, processor), deployed_on)
         before = evaluate(model, data.test, processor=deployed_on or processor, tolerance=schedule.tolerance)
         history: list[Epoch] = []
-        rng = np.random.default_rng([seed, 1])
+        rng = streams.training("minibatches")
         for epoch, trained in epochs(schedule, model, data, rng, processor=processor, deployed_on=deployed_on):
             model = trained
             _report(history, epoch, progress)
@@ -207,9 +213,9 @@ def _report(history: list[Epoch], epoch: Epoch, progress: OnEpoch | None) -> Non
         progress(epoch)
 
 
-def _multiplied(schedule: Schedule, data: Samples, rng: np.random.Generator) -> Samples:
-    """The samples as they are, and jittered copies as the neural ODE was trained with."""
-    copies = [data, *(jittered(data, schedule.jitter, rng) for _ in range(_COPIES))]
+def _multiplied(schedule: Schedule, data: Split, rng: np.random.Generator) -> Samples:
+    """The samples to train with as they are, and changed copies as the neural ODE was trained with."""
+    copies = [data.train, *(data.augmented(data.train, schedule.jitter, rng) for _ in range(_COPIES))]
     return Samples(np.hstack([copy.x for copy in copies]), np.hstack([copy.labels for copy in copies]))
 
 
@@ -217,10 +223,11 @@ def _fitted(
     schedule: Schedule,
     model: Model,
     data: Samples,
+    classes: int,
     processor: Processor | None,
     occasion: str,
     max_iterations: int = 300,
 ) -> Classifier:
     z = final_states(model, data.x, schedule.tolerance, processor, occasion)
     decay = schedule.classifier_decay
-    return fit_classifier(z, data.labels, CLASSES, weight_decay=decay, max_iterations=max_iterations)
+    return fit_classifier(z, data.labels, classes, weight_decay=decay, max_iterations=max_iterations)

@@ -26,9 +26,9 @@ import safetensors.numpy
 from numpy.typing import NDArray
 
 from xbar_spice.checks import checked
-from xbar_spice.convolution import Padding
 from xbar_spice.disk import read_bytes, require_writable, write
 from xbar_spice.errors import WeightsError
+from xbar_spice.linear.convolution import Padding
 from xbar_spice.weights.model import Classifier, Kernels, Model
 
 __all__ = ["load_model", "require_savable", "save_model"]
@@ -121,7 +121,7 @@ def _writer(path: str | os.PathLike[str]) -> Callable[[Tensors, Mapping[str, str
 def _tensors(model: Model) -> tuple[Tensors, dict[str, str]]:
     """The numbers and the texts of a model, by name."""
     tensors: Tensors = {"h": np.array(model.h), "steps": np.array(model.steps)}
-    texts = {"method": model.method} | ({"trained_on": model.trained_on} if model.trained_on else {})
+    texts = {"method": _no_code(model.method)} | ({"trained_on": model.trained_on} if model.trained_on else {})
     if model.kernels is None:
         tensors |= {"A": model.A, "B": model.B}
     else:
@@ -151,7 +151,7 @@ def _model(tensors: Tensors) -> Model:
     others: dict[str, Any] = {"h": need("h"), "steps": need("steps")}
     for name in ("method", "trained_on"):
         if name in tensors:
-            others[name] = _text(name, tensors[name])
+            others[name] = _no_code(_text(name, tensors[name])) if name == "method" else _text(name, tensors[name])
     if any(name.startswith("classifier.") for name in tensors):
         others["classifier"] = Classifier(need("classifier.weight"), need("classifier.bias"))
     if "weight_range" in tensors:
@@ -160,6 +160,16 @@ def _model(tensors: Tensors) -> Model:
         return Model(need("A"), need("B"), **others)
     padding = cast(Padding, _text("padding", tensors["padding"])) if "padding" in tensors else "circular"
     return Model.from_kernels(Kernels(need("a"), need("b"), need("image_shape"), padding), **others)
+
+
+def _no_code(method: str) -> str:
+    """The name of a method; one that names a class of a file or module is refused, because files are data."""
+    if ":" in method:
+        raise WeightsError(
+            f"'method': a weight file names a method of this package and no code, got {method!r}; keep the weights "
+            "without it, and set it in Python: dataclasses.replace(model, method=...)"
+        )
+    return method
 
 
 def _text(name: str, value: NDArray[Any]) -> str:

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from xbar_spice.checks import ANYTHING, Array, settle
-from xbar_spice.convolution import Padding, convolution_matrix, flat_kernel, kernel_gradient
 from xbar_spice.errors import InvalidInputError, WeightsError
-from xbar_spice.linear import FloatArray
+from xbar_spice.linear.convolution import Padding, convolution_matrix, flat_kernel, kernel_gradient
+from xbar_spice.linear.operator import FloatArray
 
 __all__ = ["Classifier", "Kernels", "Model"]
 
@@ -20,7 +20,7 @@ __all__ = ["Classifier", "Kernels", "Model"]
 @final
 @dataclass(frozen=True, eq=False)
 class Kernels:
-    """The kernels of a convolutional neural ODE, kept with taps in the order of `xbar_spice.convolution`.
+    """The kernels of a convolutional neural ODE, kept with taps in the order of `xbar_spice.linear.convolution`.
 
     A weight of `torch.nn.Conv2d`, (c_out, c_in, q, q), is taken as it is and becomes such a kernel.
 

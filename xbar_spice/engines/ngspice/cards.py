@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from xbar_spice.errors import InvalidInputError
-from xbar_spice.subcircuit.text import split_lines
+from xbar_spice.hardware.subcircuit.text import split_lines
 
 __all__ = [
     "IMAGINARY_GAIN",

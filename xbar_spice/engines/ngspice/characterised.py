@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import final
 
 import numpy as np
 
-from xbar_spice.array import Crossbar, Side
 from xbar_spice.engines.base import Bank
 from xbar_spice.errors import CharacterisationError, InvalidInputError
-from xbar_spice.linear import FloatArray
+from xbar_spice.hardware.biases import End
+from xbar_spice.hardware.crossbar import Crossbar, Edge, Side, other
+from xbar_spice.linear.operator import FloatArray
 
 __all__ = ["CharacterisedBank", "require_linear"]
 
@@ -59,12 +60,16 @@ class CharacterisedBank(Bank):
         self._source = "checked"
         return driven
 
+    def _bias(self, ends: Mapping[Edge, End]) -> Mapping[Edge, FloatArray]:
+        self._source = "netlist"
+        return self._netlist._bias(ends)
+
     def _matrices(self, side: Side) -> list[FloatArray]:
         """(sensed ports, driven ports) of each array, siemens."""
-        other: Side = "cols" if side == "rows" else "rows"
+        opposite = other(side)
         if side not in self._transfer:
-            if other in self._transfer and all(map(_reciprocal, self.crossbars)):
-                self._transfer[side] = [K.T for K in self._transfer[other]]
+            if opposite in self._transfer and all(crossbar.reciprocal for crossbar in self.crossbars):
+                self._transfer[side] = [K.T for K in self._transfer[opposite]]
             else:
                 self._transfer[side] = self._measure(side)
         return self._transfer[side]
@@ -107,8 +112,3 @@ def require_linear(crossbars: Sequence[Crossbar]) -> None:
                 f"{crossbar.device!r} and {crossbar.amplifier!r}; use ohmic cells and amplifiers without saturation, "
                 "or characterise=False to drive the netlist at every read"
             )
-
-
-def _reciprocal(crossbar: Crossbar) -> bool:
-    """Whether both directions of a read are made through the same connections."""
-    return crossbar.hookup("rows").connections == crossbar.hookup("cols").connections

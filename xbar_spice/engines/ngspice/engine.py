@@ -4,31 +4,33 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, final
 
 import numpy as np
 
-from xbar_spice.array import Connection, Crossbar, Side
-from xbar_spice.circuit.netlist import Deck, Terminal, bank_deck
 from xbar_spice.engines.base import Bank, Engine
 from xbar_spice.engines.ngspice.characterised import CharacterisedBank, require_linear
 from xbar_spice.engines.ngspice.forks import renew_after_fork
 from xbar_spice.engines.ngspice.locate import require_library
 from xbar_spice.engines.ngspice.model_check import check_cells
-from xbar_spice.engines.ngspice.process import ResidentProcess
+from xbar_spice.engines.ngspice.supervised_circuit import ResidentProcess
 from xbar_spice.errors import InvalidInputError
-from xbar_spice.linear import FloatArray
+from xbar_spice.hardware.biases import End
+from xbar_spice.hardware.crossbar import Crossbar, Edge, Side, other
+from xbar_spice.linear.operator import FloatArray
+from xbar_spice.spice.netlist import Deck, Terminal, bank_deck, biased_deck
 
 __all__ = ["NgspiceBank", "NgspiceEngine", "share"]
 
 # A worker of its own costs a quarter of a second to start and 45 MB; this many cells take ngspice 0.3 ms a vector.
 CELLS_WORTH_A_WORKER = 512
 LONGEST_SLEEP = 0.5  # seconds
+KEPT = 2  # circuits of biases with other ends that a session keeps
 
 
 @final
@@ -52,7 +54,7 @@ class NgspiceEngine(Engine):
         EngineUnavailableError: there is no libngspice; the text says how to get it.
 
     Example:
-        >>> from xbar_spice.array import Crossbar
+        >>> from xbar_spice.hardware.crossbar import Crossbar
         >>> engine = NgspiceEngine(time_limit=10.0)
         >>> with engine.program(Crossbar([[1e-4]], r_driver=50.0)) as session:  # doctest: +SKIP
         ...     session.read([0.1])
@@ -127,9 +129,9 @@ class Circuit:
         """(results, 1), what turns the results of the process into the currents of the terminals."""
         return np.array([[terminal.amperes_per_result] for terminal in self._numbers])
 
-    def rows(self, array: int, connection: Connection) -> list[int]:
-        """Rows of the voltages and currents that belong to a connection of one of its arrays."""
-        return [self._numbers[end] for end in self.deck.at(self.arrays.index(array), connection.edge)]
+    def rows(self, array: int, edge: Edge) -> list[int]:
+        """Rows of the voltages and currents that belong to an edge of one of its arrays."""
+        return [self._numbers[end] for end in self.deck.at(self.arrays.index(array), edge)]
 
 
 @final
@@ -147,6 +149,7 @@ class NgspiceBank(Bank):
         self._engine = engine
         self._groups = share([crossbar.conductance.size for crossbar in self.crossbars], engine.workers)
         self._circuits: dict[Side, list[Circuit]] = {}
+        self._biased: dict[object, Circuit] = {}
         self.after_fork()
         renew_after_fork(self)
 
@@ -166,7 +169,8 @@ class NgspiceBank(Bank):
     @property
     def processes(self) -> list[ResidentProcess]:
         """The circuits of all reads so far, each once."""
-        return list({id(c.process): c.process for circuits in self._circuits.values() for c in circuits}.values())
+        read = [circuit for circuits in self._circuits.values() for circuit in circuits]
+        return list({id(c.process): c.process for c in (*read, *self._biased.values())}.values())
 
     def _read(self, drives: Sequence[FloatArray], side: Side) -> list[FloatArray]:
         circuits = self._circuits_for(side)
@@ -179,7 +183,7 @@ class NgspiceBank(Bank):
                 ends = crossbar.hookup(side).sensed
                 found = np.zeros((crossbar.ports(ends[0].side), currents.shape[1]))  # an open line carries nothing
                 lines = list(crossbar.connected(ends[0].side))
-                found[lines] = np.sum([currents[circuit.rows(index, connection)] for connection in ends], axis=0)
+                found[lines] = np.sum([currents[circuit.rows(index, connection.edge)] for connection in ends], axis=0)
                 sensed[index] = found
         return sensed
 
@@ -188,8 +192,32 @@ class NgspiceBank(Bank):
         for index in circuit.arrays:
             crossbar = self.crossbars[index]
             for connection in crossbar.hookup(side).driven:
-                volts[circuit.rows(index, connection)] = drives[index][list(crossbar.connected(side))]
+                volts[circuit.rows(index, connection.edge)] = drives[index][list(crossbar.connected(side))]
         return volts
+
+    def _bias(self, ends: Mapping[Edge, End]) -> Mapping[Edge, FloatArray]:
+        ends = _counted_from_amplifiers(ends)
+        circuit = self._biased_circuit(ends)
+        volts = np.zeros((len(sources(circuit.deck)), ends["left"].volts.shape[1]))
+        rows = {edge: circuit.rows(0, edge) for edge in ends}
+        for edge, end in ends.items():
+            if not end.amplifier:
+                volts[rows[edge]] = end.volts[end.connected]
+        results = circuit.process.read(volts) * circuit.amperes_per_result
+        found = {edge: np.zeros(end.volts.shape) for edge, end in ends.items()}
+        for edge, end in ends.items():
+            found[edge][end.connected] = results[rows[edge]]
+        return found
+
+    def _biased_circuit(self, ends: Mapping[Edge, End]) -> Circuit:
+        """The circuit of an array with such ends, whatever their voltages; few of them are kept."""
+        key = tuple((end.connected.tobytes(), end.ohms.tobytes(), end.amplifier is None) for end in ends.values())
+        if key not in self._biased:
+            while len(self._biased) >= KEPT:
+                self._biased.pop(next(iter(self._biased))).process.close()
+            deck = biased_deck(self.crossbars[0], ends, netlists=self._engine.netlists)
+            self._biased[key] = self._started((0,), deck)
+        return self._biased[key]
 
     def _solve(self, circuits: Sequence[Circuit], volts: Sequence[FloatArray]) -> list[FloatArray]:
         if len(circuits) == 1:
@@ -207,19 +235,19 @@ class NgspiceBank(Bank):
         return [read.result() for read in reads]
 
     def _circuits_for(self, side: Side) -> list[Circuit]:
-        other: Side = "cols" if side == "rows" else "rows"
         if side not in self._circuits:
-            shared = other in self._circuits and all(
-                crossbar.hookup("rows").connections == crossbar.hookup("cols").connections
-                for crossbar in self.crossbars
-            )
+            shared = other(side) in self._circuits and all(crossbar.reciprocal for crossbar in self.crossbars)
             self._circuits[side] = (
-                self._circuits[other] if shared else [self._circuit(arrays, side) for arrays in self._groups]
+                self._circuits[other(side)] if shared else [self._circuit(arrays, side) for arrays in self._groups]
             )
         return self._circuits[side]
 
     def _circuit(self, arrays: tuple[int, ...], side: Side) -> Circuit:
         deck = bank_deck([self.crossbars[index] for index in arrays], side, netlists=self._engine.netlists)
+        return self._started(arrays, deck)
+
+    def _started(self, arrays: tuple[int, ...], deck: Deck) -> Circuit:
+        """A circuit with a process of its own, which starts at its first read."""
         process = ResidentProcess(
             deck.text,
             [terminal.source for terminal in sources(deck)],
@@ -237,8 +265,26 @@ class NgspiceBank(Bank):
         super().close()
         for process in self.processes:
             process.close()
-        self._circuits = {}
+        self._circuits, self._biased = {}, {}
         self._threads.shutdown()
+
+
+def _counted_from_amplifiers(ends: Mapping[Edge, End]) -> Mapping[Edge, End]:
+    """The same voltages counted from the level at which amplifiers hold their lines, which is 0 V in a deck.
+
+    Currents depend on differences alone.
+    """
+    held = [end.volts[end.connected] for end in ends.values() if end.amplifier]
+    if not held:
+        return ends
+    levels = np.concatenate(held)
+    if (levels != levels[:1]).any():
+        raise InvalidInputError(
+            "amplifiers of one deck hold their lines at one level, got several; read with engine='nodal', or bias an "
+            "array for each level"
+        )
+    level = levels[0] if levels.size else np.zeros(1)
+    return {edge: replace(end, volts=end.volts - level) for edge, end in ends.items()}
 
 
 def _folder(name: str, folder: object) -> Path:

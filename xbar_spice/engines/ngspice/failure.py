@@ -7,9 +7,9 @@ import shlex
 import tempfile
 from pathlib import Path
 
-from xbar_spice.circuit.libraries import by_hand
-from xbar_spice.engines.ngspice.supervisor import WorkerError, WorkerFailed, WorkerHung
+from xbar_spice.engines.ngspice.worker_handle import WorkerError, WorkerFailed, WorkerHung
 from xbar_spice.errors import SimulationError, SimulatorExitError
+from xbar_spice.spice.libraries import by_hand
 
 __all__ = ["simulation_error"]
 

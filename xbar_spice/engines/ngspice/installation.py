@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import final
 
 from xbar_spice.engines.ngspice.locate import HOW_TO_INSTALL, find_library
-from xbar_spice.engines.ngspice.supervisor import Worker, WorkerError
+from xbar_spice.engines.ngspice.worker_handle import Worker, WorkerError
 from xbar_spice.errors import EngineUnavailableError
 
 __all__ = ["TRIED", "Installation", "describe"]

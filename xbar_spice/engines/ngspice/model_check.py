@@ -20,15 +20,15 @@ from typing import final
 import numpy as np
 from numpy.typing import NDArray
 
-from xbar_spice.amplifier import Amplifier
-from xbar_spice.array import Crossbar
-from xbar_spice.circuit.netlist import array_deck
-from xbar_spice.devices import SubcircuitCell
-from xbar_spice.engines.ngspice.process import ResidentProcess
-from xbar_spice.errors import DeviceError, SimulationError
-from xbar_spice.linear import FloatArray
-from xbar_spice.subcircuit import Subcircuit
-from xbar_spice.subcircuit.states import odd_power, states
+from xbar_spice.engines.ngspice.supervised_circuit import ResidentProcess
+from xbar_spice.errors import DeviceError, SimulationError, SingularCircuitError
+from xbar_spice.hardware.amplifier import Amplifier
+from xbar_spice.hardware.cells import SubcircuitCell
+from xbar_spice.hardware.crossbar import Crossbar
+from xbar_spice.hardware.subcircuit import Subcircuit
+from xbar_spice.hardware.subcircuit.states import odd_power, states
+from xbar_spice.linear.operator import FloatArray
+from xbar_spice.spice.netlist import Deck, array_deck
 
 __all__ = ["Characteristics", "characterise", "check_cells", "check_opamp"]
 
@@ -41,6 +41,9 @@ OFF = 1e-3  # share of G V below which a cell is off
 FAR = 1.5  # factor between the current and G V that is worth a word where it comes no nearer at any voltage
 OPEN_LOOP = 1e12  # ohm of a feedback that feeds nothing back
 OPAMP_INPUT = 0.1  # volts, far more than any offset
+ROUNDING = 1e-12  # share of G V below which a current is nothing but rounding
+SOLVERS = 1e-5  # of the largest current, by which the linear solvers of ngspice may differ
+KLU = ".options klu\n"
 ODD = 1e-4  # share of the current by which both signs of a voltage may differ
 
 logger = logging.getLogger(__name__)
@@ -185,13 +188,43 @@ def characterise(cell: SubcircuitCell, low: float, high: float) -> Characteristi
     first, last = (low, high) if high > 1.05 * low else (0.95 * middle, 1.05 * middle)
     conductances = np.geomspace(first, last, CONDUCTANCES)
     deck = array_deck(Crossbar(conductances[None], device=cell))
+    # KLU answers some circuits that have no solution, such as a node that only current sources reach, without a word;
+    # the other solver of ngspice finds another answer for them, or none.
+    measured = _read(deck, deck.text)
+    try:
+        judged = _read(deck, deck.text.replace(KLU, ""))
+    except SingularCircuitError as error:
+        raise DeviceError(_indefinite(cell, "a solution with KLU, and a singular circuit with Sparse")) from error
+    for volt in measured.keys() & judged.keys():
+        sizes = [float(np.abs(currents[volt]).max()) for currents in (measured, judged)]
+        rest = ROUNDING * last * abs(volt)  # all that is left of the current of a cell that is off
+        if np.abs(measured[volt] - judged[volt]).max() > max(SOLVERS * max(sizes), rest):
+            found = f"{sizes[0]:.4g} A with KLU and {sizes[1]:.4g} A with Sparse at {volt:g} V"
+            raise DeviceError(_indefinite(cell, found))
+    volts = np.array(sorted(measured))
+    return Characteristics(cell, conductances, volts, np.array([measured[volt] for volt in volts.tolist()]).T)
+
+
+def _indefinite(cell: SubcircuitCell, found: str) -> str:
+    return (
+        f"the cell {cell.subcircuit.name} has no definite current: ngspice finds {found}; look for a node that only "
+        "current sources or capacitors reach, and give it a resistor to ground"
+    )
+
+
+def _read(deck: Deck, text: str) -> dict[float, FloatArray]:
+    """Currents by voltage, as far as ngspice finds a solution.
+
+    Raises:
+        SimulationError: it finds none at any voltage.
+    """
     terminals = [terminal.source for terminal in deck.terminals]
     wanted = [sign * volt for volt in AT_READS for sign in (-1.0, 1.0)]
     found: dict[float, FloatArray] = {}
     with (
         TemporaryDirectory() as folder,
         ResidentProcess(
-            deck.text, terminals, time_limit=10.0, failures=Path(folder), behaviour=deck.behaviour, unique=deck.unique
+            text, terminals, time_limit=10.0, failures=Path(folder), behaviour=deck.behaviour, unique=deck.unique
         ) as process,
     ):
 
@@ -209,8 +242,7 @@ def characterise(cell: SubcircuitCell, low: float, high: float) -> Characteristi
             assert error is not None
             raise error
         _attempt(read, [-BEYOND, BEYOND])
-    volts = np.array(sorted(found))
-    return Characteristics(cell, conductances, volts, np.array([found[volt] for volt in volts.tolist()]).T)
+    return found
 
 
 def _attempt(read: Callable[[Sequence[float]], None], volts: Sequence[float]) -> SimulationError | None:

@@ -1,9 +1,9 @@
 """A circuit that stays in the simulator, solved for one set of source voltages after another.
 
-How a read is made, and why; `scripts/bench_ngspice --candidates` measures the ways to choose from. An analysis that is
-started anew allocates and orders its matrix first, which costs several times as much as a solution: `alter` and `op` do
-so at every vector. Here one sweep over nothing that matters never ends: `step n` lets it make n points more and pauses
-it. Under Sparse 1.3 the same trick saves the reordering, which costs many solutions.
+How a read is made, and why; `experiments/bench_ngspice.py --candidates` measures the ways to choose from. An analysis
+that is started anew allocates and orders its matrix first, which costs several times as much as a solution: `alter` and
+`op` do so at every vector. Here one sweep over nothing that matters never ends: `step n` lets it make n points more and
+pauses it. Under Sparse 1.3 the same trick saves the reordering, which costs many solutions.
 
 What a point costs depends on the analysis:
 

@@ -12,10 +12,10 @@ import numpy as np
 from xbar_spice.engines.ngspice.cards import checked_nodes, checked_sources
 from xbar_spice.engines.ngspice.failure import simulation_error
 from xbar_spice.engines.ngspice.locate import require_library
-from xbar_spice.engines.ngspice.supervisor import Worker, WorkerError, WorkerHung, WorkerLost
+from xbar_spice.engines.ngspice.worker_handle import Worker, WorkerError, WorkerHung, WorkerLost
 from xbar_spice.errors import InvalidInputError
-from xbar_spice.linear import FloatArray
-from xbar_spice.subcircuit.text import split_lines
+from xbar_spice.hardware.subcircuit.text import split_lines
+from xbar_spice.linear.operator import FloatArray
 
 __all__ = ["run_transient"]
 

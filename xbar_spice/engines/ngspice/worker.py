@@ -1,8 +1,8 @@
 """The process that hosts libngspice.
 
-libngspice keeps its state in globals and may exit, hang or crash, so it lives here and a supervisor (`process`) in the
-user's program talks to it through a socket. Requests are tuples of a word and its arguments; the answer to each is
-any number of ("part", array), then ("done", value), ("failed", cause, text, lines), or ("unavailable", text) if the
+libngspice keeps its state in globals and may exit, hang or crash, so it lives here and a supervisor (`worker_handle`)
+in the user's program talks to it through a socket. Requests are tuples of a word and its arguments; the answer to each
+is any number of ("part", array), then ("done", value), ("failed", cause, text, lines), or ("unavailable", text) if the
 library cannot be used at all. Standard output and error are the log.
 Standard input is a lifeline: when the supervisor's end closes, for whatever reason, the worker ends at once.
 """
@@ -13,13 +13,17 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Iterator, Sequence
 from multiprocessing.connection import Connection
 
-from xbar_spice.engines.ngspice.library import LibraryFailure, Ngspice
-from xbar_spice.engines.ngspice.resident import ResidentCircuit, Ways, load
-from xbar_spice.engines.ngspice.waveforms import waveforms
+import numpy as np
+from numpy.typing import NDArray
 
-__all__ = ["main", "serve"]
+from xbar_spice.engines.ngspice.library import LibraryFailure, Ngspice
+from xbar_spice.engines.ngspice.messages import Cause
+from xbar_spice.engines.ngspice.resident import ResidentCircuit, Ways, load
+
+__all__ = ["main", "serve", "waveforms"]
 
 
 def serve(connection: Connection) -> None:  # noqa: PLR0912 - a branch for each word of the protocol
@@ -75,3 +79,33 @@ def main(descriptor: int) -> None:
 def _end_with_supervisor() -> None:
     os.read(sys.stdin.fileno(), 1)
     os._exit(0)
+
+
+NUMBERS_PER_PART = 2**20
+
+
+def waveforms(ngspice: Ngspice, cards: list[str], probes: Sequence[str]) -> Iterator[NDArray[np.float64]]:
+    """Run the deck's own analysis.
+
+    Args:
+        ngspice: the simulator.
+        cards: the deck, with one `.tran` card.
+        probes: names of vectors.
+
+    Yields:
+        (rows, points): the times in seconds, then the probes one after the other, some rows at a time.
+
+    Raises:
+        LibraryFailure: the deck cannot be read or solved, or a probe is missing.
+    """
+    names = ["time", *probes]
+    ngspice.collect(names, float)
+    ngspice.load(cards)
+    # Where it starts may be any state that the circuit can be in; what follows solves its equations at every step.
+    ngspice.run("run", Cause.SINGULAR, Cause.SETTLED)
+    found = ngspice.collected().T
+    if not np.isfinite(found).all():
+        raise LibraryFailure("the waveforms hold numbers that are not finite", [])
+    rows = max(1, NUMBERS_PER_PART // found.shape[1])
+    for first in range(0, len(names), rows):
+        yield found[first : first + rows]

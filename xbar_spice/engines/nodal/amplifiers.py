@@ -21,15 +21,15 @@ from typing import final
 
 import numpy as np
 
-from xbar_spice.amplifier import Amplifier
-from xbar_spice.devices import Device
 from xbar_spice.engines.nodal.checks import ReductionCheck
 from xbar_spice.engines.nodal.grid import BoolArray, Grid, Placement
 from xbar_spice.engines.nodal.laws import Laws
 from xbar_spice.engines.nodal.newton import operating_point
 from xbar_spice.engines.nodal.solver import LinearCircuit, batches, require_convergence
 from xbar_spice.errors import ConvergenceError
-from xbar_spice.linear import FloatArray
+from xbar_spice.hardware.amplifier import Amplifier
+from xbar_spice.hardware.cells import Device
+from xbar_spice.linear.operator import FloatArray
 
 __all__ = ["Array", "end_conductances", "read_saturating"]
 

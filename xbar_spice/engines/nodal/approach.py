@@ -9,12 +9,12 @@ If that does not settle, the sources are raised step by step from 0 V, as when a
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import final
 
 import numpy as np
 
-from xbar_spice.devices import Device
 from xbar_spice.engines.base import refuse_numbers
 from xbar_spice.engines.nodal.conjugate_gradients import Outcome
 from xbar_spice.engines.nodal.extended import Extended, exact
@@ -23,9 +23,12 @@ from xbar_spice.engines.nodal.grid import Grid
 from xbar_spice.engines.nodal.laws import reach
 from xbar_spice.engines.nodal.refined import Refined, gather, refine
 from xbar_spice.errors import ConvergenceError
-from xbar_spice.linear import FloatArray
+from xbar_spice.hardware.cells import Device
+from xbar_spice.linear.operator import FloatArray
 
-__all__ = ["approach"]
+__all__ = ["approach", "limited"]
+
+CellLaw = Callable[[FloatArray], tuple[FloatArray, FloatArray]]  # currents and slopes at voltages
 
 ITERATIONS = 100
 BISECTIONS = 40
@@ -120,7 +123,7 @@ class _Path:
                 return None
             self._aim = drive - lost
             wanted = source - slope * lost
-            moved = self._limited(volts, self._aim, current, wanted)
+            moved = limited(self._law, volts, self._aim, current, wanted)
             if iteration >= DAMPED_FROM:
                 moved = volts + 0.5 * (moved - volts)
             step = float(np.abs(moved - volts).max())
@@ -133,26 +136,6 @@ class _Path:
             if step <= small:  # a cell that cannot go where it should is at the end of its law
                 return volts if short <= small else None
         return None
-
-    def _limited(self, volts: FloatArray, aim: FloatArray, current: FloatArray, wanted: FloatArray) -> FloatArray:
-        """The aim, but on the way there the place where the current has changed as much as was wanted."""
-        at_aim, _ = self._law(aim)
-        change = np.abs(wanted - current)
-        with np.errstate(invalid="ignore"):
-            beyond = ~(np.abs(at_aim - current) <= 2.0 * change + 1e-300)
-        if not beyond.any():
-            return aim
-        # A cell that carries nothing yet cannot say how much it wants.
-        jump = np.where(np.isfinite(at_aim), np.abs(at_aim - current), 0.0)
-        change = np.where(change > 1e-9 * jump, change, np.maximum(change, 0.1 * jump))
-        low, high = np.zeros_like(volts), np.ones_like(volts)
-        for _ in range(BISECTIONS):
-            middle = 0.5 * (low + high)
-            tried, _ = self._law(volts + middle * (aim - volts))
-            with np.errstate(invalid="ignore"):
-                passed = ~(np.abs(tried - current) <= change)
-            low, high = np.where(passed, low, middle), np.where(passed, middle, high)
-        return np.asarray(np.where(beyond, volts + low * (aim - volts), aim))
 
     def _law(self, volts: FloatArray) -> tuple[FloatArray, FloatArray]:
         with np.errstate(all="ignore"):
@@ -176,3 +159,24 @@ class _Path:
 
     def _no_levels(self) -> FloatArray:
         return np.zeros((1, self._grid.floating.places.size if self._grid.floating else 0))
+
+
+def limited(law: CellLaw, volts: FloatArray, aim: FloatArray, current: FloatArray, wanted: FloatArray) -> FloatArray:
+    """The aim, but on the way there the place where the current has changed as much as was wanted."""
+    at_aim, _ = law(aim)
+    change = np.abs(wanted - current)
+    with np.errstate(invalid="ignore"):
+        beyond = ~(np.abs(at_aim - current) <= 2.0 * change + 1e-300)
+    if not beyond.any():
+        return aim
+    # A cell that carries nothing yet cannot say how much it wants.
+    jump = np.where(np.isfinite(at_aim), np.abs(at_aim - current), 0.0)
+    change = np.where(change > 1e-9 * jump, change, np.maximum(change, 0.1 * jump))
+    low, high = np.zeros_like(volts), np.ones_like(volts)
+    for _ in range(BISECTIONS):
+        middle = 0.5 * (low + high)
+        tried, _ = law(volts + middle * (aim - volts))
+        with np.errstate(invalid="ignore"):
+            passed = ~(np.abs(tried - current) <= change)
+        low, high = np.where(passed, low, middle), np.where(passed, middle, high)
+    return np.asarray(np.where(beyond, volts + low * (aim - volts), aim))

@@ -8,7 +8,7 @@ import numpy as np
 
 from xbar_spice.engines.nodal.floating import FloatingLines
 from xbar_spice.engines.nodal.grid import BoolArray, Grid, RealArray
-from xbar_spice.linear import FloatArray
+from xbar_spice.linear.operator import FloatArray
 
 __all__ = ["CANCELLATION", "LOADED", "ReductionCheck", "SenseCheck"]
 

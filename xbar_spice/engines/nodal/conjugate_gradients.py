@@ -17,7 +17,7 @@ from typing import Protocol, final
 import numpy as np
 
 from xbar_spice.engines.nodal.grid import BoolArray, Grid, IntArray, RealArray
-from xbar_spice.linear import FloatArray
+from xbar_spice.linear.operator import FloatArray
 
 __all__ = ["ROUNDING", "Check", "Outcome", "Preconditioner", "solve_currents"]
 

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import final, get_args
 
 import numpy as np
 
-from xbar_spice.array import Connection, Crossbar, Side
 from xbar_spice.checks import checked
 from xbar_spice.engines.base import Bank, Engine
 from xbar_spice.engines.nodal.amplifiers import Array, end_conductances, read_saturating
-from xbar_spice.engines.nodal.grid import Placement, circuit_key, place
+from xbar_spice.engines.nodal.biased import BiasedArray
+from xbar_spice.engines.nodal.grid import Placement, circuit_key, gridded, place
 from xbar_spice.engines.nodal.laws import Laws
 from xbar_spice.engines.nodal.newton import read_nonlinear
 from xbar_spice.engines.nodal.solver import LinearCircuit, Method
-from xbar_spice.engines.nodal.stacked import read_stacked, stacks
+from xbar_spice.engines.nodal.stacked import eliminate_together, read_stacked, stacks
 from xbar_spice.errors import InvalidInputError
-from xbar_spice.linear import FloatArray
+from xbar_spice.hardware.biases import Currents, End, read_biases
+from xbar_spice.hardware.crossbar import Connection, Crossbar, Edge, Side, other
+from xbar_spice.linear.operator import FloatArray
 
 __all__ = ["NodalBank", "NodalEngine"]
+
+KEPT = 8  # factors of biases with other ends that a session keeps
 
 
 @final
@@ -62,18 +66,75 @@ class NodalBank(Bank):
         self._circuits: list[dict[frozenset[Connection], LinearCircuit]] = [{} for _ in self.crossbars]
         self._placed: dict[tuple[int, Side], tuple[LinearCircuit, Placement]] = {}
         self._laws = Laws()
+        self._grids: dict[tuple[int, Side], bool] = {}
+        self._biased_arrays: dict[object, BiasedArray] = {}
         self._ends: dict[tuple[int, Side], FloatArray | None] = {}
 
     def _read(self, drives: Sequence[FloatArray], side: Side) -> list[FloatArray]:
-        known = self._read_stacks(drives, side) if drives and drives[0].shape[1] else {}
+        known: dict[int, FloatArray] = {}
+        if drives and drives[0].shape[1]:
+            self._eliminate(drives[0].shape[1], side)
+            known = self._read_stacks(drives, side)
         return [self._read_one(index, volts, side, known.get(index)) for index, volts in enumerate(drives)]
+
+    def _eliminate(self, vectors: int, side: Side) -> None:
+        """Find the transfer matrices that will answer this read, if several arrays want theirs."""
+        arrays = enumerate(self.crossbars)
+        linear = [index for index, crossbar in arrays if crossbar.linear and self._has_grid(index, side)]
+        circuits = [self._circuit(index, side)[0] for index in linear]
+        wanting = [one for one in circuits if not one.knows_transfer and one.prefers_transfer(vectors)]
+        if len(wanting) > 1:
+            eliminate_together(wanting)
+
+    def transfers(self, side: Side) -> list[FloatArray] | None:
+        if not all(crossbar.linear for crossbar in self.crossbars):
+            return None
+        found = []
+        for index, crossbar in enumerate(self.crossbars):
+            if (index, side) not in self._placed:
+                return None
+            circuit, placement = self._placed[index, side]
+            if not circuit.knows_transfer:
+                return None
+            transfer = crossbar.amplifier.returned_share * placement.to_array(circuit.transfer)
+            if side == "cols":
+                transfer[list(crossbar.open_rows)] = 0.0  # but for rounding, it is
+            found.append(transfer)
+        return found
+
+    def _bias(self, ends: Mapping[Edge, End]) -> Mapping[Edge, FloatArray]:
+        return self._biased(0, ends).currents(ends)
+
+    def _biased(self, index: int, ends: Mapping[Edge, End], *, loose: bool = False) -> BiasedArray:
+        """An array with such ends, prepared once whatever their voltages."""
+        key = (index, tuple((end.connected.tobytes(), end.load.tobytes()) for end in ends.values()))
+        if key not in self._biased_arrays:
+            crossbar = self.crossbars[index]
+            while len(self._biased_arrays) >= KEPT:
+                self._biased_arrays.pop(next(iter(self._biased_arrays)))
+            self._biased_arrays[key] = BiasedArray(crossbar, ends, self._tolerance, laws=self._laws, loose=loose)
+        return self._biased_arrays[key]
+
+    def _read_biased(self, index: int, volts: FloatArray, side: Side) -> FloatArray:
+        """A read without a grid, as the biases that it is."""
+        crossbar = self.crossbars[index]
+        biases = read_biases(crossbar, volts, side)
+        ends = biases.ends(crossbar)
+        currents = Currents.of_ends(ends, self._biased(index, ends, loose=True).currents(ends), biases.batch)
+        sensed = [getattr(currents, connection.edge) for connection in crossbar.hookup(side).sensed]
+        return np.asarray(np.sum(sensed, axis=0))
+
+    def _has_grid(self, index: int, side: Side) -> bool:
+        if (index, side) not in self._grids:
+            self._grids[index, side] = gridded(self.crossbars[index], side)
+        return self._grids[index, side]
 
     def _read_stacks(self, drives: Sequence[FloatArray], side: Side) -> dict[int, FloatArray]:
         """The currents of arrays that are solved together, by their number."""
         nonlinear = [
             index
             for index, crossbar in enumerate(self.crossbars)
-            if crossbar.amplifier.linear and not crossbar.device.linear
+            if crossbar.amplifier.linear and not crossbar.device.linear and self._has_grid(index, side)
         ]
         placed = {index: (*self._circuit(index, side), self.crossbars[index].device) for index in nonlinear}
         known: dict[int, FloatArray] = {}
@@ -88,9 +149,11 @@ class NodalBank(Bank):
 
     def _read_one(self, index: int, volts: FloatArray, side: Side, known: FloatArray | None) -> FloatArray:
         crossbar = self.crossbars[index]
-        circuit, placement = self._circuit(index, side)
         if not volts.shape[1]:
-            return np.zeros((crossbar.ports("cols" if side == "rows" else "rows"), 0))
+            return np.zeros((crossbar.ports(other(side)), 0))
+        if not self._has_grid(index, side):
+            return self._read_biased(index, volts, side)
+        circuit, placement = self._circuit(index, side)
         amplifier = crossbar.amplifier
         if not amplifier.linear:
             array = Array(circuit.grid, placement, crossbar.device, self._laws)

@@ -11,7 +11,7 @@ from typing import Self, final
 
 import numpy as np
 
-from xbar_spice.linear import FloatArray
+from xbar_spice.linear.operator import FloatArray
 
 __all__ = ["Extended", "exact"]
 

@@ -17,9 +17,9 @@ from scipy.sparse.linalg import SuperLU, splu
 
 from xbar_spice.engines.nodal.grid import BoolArray, Grid, IntArray, RealArray
 from xbar_spice.engines.nodal.line import Line
-from xbar_spice.linear import FloatArray
+from xbar_spice.linear.operator import FloatArray
 
-__all__ = ["FACTOR_CELLS", "FactorPreconditioner"]
+__all__ = ["FACTOR_CELLS", "GROUND", "Branches", "FactorPreconditioner", "factorise"]
 
 Branches = list[tuple[IntArray, IntArray, FloatArray]]
 
@@ -67,24 +67,28 @@ class FactorPreconditioner:
         return volts
 
     def _factorise(self, cells: FloatArray, wires: Branches) -> SuperLU | None:
-        if not self._count:
-            return None
-        branches = [(self._upper.ravel(), self._lower.ravel(), cells.ravel()), *wires]
-        first, second, siemens = (np.concatenate(parts) for parts in zip(*branches, strict=True))
-        rows = np.concatenate([first, second, first, second])
-        cols = np.concatenate([first, second, second, first])
-        entries = np.concatenate([siemens, siemens, -siemens, -siemens])
-        inner = (rows != GROUND) & (cols != GROUND)
-        matrix = coo_array((entries[inner], (rows[inner], cols[inner])), shape=(self._count, self._count))
-        try:
-            return _factor(matrix.tocsc())
-        except RuntimeError:  # how SuperLU says that a pivot is exactly zero
-            largest = float(np.abs(matrix.data).max(initial=0.0)) or 1.0
-            return _factor((matrix + SHIFT * largest * eye_array(self._count)).tocsc())
+        return factorise([(self._upper.ravel(), self._lower.ravel(), cells.ravel()), *wires], self._count)
 
     def falling(self) -> bool:
         """Whether the equations are not positive definite: a state from which a circuit would run away."""
         return any(bool((factor.U.diagonal() <= 0).any()) for factor in self._factors if factor is not None)
+
+
+def factorise(branches: Branches, count: int) -> SuperLU | None:
+    """The factor of the equations of `count` nodes with conductances between them and `GROUND`; None without nodes."""
+    if not count:
+        return None
+    first, second, siemens = (np.concatenate(parts) for parts in zip(*branches, strict=True))
+    rows = np.concatenate([first, second, first, second])
+    cols = np.concatenate([first, second, second, first])
+    entries = np.concatenate([siemens, siemens, -siemens, -siemens])
+    inner = (rows != GROUND) & (cols != GROUND)
+    matrix = coo_array((entries[inner], (rows[inner], cols[inner])), shape=(count, count))
+    try:
+        return _factor(matrix.tocsc())
+    except RuntimeError:  # how SuperLU says that a pivot is exactly zero
+        largest = float(np.abs(matrix.data).max(initial=0.0)) or 1.0
+        return _factor((matrix + SHIFT * largest * eye_array(count)).tocsc())
 
 
 def _factor(matrix: csc_array) -> SuperLU:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xbar_spice.engines.nodal.line import Line, RealArray
-from xbar_spice.linear import FloatArray
+from xbar_spice.linear.operator import FloatArray
 
 __all__ = ["FloatingLines"]
 

@@ -14,12 +14,13 @@ from typing import final
 import numpy as np
 from numpy.typing import NDArray
 
-from xbar_spice.array import Connection, Crossbar, Side
 from xbar_spice.engines.nodal.floating import FloatingLines
 from xbar_spice.engines.nodal.line import Line, RealArray
-from xbar_spice.linear import FloatArray
+from xbar_spice.errors import InvalidInputError
+from xbar_spice.hardware.crossbar import Connection, Crossbar, Side
+from xbar_spice.linear.operator import FloatArray
 
-__all__ = ["BoolArray", "Grid", "IntArray", "Placement", "RealArray", "circuit_key", "place"]
+__all__ = ["BoolArray", "Grid", "IntArray", "Placement", "RealArray", "circuit_key", "gridded", "place"]
 
 BoolArray = NDArray[np.bool_]
 IntArray = NDArray[np.int64]
@@ -161,6 +162,11 @@ def place(crossbar: Crossbar, side: Side) -> tuple[Grid, Placement]:
     both ends, which `elimination` cannot have there.
     """
     hookup = crossbar.hookup(side)
+    if crossbar.even and not gridded(crossbar, side):
+        raise InvalidInputError(
+            "this takes one set of lines with terminals at both ends, got drive='double' and sense='double'; use "
+            "reads, biases, solve_array or BiasSensitivity, which take both"
+        )
     driven, sensed = _line(crossbar, hookup.driven), _line(crossbar, hookup.sensed)
     word, bit = (driven, sensed) if side == "rows" else (sensed, driven)
     near = {connections[0].edge for connections in (hookup.driven, hookup.sensed)}
@@ -172,6 +178,12 @@ def place(crossbar: Crossbar, side: Side) -> tuple[Grid, Placement]:
     return Grid(placement.to_grid(crossbar.conductance), lines, _floating(crossbar, placement, word)), placement
 
 
+def gridded(crossbar: Crossbar, side: Side) -> bool:
+    """Whether a read has a grid: equal segments, and terminals at both ends of one set of lines at most."""
+    hookup = crossbar.hookup(side)
+    return crossbar.even and min(len(hookup.driven), len(hookup.sensed)) == 1
+
+
 def circuit_key(crossbar: Crossbar, side: Side) -> frozenset[Connection]:
     """Equal keys mean one circuit, whichever side is driven."""
     return crossbar.hookup(side).connections
@@ -179,10 +191,9 @@ def circuit_key(crossbar: Crossbar, side: Side) -> frozenset[Connection]:
 
 def _floating(crossbar: Crossbar, placement: Placement, word: Line) -> FloatingLines | None:
     """The open word lines; one without cells carries nothing, whatever is connected to it."""
-    rows = [row for row in crossbar.open_rows if crossbar.conductance[row].any()]
-    if not rows:
+    if not crossbar.floating_rows:
         return None
-    places = np.array(rows)
+    places = np.array(crossbar.floating_rows)
     places = crossbar.shape[0] - 1 - places if 0 in placement.flips else places
     return FloatingLines(word, 0 if placement.swapped else 1, places)
 

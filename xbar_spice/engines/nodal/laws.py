@@ -13,11 +13,11 @@ from typing import final
 
 import numpy as np
 
-from xbar_spice.devices import Device
 from xbar_spice.engines.nodal.factor import FactorPreconditioner
 from xbar_spice.engines.nodal.grid import Grid
 from xbar_spice.errors import ConvergenceWarning, DeviceError
-from xbar_spice.linear import FloatArray
+from xbar_spice.hardware.cells import Device
+from xbar_spice.linear.operator import FloatArray
 
 __all__ = ["Laws", "reach"]
 

@@ -13,7 +13,6 @@ from typing import final
 
 import numpy as np
 
-from xbar_spice.devices import Device
 from xbar_spice.engines.nodal.approach import approach
 from xbar_spice.engines.nodal.checks import ReductionCheck, SenseCheck
 from xbar_spice.engines.nodal.conjugate_gradients import ROUNDING, Outcome, Preconditioner
@@ -22,7 +21,8 @@ from xbar_spice.engines.nodal.grid import BoolArray, Grid, Placement
 from xbar_spice.engines.nodal.laws import Laws, reach
 from xbar_spice.engines.nodal.solver import LinearCircuit, batches
 from xbar_spice.errors import ConvergenceError
-from xbar_spice.linear import FloatArray
+from xbar_spice.hardware.cells import Device
+from xbar_spice.linear.operator import FloatArray
 
 __all__ = ["WORKING_ARRAYS", "operating_point", "read_nonlinear", "require_operating_point"]
 

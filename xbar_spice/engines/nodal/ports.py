@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from xbar_spice.array import Crossbar, Side
 from xbar_spice.engines.nodal.checks import ReductionCheck
 from xbar_spice.engines.nodal.grid import place
 from xbar_spice.engines.nodal.solver import LinearCircuit, batches, require_convergence
 from xbar_spice.errors import InvalidInputError
-from xbar_spice.linear import FloatArray
+from xbar_spice.hardware.crossbar import Crossbar, Side, other
+from xbar_spice.linear.operator import FloatArray
 
 __all__ = ["port_conductance"]
 
@@ -45,9 +45,8 @@ def port_conductance(crossbar: Crossbar, side: Side = "rows") -> FloatArray:
         raise InvalidInputError(f"cells of {crossbar.device!r} have no conductance matrix; use linear cells")
     grid, placement = place(crossbar, side)
     circuit = LinearCircuit(grid)
-    other: Side = "cols" if side == "rows" else "rows"
     driven = np.diag(crossbar.applied(np.ones(crossbar.ports(side)), side))
-    sensed = np.diag(crossbar.applied(np.ones(crossbar.ports(other)), other))
+    sensed = np.diag(crossbar.applied(np.ones(crossbar.ports(other(side))), other(side)))
     columns = []
     for volts, to_grid, sign in ((driven, placement.drive_to_grid, 1.0), (sensed, placement.sense_to_grid, -1.0)):
         for some in batches(grid, volts.shape[1]):

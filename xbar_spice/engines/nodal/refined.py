@@ -19,7 +19,7 @@ from xbar_spice.engines.nodal.extended import Extended, exact
 from xbar_spice.engines.nodal.factor import FactorPreconditioner
 from xbar_spice.engines.nodal.grid import Grid, IntArray
 from xbar_spice.engines.nodal.line import Line
-from xbar_spice.linear import FloatArray
+from xbar_spice.linear.operator import FloatArray
 
 __all__ = ["Law", "Refined", "gather", "refine", "refine_linear"]
 

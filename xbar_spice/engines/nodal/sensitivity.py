@@ -18,7 +18,6 @@ from typing import final
 import numpy as np
 from numpy.typing import ArrayLike
 
-from xbar_spice.array import Crossbar, Side
 from xbar_spice.checks import Array, Real, checked, settle
 from xbar_spice.engines.base import DRIVE
 from xbar_spice.engines.nodal.approach import approach
@@ -30,7 +29,8 @@ from xbar_spice.engines.nodal.newton import operating_point
 from xbar_spice.engines.nodal.promise import balanced, for_each_current
 from xbar_spice.engines.nodal.solver import LinearCircuit, require_convergence
 from xbar_spice.errors import InvalidInputError
-from xbar_spice.linear import FloatArray
+from xbar_spice.hardware.crossbar import Crossbar, Side, other
+from xbar_spice.linear.operator import FloatArray
 
 __all__ = ["Change", "Sensitivity"]
 
@@ -96,8 +96,8 @@ class Sensitivity:
         self._grid, self._placement = place(crossbar, side)
         between_ends = self._placement.sign * self._placement.drive_to_grid(volts)
         self._between_ends, self._laws = between_ends, Laws()
-        self._shape = (crossbar.ports("cols" if side == "rows" else "rows"), volts.shape[1])
-        programmed = LinearCircuit(self._grid, tolerance=tolerance)
+        self._shape = (crossbar.ports(other(side)), volts.shape[1])
+        self._programmed = programmed = LinearCircuit(self._grid, tolerance=tolerance)
         if crossbar.device.linear and programmed.subtle:
             self._linearise(programmed.refined(between_ends))
             return
@@ -108,8 +108,14 @@ class Sensitivity:
 
     def _state(self, *, each: bool) -> Outcome:
         grid, placement, device = self._grid, self._placement, self._crossbar.device
-        drive, tolerance = self._between_ends, self._tolerance
-        outcome = operating_point(grid, placement, device, drive, tolerance, each=each, laws=self._laws)
+        drive, tolerance, circuit = self._between_ends, self._tolerance, self._programmed
+        if device.linear:
+            check = SenseCheck(grid, placement.sense_axis, tolerance, each=each)
+            outcome = circuit.or_refined(circuit.solve(grid.conductance * drive, check), drive)
+        else:
+            outcome = operating_point(
+                grid, placement, device, drive, tolerance, each=each, spectral=circuit.spectral, laws=self._laws
+            )
         require_convergence(outcome)
         return outcome
 
@@ -126,7 +132,7 @@ class Sensitivity:
                 else replace(self._grid, conductance=law.differential_conductance(conductance, self._volts))
             )
             self._by_conductance = law.conductance_sensitivity(conductance, self._volts)
-        self._circuit = LinearCircuit(self._small_signal, tolerance=self._tolerance)
+        self._circuit = self._programmed if law.linear else LinearCircuit(self._small_signal, tolerance=self._tolerance)
 
     @cached_property
     def currents(self) -> FloatArray:
@@ -207,7 +213,7 @@ class Sensitivity:
             raise InvalidInputError(
                 f"weights must have the shape (sums, {self._shape[0]}, {self._shape[1]}), got {weights.shape}"
             )
-        ports = list(self._crossbar.connected("cols" if self._side == "rows" else "rows"))  # others carry no current
+        ports = list(self._crossbar.connected(other(self._side)))  # others carry no current
         reads = self._by_conductance.reshape(len(self._cells), -1)
         terminals = self._adjoint(np.eye(weights.shape[1])[:, ports])[1].reshape(len(ports), -1)
         sums = [np.einsum("pc,pc->c", weight[ports] @ reads, terminals) for weight in weights]

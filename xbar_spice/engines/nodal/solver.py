@@ -1,7 +1,7 @@
 """One circuit, prepared once and solved for many drives: which method answers, and what is kept for the next read.
 
 The transfer matrix answers any number of reads but costs n0 n1^3; a vector by conjugate gradients costs a multiple
-of n0 n1^2. The constants below are times measured by scripts/bench_nodal; only their ratio matters.
+of n0 n1^2. The constants below are times measured by experiments/bench_nodal.py; only their ratio matters.
 """
 
 from __future__ import annotations
@@ -16,13 +16,12 @@ from xbar_spice.engines.nodal.checks import SenseCheck
 from xbar_spice.engines.nodal.conjugate_gradients import Check, Outcome, Preconditioner, solve_currents
 from xbar_spice.engines.nodal.elimination import transfer_matrix
 from xbar_spice.engines.nodal.factor import FACTOR_CELLS, FactorPreconditioner
-from xbar_spice.engines.nodal.floating_preconditioner import FloatingPreconditioner
 from xbar_spice.engines.nodal.grid import Grid, Placement
 from xbar_spice.engines.nodal.refined import refine_linear
-from xbar_spice.engines.nodal.spectral import SpectralPreconditioner
+from xbar_spice.engines.nodal.spectral import FloatingPreconditioner, SpectralPreconditioner
 from xbar_spice.engines.nodal.threads import allowed_threads, single_thread, suitable_threads
 from xbar_spice.errors import ConvergenceError
-from xbar_spice.linear import FloatArray
+from xbar_spice.linear.operator import FloatArray
 
 __all__ = ["LinearCircuit", "Method", "batches", "require_convergence"]
 
@@ -90,7 +89,7 @@ class LinearCircuit:
 
     def read(self, placement: Placement, volts: FloatArray) -> FloatArray:
         """(ports, batch) sense currents in amperes for (ports, batch) volts at the driven side."""
-        if self._prefers_transfer(volts.shape[1]):
+        if self.prefers_transfer(volts.shape[1]):
             return self._through_transfer(placement, volts)
         sensed = []
         check = self._sense_check(placement.sense_axis)
@@ -178,10 +177,16 @@ class LinearCircuit:
         transfer = self.transfer if placement.sense_axis == 0 else self.transfer.T
         return placement.from_sense(placement.drive_to_grid(volts).reshape(volts.shape[1], -1) @ transfer)
 
-    def _prefers_transfer(self, vectors: int) -> bool:
+    @property
+    def knows_transfer(self) -> bool:
+        """Whether the transfer matrix has been found."""
+        return "transfer" in self.__dict__
+
+    def prefers_transfer(self, vectors: int) -> bool:
+        """Whether the transfer matrix would answer a read of so many vectors."""
         if self._method != "auto":
             return self._method == "direct"
-        if "transfer" in self.__dict__:
+        if self.knows_transfer:
             return True
         # With all vectors so far counted, at most twice the time is spent that the better choice would have taken.
         return transfer_seconds(self.grid) <= (self._solved + vectors) * vector_seconds(self.grid)
@@ -216,4 +221,4 @@ def transfer_seconds(grid: Grid) -> float:
 def vector_seconds(grid: Grid) -> float:
     """About what one vector takes by conjugate gradients."""
     n0, n1 = grid.shape
-    return 20 * (200e-6 + 5e-6 * n0 + 4 * n0 * n1**2 / 150e9 + 2e-8 * n0 * n1)
+    return 20 * (30e-6 + 1.1e-6 * n0 + 4 * n0 * n1**2 / 150e9 + 2e-8 * n0 * n1)

@@ -1,25 +1,51 @@
-"""Small arrays of nonlinear cells, read together: as one batch in which every vector has the conductances of its array.
+"""Small arrays worked on together, since on each of them alone calls would take the time: the tiles of a matrix.
 
-An iteration on a small array costs little more than the calls it makes, so that the tiles of a matrix are solved in
-about the time of one.
+Those of nonlinear cells are read as one batch in which every vector has the conductances of its array; those of linear
+cells are eliminated side by side.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from xbar_spice.devices import Device
+from xbar_spice.engines.nodal.elimination import STACKED_TO, transfer_matrices
 from xbar_spice.engines.nodal.grid import Placement
 from xbar_spice.engines.nodal.laws import Laws
+from xbar_spice.engines.nodal.line import Line
 from xbar_spice.engines.nodal.newton import WORKING_ARRAYS, operating_point, require_operating_point
 from xbar_spice.engines.nodal.solver import LinearCircuit, batches
 from xbar_spice.engines.nodal.spectral import DENSE_TO, SpectralPreconditioner, StackedPreconditioner
-from xbar_spice.linear import FloatArray
+from xbar_spice.hardware.cells import Device
+from xbar_spice.linear.operator import FloatArray
 
-__all__ = ["read_stacked", "stacks"]
+__all__ = ["eliminate_together", "read_stacked", "stacks"]
+
+TOGETHER = 2**16  # cells of arrays that are eliminated together; their blocks still fit a cache
+
+
+def eliminate_together(circuits: Iterable[LinearCircuit]) -> None:
+    """Let circuits know their transfer matrices, those of the same lines found at once, and of equal cells only once.
+
+    Args:
+        circuits: any; long or floating ones, and those that know theirs, are left alone.
+    """
+    found: dict[tuple[Line, Line], dict[bytes, list[LinearCircuit]]] = {}
+    for circuit in circuits:
+        grid = circuit.grid
+        if not circuit.knows_transfer and grid.floating is None and grid.shape[1] <= STACKED_TO:
+            found.setdefault(grid.lines, {}).setdefault(grid.conductance.tobytes(), []).append(circuit)
+    for lines, by_cells in found.items():
+        equal = list(by_cells.values())  # a convolution has the same tile many times
+        count = max(1, TOGETHER // equal[0][0].grid.conductance.size)
+        for first in range(0, len(equal), count):
+            some = equal[first : first + count]
+            transfers = transfer_matrices(np.stack([one[0].grid.conductance for one in some]), lines)
+            for alike, transfer in zip(some, transfers, strict=True):
+                for circuit in alike:
+                    circuit.transfer = transfer
 
 
 def stacks(placed: Mapping[int, tuple[LinearCircuit, Placement, Device]]) -> list[list[int]]:

@@ -1,0 +1,159 @@
+"""Training: exact gradients, reproducible by seed, and as accurate as the tasks promise."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from xbar_spice.errors import InvalidInputError
+from xbar_spice.parts import TASKS
+from xbar_spice.train.descent import Epoch, evaluate, loss_and_gradients
+from xbar_spice.train.digits import DigitsTask, load_digits
+from xbar_spice.train.samples import Samples
+from xbar_spice.train.tasks import Schedule
+from xbar_spice.train.training import train
+from xbar_spice.weights import Classifier, Kernels, Model
+
+
+def rescheduled(task: DigitsTask, **changes: object) -> DigitsTask:
+    return replace(task, schedule=replace(task.schedule, **changes))  # type: ignore[arg-type]
+
+
+SHORT = {name: rescheduled(TASKS.get(name), epochs=1, batch=256) for name in TASKS}
+
+rng = np.random.default_rng(0)
+CLASSIFIER = Classifier(rng.normal(size=(3, 20)), rng.normal(size=3))
+KERNELS = Kernels(0.5 * rng.normal(size=(2, 1, 9)), 0.5 * rng.normal(size=(1, 2, 9)), (4, 5))
+MODELS = {
+    "convolution": Model.from_kernels(KERNELS, h=0.2, steps=3, classifier=CLASSIFIER),
+    "dense": Model(*(0.2 * rng.normal(size=(2, 20, 20))), h=0.2, steps=3, classifier=CLASSIFIER),
+}
+SAMPLES = Samples(rng.uniform(size=(20, 6)), rng.integers(0, 3, size=6))
+
+
+def moved(model: Model, name: str, change: np.ndarray) -> Model:
+    """The model with one of its parameters changed."""
+    classifier, kernels = model.classifier, model.kernels
+    assert classifier is not None
+    if name.startswith("classifier."):
+        part = name.removeprefix("classifier.")
+        return replace(model, classifier=replace(classifier, **{part: getattr(classifier, part) + change}))
+    if kernels is None:
+        return replace(model, **{name: getattr(model, name) + change})
+    kernels = replace(kernels, **{name: getattr(kernels, name) + change})
+    return Model.from_kernels(kernels, h=model.h, steps=model.steps, classifier=classifier)
+
+
+@pytest.mark.parametrize(
+    ("structure", "name"),
+    [
+        *(("convolution", name) for name in ("a", "b", "classifier.weight", "classifier.bias")),
+        *(("dense", name) for name in ("A", "B", "classifier.weight", "classifier.bias")),
+    ],
+)
+def test_gradients_are_those_of_the_loss(structure: str, name: str) -> None:
+    """Along random directions, against central differences."""
+    model, step = MODELS[structure], 1e-6
+    _, slopes = loss_and_gradients(model, SAMPLES, tolerance=1e-13)
+    directions = np.random.default_rng(1).normal(size=(5, *slopes[name].shape))
+    for direction in directions:
+        ends = [
+            loss_and_gradients(moved(model, name, sign * step * direction), SAMPLES, tolerance=1e-13)[0].loss
+            for sign in (1.0, -1.0)
+        ]
+        expected = (ends[0] - ends[1]) / (2.0 * step)
+        assert np.vdot(slopes[name], direction) == pytest.approx(expected, rel=1e-6, abs=1e-8)
+
+
+def test_evaluate_agrees_with_the_loss_that_is_trained() -> None:
+    for model in MODELS.values():
+        score, _ = loss_and_gradients(model, SAMPLES)
+        accuracy, loss = evaluate(model, SAMPLES)
+        assert (accuracy, loss) == (score.accuracy, pytest.approx(score.loss, rel=1e-12))
+
+
+def test_a_model_without_a_classifier_cannot_be_evaluated() -> None:
+    with pytest.raises(InvalidInputError, match="no classifier"):
+        evaluate(replace(MODELS["dense"], classifier=None), SAMPLES)
+
+
+@pytest.mark.parametrize("name", TASKS.names)
+def test_the_start_has_the_stiffness_of_its_task(name: str) -> None:
+    model = TASKS.get(name).initial(np.random.default_rng(0))
+    assert (model.A.shape, model.B.shape) == ((64, 64), (64, 64))
+    norms = np.linalg.norm(model.A, 2) * np.linalg.norm(model.B, 2)
+    assert model.h * norms == pytest.approx(TASKS.get(name).stiffness, rel=1e-12)
+
+
+@pytest.mark.parametrize("name", TASKS.names)
+def test_a_short_training_reduces_the_loss(name: str) -> None:
+    """Of the neural ODE with its own classifier, of which both have been fitted before on the same samples."""
+    seen: list[Epoch] = []
+    result = train(rescheduled(SHORT[name], epochs=3, jitter=0.0), progress=seen.append)
+    assert tuple(seen) == result.history
+    assert [(epoch.number, epoch.of) for epoch in seen] == [(1, 3), (2, 3), (3, 3)]
+    assert seen[2].loss < seen[0].loss
+    assert result.model.source == f"task {name}, seed 0"
+
+
+def test_the_seed_decides_everything() -> None:
+    task = SHORT["digits-conv"]
+    first, again, other = (train(task, seed=seed).model for seed in (1, 1, 2))
+    np.testing.assert_array_equal(first.A, again.A)
+    np.testing.assert_array_equal(first.B, again.B)
+    assert first.classifier is not None
+    assert again.classifier is not None
+    np.testing.assert_array_equal(first.classifier.weight, again.classifier.weight)
+    assert not np.array_equal(first.A, other.A)
+
+
+@pytest.mark.parametrize(("name", "least"), [("digits-conv", 0.95), ("digits-dense", 0.97)])
+def test_accuracy_on_images_held_back(name: str, least: float) -> None:
+    result = train(name)
+    assert result.test_accuracy >= least
+    assert result.test_accuracy == evaluate(result.model, load_digits().test).accuracy
+    # The answer comes through the neural ODE: its classifier alone, on the images themselves, does much worse.
+    assert result.bypassed_accuracy <= result.test_accuracy - 0.1
+    assert (result.model.kernels is not None) == (TASKS.get(name).structure == "convolution")
+
+
+def test_an_unknown_task() -> None:
+    with pytest.raises(
+        InvalidInputError,
+        match=r"one of 'digits-conv', 'digits-dense', an object of your own class of Task, .* got 'digits'",
+    ):
+        train("digits")
+    with pytest.raises(InvalidInputError, match="seed must be a whole number >= 0, got -1"):
+        train("digits-conv", seed=-1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"structure": "sparse"}, "structure must be"),
+        ({"h": 0.0}, "h must be > 0"),
+        ({"steps": 0}, "steps must be >= 1"),
+        ({"stiffness": -1.0}, "stiffness must be > 0"),
+    ],
+)
+def test_a_task_checks_its_values(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(InvalidInputError, match=message):
+        DigitsTask(**({"name": "mine", "structure": "dense"} | changes))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"epochs": 0}, "epochs must be >= 1"),
+        ({"batch": 0}, "batch must be >= 1"),
+        ({"learning_rate": 0.0}, "learning_rate must be > 0"),
+        ({"weight_decay": -1.0}, "weight_decay must be >= 0"),
+        ({"tolerance": 0.0}, "tolerance must be finite and > 0"),
+        ({"trained": "kernels"}, "trained must be one of"),
+    ],
+)
+def test_a_schedule_checks_its_values(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(InvalidInputError, match=message):
+        Schedule(**changes)  # type: ignore[arg-type]

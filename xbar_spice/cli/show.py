@@ -1,0 +1,272 @@
+"""The verb that looks into one array of a model: its voltages and currents under any bias, and a read as a pulse."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from xbar_spice.cli.help import SectionOption, Verb, Verbs
+from xbar_spice.cli.options import circuit_options, existing_file, make_design, seed_option
+
+if TYPE_CHECKING:
+    from xbar_spice.engines.nodal.solution import Solution
+    from xbar_spice.hardware.biases import Biases
+    from xbar_spice.mapping.matrix import MappedArray
+
+__all__ = ["show"]
+
+_EDGES = ("left", "right", "top", "bottom")
+_SHOWN = 5  # cells in the table of the worst ones
+
+name_option = click.option(
+    "--name", default="A.t0_0", show_default=True, help="Matrix and array, as the files of `netlist` are named."
+)
+output_option = click.option(
+    "--output", type=click.Path(file_okay=False, path_type=Path), default=Path("shown"), show_default=True,
+    help="Folder of the figure.",
+)  # fmt: skip
+side_option = click.option(
+    "--side", type=click.Choice(["rows", "cols"]), default="rows", show_default=True, help="The driven side of a read."
+)
+
+
+@click.group(cls=Verbs)
+def show() -> None:
+    """Look into one array of a model."""
+
+
+def bias_options(command: Any) -> Any:
+    """Add the options that describe biases in place of a read."""
+    rows = [
+        (f"--{edge}", "VOLT,...", f"At the {edge} ends: one number or one a line; 'open' leaves an end open.")
+        for edge in _EDGES
+    ]
+    rows += [
+        (f"--r-{edge}", "OHM,...", f"Behind these, one number or one a line.  [default: --r-{default}]")
+        for edge, default in zip(_EDGES, ("driver", "driver", "sense", "sense"), strict=True)
+    ]
+    rows += [("--select", "ROW,COL", "One cell, by a scheme, in place of voltages of your own.")]
+    for flag, unit, text in reversed(rows):
+        command = click.option(flag, cls=SectionOption, section="Biases in place of a read", metavar=unit, help=text)(
+            command
+        )
+    return command
+
+
+@show.command("array", cls=Verb, later=(circuit_options,))
+@click.argument("weights", type=existing_file)
+@name_option
+@side_option
+@output_option
+@click.option("--scheme", type=click.Choice(["V/2", "V/3", "floating", "grounded"]), default="V/2", show_default=True,
+              help="Of --select: what the other lines get.")  # fmt: skip
+@click.option("--volts", type=float, metavar="VOLT", help="Of a read or of --select.  [default: --v-read]")
+@bias_options
+@seed_option
+def show_array(
+    weights: Path,
+    name: str,
+    side: Any,
+    output: Path,
+    scheme: Any,
+    volts: float | None,
+    select: str | None,
+    seed: int,
+    **options: Any,
+) -> None:
+    """Draw where an array loses its voltage, and say its worst cells and the currents of its terminals.
+
+    All drivers of a read are at the read voltage. With --left, --right, --top or --bottom the array is under these
+    biases instead, and with --select one cell is.
+    """
+    import numpy as np
+
+    from xbar_spice.engines.nodal.solution import solve_array
+    from xbar_spice.hardware.biases import Biases, half_select
+
+    given = {edge: options.pop(edge) for edge in _EDGES}
+    ohms = {f"r_{edge}": options.pop(f"r_{edge}") for edge in _EDGES}
+    if any(given.values()) and select:
+        raise click.UsageError("--select sets all voltages: leave --left, --right, --top and --bottom out")
+    design = make_design(options)
+    for array in _arrays(weights, name, design, seed):
+        crossbar, level = array.crossbar, design.v_read if volts is None else volts
+        under: Biases | Any = np.full(crossbar.ports(side), level)
+        if any(given.values()):
+            resistances = {key: _numbers(key, text) for key, text in ohms.items()}
+            under = Biases(**{edge: _numbers(edge, text) for edge, text in given.items()}, **resistances)
+        elif select:
+            under = half_select(crossbar, _cell(select), level, scheme)
+        solution = solve_array(crossbar, under, side)
+        _print(f"{name.split('.', maxsplit=1)[0]}.{array.name}", solution)
+        _draw(f"array_{name.split('.', maxsplit=1)[0]}_{array.name}", solution, output)
+
+
+@show.command("pulse", cls=Verb, later=(circuit_options,))
+@click.argument("weights", type=existing_file)
+@name_option
+@side_option
+@output_option
+@click.option("--width", type=float, metavar="SECONDS", default=1e-8, show_default=True, help="At full drive.")
+@click.option("--rise", type=float, metavar="SECONDS", help="And fall.  [default: a tenth of the width]")
+@click.option("--c-word", type=float, metavar="FARAD", default=1e-15, show_default=True,
+              help="At each node of a word line.")  # fmt: skip
+@click.option("--c-bit", type=float, metavar="FARAD", default=1e-15, show_default=True,
+              help="At each node of a bit line.")  # fmt: skip
+@click.option("--c-cell", type=float, metavar="FARAD", default=0.0, show_default=True, help="Across each cell.")
+@seed_option
+def show_pulse(
+    weights: Path,
+    name: str,
+    side: Any,
+    output: Path,
+    width: float,
+    rise: float | None,
+    c_word: float,
+    c_bit: float,
+    c_cell: float,
+    seed: int,
+    **circuit: Any,
+) -> None:
+    """Draw the waveforms of a read as a pulse, and say when it settles and where its energy goes.
+
+    Arrays of ohmic cells are solved by the modes of their network, others by ngspice.
+    """
+    import numpy as np
+
+    from xbar_spice.hardware.pulse import LineCapacitance, Pulse
+    from xbar_spice.report.inside import draw_pulse
+    from xbar_spice.report.style import save, styled
+    from xbar_spice.transient import read_pulse
+
+    design = make_design(circuit)
+    pulse = Pulse(width, 0.1 * width if rise is None else rise)
+    for array in _arrays(weights, name, design, seed):
+        crossbar, title = array.crossbar, f"{name.split('.', maxsplit=1)[0]}.{array.name}"
+        engine: Any = "modal" if crossbar.device.linear else "ngspice"
+        drive = np.full(crossbar.ports(side), design.v_read)
+        read = read_pulse(crossbar, drive, pulse, LineCapacitance(c_word, c_bit, c_cell), side, engine=engine)
+        times, settling, energy = read.times, read.settling_time(0.01, "largest"), read.energy()
+        word, bit = read.voltages(times)
+        click.echo(f"{title}: {crossbar.shape[0]} word lines x {crossbar.shape[1]} bit lines, solved by {engine}")
+        click.echo(f"within 1 %       after {settling:.4g} s" if np.isfinite(settling) else "within 1 %       never")
+        parts = (("cells", energy.cells), ("wires", energy.wires), ("periphery", energy.periphery))
+        said = ", ".join(f"{part} {joule:.3g} J" for part, joule in parts)
+        click.echo(f"energy           {energy.total:.4g} J: {said}")
+        far = word[:, -1] if side == "rows" else bit[0]
+        figure = draw_pulse(times, read.currents(times), read.settled, far, design.v_read, settling)
+        file = f"pulse_{title.replace('.', '_')}"
+        with styled():
+            click.echo(f"figure           {save(figure, output, file)[0]}")
+
+
+def _arrays(weights: Path, name: str, design: Any, seed: int) -> list[MappedArray]:
+    """The array of a name such as A.t0_0p; of A.t0_0 both halves of a pair."""
+    from xbar_spice.cosim import weight_scales
+    from xbar_spice.mapping.matrix import map_weights
+    from xbar_spice.streams import Streams
+    from xbar_spice.weights import load_model
+
+    matrix, dot, wanted = name.partition(".")
+    model = load_model(weights)
+    matrices = {"A": model.A, "B": model.B}
+    if matrix not in matrices or not dot:
+        raise click.UsageError(f"--name is a matrix, a dot and an array, such as A.t0_0, got {name!r}")
+    scale = weight_scales(model, design).get(matrix)
+    rng = Streams(seed).devices(matrix)
+    mapped = map_weights(matrices[matrix], design, rng=rng, siemens_per_weight=scale)
+    found = [array for array in mapped.arrays if re.fullmatch(rf"{re.escape(wanted)}[pm]?(_\d+)?", array.name)]
+    if not found:
+        names = [f"{matrix}.{array.name}" for array in mapped.arrays]
+        few = ", ".join(names[:6]) + (f" ... {names[-1]}" if len(names) > 6 else "")
+        raise click.UsageError(f"there is no array {name!r}; the arrays of this design are {few}")
+    return found
+
+
+def _numbers(option: str, text: str | None) -> Any:
+    """One number or several, of which 'open' is NaN."""
+    if text is None:
+        return None
+    values = []
+    for word in text.split(","):
+        try:
+            values.append(float("nan") if word.strip().lower() == "open" else float(word))
+        except ValueError:
+            spelled = f"--{option.replace('_', '-')}"
+            raise click.UsageError(
+                f"{spelled} is a number, or numbers and 'open' between commas, got {text!r}"
+            ) from None
+    return values[0] if len(values) == 1 else values
+
+
+def _cell(text: str) -> tuple[int, int]:
+    try:
+        row, col = (int(word) for word in text.split(","))
+    except ValueError:
+        raise click.UsageError(f"--select is a row and a column, such as 3,4, got {text!r}") from None
+    return row, col
+
+
+def _print(title: str, solution: Solution) -> None:
+    import numpy as np
+
+    from xbar_spice.cli.tables import print_rows
+
+    crossbar = solution.crossbar
+    lost = np.abs(solution.nominal_voltages - solution.cell_voltages)
+    order = np.argsort(-np.nan_to_num(lost, nan=-1.0), axis=None)[:_SHOWN]
+    cells = [divmod(int(place), crossbar.shape[1]) for place in order]
+    rows: list[tuple[str, ...]] = [
+        (
+            f"{row}, {col}",
+            f"{crossbar.conductance[row, col]:.4g}",
+            f"{solution.nominal_voltages[row, col]:.5g}",
+            f"{solution.cell_voltages[row, col]:.5g}",
+            f"{solution.cell_currents[row, col]:.4g}",
+        )
+        for row, col in cells
+    ]
+    print_rows(
+        f"{title}: {crossbar.shape[0]} word lines x {crossbar.shape[1]} bit lines, the cells that lose most",
+        ("row, column", "siemens", "volts meant", "volts", "amperes"),
+        rows,
+    )
+    ends: list[tuple[str, ...]] = [
+        (
+            edge,
+            f"{end.connected.sum()} of {end.connected.size}",
+            f"{amperes[end.connected].min():.4g}",
+            f"{amperes[end.connected].max():.4g}",
+            f"{amperes.sum():.6g}",
+        )
+        for edge, end, amperes in _connected(solution)
+    ]
+    print_rows("currents into the terminals, amperes", ("edge", "connected", "least", "most", "sum"), ends)
+    wires = solution.word_wire_power.sum() + solution.bit_wire_power.sum()
+    parts = (("cells", solution.cell_power.sum()), ("wires", wires), ("periphery", solution.periphery_power))
+    said = ", ".join(f"{part} {watts:.3g} W" for part, watts in parts)
+    click.echo(f"power            {solution.source_power:.4g} W: {said}")
+
+
+def _connected(solution: Solution) -> list[tuple[str, Any, Any]]:
+    return [(edge, end, getattr(solution.currents, edge)) for edge, end in solution.ends.items() if end.connected.any()]
+
+
+def _draw(name: str, solution: Solution, output: Path) -> None:
+    import numpy as np
+
+    from xbar_spice.report.inside import draw_array
+    from xbar_spice.report.style import save, styled
+
+    nominal = solution.nominal_voltages
+    worst = (0, 0) if np.isnan(nominal).all() else solution.worst_cell
+    volts, title = solution.cell_voltages, "voltage of each cell"
+    if not np.isnan(nominal).any():
+        volts, title = np.sign(nominal) * (nominal - volts), "voltage lost on the way to each cell"
+    terminals = {edge: found for edge, _, found in _connected(solution)}
+    figure = draw_array(volts, title, solution.cell_currents, terminals, worst)
+    with styled():
+        click.echo(f"figure           {save(figure, output, name)[0]}")

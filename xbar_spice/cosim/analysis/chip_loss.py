@@ -1,0 +1,116 @@
+"""The analog loss of chips: of some that are drawn, or of one whose devices are given."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
+from dataclasses import replace
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from xbar_spice.cosim.run.convergence import named_failures
+from xbar_spice.cosim.run.cosimulation import Problem, Run, SolverOptions, solve_model
+from xbar_spice.cosim.run.programming import expected_noise, program_model, weight_scales
+from xbar_spice.engines.base import Engine
+from xbar_spice.engines.registry import get_engine
+from xbar_spice.errors import ConvergenceError
+from xbar_spice.hardware.variation import Variation
+from xbar_spice.linear.operator import FloatArray
+from xbar_spice.mapping.analog_matrix import AnalogMatrix
+from xbar_spice.mapping.design import Design
+from xbar_spice.mapping.matrix import MappedMatrix, map_weights
+from xbar_spice.mapping.readout import Readout
+from xbar_spice.solve.fields.field import ReluField
+from xbar_spice.streams import Streams
+
+__all__ = ["allowed_options", "chip_loss", "chip_losses"]
+
+
+def chip_losses(
+    problem: Problem,
+    design: Design,
+    seeds: Iterable[int],
+    *,
+    engine: str | Engine = "nodal",
+    solver: SolverOptions | None = None,
+) -> FloatArray:
+    """(seeds,) analog losses of chips drawn from these seeds, to hold a prediction against.
+
+    Args:
+        problem: model, samples and loss.
+        design: how A and B are built.
+        seeds: from which the devices are drawn.
+        engine: who answers the reads.
+        solver: tolerances.
+
+    Raises:
+        ConvergenceError: a chip has samples that did not converge: such a loss means nothing.
+    """
+    losses = []
+    with threadpool_limits(limits=1, user_api="blas"):
+        for seed in seeds:
+            A, B = program_model(problem.model, design, engine, seed=seed)
+            with A, B:
+                options = allowed_options((solver or SolverOptions()).iterative, problem, A, B)
+                losses.append(_loss_of(solve_model(problem, ReluField(A, B), options), f"chip of seed {seed}"))
+    return np.array(losses)
+
+
+def chip_loss(
+    problem: Problem,
+    design: Design,
+    conductance: Mapping[str, FloatArray],
+    *,
+    engine: str | Engine = "nodal",
+    seed: int = 0,
+    solver: SolverOptions | None = None,
+) -> float:
+    """The analog loss of one chip whose devices are given.
+
+    Args:
+        problem: model, samples and loss.
+        design: how A and B are built; nothing varies.
+        conductance: (2, inputs, outputs) siemens of the devices of "A", "B" or both; as wanted where left out.
+        engine: who answers the reads.
+        seed: from which read noise is drawn.
+        solver: tolerances.
+
+    Raises:
+        ConvergenceError: some samples did not converge: such a loss means nothing.
+    """
+    answering, scales = get_engine(engine), weight_scales(problem.model, design)
+    with threadpool_limits(limits=1, user_api="blas"), ExitStack() as opened:
+        chip = []
+        for name, W in (("A", problem.model.A), ("B", problem.model.B)):
+            mapped = map_weights(W, replace(design, variation=Variation()), siemens_per_weight=scales.get(name))
+            if name in conductance:
+                mapped = _with_devices_of(mapped, conductance[name])
+            readout = Readout(mapped, Streams(seed).read_noise(name))
+            bank = answering.program_bank(mapped.crossbars)
+            chip.append(opened.enter_context(AnalogMatrix(W, mapped, bank, name=name, readout=readout)))
+        options = allowed_options((solver or SolverOptions()).iterative, problem, *chip)
+        return _loss_of(solve_model(problem, ReluField(*chip), options), "chip of these devices")
+
+
+def _loss_of(run: Run, chip: str) -> float:
+    """The loss alone, which cannot say of itself that it is none."""
+    if failures := named_failures({chip: run.convergence}):
+        raise ConvergenceError(
+            f"there is no loss: {failures[0]} did not converge; allow more iterations or looser tolerances "
+            "(SolverOptions), or take smaller steps (Model.h)"
+        )
+    return run.loss
+
+
+def allowed_options(options: SolverOptions, problem: Problem, A: AnalogMatrix, B: AnalogMatrix) -> SolverOptions:
+    """The options as far as the noise of these arrays allows, judged by the initial states."""
+    return options.allowing(expected_noise(problem.model, A, B, problem.z0[np.newaxis]))
+
+
+def _with_devices_of(mapped: MappedMatrix, conductance: FloatArray) -> MappedMatrix:
+    arrays = tuple(
+        replace(array, crossbar=replace(array.crossbar, conductance=conductance[array.devices]))
+        for array in mapped.arrays
+    )
+    return replace(mapped, arrays=arrays)

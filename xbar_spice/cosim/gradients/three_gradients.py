@@ -1,0 +1,210 @@
+"""Three gradients of one model and their differences: digital, hardware and true.
+
+- digital: of the digital model;
+- hardware: what the arrays return, an analog forward run and transposed reads;
+- true: of the analog loss with respect to the programmed weights, through the circuit's sensitivities;
+
+and two more that tell the causes apart: hybrid, an analog forward run with the digital transposes, and effective, the
+exact gradient with respect to the effective matrices. hardware - true is the bias that a trainer on the arrays sees,
+true - digital what the circuit changed in the model itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any, final
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from xbar_spice.checks import ANYTHING, SEED, Optional, Real, checked
+from xbar_spice.cosim.gradients.circuit_field import hybrid_field
+from xbar_spice.cosim.gradients.true_gradient import CircuitGradients, CircuitParts, circuit_gradients, weight_gradients
+from xbar_spice.cosim.run.comparison import compare
+from xbar_spice.cosim.run.convergence import failed_runs, warn_of_failures
+from xbar_spice.cosim.run.cosimulation import Problem, Run, SolverOptions, conditions, named_gradients, solve_model
+from xbar_spice.cosim.run.programming import expected_noise, program_model
+from xbar_spice.cosim.training.descent import Descent
+from xbar_spice.engines.base import Engine
+from xbar_spice.linear.operator import FloatArray, LinearOperator
+from xbar_spice.mapping.analog_matrix import AnalogMatrix
+from xbar_spice.mapping.design import Design
+from xbar_spice.solve.fields.contributions import By, Split, split_axes, summed
+from xbar_spice.solve.fields.field import ReluField
+from xbar_spice.streams import Streams
+from xbar_spice.weights import Model
+
+__all__ = ["GradientStudy", "adjoint_mismatch", "three_gradients"]
+
+_PAIRS = {
+    "bias": ("hardware", "true"),
+    "shift": ("true", "digital"),
+    "total": ("hardware", "digital"),
+    "transpose": ("hardware", "effective"),
+    "hybrid": ("hybrid", "true"),
+}
+_DIRECTIONS = ("digital", "hardware", "hybrid", "true")
+_VECTORS = 8
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class GradientStudy:
+    """Gradients of one model on one set of arrays.
+
+    Attributes:
+        gradients: "digital", "hardware", "hybrid", "effective" and "true", each by the name of the parameter.
+        devices: dL/dG of "A" and "B", (2, inputs, outputs) per siemens: plus and minus devices; where `skip_empty` left
+            a tile out, those of the tile as it would be built.
+        parts: by "step" and "sample", as far as asked for, the same gradients with a leading axis, without z0.
+        record: the comparisons, as plain values that JSON can hold. Under "differences", by the name of the difference
+            and of the parameter, the first gradient against the second: "bias" hardware and true, "shift" true and
+            digital, "total" hardware and digital, "transpose" hardware and effective, "hybrid" hybrid and true. Under
+            "by" lists of the same for "step" and "sample". Under "descent" the decrease of the analog loss by one small
+            step against each gradient, expected to first order and measured; less is measured where a weight is to grow
+            beyond the range of the chip. Under "adjoint_mismatch" that of A and B.
+            Under "convergence", by the name of the run, whether it converged and for which samples not.
+    """
+
+    gradients: Mapping[str, Mapping[str, FloatArray]]
+    devices: Mapping[str, FloatArray]
+    parts: Mapping[By, Mapping[str, Mapping[str, FloatArray]]]
+    record: dict[str, Any]
+
+    @property
+    def converged(self) -> bool:
+        """Whether every run behind the gradients and the steps did."""
+        return not failed_runs(self.record["convergence"])
+
+
+@checked(by=ANYTHING, seed=SEED, step=Optional(Real(above=0, most=1)))
+def three_gradients(
+    problem: Problem,
+    design: Design,
+    *,
+    engine: str | Engine = "nodal",
+    seed: int = 0,
+    solver: SolverOptions | None = None,
+    by: Split = (),
+    step: float | None = 1e-3,
+) -> GradientStudy:
+    """Compare the digital, the hardware and the true gradient of a model.
+
+    Runs that did not converge are named in the record, and a `ConvergenceWarning` is given.
+
+    Args:
+        problem: model, samples and loss.
+        design: how A and B are built.
+        engine: who answers the reads; sensitivities always come from the nodal engine.
+        seed: from which the devices are drawn.
+        solver: tolerances of all runs; no twin or circuit solves linear systems, but GMRES in place of chord and
+            feedback.
+        by: "step", "sample" or both: compare the parts of the gradients, too, as `gradients` splits them.
+        step: length of the descent steps, relative to the weights (of the kernels, if there are kernels); None leaves
+            them out.
+
+    Raises:
+        SimulationError: the simulator behind the engine failed.
+        EngineUnavailableError: the engine needs something that this machine lacks.
+        InvalidInputError: `by` is unknown.
+    """
+    options, model, axes = (solver or SolverOptions()).iterative, problem.model, split_axes(by)
+    with threadpool_limits(limits=1, user_api="blas"):
+        digital = solve_model(problem, ReluField(model.A, model.B), options, axes)
+        A, B = program_model(model, design, engine, seed=seed)
+        with A, B:
+            allowed = options.allowing(expected_noise(model, A, B, digital.trajectory.z))
+            hardware = solve_model(problem, ReluField(A, B), allowed, axes)
+            hybrid = solve_model(problem, hybrid_field(A, B), allowed, axes)
+            exact = circuit_gradients(problem, A, B, allowed, by=axes)
+            mismatch = {matrix.name: adjoint_mismatch(matrix, Streams(seed).mismatch()) for matrix in (A, B)}
+        runs = {"digital": digital, "hardware": hardware, "hybrid": hybrid}
+        weights = _Weights(model, A, B, seed)
+        found = {name: _summed(run, axes) for name, run in runs.items()} | weights.gradients(exact, exact.z0)
+        parts = {
+            axis: {name: _summed(run, axes, axis) for name, run in runs.items()} | weights.gradients(exact.parts[axis])
+            for axis in axes
+        }
+        record = {
+            **conditions(problem, design, engine, seed),
+            "solver": options.describe(),
+            "loss": {"analog": hardware.loss, "digital": digital.loss},
+            "differences": _differences(found),
+            "by": {axis: _differences_of_parts(split) for axis, split in parts.items()},
+            "adjoint_mismatch": mismatch,
+            "convergence": {name: run.convergence for name, run in runs.items()} | {"true": exact.convergence},
+        }
+        if step is not None:
+            descent = Descent(weights.held(problem), design, engine, seed, allowed, step)
+            steps = {name: descent.along(found[name], found["true"], hardware.loss) for name in _DIRECTIONS}
+            record["descent"] = {name: taken.decrease for name, taken in steps.items()}
+            record["convergence"] |= {f"step against {name}": taken.convergence for name, taken in steps.items()}
+    warn_of_failures("three gradients", record["convergence"])
+    return GradientStudy(found, exact.devices, parts, record)
+
+
+def _differences(gradients: Mapping[str, Mapping[str, FloatArray]]) -> dict[str, dict[str, dict[str, float]]]:
+    """The comparisons of `_PAIRS` by parameter."""
+    return {
+        name: {key: asdict(compare(values, gradients[second][key])) for key, values in gradients[first].items()}
+        for name, (first, second) in _PAIRS.items()
+    }
+
+
+def _differences_of_parts(
+    gradients: Mapping[str, Mapping[str, FloatArray]],
+) -> dict[str, dict[str, list[dict[str, float]]]]:
+    """The comparisons of `_PAIRS` by parameter, one for each step or sample."""
+    return {
+        name: {
+            key: [asdict(compare(*pair)) for pair in zip(values, gradients[second][key], strict=True)]
+            for key, values in gradients[first].items()
+        }
+        for name, (first, second) in _PAIRS.items()
+    }
+
+
+def adjoint_mismatch(matrix: LinearOperator, rng: np.random.Generator) -> float:
+    """How far the transposed reads are from the transpose of the forward reads.
+
+    The root mean square of y^T (W x) - x^T (W^T y) over random x and y, relative to that of the larger of the two
+    products; 0 for exact transposes.
+    """
+    m, n = matrix.shape
+    x, y = rng.standard_normal((n, _VECTORS)), rng.standard_normal((m, _VECTORS))
+    forward, transposed = (y * matrix.mv(x)).sum(axis=0), (x * matrix.T.mv(y)).sum(axis=0)
+    size = max(np.linalg.norm(forward), np.linalg.norm(transposed))
+    return float(np.linalg.norm(forward - transposed) / size) if size > 0 else 0.0
+
+
+def _summed(run: Run, axes: tuple[By, ...], but: By | None = None) -> dict[str, FloatArray]:
+    """Split gradients of a run, summed over all axes but one; z0 has none and is no part of anything."""
+    kept = {} if but else {"z0": run.parameters["z0"]}
+    return kept | {name: summed(value, axes, but=but) for name, value in run.parameters.items() if name != "z0"}
+
+
+@final
+@dataclass(frozen=True)
+class _Weights:
+    """Where the weights of a model went."""
+
+    model: Model
+    A: AnalogMatrix
+    B: AnalogMatrix
+    seed: int
+
+    def held(self, problem: Problem) -> Problem:
+        """The problem with the range of weights that this chip holds."""
+        held = self.A.mapped.largest_weight, self.B.mapped.largest_weight
+        return replace(problem, model=replace(problem.model, weight_range=held))
+
+    def gradients(
+        self, exact: CircuitGradients | CircuitParts, z0: FloatArray | None = None
+    ) -> dict[str, dict[str, FloatArray]]:
+        """The effective and the true gradient by the name of the parameter."""
+        true = weight_gradients(self.A, self.B, exact.devices)
+        return {
+            kind: named_gradients(self.model, by_matrix["A"], by_matrix["B"], z0)
+            for kind, by_matrix in (("effective", exact.effective), ("true", true))
+        }

@@ -1,0 +1,295 @@
+"""Co-simulation: one model solved and differentiated twice, with digital matrices and with arrays, and compared.
+
+Both runs are the same solver code on the same samples; only the operators differ. The analog gradients are what the
+hardware returns: an analog forward run, and transposed reads of the same arrays.
+"""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, final
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from xbar_spice.checks import SEED, Array, checked, settle
+from xbar_spice.cosim.run.comparison import compare
+from xbar_spice.cosim.run.made import Conditions, made_by, plain
+from xbar_spice.cosim.run.programming import expected_noise, program_model
+from xbar_spice.cosim.run.record import Accuracy, Circuit, Loss, Record, RunEntry
+from xbar_spice.engines.base import Engine
+from xbar_spice.errors import ConvergenceWarning, InvalidInputError
+from xbar_spice.linear.operator import FloatArray
+from xbar_spice.mapping.analog_matrix import ReadTrace
+from xbar_spice.mapping.design import Design
+from xbar_spice.parts import LINEAR_SOLVERS
+from xbar_spice.solve.adjoint.discrete import Gradients, gradients
+from xbar_spice.solve.fields.contributions import Split
+from xbar_spice.solve.fields.field import Field, ReluField
+from xbar_spice.solve.integrators.integration import Trajectory, integrate
+from xbar_spice.solve.integrators.step_control import AdaptiveOptions
+from xbar_spice.solve.linear_solvers.krylov import KrylovOptions, get_linear_solver
+from xbar_spice.solve.linear_solvers.solver import LinearSolver
+from xbar_spice.solve.newton.newton import NewtonOptions
+from xbar_spice.solve.newton.noise import allowing_noise
+from xbar_spice.train.losses import Objective
+from xbar_spice.weights import Model
+
+__all__ = [
+    "Cosimulation",
+    "Problem",
+    "Run",
+    "SolverOptions",
+    "conditions",
+    "cosimulate",
+    "named_gradients",
+    "solve_model",
+]
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """What is co-simulated.
+
+    Attributes:
+        model: a trained neural ODE.
+        z0: (n, samples) initial states.
+        objective: the loss of the final states.
+        data: what the states are, in words; every record has them.
+    """
+
+    model: Model
+    z0: FloatArray
+    objective: Objective
+    data: str = "states given by the caller"
+
+    def __post_init__(self) -> None:
+        settle(self, z0=Array())
+        if self.z0.ndim != 2 or self.z0.shape[0] != self.model.states or not self.z0.shape[1]:
+            raise InvalidInputError(
+                f"z0 must have shape ({self.model.states}, samples) for this model, got {self.z0.shape}"
+            )
+        self.model.require_runnable(self.z0.shape[1])
+
+
+@final
+@dataclass(frozen=True)
+class SolverOptions:
+    """How both runs solve their implicit equations and choose adaptive steps; tighter costs more reads.
+
+    What read noise and converters leave of an equation is known before it is solved, so that the analog run does not
+    spend reads on more: see `allowing`.
+
+    Attributes:
+        newton: Implicit equations.
+        krylov: Their linear systems: plain values, or a `LinearSolver`; its text stands for that solver at 1e-8.
+        adaptive: The choice of step sizes.
+    """
+
+    newton: NewtonOptions = field(default_factory=lambda: NewtonOptions(rtol=1e-8))
+    krylov: KrylovOptions | LinearSolver = field(default_factory=lambda: KrylovOptions(rtol=1e-8))
+    adaptive: AdaptiveOptions = field(default_factory=AdaptiveOptions)
+
+    def __post_init__(self) -> None:
+        if isinstance(self.krylov, str):
+            object.__setattr__(self, "krylov", KrylovOptions(rtol=1e-8, method=self.krylov))
+        settle(self)
+
+    def allowing(self, noise: float) -> SolverOptions:
+        """The same, but no more exact than noisy reads allow, see `allowing_noise`.
+
+        Args:
+            noise: of the residual of an implicit step, relative to the state, as `expected_noise` gives it.
+        """
+        newton, krylov = allowing_noise(self.newton, self.krylov, noise)
+        return SolverOptions(newton, krylov, self.adaptive.allowing(noise))
+
+    @property
+    def iterative(self) -> SolverOptions:
+        """The same for fields without twin or circuit, such as digital ones: GMRES in place of chord and feedback."""
+        return replace(self, krylov=self.krylov.without_circuit())
+
+    def describe(self) -> dict[str, Any]:
+        """All of it as plain values, for a record; a linear solver stands there by its text and its options."""
+        found: dict[str, Any] = asdict(self)
+        if isinstance(self.krylov, LinearSolver):
+            name, _ = LINEAR_SOLVERS.parsed(LINEAR_SOLVERS.text(self.krylov))
+            found["krylov"] = {"method": name} | found["krylov"]
+        return found
+
+
+@final
+@dataclass(frozen=True)
+class Cosimulation:
+    """Result of one co-simulation.
+
+    Attributes:
+        record: what it showed; also a table of plain values that JSON can hold.
+        trace: every analog read of this run.
+        z: (steps + 1, n, samples) analog states.
+        gradients: the gradients that the hardware returned, by parameter.
+    """
+
+    record: Record
+    trace: ReadTrace
+    z: FloatArray
+    gradients: Mapping[str, FloatArray]
+
+
+def conditions(problem: Problem, design: Design, engine: str | Engine, seed: int) -> dict[str, Any]:
+    """What a record says about its circumstances, as plain values that JSON can hold."""
+    found: dict[str, Any] = plain(_made(problem, design, engine, seed))
+    return found
+
+
+def _made(problem: Problem, design: Design, engine: str | Engine, seed: int) -> Conditions:
+    return made_by(problem.model, design, engine, seed, samples=problem.z0.shape[1], data=problem.data)
+
+
+@checked(seed=SEED)
+def cosimulate(
+    problem: Problem,
+    design: Design,
+    *,
+    engine: str | Engine = "ngspice",
+    seed: int = 0,
+    solver: SolverOptions | None = None,
+    trace: ReadTrace | None = None,
+) -> Cosimulation:
+    """Solve and differentiate a model on arrays, and compare with the same run on digital matrices.
+
+    Args:
+        problem: model, samples and loss.
+        design: how A and B are built.
+        engine: who answers the reads.
+        seed: from which the devices are drawn.
+        solver: tolerances of both runs.
+        trace: gets every read of this run, too, after whatever it holds from other runs.
+
+    Raises:
+        SimulationError: the simulator behind the engine failed for good.
+        EngineUnavailableError: the engine needs something that this machine lacks.
+    """
+    start = time.perf_counter()
+    options = solver or SolverOptions()
+    reads = ReadTrace(None if trace is None else trace.append)
+    solved: dict[str, Any] = {}
+    model = problem.model
+    # Products this small wait longer for a second thread than it saves; several cases may run side by side, too.
+    with threadpool_limits(limits=1, user_api="blas"):
+        digital = solve_model(problem, ReluField(model.A, model.B), options.iterative)
+        A, B = program_model(model, design, engine, seed=seed, trace=reads)
+        on_arrays, meant = ReluField(A, B), ReluField(A.weights, B.weights)
+        with A, B, get_linear_solver(options.krylov).prepared(on_arrays, meant, engine, solved):
+            noise = expected_noise(model, A, B, digital.trajectory.z)
+            analog = solve_model(problem, on_arrays, options.allowing(noise))
+    feedback = solved.pop("feedback", None)
+    times = {matrix.name: matrix.mapped.activations for matrix in (A, B)}
+    record = Record(
+        **vars(_made(problem, design, engine, seed)),
+        solver=plain(options.describe()),
+        noise=noise,
+        **_compared(analog, digital),
+        reads=dict(Counter(f"{read.matrix} {read.direction}" for read in reads)),
+        read_seconds=sum(read.seconds for read in reads),
+        worst_read_error=max((read.relative_error for read in reads), default=0.0),
+        seconds=time.perf_counter() - start,
+        activations=sum(times[read.matrix] for read in reads) if design.active_rows is not None else None,
+        feedback=None if feedback is None else Circuit(**feedback),
+        solved=solved or None,
+    )
+    return Cosimulation(record, reads, analog.trajectory.z, analog.parameters)
+
+
+@final
+@dataclass(frozen=True)
+class Run:
+    """Forward and adjoint run of one field.
+
+    Attributes:
+        trajectory: the forward run.
+        gradients: what the adjoint returned.
+        parameters: its gradients by name, those of kernels included; with leading axes if they are split.
+        loss: NaN if a sample is not finite.
+        accuracy: None where nothing is classified.
+    """
+
+    trajectory: Trajectory
+    gradients: Gradients
+    parameters: dict[str, FloatArray]
+    loss: float
+    accuracy: float | None
+
+    @property
+    def convergence(self) -> dict[str, Any]:
+        """Whether all equations were solved, for which samples not, and what it took; as plain values for JSON."""
+        forward, adjoint = self.trajectory, self.gradients
+        return {
+            "converged": bool(forward.converged_all and adjoint.converged_all),
+            "unstable_samples": np.flatnonzero(forward.report.unstable.any(axis=0)).tolist(),
+            "failed_samples": np.flatnonzero(~(forward.converged.all(axis=0) & adjoint.converged.all(axis=0))).tolist(),
+            "newton_iterations": forward.newton_iterations.max(axis=1).tolist(),
+            "krylov_iterations": forward.krylov_iterations.max(axis=1).tolist(),
+            "adjoint_krylov_iterations": adjoint.krylov_iterations.max(axis=1).tolist(),
+            "worst_residual": float(forward.residuals.max()),
+        }
+
+
+def solve_model(problem: Problem, model_field: Field, options: SolverOptions, by: Split = ()) -> Run:
+    """Solve and differentiate a model whose field is given, whatever its operators are; `by` as for `gradients`.
+
+    Nothing is said here about samples that did not converge: whoever asks for a run makes its `convergence` part of the
+    result, or raises an error.
+    """
+    model = problem.model
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # `Run.convergence` says which samples failed
+        trajectory = integrate(
+            model_field,
+            problem.z0,
+            method=model.method,
+            h=model.h,
+            steps=model.steps,
+            newton=options.newton,
+            krylov=options.krylov,
+            adaptive=options.adaptive,
+        )
+        final = trajectory.z[-1]
+        finite = np.isfinite(final).all(axis=0)
+        scored = problem.objective.evaluate(np.where(finite, final, 0.0))
+        pulled = gradients(trajectory, np.where(finite, scored.cotangent, 0.0), by=by)
+    parameters = named_gradients(model, pulled.A, pulled.B, pulled.z0)
+    loss = scored.loss if finite.all() else float("nan")  # a sample that ran away has no loss, nor has their mean
+    # Zeros stood in for it so that the others have their gradients; it is not classified correctly by being zero.
+    accuracy = problem.objective.evaluate(np.where(finite, final, np.nan)).accuracy
+    return Run(trajectory, pulled, parameters, loss, accuracy)
+
+
+def named_gradients(model: Model, A: FloatArray, B: FloatArray, z0: FloatArray | None = None) -> dict[str, FloatArray]:
+    """Gradients by the name of their parameter, with those of the kernels if the model has some.
+
+    A and B may have leading axes, as split gradients do.
+    """
+    parameters = {"A": A, "B": B} | ({} if z0 is None else {"z0": z0})
+    if model.kernels is not None:
+        parameters |= {"a": model.kernels.gradient_a(A), "b": model.kernels.gradient_b(B)}
+    return parameters
+
+
+def _compared(analog: Run, digital: Run) -> dict[str, Any]:
+    return {
+        "state": compare(analog.trajectory.z[-1], digital.trajectory.z[-1]),
+        "loss": Loss(
+            analog.loss,
+            digital.loss,
+            abs(analog.loss - digital.loss) / abs(digital.loss) if digital.loss else float("nan"),
+        ),
+        "accuracy": Accuracy(analog.accuracy, digital.accuracy),
+        "gradients": {name: compare(values, digital.parameters[name]) for name, values in analog.parameters.items()},
+        "convergence": {"analog": RunEntry(**analog.convergence), "digital": RunEntry(**digital.convergence)},
+    }

@@ -1,0 +1,168 @@
+"""What made a result: weights, data, code, and the full description of every part of the chip."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+
+from xbar_spice.engines.base import Engine
+from xbar_spice.mapping.design import Design
+from xbar_spice.parts import ENGINES, MAPPINGS
+from xbar_spice.registry import Registry, source_hash
+from xbar_spice.settings import entries
+from xbar_spice.spice.libraries import opamp_subcircuit
+from xbar_spice.version import commit, versions
+from xbar_spice.weights import Model
+
+__all__ = ["Conditions", "PartEntry", "WeightsEntry", "fingerprint", "made_by", "plain"]
+
+_FROM_FILE = re.compile(r"^_xbar_spice_part_[0-9a-f]+_(\w+):")
+
+
+@final
+@dataclass(frozen=True)
+class WeightsEntry:
+    """Which weights a result is of.
+
+    Attributes:
+        fingerprint: Hash of all numbers of the model, whatever file they came in.
+        file: Where they were read from, or in words; empty if nobody said.
+        sha256: Of that file, if it was there.
+    """
+
+    fingerprint: str
+    file: str = ""
+    sha256: str | None = None
+
+
+@final
+@dataclass(frozen=True)
+class PartEntry:
+    """One part of the chip or of what answered for it.
+
+    Attributes:
+        text: That names it, with the options that are no defaults; of a file only its name.
+        options: All that it holds, libraries of subcircuits included.
+        sha256: Of the file that defines its class, if that is the user's own.
+    """
+
+    text: str
+    options: Mapping[str, Any]
+    sha256: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conditions:
+    """What every record says about its circumstances; records of old may lack some of it.
+
+    Attributes:
+        engine: Name of who answered the reads.
+        seed: From which everything random was drawn.
+        design: The settings of the arrays.
+        samples: How many there were.
+        data: What they are, in words.
+        weights: Which model it is.
+        parts: Everything of the design that comes in kinds, and the engine, by the name of the setting.
+        versions: Of the package and of what it computes with.
+        commit: Of the checkout that the package was run from.
+    """
+
+    engine: str
+    seed: int | None = None
+    design: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    samples: int | None = None
+    data: str = ""
+    weights: WeightsEntry | None = None
+    parts: Mapping[str, PartEntry] = dataclasses.field(default_factory=dict)
+    versions: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    commit: str | None = None
+
+
+def made_by(model: Model, design: Design, engine: str | Engine, seed: int, *, samples: int, data: str) -> Conditions:
+    """The circumstances of a result that is about to be made.
+
+    Args:
+        model: The weights.
+        design: How the arrays are built.
+        engine: Who answers the reads.
+        seed: From which everything random is drawn.
+        samples: How many there are.
+        data: What they are, in words.
+    """
+    return Conditions(
+        engine=engine.name if isinstance(engine, Engine) else engine,
+        seed=seed,
+        design=plain(design) | {"device": repr(design.device), "mapping": MAPPINGS.text(design.mapping)},
+        samples=samples,
+        data=data,
+        weights=_weights(model),
+        parts=_parts(design, engine),
+        versions=versions(),
+        commit=commit(),
+    )
+
+
+def fingerprint(model: Model) -> str:
+    """Hash of all numbers of a model, whatever file they came in."""
+    digest = hashlib.sha256()
+    parts = {"A": model.A, "B": model.B, "h": model.h, "steps": model.steps}
+    if model.kernels is not None:
+        parts |= {"a": model.kernels.a, "b": model.kernels.b, "image_shape": model.kernels.image_shape}
+    if model.classifier is not None:
+        parts |= {"classifier.weight": model.classifier.weight, "classifier.bias": model.classifier.bias}
+    if model.weight_range is not None:
+        parts["weight_range"] = model.weight_range
+    for name, value in parts.items():
+        array = np.asarray(value, dtype="<f8")
+        digest.update(f"{name} {array.shape} ".encode() + array.tobytes())
+    digest.update(model.method.encode() + (b"" if model.kernels is None else model.kernels.padding.encode()))
+    return digest.hexdigest()
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON can hold it: dataclasses become tables, and what is nothing of the kind its text."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): plain(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(entry) for entry in value]
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    return value if value is None or isinstance(value, bool | int | float | str) else repr(value)
+
+
+def _weights(model: Model) -> WeightsEntry:
+    file = Path(model.source)
+    found = hashlib.sha256(file.read_bytes()).hexdigest() if model.source and file.is_file() else None
+    return WeightsEntry(fingerprint(model), model.source, found)
+
+
+def _parts(design: Design, engine: str | Engine) -> dict[str, PartEntry]:
+    found = {
+        entry.path[-1]: _part(entry.registry, entry.default) for entry in entries(design) if entry.registry is not None
+    }
+    if design.amplifier.present:
+        opamp = opamp_subcircuit(design.amplifier)
+        found["opamp"] = PartEntry(opamp.name, plain(opamp))
+    if isinstance(engine, Engine):
+        found["engine"] = _part(ENGINES, engine)
+    else:
+        found["engine"] = PartEntry(engine, {}, ENGINES.source_hash(engine))
+    return found
+
+
+def _part(registry: Registry[Any], part: Any) -> PartEntry:
+    try:
+        text = registry.text(part)
+    except Exception:  # whatever the class of a user's own holds
+        text = type(part).__qualname__
+    held = plain(part) if dataclasses.is_dataclass(part) else plain(getattr(part, "__dict__", {}))
+    return PartEntry(_FROM_FILE.sub(r"\1.py:", text), held, source_hash(part))

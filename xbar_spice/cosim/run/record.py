@@ -1,0 +1,203 @@
+"""What a co-simulation showed, as one value: made by the run, kept as JSON, and read back by the same code."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import types
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any, Union, final, get_args, get_origin, get_type_hints
+
+from xbar_spice.cosim.run.comparison import Comparison
+from xbar_spice.cosim.run.made import Conditions, plain
+from xbar_spice.errors import StudyError
+
+__all__ = ["Accuracy", "CaseEntry", "Circuit", "Loss", "Record", "RunEntry", "read_record"]
+
+
+@final
+@dataclass(frozen=True)
+class Loss:
+    """The loss of both runs; NaN where a sample is not finite."""
+
+    analog: float
+    digital: float
+    relative_error: float
+
+
+@final
+@dataclass(frozen=True)
+class Accuracy:
+    """Part of the samples that each run classifies correctly; None where nothing is classified."""
+
+    analog: float | None = None
+    digital: float | None = None
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class RunEntry:
+    """Whether one run solved its equations, and what that took.
+
+    Attributes:
+        converged: Whether all equations of all samples were solved.
+        unstable_samples: Those of which the method amplifies what the equation damps.
+        failed_samples: Those that were not solved.
+        newton_iterations: Most of any sample, by time step; likewise what follows.
+        krylov_iterations: Products of the linear solves of the forward run.
+        adjoint_krylov_iterations: Products of those of the adjoint run.
+        worst_residual: Largest |F| that was left.
+    """
+
+    converged: bool
+    unstable_samples: Sequence[int] = ()
+    failed_samples: Sequence[int] = ()
+    newton_iterations: Sequence[int] = ()
+    krylov_iterations: Sequence[int] = ()
+    adjoint_krylov_iterations: Sequence[int] = ()
+    worst_residual: float = math.nan
+
+
+@final
+@dataclass(frozen=True)
+class Circuit:
+    """What the solves of a feedback circuit were like.
+
+    Attributes:
+        solves: Their number by direction.
+        worst_error: Relative to the solution with the arrays' own reads.
+        worst_digital_error: Relative to the solution with the weights as meant.
+        slowest_time_constant: Seconds.
+    """
+
+    solves: Mapping[str, int]
+    worst_error: float
+    worst_digital_error: float
+    slowest_time_constant: float
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class CaseEntry:
+    """The case of a study that a record is of; see `xbar_spice.study.cases.Case`."""
+
+    id: str
+    label: str = ""
+    axes: Mapping[str, Any] = field(default_factory=dict)
+    seed: int | None = None
+    weights: str = ""
+    data: str = ""
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+
+@final
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Record(Conditions, dict[str, Any]):
+    """What one co-simulation showed; also a table of plain values that JSON can hold, `record["state"]["cosine"]`.
+
+    What it does not have is left out of that table.
+
+    Attributes:
+        solver: `SolverOptions` of both runs.
+        noise: What read noise and converters leave of an implicit equation, relative to the state.
+        state: The final states compared.
+        loss: The losses.
+        accuracy: Of both runs.
+        gradients: By parameter, what the hardware returned compared with the digital one.
+        convergence: Of the "analog" and the "digital" run.
+        reads: Their number by matrix and direction.
+        read_seconds: That they took.
+        worst_read_error: Largest relative error of a read against the digital product.
+        seconds: That all of it took.
+        activations: Selections of rows that the reads took, where a design reads some rows at a time.
+        feedback: What the solves by a circuit were like, if there was one.
+        solved: What a linear solver of the user's own reports.
+        case: Of a study.
+        written: When it was kept.
+    """
+
+    state: Comparison
+    loss: Loss
+    gradients: Mapping[str, Comparison]
+    convergence: Mapping[str, RunEntry]
+    reads: Mapping[str, int]
+    seconds: float
+    solver: Mapping[str, Any] = field(default_factory=dict)
+    noise: float = math.nan
+    accuracy: Accuracy = field(default_factory=Accuracy)
+    read_seconds: float = math.nan
+    worst_read_error: float = math.nan
+    activations: int | None = None
+    feedback: Circuit | None = None
+    solved: Mapping[str, Any] | None = None
+    case: CaseEntry | None = None
+    written: str | None = None
+
+    @property
+    def converged(self) -> bool:
+        """Whether both runs are solutions that can be compared."""
+        return all(run in self.convergence and self.convergence[run].converged for run in ("analog", "digital"))
+
+    def __post_init__(self) -> None:
+        found = {name: plain(getattr(self, name)) for name in _order()}
+        dict.update(self, {name: value for name, value in found.items() if value is not None})
+
+
+@cache
+def _order() -> tuple[str, ...]:
+    return tuple(field.name for field in dataclasses.fields(Record))
+
+
+def read_record(content: Mapping[str, Any]) -> Record:
+    """The record that JSON kept; entries that it does not know are left out.
+
+    Raises:
+        StudyError: An entry that every record has is missing, or one is of another type.
+    """
+    record: Record = _read(Record, content, "")
+    for run in ("analog", "digital"):
+        if run not in record.convergence:
+            raise StudyError(f"its record has no convergence.{run}")
+    return record
+
+
+def _read(kind: Any, value: Any, place: str) -> Any:  # noqa: PLR0911 - one line for each kind of type
+    """A value of a type from what JSON holds; `place` is its dotted name, for errors."""
+    origin, arguments = get_origin(kind), get_args(kind)
+    if kind is Any:
+        return value
+    if origin in (Union, types.UnionType):
+        return None if value is None else _read(arguments[0], value, place)
+    if kind is float and value is None:
+        return math.nan
+    if dataclasses.is_dataclass(kind):
+        return _read_fields(kind, value, place)
+    if origin is Mapping and isinstance(value, Mapping):
+        return {name: _read(arguments[1], entry, f"{place}.{name}") for name, entry in value.items()}
+    if origin is Sequence and isinstance(value, list):
+        return [_read(arguments[0], entry, place) for entry in value]
+    plain_kind = {float: int | float, int: int, str: str, bool: bool}.get(kind, ())
+    if not isinstance(value, plain_kind) or (kind is not bool and isinstance(value, bool)):
+        raise StudyError(f"its record has no {place}")
+    return float(value) if kind is float else value
+
+
+def _read_fields(kind: Any, value: Any, place: str) -> Any:
+    if not isinstance(value, Mapping):
+        raise StudyError(f"its record has no {place or 'entries'}")
+    hints, found = _hints(kind), {}
+    for one in dataclasses.fields(kind):
+        here = f"{place}.{one.name}" if place else one.name
+        optional = one.default is not dataclasses.MISSING or one.default_factory is not dataclasses.MISSING
+        if one.name in value:
+            found[one.name] = _read(hints[one.name], value[one.name], here)
+        elif not optional:
+            found[one.name] = _read(hints[one.name], None, here)  # a number that is not there is NaN
+    return kind(**found)
+
+
+@cache
+def _hints(kind: Any) -> dict[str, Any]:
+    return get_type_hints(kind)

@@ -1,0 +1,121 @@
+"""A chip that learns: every new set of weights is written to the same devices, every product is a read of them.
+
+A device keeps its programming factor, and stays stuck if it is, from step to step. What a weight of 1 takes in siemens
+is set once, from the weights that training starts with and the headroom of the design; a weight that grows beyond the
+range of its devices stays at `g_max`, while the trainer's copy of it moves on. Read noise is never the same twice in
+a training: it is drawn by the seed and the occasion, which is the minibatch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Literal, final, get_args
+
+import numpy as np
+
+from xbar_spice.checks import SEED, settle
+from xbar_spice.cosim.gradients.circuit_field import CircuitField, hybrid_field
+from xbar_spice.cosim.gradients.true_gradient import weight_gradients, with_devices
+from xbar_spice.cosim.run.programming import expected_noise, program_model
+from xbar_spice.engines.base import Engine
+from xbar_spice.errors import InvalidInputError
+from xbar_spice.linear.operator import FloatArray
+from xbar_spice.mapping.analog_matrix import AnalogMatrix
+from xbar_spice.mapping.design import Design
+from xbar_spice.parts import ENGINES
+from xbar_spice.solve.adjoint.discrete import Gradients
+from xbar_spice.solve.fields.field import ReluField
+from xbar_spice.train.processor import Processor, Programmed
+from xbar_spice.weights import Model
+
+__all__ = ["Chip", "GradientKind"]
+
+GradientKind = Literal["hardware", "hybrid", "true"]
+
+
+@final
+@dataclass(frozen=True)
+class Chip(Processor):
+    """One chip, for `train` and `tune`.
+
+    Attributes:
+        design: how its arrays are built.
+        engine: who answers the reads.
+        seed: from which its devices are drawn, and the noise of its reads on every occasion.
+        gradient: where the transposed products come from: "hardware" reads the other side of the same arrays, "hybrid"
+            (straight-through) multiplies with the weights as they were meant, "true" differentiates the forward reads
+            through the circuit down to every device.
+
+    Raises:
+        InvalidInputError: an unknown gradient, or the true one of a compensated design.
+
+    Example:
+        >>> model = Model([[1.0, -0.5]], [[0.5], [1.0]], h=0.25, steps=1)
+        >>> Chip(Design(r_word=1.0, headroom=1.5)).prepared(model).weight_range
+        (1.5, 1.5)
+    """
+
+    design: Design
+    engine: str | Engine = "nodal"
+    seed: int = 0
+    gradient: GradientKind = "hardware"
+
+    def __post_init__(self) -> None:
+        settle(self, seed=SEED)
+        if isinstance(self.engine, str):
+            ENGINES.parsed(self.engine)
+        if self.gradient not in get_args(GradientKind):
+            allowed = ", ".join(map(repr, get_args(GradientKind)))
+            raise InvalidInputError(f"gradient must be one of {allowed}, got {self.gradient!r}")
+        if self.gradient == "true" and self.design.compensated:
+            raise InvalidInputError(
+                "the true gradient of a compensated design is not known; try gradient='hardware' or compensated=False"
+            )
+
+    def prepared(self, model: Model) -> Model:
+        """The model with the range of weights that the chip will hold, which one that comes with a range keeps."""
+        if model.weight_range is not None:
+            return model
+        largest = [float(np.abs(W).max()) or 1.0 for W in (model.A, model.B)]
+        headroom = self.design.headroom
+        return replace(model, weight_range=(headroom * largest[0], headroom * largest[1]))
+
+    @contextmanager
+    def programmed(self, model: Model, occasion: str = "") -> Iterator[Programmed]:
+        """The model on the arrays.
+
+        Args:
+            model: with a range of weights.
+            occasion: which draw of the read noise it sees.
+
+        Raises:
+            InvalidInputError: the model has no range of weights; `prepared` gives it one.
+            SimulationError: the simulator behind the engine failed.
+        """
+        if model.weight_range is None:
+            raise InvalidInputError(
+                "a chip needs the range of weights that it holds, got a model without one; "
+                "take Chip.prepared(model), or set Model.weight_range"
+            )
+        A, B = program_model(model, self.design, self.engine, seed=self.seed, occasion=occasion)
+        with A, B:
+            yield self._run(model, A, B)
+
+    def _run(self, model: Model, A: AnalogMatrix, B: AnalogMatrix) -> Programmed:
+        def noise(z0: FloatArray) -> float:
+            return expected_noise(model, A, B, z0[np.newaxis])
+
+        if self.gradient == "hardware":
+            return Programmed(ReluField(A, B), noise=noise)
+        if self.gradient == "hybrid":
+            return Programmed(hybrid_field(A, B), noise=noise)
+        field = CircuitField(A, B)
+
+        def programmed_weights(found: Gradients) -> tuple[FloatArray, FloatArray]:
+            devices = with_devices(field, found.parameters).devices
+            true = weight_gradients(A, B, devices)
+            return true["A"], true["B"]
+
+        return Programmed(field, programmed_weights, noise)

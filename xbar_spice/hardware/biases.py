@@ -1,0 +1,335 @@
+"""What is connected to the ends of the lines of an array: for every end volts behind ohms, or nothing.
+
+A read is a case of it: drivers at one side, 0 V at the other, nothing at the rest. So are the schemes of programming,
+half-selected and floating lines, lines held at both ends, and every terminal with a resistance of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, final
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from xbar_spice.checks import Array, Many, OneOf, Real, Rule, Whole, checked, settle
+from xbar_spice.errors import InvalidInputError, SingularCircuitError
+from xbar_spice.hardware.amplifier import Amplifier
+from xbar_spice.hardware.crossbar import EDGE_SIDE, Crossbar, Edge, Side
+from xbar_spice.linear.operator import FloatArray
+
+__all__ = [
+    "EDGES",
+    "OPPOSITE_EDGES",
+    "Biases",
+    "Currents",
+    "End",
+    "half_select",
+    "held_lines",
+    "name_lines",
+    "read_biases",
+    "read_ends",
+    "require_held",
+    "require_resistance",
+]
+
+EDGES: tuple[Edge, ...] = ("left", "right", "top", "bottom")
+OPPOSITE_EDGES: tuple[tuple[Edge, Edge], ...] = (("left", "right"), ("top", "bottom"))
+BoolArray = NDArray[np.bool_]
+
+
+@final
+@dataclass(frozen=True)
+class _Ends(Rule[Any]):
+    """Values at the ends of the lines of an edge: one for all or one a line; None and NaN are open ends."""
+
+    unit: str
+    least: float
+    axes: int
+
+    @property
+    def allowed(self) -> str:
+        shapes = "one number, (lines,)" if self.axes == 1 else "one number, (lines,) or (lines, batch)"
+        bound = f" >= {self.least:g}" if np.isfinite(self.least) else ""
+        return f"{shapes}{bound} {self.unit}, or None; NaN and None are open ends"
+
+    def checked(self, value: Any) -> Any:
+        if value is None:
+            return None
+        if isinstance(value, bool | np.bool_):
+            raise ValueError("True and False are no numbers")
+        values = Array(finite=False).checked(value).copy()
+        if values.ndim > self.axes or not values.size:
+            raise ValueError(f"it has the shape {values.shape}")
+        if np.isinf(values).any():
+            raise ValueError("there is infinity in it: leave an end open with NaN")
+        if (values < self.least).any():
+            raise ValueError(f"there is {np.nanmin(values):g} in it")
+        values.setflags(write=False)
+        return values
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class End:
+    """What is connected to the lines of an array at one edge.
+
+    Attributes:
+        edge: which one.
+        connected: (lines,) whether there is a terminal.
+        volts: (lines, batch) of the terminals, 0 where there is none.
+        ohms: (lines,) between a terminal and its line, 0 where there is none. The first wire segment comes on top.
+        amplifier: what holds the lines at these volts; None for sources.
+    """
+
+    edge: Edge
+    connected: BoolArray
+    volts: FloatArray
+    ohms: FloatArray
+    amplifier: Amplifier | None = None
+
+    @property
+    def load(self) -> FloatArray:
+        """(lines,) ohm between a line and its volts, the input resistance of an amplifier included."""
+        return self.ohms + (self.amplifier.input_resistance if self.amplifier else 0.0)
+
+    def returned(self, amperes: FloatArray) -> FloatArray:
+        """(lines, batch) amperes that terminals return for those into them: as they are, or as amplifiers see them."""
+        return amperes * self.amplifier.returned_share if self.amplifier else amperes
+
+    @property
+    def side(self) -> Side:
+        """The lines that end here."""
+        return EDGE_SIDE[self.edge]
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Biases:
+    """For every end of every line volts behind ohms, or nothing.
+
+    Args:
+        left: volts at the left ends of the word lines: one number, (rows,), or (rows, batch) for several at once. NaN
+            leaves an end open, None all of them.
+        right: volts at their right ends.
+        top: (cols,) volts at the top ends of the bit lines, likewise.
+        bottom: volts at their bottom ends.
+        r_left: ohm between these volts and the lines, one number or (rows,); the array's `r_driver` when left out. NaN
+            leaves an end open, too.
+        r_right: ohm at the right ends; `r_driver` when left out.
+        r_top: (cols,) ohm at the top ends; `r_sense` when left out.
+        r_bottom: ohm at the bottom ends; `r_sense` when left out.
+        amplified: edges at which the array's amplifier holds the lines at these volts, in place of a source.
+
+    Raises:
+        InvalidInputError: values that are infinite, ohms below 0, or arrays of more axes.
+
+    Example:
+        >>> import xbar_spice as xs
+        >>> crossbar = xs.Crossbar([[1e-6, 1e-3], [1e-3, 1e-3]])
+        >>> sneak = xs.Biases(left=[0.2, np.nan], top=[0.0, np.nan])  # the other lines float
+        >>> xs.solve_array(crossbar, sneak).currents.top * 1e6
+        array([66.86666667,  0.        ])
+    """
+
+    left: ArrayLike | None = None
+    right: ArrayLike | None = None
+    top: ArrayLike | None = None
+    bottom: ArrayLike | None = None
+    r_left: ArrayLike | None = None
+    r_right: ArrayLike | None = None
+    r_top: ArrayLike | None = None
+    r_bottom: ArrayLike | None = None
+    amplified: tuple[Edge, ...] = ()
+
+    def __post_init__(self) -> None:
+        rules: dict[str, Rule[Any]] = dict.fromkeys(EDGES, _Ends("V", -np.inf, 2))
+        rules |= {f"r_{edge}": _Ends("ohm", 0.0, 1) for edge in EDGES}
+        settle(self, **rules, amplified=Many(OneOf(*EDGES)))
+        for edge in EDGES:
+            volts = getattr(self, edge)
+            if volts is not None and volts.ndim == 2:
+                open_ends = np.isnan(volts)
+                if (open_ends.any(axis=1) != open_ends.all(axis=1)).any():
+                    raise InvalidInputError(
+                        f"an end is open for all vectors of a batch or for none, got {edge} with NaN in some columns "
+                        "only; give them as biases of their own"
+                    )
+        if len(batches := {volts.shape[1] for volts in self._volts() if volts.ndim == 2}) > 1:
+            raise InvalidInputError(f"one batch for all edges, got {sorted(batches)}")
+
+    @property
+    def batch(self) -> int | None:
+        """How many sets of voltages there are; None for a single one without an axis of its own."""
+        return next((volts.shape[1] for volts in self._volts() if volts.ndim == 2), None)
+
+    def ends(self, crossbar: Crossbar) -> dict[Edge, End]:
+        """What stands at every edge of an array.
+
+        Raises:
+            InvalidInputError: not one value for each line of the array, or amplifiers at edges of an array without.
+        """
+        if self.amplified and not crossbar.amplifier.present:
+            raise InvalidInputError(
+                f"amplifiers at {', '.join(self.amplified)} take a crossbar with amplifier=Amplifier(r_feedback=...)"
+            )
+        return {edge: self._end(crossbar, edge) for edge in EDGES}
+
+    def _volts(self) -> list[FloatArray]:
+        return [volts for edge in EDGES if (volts := getattr(self, edge)) is not None]
+
+    def _end(self, crossbar: Crossbar, edge: Edge) -> End:
+        side = EDGE_SIDE[edge]
+        lines, batch = crossbar.ports(side), 1 if self.batch is None else self.batch
+        given = np.asarray(np.nan if getattr(self, edge) is None else getattr(self, edge))
+        default = crossbar.r_driver if side == "rows" else crossbar.r_sense
+        ohms = np.asarray(default if getattr(self, f"r_{edge}") is None else getattr(self, f"r_{edge}"))
+        for name, values in ((edge, given), (f"r_{edge}", ohms)):
+            if values.ndim and values.shape[0] != lines:
+                raise InvalidInputError(
+                    f"{name} takes one value for each of the {lines} {'word' if side == 'rows' else 'bit'} lines, got "
+                    f"shape {values.shape}"
+                )
+        volts = np.broadcast_to(given[:, np.newaxis] if given.ndim == 1 else given, (lines, batch))
+        ohms = np.broadcast_to(ohms, lines)
+        connected = ~(np.isnan(ohms) | np.isnan(volts).any(axis=1))
+        at_ends, amplifier = np.where(connected[:, np.newaxis], volts, 0.0), crossbar.amplifier
+        return End(
+            edge, connected, at_ends, np.where(connected, ohms, 0.0), amplifier if edge in self.amplified else None
+        )
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Currents:
+    """Amperes from an array into its terminals, 0 at open ends; where amplifiers stand, what they make of it.
+
+    Attributes:
+        left: (rows,) or (rows, batch).
+        right: likewise.
+        top: (cols,) or (cols, batch).
+        bottom: likewise.
+    """
+
+    left: FloatArray
+    right: FloatArray
+    top: FloatArray
+    bottom: FloatArray
+
+    @classmethod
+    def of_ends(cls, ends: Mapping[Edge, End], amperes: Mapping[Edge, FloatArray], batch: int | None) -> Currents:
+        """From (lines, batch) amperes of the terminals of every edge, whatever stands there at open ends."""
+        found = {}
+        for edge, end in ends.items():
+            flowing = np.where(end.connected[:, np.newaxis], amperes[edge], 0.0)
+            found[edge] = flowing[:, 0] if batch is None else flowing
+        return cls(**found)
+
+
+def held_lines(ends: Mapping[Edge, End], conducts: BoolArray) -> tuple[BoolArray, BoolArray]:
+    """Which word lines and which bit lines some terminal holds, directly or through cells.
+
+    Args:
+        ends: what stands at every edge.
+        conducts: (rows, cols) which cells connect their lines.
+    """
+    word, bit = (ends[near].connected | ends[far].connected for near, far in OPPOSITE_EDGES)
+    count = -1
+    while count < (count := int(word.sum() + bit.sum())):
+        bit = bit | conducts[word].any(axis=0)
+        word = word | conducts[:, bit].any(axis=1)
+    return word, bit
+
+
+def require_held(ends: Mapping[Edge, End], conducts: BoolArray, why: str = "") -> None:
+    """Refuse lines whose level nothing says.
+
+    Raises:
+        SingularCircuitError: there are some; the text names them.
+    """
+    held = zip(("rows", "cols"), held_lines(ends, conducts), strict=True)
+    loose = [name_lines(side, np.flatnonzero(~lines)) for side, lines in held if not lines.all()]
+    if loose:
+        raise SingularCircuitError(
+            f"nothing holds {' and '.join(loose)}: no terminal touches them, neither directly nor through cells{why}; "
+            "give one of these lines a voltage, or leave the part out"
+        )
+
+
+def require_resistance(crossbar: Crossbar, ends: Mapping[Edge, End]) -> None:
+    """Refuse lines whose two terminals are one node.
+
+    Raises:
+        SingularCircuitError: there are some; the text names them.
+    """
+    for near, far in OPPOSITE_EDGES:
+        one, other = ends[near], ends[far]
+        if one.amplifier or other.amplifier:
+            continue
+        ohms = crossbar.segments(one.side).sum(axis=1) + one.ohms + other.ohms
+        shorts = np.flatnonzero(one.connected & other.connected & (ohms == 0))
+        if shorts.size:
+            raise SingularCircuitError(
+                f"{name_lines(one.side, shorts)} join two terminals without any resistance, so that nothing says how "
+                f"their current divides; give r_{near} or r_{far}, or leave one end open"
+            )
+
+
+def name_lines(side: str, lines: NDArray[np.int64]) -> str:
+    """Some lines in words."""
+    kind = "word line" if side == "rows" else "bit line"
+    return f"{kind}{'s' if len(lines) > 1 else ''} {', '.join(map(str, lines))}"
+
+
+def read_biases(crossbar: Crossbar, volts: FloatArray, side: Side) -> Biases:
+    """A read as biases.
+
+    Args:
+        crossbar: the array, whose terminations say which ends are driven and sensed.
+        volts: (ports,) or (ports, batch) of the driven side.
+        side: the driven side.
+    """
+    hookup = crossbar.hookup(side)
+    values: dict[str, Any] = {}
+    for connection in hookup.driven + hookup.sensed:
+        at_ends = (
+            np.array(volts, dtype=float) if connection in hookup.driven else np.zeros(crossbar.ports(connection.side))
+        )
+        if connection.side == "rows":
+            at_ends[list(crossbar.open_rows)] = np.nan
+        values |= {connection.edge: at_ends, f"r_{connection.edge}": connection.resistance}
+    amplified = tuple(connection.edge for connection in hookup.sensed if connection.amplifier)
+    return Biases(**values, amplified=amplified)
+
+
+def read_ends(crossbar: Crossbar, volts: FloatArray, side: Side) -> dict[Edge, End]:
+    """What stands at every edge in a read."""
+    return read_biases(crossbar, volts, side).ends(crossbar)
+
+
+@checked(volts=Real("V"))
+def half_select(
+    crossbar: Crossbar,
+    cell: tuple[int, int],
+    volts: float,
+    scheme: Literal["V/2", "V/3", "floating", "grounded"] = "V/2",
+) -> Biases:
+    """The biases that put a voltage across one cell, its word line at the left and its bit line at the bottom.
+
+    Args:
+        crossbar: the array.
+        cell: (row, column) of the selected cell.
+        volts: across it, but for wires and terminals.
+        scheme: what the other lines get: "V/2" half the voltage; "V/3" a third of it on word lines and two thirds on
+            bit lines; "floating" nothing; "grounded" 0 V.
+    """
+    shares = {"V/2": (0.5, 0.5), "V/3": (1 / 3, 2 / 3), "floating": (np.nan, np.nan), "grounded": (0.0, 0.0)}
+    word, bit = shares[scheme]
+    row, col = (
+        Whole(0, lines - 1)("cell", place)
+        for place, lines in zip(Many(Whole(), 2)("cell", cell), crossbar.shape, strict=True)
+    )
+    left, bottom = (np.full(lines, share * volts) for lines, share in zip(crossbar.shape, (word, bit), strict=True))
+    left[row], bottom[col] = volts, 0.0
+    return Biases(left=left, bottom=bottom)

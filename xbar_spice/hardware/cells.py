@@ -1,0 +1,399 @@
+"""Static laws of the two-terminal cells of an array: current, differential conductance, SPICE element."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import NoReturn, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xbar_spice.checks import Instance, Many, Real, Text, settle
+from xbar_spice.errors import DeviceError
+from xbar_spice.hardware.elementwise import in_blocks
+from xbar_spice.hardware.subcircuit import Subcircuit
+from xbar_spice.linear.operator import FloatArray
+
+__all__ = [
+    "Device",
+    "Ohmic",
+    "OneSelectorOneResistor",
+    "OneTransistorOneResistor",
+    "Polynomial",
+    "Sinh",
+    "SubcircuitCell",
+]
+
+ITERATIONS = 100
+
+
+class Device(ABC):
+    """A cell's law I(G, V), where G is the programmed (small-signal) conductance.
+
+    Cells are memoryless in a read. `current` and `differential_conductance` work elementwise on arrays,
+    conductance in siemens and voltage in volts, word line minus bit line.
+    """
+
+    @property
+    @abstractmethod
+    def linear(self) -> bool:
+        """True if the current is proportional to the voltage."""
+
+    @property
+    @abstractmethod
+    def template(self) -> str:
+        """Name of the Jinja template in `netlists/` that writes one cell."""
+
+    @property
+    def subcircuits(self) -> tuple[Subcircuit, ...]:
+        """Subcircuits of libraries that the template's elements are instances of; a deck holds their libraries."""
+        return ()
+
+    @property
+    def known(self) -> bool:
+        """Whether the law is known here; otherwise only ngspice can read an array of such cells."""
+        return True
+
+    @property
+    def junctions(self) -> bool:
+        """Whether SPICE has to solve transistors or diodes, or a subcircuit that may have some."""
+        return False
+
+    @property
+    def fitted_range(self) -> tuple[float, float] | None:
+        """Conductances, in siemens, between which the law was fitted; None for a law of no such bounds."""
+        return None
+
+    @abstractmethod
+    def current(self, conductance: FloatArray, voltage: FloatArray) -> FloatArray:
+        """I(G, V) in amperes."""
+
+    @abstractmethod
+    def differential_conductance(self, conductance: FloatArray, voltage: FloatArray) -> FloatArray:
+        """dI/dV at V in siemens."""
+
+    def conductance_sensitivity(self, conductance: FloatArray, voltage: FloatArray) -> FloatArray:
+        """dI/dG at V in volts: what a change of the programmed conductance does.
+
+        Central differences unless a law knows better, good to about nine digits.
+        """
+        step = 1e-5 * np.maximum(conductance, 1e-12)
+        rise = self.current(conductance + step, voltage) - self.current(np.maximum(conductance - step, 0.0), voltage)
+        return np.asarray(rise / (step + np.minimum(step, conductance)))
+
+
+@final
+@dataclass(frozen=True)
+class Ohmic(Device):
+    """I = G V."""
+
+    @property
+    def linear(self) -> bool:
+        return True
+
+    @property
+    def template(self) -> str:
+        return "cells/ohmic.cir.j2"
+
+    def current(self, conductance: FloatArray, voltage: FloatArray) -> FloatArray:
+        return conductance * voltage
+
+    def differential_conductance(self, conductance: FloatArray, voltage: FloatArray) -> FloatArray:
+        return conductance + 0.0 * voltage
+
+    def conductance_sensitivity(self, conductance: FloatArray, voltage: FloatArray) -> FloatArray:
+        return voltage + 0.0 * conductance
+
+
+@final
+@dataclass(frozen=True)
+class Sinh(Device):
+    """I = G v0 sinh(V / v0): conduction through a barrier.
+
+    Attributes:
+        v0: volts beyond which the current grows faster than the voltage.
+    """
+
+    v0: float = 0.25
+
+    def __post_init__(self) -> None:
+        settle(self, DeviceError, v0=Real("V", above=0))
+
+    @property
+    def linear(self) -> bool:
+        return False
+
+    @property
+    def template(self) -> str:
+        return "cells/sinh.cir.j2"
+
+    def current(self, conductance: FloatArray, voltage: FloatArray) -> FloatArray:
+        return np.asarray(conductance * self.v0 * np.sinh(voltage / self.v0))
+
+    def differential_conductance(self, conductance: FloatArray, voltage: FloatArray) -> FloatArray:
+        return np.asarray(conductance * np.cosh(voltage / self.v0))
+
+    def conductance_sensitivity(self, conductance: FloatArray, voltage: FloatArray) -> FloatArray:
+        return np.asarray(self.v0 * np.sinh(voltage / self.v0) + 0.0 * conductance)
+
+
+@final
+@dataclass(frozen=True)
+class Polynomial(Device):
+    """I = G V + a2(G) V^2 + a3(G) V^3, where a2 and a3 are polynomials of log10(G / 1 S).
+
+    The default coefficients describe HfO2 devices of 50 to 225 uS up to 0.5 V (V. Milo et al., IRPS 2021, as fitted
+    in CrossSim). Outside the range of G the fit is taken at its nearest end, in proportion to G.
+
+    Attributes:
+        square: coefficients of a2 in A/V^2, highest power first.
+        cube: coefficients of a3 in A/V^3, highest power first.
+        g_range: siemens between which the fit holds.
+    """
+
+    square: tuple[float, ...] = (1.388e-4, 1.541e-3, 5.711e-3, 7.063e-3)
+    cube: tuple[float, ...] = (8.871e-5, 6.7919e-4, 1.2968e-3)
+    g_range: tuple[float, float] = (50e-6, 225e-6)
+
+    def __post_init__(self) -> None:
+        coefficients = Many(Real(), least=1)
+        settle(self, DeviceError, square=coefficients, cube=coefficients, g_range=Many(Real("S"), 2))
+        low, high = self.g_range
+        if not 0 < low < high < np.inf:
+            raise DeviceError(f"g_range must be 0 < low < high in siemens, got {self.g_range}")
+
+    @property
+    def linear(self) -> bool:
+        return False
+
+    @property
+    def template(self) -> str:
+        return "cells/polynomial.cir.j2"
+
+    @property
+    def fitted_range(self) -> tuple[float, float]:
+        return self.g_range
+
+    def coefficients(self, conductance: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """a2 in A/V^2 and a3 in A/V^3 of cells with these conductances."""
+        inside = np.clip(conductance, *self.g_range)
+        scale, decades = conductance / inside, np.log10(inside)
+        return scale * np.polyval(self.square, decades), scale * np.polyval(self.cube, decades)
+
+    def current(self, conductance: FloatArray, voltage: FloatArray) -> FloatArray:
+        square, cube = self.coefficients(conductance)
+        return np.asarray(voltage * (conductance + voltage * (square + voltage * cube)))
+
+    def differential_conductance(self, conductance: FloatArray, voltage: FloatArray) -> FloatArray:
+        square, cube = self.coefficients(conductance)
+        return np.asarray(conductance + voltage * (2 * square + voltage * 3 * cube))
+
+
+@final
+@dataclass(frozen=True)
+class OneTransistorOneResistor(Device):
+    """An ohmic cell in series with a level-1 NMOS transistor whose source is at the bit line.
+
+    In triode the transistor carries beta (v_on u - u^2 / 2) for the voltage u across it, in saturation (u >= v_on)
+    beta v_on^2 / 2, with v_on = v_gate - v_threshold; a negative u exchanges source and drain. Bulk effect and
+    channel-length modulation are left out.
+
+    Attributes:
+        beta: transconductance parameter KP W / L, A/V^2.
+        v_gate: volts of the gate above the bit-line end.
+        v_threshold: threshold voltage, volts.
+    """
+
+    beta: float = 1e-3
+    v_gate: float = 1.2
+    v_threshold: float = 0.4
+
+    def __post_init__(self) -> None:
+        settle(self, DeviceError, beta=Real("A/V^2", above=0), v_gate=Real("V"), v_threshold=Real("V"))
+        Real("V", above=0)("v_gate - v_threshold", self.v_on, DeviceError)
+
+    @property
+    def v_on(self) -> float:
+        """Overdrive, volts."""
+        return float(f"{self.v_gate - self.v_threshold:.15g}")  # 1.2 - 0.4 is 0.8 and not 0.7999999999999999
+
+    @property
+    def linear(self) -> bool:
+        return False
+
+    @property
+    def junctions(self) -> bool:
+        return True
+
+    @property
+    def template(self) -> str:
+        return "cells/one_transistor_one_resistor.cir.j2"
+
+    def transistor_voltage(self, conductance: FloatArray, voltage: FloatArray) -> FloatArray:
+        """u, from G (V - u) = beta (v_on u - u^2 / 2), or from the saturated current; volts."""
+        slope = self.beta * self.v_on + conductance
+        root = np.sqrt(np.maximum(slope**2 - 2 * self.beta * conductance * voltage, 0.0))
+        triode = 2 * conductance * voltage / (slope + root)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            saturated = voltage - 0.5 * self.beta * self.v_on**2 / conductance
+        return np.where(self._saturates(conductance, voltage), saturated, triode)
+
+    def current(self, conductance: FloatArray, voltage: FloatArray) -> FloatArray:
+        triode = conductance * (voltage - self.transistor_voltage(conductance, voltage))
+        return np.where(self._saturates(conductance, voltage), 0.5 * self.beta * self.v_on**2, triode)
+
+    def differential_conductance(self, conductance: FloatArray, voltage: FloatArray) -> FloatArray:
+        channel = self._channel(conductance, voltage)
+        return np.asarray(conductance * channel / (conductance + channel))
+
+    def conductance_sensitivity(self, conductance: FloatArray, voltage: FloatArray) -> FloatArray:
+        channel = self._channel(conductance, voltage)
+        return np.asarray((voltage - self.transistor_voltage(conductance, voltage)) * channel / (conductance + channel))
+
+    def _channel(self, conductance: FloatArray, voltage: FloatArray) -> FloatArray:
+        """Differential conductance of the transistor, siemens; 0 in saturation."""
+        return self.beta * np.maximum(self.v_on - self.transistor_voltage(conductance, voltage), 0.0)
+
+    def _saturates(self, conductance: FloatArray, voltage: FloatArray) -> NDArray[np.bool_]:
+        return np.asarray(conductance * (voltage - self.v_on) >= 0.5 * self.beta * self.v_on**2)
+
+
+@final
+@dataclass(frozen=True)
+class OneSelectorOneResistor(Device):
+    """An ohmic cell in series with a two-terminal selector that carries i0 sinh(u / v0) for the voltage u across it.
+
+    That is the law of two antiparallel diodes with the saturation current i0 / 2, and of selectors whose current grows
+    exponentially either way. Below a few v0 the selector keeps the cell from conducting.
+
+    Attributes:
+        i0: amperes that set the selector's leakage.
+        v0: volts in which the selector's current grows by a factor e.
+    """
+
+    i0: float = 1e-7
+    v0: float = 0.025
+
+    def __post_init__(self) -> None:
+        settle(self, DeviceError, i0=Real("A", above=0), v0=Real("V", above=0))
+
+    @property
+    def linear(self) -> bool:
+        return False
+
+    @property
+    def template(self) -> str:
+        return "cells/one_selector_one_resistor.cir.j2"
+
+    def selector_voltage(self, conductance: FloatArray, voltage: FloatArray) -> FloatArray:
+        """u, from G (V - u) = i0 sinh(u / v0); volts."""
+        return np.asarray(np.copysign(self.v0 * self._levels(conductance, voltage), voltage))
+
+    def current(self, conductance: FloatArray, voltage: FloatArray) -> FloatArray:
+        return np.asarray(np.copysign(self.i0 * np.sinh(self._levels(conductance, voltage)), voltage))
+
+    def differential_conductance(self, conductance: FloatArray, voltage: FloatArray) -> FloatArray:
+        selector = self._selector_conductance(conductance, voltage)
+        return np.asarray(conductance * selector / (conductance + selector))
+
+    def conductance_sensitivity(self, conductance: FloatArray, voltage: FloatArray) -> FloatArray:
+        selector = self._selector_conductance(conductance, voltage)
+        over_resistor = voltage - self.selector_voltage(conductance, voltage)
+        return np.asarray(over_resistor * selector / (conductance + selector))
+
+    def _selector_conductance(self, conductance: FloatArray, voltage: FloatArray) -> FloatArray:
+        """Differential conductance of the selector, siemens."""
+        return np.asarray(self.i0 / self.v0 * np.cosh(self._levels(conductance, voltage)))
+
+    def _levels(self, conductance: FloatArray, voltage: FloatArray) -> FloatArray:
+        return in_blocks(self._level, np.asarray(conductance), np.abs(voltage))
+
+    def _level(self, conductance: FloatArray, size: FloatArray) -> FloatArray:
+        """The x = u / v0 of a voltage >= 0, from G v0 x + i0 sinh x = G V.
+
+        The left side is convex: from above, Newton's method falls towards the solution and never passes it.
+        """
+        total = conductance * size
+        slope = conductance * self.v0 + 0.0 * size
+        with np.errstate(over="ignore"):  # a voltage so far off that it has no number is refused by the caller
+            level = np.minimum(np.where(slope > 0, size / self.v0, 0.0), np.arcsinh(total / self.i0))
+            for _ in range(ITERATIONS):
+                excess = slope * level + self.i0 * np.sinh(level) - total
+                if (np.abs(excess) <= 2e-15 * total).all():
+                    break
+                level = level - excess / (slope + self.i0 * np.cosh(level))
+        return np.asarray(np.maximum(level, 0.0))
+
+
+@final
+@dataclass(frozen=True)
+class SubcircuitCell(Device):
+    """A cell that is a subcircuit of the user's own: two pins, and a parameter that takes the programmed conductance.
+
+    Only ngspice knows its law. The nodal and ideal engines, and what is computed with them, refuse it.
+
+    Attributes:
+        subcircuit: with the word line as its first pin and the bit line as its second.
+        conductance_parameter: the parameter that takes G, siemens.
+        resistance_parameter: the parameter that takes 1 / G, ohm, in its place; empty for none.
+    """
+
+    subcircuit: Subcircuit
+    conductance_parameter: str = "g"
+    resistance_parameter: str = ""
+
+    def __post_init__(self) -> None:
+        subcircuit: Instance[Subcircuit] = Instance(Subcircuit, example='load_device("...").subcircuit')
+        settle(self, DeviceError, subcircuit=subcircuit, conductance_parameter=Text())
+        self.subcircuit.require_pins(2, "a cell has two pins, word line and bit line")
+        if self.resistance_parameter and self.conductance_parameter not in ("", SubcircuitCell.conductance_parameter):
+            raise DeviceError(
+                "a cell takes its conductance by one parameter, got conductance_parameter="
+                f"{self.conductance_parameter!r} and resistance_parameter={self.resistance_parameter!r}; leave one out"
+            )
+        parameter, _ = self.setting(1.0)
+        self.subcircuit.require_parameter(parameter)
+        if parameter.lower() in {name.lower() for name, _ in self.subcircuit.parameters}:
+            raise DeviceError(f"parameter {parameter} takes the conductance of each cell and cannot be fixed")
+
+    def setting(self, conductance: float) -> tuple[str, float]:
+        """The parameter that a cell of this conductance is programmed by, and its value in siemens or ohm."""
+        if self.resistance_parameter:
+            return self.resistance_parameter, 1.0 / conductance
+        return self.conductance_parameter, conductance
+
+    @property
+    def linear(self) -> bool:
+        return False
+
+    @property
+    def known(self) -> bool:
+        return False
+
+    @property
+    def junctions(self) -> bool:
+        return True
+
+    @property
+    def template(self) -> str:
+        return "cells/subcircuit.cir.j2"
+
+    @property
+    def subcircuits(self) -> tuple[Subcircuit, ...]:
+        return (self.subcircuit,)
+
+    def current(self, conductance: FloatArray, voltage: FloatArray) -> FloatArray:
+        self._refuse()
+
+    def differential_conductance(self, conductance: FloatArray, voltage: FloatArray) -> FloatArray:
+        self._refuse()
+
+    def conductance_sensitivity(self, conductance: FloatArray, voltage: FloatArray) -> FloatArray:
+        self._refuse()
+
+    def _refuse(self) -> NoReturn:
+        raise DeviceError(
+            f"the law of the cell {self.subcircuit.name!r} is known to its subcircuit alone; read with "
+            "engine='ngspice', or write it as a subclass of xbar_spice.hardware.cells.Device"
+        )

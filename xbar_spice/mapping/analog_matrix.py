@@ -1,0 +1,248 @@
+"""Weight matrices that live in arrays: every product is a read."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, Literal, final
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from xbar_spice.checks import Array, Function, Instance, Optional, Text, checked
+from xbar_spice.engines.base import Bank, Closeable, Engine
+from xbar_spice.engines.registry import get_engine
+from xbar_spice.errors import InvalidInputError
+from xbar_spice.hardware.converters import level_spacing
+from xbar_spice.hardware.crossbar import Side
+from xbar_spice.linear.operator import DenseOperator, FloatArray, LinearOperator
+from xbar_spice.mapping.design import Design
+from xbar_spice.mapping.matrix import MappedMatrix, map_weights
+from xbar_spice.mapping.merged import MergedReads
+from xbar_spice.mapping.readout import Readout
+from xbar_spice.read_context import current_stage
+
+__all__ = ["AnalogMatrix", "ReadRecord", "ReadTrace", "program"]
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class ReadRecord:
+    """One analog read of all arrays of a matrix.
+
+    Attributes:
+        phase: what the product served: forward, newton, krylov, adjoint; empty outside a solver.
+        step: time step, or None.
+        newton: Newton iteration, or None.
+        krylov: Krylov iteration, or None.
+        matrix: name of the matrix.
+        direction: "forward" or "transposed".
+        batch: number of vectors in the read.
+        relative_error: |analog - digital| / |digital| over the batch, with the wanted weights as the digital matrix.
+            Where all digital products are zero, the largest ones that the devices could stand for take their place.
+        worst_relative_error: the largest such ratio of a single vector.
+        seconds: wall time of the read.
+        source: "netlist" if a circuit simulator was driven, "characterised" if the transfer matrix that was read from
+            it once answered, "checked" if both did and agreed; empty for engines without a simulator.
+    """
+
+    phase: str
+    step: int | None
+    newton: int | None
+    krylov: int | None
+    matrix: str
+    direction: Literal["forward", "transposed"]
+    batch: int
+    relative_error: float
+    worst_relative_error: float
+    seconds: float
+    source: str = ""
+
+
+@final
+class ReadTrace:
+    """Collects a record of every read; may be shared by several matrices.
+
+    Args:
+        observer: called with each record as it comes, such as by a progress bar.
+    """
+
+    @checked()
+    def __init__(self, observer: Callable[[ReadRecord], None] | None = None) -> None:
+        self._records: list[ReadRecord] = []
+        self._observer = Optional(Function())("observer", observer)
+
+    def append(self, record: ReadRecord) -> None:
+        """Add one read."""
+        self._records.append(record)
+        if self._observer is not None:
+            self._observer(record)
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def __iter__(self) -> Iterator[ReadRecord]:
+        return iter(self._records)
+
+    def columns(self) -> dict[str, list[Any]]:
+        """The trace as columns by name, ready for a table."""
+        rows = [asdict(record) for record in self._records]
+        return {field.name: [row[field.name] for row in rows] for field in fields(ReadRecord)}
+
+
+@final
+class AnalogMatrix(LinearOperator, Closeable):
+    """A weight matrix programmed into arrays; a context manager, because a simulator may stand behind it.
+
+    `mv` reads forward and `T.mv` transposed; both see all parasitics of their own direction, and the read noise and the
+    converters of the design.
+    """
+
+    @checked()
+    def __init__(
+        self,
+        weights: ArrayLike,
+        mapped: MappedMatrix,
+        bank: Bank,
+        *,
+        name: str = "W",
+        trace: ReadTrace | None = None,
+        readout: Readout | None = None,
+    ) -> None:
+        self._digital = DenseOperator(weights, "weights")
+        self._bank = bank
+        self._readout = readout or Readout(mapped)
+        self._merged = MergedReads(mapped, bank)
+        self._trace = trace
+        self.mapped = mapped
+        self.name = name
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.mapped.shape
+
+    @property
+    def weights(self) -> FloatArray:
+        """(m, n) the wanted matrix, which the arrays hold as well as they can."""
+        return self._digital.to_dense()
+
+    def spread(self, vectors: ArrayLike) -> FloatArray:
+        """How far forward reads lie from what exact converters and arrays without read noise would give.
+
+        Args:
+            vectors: (n, batch).
+
+        Returns:
+            (m, batch) expected root mean square deviation; rounding counts as an error uniform over one spacing of
+            levels.
+        """
+        x, mapped = Array()("vectors", vectors), self.mapped
+        if x.ndim != 2 or x.shape[0] != self.shape[1]:
+            raise InvalidInputError(f"vectors must have shape ({self.shape[1]}, batch), got {x.shape}")
+        variance = np.zeros((self.shape[0], x.shape[1]))
+        for array, squares in zip(mapped.arrays, self._readout.variance(mapped.drives(x, "rows"), "rows"), strict=True):
+            array.cols.squared.collect(variance, array.factor**2 * squares)
+        scale = mapped.volts_per_unit(x)
+        step = level_spacing(mapped.design.v_read, mapped.design.converters.dac_bits) / scale
+        rounded = self._digital.to_dense() ** 2 @ (x != 0) * step**2 / 12
+        deviation = np.sqrt(variance / (mapped.siemens_per_weight * scale) ** 2 + rounded)
+        return np.where(x.any(axis=0), deviation, 0.0)  # the product of a vector of zeros is exact, see `products`
+
+    def _forward(self, x: FloatArray) -> FloatArray:
+        return self._read(x, "rows")
+
+    def _transposed(self, y: FloatArray) -> FloatArray:
+        return self._read(y, "cols")
+
+    def _read(self, vectors: FloatArray, side: Side) -> FloatArray:
+        if not np.isfinite(vectors).all():
+            raise InvalidInputError(f"matrix {self.name!r} cannot be read with NaN or infinity in its input")
+        if not vectors.shape[1]:
+            return np.zeros((self.shape[0] if side == "rows" else self.shape[1], 0))
+        start = time.perf_counter()
+        products = self._merged.products(vectors, side)
+        if products is None:
+            drives = self.mapped.drives(vectors, side)
+            currents = self._readout(self._bank.read(drives, side), drives, side)
+            products = self.mapped.products(currents, vectors, side)
+        if self._trace is not None:
+            self._trace.append(self._record(vectors, products, side, time.perf_counter() - start))
+        return products
+
+    def _record(self, vectors: FloatArray, products: FloatArray, side: Side, seconds: float) -> ReadRecord:
+        digital = self._digital if side == "rows" else self._digital.T
+        wanted = digital.mv(vectors)
+        error, size = np.linalg.norm(products - wanted, axis=0), np.linalg.norm(wanted, axis=0)
+        # Where the digital product is zero, an error is one of the largest product that the devices could stand for.
+        largest = self.mapped.largest_weight * np.abs(vectors).sum(axis=0)
+        whole = np.linalg.norm(size) or np.linalg.norm(largest) or 1.0
+        size = np.where(size > 0, size, largest)
+        stage = current_stage()
+        return ReadRecord(
+            phase=stage.phase or "",
+            step=stage.step,
+            newton=stage.newton,
+            krylov=stage.krylov,
+            matrix=self.name,
+            direction="forward" if side == "rows" else "transposed",
+            batch=vectors.shape[1],
+            relative_error=float(np.linalg.norm(error) / whole),
+            worst_relative_error=float(np.divide(error, size, out=np.zeros_like(error), where=size > 0).max()),
+            seconds=seconds,
+            source=self._bank.source,
+        )
+
+    def close(self) -> None:
+        self._merged.forget()
+        self._bank.close()
+
+
+@checked()
+def program(
+    weights: ArrayLike,
+    design: Design | None = None,
+    *,
+    engine: str | Engine = "nodal",
+    rng: np.random.Generator | None = None,
+    noise_rng: np.random.Generator | None = None,
+    name: str = "W",
+    trace: ReadTrace | None = None,
+    siemens_per_weight: float | None = None,
+    **changes: Any,
+) -> AnalogMatrix:
+    """Program a weight matrix into arrays and connect them to an engine.
+
+    Args:
+        weights: (m, n), finite.
+        design: how the arrays are built.
+        engine: who answers reads: "ideal", "nodal", "ngspice", or a configured engine.
+        rng: source of the programming error; needed if the design's variation is random.
+        noise_rng: source of the read noise; needed if the design has some.
+        name: name of the matrix in traces and decks.
+        trace: collects a record of every read.
+        siemens_per_weight: scale of an earlier programming, as for `map_weights`.
+        **changes: any field of `Design`, such as `r_word=1.0, tile=32`, on top of `design`.
+
+    Raises:
+        InvalidInputError: wrong weights, an unknown field or engine, or a value that is not allowed.
+        EngineUnavailableError: the engine needs something that this machine lacks.
+
+    Example:
+        >>> with program([[1.0, -2.0]], engine="ideal") as weights:
+        ...     weights.mv([3.0, 1.0]).round(12).tolist()
+        [1.0]
+    """
+    Optional(Instance(Design, example="Design(r_word=1.0)"))("design", design)
+    generator = Optional(Instance(np.random.Generator, example="numpy.random.default_rng(0)"))
+    generator("noise_rng", noise_rng)
+    Text()("name", name)
+    Optional(Instance(ReadTrace, example="ReadTrace()"))("trace", trace)
+    known = {field.name for field in fields(Design)}
+    if unknown := sorted(set(changes) - known):
+        raise InvalidInputError(f"unknown design field {', '.join(unknown)}; allowed are {', '.join(sorted(known))}")
+    built = replace(design or Design(), **changes)
+    mapped = map_weights(weights, built, rng=rng, siemens_per_weight=siemens_per_weight)
+    readout = Readout(mapped, noise_rng)
+    bank = get_engine(engine).program_bank(mapped.crossbars)
+    return AnalogMatrix(weights, mapped, bank, name=name, trace=trace, readout=readout)

@@ -1,0 +1,166 @@
+"""Every extension point, with its built-in parts by their shorthands.
+
+One table a kind: the command line, study files, the guide and error texts take their choices from here. A built-in part
+is one class in one file; its line here is all that makes its shorthand known. Nothing is imported before it is asked
+for, so that `xbar-spice --help` stays quick.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from xbar_spice.registry import Registry
+
+if TYPE_CHECKING:
+    from xbar_spice.engines.base import Engine
+    from xbar_spice.hardware.cells import Device
+    from xbar_spice.hardware.drift import DriftLaw
+    from xbar_spice.hardware.variation import ProgrammingError
+    from xbar_spice.mapping.base import Mapping
+    from xbar_spice.report.figure import Figure
+    from xbar_spice.solve.integrators.method import Method
+    from xbar_spice.solve.linear_solvers.solver import LinearSolver
+    from xbar_spice.train.tasks import Task
+
+__all__ = [
+    "DEVICES",
+    "DRIFT_LAWS",
+    "ENGINES",
+    "FIGURES",
+    "LINEAR_SOLVERS",
+    "MAPPINGS",
+    "METHODS",
+    "PROGRAMMING_ERRORS",
+    "REGISTRIES",
+    "TASKS",
+]
+
+ENGINES: Registry[Engine] = Registry(
+    "engine",
+    "xbar_spice.engines.base:Engine",
+    {
+        "ideal": "xbar_spice.engines.ideal:IdealEngine",
+        "nodal": "xbar_spice.engines.nodal.engine:NodalEngine",
+        "ngspice": "xbar_spice.engines.ngspice.engine:NgspiceEngine",
+    },
+)
+"""Who answers the reads of arrays."""
+
+DEVICES: Registry[Device] = Registry(
+    "device",
+    "xbar_spice.hardware.cells:Device",
+    {
+        "ohmic": "xbar_spice.hardware.cells:Ohmic",
+        "sinh": "xbar_spice.hardware.cells:Sinh",
+        "polynomial": "xbar_spice.hardware.cells:Polynomial",
+        "one_transistor_one_resistor": "xbar_spice.hardware.cells:OneTransistorOneResistor",
+        "one_selector_one_resistor": "xbar_spice.hardware.cells:OneSelectorOneResistor",
+    },
+)
+"""Laws of cells; `load_device` also finds parameter sets of them by name, and subcircuits."""
+
+MAPPINGS: Registry[Mapping] = Registry(
+    "mapping",
+    "xbar_spice.mapping.base:Mapping",
+    {
+        "differential": "xbar_spice.mapping.pairs:Differential",
+        "interleaved": "xbar_spice.mapping.pairs:Interleaved",
+        "signed_rows": "xbar_spice.mapping.pairs:SignedRows",
+        "offset": "xbar_spice.mapping.offset:Offset",
+        "bit_sliced": "xbar_spice.mapping.slices:BitSliced",
+    },
+)
+"""How signed weights become devices on lines."""
+
+PROGRAMMING_ERRORS: Registry[ProgrammingError] = Registry(
+    "variation",
+    "xbar_spice.hardware.variation:ProgrammingError",
+    {
+        "relative": "xbar_spice.hardware.variation:Variation",
+        "published": "xbar_spice.hardware.statistics:PublishedError",
+        "measured": "xbar_spice.hardware.statistics:MeasuredProgramming",
+        "levels": "xbar_spice.hardware.statistics:Levels",
+        "stuck": "xbar_spice.hardware.statistics:Stuck",
+        "correlated": "xbar_spice.hardware.statistics:Correlated",
+    },
+)
+"""What makes programmed devices differ from their targets."""
+
+DRIFT_LAWS: Registry[DriftLaw] = Registry(
+    "drift",
+    "xbar_spice.hardware.drift:DriftLaw",
+    {
+        "none": "xbar_spice.hardware.drift:NoDrift",
+        "power_law": "xbar_spice.hardware.drift:Drift",
+        "pcm": "xbar_spice.hardware.drift:PcmDrift",
+        "cmo_hfox": "xbar_spice.hardware.drift:CmoDrift",
+    },
+)
+"""What becomes of programmed devices with time."""
+
+METHODS: Registry[Method] = Registry(
+    "method",
+    "xbar_spice.solve.integrators.method:Method",
+    {
+        "forward_euler": "xbar_spice.solve.integrators.multistep:FORWARD_EULER",
+        "implicit_euler": "xbar_spice.solve.integrators.multistep:IMPLICIT_EULER",
+        "trapezoid": "xbar_spice.solve.integrators.multistep:TRAPEZOID",
+        "am3": "xbar_spice.solve.integrators.multistep:AM3",
+        "ab3": "xbar_spice.solve.integrators.multistep:AB3",
+        "rk4": "xbar_spice.solve.integrators.runge_kutta:RK4",
+        "dopri5": "xbar_spice.solve.integrators.dormand_prince:DormandPrince",
+        "verlet": "xbar_spice.solve.integrators.verlet:VERLET",
+        "velocity_verlet": "xbar_spice.solve.integrators.verlet:VELOCITY_VERLET",
+    },
+)
+"""How time goes on; those that differ in their coefficients only are objects of one class."""
+
+LINEAR_SOLVERS: Registry[LinearSolver] = Registry(
+    "linear solver",
+    "xbar_spice.solve.linear_solvers.solver:LinearSolver",
+    {
+        "gmres": "xbar_spice.solve.linear_solvers.gmres:Gmres",
+        "bicgstab": "xbar_spice.solve.linear_solvers.bicgstab:BiCGStab",
+        "cg": "xbar_spice.solve.linear_solvers.conjugate_gradients:ConjugateGradients",
+        "richardson": "xbar_spice.solve.linear_solvers.richardson:Richardson",
+        "chord": "xbar_spice.solve.linear_solvers.chord:Chord",
+        "feedback": "xbar_spice.feedback.linear_solver:Feedback",
+    },
+)
+"""Who solves the linear systems of implicit steps."""
+
+TASKS: Registry[Task] = Registry(
+    "task",
+    "xbar_spice.train.tasks:Task",
+    {
+        "digits-conv": "xbar_spice.train.digits:digits_conv",
+        "digits-dense": "xbar_spice.train.digits:digits_dense",
+    },
+)
+"""What models are trained for."""
+
+FIGURES: Registry[Figure] = Registry(
+    "figure",
+    "xbar_spice.report.figure:Figure",
+    {
+        "state_error": "xbar_spice.report.figures:StateError",
+        "gradient_error": "xbar_spice.report.figures:GradientError",
+        "gradient_cosine": "xbar_spice.report.figures:GradientAngle",
+        "cell_deficit": "xbar_spice.report.figures:CellDeficit",
+        "reads": "xbar_spice.report.figures:Reads",
+    },
+)
+"""What a report draws of the results of a study, in this order."""
+
+REGISTRIES: tuple[Registry[Any], ...] = (
+    ENGINES,
+    DEVICES,
+    MAPPINGS,
+    PROGRAMMING_ERRORS,
+    DRIFT_LAWS,
+    METHODS,
+    LINEAR_SOLVERS,
+    TASKS,
+    FIGURES,
+)
+"""All of them."""

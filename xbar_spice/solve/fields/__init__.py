@@ -1,0 +1,36 @@
+"""Right-hand sides f(z) of neural ODEs, with their exact derivatives."""
+
+from xbar_spice.solve.fields.activation import Activation, get_activation
+from xbar_spice.solve.fields.contributions import By, Contributions, Split, split_axes, summed
+from xbar_spice.solve.fields.evaluation import BoolArray, Evaluation, IndexArray, Parameters, Tie
+from xbar_spice.solve.fields.field import ActivationField, CircuitSolver, Field, ReluField
+from xbar_spice.solve.fields.layer_field import LayerField
+from xbar_spice.solve.fields.split import SplitField, prefixed, unprefixed
+from xbar_spice.solve.fields.systems import antisymmetric_field, convolution_field, hamiltonian_field, parabolic_field
+
+__all__ = [
+    "Activation",
+    "ActivationField",
+    "BoolArray",
+    "By",
+    "CircuitSolver",
+    "Contributions",
+    "Evaluation",
+    "Field",
+    "IndexArray",
+    "LayerField",
+    "Parameters",
+    "ReluField",
+    "Split",
+    "SplitField",
+    "Tie",
+    "antisymmetric_field",
+    "convolution_field",
+    "get_activation",
+    "hamiltonian_field",
+    "parabolic_field",
+    "prefixed",
+    "split_axes",
+    "summed",
+    "unprefixed",
+]

@@ -1,0 +1,68 @@
+"""Activations with the derivative that is stored beside every evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xbar_spice.checks import settle
+from xbar_spice.errors import InvalidInputError
+from xbar_spice.linear.operator import FloatArray
+
+__all__ = ["ACTIVATIONS", "Activation", "get_activation"]
+
+
+@final
+@dataclass(frozen=True)
+class Activation:
+    """A function of one variable, applied to each hidden unit.
+
+    Attributes:
+        name: How it is called.
+        value: r = sig(s).
+        slope: sig'(s), called with s and r; bits where it is 0 or 1 only.
+    """
+
+    name: str
+    value: Callable[[FloatArray], FloatArray]
+    slope: Callable[[FloatArray, FloatArray], NDArray[np.bool_] | FloatArray]
+
+    def __post_init__(self) -> None:
+        settle(self)
+
+
+def _sigmoid(s: FloatArray) -> FloatArray:
+    return 0.5 * (1.0 + np.tanh(0.5 * s))  # without overflow
+
+
+_KNOWN = (
+    Activation("relu", lambda s: np.maximum(s, 0.0), lambda s, r: s > 0.0),  # u(0) = 0
+    Activation("identity", lambda s: s, lambda s, r: np.ones(s.shape, dtype=bool)),
+    Activation("abs", np.abs, lambda s, r: np.sign(s)),
+    Activation("tanh", np.tanh, lambda s, r: 1.0 - r * r),
+    Activation("sigmoid", _sigmoid, lambda s, r: r * (1.0 - r)),
+    Activation("softplus", lambda s: np.logaddexp(0.0, s), lambda s, r: _sigmoid(s)),
+)
+
+ACTIVATIONS: Mapping[str, Activation] = MappingProxyType({activation.name: activation for activation in _KNOWN})
+"""Every activation by its name; a field takes any other `Activation`, too."""
+
+
+def get_activation(activation: str | Activation) -> Activation:
+    """An activation as it is, or the one of a name.
+
+    Raises:
+        InvalidInputError: No activation has this name.
+    """
+    if isinstance(activation, Activation):
+        return activation
+    if activation not in ACTIVATIONS:
+        raise InvalidInputError(
+            f"activation must be one of {', '.join(ACTIVATIONS)} or an Activation, got {activation!r}"
+        )
+    return ACTIVATIONS[activation]

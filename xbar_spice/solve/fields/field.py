@@ -1,0 +1,240 @@
+"""Vector fields f of dz/dt = f(z) over linear operators: evaluation, Jacobian products both ways, gradients."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import replace
+from typing import Protocol, final
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from xbar_spice.checks import checked
+from xbar_spice.errors import InvalidInputError
+from xbar_spice.linear.operator import FloatArray, LinearOperator, as_operator
+from xbar_spice.solve.fields.activation import Activation, get_activation
+from xbar_spice.solve.fields.evaluation import BoolArray, Evaluation, Parameters, Tie
+
+__all__ = ["ActivationField", "CircuitSolver", "Field", "ReluField"]
+
+
+class Field(ABC):
+    """A vector field f and its derivatives, all for a batch of samples at once; every product is a read of an array.
+
+    The transposed derivative comes in the two halves in which an array makes it, because the first alone gives the
+    gradients of the parameters: `pull_hidden` carries a cotangent back to the hidden units, `pull_state` on to z.
+
+    Attributes:
+        twin: The same field with the target weights, digitally, for the linear solver "chord"; None without one.
+        circuit: The field's arrays in a circuit that solves its linear systems, for "feedback"; None without one.
+    """
+
+    twin: Field | None = None
+    circuit: CircuitSolver | None = None
+
+    @property
+    @abstractmethod
+    def states(self) -> int:
+        """Length n of the state."""
+
+    @property
+    @abstractmethod
+    def hidden_units(self) -> int:
+        """Number m of hidden units."""
+
+    @abstractmethod
+    def evaluate(self, z: FloatArray) -> Evaluation:
+        """Evaluate f at each column of z, (n, batch)."""
+
+    @abstractmethod
+    def jvp(self, evaluation: Evaluation, direction: FloatArray) -> FloatArray:
+        """J(z) x for each sample; direction and result (n, batch)."""
+
+    @abstractmethod
+    def pull_hidden(self, evaluation: Evaluation, cotangent: FloatArray) -> FloatArray:
+        """The gradient of w^T f with respect to the hidden units' inputs; w (n, batch), result (m, batch)."""
+
+    @abstractmethod
+    def pull_state(self, evaluation: Evaluation, hidden_cotangent: FloatArray) -> FloatArray:
+        """The gradient with respect to z of what `pull_hidden` gave; (m, batch) to (n, batch)."""
+
+    @abstractmethod
+    def parameter_gradients(
+        self, evaluation: Evaluation, cotangent: FloatArray, hidden_cotangent: FloatArray
+    ) -> Parameters:
+        """The gradients of w^T f with respect to each matrix, summed over the batch; digital, no read.
+
+        Args:
+            evaluation: Where.
+            cotangent: w, (n, batch).
+            hidden_cotangent: `pull_hidden` of w, (m, batch).
+        """
+
+    @abstractmethod
+    def parameter_jvp(self, evaluation: Evaluation, direction: Parameters) -> FloatArray:
+        """The change of f at fixed z for a change of each matrix, (n, batch); a matrix left out does not change."""
+
+    @property
+    def outputs(self) -> int:
+        """Length of f(z): `states`, unless it is a part of a `SplitField`."""
+        return self.states
+
+    @property
+    def tie(self) -> Tie:
+        """How the matrices depend on the field's parameters; by default they are the parameters."""
+        return Tie()
+
+    def evaluate_finite(self, z: FloatArray) -> Evaluation:
+        """Evaluate f where z is finite; no array is driven with infinity, such a sample keeps the value NaN."""
+        finite = np.isfinite(z).all(axis=0)
+        if finite.all():
+            return self.evaluate(z)
+        evaluation = self.evaluate(np.where(finite, z, 0.0))
+        return replace(evaluation, value=np.where(finite, evaluation.value, np.nan))
+
+    def vjp(self, evaluation: Evaluation, cotangent: FloatArray) -> FloatArray:
+        """J(z)^T w for each sample; cotangent and result (n, batch)."""
+        return self.pull_state(evaluation, self.pull_hidden(evaluation, cotangent))
+
+    def push(self, evaluation: Evaluation, change: FloatArray, direction: Parameters) -> FloatArray:
+        """The change of f for a change of z, (n, batch), and of the matrices."""
+        return self.jvp(evaluation, change) + self.parameter_jvp(evaluation, direction)
+
+
+class ActivationField(Field):
+    """f(z) = B sig(A z), or with a bias on the array B sig(A [z; 1]), the last input of A held at one.
+
+    With s = A z, r = sig(s) and D = diag(sig'(s)) the Jacobian is J = B D A.
+
+    Args:
+        A: m x n matrix or operator; m x (n + 1) with a bias, the bias being its last column.
+        B: n x m matrix or operator.
+        activation: Name of an activation, or an `Activation`.
+        bias: Whether A has a column for a bias.
+        tie: Parameters that A and B share; by default they are the parameters themselves.
+
+    Raises:
+        InvalidInputError: The shapes of A and B do not belong together, a matrix is not finite, or the activation is
+            unknown.
+
+    Example:
+        >>> field = ActivationField([[1.0, 0.5]], [[2.0]], "identity", bias=True)  # 2 (z + 0.5)
+        >>> field.evaluate(np.array([[1.0]])).value[:, 0]
+        array([3.])
+    """
+
+    @checked()
+    def __init__(
+        self,
+        A: ArrayLike | LinearOperator,
+        B: ArrayLike | LinearOperator,
+        activation: str | Activation = "relu",
+        *,
+        bias: bool = False,
+        tie: Tie | None = None,
+    ) -> None:
+        self.A = as_operator(A, "A")
+        self.B = as_operator(B, "B")
+        self.activation = get_activation(activation)
+        self.bias = bias
+        self._tie = tie or Tie()
+        n, m = self.B.shape
+        if self.A.shape != (m, n + bias):
+            formula, inputs = (
+                (f"B {self.activation.name}(A [z; 1])", "n + 1") if bias else (f"B {self.activation.name}(A z)", "n")
+            )
+            raise InvalidInputError(
+                f"{formula} needs A of shape (m, {inputs}) and B of shape (n, m), "
+                f"got A {self.A.shape} and B {self.B.shape}"
+            )
+
+    @property
+    def states(self) -> int:
+        return self.B.shape[0]
+
+    @property
+    def hidden_units(self) -> int:
+        return self.A.shape[0]
+
+    @property
+    def tie(self) -> Tie:
+        return self._tie
+
+    def evaluate(self, z: FloatArray) -> Evaluation:
+        s = self.A.mv(self._driven(z, 1.0))
+        r = self.activation.value(s)
+        return Evaluation(z=z, value=self.B.mv(r), slope=self.activation.slope(s, r), hidden=r)
+
+    def jvp(self, evaluation: Evaluation, direction: FloatArray) -> FloatArray:
+        return self.B.mv(evaluation.slope * self.A.mv(self._driven(direction, 0.0)))  # B D A x
+
+    def pull_hidden(self, evaluation: Evaluation, cotangent: FloatArray) -> FloatArray:
+        return evaluation.slope * self.B.T.mv(cotangent)  # p = D B^T w
+
+    def pull_state(self, evaluation: Evaluation, hidden_cotangent: FloatArray) -> FloatArray:
+        return self.A.T.mv(hidden_cotangent)[: self.states]  # A^T p
+
+    def parameter_gradients(
+        self, evaluation: Evaluation, cotangent: FloatArray, hidden_cotangent: FloatArray
+    ) -> Parameters:
+        return {
+            "A": hidden_cotangent @ self._driven(evaluation.z, 1.0).T,  # p z^T
+            "B": cotangent @ evaluation.hidden.T,  # w r^T
+        }
+
+    def parameter_jvp(self, evaluation: Evaluation, direction: Parameters) -> FloatArray:
+        change = np.zeros_like(evaluation.value)
+        if "A" in direction:
+            change += self.B.mv(evaluation.slope * (direction["A"] @ self._driven(evaluation.z, 1.0)))  # B D dA z
+        if "B" in direction:
+            change += direction["B"] @ evaluation.hidden  # dB r
+        return change
+
+    def _driven(self, z: FloatArray, last: float) -> FloatArray:
+        """What drives A: the state, and with a bias the constant below it."""
+        return np.vstack([z, np.full((1, z.shape[1]), last)]) if self.bias else z
+
+
+@final
+class ReluField(ActivationField):
+    """f(z) = B relu(A z), with the derivative u of relu taken as u(0) = 0.
+
+    Args:
+        A: m x n matrix or operator.
+        B: n x m matrix or operator.
+
+    Raises:
+        InvalidInputError: The shapes of A and B do not belong together, or a matrix is not finite.
+
+    Example:
+        >>> field = ReluField([[1.0, 0.0], [0.0, -1.0]], [[1.0, 2.0], [3.0, 4.0]])
+        >>> field.evaluate(np.array([[1.0], [1.0]])).value[:, 0]
+        array([1., 3.])
+    """
+
+    @checked()
+    def __init__(self, A: ArrayLike | LinearOperator, B: ArrayLike | LinearOperator) -> None:
+        super().__init__(A, B, "relu")
+
+
+class CircuitSolver(Protocol):
+    """Solves (I - c B D A) x = r, and the transposed system, in one step for a batch of samples.
+
+    The solution is as good as the circuit: Newton's method takes it as it comes and measures by its next residual, the
+    adjoint measures what is left of each right-hand side and has that solved, too.
+    """
+
+    def solve(
+        self, slopes: BoolArray | FloatArray, c: float, rhs: FloatArray, *, transposed: bool = False
+    ) -> FloatArray:
+        """The solution for each sample.
+
+        Args:
+            slopes: D of each sample, (m, batch), as the field's evaluation stored it.
+            c: Step size times the coefficient of the implicit term.
+            rhs: r, (n, batch).
+            transposed: Whether to solve (I - c A^T D B^T) x = r.
+
+        Returns:
+            x, (n, batch).
+        """

@@ -1,0 +1,103 @@
+"""A field of one layer: one read of one array for each evaluation."""
+
+from __future__ import annotations
+
+from typing import final
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from xbar_spice.checks import checked
+from xbar_spice.errors import InvalidInputError
+from xbar_spice.linear.operator import FloatArray, LinearOperator, as_operator
+from xbar_spice.solve.fields.activation import Activation, get_activation
+from xbar_spice.solve.fields.evaluation import Evaluation, Parameters, Tie
+from xbar_spice.solve.fields.field import Field
+
+__all__ = ["LayerField"]
+
+
+@final
+class LayerField(Field):
+    """f(y) = sign sig(K y + b), one read of one array; the bias is added behind it, digitally.
+
+    Args:
+        K: l x k matrix or operator; square unless it is a part of a `SplitField`.
+        b: (l,); none when left out.
+        activation: Name of an activation, or an `Activation`.
+        sign: 1 or -1.
+        tie: As for `ActivationField`.
+
+    Raises:
+        InvalidInputError: b does not belong to K or is not finite, or the activation or the sign is unknown.
+
+    Example:
+        >>> LayerField([[0.0, 1.0], [-1.0, 0.0]], activation="identity").evaluate(np.array([[1.0], [2.0]])).value[:, 0]
+        array([ 2., -1.])
+    """
+
+    @checked()
+    def __init__(
+        self,
+        K: ArrayLike | LinearOperator,
+        b: ArrayLike | None = None,
+        activation: str | Activation = "tanh",
+        *,
+        sign: int = 1,
+        tie: Tie | None = None,
+    ) -> None:
+        self.K = as_operator(K, "K")
+        self.b: FloatArray | None = None if b is None else np.array(b, dtype=float)
+        self.activation = get_activation(activation)
+        self.sign = sign
+        self._tie = tie or Tie()
+        if self.b is not None and (self.b.shape != self.K.shape[:1] or not np.isfinite(self.b).all()):
+            raise InvalidInputError(f"b must be finite and of shape {self.K.shape[:1]} for K {self.K.shape}, got {b!r}")
+        if sign not in (-1, 1):
+            raise InvalidInputError(f"sign must be 1 or -1, got {sign}")
+
+    @property
+    def states(self) -> int:
+        return self.K.shape[1]
+
+    @property
+    def outputs(self) -> int:
+        return self.K.shape[0]
+
+    @property
+    def hidden_units(self) -> int:
+        return self.K.shape[0]
+
+    @property
+    def tie(self) -> Tie:
+        return self._tie
+
+    def evaluate(self, z: FloatArray) -> Evaluation:
+        s = self.K.mv(z)
+        if self.b is not None:
+            s = s + self.b[:, np.newaxis]
+        r = self.activation.value(s)
+        return Evaluation(z=z, value=self.sign * r, slope=self.activation.slope(s, r), hidden=r)
+
+    def jvp(self, evaluation: Evaluation, direction: FloatArray) -> FloatArray:
+        return self.sign * (evaluation.slope * self.K.mv(direction))  # D K x
+
+    def pull_hidden(self, evaluation: Evaluation, cotangent: FloatArray) -> FloatArray:
+        return self.sign * (evaluation.slope * cotangent)  # p = D w
+
+    def pull_state(self, evaluation: Evaluation, hidden_cotangent: FloatArray) -> FloatArray:
+        return self.K.T.mv(hidden_cotangent)  # K^T p
+
+    def parameter_gradients(
+        self, evaluation: Evaluation, cotangent: FloatArray, hidden_cotangent: FloatArray
+    ) -> Parameters:
+        gradients = {"K": hidden_cotangent @ evaluation.z.T}  # p y^T
+        return gradients if self.b is None else gradients | {"b": hidden_cotangent.sum(axis=1)}
+
+    def parameter_jvp(self, evaluation: Evaluation, direction: Parameters) -> FloatArray:
+        change = np.zeros_like(evaluation.value)
+        if "K" in direction:
+            change += direction["K"] @ evaluation.z
+        if "b" in direction:
+            change += direction["b"][:, np.newaxis]
+        return self.sign * (evaluation.slope * change)  # D (dK y + db)

@@ -1,0 +1,193 @@
+"""Fields whose matrices share their parameters: convolutions, antisymmetric, parabolic and Hamiltonian networks."""
+
+from __future__ import annotations
+
+from math import isqrt
+
+from numpy.typing import ArrayLike
+
+from xbar_spice.checks import Array, checked
+from xbar_spice.errors import InvalidInputError
+from xbar_spice.linear.compose import FirstRows, ProductOperator, ScaledOperator, SumOperator
+from xbar_spice.linear.convolution import Padding, convolution_matrix, kernel_gradient
+from xbar_spice.linear.operator import FloatArray, LinearOperator, as_operator
+from xbar_spice.solve.fields.activation import Activation
+from xbar_spice.solve.fields.evaluation import Parameters, Tie
+from xbar_spice.solve.fields.field import ActivationField
+from xbar_spice.solve.fields.layer_field import LayerField
+from xbar_spice.solve.fields.split import SplitField
+
+__all__ = ["antisymmetric_field", "convolution_field", "hamiltonian_field", "parabolic_field"]
+
+
+@checked()
+def convolution_field(
+    a: ArrayLike,
+    b: ArrayLike,
+    image_shape: tuple[int, int],
+    padding: Padding = "circular",
+    *,
+    A: ArrayLike | LinearOperator | None = None,
+    B: ArrayLike | LinearOperator | None = None,
+    activation: str | Activation = "relu",
+) -> ActivationField:
+    """Two convolutions, f(z) = b * sig(a * z), whose parameters are the kernels a and b.
+
+    Args:
+        a: Kernel as for `convolution_matrix`, (q*q,) or (hidden channels, image channels, q*q).
+        b: Kernel back to the image, (q*q,) or (image channels, hidden channels, q*q).
+        image_shape: (height, width).
+        padding: As for `convolution_matrix`.
+        A: Array of the matrix of a; the matrix itself when left out.
+        B: Array of the matrix of b; the matrix itself when left out.
+        activation: sig.
+
+    Raises:
+        InvalidInputError: A kernel, the image or the padding is not allowed, or they do not belong together.
+
+    Example:
+        >>> import numpy as np
+        >>> identity = np.eye(9)[4]
+        >>> field = convolution_field(identity, 2 * identity, (1, 2))
+        >>> field.evaluate(np.array([[3.0], [-1.0]])).value[:, 0]
+        array([6., 0.])
+    """
+    kernels = {"A": Array()("a", a), "B": Array()("b", b)}
+    names = {"A": "a", "B": "b"}
+
+    def spread(change: Parameters) -> Parameters:
+        return {
+            name: convolution_matrix(change[names[name]], image_shape, padding)
+            for name in kernels
+            if names[name] in change
+        }
+
+    def collect(gradients: Parameters) -> Parameters:
+        return {names[name]: _kernel_part(kernels[name], gradients[name], image_shape, padding) for name in kernels}
+
+    matrices = spread({names[name]: kernel for name, kernel in kernels.items()})
+    return ActivationField(
+        matrices["A"] if A is None else A,
+        matrices["B"] if B is None else B,
+        activation,
+        tie=Tie(spread, collect),
+    )
+
+
+def _kernel_part(
+    kernel: FloatArray, gradient: FloatArray, image_shape: tuple[int, int], padding: Padding
+) -> FloatArray:
+    channels = None if kernel.ndim == 1 else (kernel.shape[0], kernel.shape[1])
+    return kernel_gradient(gradient, image_shape, channels, size=isqrt(kernel.shape[-1]), padding=padding)
+
+
+@checked()
+def antisymmetric_field(
+    K: ArrayLike | LinearOperator, b: ArrayLike | None = None, activation: str | Activation = "tanh"
+) -> LayerField:
+    """f(y) = sig((K - K^T) y + b): one array, read once from each side.
+
+    Args:
+        K: n x n matrix or operator.
+        b: (n,); none when left out.
+        activation: sig.
+
+    Raises:
+        InvalidInputError: K is not square, or b does not belong to it.
+
+    Source: Haber and Ruthotto, Stable architectures for deep neural networks, Inverse Problems 34 (2018) 014004.
+
+    Example:
+        >>> import numpy as np
+        >>> turn = antisymmetric_field([[0.0, 1.0], [0.0, 0.0]], activation="identity")
+        >>> turn.evaluate(np.array([[1.0], [2.0]])).value[:, 0]
+        array([ 2., -1.])
+    """
+    array = as_operator(K, "K")
+    if array.shape[0] != array.shape[1]:
+        raise InvalidInputError(f"K - K^T needs a square K, got {array.shape}")
+
+    def antisymmetric(values: Parameters) -> Parameters:  # its own adjoint
+        return {name: value - value.T if name == "K" else value for name, value in values.items()}
+
+    return LayerField(
+        SumOperator(array, ScaledOperator(-1.0, array.T)), b, activation, tie=Tie(antisymmetric, antisymmetric)
+    )
+
+
+@checked()
+def parabolic_field(
+    K: ArrayLike | LinearOperator, activation: str | Activation = "relu", *, bias: bool = False
+) -> ActivationField:
+    """f(y) = -K^T sig(K y), or -K^T sig(K y + b): one array, driven from both sides; it can only contract.
+
+    Args:
+        K: m x n matrix or operator; m x (n + 1) with a bias, which is its last column and stays out of K^T.
+        activation: sig.
+        bias: Whether K has a column for a bias.
+
+    Raises:
+        InvalidInputError: The activation is unknown.
+
+    Source: Ruthotto and Haber, Deep neural networks motivated by partial differential equations, JMIV 62 (2020) 352.
+
+    Example:
+        >>> import numpy as np
+        >>> parabolic_field([[2.0]]).evaluate(np.array([[1.0, -1.0]])).value
+        array([[-4., 0.]])
+    """
+    array = as_operator(K, "K")
+    n = array.shape[1] - bias
+    back: LinearOperator = ScaledOperator(-1.0, array.T)
+    if bias:
+        back = ProductOperator(FirstRows(n, n + 1), back)
+
+    def spread(change: Parameters) -> Parameters:
+        return {"A": change["K"], "B": -change["K"].T[:n]} if "K" in change else {}
+
+    def collect(gradients: Parameters) -> Parameters:
+        total = gradients["A"].copy()
+        total[:, :n] -= gradients["B"].T
+        return {"K": total}
+
+    return ActivationField(array, back, activation, bias=bias, tie=Tie(spread, collect))
+
+
+@checked()
+def hamiltonian_field(
+    K: ArrayLike | LinearOperator, b: ArrayLike | None = None, activation: str | Activation = "tanh"
+) -> SplitField:
+    """dy/dt = sig(K^T z + b), dz/dt = -sig(K y + b) on the state [y; z]: one array, read from both sides.
+
+    Args:
+        K: l x k matrix or operator; square with a bias.
+        b: (l,), shared by both parts; none when left out.
+        activation: sig.
+
+    Raises:
+        InvalidInputError: b does not belong to K and K^T, or the activation is unknown.
+
+    Source: Haber and Ruthotto, Stable architectures for deep neural networks, Inverse Problems 34 (2018) 014004.
+
+    Example:
+        >>> import numpy as np
+        >>> spring = hamiltonian_field([[2.0]], activation="identity")
+        >>> spring.evaluate(np.array([[1.0], [3.0]])).value[:, 0]
+        array([ 6., -2.])
+    """
+    array = as_operator(K, "K")
+
+    def spread(change: Parameters) -> Parameters:
+        values: dict[str, FloatArray] = {}
+        if "K" in change:
+            values |= {"velocity.K": change["K"].T, "force.K": change["K"]}
+        if "b" in change:
+            values |= {"velocity.b": change["b"], "force.b": change["b"]}
+        return values
+
+    def collect(gradients: Parameters) -> Parameters:
+        total = {"K": gradients["force.K"] + gradients["velocity.K"].T}
+        return total if b is None else total | {"b": gradients["force.b"] + gradients["velocity.b"]}
+
+    velocity, force = LayerField(array.T, b, activation), LayerField(array, b, activation, sign=-1)
+    return SplitField(velocity, force, tie=Tie(spread, collect))

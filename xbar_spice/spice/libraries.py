@@ -1,0 +1,118 @@
+"""The libraries that a deck needs: those of its cells and of its op-amps, the user's own among them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+
+from xbar_spice.errors import InvalidInputError
+from xbar_spice.hardware.amplifier import Amplifier
+from xbar_spice.hardware.cells import SubcircuitCell
+from xbar_spice.hardware.crossbar import Crossbar
+from xbar_spice.hardware.subcircuit import Subcircuit
+from xbar_spice.hardware.subcircuit.apart import Placed, kept_apart
+from xbar_spice.hardware.subcircuit.definition import COMPAT, parsed
+from xbar_spice.spice.resources import search_path
+
+__all__ = ["behaviour", "by_hand", "libraries", "opamp_subcircuit"]
+
+# What means something else in a mode of ngspice than without one: powers of negative numbers, and the node gnd.
+CHANGES_MEANING = re.compile(r"\^|\*\*|\bpow\s*\(|\bpwrs?\s*\(|\bgnd\b", re.IGNORECASE)
+
+
+def libraries(crossbars: Sequence[Crossbar], names: Sequence[str]) -> list[str]:
+    """The text of every library that the arrays need, each once and with names of its own.
+
+    Raises:
+        InvalidInputError: one deck would have two subcircuits of one name, or libraries of two dialects.
+    """
+    found = _subcircuits(crossbars)
+    mode = behaviour(crossbars)
+    by_text = {subcircuit.library: subcircuit for subcircuit in found}
+    wrappers = {subcircuit.wrapper: subcircuit for subcircuit in found if subcircuit.wrapper}
+    taken = [name.lower() for name in names] + [name for one in by_text.values() for name in one.defined]
+    taken += [name for one in wrappers.values() for name in one.wrapped]
+    twice = sorted({name for name in taken if taken.count(name) > 1} - {""})
+    if twice:
+        raise InvalidInputError(
+            f"a deck can hold one subcircuit of a name, and its libraries and arrays have two {twice[0]!r}; rename one"
+        )
+    given = _given(crossbars)
+    texts = kept_apart([Placed(text, one.compat, given.get(text, frozenset())) for text, one in by_text.items()])
+    texts += wrappers
+    said = f"* for a dialect of SPICE: run this deck by hand with {by_hand(mode)} DECK\n"
+    return [said + text if mode and not number else text for number, text in enumerate(texts)]
+
+
+def behaviour(crossbars: Sequence[Crossbar]) -> str:
+    """The mode that ngspice needs for the libraries of the arrays (its variable `ngbehavior`); empty for none.
+
+    A mode is one for a whole deck. Libraries without a dialect mean the same in all of them, as long as they hold no
+    powers.
+
+    Raises:
+        InvalidInputError: two libraries need two modes.
+    """
+    found = _subcircuits(crossbars)
+    dialects = {subcircuit.compat: subcircuit.name for subcircuit in found if subcircuit.compat}
+    if len(dialects) > 1:
+        (one, first), (other, second) = list(dialects.items())[:2]
+        raise InvalidInputError(
+            f"ngspice reads a deck in one dialect, and the library of {first} has compat={one!r}, that of {second} "
+            f"compat={other!r}; write one of them in the dialect of the other, or in ngspice's own"
+        )
+    if not dialects:
+        return ""
+    ((dialect, name),) = dialects.items()
+    for subcircuit in found:
+        code = "" if subcircuit.compat else " ".join(card.text for card in parsed(subcircuit.library).cards)
+        if changed := CHANGES_MEANING.search(code):
+            raise InvalidInputError(
+                f"the library of {name} has compat={dialect!r}, in which ngspice takes {changed[0]!r} for something "
+                f"else than without it, and the library of {subcircuit.name} holds it and says no compat; write "
+                f"powers as products and gnd as 0, or say compat={dialect!r} there if it is meant so"
+            )
+    return COMPAT[dialect]
+
+
+def by_hand(mode: str) -> str:
+    """The command that runs decks of this mode of ngspice.
+
+    Example:
+        >>> by_hand(""), by_hand("psa")
+        ('ngspice -b', 'ngspice -D ngbehavior=psa -b')
+    """
+    return f"ngspice -D ngbehavior={mode} -b" if mode else "ngspice -b"
+
+
+def _given(crossbars: Sequence[Crossbar]) -> dict[str, frozenset[str]]:
+    """Names, in lower case, of the parameters that elements of the deck give to subcircuits, for each library."""
+    given: dict[str, frozenset[str]] = {}
+    for subcircuit in _subcircuits(crossbars):
+        names = {name.lower() for name, _ in subcircuit.parameters} | set(
+            re.findall(r"(\w+)=", subcircuit.wrapper.lower())
+        )
+        given[subcircuit.library] = given.get(subcircuit.library, frozenset()) | names
+    for crossbar in crossbars:
+        if isinstance(crossbar.device, SubcircuitCell):
+            library = crossbar.device.subcircuit.library
+            given[library] |= {crossbar.device.setting(1.0)[0].lower()}
+    return given
+
+
+def _subcircuits(crossbars: Sequence[Crossbar]) -> list[Subcircuit]:
+    """All subcircuits that elements of the arrays are instances of."""
+    found = [subcircuit for crossbar in crossbars for subcircuit in crossbar.device.subcircuits]
+    return found + [opamp_subcircuit(crossbar.amplifier) for crossbar in crossbars if crossbar.amplifier.present]
+
+
+@lru_cache
+def opamp_subcircuit(amplifier: Amplifier) -> Subcircuit:
+    """The user's own op-amp, or the one of the shipped library that has the gain and the limits of this one."""
+    if amplifier.opamp is not None:
+        return amplifier.opamp
+    library = search_path("models")[0] / "opamp.lib"
+    if amplifier.saturation is None:
+        return Subcircuit.from_file(library, "opamp_linear", {"gain": amplifier.gain})
+    return Subcircuit.from_file(library, "opamp", {"gain": amplifier.gain, "vsat": amplifier.saturation})

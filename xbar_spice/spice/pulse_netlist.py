@@ -1,0 +1,116 @@
+"""Decks in which the read of an array is a pulse: capacitors at the lines and a `.tran` analysis with measurements."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from xbar_spice.errors import InvalidInputError
+from xbar_spice.hardware.biases import read_ends
+from xbar_spice.hardware.crossbar import SIDES, Crossbar, Side
+from xbar_spice.hardware.pulse import LineCapacitance, Pulse
+from xbar_spice.spice.libraries import behaviour, libraries
+from xbar_spice.spice.netlist import Deck, Terminal, array_variables, drive_volts
+from xbar_spice.spice.render import render
+from xbar_spice.spice.tolerances import transient_options
+
+__all__ = ["pulse_deck", "require_pulsable", "require_simulable"]
+
+
+def pulse_deck(
+    crossbar: Crossbar,
+    drive: ArrayLike,
+    pulse: Pulse,
+    capacitance: LineCapacitance,
+    side: Side = "rows",
+    *,
+    accuracy: float = 1e-3,
+    title: str = "memristor crossbar, a read as a pulse",
+    comments: Mapping[str, object] | None = None,
+    netlists: Sequence[Path] = (),
+) -> Deck:
+    """The deck of one read of one array as a pulse, a `.tran` analysis over the cycle of the pulse.
+
+    Args:
+        crossbar: the array.
+        drive: (ports,) volts of the pulse at the driven side.
+        pulse: its shape; a rise above 0 s and a finite width above 0 s.
+        capacitance: of the lines.
+        side: the driven side.
+        accuracy: about the relative error of settling times and energies; sets the steps of the simulator.
+        title: first line of the deck.
+        comments: more to say at the head of the deck.
+        netlists: folders of the user's own templates, searched first.
+
+    Raises:
+        InvalidInputError: a drive of the wrong shape, a pulse that a simulator cannot make, amplifiers, or a broken
+            template.
+    """
+    require_simulable(pulse)
+    require_pulsable(crossbar)
+    if not 0 < accuracy < 1:
+        raise InvalidInputError(f"accuracy must be between 0 and 1, got {accuracy}")
+    volts = drive_volts(crossbar, drive, side)
+    array = array_variables(0, "", crossbar, read_ends(crossbar, volts, side), side)
+    farads = {
+        "word": capacitance.c_word * (1 if crossbar.segment_resistance("rows") > 0 else crossbar.shape[1]),
+        "bit": capacitance.c_bit * (1 if crossbar.segment_resistance("cols") > 0 else crossbar.shape[0]),
+        "cell": capacitance.c_cell,
+    }
+    least_charge = min((farad for farad in farads.values() if farad > 0), default=1.0) * (np.abs(volts).max() or 1.0)
+    variables = {
+        "title": title,
+        "comments": dict(comments or {}),
+        "side": side,
+        "array": array,
+        "cell_templates": [crossbar.device.template],
+        "libraries": libraries([crossbar], []),
+        "amplified": False,
+        "pulse": _pulse_seconds(pulse),
+        "capacitance": farads,
+        "options": transient_options(crossbar, least_charge, accuracy),
+    }
+    ends: tuple[Terminal, ...] = tuple(array["terminals"])  # type: ignore[arg-type]
+    return Deck(render("pulse.cir.j2", variables, netlists=netlists), ends, behaviour=behaviour([crossbar]))
+
+
+def require_pulsable(crossbar: Crossbar) -> None:
+    """Refuse amplifiers, whose answer in time is not modelled, and segments that differ.
+
+    Raises:
+        InvalidInputError: the array is sensed by amplifiers, or its wires are uneven.
+    """
+    for side in SIDES:
+        crossbar.segment_resistance(side)  # capacitance is counted by equal segments
+    if crossbar.amplifier.present:
+        raise InvalidInputError(
+            f"a read as a pulse is sensed by 0 V, got {crossbar.amplifier!r}; add its input resistance "
+            "r_feedback / (1 + gain) to r_sense, and leave the amplifier out"
+        )
+
+
+def require_simulable(pulse: Pulse) -> None:
+    """Refuse what a simulator cannot make: a step, or a drive that never ends.
+
+    Raises:
+        InvalidInputError: the pulse has no rise, or no width or an infinite one.
+    """
+    if not (pulse.rise > 0 and 0 < pulse.width < np.inf):
+        raise InvalidInputError(
+            f"a simulated pulse needs a rise and a finite width above 0 s, got rise={pulse.rise}, width={pulse.width}"
+        )
+
+
+def _pulse_seconds(pulse: Pulse) -> dict[str, float]:
+    """The times of a pulse and the largest step of its analysis, without the rounding errors of sums."""
+    seconds = {
+        "rise": pulse.rise,
+        "width": pulse.width,
+        "top_end": pulse.top_end,
+        "cycle": pulse.cycle,
+        "step": min(pulse.top_end, pulse.cycle - pulse.top_end) / 50,
+    }
+    return {name: float(f"{value:.12g}") for name, value in seconds.items()}

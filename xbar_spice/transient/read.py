@@ -1,0 +1,155 @@
+"""What a pulsed read is, whoever solved it: waveforms, settling times, energies."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Literal, final
+
+import numpy as np
+
+from xbar_spice.errors import InvalidInputError
+from xbar_spice.hardware.crossbar import Crossbar, Side
+from xbar_spice.hardware.pulse import LineCapacitance, Pulse
+from xbar_spice.linear.operator import FloatArray
+
+__all__ = ["Energy", "PulseRead"]
+
+BISECTIONS = 50
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Energy:
+    """Where the energy of a pulsed read has gone, from its beginning until some moment; joule.
+
+    Attributes:
+        until: seconds, that moment.
+        delivered: (ports,) by the sources of each driven line, less what it gave back.
+        cells: dissipated in the cells.
+        wires: dissipated in the segments of the lines.
+        periphery: dissipated in the resistances of drivers and sense terminals.
+        stored: in the capacitances at that moment.
+    """
+
+    until: float
+    delivered: FloatArray
+    cells: float
+    wires: float
+    periphery: float
+    stored: float
+
+    @property
+    def total(self) -> float:
+        """What all sources delivered."""
+        return float(self.delivered.sum())
+
+    @property
+    def dissipated(self) -> float:
+        """What became heat."""
+        return self.cells + self.wires + self.periphery
+
+    @property
+    def balance_error(self) -> float:
+        """(delivered - dissipated - stored) / (dissipated + stored), zero but for errors of the solution."""
+        spent = self.dissipated + self.stored
+        return (self.total - spent) / spent if spent else self.total
+
+
+class PulseRead(ABC):
+    """A read of one array as a pulse, solved.
+
+    Attributes:
+        crossbar: the array.
+        side: the driven side.
+        drive: (ports,) volts of the pulse at that side.
+        pulse: its shape.
+        capacitance: of the lines.
+    """
+
+    def __init__(
+        self, crossbar: Crossbar, side: Side, drive: FloatArray, pulse: Pulse, capacitance: LineCapacitance
+    ) -> None:
+        self.crossbar = crossbar
+        self.side: Side = side
+        self.drive = drive
+        self.pulse = pulse
+        self.capacitance = capacitance
+
+    @property
+    @abstractmethod
+    def times(self) -> FloatArray:
+        """(T,) seconds, rising, close together where the waveforms are fast; to the end of the cycle."""
+
+    @property
+    @abstractmethod
+    def settled(self) -> FloatArray:
+        """(ports,) amperes into the sense terminals when the drive stays on: the read without its dynamics."""
+
+    @abstractmethod
+    def currents(self, t: FloatArray) -> FloatArray:
+        """(ports, T) amperes into the sense terminals at times (T,)."""
+
+    @abstractmethod
+    def source_currents(self, t: FloatArray) -> FloatArray:
+        """(ports, T) amperes out of the sources of each driven line."""
+
+    @abstractmethod
+    def voltages(self, t: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """(rows, cols, T) volts at the word-line end of each cell, and likewise at its bit-line end."""
+
+    @abstractmethod
+    def energy(self, until: float | None = None) -> Energy:
+        """Where the energy went.
+
+        Args:
+            until: seconds since the beginning of the pulse; the whole cycle, discharge and all, when left out.
+
+        Raises:
+            InvalidInputError: a moment before the pulse or beyond what was solved.
+        """
+
+    def settling_times(self, accuracy: float, reference: Literal["each", "largest"] = "each") -> FloatArray:
+        """When each sense current comes to stay near its settled value, while the drive is on.
+
+        Args:
+            accuracy: how near, as a part of the reference.
+            reference: "each" current's own settled value, or the "largest" settled value of all lines. A line that
+                settles at 0 A never comes near by its own measure.
+
+        Returns:
+            (ports,) seconds from the beginning of the pulse; infinity for a current that is not there when the drive
+            begins to fall.
+        """
+        if not 0 < accuracy < 1:
+            raise InvalidInputError(f"the accuracy to settle to must be between 0 and 1, got {accuracy}")
+        if reference not in ("each", "largest"):
+            raise InvalidInputError(f"reference must be 'each' or 'largest', got {reference!r}")
+        size = np.abs(self.settled)
+        allowed = accuracy * (size if reference == "each" else np.full_like(size, size.max()))[:, np.newaxis]
+        wanted = self.settled[:, np.newaxis]
+        t = self.times[self.times < self.pulse.top_end]
+        if not math.isinf(self.pulse.top_end):  # at the corner itself the drive falls already: the moment before it
+            t = np.union1d(t, [math.nextafter(self.pulse.top_end, 0.0)])
+        outside = np.abs(self.currents(t) - wanted) > allowed
+        last = np.where(outside.any(axis=1), t.size - 1 - np.argmax(outside[:, ::-1], axis=1), -1)
+        before, after = t[np.maximum(last, 0)], t[np.minimum(last + 1, t.size - 1)]
+        for _ in range(BISECTIONS):
+            middle = 0.5 * (before + after)
+            still = np.diagonal(np.abs(self.currents(middle) - wanted) > allowed)
+            before, after = np.where(still, middle, before), np.where(still, after, middle)
+        return np.where(last == t.size - 1, math.inf, np.where(last < 0, 0.0, after))
+
+    def settling_time(self, accuracy: float, reference: Literal["each", "largest"] = "each") -> float:
+        """The settling time of the slowest line, seconds."""
+        return float(self.settling_times(accuracy, reference).max())
+
+    def _checked_moment(self, until: float | None, end: float) -> float:
+        """The moment up to which energy is asked for, when it can be had until `end`."""
+        last = end if until is None else until
+        if math.isinf(last):
+            raise InvalidInputError("a drive that stays on needs a moment to stop at: give energy(until=...)")
+        if not 0 <= last <= end * (1 + 1e-12):  # a simulator's last step is the end of the cycle but for rounding
+            raise InvalidInputError(f"energy can be had from 0 s to {end:g} s, got until={last:g}")
+        return min(last, end)
