@@ -54,6 +54,8 @@ PROGRAMMING_ERRORS: Registry[ProgrammingError] = Registry(
         "levels": "xbar_spice.hardware.statistics:Levels",
         "stuck": "xbar_spice.hardware.statistics:Stuck",
         "correlated": "xbar_spice.hardware.statistics:Correlated",
+        "table": "xbar_spice.hardware.statistics:programming_table",
+        "in_turn": "xbar_spice.hardware.statistics:InTurn",
     },
 )
 """What makes programmed devices differ from their targets."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import final
 
 import numpy as np
 
 from xbar_spice.engines.base import Bank, Engine, refuse_numbers
+from xbar_spice.hardware.amplifier import Amplifier
 from xbar_spice.hardware.crossbar import Crossbar, Side
 from xbar_spice.linear.operator import FloatArray
 
@@ -17,6 +19,9 @@ __all__ = ["IdealBank", "IdealEngine"]
 @final
 class IdealBank(Bank):
     """Arrays without wires."""
+
+    def _as_read(self, crossbar: Crossbar) -> Crossbar:
+        return replace(crossbar, amplifier=Amplifier(), r_word=0.0, r_bit=0.0, r_driver=0.0, r_sense=0.0)
 
     def _read(self, drives: Sequence[FloatArray], side: Side) -> list[FloatArray]:
         return [_ideal_currents(xbar, volts, side) for xbar, volts in zip(self.crossbars, drives, strict=True)]

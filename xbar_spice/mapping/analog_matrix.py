@@ -233,7 +233,9 @@ def program(
     generator("noise_rng", noise_rng)
     Text()("name", name)
     Optional(Instance(ReadTrace, example="ReadTrace()"))("trace", trace)
-    known = {field.name for field in fields(Design)}
+    if "variation" not in changes and changes.get("programming") is not None:
+        changes["variation"] = changes.pop("programming")  # in place of what the design has
+    known = {"programming", *(field.name for field in fields(Design))}
     if unknown := sorted(set(changes) - known):
         raise InvalidInputError(f"unknown design field {', '.join(unknown)}; allowed are {', '.join(sorted(known))}")
     built = replace(design or Design(), **changes)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 from typing import Any, Literal, final
 
 from numpy.typing import ArrayLike
@@ -61,6 +61,7 @@ class Design:
         device: law of the cells.
         terminations: which ends of the lines a read uses.
         variation: what programming does to the devices: `Variation`, or a `ProgrammingError` of one's own.
+        programming: another word for `variation`, which is where it is kept; give one of them.
         amplifier: what senses the lines; a source of 0 V unless it has a feedback resistor.
         noise: what every read adds.
         converters: resolution of drives and sense currents.
@@ -101,8 +102,18 @@ class Design:
     scale: Literal["matrix", "tile", "column"] = "matrix"
     order: Literal["given", "conductance"] = "given"
     reltol: float | None = None
+    programming: InitVar[str | ProgrammingError | None] = None
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, programming: str | ProgrammingError | None) -> None:
+        if programming is not None:
+            chosen = PROGRAMMING_ERRORS.get(programming)
+            if self.variation not in (Variation(), chosen):
+                raise InvalidInputError(
+                    f"programming and variation are two words for one thing, got programming={programming!r} and "
+                    f"variation={self.variation!r}; give one of them, and replace(design, variation=...) in a design "
+                    "that has one"
+                )
+            object.__setattr__(self, "variation", chosen)
         settle(self, **RULES)
         if not self.g_min < self.g_max:
             raise InvalidInputError(f"0 <= g_min < g_max (siemens) is needed, got {self.g_min} and {self.g_max}")

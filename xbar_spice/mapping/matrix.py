@@ -271,11 +271,7 @@ def _drifted(programmed: Programmed, target: FloatArray, design: Design, rng: np
     """What drift leaves of the devices; it draws from a stream of its own, the same at all times after programming."""
     if not design.after:
         return programmed
-    if rng is None:
-        raise InvalidInputError(
-            f"{design.drift!r} draws random numbers: pass rng=numpy.random.default_rng(seed), got no generator"
-        )
-    window, (stream,) = (design.g_min, design.g_max), rng.spawn(1)
+    window, stream = (design.g_min, design.g_max), None if rng is None else rng.spawn(1)[0]
     later = design.drift.drifted(programmed.conductance, target, *window, design.after, stream)
     return Programmed(later.conductance, later.slope * programmed.slope)
 

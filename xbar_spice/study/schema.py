@@ -51,7 +51,7 @@ def settings_like(default: Any, name: str, **more: tuple[Any, Any]) -> type[Sett
     for field in dataclasses.fields(default):
         value = getattr(default, field.name)
         if isinstance(value, Device):
-            fields[field.name] = (Literal[tuple(DEVICES)], _name_of(value))
+            fields[field.name] = (Annotated[str, AfterValidator(_known_device)], _name_of(value))
         elif hints[field.name] == Subcircuit | None:
             fields[field.name] = (Literal[tuple(OPAMPS)] | None, None)
         elif isinstance(vars(type(default)).get(field.name), Choice):
@@ -81,7 +81,7 @@ def build(default: Any, values: dict[str, Any]) -> Any:
             continue
         old, value = getattr(default, field.name), values[field.name]
         if isinstance(old, Device):
-            value = DEVICES[value]
+            value = _device(value)
         elif hints[field.name] == Subcircuit | None:
             value = None if value is None else OPAMPS[value]
         elif isinstance(value, dict) and value.get(KIND) is not None:
@@ -135,6 +135,15 @@ def _either(part: Settings) -> Settings:
     if getattr(part, KIND) is not None and more:
         raise ValueError(f"a text names a part with its options, as in 'file.py:Class(option=1)'; leave out {more}")
     return part
+
+
+def _known_device(name: str) -> str:
+    _device(name)
+    return name
+
+
+def _device(name: str) -> Device:
+    return DEVICES[name] if name in DEVICES else load_device(name)
 
 
 def _name_of(device: Device) -> str:

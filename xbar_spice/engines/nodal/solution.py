@@ -147,6 +147,7 @@ def solve_array(crossbar: Crossbar, drive: ArrayLike, side: Side = "rows", *, to
             "leave its saturation out"
         )
     volts = crossbar.applied(volts, side)
+    crossbar.require_known_voltages(volts, side)
     grid, placement = place(crossbar, side)
     between_ends = placement.sign * placement.drive_to_grid(volts[:, np.newaxis])
     outcome = _state(grid, placement, crossbar.device, between_ends, tolerance)
