@@ -14,11 +14,12 @@ from xbar_spice.registry import Registry
 if TYPE_CHECKING:
     from xbar_spice.engines.base import Engine
     from xbar_spice.hardware.drift import DriftLaw
+    from xbar_spice.hardware.technology import Technology
     from xbar_spice.hardware.variation import ProgrammingError
     from xbar_spice.mapping.base import Mapping
     from xbar_spice.train.tasks import Task
 
-__all__ = ["DRIFT_LAWS", "ENGINES", "MAPPINGS", "PROGRAMMING_ERRORS", "TASKS"]
+__all__ = ["DRIFT_LAWS", "ENGINES", "MAPPINGS", "PROGRAMMING_ERRORS", "TASKS", "TECHNOLOGIES"]
 
 ENGINES: Registry[Engine] = Registry(
     "engine",
@@ -71,6 +72,16 @@ DRIFT_LAWS: Registry[DriftLaw] = Registry(
     },
 )
 """What becomes of programmed devices with time."""
+
+TECHNOLOGIES: Registry[Technology] = Registry(
+    "technology",
+    "xbar_spice.hardware.technology:Technology",
+    {
+        "node": "xbar_spice.hardware.technology:technology",
+        "geometry": "xbar_spice.hardware.technology:wire_technology",
+    },
+)
+"""Whose wires an array has; a node is also written as its name, such as "22nm"."""
 
 TASKS: Registry[Task] = Registry(
     "task",

@@ -86,13 +86,16 @@ def test_shown_defaults_are_those_of_the_design():
     parts |= {
         "mapping": "differential",
         "device": "ohmic",
+        "variation": "relative",
+        "drift": "none",
         "noise": noise.device,
         "noise_law": noise.law,
         "sense_noise": noise.sense,
     }
     assert shown.keys() <= parts.keys()
-    assert len(shown) == 32
+    assert len(shown) == 40
     words = {"tile": "no limit", "saturation": "no limit", "opamp": "none", "reltol": "by kind of cell"}
+    words |= {"technology": "none", "technology_source": "NeuroSim V1.3"}
     flags = {"compensated": "uncompensated", "skip_empty": "keep-empty"}
     for name, text in shown.items():
         value = words.get(name, "exact") if parts[name] is None else parts[name]

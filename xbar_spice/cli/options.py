@@ -10,7 +10,7 @@ import click
 
 from xbar_spice.cli.help import SectionOption
 from xbar_spice.errors import InvalidInputError
-from xbar_spice.parts import ENGINES, MAPPINGS
+from xbar_spice.parts import DRIFT_LAWS, ENGINES, MAPPINGS, PROGRAMMING_ERRORS
 from xbar_spice.registry import Registry
 
 if TYPE_CHECKING:
@@ -51,6 +51,21 @@ class PartOf(click.ParamType):  # type: ignore[type-arg] # generic for type chec
         return value
 
 
+@final
+class Duration(click.ParamType):  # type: ignore[type-arg] # generic for type checkers only
+    """Seconds, or a number with its unit, such as "1 day"."""
+
+    name = "TIME"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        from xbar_spice.hardware.drift import seconds
+
+        try:
+            return seconds(value)
+        except InvalidInputError as error:
+            self.fail(str(error), param, ctx)
+
+
 def engine_option(default: str = "ngspice", note: str = "") -> Callable[[Command], Command]:
     """`--engine`, with a default that fits the verb."""
     return click.option(
@@ -72,6 +87,8 @@ _DISTRIBUTIONS = click.Choice(["gaussian", "lognormal"])
 _NOISE_LAWS = click.Choice(["constant", "pcm"])
 _REFERENCES = click.Choice(["window", "devices"])
 _SUBTRACTIONS = click.Choice(["digital", "analog"])
+_SCALES = click.Choice(["matrix", "tile", "column"])
+_ORDERS = click.Choice(["given", "conductance"])
 _BITS = click.IntRange(min=2, max=32)
 _COUNT = click.IntRange(min=1)
 _METAVARS = {_BITS: "N", _COUNT: "N", str: "NAME"}
@@ -82,11 +99,16 @@ _CIRCUIT: dict[str, tuple[tuple[str, Any, str, str], ...]] = {
     "Arrays": (
         ("--mapping", PartOf(MAPPINGS), "Plus and minus devices in two arrays, or interleaved in one.", "differential"),
         ("--tile", _COUNT, "Largest number of inputs and of outputs of an array.", "no limit"),
+        ("--scale", _SCALES, "What shares one conductance per weight.", "matrix"),
+        ("--coverage", "PART", "Of the weights, by size, that the range is made for; larger ones are clipped.", "1"),
+        ("--order", _ORDERS, "Of the lines: as given, or those of large sums next to terminals.", "given"),
         ("--skip-empty/--keep-empty", None, "Leave out tiles whose weights are all zero.", "keep-empty"),
         ("--headroom", "TIMES", "How many times the range of conductances holds the largest weight.", "1"),
         ("--compensated/--uncompensated", None, "Program what undoes wires and terminals.", "uncompensated"),
     ),
     "Wires and terminals": (
+        ("--technology", str, "Whose wires: sets --r-word, --r-bit, --c-word and --c-bit, such as 22nm.", "none"),
+        ("--technology-source", str, "Where its numbers come from.", "NeuroSim V1.3"),
         ("--r-word", "OHM", "Of a word-line segment.", "0"),
         ("--r-bit", "OHM", "Of a bit-line segment.", "0"),
         ("--r-driver", "OHM", "Of each driver.", "0"),
@@ -99,6 +121,14 @@ _CIRCUIT: dict[str, tuple[tuple[str, Any, str, str], ...]] = {
         ("--g-min", "SIEMENS", "Lowest conductance.", "1e-06"),
         ("--g-max", "SIEMENS", "Highest conductance.", "0.0001"),
         ("--device", str, "Law of the cells: ohmic, a file of models/ without its ending, or a path.", "ohmic"),
+        (
+            "--variation",
+            PartOf(PROGRAMMING_ERRORS),
+            "Programming error by name, in place of the next four.",
+            "relative",
+        ),
+        ("--drift", PartOf(DRIFT_LAWS), "What becomes of the devices after programming.", "none"),
+        ("--after", Duration(), "Time from programming to the reads.", "0"),
         ("--programming", "PART", "Relative standard deviation of the conductances.", "0"),
         ("--distribution", _DISTRIBUTIONS, "Distribution of that error.", "gaussian"),
         ("--stuck-on", "PART", "Of the devices that are stuck at --g-max.", "0"),
@@ -185,13 +215,17 @@ def pulse_options(command: Command) -> Command:
 def make_pulse(given: dict[str, Any]) -> tuple[Pulse | None, LineCapacitance]:
     """The pulse and the capacitances that the options of `pulse_options` describe; takes them out of what is given."""
     from xbar_spice.hardware.pulse import LineCapacitance, Pulse
+    from xbar_spice.hardware.technology import technology_named
 
     width, rise, *farads = (given.pop(flag.removeprefix("--").replace("-", "_")) for flag, *_ in _PULSE)
     if width is None:
         if rise is not None or any(farad is not None for farad in farads):
             raise click.UsageError("--pulse-rise, --c-word, --c-bit and --c-cell describe a pulse: give --pulse-width")
         return None, LineCapacitance()
-    return Pulse(width, 0.1 * width if rise is None else rise), LineCapacitance(*(farad or 0.0 for farad in farads))
+    wires = technology_named(given["technology"], given["technology_source"]) if given.get("technology") else None
+    unasked = (wires.c_word, wires.c_bit, 0.0) if wires else (0.0, 0.0, 0.0)
+    farads = [other if farad is None else farad for farad, other in zip(farads, unasked, strict=True)]
+    return Pulse(width, 0.1 * width if rise is None else rise), LineCapacitance(*farads)
 
 
 def make_design(given: dict[str, Any]) -> Design:
@@ -200,7 +234,6 @@ def make_design(given: dict[str, Any]) -> Design:
     from xbar_spice.hardware.converters import Converters
     from xbar_spice.hardware.crossbar import Terminations
     from xbar_spice.hardware.read_noise import ReadNoise
-    from xbar_spice.hardware.variation import Variation
     from xbar_spice.mapping.design import Design
     from xbar_spice.spice.device_models import load_device, load_opamp
 
@@ -211,7 +244,7 @@ def make_design(given: dict[str, Any]) -> Design:
         chosen["opamp"] = load_opamp(chosen["opamp"], models)
     grouped: dict[str, Any] = {
         "terminations": Terminations(**_taken(chosen, "drive", "transposed")),
-        "variation": Variation(**_taken(chosen, "programming", "distribution", "stuck_on", "stuck_off")),
+        "variation": _variation(chosen),
         "amplifier": Amplifier(**_taken(chosen, "r_feedback", "gain", "saturation", "opamp")),
         "noise": ReadNoise(**_renamed(chosen, noise="device", noise_law="law", sense_noise="sense")),
         "converters": Converters(**_taken(chosen, "dac_bits", "adc_bits", "adc_range", "adc_reference", "subtraction")),
@@ -219,6 +252,16 @@ def make_design(given: dict[str, Any]) -> Design:
     if "device" in chosen:
         grouped["device"] = load_device(chosen.pop("device"), models)
     return Design(**chosen, **grouped)
+
+
+def _variation(chosen: dict[str, Any]) -> Any:
+    """The programming error that was named, or the one that the other options describe."""
+    from xbar_spice.hardware.variation import Variation
+
+    described = _taken(chosen, "programming", "distribution", "stuck_on", "stuck_off")
+    if "variation" in chosen and described:
+        raise click.UsageError(f"--variation takes the place of {_spelled(next(iter(described)))}; give one of them")
+    return chosen.pop("variation") if "variation" in chosen else Variation(**described)
 
 
 def _refuse_idle(chosen: dict[str, Any]) -> None:

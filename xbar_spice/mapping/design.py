@@ -7,7 +7,7 @@ from typing import Any, Literal, final
 
 from numpy.typing import ArrayLike
 
-from xbar_spice.checks import Array, Flag, Instance, OneOf, Optional, Real, Rule, Whole, settle
+from xbar_spice.checks import Array, Flag, Instance, OneOf, Optional, Real, Rule, Text, Whole, settle, warn
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.hardware.amplifier import Amplifier
 from xbar_spice.hardware.cells import Device, Ohmic
@@ -15,6 +15,7 @@ from xbar_spice.hardware.converters import Converters
 from xbar_spice.hardware.crossbar import PARTS, Crossbar, Terminations
 from xbar_spice.hardware.drift import DriftLaw, NoDrift
 from xbar_spice.hardware.read_noise import ReadNoise
+from xbar_spice.hardware.technology import SOURCES, technology_named
 from xbar_spice.hardware.variation import ProgrammingError, Variation
 from xbar_spice.mapping.base import Mapping
 from xbar_spice.mapping.pairs import Differential
@@ -22,6 +23,13 @@ from xbar_spice.parts import DRIFT_LAWS, MAPPINGS, PROGRAMMING_ERRORS
 from xbar_spice.registry import Choice
 
 __all__ = ["Design"]
+
+
+class Unasked(float):
+    """A number that nobody gave, so that something else may set it."""
+
+    __slots__ = ()
+
 
 RULES: dict[str, Rule[Any]] = {
     "tile": Optional(Whole(1), "for one array"),
@@ -34,6 +42,8 @@ RULES: dict[str, Rule[Any]] = {
     "headroom": Real(least=1),
     "compensated": Flag(),
     "skip_empty": Flag(),
+    "technology": Optional(Text(), "for wires as given"),
+    "technology_source": Optional(OneOf(*SOURCES), "for the one by default"),
     "after": Real("s", least=0),
     "coverage": Real(above=0, most=1),
     "scale": OneOf("matrix", "tile", "column"),
@@ -73,6 +83,9 @@ class Design:
             tile, which are then scaled up to fill the range and scaled back digitally.
         order: of the lines of an array: as "given", or by "conductance", which puts the word lines with the largest
             sum next to the sensed ends and the bit lines with the largest sum next to the drivers.
+        technology: whose wires the arrays have, such as "22nm", "22nm(kelvin=350)" or "geometry(width=4e-8,
+            thickness=7.6e-8, pitch=8e-8)": sets `r_word` and `r_bit` unless they are given.
+        technology_source: where the numbers of a node come from, a name of `SOURCES`.
         reltol: what ngspice's Newton method stops by, see `Crossbar`.
         compensated: program the conductances that undo wires, drivers and sense terminals, see `compensate`; what
             the variation will do to a device is not known then.
@@ -82,8 +95,8 @@ class Design:
     tile: int | None = None
     g_min: float = 1e-6
     g_max: float = 1e-4
-    r_word: float = 0.0
-    r_bit: float = 0.0
+    r_word: float = Unasked(0.0)
+    r_bit: float = Unasked(0.0)
     r_driver: float = 0.0
     r_sense: float = 0.0
     v_read: float = 0.2
@@ -101,6 +114,8 @@ class Design:
     coverage: float = 1.0
     scale: Literal["matrix", "tile", "column"] = "matrix"
     order: Literal["given", "conductance"] = "given"
+    technology: str | None = None
+    technology_source: str | None = None
     reltol: float | None = None
     programming: InitVar[str | ProgrammingError | None] = None
 
@@ -114,7 +129,7 @@ class Design:
                     "that has one"
                 )
             object.__setattr__(self, "variation", chosen)
-        settle(self, **RULES)
+        self._settle_wires()
         if not self.g_min < self.g_max:
             raise InvalidInputError(f"0 <= g_min < g_max (siemens) is needed, got {self.g_min} and {self.g_max}")
         if (self.after > 0) != (self.drift != NoDrift()):
@@ -128,6 +143,18 @@ class Design:
                 f"{self.device!r} and {self.amplifier!r}; try compensated=False, or Ohmic() without saturation"
             )
         self.crossbar([[self.g_min, self.g_max]])  # checks the resistances, and warns of the conductances
+
+    def _settle_wires(self) -> None:
+        """Take the wires that were not given from the technology."""
+        unasked = [name for name in ("r_word", "r_bit") if isinstance(getattr(self, name), Unasked)]
+        settle(self, **RULES)
+        if self.technology is None and self.technology_source is not None:
+            raise InvalidInputError(f"technology_source={self.technology_source!r} has no effect without technology")
+        wires = None if self.technology is None else technology_named(self.technology, self.technology_source)
+        if wires and wires.extrapolated and unasked:
+            warn(f"wires of {wires.name} ({wires.source}) are extrapolated: {wires.extrapolated}")
+        for name in unasked:
+            object.__setattr__(self, name, Unasked(getattr(wires, name, 0.0)))
 
     @property
     def random(self) -> bool:

@@ -107,7 +107,9 @@ class Parameters(Settings):
     @classmethod
     def _buildable(cls, circuit: Settings) -> Settings:
         values = circuit.model_dump()
-        design = build(Design(), values)  # checks what belongs together, such as g_min < g_max
+        design = build(
+            Design(), circuit.model_dump(exclude_unset=True)
+        )  # checks what belongs together, such as g_min < g_max
         linear = design.device.linear and design.amplifier.linear
         if values["characterise"] and not (values["engine"] == "ngspice" and linear):
             raise ValueError(
@@ -134,7 +136,7 @@ class Parameters(Settings):
 
     def design(self) -> Design:
         """How the arrays are built."""
-        return cast(Design, build(Design(), self.circuit.model_dump()))
+        return cast(Design, build(Design(), self.circuit.model_dump(exclude_unset=True)))
 
     def solver_options(self) -> SolverOptions:
         """How equations are solved."""
@@ -189,7 +191,8 @@ class Study(Parameters):
         Raises:
             StudyError: a combination is not allowed.
         """
-        base = self.model_dump(include=set(Parameters.model_fields))
+        # What was not given stays so: a technology may set it, see `Design.technology`.
+        base = self.model_dump(include=set(Parameters.model_fields), exclude_unset=True)
         found = []
         for values in product(*(axis.values for axis in self.axes)):
             settings = deepcopy(base)
@@ -259,7 +262,7 @@ def parse_study(content: Mapping[str, Any], source: str = "study") -> Study:
 def _set(settings: dict[str, Any], path: str, value: Scalar) -> None:
     *sections, key = path.split(".")
     for section in sections:
-        settings = settings[section]
+        settings = settings.setdefault(section, {})
     settings[key] = value
 
 
