@@ -93,7 +93,7 @@ def test_shown_defaults_are_those_of_the_design():
         "sense_noise": noise.sense,
     }
     assert shown.keys() <= parts.keys()
-    assert len(shown) == 40
+    assert len(shown) == 42
     words = {"tile": "no limit", "saturation": "no limit", "opamp": "none", "reltol": "by kind of cell"}
     words |= {"technology": "none", "technology_source": "NeuroSim V1.3"}
     flags = {"compensated": "uncompensated", "skip_empty": "keep-empty"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, final
 
@@ -85,7 +86,9 @@ _DRIVES = click.Choice(["single", "double"])
 _TRANSPOSED = click.Choice(["same_ends", "swapped_ends", "far_ends"])
 _DISTRIBUTIONS = click.Choice(["gaussian", "lognormal"])
 _NOISE_LAWS = click.Choice(["constant", "pcm"])
-_REFERENCES = click.Choice(["window", "devices"])
+_REFERENCES = click.Choice(["window", "devices", "calibration"])
+_SHARED = click.Choice(["array", "line"])
+_INPUTS = click.Choice(["dac", "bit_serial"])
 _SUBTRACTIONS = click.Choice(["digital", "analog"])
 _SCALES = click.Choice(["matrix", "tile", "column"])
 _ORDERS = click.Choice(["given", "conductance"])
@@ -147,7 +150,14 @@ _CIRCUIT: dict[str, tuple[tuple[str, Any, str, str], ...]] = {
         ("--dac-bits", _BITS, "Resolution of the drive voltages.", "exact"),
         ("--adc-bits", _BITS, "Resolution of the sense currents.", "exact"),
         ("--adc-range", "PART", "Full scale, as part of the largest current.", "1"),
-        ("--adc-reference", _REFERENCES, "That with all devices at --g-max, or with those of the array.", "window"),
+        (
+            "--adc-reference",
+            _REFERENCES,
+            "That with all devices at --g-max, with those of the array, or as measured.",
+            "window",
+        ),
+        ("--adc-shared", _SHARED, "Each array has one full scale, or each line its own.", "array"),
+        ("--input", _INPUTS, "Drive with voltages, or with a pulse for each bit.", "dac"),
         ("--subtraction", _SUBTRACTIONS, "Of plus and minus currents: after the ADCs or before one.", "digital"),
     ),
     "Simulator": (("--reltol", "PART", "What ngspice's Newton method stops by; stands in decks.", "by kind of cell"),),
@@ -162,6 +172,8 @@ _NEEDS = {
     "noise_law": "noise",
     "adc_range": "adc_bits",
     "adc_reference": "adc_bits",
+    "adc_shared": "adc_bits",
+    "input": "dac_bits",
     "subtraction": "adc_bits",
 }
 
@@ -247,7 +259,7 @@ def make_design(given: dict[str, Any]) -> Design:
         "variation": _variation(chosen),
         "amplifier": Amplifier(**_taken(chosen, "r_feedback", "gain", "saturation", "opamp")),
         "noise": ReadNoise(**_renamed(chosen, noise="device", noise_law="law", sense_noise="sense")),
-        "converters": Converters(**_taken(chosen, "dac_bits", "adc_bits", "adc_range", "adc_reference", "subtraction")),
+        "converters": Converters(**_taken(chosen, *(field.name for field in fields(Converters)))),
     }
     if "device" in chosen:
         grouped["device"] = load_device(chosen.pop("device"), models)

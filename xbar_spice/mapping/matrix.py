@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from xbar_spice.checks import Array, Instance, Optional, Real, checked
 from xbar_spice.errors import InvalidInputError
-from xbar_spice.hardware.converters import quantise
+from xbar_spice.hardware.converters import pulses, quantise
 from xbar_spice.hardware.crossbar import Crossbar, Side
 from xbar_spice.hardware.variation import Programmed
 from xbar_spice.linear.operator import FloatArray
@@ -185,6 +185,25 @@ class MappedMatrix:
         exact = vectors * self.volts_per_unit(vectors)
         volts = quantise(exact, self.design.v_read, self.design.converters.dac_bits)
         return [array.lines(side).spread(volts) for array in driven]
+
+    def pulses(self, vectors: FloatArray, side: Side) -> tuple[list[FloatArray], FloatArray]:
+        """What a read really applies, one after the other: the drives themselves, or the pulses of bit-serial inputs.
+
+        Args:
+            vectors: (n, batch) for side "rows", (m, batch) for "cols".
+            side: the driven side.
+
+        Returns:
+            Voltages for every array, (lines, pulses * batch), all first pulses first; and (pulses,) with which part
+            each one counts.
+        """
+        converters = self.design.converters
+        if converters.input == "dac" or converters.dac_bits is None:
+            return self.drives(vectors, side), np.ones(1)
+        exact = vectors * self.volts_per_unit(vectors)
+        volts, parts = pulses(exact, self.design.v_read, converters.dac_bits)
+        joined = np.moveaxis(volts, 0, 1).reshape(len(vectors), -1)
+        return [array.lines(side).spread(joined) for array in self.arrays], parts
 
     def products(self, currents: Sequence[FloatArray], vectors: FloatArray, side: Side) -> FloatArray:
         """(m, batch) products W x, or (n, batch) products W^T y, from the currents of every array.
