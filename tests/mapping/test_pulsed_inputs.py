@@ -100,5 +100,5 @@ def test_bit_serial_true_gradients_are_for_linear_cells(dense):
     converters = xs.Converters(dac_bits=8, input="bit_serial")
     found = xs.three_gradients(dense, xs.Design(converters=converters), engine="nodal").record
     assert found
-    with pytest.raises(InvalidInputError, match="bit-serial reads of .*Sinh.* have no derivative"):
+    with pytest.raises(InvalidInputError, match=r"bit-serial reads of .*Sinh.* have no derivative"):
         xs.three_gradients(dense, xs.Design(converters=converters, device=xs.Sinh()), engine="nodal")

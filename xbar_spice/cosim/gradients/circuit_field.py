@@ -87,7 +87,7 @@ class ReadDerivative:
         mapped = self._mapped
         if mapped.design.converters.input == "bit_serial" and not self.linear:
             raise InvalidInputError(
-                f"bit-serial reads of {mapped.design.device!r} cells have no derivative here; try input='dac', or Ohmic()"
+                f"bit-serial reads of {mapped.design.device!r} cells have no derivative; try input='dac', or Ohmic()"
             )
         total = np.zeros_like(mapped.target)
         weights = cotangent / mapped.siemens_per_weight / mapped.volts_per_unit(x)
