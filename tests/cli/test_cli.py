@@ -87,15 +87,16 @@ def test_shown_defaults_are_those_of_the_design():
         "mapping": "differential",
         "device": "ohmic",
         "variation": "relative",
+        "cycle": "relative",
         "drift": "none",
         "noise": noise.device,
         "noise_law": noise.law,
         "sense_noise": noise.sense,
     }
     assert shown.keys() <= parts.keys()
-    assert len(shown) == 42
+    assert len(shown) == 44
     words = {"tile": "no limit", "saturation": "no limit", "opamp": "none", "reltol": "by kind of cell"}
-    words |= {"technology": "none", "technology_source": "NeuroSim V1.3"}
+    words |= {"technology": "none", "conductances": "none", "technology_source": "NeuroSim V1.3"}
     flags = {"compensated": "uncompensated", "skip_empty": "keep-empty"}
     for name, text in shown.items():
         value = words.get(name, "exact") if parts[name] is None else parts[name]

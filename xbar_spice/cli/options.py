@@ -130,6 +130,8 @@ _CIRCUIT: dict[str, tuple[tuple[str, Any, str, str], ...]] = {
             "Programming error by name, in place of the next four.",
             "relative",
         ),
+        ("--cycle", PartOf(PROGRAMMING_ERRORS), "What each programming adds anew, as in a training.", "relative"),
+        ("--conductances", str, "An .npz file of measured devices, in place of all that is drawn.", "none"),
         ("--drift", PartOf(DRIFT_LAWS), "What becomes of the devices after programming.", "none"),
         ("--after", Duration(), "Time from programming to the reads.", "0"),
         ("--programming", "PART", "Relative standard deviation of the conductances.", "0"),

@@ -19,6 +19,7 @@ from xbar_spice.hardware.crossbar import Side
 from xbar_spice.linear.operator import DenseOperator, FloatArray, LinearOperator
 from xbar_spice.mapping.design import Design
 from xbar_spice.mapping.matrix import MappedMatrix, map_weights
+from xbar_spice.mapping.measured import conductance_map
 from xbar_spice.mapping.readout import Readout
 from xbar_spice.read_context import current_stage
 
@@ -182,6 +183,7 @@ class AnalogMatrix(LinearOperator, Closeable):
         samples, count = self._calibration, self.shape[1] if side == "rows" else self.shape[0]
         if samples is None:
             samples = np.random.default_rng(0).standard_normal((self.shape[1], CALIBRATION))
+            samples = np.hstack([samples, np.abs(samples)])  # images and what a ReLU leaves have one sign
         if samples.ndim != 2 or samples.shape[0] != self.shape[1]:
             raise InvalidInputError(f"calibration must have shape ({self.shape[1]}, batch), got {samples.shape}")
         if side == "cols":  # what comes back is most like what went out
@@ -226,7 +228,7 @@ def _added(values: FloatArray, parts: FloatArray) -> FloatArray:
 
 
 @checked()
-def program(
+def program(  # noqa: PLR0913 - all that a chip is made of
     weights: ArrayLike,
     design: Design | None = None,
     *,
@@ -237,6 +239,8 @@ def program(
     trace: ReadTrace | None = None,
     siemens_per_weight: float | None = None,
     calibration: ArrayLike | None = None,
+    cycle_rng: np.random.Generator | None = None,
+    conductance: ArrayLike | None = None,
     **changes: Any,
 ) -> AnalogMatrix:
     """Program a weight matrix into arrays and connect them to an engine.
@@ -251,7 +255,9 @@ def program(
         trace: collects a record of every read.
         siemens_per_weight: scale of an earlier programming, as for `map_weights`.
         calibration: (n, batch) inputs by which ADCs with `adc_reference="calibration"` are set; standard normal ones
-            when left out. Transposed reads are calibrated with the products of these inputs.
+            and their absolute values when left out. Transposed reads are calibrated with the products of these inputs.
+        cycle_rng: source of what this occasion of programming adds, as for `map_weights`.
+        conductance: a measured map of devices, as for `map_weights`; that of `Design.conductances` when left out.
         **changes: any field of `Design`, such as `r_word=1.0, tile=32`, on top of `design`.
 
     Raises:
@@ -274,7 +280,10 @@ def program(
     if unknown := sorted(set(changes) - known):
         raise InvalidInputError(f"unknown design field {', '.join(unknown)}; allowed are {', '.join(sorted(known))}")
     built = replace(design or Design(), **changes)
-    mapped = map_weights(weights, built, rng=rng, siemens_per_weight=siemens_per_weight)
+    measured = conductance_map(built, name) if conductance is None else conductance
+    mapped = map_weights(
+        weights, built, rng=rng, siemens_per_weight=siemens_per_weight, cycle_rng=cycle_rng, conductance=measured
+    )
     readout = Readout(mapped, noise_rng)
     bank = get_engine(engine).program_bank(mapped.crossbars)
     return AnalogMatrix(weights, mapped, bank, name=name, trace=trace, readout=readout, calibration=calibration)

@@ -42,6 +42,7 @@ RULES: dict[str, Rule[Any]] = {
     "headroom": Real(least=1),
     "compensated": Flag(),
     "skip_empty": Flag(),
+    "conductances": Optional(Text(), "for devices as programmed"),
     "technology": Optional(Text(), "for wires as given"),
     "technology_source": Optional(OneOf(*SOURCES), "for the one by default"),
     "after": Real("s", least=0),
@@ -71,6 +72,10 @@ class Design:
         device: law of the cells.
         terminations: which ends of the lines a read uses.
         variation: what programming does to the devices: `Variation`, or a `ProgrammingError` of one's own.
+        cycle: what every programming adds to what `variation` left, drawn anew on each occasion on which a chip is
+            written, as in a training on it; `variation` is the chip's own and stays.
+        conductances: an .npz file with the measured conductances of a chip, which take the place of all that is drawn:
+            one array of shape (devices, inputs, outputs), siemens, for each matrix by its name, such as "A".
         programming: another word for `variation`, which is where it is kept; give one of them.
         amplifier: what senses the lines; a source of 0 V unless it has a feedback resistor.
         noise: what every read adds.
@@ -114,6 +119,8 @@ class Design:
     coverage: float = 1.0
     scale: Literal["matrix", "tile", "column"] = "matrix"
     order: Literal["given", "conductance"] = "given"
+    cycle: Choice[ProgrammingError] = Choice(PROGRAMMING_ERRORS, Variation())  # noqa: RUF009
+    conductances: str | None = None
     technology: str | None = None
     technology_source: str | None = None
     reltol: float | None = None
@@ -137,6 +144,12 @@ class Design:
                 f"drift and after need each other, got drift={self.drift!r} and after={self.after:g} s; give both, "
                 "such as drift=PcmDrift(), after=86400.0, or neither"
             )
+        drawn = {name for name in ("variation", "cycle") if getattr(self, name) != Variation()}
+        if self.conductances is not None and (drawn or self.after or self.compensated):
+            raise InvalidInputError(
+                f"measured conductances ({self.conductances}) are the chip itself; leave out variation, cycle, drift "
+                "and compensated"
+            )
         if self.compensated and not (self.device.linear and self.amplifier.linear):
             raise InvalidInputError(
                 "only linear cells with linear amplifiers can be compensated, got "
@@ -159,7 +172,7 @@ class Design:
     @property
     def random(self) -> bool:
         """True if runs with other seeds differ."""
-        return self.variation.random or self.noise.random or self.drift.random
+        return any(part.random for part in (self.variation, self.cycle, self.noise, self.drift))
 
     @property
     def exact_reads(self) -> bool:

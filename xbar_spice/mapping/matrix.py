@@ -21,7 +21,7 @@ from xbar_spice.checks import Array, Instance, Optional, Real, checked
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.hardware.converters import pulses, quantise
 from xbar_spice.hardware.crossbar import Crossbar, Side
-from xbar_spice.hardware.variation import Programmed
+from xbar_spice.hardware.variation import Programmed, Variation
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.mapping.base import IntArray, Lines
 from xbar_spice.mapping.compensation import compensate
@@ -241,6 +241,8 @@ def map_weights(
     *,
     rng: np.random.Generator | None = None,
     siemens_per_weight: float | None = None,
+    cycle_rng: np.random.Generator | None = None,
+    conductance: ArrayLike | None = None,
 ) -> MappedMatrix:
     """Program a weight matrix into arrays.
 
@@ -253,6 +255,9 @@ def map_weights(
         rng: source of the programming error.
         siemens_per_weight: k of an earlier programming, for new weights on the same chip; weights beyond its range are
             clipped to `g_max`. Left out, the largest weight takes the range but for the design's headroom.
+        cycle_rng: source of what this occasion of programming adds, `Design.cycle`; a stream of `rng` when left out.
+        conductance: (devices, n, m) siemens, a measured map that takes the place of all that programming and time would
+            make of the targets. Gradients take it that a device follows its target.
 
     Raises:
         InvalidInputError: weights of the wrong shape or not finite, a k that is not positive, or no generator where
@@ -279,19 +284,54 @@ def map_weights(
         used[0, 0] = True  # a matrix of zeros keeps its first tile
     if design.compensated:
         target = _compensated(target, design, used, scale)
-    programmed = _drifted(design.variation.program(target, design.g_min, design.g_max, rng), target, design, rng)
+    programmed = (
+        _programmed(target, design, rng, cycle_rng) if conductance is None else _measured(conductance, target, design)
+    )
     arrays = tuple(_cut(programmed.conductance, target, design, used, scale))
     rows, cols = matrix.shape
     drawn = programmed.conductance
     return MappedMatrix((rows, cols), design, arrays, siemens, drawn, target, programmed.slope, scale, clipped)
 
 
-def _drifted(programmed: Programmed, target: FloatArray, design: Design, rng: np.random.Generator | None) -> Programmed:
+def _programmed(
+    target: FloatArray, design: Design, rng: np.random.Generator | None, cycle_rng: np.random.Generator | None
+) -> Programmed:
+    """What programming and the time since then leave: the devices' own error, that of the occasion, and drift."""
+    own = design.variation.program(target, design.g_min, design.g_max, rng)
+    time = rng.spawn(1)[0] if design.after and rng is not None else None
+    if design.cycle.random or design.cycle != Variation():
+        occasion = rng.spawn(1)[0] if cycle_rng is None and rng is not None else cycle_rng
+        later = design.cycle.program(own.conductance, design.g_min, design.g_max, occasion)
+        # A device that does not follow its target is not written either.
+        stays = own.slope == 0
+        own = Programmed(
+            np.where(stays, own.conductance, later.conductance), np.where(stays, 0.0, own.slope * later.slope)
+        )
+    return _drifted(own, target, design, time)
+
+
+def _measured(conductance: ArrayLike, target: FloatArray, design: Design) -> Programmed:
+    """A map of measured conductances, as if programming had left it."""
+    if design.variation != Variation() or design.cycle != Variation() or design.after or design.compensated:
+        raise InvalidInputError(
+            "measured conductances are the chip itself; leave out variation, cycle, drift and compensated"
+        )
+    measured = Array()("conductance", conductance)
+    if measured.shape != target.shape or (measured < 0).any():
+        raise InvalidInputError(
+            f"measured conductances must be >= 0 S and of shape {target.shape} (devices of a weight with "
+            f"{design.mapping!r}, inputs, outputs), got shape {measured.shape} and {measured.min(initial=0.0):g} S"
+        )
+    return Programmed(measured, np.ones_like(target))
+
+
+def _drifted(
+    programmed: Programmed, target: FloatArray, design: Design, stream: np.random.Generator | None
+) -> Programmed:
     """What drift leaves of the devices; it draws from a stream of its own, the same at all times after programming."""
     if not design.after:
         return programmed
-    window, stream = (design.g_min, design.g_max), None if rng is None else rng.spawn(1)[0]
-    later = design.drift.drifted(programmed.conductance, target, *window, design.after, stream)
+    later = design.drift.drifted(programmed.conductance, target, design.g_min, design.g_max, design.after, stream)
     return Programmed(later.conductance, later.slope * programmed.slope)
 
 

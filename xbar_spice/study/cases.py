@@ -12,6 +12,7 @@ from threadpoolctl import threadpool_limits
 
 from xbar_spice.cosim import Cosimulation, Problem, cosimulate
 from xbar_spice.engines.registry import get_engine
+from xbar_spice.mapping.measured import map_hash
 from xbar_spice.spice.libraries import opamp_subcircuit
 from xbar_spice.spice.resources import search_path
 from xbar_spice.study.config import Parameters, Scalar, Study
@@ -139,6 +140,8 @@ def case_id(parameters: Parameters, model: Model, seed: int, weights: str, netli
         "opamp": asdict(opamp_subcircuit(design.amplifier)) if design.amplifier.present else None,
         "templates": netlists if parameters.engine == "ngspice" else None,
     }
+    if design.conductances is not None:
+        content["conductances"] = map_hash(design)
     canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()[:_ID_LENGTH]
 

@@ -23,10 +23,11 @@ from xbar_spice.cosim.run.programming import expected_noise, program_model
 from xbar_spice.engines.base import Engine
 from xbar_spice.errors import ConvergenceWarning, InvalidInputError
 from xbar_spice.feedback import SolveRecord
+from xbar_spice.hardware.variation import Variation
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.mapping.analog_matrix import ReadTrace
 from xbar_spice.mapping.design import Design
-from xbar_spice.parts import MAPPINGS
+from xbar_spice.parts import DRIFT_LAWS, MAPPINGS, PROGRAMMING_ERRORS
 from xbar_spice.solve.adjoint.discrete import Gradients, gradients
 from xbar_spice.solve.fields.contributions import Split
 from xbar_spice.solve.fields.field import Field, ReluField
@@ -130,10 +131,18 @@ def conditions(problem: Problem, design: Design, engine: str | Engine, seed: int
     return {
         "engine": engine.name if isinstance(engine, Engine) else engine,
         "seed": seed,
-        "design": asdict(design) | {"device": repr(design.device), "mapping": MAPPINGS.text(design.mapping)},
+        "design": asdict(design)
+        | {"device": repr(design.device), "mapping": MAPPINGS.text(design.mapping), **_named(design)},
         "samples": problem.z0.shape[1],
         "data": problem.data,
     }
+
+
+def _named(design: Design) -> dict[str, str]:
+    """The parts of a design that their fields alone do not tell."""
+    drawn = {name: getattr(design, name) for name in ("variation", "cycle")}
+    named = {name: PROGRAMMING_ERRORS.text(part) for name, part in drawn.items() if not isinstance(part, Variation)}
+    return named | {"drift": DRIFT_LAWS.text(design.drift)}
 
 
 @checked(seed=SEED)
