@@ -144,18 +144,21 @@ class Design:
                 f"drift and after need each other, got drift={self.drift!r} and after={self.after:g} s; give both, "
                 "such as drift=PcmDrift(), after=86400.0, or neither"
             )
-        drawn = {name for name in ("variation", "cycle") if getattr(self, name) != Variation()}
-        if self.conductances is not None and (drawn or self.after or self.compensated):
-            raise InvalidInputError(
-                f"measured conductances ({self.conductances}) are the chip itself; leave out variation, cycle, drift "
-                "and compensated"
-            )
+        if self.conductances is not None:
+            self.refuse_measured(self.conductances)
         if self.compensated and not (self.device.linear and self.amplifier.linear):
             raise InvalidInputError(
                 "only linear cells with linear amplifiers can be compensated, got "
                 f"{self.device!r} and {self.amplifier!r}; try compensated=False, or Ohmic() without saturation"
             )
         self.crossbar([[self.g_min, self.g_max]])  # checks the resistances, and warns of the conductances
+
+    def refuse_measured(self, what: str) -> None:
+        """Refuse a measured map of conductances for a design that would draw or change devices itself."""
+        if self.variation != Variation() or self.cycle != Variation() or self.after or self.compensated:
+            raise InvalidInputError(
+                f"measured conductances ({what}) are the chip itself; leave out variation, cycle, drift and compensated"
+            )
 
     def _settle_wires(self) -> None:
         """Take the wires that were not given from the technology."""

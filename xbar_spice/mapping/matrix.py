@@ -96,6 +96,7 @@ class MappedMatrix:
             device that is stuck.
         scale: (n, m), or one for all: by which weights were multiplied before they became devices, see `Design.scale`.
         clipped: part of the weights that lie beyond the range of their devices.
+        written: (devices, n, m) siemens that programming left, before they drifted.
     """
 
     shape: tuple[int, int]
@@ -107,6 +108,7 @@ class MappedMatrix:
     slope: FloatArray
     scale: FloatArray
     clipped: float
+    written: FloatArray
 
     @property
     def present(self) -> NDArray[np.bool_]:
@@ -284,22 +286,25 @@ def map_weights(
         used[0, 0] = True  # a matrix of zeros keeps its first tile
     if design.compensated:
         target = _compensated(target, design, used, scale)
-    programmed = (
-        _programmed(target, design, rng, cycle_rng) if conductance is None else _measured(conductance, target, design)
-    )
+    if conductance is None:
+        written, programmed = _programmed(target, design, rng, cycle_rng)
+    else:
+        written = programmed = _measured(conductance, target, design)
     arrays = tuple(_cut(programmed.conductance, target, design, used, scale))
     rows, cols = matrix.shape
     drawn = programmed.conductance
-    return MappedMatrix((rows, cols), design, arrays, siemens, drawn, target, programmed.slope, scale, clipped)
+    return MappedMatrix(
+        (rows, cols), design, arrays, siemens, drawn, target, programmed.slope, scale, clipped, written.conductance
+    )
 
 
 def _programmed(
     target: FloatArray, design: Design, rng: np.random.Generator | None, cycle_rng: np.random.Generator | None
-) -> Programmed:
-    """What programming and the time since then leave: the devices' own error, that of the occasion, and drift."""
+) -> tuple[Programmed, Programmed]:
+    """What programming leaves, the devices' own error and that of the occasion, and what time leaves of that."""
     own = design.variation.program(target, design.g_min, design.g_max, rng)
     time = rng.spawn(1)[0] if design.after and rng is not None else None
-    if design.cycle.random or design.cycle != Variation():
+    if design.cycle != Variation():
         occasion = rng.spawn(1)[0] if cycle_rng is None and rng is not None else cycle_rng
         later = design.cycle.program(own.conductance, design.g_min, design.g_max, occasion)
         # A device that does not follow its target is not written either.
@@ -307,15 +312,12 @@ def _programmed(
         own = Programmed(
             np.where(stays, own.conductance, later.conductance), np.where(stays, 0.0, own.slope * later.slope)
         )
-    return _drifted(own, target, design, time)
+    return own, _drifted(own, target, design, time)
 
 
 def _measured(conductance: ArrayLike, target: FloatArray, design: Design) -> Programmed:
     """A map of measured conductances, as if programming had left it."""
-    if design.variation != Variation() or design.cycle != Variation() or design.after or design.compensated:
-        raise InvalidInputError(
-            "measured conductances are the chip itself; leave out variation, cycle, drift and compensated"
-        )
+    design.refuse_measured("conductance")
     measured = Array()("conductance", conductance)
     if measured.shape != target.shape or (measured < 0).any():
         raise InvalidInputError(

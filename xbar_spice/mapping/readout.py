@@ -105,9 +105,17 @@ class Readout:
                 array.crossbar.device,
                 g_max,
                 terminals=len(array.crossbar.hookup(side).sensed),
+                programmed=self._before_drift(array, side),
             )
             for array, volts in zip(self._mapped.arrays, drives, strict=True)
         ]
+
+    def _before_drift(self, array: MappedArray, side: Side) -> FloatArray | None:
+        """(driven, sensed) siemens that programming left, if time has changed them."""
+        if not self._mapped.design.after:
+            return None
+        written = self._mapped.written[array.devices]
+        return written if side == "rows" else written.T
 
     def _subtracts(self, side: Side) -> bool:
         """Whether two lines share an ADC."""
