@@ -35,7 +35,7 @@ TECHNOLOGIES: dict[str, dict[str, Any]] = {
     "CMO/HfOx": {"g_min": 9e-6, "g_max": 88e-6, "programming": "published(fit='cmo_hfox_2pct')"},
     "PCM": {"g_min": 0.1e-6, "g_max": 25e-6, "programming": "published(fit='pcm')"},
 }
-# Name: devices of a weight, conversions of an output, what a design has.
+# Name: devices of a weight, conversions of an output (one more an array for a reference), what a design has.
 MAPPINGS: dict[str, tuple[int, int, dict[str, Any]]] = {
     "offset": (1, 1, {"mapping": xs.Offset(), "converters": ADC}),
     "differential": (2, 1, {"mapping": xs.Differential(), "converters": ONE_ADC}),
@@ -113,9 +113,14 @@ def mappings(problem: xs.Problem, chips: int) -> plt.Figure:
             found = measured(problem, chips, **technology, **changes)
             show(f"{name}, {mapping} ({devices} dev., {conversions} conv.)", found)
             at = place + 0.13 * (number - 2.5)
-            label = f"{mapping}: {devices}, {conversions}" if place == 0 else None
-            for axis, key in zip(axes, ("gradient", "accuracy"), strict=True):
-                bars(axis, at, found[key], f"C{number}", label)
+            bars(
+                axes[0],
+                at,
+                found["gradient"],
+                f"C{number}",
+                f"{mapping}: {devices}, {conversions}" if not place else None,
+            )
+            bars(axes[1], at, found["accuracy"], f"C{number}", None)
     for axis, text in zip(axes, ("relative error of dL/dA", "accuracy on test images"), strict=True):
         axis.set_xticks(range(len(TECHNOLOGIES)), list(TECHNOLOGIES))
         axis.set_ylabel(text)

@@ -14,15 +14,8 @@ from xbar_spice.errors import DeviceError
 from xbar_spice.hardware.subcircuit import Subcircuit
 from xbar_spice.linear.operator import FloatArray
 
-__all__ = [
-    "Device",
-    "Ohmic",
-    "OneSelectorOneResistor",
-    "OneTransistorOneResistor",
-    "Polynomial",
-    "Sinh",
-    "SubcircuitCell",
-]
+__all__ = ["Device", "Ohmic", "OneSelectorOneResistor", "OneTransistorOneResistor", "Polynomial", "Sinh",
+           "SubcircuitCell"]  # fmt: skip
 
 ITERATIONS = 100
 
