@@ -231,26 +231,34 @@ class TableCell(Device):
     def _mixed(
         self, conductance: FloatArray, voltage: FloatArray, coefficients: FloatArray, derivative: int
     ) -> FloatArray:
-        conductance, voltage = np.broadcast_arrays(conductance, voltage)
-        level, part, used = self._level(conductance)
-        lower = self._evaluated(coefficients, level, voltage, derivative)
-        upper = self._evaluated(coefficients, level + 1, voltage, derivative)
-        return np.where(used, (1 - part) * lower + part * upper, 0.0)
+        level, part, used = self._level(np.asarray(conductance))
+        piece, u = self._places(np.asarray(voltage))
+        # The very polynomial that a deck has, see `pieces`.
+        parts = np.where(used, 1 - part, 0.0)[..., np.newaxis], np.where(used, part, 0.0)[..., np.newaxis]
+        return _value(parts[0] * coefficients[level, piece] + parts[1] * coefficients[level + 1, piece], u, derivative)
 
     def _evaluated(
         self, coefficients: FloatArray, level: NDArray[np.int64], voltage: FloatArray, derivative: int
     ) -> FloatArray:
+        piece, u = self._places(voltage)
+        return _value(coefficients[level, piece], u, derivative)
+
+    def _places(self, voltage: FloatArray) -> tuple[NDArray[np.int64], FloatArray]:
+        """The piece of the curves in which each voltage lies, and how far it is from the piece's voltage."""
         piece = np.searchsorted(self._breaks, voltage, side="right")
-        u = voltage - np.append(self._breaks[0], self._breaks)[piece]
-        c0, c1, c2, c3 = np.moveaxis(coefficients[level, piece], -1, 0)
-        if derivative:
-            return np.asarray(c1 + u * (2 * c2 + u * 3 * c3))
-        return np.asarray(c0 + u * (c1 + u * (c2 + u * c3)))
+        return piece, np.asarray(voltage - np.append(self._breaks[0], self._breaks)[piece])
 
     def _by_level(self, voltage: FloatArray) -> FloatArray:
         """(levels, voltages) currents."""
         levels = np.arange(len(self.conductance))[:, np.newaxis] + np.zeros(voltage.shape, dtype=np.int64)
         return self._evaluated(self._coefficients, levels, np.broadcast_to(voltage, levels.shape), 0)
+
+
+def _value(coefficients: FloatArray, u: FloatArray, derivative: int) -> FloatArray:
+    c0, c1, c2, c3 = np.moveaxis(coefficients, -1, 0)
+    if derivative:
+        return np.asarray(c1 + u * (2 * c2 + u * 3 * c3))
+    return np.asarray(c0 + u * (c1 + u * (c2 + u * c3)))
 
 
 def _check_curve(level: float, volts: FloatArray, amperes: FloatArray) -> None:
