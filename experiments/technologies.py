@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Which mapping for which technology, what time does to it, and how many levels and bits a gradient needs.
 
-    experiments/technologies.py [mappings] [time] [levels] [--weights FILE] [--samples 64] [--chips 8] [--quick]
+    experiments/technologies.py [mappings] [time] [levels] [--weights FILE] [--samples 32] [--chips 8] [--quick]
                                 [--out docs/figures]
 
 Co-simulates the digits-conv model on chips whose devices are drawn, each from a seed of its own, with wires of 22 nm.
@@ -27,8 +27,10 @@ from xbar_spice.train.training import train
 
 ROOT = Path(__file__).resolve().parent.parent
 ARRAYS: dict[str, Any] = {"technology": "22nm", "r_driver": 10.0, "r_sense": 10.0, "tile": 16}
-ADC = xs.Converters(adc_bits=8, adc_reference="calibration", adc_shared="line")
-ONE_ADC = xs.Converters(adc_bits=8, adc_reference="calibration", adc_shared="line", subtraction="analog")
+# Trained weights answer their own images with more than random vectors, by which the ADCs are calibrated.
+CALIBRATED: dict[str, Any] = {"adc_reference": "calibration", "adc_shared": "line", "adc_range": 2.0}
+ADC = xs.Converters(adc_bits=8, **CALIBRATED)
+ONE_ADC = xs.Converters(adc_bits=8, subtraction="analog", **CALIBRATED)
 TECHNOLOGIES: dict[str, dict[str, Any]] = {
     "HfOx, Wan": {"g_min": 1e-6, "g_max": 39e-6, "programming": "published(fit='hfox_wan_crosssim')"},
     "HfO2, Milo": {"g_min": 50e-6, "g_max": 225e-6, "programming": "published(fit='hfox_milo')"},
@@ -74,7 +76,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*", choices=[[], *PARTS], help="all when left out")
     parser.add_argument("--weights", type=Path, help="of a digits model; trained when left out")
-    parser.add_argument("--samples", type=int, default=64)
+    parser.add_argument("--samples", type=int, default=32)
     parser.add_argument("--chips", type=int, default=8, help="whose devices are drawn, each from a seed of its own")
     parser.add_argument("--quick", action="store_true", help="two chips, eight images")
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "figures")
@@ -102,7 +104,7 @@ def measured(problem: xs.Problem, chips: int, **design: Any) -> Found:
 
 
 def show(name: str, found: Found) -> None:
-    print(f"{name:<44}{spread(found['gradient'], '.1%'):>28}{spread(found['accuracy'], '.1%'):>28}")
+    print(f"{name:<52}{spread(found['gradient'], '.1%'):>28}{spread(found['accuracy'], '.1%'):>28}")
 
 
 def mappings(problem: xs.Problem, chips: int) -> plt.Figure:
@@ -169,7 +171,7 @@ def levels(problem: xs.Problem, _: int) -> plt.Figure:
             found = [
                 measured(problem, 1, **changes, **(
                     {"programming": xs.Levels(value)} if of == "levels" else
-                    {"converters": xs.Converters(adc_bits=value, adc_reference="calibration", adc_shared="line")}
+                    {"converters": xs.Converters(adc_bits=value, **CALIBRATED)}
                 ))
                 for value in values
             ]  # fmt: skip
