@@ -66,7 +66,6 @@ FEW: dict[str, dict[str, Any]] = {
     "differential": {"mapping": xs.Differential()},
     "differential, 4 pairs": {"mapping": xs.Differential(4)},
     "signed rows": {"mapping": xs.SignedRows()},
-    "offset": {"mapping": xs.Offset()},
 }
 
 Found = Mapping[str, list[float]]
