@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from xbar_spice.elementwise import BLOCK, in_blocks
+from xbar_spice.hardware.elementwise import BLOCK, in_blocks
 
 
 @pytest.mark.parametrize(
