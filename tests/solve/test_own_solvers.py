@@ -12,7 +12,7 @@ from support.solver_table import FIELDS, changes, slope, start
 
 import xbar_spice as xs
 from xbar_spice.cli.app import app
-from xbar_spice.errors import InvalidInputError
+from xbar_spice.errors import InvalidInputError, WeightsError
 from xbar_spice.parts import LINEAR_SOLVERS, METHODS
 from xbar_spice.solve.integrators import RungeKutta, Tableau
 from xbar_spice.solve.linear_solvers import get_linear_solver, solve_linear
@@ -188,19 +188,26 @@ def test_a_case_is_known_by_what_the_file_of_a_part_says(tmp_path: Path) -> None
     assert expand(study, {model_key(study): model})[0].id != first == again
 
 
-def test_the_command_line_takes_them(tmp_path: Path, rng: np.random.Generator) -> None:
-    """A weight file keeps the text of its method as it is."""
+def test_the_command_line_takes_a_solver(tmp_path: Path, rng: np.random.Generator) -> None:
     model = xs.Model(rng.standard_normal((5, 4)), rng.standard_normal((4, 5)) / 3, h=0.25, steps=2)
-    for name, method in (("implicit", model.method), ("own", f"{METHOD}(substeps=3)")):
-        xs.save_model(tmp_path / f"{name}.npz", replace(model, method=method))
-    assert xs.load_model(tmp_path / "own.npz").method == f"{METHOD}(substeps=3)"
-    for name, options in (("implicit", ["--linear-solver", SOLVER]), ("own", [])):
-        arguments = ["cosim", str(tmp_path / f"{name}.npz"), "--engine", "nodal", "--data", "random", *options]
-        done = CliRunner().invoke(app, arguments, catch_exceptions=False)
-        assert done.exit_code == 0, done.output
-    refused = CliRunner().invoke(app, ["cosim", str(tmp_path / "own.npz"), "--linear-solver", "qmr"])
+    xs.save_model(tmp_path / "w.npz", model)
+    arguments = ["cosim", str(tmp_path / "w.npz"), "--engine", "nodal", "--data", "random", "--linear-solver"]
+    done = CliRunner().invoke(app, [*arguments, SOLVER], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    refused = CliRunner().invoke(app, [*arguments, "qmr"])
     assert refused.exit_code == 2
     assert "'gmres', 'bicgstab', 'cg'" in " ".join(refused.output.split())
+
+
+def test_a_method_of_ones_own_is_never_in_a_weight_file(tmp_path: Path) -> None:
+    """A weight file is data, and what it names would be run."""
+    model = xs.Model(np.eye(2), np.eye(2), h=0.25, steps=2, method=f"{METHOD}(substeps=3)")
+    with pytest.raises(WeightsError, match="a weight file names a method of this package and no code"):
+        xs.save_model(tmp_path / "w.npz", model)
+    xs.save_model(tmp_path / "w.npz", replace(model, method="trapezoid"))
+    again = replace(xs.load_model(tmp_path / "w.npz"), method=model.method)
+    problem = xs.make_problem(again, samples=2, task="random")
+    assert xs.cosimulate(problem, xs.Design(), engine="ideal").record.converged
 
 
 @dataclass(frozen=True, eq=False)

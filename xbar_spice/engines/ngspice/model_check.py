@@ -41,6 +41,7 @@ OFF = 1e-3  # share of G V below which a cell is off
 FAR = 1.5  # factor between the current and G V that is worth a word where it comes no nearer at any voltage
 OPEN_LOOP = 1e12  # ohm of a feedback that feeds nothing back
 OPAMP_INPUT = 0.1  # volts, far more than any offset
+ROUNDING = 1e-12  # share of G V below which a current is nothing but rounding
 SOLVERS = 1e-5  # of the largest current, by which the linear solvers of ngspice may differ
 KLU = ".options klu\n"
 ODD = 1e-4  # share of the current by which both signs of a voltage may differ
@@ -195,9 +196,10 @@ def characterise(cell: SubcircuitCell, low: float, high: float) -> Characteristi
     except SingularCircuitError as error:
         raise DeviceError(_indefinite(cell, "a solution with KLU, and a singular circuit with Sparse")) from error
     for volt in measured.keys() & judged.keys():
-        largest = max(np.abs(measured[volt]).max(), np.abs(judged[volt]).max())
-        if np.abs(measured[volt] - judged[volt]).max() > SOLVERS * largest:
-            found = f"{measured[volt].max():.4g} A with KLU and {judged[volt].max():.4g} A with Sparse at {volt:g} V"
+        sizes = [float(np.abs(currents[volt]).max()) for currents in (measured, judged)]
+        rest = ROUNDING * last * abs(volt)  # all that is left of the current of a cell that is off
+        if np.abs(measured[volt] - judged[volt]).max() > max(SOLVERS * max(sizes), rest):
+            found = f"{sizes[0]:.4g} A with KLU and {sizes[1]:.4g} A with Sparse at {volt:g} V"
             raise DeviceError(_indefinite(cell, found))
     volts = np.array(sorted(measured))
     return Characteristics(cell, conductances, volts, np.array([measured[volt] for volt in volts.tolist()]).T)
