@@ -220,6 +220,7 @@ CALLS: dict[str, Callable[[Parts], dict[str, Any]]] = {
     "measured_noise": lambda p: {"field": p.field, "z": np.ones((2, 1))},
     "netlist": lambda p: {"crossbar": p.crossbar},
     "parabolic_field": lambda p: {"K": p.weights},
+    "cmo_read_noise": lambda p: {"g_max": 80e-6, "after": 86400.0},
     "pcm_read_noise": lambda p: {},
     "program": lambda p: {"weights": p.weights, "engine": "ideal"},
     "random_stream": lambda p: {"seed": 0},
@@ -318,6 +319,8 @@ ALSO_RIGHT = {
     ("InTurn", "effects"): {"no number", "empty array"},
     **{("Crossbar", name): {"a fraction", "huge"} for name in ("r_word", "r_bit")},
     ("half_select", "volts"): {"negative"},
+    **{(name, "conductance"): {"array of three axes"} for name in ("map_weights", "program")},
+    ("Design", "conductances"): {"a text"},  # the file is read when devices are programmed
     ("Kernels", "a"): {"one value"},  # a kernel of one tap
     ("Kernels", "b"): {"one value"},
     ("Model", "h"): {"one value"},

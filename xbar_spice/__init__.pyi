@@ -36,6 +36,7 @@ from .hardware.drift import PcmDrift as PcmDrift
 from .hardware.pulse import LineCapacitance as LineCapacitance
 from .hardware.pulse import Pulse as Pulse
 from .hardware.read_noise import ReadNoise as ReadNoise
+from .hardware.read_noise import cmo_read_noise as cmo_read_noise
 from .hardware.read_noise import pcm_read_noise as pcm_read_noise
 from .hardware.read_noise import thermal_noise as thermal_noise
 from .hardware.statistics import Correlated as Correlated

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from xbar_spice.engines.base import Engine
     from xbar_spice.hardware.cells import Device
     from xbar_spice.hardware.drift import DriftLaw
+    from xbar_spice.hardware.technology import Technology
     from xbar_spice.hardware.variation import ProgrammingError
     from xbar_spice.mapping.base import Mapping
     from xbar_spice.report.figure import Figure
@@ -33,6 +34,7 @@ __all__ = [
     "PROGRAMMING_ERRORS",
     "REGISTRIES",
     "TASKS",
+    "TECHNOLOGIES",
 ]
 
 ENGINES: Registry[Engine] = Registry(
@@ -82,6 +84,8 @@ PROGRAMMING_ERRORS: Registry[ProgrammingError] = Registry(
         "levels": "xbar_spice.hardware.statistics:Levels",
         "stuck": "xbar_spice.hardware.statistics:Stuck",
         "correlated": "xbar_spice.hardware.statistics:Correlated",
+        "table": "xbar_spice.hardware.statistics:programming_table",
+        "in_turn": "xbar_spice.hardware.statistics:InTurn",
     },
 )
 """What makes programmed devices differ from their targets."""
@@ -129,6 +133,16 @@ LINEAR_SOLVERS: Registry[LinearSolver] = Registry(
 )
 """Who solves the linear systems of implicit steps."""
 
+TECHNOLOGIES: Registry[Technology] = Registry(
+    "technology",
+    "xbar_spice.hardware.technology:Technology",
+    {
+        "node": "xbar_spice.hardware.technology:technology",
+        "geometry": "xbar_spice.hardware.technology:wire_technology",
+    },
+)
+"""Whose wires an array has; a node is also written as its name, such as "22nm"."""
+
 TASKS: Registry[Task] = Registry(
     "task",
     "xbar_spice.train.tasks:Task",
@@ -158,6 +172,7 @@ REGISTRIES: tuple[Registry[Any], ...] = (
     MAPPINGS,
     PROGRAMMING_ERRORS,
     DRIFT_LAWS,
+    TECHNOLOGIES,
     METHODS,
     LINEAR_SOLVERS,
     TASKS,

@@ -185,7 +185,12 @@ class Choice(Generic[Part]):
         return self._default if instance is None else cast(Part, instance.__dict__[self._name])
 
     def __set__(self, instance: object, value: str | Part) -> None:
-        instance.__dict__[self._name] = self.registry.get(value)
+        try:
+            instance.__dict__[self._name] = self.registry.get(value)
+        except InvalidInputError as error:
+            if self._name == self.registry.kind:
+                raise
+            raise InvalidInputError(f"{self._name}: {error}") from error
 
 
 def _fields(part: object) -> tuple[dataclasses.Field[Any], ...]:

@@ -39,6 +39,7 @@ class Setting:
         flag: Of the command line; made from the field's name when left out. A flag with its opposite for a switch.
         none: What None means, such as "no limit".
         deviation: Whether it is a relative deviation, of which per cent are easily given by mistake.
+        whole: Whether the settings of a part are given in its text alone, and have no options of their own.
     """
 
     help: str
@@ -47,6 +48,7 @@ class Setting:
     flag: str = ""
     none: str = "none"
     deviation: bool = False
+    whole: bool = False
 
 
 def setting(
@@ -143,7 +145,7 @@ def entries(value: Any, path: tuple[str, ...] = ()) -> Iterator[Entry]:
         if about is not None:
             registry = field.metadata.get(_REGISTRY) if part is None else part.registry
             yield Entry(here, about, hints[field.name], held, registry, needs.get(field.name, ""))
-        if dataclasses.is_dataclass(held) and (about is None or part is not None):
+        if dataclasses.is_dataclass(held) and (about is None or (part is not None and not about.whole)):
             yield from entries(held, here)
 
 

@@ -60,6 +60,10 @@ class Streams:
         """The noise of the reads of a matrix; another one on each occasion on which the same chip is written."""
         return random_stream(self.seed, "read noise", *([occasion] if occasion else []), matrix)
 
+    def cycle(self, matrix: str, occasion: str = "") -> np.random.Generator:
+        """What one programming of a matrix adds to its devices; another one on each occasion."""
+        return random_stream(self.seed, "cycle", *([occasion] if occasion else []), matrix)
+
     def data(self) -> np.random.Generator:
         """Which samples are taken, and random states."""
         return random_stream(self.seed, "data")

@@ -92,6 +92,9 @@ def test_shown_defaults_are_those_of_the_design():
         "active_rows": "all",
         "opamp": "none",
         "reltol": "by kind of cell",
+        "technology": "none",
+        "conductances": "none",
+        "technology_source": "NeuroSim V1.3",
         "skip_empty": "keep-empty",
     }
     words |= {"mapping": "differential", "device": "ohmic", "variation": "relative", "drift": "none", "g_max": "0.0001"}

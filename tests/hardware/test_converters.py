@@ -184,7 +184,7 @@ def test_a_model_is_solved_as_far_as_the_converters_let_it(bits, rng):
         ({"adc_bits": 33}, "adc_bits must be a whole number from 2 to 32"),
         ({"adc_bits": 2.5}, "adc_bits must be a whole number"),
         ({"adc_range": 0.0}, "adc_range must be finite and > 0"),
-        ({"adc_reference": "max"}, "adc_reference must be one of 'window', 'devices', got 'max'"),
+        ({"adc_reference": "max"}, "adc_reference must be one of 'window', 'devices', 'calibration', got 'max'"),
         ({"subtraction": "none"}, "subtraction must be one of 'digital', 'analog', got 'none'"),
     ],
 )

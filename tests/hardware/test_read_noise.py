@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from support import engine_or_skip, relative
+from support import engine_or_skip, relative, truth
 
 from xbar_spice.cosim import Problem, cosimulate, program_model, three_gradients
 from xbar_spice.cosim.run.cosimulation import SolverOptions
@@ -12,7 +12,7 @@ from xbar_spice.errors import InvalidInputError
 from xbar_spice.hardware.cells import Ohmic, OneTransistorOneResistor, Polynomial, Sinh
 from xbar_spice.hardware.converters import Converters
 from xbar_spice.hardware.crossbar import Crossbar, Terminations
-from xbar_spice.hardware.read_noise import ReadNoise, pcm_read_noise, thermal_noise
+from xbar_spice.hardware.read_noise import ReadNoise, cmo_read_noise, pcm_read_noise, thermal_noise
 from xbar_spice.hardware.variation import Variation
 from xbar_spice.mapping.analog_matrix import ReadTrace, program
 from xbar_spice.mapping.design import Design
@@ -255,3 +255,34 @@ def test_noise_needs_a_generator_and_its_own_type(weights):
         program(weights, noise=ReadNoise(device=0.1))
     with pytest.raises(InvalidInputError, match="noise must be a ReadNoise"):
         Design(noise=0.1)
+
+
+def test_published_read_noise_of_old_devices():
+    """Against the reference values, which count from the programmed conductance and a verification after 20 s."""
+    for case in truth("programming")["pcm"]:
+        for at in case["after"]:
+            noise, g = pcm_read_noise(at["t"] + 20.0), np.array(case["G"] * 1e-6)
+            drifted = at["median_factor"] * g
+            found = noise.conductance_deviation(drifted, 25e-6, g) / drifted
+            assert float(found) == pytest.approx(at["read_sigma_rel"], rel=1e-6)
+    for case in truth("programming")["cmo_hfox"]:
+        found = cmo_read_noise(88e-6, case["t"]).conductance_deviation(np.array(case["G"] * 1e-6), 88e-6)
+        assert float(found) == pytest.approx(1e-6 * case["sigma_read"], rel=1e-6)
+
+
+def test_a_drifted_chip_has_the_noise_of_what_was_written():
+    design = Design(drift="power_law(nu=0.1)", after=1e5, noise=pcm_read_noise(1e5 + 20), g_min=1e-6, g_max=25e-6)
+    with program([[0.5, -1.0]], design, noise_rng=np.random.default_rng(0)) as matrix:
+        mapped, x = matrix.mapped, np.array([[1.0], [-0.5]])
+        sigma = design.noise.conductance_deviation(mapped.drawn, design.g_max, mapped.written)[:, :, 0]
+        variance = (sigma**2 * (0.2 * x[:, 0]) ** 2).sum()
+        expected = np.sqrt(variance) / (mapped.siemens_per_weight * 0.2)
+        assert matrix.spread(x) == pytest.approx(np.array([[expected]]), rel=1e-9)
+        assert (mapped.written > mapped.drawn).all()
+
+
+def test_read_noise_of_cmo_is_known_above_a_microsiemens():
+    with pytest.raises(InvalidInputError, match="its law is known above 1 uS"):
+        cmo_read_noise(5e-7, 1.0)
+    noise = ReadNoise(device=0.01, law="cmo_hfox")
+    assert noise.conductance_deviation(np.array([0.0, 5e-7, 1e-4]), 1e-4).tolist() == pytest.approx([0.0, 0.0, 1e-6])

@@ -1,5 +1,6 @@
 """Programming errors and drift against their published formulas, by moments, and slopes by differences."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -226,3 +227,36 @@ def test_a_measured_error_from_a_study_and_its_file(tmp_path):
     assert design.variation == Levels(8)
     assert design.drift == Drift(0.1)
     assert Path(__file__).exists()
+
+
+def test_programming_is_another_word_for_variation(rng):
+    error = PublishedError("hfox_milo")
+    design = xs.Design(programming=error, g_min=5e-5, g_max=2e-4)
+    assert design == xs.Design(variation=error, g_min=5e-5, g_max=2e-4)
+    assert replace(design, r_word=1.0).variation == error
+    assert replace(design, variation=xs.Variation()).variation == xs.Variation()
+    with pytest.raises(InvalidInputError, match="two words for one thing"):
+        xs.Design(programming=error, variation=xs.Variation(0.1))
+    with xs.program([[1.0]], design, engine="ideal", programming="levels(levels=4)", rng=rng) as matrix:
+        assert matrix.mapped.design.variation == Levels(4)
+
+
+def test_a_programming_table_by_name(tmp_path, rng):
+    (tmp_path / "programming.csv").write_text("target_S,mean_S,std_S\n1e-6,1e-6,0\n1e-4,9e-5,1e-6\n")
+    text = f"in_turn(effects=('levels(levels=4)', \"table(file='{tmp_path}/programming.csv')\"))"
+    design = xs.Design(programming=text)
+    assert design.variation == InTurn((Levels(4), MeasuredProgramming.from_csv(tmp_path / "programming.csv")))
+    assert xs.map_weights(np.eye(2), design, rng=rng).drawn.shape == (2, 2, 2)
+
+
+def test_drift_without_spread_draws_nothing():
+    design = xs.Design(drift=Drift(0.1), after=60.0)
+    assert not design.random
+    assert xs.map_weights([[1.0]], design).drawn[0, 0, 0] == pytest.approx(1e-4 * 4**-0.1)
+
+
+def test_dead_lines_stay_dead(rng):
+    design = xs.Design(programming=Stuck(word_lines=0.5), drift="cmo_hfox", after=60.0, g_min=1e-5, g_max=8e-5)
+    drawn = xs.map_weights(rng.standard_normal((6, 6)), design, rng=rng).drawn
+    assert (drawn == 0).any()
+    assert ((drawn == 0) | (drawn >= 1e-5)).all()

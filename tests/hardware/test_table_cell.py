@@ -1,10 +1,15 @@
 """Measured cells: every engine has the same interpolant, and tables that cannot be one are refused."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from support import engine_or_skip, relative
 
 import xbar_spice as xs
+from xbar_spice.cosim import circuit_gradients, program_model
+from xbar_spice.cosim.gradients.true_gradient import weight_gradients
+from xbar_spice.cosim.run.cosimulation import solve_model
 from xbar_spice.engines.nodal.sensitivity import Sensitivity
 from xbar_spice.errors import DeviceError
 from xbar_spice.hardware.table_cell import TableCell
@@ -109,3 +114,108 @@ def test_a_csv_as_a_user_would_bring_it(tmp_path):
 def test_tables_that_are_no_cell_are_refused(make, message):
     with pytest.raises(DeviceError, match=message):
         make()
+
+
+def test_a_curve_without_0_volts_is_led_through_the_origin():
+    v = np.array([-0.5, -0.2, 0.1, 0.3, 0.5])
+    cell = TableCell((1e-5, 1e-4), [v] * 2, [g * (v + 4 * v**3) for g in (1e-5, 1e-4)])
+    assert cell.current(np.array(5e-5), np.array(0.0)) == 0
+    assert cell.current(np.array(1e-4), v) == pytest.approx(1e-4 * (v + 4 * v**3), rel=1e-12)
+
+
+def test_the_error_of_the_fit_is_that_of_what_was_left_out():
+    coarse, fine = (sinh_table(np.linspace(-0.6, 0.6, n)).left_out() for n in (7, 25))
+    assert coarse.voltage > 20 * fine.voltage > 0
+    assert coarse.conductance == pytest.approx(0, abs=1e-12)  # the law is proportional to the conductance
+    bent = TableCell((1e-5, 2e-5, 3e-5), [[0, 0.5]] * 3, [[0, 1e-6], [0, 5e-6], [0, 7e-6]])
+    assert bent.left_out() == pytest.approx((0, 1 / 5))
+
+
+CALLS = {
+    "ideal": lambda crossbar, drive, side: _read("ideal", crossbar, drive, side),
+    "nodal": lambda crossbar, drive, side: _read("nodal", crossbar, drive, side),
+    "ngspice": lambda crossbar, drive, side: _read("ngspice", crossbar, drive, side),
+    "sensitivity": Sensitivity,
+    "inside": xs.solve_array,
+    "deck": xs.netlist,
+}
+
+
+def _read(engine, crossbar, drive, side):
+    with engine_or_skip(engine).program(crossbar) as session:
+        return session.read(drive, side)
+
+
+@pytest.mark.parametrize("side", ["rows", "cols"])
+@pytest.mark.parametrize("who", CALLS)
+def test_voltages_beyond_the_table_are_refused_everywhere(who, side):
+    crossbar = xs.Crossbar(np.full((3, 3), 5e-5), 1.0, 1.0, 10.0, 10.0, device=CELL)
+    CALLS[who](crossbar, np.array([0.55, 0.0, -0.55]), side)  # wires of little resistance: no cell sees 1.1 V
+    with pytest.raises(DeviceError, match=r"known from -0.6 to 0.6 V: lower v_read, or measure further"):
+        CALLS[who](crossbar, np.array([0.1, 0.0, -0.7]), side)
+
+
+@pytest.mark.parametrize("side", ["rows", "cols"])
+def test_a_table_of_two_polarities_counts_from_word_line_to_bit_line(side):
+    v = np.linspace(-0.2, 0.6, 9)
+    cell = TableCell((1e-6, 1e-4), [v] * 2, [g * v for g in (1e-6, 1e-4)])
+    crossbar, sign = xs.Crossbar(np.full((2, 2), 5e-5), device=cell), 1.0 if side == "rows" else -1.0
+    _read("nodal", crossbar, sign * np.array([0.6, -0.2]), side)
+    with pytest.raises(DeviceError, match="lower v_read"):
+        _read("nodal", crossbar, -sign * np.array([0.6, -0.2]), side)
+
+
+def test_bounds_of_cell_voltages_hold(rng):
+    for resistance in (0.0, 2.0, 300.0):
+        crossbar = xs.Crossbar(rng.uniform(1e-6, 1.2e-4, (5, 4)), *[resistance] * 4, device=CELL)
+        drive = rng.uniform(-0.25, 0.25, 5)
+        low, high = crossbar.across_cells(drive, "rows")
+        inside = xs.solve_array(crossbar, drive).cell_voltages
+        assert low <= inside.min() <= inside.max() <= high
+        assert high - low <= 2 * np.ptp(drive)
+
+
+def test_conductances_beyond_the_table_are_refused_when_they_are_programmed(rng):
+    with pytest.raises(DeviceError, match=r"knows no cell of 0\.0002 S"):
+        xs.Design(device=CELL, g_max=2e-4)
+    with pytest.raises(DeviceError, match="a programming error that stays there"):
+        xs.map_weights(np.ones((3, 3)), xs.Design(device=CELL, programming="relative(programming=0.5)"), rng=rng)
+
+
+def test_a_device_file_names_a_table(tmp_path):
+    from xbar_spice.study.config import parse_study
+
+    g, v = np.meshgrid(LEVELS, np.linspace(0, 0.6, 7))
+    rows = "\n".join(f"{a},{b},{a * np.sinh(b)}" for a, b in zip(g.ravel(), v.ravel(), strict=True))
+    (tmp_path / "iv.csv").write_text(f"conductance_S,volts,amperes\n{rows}\n")
+    (tmp_path / "my.toml").write_text('law = "table"\nfile = "iv.csv"\nsource = "measured"\n')
+    cell = xs.load_device(tmp_path / "my.toml")
+    assert isinstance(cell, TableCell)
+    circuit = {"device": str(tmp_path / "my.toml")}
+    study = parse_study({"name": "measured", "model": {"weights": "w.npz"}, "circuit": circuit})
+    assert study.points()[0][1].design().device == cell
+    (tmp_path / "my.toml").write_text('law = "table"\nfile = "iv.csv"\nparameters = {a = 1}\n')
+    with pytest.raises(DeviceError, match="has the keys source, law and file"):
+        xs.load_device(tmp_path / "my.toml")
+
+
+def test_the_true_gradient_of_measured_cells(dense):
+    """Against central differences of the analog loss."""
+    design = xs.Design(device=CELL, g_min=2e-6, g_max=1e-4, r_word=3.0, r_bit=2.0, r_driver=20.0, headroom=1.5)
+    model = replace(dense.model, weight_range=(3.0, 2.0))
+
+    def loss(A):
+        changed = replace(model, A=A)
+        chip = program_model(changed, design, "nodal", seed=1)
+        with chip[0], chip[1]:
+            return solve_model(replace(dense, model=changed), xs.ReluField(*chip), xs.SolverOptions()).loss
+
+    A, B = program_model(model, design, "nodal", seed=1)
+    with A, B:
+        devices = circuit_gradients(replace(dense, model=model), A, B).devices
+        true = weight_gradients(A, B, devices)["A"]
+    direction = np.random.default_rng(3).standard_normal(model.A.shape)
+    direction *= np.abs(model.A) > 1e-3  # the law has a corner at each measured conductance, not only at 0
+    step = 1e-6
+    slope = (loss(model.A + step * direction) - loss(model.A - step * direction)) / (2 * step)
+    assert np.vdot(true, direction) == pytest.approx(slope, rel=1e-4, abs=1e-8)

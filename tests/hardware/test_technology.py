@@ -1,11 +1,14 @@
 """Wires of technologies: tables of the sources, and geometry."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from support import truth
 
 import xbar_spice as xs
 from xbar_spice.errors import InvalidInputError
+from xbar_spice.hardware.drift import seconds
 from xbar_spice.hardware.technology import technology, wire_technology
 
 ROWS = truth("programming")["wires"]["rows"]
@@ -55,3 +58,48 @@ def test_thick_wires_have_the_resistivity_of_the_metal():
 def test_bad_technologies_are_refused(make, message):
     with pytest.raises(InvalidInputError, match=message):
         make()
+
+
+def test_a_technology_sets_the_wires_that_are_not_given():
+    wires = xs.technology("22nm")
+    design = xs.Design(technology="22nm", r_bit=0.0)
+    assert (design.r_word, design.r_bit) == (wires.r_word, 0.0)
+    assert replace(design, r_word=0.0).r_word == 0  # as attribution switches wires off
+    assert replace(design, technology="32nm").r_word == xs.technology("32nm").r_word
+    assert replace(design, technology=None).r_word == 0
+    assert xs.Design(technology="7nm", technology_source="NeuroSim V1.4").r_bit == pytest.approx(2.085)
+    assert xs.Design(technology="22nm(kelvin=350, cell='1t1r')").r_word == pytest.approx(2 * 1.2255 * wires.r_word)
+    with pytest.warns(UserWarning, match="7nm .* are extrapolated: the source repeats"):
+        xs.Design(technology="7nm")
+    with pytest.raises(InvalidInputError, match="has no effect without technology"):
+        xs.Design(technology_source="NeuroSim V1.4")
+    with pytest.raises(InvalidInputError, match="node must be one of 130nm"):
+        xs.Design(technology="23nm")
+
+
+def test_a_technology_in_a_study_and_as_its_axis():
+    from xbar_spice.study.config import parse_study
+
+    axes = [{"name": "node", "fields": ["circuit.technology"], "values": ["22nm", "32nm"]}]
+    content = {"name": "nodes", "model": {"weights": "w.npz"}, "circuit": {"r_bit": 5.0}, "axes": axes}
+    designs = [parameters.design() for _, parameters in parse_study(content).points()]
+    assert [design.r_word for design in designs] == [xs.technology(node).r_word for node in ("22nm", "32nm")]
+    assert [design.r_bit for design in designs] == [5.0, 5.0]
+
+
+def test_a_technology_on_the_command_line():
+    from xbar_spice.cli.options import make_design, make_pulse
+
+    given = {"technology": "22nm", "technology_source": None, "pulse_width": 1e-8, "pulse_rise": None}
+    given |= {"c_word": None, "c_bit": 1e-15, "c_cell": None}
+    _, farads = make_pulse(given)
+    assert (farads.c_word, farads.c_bit, farads.c_cell) == (xs.technology("22nm").c_word, 1e-15, 0.0)
+    assert make_design(given).r_word == xs.technology("22nm").r_word
+    later = make_design({"variation": "published(fit='pcm')", "drift": "pcm", "after": seconds("1 day")})
+    assert (later.after, later.variation, later.drift) == (86400.0, xs.PublishedError("pcm"), xs.PcmDrift())
+
+
+@pytest.mark.parametrize("text", ["", "tomorrow", "1 fortnight", "-3 s", "1e"])
+def test_times_that_are_none_are_refused(text):
+    with pytest.raises(InvalidInputError, match="a time is a number of seconds"):
+        seconds(text)

@@ -116,6 +116,7 @@ def netlist(
     from xbar_spice.cosim import weight_scales
     from xbar_spice.mapping.export import write_netlists
     from xbar_spice.mapping.matrix import map_weights
+    from xbar_spice.mapping.measured import conductance_map
     from xbar_spice.spice.libraries import behaviour, by_hand
     from xbar_spice.streams import Streams
     from xbar_spice.weights import load_model
@@ -136,7 +137,14 @@ def netlist(
     with interruptible(f"decks in {output} are whole, but not all of them are there"):
         for name, matrix in (("A", model.A), ("B", model.B)):
             rng = Streams(seed).devices(name)
-            mapped = map_weights(matrix, design, rng=rng, siemens_per_weight=scales.get(name))
+            mapped = map_weights(
+                matrix,
+                design,
+                rng=rng,
+                siemens_per_weight=scales.get(name),
+                cycle_rng=Streams(seed).cycle(name),
+                conductance=conductance_map(design, name),
+            )
             comments = {"weights": weights.name, "seed": seed}
             files = write_netlists(
                 mapped,

@@ -150,13 +150,17 @@ def pulse_options() -> list[click.Parameter]:
 def make_pulse(given: dict[str, Any]) -> tuple[Pulse | None, LineCapacitance]:
     """The pulse and the capacitances that the options of `pulse_options` describe; takes them out of what is given."""
     from xbar_spice.hardware.pulse import LineCapacitance, Pulse
+    from xbar_spice.hardware.technology import technology_named
 
     width, rise, *farads = (given.pop(flag.removeprefix("--").replace("-", "_")) for flag, *_ in _PULSE)
     if width is None:
         if rise is not None or any(farad is not None for farad in farads):
             raise click.UsageError("--pulse-rise, --c-word, --c-bit and --c-cell describe a pulse: give --pulse-width")
         return None, LineCapacitance()
-    return Pulse(width, 0.1 * width if rise is None else rise), LineCapacitance(*(farad or 0.0 for farad in farads))
+    wires = technology_named(given["technology"], given["technology_source"]) if given.get("technology") else None
+    unasked = (wires.c_word, wires.c_bit, 0.0) if wires else (0.0, 0.0, 0.0)
+    farads = [other if farad is None else farad for farad, other in zip(farads, unasked, strict=True)]
+    return Pulse(width, 0.1 * width if rise is None else rise), LineCapacitance(*farads)
 
 
 def make_design(given: dict[str, Any]) -> Design:

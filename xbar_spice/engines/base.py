@@ -72,6 +72,10 @@ class Bank(Closeable):
         """
         return None
 
+    def _as_read(self, crossbar: Crossbar) -> Crossbar:
+        """An array as this engine sees it."""
+        return crossbar
+
     def read(self, drives: Sequence[ArrayLike], side: Side = "rows") -> list[FloatArray]:
         """Read all arrays at once.
 
@@ -84,6 +88,7 @@ class Bank(Closeable):
 
         Raises:
             InvalidInputError: wrong shapes, values that are not finite, or a closed bank.
+            DeviceError: voltages beyond what the law of the cells knows.
             SimulationError: the simulator behind the bank failed.
         """
         if self._closed:
@@ -93,6 +98,9 @@ class Bank(Closeable):
         checked = [_checked_drive(xbar, drive, side) for xbar, drive in zip(self.crossbars, drives, strict=True)]
         if len({drive.shape[1] for drive in checked}) > 1:
             raise InvalidInputError(f"one batch for all arrays, got {[drive.shape[1] for drive in checked]}")
+        for crossbar, volts in zip(self.crossbars, checked, strict=True):
+            if crossbar.device.voltage_range is not None:
+                self._as_read(crossbar).require_known_voltages(volts, side)
         return self._read(checked, side)
 
     def bias(self, biases: Biases) -> Currents:

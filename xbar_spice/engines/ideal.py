@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import final
 
 import numpy as np
 
 from xbar_spice.engines.base import Bank, Engine, refuse_numbers
 from xbar_spice.errors import InvalidInputError
+from xbar_spice.hardware.amplifier import Amplifier
 from xbar_spice.hardware.biases import OPPOSITE_EDGES, End, name_lines
 from xbar_spice.hardware.crossbar import Crossbar, Edge, Side
 from xbar_spice.linear.operator import FloatArray
@@ -23,6 +25,9 @@ class IdealBank(Bank):
     def transfers(self, side: Side) -> list[FloatArray] | None:
         linear = all(xbar.linear for xbar in self.crossbars)
         return [_connected_cells(xbar) for xbar in self.crossbars] if linear else None
+
+    def _as_read(self, crossbar: Crossbar) -> Crossbar:
+        return replace(crossbar, amplifier=Amplifier(), r_word=0.0, r_bit=0.0, r_driver=0.0, r_sense=0.0)
 
     def _read(self, drives: Sequence[FloatArray], side: Side) -> list[FloatArray]:
         return [_ideal_currents(xbar, volts, side) for xbar, volts in zip(self.crossbars, drives, strict=True)]

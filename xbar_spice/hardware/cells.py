@@ -15,15 +15,8 @@ from xbar_spice.hardware.elementwise import in_blocks
 from xbar_spice.hardware.subcircuit import Subcircuit
 from xbar_spice.linear.operator import FloatArray
 
-__all__ = [
-    "Device",
-    "Ohmic",
-    "OneSelectorOneResistor",
-    "OneTransistorOneResistor",
-    "Polynomial",
-    "Sinh",
-    "SubcircuitCell",
-]
+__all__ = ["Device", "Ohmic", "OneSelectorOneResistor", "OneTransistorOneResistor", "Polynomial", "Sinh",
+           "SubcircuitCell"]  # fmt: skip
 
 ITERATIONS = 100
 
@@ -64,6 +57,14 @@ class Device(ABC):
     def fitted_range(self) -> tuple[float, float] | None:
         """Conductances, in siemens, between which the law was fitted; None for a law of no such bounds."""
         return None
+
+    @property
+    def voltage_range(self) -> tuple[float, float] | None:
+        """Volts, word line minus bit line, beyond which reads are refused; None for a law without such bounds."""
+        return None
+
+    def require_known(self, conductance: FloatArray) -> None:  # noqa: B027 - most laws know all of them
+        """Raise a DeviceError for a conductance, siemens, of which the law knows nothing."""
 
     @abstractmethod
     def current(self, conductance: FloatArray, voltage: FloatArray) -> FloatArray:

@@ -12,7 +12,7 @@ from typing import Any, Literal, final
 import numpy as np
 
 from xbar_spice.checks import Array, Instance, Many, OneOf, Optional, Real, Rule, Whole, settle, warn
-from xbar_spice.errors import InvalidInputError
+from xbar_spice.errors import DeviceError, InvalidInputError
 from xbar_spice.hardware.amplifier import Amplifier
 from xbar_spice.hardware.cells import Device, Ohmic
 from xbar_spice.linear.operator import FloatArray
@@ -27,6 +27,7 @@ SIDES: tuple[Side, Side] = ("rows", "cols")
 OPPOSITE: dict[Edge, Edge] = {"left": "right", "right": "left", "top": "bottom", "bottom": "top"}
 EDGE_SIDE: dict[Edge, Side] = {"left": "rows", "right": "rows", "top": "cols", "bottom": "cols"}
 LARGEST_CELL = 1.0  # siemens; memristors have a millionth to a thousandth of that
+ROUNDING = 1e-9  # of the range of a law
 RESISTANCES = ("r_word", "r_bit", "r_driver", "r_sense")
 
 
@@ -177,6 +178,7 @@ class Crossbar:
         word, bit = ((rows,), (rows, cols + 1)), ((cols,), (rows + 1, cols))
         object.__setattr__(self, "r_word", _checked_segments("r_word", self.r_word, *word))
         object.__setattr__(self, "r_bit", _checked_segments("r_bit", self.r_bit, *bit))
+        self.device.require_known(self.conductance)
         _warn_of_doubts(self.conductance, self.device)
         open_rows = Many(Whole(0, rows - 1))("open_rows", self.open_rows)
         object.__setattr__(self, "open_rows", tuple(sorted(set(open_rows))))
@@ -228,6 +230,48 @@ class Crossbar:
     def even(self) -> bool:
         """Whether all segments of the word lines are equal, and all of the bit lines."""
         return isinstance(self.r_word, float) and isinstance(self.r_bit, float)
+
+    def across_cells(self, volts: FloatArray, side: Side) -> tuple[float, float]:
+        """Bounds of the voltages, word line minus bit line, that the cells see in reads with (ports, ...) volts.
+
+        All nodes lie between the voltages of the terminals. A cell of a line driven with D is as near to D, too, as
+        the largest currents that its two lines could carry leave it, which is the smaller bound if resistances are low.
+        """
+        low, high = float(volts.min(initial=0.0)), float(volts.max(initial=0.0))
+        reach = high - low
+        driven = (low, high) if _checked_side(side) == "rows" else (-high, -low)
+        if not reach or self.open_rows or not self.amplifier.linear:
+            return -reach, reach
+        currents = np.maximum(*(np.abs(self.device.current(self.conductance, np.array(v))) for v in (reach, -reach)))
+        loads = {end.side: end.load for end in (*self.hookup(side).driven, *self.hookup(side).sensed)}
+        rows, cols = self.shape
+        lost = (loads["rows"] + (cols + 1) * np.max(self.r_word)) * currents.sum(axis=1).max()
+        lost += (loads["cols"] + (rows + 1) * np.max(self.r_bit)) * currents.sum(axis=0).max()
+        return max(driven[0] - lost, -reach), min(driven[1] + lost, reach)
+
+    def require_known_voltages(self, volts: FloatArray, side: Side) -> None:
+        """Refuse reads in which a cell could see more than its law knows.
+
+        Args:
+            volts: (ports, ...) of the driven side.
+            side: the driven side.
+
+        Raises:
+            DeviceError: the cells' law has a `voltage_range` that these drives may leave.
+        """
+        if self.device.voltage_range is None or not np.isfinite(volts).all():
+            return
+        known = self.device.voltage_range
+        slack = ROUNDING * max(map(abs, known))
+        if volts.max(initial=0.0) - volts.min(initial=0.0) <= min(-known[0], known[1]) + slack:
+            return
+        across = self.across_cells(volts, side)
+        if across[0] < known[0] - slack or across[1] > known[1] + slack:
+            raise DeviceError(
+                f"cells may see {across[0]:.4g} to {across[1]:.4g} V when side={side!r} is driven with "
+                f"{volts.min(initial=0.0):.4g} to {volts.max(initial=0.0):.4g} V, and {self.device!r} is known from "
+                f"{known[0]:.4g} to {known[1]:.4g} V: lower v_read, or measure further"
+            )
 
     def segment_resistance(self, side: Side) -> float:
         """Ohm per segment of the lines of a side.

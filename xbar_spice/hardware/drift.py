@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import final
@@ -13,14 +14,41 @@ from xbar_spice.errors import InvalidInputError
 from xbar_spice.hardware.variation import Programmed
 from xbar_spice.linear.operator import FloatArray
 
-__all__ = ["CmoDrift", "Drift", "DriftLaw", "NoDrift", "PcmDrift"]
+__all__ = ["CmoDrift", "Drift", "DriftLaw", "NoDrift", "PcmDrift", "seconds"]
+
+
+UNITS = {"s": 1.0, "second": 1.0, "min": 60.0, "minute": 60.0, "h": 3600.0, "hour": 3600.0, "day": 86400.0,
+         "week": 604800.0, "month": 2592000.0, "year": 31557600.0}  # fmt: skip
+
+
+def seconds(text: float | str) -> float:
+    """A time in seconds from a number, or from a number and its unit; a month has 30 days.
+
+    Raises:
+        InvalidInputError: It is no time.
+
+    Example:
+        >>> seconds("1 day"), seconds("3h"), seconds("20")
+        (86400.0, 10800.0, 20.0)
+    """
+    matched = re.fullmatch(r"\s*([0-9.]+(?:e[+-]?\d+)?)\s*([a-z]*)\s*", str(text), re.IGNORECASE)
+    unit = matched[2].lower() if matched else ""
+    size = UNITS.get(unit or "s") or UNITS.get(unit.removesuffix("s"))
+    try:
+        return float(matched[1] if matched else "") * (size or float("not a unit"))
+    except ValueError:
+        raise InvalidInputError(
+            f"a time is a number of seconds, or has a unit of {', '.join(UNITS)}, such as '1 day', got {text!r}"
+        ) from None
 
 
 class DriftLaw(ABC):
     """What becomes of programmed conductances some seconds after programming; one's own subclasses this."""
 
-    random: bool = True
-    """Whether it draws random numbers."""
+    @property
+    def random(self) -> bool:
+        """Whether it draws random numbers."""
+        return True
 
     @abstractmethod
     def drifted(
@@ -30,7 +58,7 @@ class DriftLaw(ABC):
         g_min: float,
         g_max: float,
         after: float,
-        rng: np.random.Generator,
+        rng: np.random.Generator | None,
     ) -> Programmed:
         """Conductances and their derivatives with respect to the programmed ones.
 
@@ -40,7 +68,8 @@ class DriftLaw(ABC):
             g_min: Lowest programmed conductance, siemens.
             g_max: Highest programmed conductance, siemens.
             after: Seconds since programming, > 0.
-            rng: Source of all draws, the same ones at all times: a device keeps its exponent.
+            rng: Source of all draws, the same ones at all times: a device keeps its exponent. A law that is not
+                `random` may get None.
         """
 
 
@@ -58,7 +87,7 @@ class NoDrift(DriftLaw):
         g_min: float,
         g_max: float,
         after: float,
-        rng: np.random.Generator,
+        rng: np.random.Generator | None,
     ) -> Programmed:
         return Programmed(conductance, np.ones_like(conductance))
 
@@ -81,6 +110,10 @@ class Drift(DriftLaw):
     def __post_init__(self) -> None:
         settle(self, nu=Real(least=-1e3, most=1e3), spread=Real(least=0, most=1e3), t0=Real("s", above=0))
 
+    @property
+    def random(self) -> bool:
+        return self.spread > 0
+
     def drifted(
         self,
         conductance: FloatArray,
@@ -88,10 +121,12 @@ class Drift(DriftLaw):
         g_min: float,
         g_max: float,
         after: float,
-        rng: np.random.Generator,
+        rng: np.random.Generator | None,
     ) -> Programmed:
-        exponent = self.nu + self.spread * rng.standard_normal(conductance.shape)
-        return _power_law(conductance, np.abs(exponent) if self.spread else exponent, self.t0, after)
+        if not self.random:
+            return _power_law(conductance, np.full(conductance.shape, self.nu), self.t0, after)
+        exponent = self.nu + self.spread * _normal(self, conductance, rng)
+        return _power_law(conductance, np.abs(exponent), self.t0, after)
 
 
 @final
@@ -110,12 +145,12 @@ class PcmDrift(DriftLaw):
         g_min: float,
         g_max: float,
         after: float,
-        rng: np.random.Generator,
+        rng: np.random.Generator | None,
     ) -> Programmed:
         logarithm = np.log(np.maximum(target / g_max, 1e-7))
         mean = np.clip(-0.0155 * logarithm + 0.0244, 0.049, 0.1)
         spread = np.clip(-0.0125 * logarithm - 0.0059, 0.008, 0.045)
-        exponent = np.abs(mean + spread * rng.standard_normal(conductance.shape))
+        exponent = np.abs(mean + spread * _normal(self, conductance, rng))
         return _power_law(conductance, exponent, 20.0, after)
 
 
@@ -124,7 +159,7 @@ class PcmDrift(DriftLaw):
 class CmoDrift(DriftLaw):
     """CMO/HfOx from 1 s on: a shift of -0.089 ln t and a spread of 0.042 ln t + 0.412 microsiemens, as in aihwkit.
 
-    The conductances end within g_min and g_max.
+    The conductances end within g_min and g_max; a device of 0 S, on a dead line, stays one.
     """
 
     def drifted(
@@ -134,14 +169,22 @@ class CmoDrift(DriftLaw):
         g_min: float,
         g_max: float,
         after: float,
-        rng: np.random.Generator,
+        rng: np.random.Generator | None,
     ) -> Programmed:
         if after < 1:
             raise InvalidInputError(f"the drift of CMO/HfOx is known from 1 s after programming on, got {after:g} s")
-        shift = -0.089 * np.log(after) + (0.042 * np.log(after) + 0.412) * rng.standard_normal(conductance.shape)
+        shift = -0.089 * np.log(after) + (0.042 * np.log(after) + 0.412) * _normal(self, conductance, rng)
         moved = conductance + 1e-6 * shift
-        kept = np.clip(moved, g_min, g_max)
+        kept = np.where(conductance > 0, np.clip(moved, g_min, g_max), 0.0)
         return Programmed(kept, np.where(kept == moved, 1.0, 0.0))
+
+
+def _normal(law: DriftLaw, conductance: FloatArray, rng: np.random.Generator | None) -> FloatArray:
+    if rng is None:
+        raise InvalidInputError(
+            f"{law!r} draws random numbers: pass rng=numpy.random.default_rng(seed), got no generator"
+        )
+    return rng.standard_normal(conductance.shape)
 
 
 def _power_law(conductance: FloatArray, exponent: FloatArray, t0: float, after: float) -> Programmed:

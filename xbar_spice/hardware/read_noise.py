@@ -20,11 +20,12 @@ from typing import ClassVar, Literal, final
 import numpy as np
 
 from xbar_spice.checks import DEVIATION, OneOf, Real, checked, refuse_idle, settle
+from xbar_spice.errors import InvalidInputError
 from xbar_spice.hardware.cells import Device
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.settings import setting
 
-__all__ = ["ReadNoise", "pcm_read_noise", "thermal_noise"]
+__all__ = ["ReadNoise", "cmo_read_noise", "pcm_read_noise", "thermal_noise"]
 
 _BOLTZMANN = 1.380649e-23  # joules per kelvin
 
@@ -32,6 +33,8 @@ _BOLTZMANN = 1.380649e-23  # joules per kelvin
 # preset of aihwkit, after Joshi et al., Nat. Commun. 11 (2020) 2473.
 _PCM_AT_G_MAX = 0.0088
 _PCM_EXPONENT = 0.65
+_CMO_UNIT = 1e-6  # siemens
+_CMO_SIZE = 0.0277316483  # microsiemens
 _PCM_LARGEST = 0.2 / _PCM_AT_G_MAX  # relative to the value at g_max
 
 GROUP = "Read noise and converters"  # of the settings
@@ -45,7 +48,7 @@ class ReadNoise:
     Attributes:
         device: relative standard deviation of the conductance of a device at `g_max`.
         law: how that depends on the conductance: "constant" not at all, "pcm" as measured in phase-change memory, where
-            it grows as (g_max / G)^0.65.
+            it grows as (g_max / G)^0.65, "cmo_hfox" as in CMO/HfOx, where G times it grows as log10(G / 1 uS).
         sense: amperes rms that every sense terminal adds, such as `thermal_noise`.
 
     Example:
@@ -63,7 +66,7 @@ class ReadNoise:
         flag="--noise",
         deviation=True,
     )
-    law: Literal["constant", "pcm"] = setting(
+    law: Literal["constant", "pcm", "cmo_hfox"] = setting(
         "constant", "How the read noise of a device depends on its conductance.", GROUP, flag="--noise-law"
     )
     sense: float = setting(
@@ -71,7 +74,7 @@ class ReadNoise:
     )
 
     def __post_init__(self) -> None:
-        settle(self, device=DEVIATION, law=OneOf("constant", "pcm"), sense=Real("A rms", least=0))
+        settle(self, device=DEVIATION, law=OneOf("constant", "pcm", "cmo_hfox"), sense=Real("A rms", least=0))
         refuse_idle(self)
 
     @property
@@ -79,16 +82,38 @@ class ReadNoise:
         """True if reads with it need random numbers."""
         return self.device > 0 or self.sense > 0
 
-    def conductance_deviation(self, conductance: FloatArray, g_max: float) -> FloatArray:
-        """Standard deviation of conductances of any shape, siemens, where `g_max` is the highest programmed one."""
+    def conductance_deviation(
+        self, conductance: FloatArray, g_max: float, programmed: FloatArray | None = None
+    ) -> FloatArray:
+        """Standard deviation of conductances of any shape, siemens.
+
+        Args:
+            conductance: of the devices as they are read, siemens.
+            g_max: the highest programmed one.
+            programmed: the same before they drifted, by which the laws count; left out, they have not.
+        """
+        written = conductance if programmed is None else programmed
         relative: FloatArray | float = self.device
         if self.law == "pcm":
             floor = _PCM_LARGEST ** (-1 / _PCM_EXPONENT)  # g below which the relative deviation grows no more
-            relative = self.device * np.maximum(conductance / g_max, floor) ** -_PCM_EXPONENT
+            relative = self.device * np.maximum(written / g_max, floor) ** -_PCM_EXPONENT
+        elif self.law == "cmo_hfox":
+            size, largest = (np.log10(np.maximum(g, _CMO_UNIT) / _CMO_UNIT) for g in (written, np.array(g_max)))
+            if not largest > 0:
+                raise InvalidInputError(f"the read noise of CMO/HfOx is known above 1 uS, got g_max = {g_max:g} S")
+            # An amplitude in siemens, of devices that are there.
+            return np.asarray(np.where(conductance > 0, self.device * g_max * size / largest, 0.0))
         return np.asarray(relative * conductance)
 
     def current_deviation(
-        self, conductance: FloatArray, volts: FloatArray, device: Device, g_max: float, *, terminals: int = 1
+        self,
+        conductance: FloatArray,
+        volts: FloatArray,
+        device: Device,
+        g_max: float,
+        *,
+        terminals: int = 1,
+        programmed: FloatArray | None = None,
     ) -> FloatArray:
         """Standard deviation of sense currents.
 
@@ -97,6 +122,7 @@ class ReadNoise:
             volts: (driven, batch) across the cells of each driven line, as the cell's law counts it.
             device: law of the cells.
             g_max: highest programmed conductance, siemens.
+            programmed: see `conductance_deviation`.
             terminals: sense terminals of each sensed line, whose currents are added up.
 
         Returns:
@@ -104,7 +130,7 @@ class ReadNoise:
         """
         variance = np.full((conductance.shape[1], volts.shape[1]), terminals * self.sense**2)
         if self.device > 0:
-            sigma = self.conductance_deviation(conductance, g_max)
+            sigma = self.conductance_deviation(conductance, g_max, programmed)
             if device.linear:
                 variance += (sigma**2).T @ volts**2
             else:
@@ -114,11 +140,36 @@ class ReadNoise:
 
 
 @checked()
+def cmo_read_noise(g_max: float, after: float, *, sense: float = 0.0) -> ReadNoise:
+    """Read noise of CMO/HfOx, 0.02773 log10(G / 1 uS) sqrt(ln((t + 1 us) / 2 us)) microsiemens, as in aihwkit.
+
+    Args:
+        g_max: highest programmed conductance, siemens.
+        after: seconds after programming, as `Design.after`.
+        sense: amperes rms at every sense terminal.
+
+    Raises:
+        InvalidInputError: a time before 1 us, or conductances below 1 uS.
+
+    Example:
+        >>> noise = cmo_read_noise(80e-6, 86400.0)
+        >>> round(1e6 * float(noise.conductance_deviation(np.array(80e-6), 80e-6)), 4)  # microsiemens
+        0.2612
+    """
+    largest = Real("S", above=_CMO_UNIT, most=1e6, advice="its law is known above 1 uS")("g_max", g_max)
+    time = Real("s", least=1e-6, most=1e12)("after", after)
+    growth = float(np.sqrt(np.log((time + 1e-6) / 2e-6)))
+    deviation = _CMO_UNIT * _CMO_SIZE * float(np.log10(largest / _CMO_UNIT)) * growth
+    return ReadNoise(device=deviation / largest, law="cmo_hfox", sense=sense)
+
+
+@checked()
 def pcm_read_noise(seconds: float = 20.0, *, sense: float = 0.0) -> ReadNoise:
     """Read noise of phase-change memory.
 
     Args:
-        seconds: after programming; the 1/f noise that a later read sees is larger.
+        seconds: after programming; the 1/f noise that a later read sees is larger. A read `Design.after` seconds after
+            the conductances were verified, which is 20 s after programming, has `after + 20`.
         sense: amperes rms at every sense terminal.
 
     Raises:

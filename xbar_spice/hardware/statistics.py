@@ -6,24 +6,23 @@ device is dG/dT = mean'(T) + deviation'(T) x, and 0 where it was cut.
 
 from __future__ import annotations
 
-import csv
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import pi
 from pathlib import Path
-from types import MappingProxyType
-from typing import Literal, NamedTuple, Self, final
+from typing import Literal, Self, final
 
 import numpy as np
-from numpy.polynomial import Polynomial
 from scipy.special import ndtr
 
 from xbar_spice.checks import DEVIATION, PART, Either, Instance, Many, OneOf, Real, Whole, settle
-from xbar_spice.disk import read_text
 from xbar_spice.errors import InvalidInputError
+from xbar_spice.hardware.fits import FITS, MICRO
+from xbar_spice.hardware.tables import read_table
 from xbar_spice.hardware.variation import Programmed, ProgrammingError
 from xbar_spice.linear.operator import FloatArray
+from xbar_spice.parts import PROGRAMMING_ERRORS
 
 __all__ = ["FITS", "Correlated", "InTurn", "Levels", "MeasuredProgramming", "PublishedError", "Stuck"]
 
@@ -60,57 +59,6 @@ class _Normal(ProgrammingError):
         return np.where(known, first, np.maximum(mean, 0.0)), np.where(known, spread, 0.0)
 
 
-class _Fit(NamedTuple):
-    """A published standard deviation: `law` of G in `unit`, in microsiemens, for targets in `valid`, microsiemens."""
-
-    law: Polynomial
-    unit: float | None  # siemens; None for g_max, by which the deviation then scales, too
-    scale: float  # microsiemens of g_max at which the law was fitted, where the unit is g_max
-    valid: tuple[float, float]
-    source: str
-
-
-_MICRO = 1e-6
-
-FITS: Mapping[str, _Fit] = MappingProxyType(
-    {
-        "pcm": _Fit(
-            Polynomial([0.26348, 1.9650, -1.1731]), None, 25.0, (0.0, np.inf),
-            "phase-change memory, Joshi et al., Nat. Commun. 11 (2020) 2473, as fitted in aihwkit",
-        ),
-        "hfox_wan_crosssim": _Fit(
-            Polynomial([1.053, 0.2374, -1.167e-2, 1.536e-4]), _MICRO, 1.0, (0.0, 39.26),
-            "HfOx 1 s after programming, Wan et al., Nature 608 (2022) 504, as fitted in CrossSim",
-        ),
-        "hfox_wan_aihwkit_1s": _Fit(
-            Polynomial([0.348, 16.030, -43.853, 45.393, -16.815]), 40 * _MICRO, 1.0, (0.0, 40.0),
-            "HfOx 1 s after programming, Wan et al., Nature 608 (2022) 504, as fitted in aihwkit",
-        ),
-        "hfox_wan_aihwkit_1d": _Fit(
-            Polynomial([0.701, 22.086, -50.773, 47.095, -16.458]), 40 * _MICRO, 1.0, (0.0, 40.0),
-            "HfOx a day after programming, Wan et al., Nature 608 (2022) 504, as fitted in aihwkit",
-        ),
-        "hfox_wan_aihwkit_2d": _Fit(
-            Polynomial([0.782, 20.274, -43.507, 37.062, -11.934]), 40 * _MICRO, 1.0, (0.0, 40.0),
-            "HfOx two days after programming, Wan et al., Nature 608 (2022) 504, as fitted in aihwkit",
-        ),
-        "hfox_milo": _Fit(
-            Polynomial([4.7823, -0.009107]), _MICRO, 1.0, (50.0, 225.0),
-            "HfO2, Milo et al., IRPS 2021, as fitted in CrossSim",
-        ),
-        "cmo_hfox_2pct": _Fit(
-            Polynomial([0.0112185391, 0.01129027418]), _MICRO, 1.0, (8.0, 90.0),
-            "CMO/HfOx written to within 2 %, as fitted in aihwkit",
-        ),
-        "cmo_hfox_0.2pct": _Fit(
-            Polynomial([0.00081107, 0.00106879]), _MICRO, 1.0, (8.0, 90.0),
-            "CMO/HfOx written to within 0.2 %, as fitted in aihwkit",
-        ),
-    }
-)  # fmt: skip
-"""Published standard deviations of programmed conductances by name."""
-
-
 @final
 @dataclass(frozen=True)
 class PublishedError(_Normal):
@@ -136,8 +84,8 @@ class PublishedError(_Normal):
 
     def _law(self, target: FloatArray, g_max: float) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
         fit = FITS[self.fit]
-        _refuse_outside(target, fit.valid[0] * _MICRO, fit.valid[1] * _MICRO, f"the fit {self.fit!r}")
-        unit, scale = (g_max, g_max / fit.scale) if fit.unit is None else (fit.unit, _MICRO)
+        _refuse_outside(target, fit.valid[0] * MICRO, fit.valid[1] * MICRO, f"the fit {self.fit!r}")
+        unit, scale = (g_max, g_max / fit.scale) if fit.unit is None else (fit.unit, MICRO)
         deviation = scale * fit.law(target / unit)
         slope = scale / unit * fit.law.deriv()(target / unit)
         return target, np.maximum(deviation, 0.0), np.ones_like(target), np.where(deviation > 0, slope, 0.0)
@@ -211,6 +159,11 @@ class MeasuredProgramming(_Normal):
             found.append(np.maximum(values[place] + slope * (target - at[place]), 0.0))
             slopes.append(slope)
         return found[0], found[1], slopes[0], slopes[1]
+
+
+def programming_table(file: str) -> MeasuredProgramming:
+    """`MeasuredProgramming.from_csv` under the name by which studies and the command line know it."""
+    return MeasuredProgramming.from_csv(file)
 
 
 @final
@@ -350,12 +303,18 @@ class InTurn(ProgrammingError):
     """Several effects, each on what the one before left; each draws from a stream of its own.
 
     Attributes:
-        effects: Such as (Levels(16), PublishedError("hfox_milo"), Stuck(off=0.002)).
+        effects: Such as (Levels(16), PublishedError("hfox_milo"), "stuck(off=0.002)"); texts become what they name.
     """
 
     effects: tuple[ProgrammingError, ...]
 
     def __post_init__(self) -> None:
+        if isinstance(self.effects, tuple | list):
+            try:
+                found = tuple(PROGRAMMING_ERRORS.get(one) if isinstance(one, str) else one for one in self.effects)
+            except InvalidInputError as error:
+                raise InvalidInputError(f"effects: {error}") from error
+            object.__setattr__(self, "effects", found)
         settle(self, effects=Many(Instance(ProgrammingError, example="Levels(16)")))
 
     @property
@@ -375,37 +334,6 @@ class InTurn(ProgrammingError):
             after = effect.program(conductance, g_min, g_max, stream)
             conductance, slope = after.conductance, slope * after.slope
         return Programmed(conductance, slope)
-
-
-def read_table(path: str | Path, *layouts: tuple[str, ...]) -> dict[str, FloatArray]:
-    """The columns of a CSV file whose header names those of one of the layouts.
-
-    Args:
-        path: The file; further columns are left alone.
-        *layouts: Names of columns; the first layout that the header has is taken.
-
-    Raises:
-        InvalidInputError: The file cannot be read, its header fits no layout, or an entry is no finite number.
-    """
-    text = read_text(path, error=InvalidInputError, role="table")
-    rows = [row for row in csv.reader(line for line in text.splitlines() if not line.lstrip().startswith("#")) if row]
-    header = [name.strip() for name in rows[0]] if rows else []
-    names = next((layout for layout in layouts if set(layout) <= set(header)), None)
-    if names is None:
-        allowed = " or ".join(", ".join(layout) for layout in layouts)
-        raise InvalidInputError(f"{path}: the first line must name the columns {allowed}, got {', '.join(header)}")
-    found: dict[str, list[float]] = {name: [] for name in names}
-    for number, row in enumerate(rows[1:], start=2):
-        for name in names:
-            entry = row[header.index(name)].strip() if header.index(name) < len(row) else ""
-            try:
-                value = float(entry)
-            except ValueError:
-                value = np.nan
-            if not np.isfinite(value):
-                raise InvalidInputError(f"{path}: row {number}, column {name}: must be a finite number, got {entry!r}")
-            found[name].append(value)
-    return {name: np.array(values) for name, values in found.items()}
 
 
 def _generator(effect: ProgrammingError, rng: np.random.Generator | None) -> np.random.Generator:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Self, final
+from typing import NamedTuple, Self, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,12 +19,25 @@ from scipy.interpolate import PchipInterpolator
 from xbar_spice.checks import Many, Real, settle
 from xbar_spice.errors import DeviceError, InvalidInputError
 from xbar_spice.hardware.cells import Device
-from xbar_spice.hardware.statistics import read_table
+from xbar_spice.hardware.tables import read_table
 from xbar_spice.linear.operator import FloatArray
 
-__all__ = ["TableCell"]
+__all__ = ["LeftOut", "TableCell"]
 
 MARGIN = 1e-9  # of the range of conductances, for rounding
+OFFSET = 1e-6  # of the largest current of a curve: what 0 V may carry
+
+
+class LeftOut(NamedTuple):
+    """The largest errors of interpolated currents where a measurement is left out, as parts of a curve's largest one.
+
+    Attributes:
+        voltage: Of a voltage between others of its curve; 0 if there are no such ones.
+        conductance: Of a curve between two others; 0 if there are no such ones.
+    """
+
+    voltage: float
+    conductance: float
 
 
 @final
@@ -37,8 +50,9 @@ class TableCell(Device):
         volts: For each level, the voltages of its curve, ascending.
         amperes: For each level, the currents at these voltages; 0 A at 0 V.
 
-    A table of one polarity is mirrored: I(G, -V) = -I(G, V). Voltages beyond the table are refused, and conductances
-    beyond it, too; a cell of 0 S conducts nothing.
+    A table of one polarity is mirrored: I(G, -V) = -I(G, V). Where 0 V was not measured, the curve is led through the
+    origin. Reads that may take a cell beyond the voltages of the table are refused, and conductances beyond it, too; a
+    cell of 0 S conducts nothing.
 
     Raises:
         DeviceError: Fewer than two levels or two voltages, values that do not ascend, currents that fall with the
@@ -120,6 +134,28 @@ class TableCell(Device):
         """Volts between which the law is known."""
         return float(self._breaks[0]), float(self._breaks[-1])
 
+    def require_known(self, conductance: FloatArray) -> None:
+        self._level(conductance)
+
+    def left_out(self) -> LeftOut:
+        """How well the interpolation foretells what it was not told: the error of the fit.
+
+        Each measured voltage between others, and each conductance between others, is left out in turn, and its
+        currents are taken from the rest.
+        """
+        by_voltage = by_conductance = 0.0
+        for volts, amperes in self._curves:
+            for k in range(1, len(volts) - 1):
+                if volts[k] and len(volts) > 3:
+                    rest = PchipInterpolator(np.delete(volts, k), np.delete(amperes, k))
+                    by_voltage = max(by_voltage, abs(float(rest(volts[k])) - amperes[k]) / np.abs(amperes).max())
+        levels, currents = np.array(self.conductance), self._by_level(self._breaks)
+        for k in range(1, len(levels) - 1):
+            part = (levels[k] - levels[k - 1]) / (levels[k + 1] - levels[k - 1])
+            missed = (1 - part) * currents[k - 1] + part * currents[k + 1] - currents[k]
+            by_conductance = max(by_conductance, float(np.abs(missed).max() / np.abs(currents[k]).max()))
+        return LeftOut(by_voltage, by_conductance)
+
     def current(self, conductance: FloatArray, voltage: FloatArray) -> FloatArray:
         return self._mixed(conductance, voltage, self._coefficients, 0)
 
@@ -152,11 +188,13 @@ class TableCell(Device):
         found = []
         for volts, amperes in zip(self.volts, self.amperes, strict=True):
             v, i = np.array(volts), np.array(amperes)
+            if self.mirrored and v[-1] <= 0:
+                v, i = -v[::-1], -i[::-1]
+            if (at := int(np.searchsorted(v, 0.0))) < v.size and v[at] == 0:
+                i[at] = 0.0
+            else:  # every law passes through the origin
+                v, i = np.insert(v, at, 0.0), np.insert(i, at, 0.0)
             if self.mirrored:
-                if v[-1] <= 0:
-                    v, i = -v[::-1], -i[::-1]
-                if v[0] > 0:  # every law passes through the origin
-                    v, i = np.append(0.0, v), np.append(0.0, i)
                 v, i = np.append(-v[:0:-1], v), np.append(-i[:0:-1], i)
             found.append((v, i))
         return found
@@ -193,26 +231,34 @@ class TableCell(Device):
     def _mixed(
         self, conductance: FloatArray, voltage: FloatArray, coefficients: FloatArray, derivative: int
     ) -> FloatArray:
-        conductance, voltage = np.broadcast_arrays(conductance, voltage)
-        level, part, used = self._level(conductance)
-        lower = self._evaluated(coefficients, level, voltage, derivative)
-        upper = self._evaluated(coefficients, level + 1, voltage, derivative)
-        return np.where(used, (1 - part) * lower + part * upper, 0.0)
+        level, part, used = self._level(np.asarray(conductance))
+        piece, u = self._places(np.asarray(voltage))
+        # The very polynomial that a deck has, see `pieces`.
+        parts = np.where(used, 1 - part, 0.0)[..., np.newaxis], np.where(used, part, 0.0)[..., np.newaxis]
+        return _value(parts[0] * coefficients[level, piece] + parts[1] * coefficients[level + 1, piece], u, derivative)
 
     def _evaluated(
         self, coefficients: FloatArray, level: NDArray[np.int64], voltage: FloatArray, derivative: int
     ) -> FloatArray:
+        piece, u = self._places(voltage)
+        return _value(coefficients[level, piece], u, derivative)
+
+    def _places(self, voltage: FloatArray) -> tuple[NDArray[np.int64], FloatArray]:
+        """The piece of the curves in which each voltage lies, and how far it is from the piece's voltage."""
         piece = np.searchsorted(self._breaks, voltage, side="right")
-        u = voltage - np.append(self._breaks[0], self._breaks)[piece]
-        c0, c1, c2, c3 = np.moveaxis(coefficients[level, piece], -1, 0)
-        if derivative:
-            return np.asarray(c1 + u * (2 * c2 + u * 3 * c3))
-        return np.asarray(c0 + u * (c1 + u * (c2 + u * c3)))
+        return piece, np.asarray(voltage - np.append(self._breaks[0], self._breaks)[piece])
 
     def _by_level(self, voltage: FloatArray) -> FloatArray:
         """(levels, voltages) currents."""
         levels = np.arange(len(self.conductance))[:, np.newaxis] + np.zeros(voltage.shape, dtype=np.int64)
         return self._evaluated(self._coefficients, levels, np.broadcast_to(voltage, levels.shape), 0)
+
+
+def _value(coefficients: FloatArray, u: FloatArray, derivative: int) -> FloatArray:
+    c0, c1, c2, c3 = np.moveaxis(coefficients, -1, 0)
+    if derivative:
+        return np.asarray(c1 + u * (2 * c2 + u * 3 * c3))
+    return np.asarray(c0 + u * (c1 + u * (c2 + u * c3)))
 
 
 def _check_curve(level: float, volts: FloatArray, amperes: FloatArray) -> None:
@@ -224,6 +270,13 @@ def _check_curve(level: float, volts: FloatArray, amperes: FloatArray) -> None:
     if (np.diff(amperes) < 0).any():
         at = volts[1:][np.diff(amperes) < 0][0]
         raise DeviceError(f"{where}: the current falls at {at:g} V; a table of a static cell must not, smooth it first")
-    zero = np.interp(0.0, volts, amperes) if volts[0] <= 0 <= volts[-1] else 0.0
-    if abs(zero) > 1e-6 * np.abs(amperes).max():
+    slack = OFFSET * np.abs(amperes).max()
+    if (np.abs(amperes[volts == 0]) > slack).any():
+        zero = amperes[volts == 0][0]
         raise DeviceError(f"{where}: a cell carries no current at 0 V, got {zero:g} A; take the offset away first")
+    against = np.sign(volts) * amperes < -slack
+    if against.any():
+        raise DeviceError(
+            f"{where}: the current flows against the voltage, {amperes[against][0]:g} A at {volts[against][0]:g} V; "
+            "take the offset away first"
+        )

@@ -11,8 +11,9 @@ from typing import Literal, NamedTuple, final
 
 from xbar_spice.checks import PART, OneOf, Real, checked, settle
 from xbar_spice.errors import InvalidInputError
+from xbar_spice.parts import TECHNOLOGIES
 
-__all__ = ["SOURCES", "Technology", "technology", "wire_technology"]
+__all__ = ["SOURCES", "Technology", "technology", "technology_named", "wire_technology"]
 
 FARAD_PER_METRE = 0.2e-9  # 0.2 fF per micrometre, NeuroSim
 PER_KELVIN = 0.00451  # of copper wires, NeuroSim
@@ -55,6 +56,16 @@ SOURCES: Mapping[str, Mapping[int, _Row]] = MappingProxyType(
 KELVIN = Real("K", least=200, most=500)  # where the resistance of copper is linear in the temperature
 SIZE = Real("m", above=1e-12, most=1.0)
 
+EXTRAPOLATED: Mapping[tuple[str, int], str] = MappingProxyType(
+    {
+        ("NeuroSim V1.3", 7): "the source repeats its wires of 10 nm",
+        **{("NeuroSim V1.4", node): "no such wires had been built" for node in (1, 2)},
+    }
+)
+"""What to know of rows that nobody measured."""
+
+THINNEST = 10e-9  # metre of metal, down to which the laws of thin wires were fitted
+
 CELLS: Mapping[str, float] = MappingProxyType({"crossbar": 2.0, "1t1r": 4.0})
 """Widths of a wire along one cell."""
 
@@ -71,6 +82,7 @@ class Technology:
         r_bit: Ohm per cell of a bit line.
         c_word: Farad per cell of a word line.
         c_bit: Farad per cell of a bit line.
+        extrapolated: Why the numbers are a guess; empty where they are none.
 
     Example:
         >>> wires = technology("22nm", source="NeuroSim V1.3")
@@ -84,6 +96,7 @@ class Technology:
     r_bit: float
     c_word: float
     c_bit: float
+    extrapolated: str = ""
 
     def __post_init__(self) -> None:
         ohm, farad = Real("ohm", least=0), Real("F", least=0)
@@ -121,7 +134,29 @@ def technology(
     warm = 1 + PER_KELVIN * (kelvin - ROOM)
     ohm = row.rho * 1e-8 * warm * length / ((row.width * 1e-9) ** 2 * row.aspect)
     farad = FARAD_PER_METRE * length
-    return Technology(f"{number}nm", source, ohm, ohm, farad, farad)
+    return Technology(f"{number}nm", source, ohm, ohm, farad, farad, EXTRAPOLATED.get((source, number), ""))
+
+
+def technology_named(text: str, source: str | None = None) -> Technology:
+    """The technology that a text names, as designs, studies and the command line write it.
+
+    Args:
+        text: A node with its options, "geometry" with those of `wire_technology`, or a class or function of one's own.
+        source: A name of `SOURCES`, of a node.
+
+    Raises:
+        InvalidInputError: No technology has this name.
+
+    Example:
+        >>> round(technology_named("22nm(kelvin=350)").r_word, 3)
+        1.3
+        >>> technology_named("geometry(width=4e-8, thickness=7.6e-8, pitch=8e-8)").name
+        'geometry'
+    """
+    matched = re.fullmatch(r"\s*(\d+\s*nm)\s*(?:\((.*)\))?\s*", text, re.DOTALL)
+    if matched:
+        text = f"node(node={matched[1]!r}, {matched[2] or ''})"
+    return TECHNOLOGIES.get(text, **({} if source is None else {"source": source}))
 
 
 @checked(
@@ -179,4 +214,5 @@ def wire_technology(
     thin = rho * (surfaces + grains) * (1 + PER_KELVIN * (kelvin - ROOM))
     ohm, farad = thin * pitch / (w * h), FARAD_PER_METRE * pitch
     said = f"w = {width:g} m, h = {thickness:g} m, {thin:.3g} ohm m"
-    return Technology("geometry", said, ohm, ohm, farad, farad)
+    guess = f"{w:.2g} m of metal, below the {THINNEST:g} m down to which its law is known" if w < THINNEST else ""
+    return Technology("geometry", said, ohm, ohm, farad, farad, guess)

@@ -19,11 +19,14 @@ from xbar_spice.hardware.crossbar import Side
 from xbar_spice.linear.operator import DenseOperator, FloatArray, LinearOperator
 from xbar_spice.mapping.design import Design
 from xbar_spice.mapping.matrix import MappedMatrix, map_weights
+from xbar_spice.mapping.measured import conductance_map
 from xbar_spice.mapping.merged import MergedReads
 from xbar_spice.mapping.readout import Readout
 from xbar_spice.read_context import current_stage
 
 __all__ = ["AnalogMatrix", "ReadRecord", "ReadTrace", "program"]
+
+CALIBRATION = 64  # vectors
 
 
 @final
@@ -45,6 +48,7 @@ class ReadRecord:
         seconds: wall time of the read.
         source: "netlist" if a circuit simulator was driven, "characterised" if the transfer matrix that was read from
             it once answered, "checked" if both did and agreed; empty for engines without a simulator.
+        pulses: reads of the arrays that each vector took, more than one for bit-serial inputs.
     """
 
     phase: str
@@ -58,6 +62,7 @@ class ReadRecord:
     worst_relative_error: float
     seconds: float
     source: str = ""
+    pulses: int = 1
 
 
 @final
@@ -91,6 +96,20 @@ class ReadTrace:
         return {field.name: [row[field.name] for row in rows] for field in fields(ReadRecord)}
 
 
+def _checked_calibration(calibration: ArrayLike, mapped: MappedMatrix) -> FloatArray:
+    """(n, batch) inputs, of a design that uses them."""
+    samples, inputs = Array()("calibration", calibration), mapped.shape[1]
+    if samples.ndim != 2 or samples.shape[0] != inputs or not samples.shape[1]:
+        raise InvalidInputError(f"calibration must have shape ({inputs}, batch), got {samples.shape}")
+    converters = mapped.design.converters
+    if converters.adc_bits is None or converters.adc_reference != "calibration":
+        raise InvalidInputError(
+            "calibration has no effect without Converters(adc_bits=..., adc_reference='calibration'), got "
+            f"{converters!r}; leave it out"
+        )
+    return samples
+
+
 @final
 class AnalogMatrix(LinearOperator, Closeable):
     """A weight matrix programmed into arrays; a context manager, because a simulator may stand behind it.
@@ -109,8 +128,10 @@ class AnalogMatrix(LinearOperator, Closeable):
         name: str = "W",
         trace: ReadTrace | None = None,
         readout: Readout | None = None,
+        calibration: ArrayLike | None = None,
     ) -> None:
         self._digital = DenseOperator(weights, "weights")
+        self._calibration = None if calibration is None else _checked_calibration(calibration, mapped)
         self._bank = bank
         self._readout = readout or Readout(mapped)
         self._merged = MergedReads(mapped, bank)
@@ -141,8 +162,10 @@ class AnalogMatrix(LinearOperator, Closeable):
         if x.ndim != 2 or x.shape[0] != self.shape[1]:
             raise InvalidInputError(f"vectors must have shape ({self.shape[1]}, batch), got {x.shape}")
         variance = np.zeros((self.shape[0], x.shape[1]))
-        for array, squares in zip(mapped.arrays, self._readout.variance(mapped.drives(x, "rows"), "rows"), strict=True):
-            array.cols.squared.collect(variance, array.factor**2 * squares)
+        self._calibrate("rows")
+        drives, parts = mapped.pulses(x, "rows")
+        for array, squares in zip(mapped.arrays, self._readout.variance(drives, "rows"), strict=True):
+            array.cols.squared.collect(variance, array.factor**2 * _added(squares, parts**2))
         scale = mapped.volts_per_unit(x)
         step = level_spacing(mapped.design.v_read, mapped.design.converters.dac_bits) / scale
         rounded = self._digital.to_dense() ** 2 @ (x != 0) * step**2 / 12
@@ -161,16 +184,32 @@ class AnalogMatrix(LinearOperator, Closeable):
         if not vectors.shape[1]:
             return np.zeros((self.shape[0] if side == "rows" else self.shape[1], 0))
         start = time.perf_counter()
-        products = self._merged.products(vectors, side)
+        products, parts = self._merged.products(vectors, side), 1
         if products is None:
-            drives = self.mapped.drives(vectors, side)
+            self._calibrate(side)
+            drives, weights = self.mapped.pulses(vectors, side)
             currents = self._readout(self._bank.read(drives, side), drives, side)
-            products = self.mapped.products(currents, vectors, side)
+            products = self.mapped.products([_added(amperes, weights) for amperes in currents], vectors, side)
+            parts = len(weights)
         if self._trace is not None:
-            self._trace.append(self._record(vectors, products, side, time.perf_counter() - start))
+            self._trace.append(self._record(vectors, products, side, time.perf_counter() - start, parts))
         return products
 
-    def _record(self, vectors: FloatArray, products: FloatArray, side: Side, seconds: float) -> ReadRecord:
+    def _calibrate(self, side: Side) -> None:
+        """Set the range of the ADCs, before the first read of a side that needs it."""
+        if not self._readout.needs_calibration(side):
+            return
+        samples, count = self._calibration, self.shape[1] if side == "rows" else self.shape[0]
+        if samples is None:
+            samples = np.random.default_rng(0).standard_normal((self.shape[1], CALIBRATION))
+            samples = np.hstack([samples, np.abs(samples)])  # images and what a ReLU leaves have one sign
+        if side == "cols":  # what comes back is most like what went out
+            samples = self._digital.mv(samples)
+        if not samples.any():
+            samples = np.eye(count)
+        self._readout.calibrate(self._bank.read(self.mapped.pulses(samples, side)[0], side), side)
+
+    def _record(self, vectors: FloatArray, products: FloatArray, side: Side, seconds: float, pulses: int) -> ReadRecord:
         digital = self._digital if side == "rows" else self._digital.T
         wanted = digital.mv(vectors)
         error, size = np.linalg.norm(products - wanted, axis=0), np.linalg.norm(wanted, axis=0)
@@ -191,6 +230,7 @@ class AnalogMatrix(LinearOperator, Closeable):
             worst_relative_error=float(np.divide(error, size, out=np.zeros_like(error), where=size > 0).max()),
             seconds=seconds,
             source=self._bank.source,
+            pulses=pulses,
         )
 
     def close(self) -> None:
@@ -198,8 +238,15 @@ class AnalogMatrix(LinearOperator, Closeable):
         self._bank.close()
 
 
+def _added(values: FloatArray, parts: FloatArray) -> FloatArray:
+    """(lines, batch) sum of the pulses of every vector, from (lines, pulses * batch)."""
+    if parts.size == 1:
+        return values
+    return np.asarray(np.tensordot(parts, values.reshape(len(values), parts.size, -1), axes=([0], [1])))
+
+
 @checked()
-def program(
+def program(  # noqa: PLR0913 - all that a chip is made of
     weights: ArrayLike,
     design: Design | None = None,
     *,
@@ -209,6 +256,9 @@ def program(
     name: str = "W",
     trace: ReadTrace | None = None,
     siemens_per_weight: float | None = None,
+    calibration: ArrayLike | None = None,
+    cycle_rng: np.random.Generator | None = None,
+    conductance: ArrayLike | None = None,
     **changes: Any,
 ) -> AnalogMatrix:
     """Program a weight matrix into arrays and connect them to an engine.
@@ -222,6 +272,10 @@ def program(
         name: name of the matrix in traces and decks.
         trace: collects a record of every read.
         siemens_per_weight: scale of an earlier programming, as for `map_weights`.
+        calibration: (n, batch) inputs by which ADCs with `adc_reference="calibration"` are set; standard normal ones
+            and their absolute values when left out. Transposed reads are calibrated with the products of these inputs.
+        cycle_rng: source of what this occasion of programming adds, as for `map_weights`.
+        conductance: a measured map of devices, as for `map_weights`; that of `Design.conductances` when left out.
         **changes: any field of `Design`, such as `r_word=1.0, tile=32`, on top of `design`.
 
     Raises:
@@ -238,11 +292,16 @@ def program(
     generator("noise_rng", noise_rng)
     Text()("name", name)
     Optional(Instance(ReadTrace, example="ReadTrace()"))("trace", trace)
-    known = {field.name for field in fields(Design)}
+    if "variation" not in changes and changes.get("programming") is not None:
+        changes["variation"] = changes.pop("programming")  # in place of what the design has
+    known = {"programming", *(field.name for field in fields(Design))}
     if unknown := sorted(set(changes) - known):
         raise InvalidInputError(f"unknown design field {', '.join(unknown)}; allowed are {', '.join(sorted(known))}")
     built = replace(design or Design(), **changes)
-    mapped = map_weights(weights, built, rng=rng, siemens_per_weight=siemens_per_weight)
+    measured = conductance_map(built, name) if conductance is None else conductance
+    mapped = map_weights(
+        weights, built, rng=rng, siemens_per_weight=siemens_per_weight, cycle_rng=cycle_rng, conductance=measured
+    )
     readout = Readout(mapped, noise_rng)
     bank = get_engine(engine).program_bank(mapped.crossbars)
-    return AnalogMatrix(weights, mapped, bank, name=name, trace=trace, readout=readout)
+    return AnalogMatrix(weights, mapped, bank, name=name, trace=trace, readout=readout, calibration=calibration)

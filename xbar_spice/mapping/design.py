@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 from typing import Any, Literal, final
 
 from numpy.typing import ArrayLike
 
-from xbar_spice.checks import Array, Flag, Instance, OneOf, Optional, Real, Rule, Whole, settle
+from xbar_spice.checks import Array, Flag, Instance, OneOf, Optional, Real, Rule, Text, Whole, settle, warn
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.hardware.amplifier import Amplifier
 from xbar_spice.hardware.cells import Device, Ohmic
@@ -15,6 +15,7 @@ from xbar_spice.hardware.converters import Converters
 from xbar_spice.hardware.crossbar import PARTS, Crossbar, Terminations
 from xbar_spice.hardware.drift import DriftLaw, NoDrift
 from xbar_spice.hardware.read_noise import ReadNoise
+from xbar_spice.hardware.technology import SOURCES, technology_named
 from xbar_spice.hardware.variation import ProgrammingError, Variation
 from xbar_spice.mapping.base import Mapping
 from xbar_spice.mapping.pairs import Differential
@@ -35,6 +36,13 @@ GROUPS = (
 )
 """Headings of the settings of a circuit, in their order."""
 
+
+class Unasked(float):
+    """A number that nobody gave, so that something else may set it."""
+
+    __slots__ = ()
+
+
 RULES: dict[str, Rule[Any]] = {
     "tile": Optional(Whole(1), "for one array"),
     "active_rows": Optional(Whole(1), "for all word lines at once"),
@@ -47,6 +55,9 @@ RULES: dict[str, Rule[Any]] = {
     "headroom": Real(least=1),
     "compensated": Flag(),
     "skip_empty": Flag(),
+    "conductances": Optional(Text(), "for devices as programmed"),
+    "technology": Optional(Text(), "for wires as given"),
+    "technology_source": Optional(OneOf(*SOURCES), "for the one by default"),
     "after": Real("s", least=0),
     "coverage": Real(above=0, most=1),
     "scale": OneOf("matrix", "tile", "column"),
@@ -76,6 +87,11 @@ class Design:
         device: law of the cells.
         terminations: which ends of the lines a read uses.
         variation: what programming does to the devices: `Variation`, or a `ProgrammingError` of one's own.
+        cycle: what every programming adds to what `variation` left, drawn anew on each occasion on which a chip is
+            written, as in a training on it; `variation` is the chip's own and stays.
+        conductances: an .npz file with the measured conductances of a chip, which take the place of all that is drawn:
+            one array of shape (devices, inputs, outputs), siemens, for each matrix by its name, such as "A".
+        programming: another word for `variation`, which is where it is kept; give one of them.
         amplifier: what senses the lines; a source of 0 V unless it has a feedback resistor.
         noise: what every read adds.
         converters: resolution of drives and sense currents.
@@ -87,6 +103,9 @@ class Design:
             tile, which are then scaled up to fill the range and scaled back digitally.
         order: of the lines of an array: as "given", or by "conductance", which puts the word lines with the largest
             sum next to the sensed ends and the bit lines with the largest sum next to the drivers.
+        technology: whose wires the arrays have, such as "22nm", "22nm(kelvin=350)" or "geometry(width=4e-8,
+            thickness=7.6e-8, pitch=8e-8)": sets `r_word` and `r_bit` unless they are given.
+        technology_source: where the numbers of a node come from, a name of `SOURCES`.
         reltol: what ngspice's Newton method stops by, see `Crossbar`.
         compensated: program the conductances that undo wires, drivers and sense terminals, see `compensate`; what
             the variation will do to a device is not known then.
@@ -100,8 +119,8 @@ class Design:
     )
     g_min: float = setting(1e-6, "Lowest programmed conductance.", DEVICE, unit="siemens")
     g_max: float = setting(1e-4, "Highest programmed conductance.", DEVICE, unit="siemens")
-    r_word: float = setting(0.0, "Resistance of each segment of a word line.", WIRES, unit="ohm")
-    r_bit: float = setting(0.0, "Resistance of each segment of a bit line.", WIRES, unit="ohm")
+    r_word: float = setting(Unasked(0.0), "Resistance of each segment of a word line.", WIRES, unit="ohm")
+    r_bit: float = setting(Unasked(0.0), "Resistance of each segment of a bit line.", WIRES, unit="ohm")
     r_driver: float = setting(0.0, "Output resistance of each driver.", WIRES, unit="ohm")
     r_sense: float = setting(0.0, "Resistance of each sense terminal.", WIRES, unit="ohm")
     v_read: float = setting(0.2, "Read voltage of the largest entry of an input vector.", WIRES, unit="volt")
@@ -164,9 +183,34 @@ class Design:
         unit="count",
         none="all",
     )
+    cycle: Choice[ProgrammingError] = Choice(
+        PROGRAMMING_ERRORS,
+        Variation(),
+        Setting("What each programming adds anew, as in a training; as variation.", DEVICE, whole=True),
+    )
+    conductances: str | None = setting(None, "File (.npz) of measured devices, in place of all that is drawn.", DEVICE)
+    technology: str | None = setting(
+        None, "Whose wires: sets r_word and r_bit unless they are given, such as 22nm.", WIRES
+    )
+    technology_source: str | None = setting(
+        None, "Where the numbers of the technology come from.", WIRES, none="NeuroSim V1.3"
+    )
+    programming: InitVar[str | ProgrammingError | None] = None
 
-    def __post_init__(self) -> None:
-        settle(self, **RULES)
+    def __post_init__(self, programming: str | ProgrammingError | None) -> None:
+        if programming is not None:
+            try:
+                chosen = PROGRAMMING_ERRORS.get(programming)
+            except InvalidInputError as error:
+                raise InvalidInputError(f"programming: {error}") from error
+            if self.variation not in (Variation(), chosen):
+                raise InvalidInputError(
+                    f"programming and variation are two words for one thing, got programming={programming!r} and "
+                    f"variation={self.variation!r}; give one of them, and replace(design, variation=...) in a design "
+                    "that has one"
+                )
+            object.__setattr__(self, "variation", chosen)
+        self._settle_wires()
         if self.active_rows is not None and (self.terminations.transposed, self.terminations.sense) != (
             "same_ends",
             "single",
@@ -182,6 +226,8 @@ class Design:
                 f"drift and after need each other, got drift={self.drift!r} and after={self.after:g} s; give both, "
                 "such as drift=PcmDrift(), after=86400.0, or neither"
             )
+        if self.conductances is not None:
+            self.refuse_measured(self.conductances)
         if self.compensated and not (self.device.linear and self.amplifier.linear):
             raise InvalidInputError(
                 "only linear cells with linear amplifiers can be compensated, got "
@@ -189,10 +235,29 @@ class Design:
             )
         self.crossbar([[self.g_min, self.g_max]])  # checks the resistances, and warns of the conductances
 
+    def refuse_measured(self, what: str) -> None:
+        """Refuse a measured map of conductances for a design that would draw or change devices itself."""
+        if self.variation != Variation() or self.cycle != Variation() or self.after or self.compensated:
+            raise InvalidInputError(
+                f"measured conductances ({what}) are the chip itself; leave out variation, cycle, drift and compensated"
+            )
+
+    def _settle_wires(self) -> None:
+        """Take the wires that were not given from the technology."""
+        unasked = [name for name in ("r_word", "r_bit") if isinstance(getattr(self, name), Unasked)]
+        settle(self, **RULES)
+        if self.technology is None and self.technology_source is not None:
+            raise InvalidInputError(f"technology_source={self.technology_source!r} has no effect without technology")
+        wires = None if self.technology is None else technology_named(self.technology, self.technology_source)
+        if wires and wires.extrapolated and unasked:
+            warn(f"wires of {wires.name} ({wires.source}) are extrapolated: {wires.extrapolated}")
+        for name in unasked:
+            object.__setattr__(self, name, Unasked(getattr(wires, name, 0.0)))
+
     @property
     def random(self) -> bool:
         """True if runs with other seeds differ."""
-        return self.variation.random or self.noise.random or self.drift.random
+        return any(part.random for part in (self.variation, self.cycle, self.noise, self.drift))
 
     @property
     def exact_reads(self) -> bool:

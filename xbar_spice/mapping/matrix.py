@@ -19,13 +19,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from xbar_spice.checks import Array, Instance, Optional, Real, checked
 from xbar_spice.errors import InvalidInputError
-from xbar_spice.hardware.converters import quantise
+from xbar_spice.hardware.converters import pulses, quantise
 from xbar_spice.hardware.crossbar import Crossbar, Side, other
-from xbar_spice.hardware.variation import Programmed
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.mapping.base import IntArray, Lines
 from xbar_spice.mapping.compensation import compensate
 from xbar_spice.mapping.design import Design
+from xbar_spice.mapping.programming import measured_devices, programmed_devices
 
 __all__ = ["MappedArray", "MappedMatrix", "map_weights"]
 
@@ -96,6 +96,7 @@ class MappedMatrix:
             device that is stuck.
         scale: (n, m), or one for all: by which weights were multiplied before they became devices, see `Design.scale`.
         clipped: part of the weights that lie beyond the range of their devices.
+        written: (devices, n, m) siemens that programming left, before they drifted.
     """
 
     shape: tuple[int, int]
@@ -107,6 +108,7 @@ class MappedMatrix:
     slope: FloatArray
     scale: FloatArray
     clipped: float
+    written: FloatArray
 
     @property
     def present(self) -> NDArray[np.bool_]:
@@ -209,6 +211,25 @@ class MappedMatrix:
         volts = self.volts(vectors)
         return [array.lines(side).spread(volts) for array in driven]
 
+    def pulses(self, vectors: FloatArray, side: Side) -> tuple[list[FloatArray], FloatArray]:
+        """What a read really applies, one after the other: the drives themselves, or the pulses of bit-serial inputs.
+
+        Args:
+            vectors: (n, batch) for side "rows", (m, batch) for "cols".
+            side: the driven side.
+
+        Returns:
+            Voltages for every array, (lines, pulses * batch), all first pulses first; and (pulses,) with which part
+            each one counts.
+        """
+        converters = self.design.converters
+        if converters.input == "dac" or converters.dac_bits is None:
+            return self.drives(vectors, side), np.ones(1)
+        exact = vectors * self.volts_per_unit(vectors)
+        volts, parts = pulses(exact, self.design.v_read, converters.dac_bits)
+        joined = np.moveaxis(volts, 0, 1).reshape(len(vectors), -1)
+        return [array.lines(side).spread(joined) for array in self.arrays], parts
+
     def products(self, currents: Sequence[FloatArray], vectors: FloatArray, side: Side) -> FloatArray:
         """(m, batch) products W x, or (n, batch) products W^T y, from the currents of every array.
 
@@ -240,6 +261,8 @@ def map_weights(
     *,
     rng: np.random.Generator | None = None,
     siemens_per_weight: float | None = None,
+    cycle_rng: np.random.Generator | None = None,
+    conductance: ArrayLike | None = None,
 ) -> MappedMatrix:
     """Program a weight matrix into arrays.
 
@@ -252,6 +275,9 @@ def map_weights(
         rng: source of the programming error.
         siemens_per_weight: k of an earlier programming, for new weights on the same chip; weights beyond its range are
             clipped to `g_max`. Left out, the largest weight takes the range but for the design's headroom.
+        cycle_rng: source of what this occasion of programming adds, `Design.cycle`; a stream of `rng` when left out.
+        conductance: (devices, n, m) siemens, a measured map that takes the place of all that programming and time would
+            make of the targets. Gradients take it that a device follows its target.
 
     Raises:
         InvalidInputError: weights of the wrong shape or not finite, a k that is not positive, or no generator where
@@ -278,24 +304,16 @@ def map_weights(
         used[0, 0] = True  # a matrix of zeros keeps its first tile
     if design.compensated:
         target = _compensated(target, design, used, scale)
-    programmed = _drifted(design.variation.program(target, design.g_min, design.g_max, rng), target, design, rng)
+    if conductance is None:
+        written, programmed = programmed_devices(target, design, rng, cycle_rng)
+    else:
+        written = programmed = measured_devices(conductance, target, design)
     arrays = tuple(_cut(programmed.conductance, target, design, used, scale))
     rows, cols = matrix.shape
     drawn = programmed.conductance
-    return MappedMatrix((rows, cols), design, arrays, siemens, drawn, target, programmed.slope, scale, clipped)
-
-
-def _drifted(programmed: Programmed, target: FloatArray, design: Design, rng: np.random.Generator | None) -> Programmed:
-    """What drift leaves of the devices; it draws from a stream of its own, the same at all times after programming."""
-    if not design.after:
-        return programmed
-    if rng is None:
-        raise InvalidInputError(
-            f"{design.drift!r} draws random numbers: pass rng=numpy.random.default_rng(seed), got no generator"
-        )
-    window, (stream,) = (design.g_min, design.g_max), rng.spawn(1)
-    later = design.drift.drifted(programmed.conductance, target, *window, design.after, stream)
-    return Programmed(later.conductance, later.slope * programmed.slope)
+    return MappedMatrix(
+        (rows, cols), design, arrays, siemens, drawn, target, programmed.slope, scale, clipped, written.conductance
+    )
 
 
 def _scale(sizes: FloatArray, largest: float, design: Design) -> FloatArray:

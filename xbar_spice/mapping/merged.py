@@ -39,7 +39,8 @@ class MergedReads:
     def __init__(self, mapped: MappedMatrix, bank: Bank) -> None:
         design = mapped.design
         self._mapped, self._bank = mapped, bank
-        self._sums = not design.noise.random and design.converters.adc_bits is None
+        converters = design.converters
+        self._sums = not design.noise.random and converters.adc_bits is None and converters.input == "dac"
         self._effective: dict[Side, FloatArray | csr_array] = {}
 
     def products(self, vectors: FloatArray, side: Side) -> FloatArray | None:

@@ -40,7 +40,7 @@ class Readout:
                 "got no generator"
             )
         self._mapped, self._rng = mapped, rng
-        self._full_scales: dict[Side, list[float]] = {}
+        self._full_scales: dict[Side, list[FloatArray | float]] = {}
 
     def __call__(self, currents: Sequence[FloatArray], drives: Sequence[FloatArray], side: Side) -> list[FloatArray]:
         """The currents that the digital side gets to know.
@@ -65,6 +65,24 @@ class Readout:
         joined = self._joined(found, side)
         return [quantise(amperes, top, bits) for amperes, top in zip(joined, self._tops(side), strict=True)]
 
+    def needs_calibration(self, side: Side) -> bool:
+        """Whether the ADCs of this direction still wait for `calibrate`."""
+        converters = self._mapped.design.converters
+        waits = converters.adc_bits is not None and converters.adc_reference == "calibration"
+        return waits and side not in self._full_scales
+
+    def calibrate(self, currents: Sequence[FloatArray], side: Side) -> None:
+        """Set the full scale of the ADCs by what the lines carry.
+
+        Args:
+            currents: of every array, (ports, batch) amperes.
+            side: the driven side.
+        """
+        joined = self._joined(list(currents), side)
+        largest = [self._shared(np.abs(amperes).max(axis=1)) for amperes in joined]
+        part, other = self._mapped.design.converters.adc_range, self._mapped.design.g_max * self._mapped.design.v_read
+        self._full_scales[side] = [part * np.where(top > 0, top, other) for top in map(np.asarray, largest)]
+
     def variance(self, drives: Sequence[FloatArray], side: Side) -> list[FloatArray]:
         """Expected squares of what noise and ADCs add to the current of every line, (ports, batch) A^2 for each array.
 
@@ -87,9 +105,17 @@ class Readout:
                 array.crossbar.device,
                 g_max,
                 terminals=len(array.crossbar.hookup(side).sensed),
+                programmed=self._before_drift(array, side),
             )
             for array, volts in zip(self._mapped.arrays, drives, strict=True)
         ]
+
+    def _before_drift(self, array: MappedArray, side: Side) -> FloatArray | None:
+        """(driven, sensed) siemens that programming left, if time has changed them."""
+        if not self._mapped.design.after:
+            return None
+        written = self._mapped.written[array.devices]
+        return written if side == "rows" else written.T
 
     def _subtracts(self, side: Side) -> bool:
         """Whether two lines share an ADC."""
@@ -104,23 +130,28 @@ class Readout:
         """The currents as the ADCs see them."""
         return self._mapped.design.mapping.subtracted(currents, side) if self._subtracts(side) else currents
 
-    def _tops(self, side: Side) -> list[float]:
-        """Full scale of the ADCs of every array, amperes."""
+    def _tops(self, side: Side) -> list[FloatArray | float]:
+        """Full scale of the ADCs of every array, amperes: one, or (ports, 1)."""
         if side not in self._full_scales:
             self._full_scales[side] = self._largest_currents(side)
         return self._full_scales[side]
 
-    def _largest_currents(self, side: Side) -> list[float]:
+    def _largest_currents(self, side: Side) -> list[FloatArray | float]:
         design, arrays = self._mapped.design, self._mapped.arrays
-        if design.converters.adc_reference == "window":
-            largest = [design.g_max * _driven(array, side).shape[0] for array in arrays]
+        if design.converters.adc_bits is None or design.converters.adc_reference == "window":
+            tops: list[FloatArray | float] = [design.g_max * _driven(array, side).shape[0] for array in arrays]
         else:
             by_line = [_driven(array, side).T for array in arrays]
             if self._subtracts(side):
                 by_line = self._joined(by_line, "rows")
-            largest = [float(np.abs(line).sum(axis=1).max()) for line in by_line]
-        # An array without devices carries nothing, whatever its full scale is.
-        return [design.converters.adc_range * design.v_read * (top or design.g_max) for top in largest]
+            tops = [self._shared(np.abs(line).sum(axis=1)) for line in by_line]
+        # A line without devices carries nothing, whatever its full scale is.
+        part = design.converters.adc_range * design.v_read
+        return [part * np.where(top > 0, top, design.g_max) for top in map(np.asarray, tops)]
+
+    def _shared(self, largest: FloatArray) -> FloatArray | float:
+        """(ports,) the largest values of the lines as those of their ADCs."""
+        return largest[:, np.newaxis] if self._mapped.design.converters.adc_shared == "line" else float(largest.max())
 
 
 def _driven(array: MappedArray, side: Side) -> FloatArray:

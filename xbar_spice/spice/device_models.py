@@ -13,12 +13,14 @@ from xbar_spice.errors import DeviceError
 from xbar_spice.hardware.cells import Device, SubcircuitCell
 from xbar_spice.hardware.subcircuit import Subcircuit
 from xbar_spice.hardware.subcircuit.rails import on_rails
+from xbar_spice.hardware.table_cell import TableCell
 from xbar_spice.parts import DEVICES
 from xbar_spice.registry import Choice
 from xbar_spice.spice.resources import search_path
 
 __all__ = ["Lookup", "device_names", "load_device", "load_opamp", "opamp_names"]
 
+TABLE = "table"
 SUBCIRCUIT = "subcircuit"
 PARAMETERS = ("conductance_parameter", "resistance_parameter")  # a cell has one of them
 OPAMPS = "opamps"  # the folder of them within a folder of models
@@ -44,7 +46,7 @@ def load_device(name: str | Path, models: Sequence[Path] = ()) -> Device:
     `xbar_spice.parts`, whose fields the parameters are; or "subcircuit", with `library` (a SPICE file beside it), the
     name of a `subcircuit` with the pins word line and bit line, and its `conductance_parameter`, which gets siemens, or
     its `resistance_parameter`, which gets ohm. `compat` says which dialect the library is written in: "psa", "lt" or
-    "hs".
+    "hs". Or it is "table", with the `file` of a measured table beside it, see `TableCell.from_csv`.
 
     Args:
         name: "ohmic", the name of a file in `models/` without its ending, the path of a TOML file, or the text of a law
@@ -72,10 +74,14 @@ def load_device(name: str | Path, models: Sequence[Path] = ()) -> Device:
             return SubcircuitCell(subcircuit, **given)
         except DeviceError as error:
             raise DeviceError(f"{path}: {error}") from error
+    if law == TABLE:
+        if set(content) - {"source", "law", "file"}:
+            raise DeviceError(f"{path}: a law from a table has the keys source, law and file, got {', '.join(content)}")
+        return TableCell.from_csv(path.parent / _text(path, content, "file"))
     if set(content) - {"source", "law", "parameters"} or law not in DEVICES.names:
         raise DeviceError(
             f"{path}: a device model has the keys source, law and parameters, and law is one of "
-            f"{', '.join([*DEVICES.names, SUBCIRCUIT])}; got the keys {', '.join(content)} and the law {law!r}"
+            f"{', '.join([*DEVICES.names, SUBCIRCUIT, TABLE])}; got the keys {', '.join(content)} and the law {law!r}"
         )
     try:
         return DEVICES.get(law, **_values(content.get("parameters", {})))
@@ -174,7 +180,8 @@ def _find(name: str | Path, what: str, folders: Sequence[Path], known: Sequence[
     for folder in folders:
         if name in known and (folder / f"{name}.toml").is_file():
             return folder / f"{name}.toml"
-    raise DeviceError(f"{what} must be one of {', '.join(map(repr, known))}, or a TOML file, got {name!r}")
+    allowed = ", ".join(map(repr, known))
+    raise DeviceError(f"{what} must be one of {allowed}, or a TOML file, got {name!r}")
 
 
 def _subcircuit(path: Path, content: dict[str, Any], more: Sequence[str] = ()) -> Subcircuit:

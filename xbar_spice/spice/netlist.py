@@ -281,6 +281,7 @@ def drive_volts(crossbar: Crossbar, drive: ArrayLike | None, side: Side) -> Floa
 
     Raises:
         InvalidInputError: a drive of another shape, or not finite.
+        DeviceError: voltages beyond what the law of the cells knows.
     """
     ports = crossbar.ports(side)
     volts = np.zeros(ports) if drive is None else Array(finite=False)("drive", drive)
@@ -289,6 +290,7 @@ def drive_volts(crossbar: Crossbar, drive: ArrayLike | None, side: Side) -> Floa
             f"a deck is one read: side={side!r} of this array takes a finite drive of shape ({ports},), "
             f"got shape {volts.shape}"
         )
+    crossbar.require_known_voltages(volts, side)
     return volts
 
 

@@ -15,6 +15,7 @@ from threadpoolctl import threadpool_limits
 from xbar_spice.cosim import Cosimulation, Problem, cosimulate
 from xbar_spice.engines.registry import get_engine
 from xbar_spice.mapping.design import Design
+from xbar_spice.mapping.measured import map_hash
 from xbar_spice.parts import ENGINES, METHODS
 from xbar_spice.registry import source_hash
 from xbar_spice.settings import entries
@@ -147,6 +148,8 @@ def case_id(parameters: Parameters, model: Model, seed: int, weights: str, netli
         "opamp": asdict(opamp_subcircuit(design.amplifier)) if design.amplifier.present else None,
         "templates": netlists if parameters.runs_ngspice else None,
     }
+    if design.conductances is not None:
+        content["conductances"] = map_hash(design)
     if own := sources(parameters, design, model):
         content["own"] = own
     canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), default=_plain)

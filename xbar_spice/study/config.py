@@ -126,7 +126,8 @@ class Parameters(Settings):
     @classmethod
     def _buildable(cls, circuit: Settings, info: ValidationInfo) -> Settings:
         values = circuit.model_dump()
-        design = build(Design(), values, lookup_of(info))  # checks what belongs together, such as g_min < g_max
+        # Checks what belongs together, such as g_min < g_max.
+        design = build(Design(), circuit.model_dump(exclude_unset=True), lookup_of(info))
         linear = design.device.linear and design.amplifier.linear
         if values["characterise"] and not (values["engine"] == "ngspice" and linear):
             raise ValueError(
@@ -166,7 +167,7 @@ class Parameters(Settings):
 
     def design(self) -> Design:
         """How the arrays are built."""
-        return cast(Design, build(Design(), self.circuit.model_dump(), self._lookup))
+        return cast(Design, build(Design(), self.circuit.model_dump(exclude_unset=True), self._lookup))
 
     def solver_options(self) -> SolverOptions:
         """How equations are solved."""
@@ -223,7 +224,8 @@ class Study(Parameters):
         Raises:
             StudyError: a combination is not allowed.
         """
-        base = self.model_dump(include=set(Parameters.model_fields))
+        # What was not given stays so: a technology may set it, see `Design.technology`.
+        base = self.model_dump(include=set(Parameters.model_fields), exclude_unset=True)
         found = []
         for values in product(*(axis.values for axis in self.axes)):
             settings = deepcopy(base)
@@ -298,7 +300,7 @@ def parse_study(content: Mapping[str, Any], source: str = "study", folder: Path 
 def _set(settings: dict[str, Any], path: str, value: Scalar) -> None:
     *sections, key = path.split(".")
     for section in sections:
-        settings = settings[section]
+        settings = settings.setdefault(section, {})
     settings[key] = value
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from xbar_spice.cosim.run.programming import weight_scales
 from xbar_spice.engines.nodal.solution import solve_array
 from xbar_spice.mapping.matrix import map_weights
+from xbar_spice.mapping.measured import conductance_map
 from xbar_spice.streams import Streams
 from xbar_spice.study.cases import Case, make_case_problem, model_key
 from xbar_spice.weights import Model
@@ -51,7 +52,9 @@ def first_read_voltages(case: Case, models: Mapping[str, Model]) -> dict[str, An
     problem = make_case_problem(case, models[model_key(case.parameters)])
     model, design = problem.model, case.parameters.design()
     scale = weight_scales(model, design).get("A")
-    A = map_weights(model.A, design, rng=Streams(case.seed).devices("A"), siemens_per_weight=scale)
+    streams, measured = Streams(case.seed), conductance_map(design, "A")
+    drawn = {"rng": streams.devices("A"), "cycle_rng": streams.cycle("A")}
+    A = map_weights(model.A, design, siemens_per_weight=scale, conductance=measured, **drawn)
     sample = int(np.abs(problem.z0).sum(axis=0).argmax())
     drives = [volts[:, 0] for volts in A.drives(problem.z0[:, [sample]], "rows")]
     strongest = int(np.argmax([np.abs(volts).sum() for volts in drives]))

@@ -38,6 +38,7 @@ from xbar_spice.errors import ConvergenceWarning, InvalidInputError
 from xbar_spice.hardware.amplifier import Amplifier
 from xbar_spice.hardware.cells import Ohmic
 from xbar_spice.hardware.converters import Converters
+from xbar_spice.hardware.drift import NoDrift
 from xbar_spice.hardware.read_noise import ReadNoise
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.mapping.design import Design
@@ -49,8 +50,13 @@ SOURCES: Mapping[str, Callable[[Design], Design]] = MappingProxyType(
     {
         "wires": lambda design: replace(design, r_word=0.0, r_bit=0.0),
         "drivers and sensing": lambda design: replace(design, r_driver=0.0, r_sense=0.0, amplifier=Amplifier()),
-        "programming error": lambda design: replace(design, variation=design.variation.without("error")),
-        "stuck devices": lambda design: replace(design, variation=design.variation.without("stuck devices")),
+        "programming error": lambda design: replace(
+            design, variation=design.variation.without("error"), cycle=design.cycle.without("error"), conductances=None
+        ),
+        "stuck devices": lambda design: replace(
+            design, variation=design.variation.without("stuck devices"), cycle=design.cycle.without("stuck devices")
+        ),
+        "drift": lambda design: replace(design, drift=NoDrift(), after=0.0),
         "nonlinear cells": lambda design: replace(design, device=Ohmic()),
         "read noise": lambda design: replace(design, noise=ReadNoise()),
         "converters": lambda design: replace(design, converters=Converters()),

@@ -15,6 +15,7 @@ from xbar_spice.cosim.run.programming import expected_noise, program_model, weig
 from xbar_spice.engines.base import Engine
 from xbar_spice.engines.registry import get_engine
 from xbar_spice.errors import ConvergenceError
+from xbar_spice.hardware.drift import NoDrift
 from xbar_spice.hardware.variation import Variation
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.mapping.analog_matrix import AnalogMatrix
@@ -83,7 +84,7 @@ def chip_loss(
     with threadpool_limits(limits=1, user_api="blas"), ExitStack() as opened:
         chip = []
         for name, W in (("A", problem.model.A), ("B", problem.model.B)):
-            mapped = map_weights(W, replace(design, variation=Variation()), siemens_per_weight=scales.get(name))
+            mapped = map_weights(W, _as_given(design), siemens_per_weight=scales.get(name))
             if name in conductance:
                 mapped = _with_devices_of(mapped, conductance[name])
             readout = Readout(mapped, Streams(seed).read_noise(name))
@@ -91,6 +92,11 @@ def chip_loss(
             chip.append(opened.enter_context(AnalogMatrix(W, mapped, bank, name=name, readout=readout)))
         options = allowed_options((solver or SolverOptions()).iterative, problem, *chip)
         return _loss_of(solve_model(problem, ReluField(*chip), options), "chip of these devices")
+
+
+def _as_given(design: Design) -> Design:
+    """The design of a chip of which everything is known."""
+    return replace(design, variation=Variation(), cycle=Variation(), drift=NoDrift(), after=0.0, conductances=None)
 
 
 def _loss_of(run: Run, chip: str) -> float:

@@ -209,6 +209,11 @@ def sensitivity_map(
         SimulationError: the simulator behind the engine failed.
         EngineUnavailableError: the engine needs something that this machine lacks.
     """
+    if design.cycle.random or design.after or design.conductances is not None:
+        raise InvalidInputError(
+            "a sensitivity map is one of the variation alone; leave cycle, drift and measured conductances out of the "
+            "design"
+        )
     options = (solver or SolverOptions()).iterative
     with threadpool_limits(limits=1, user_api="blas"):
         A, B = program_model(problem.model, replace(design, variation=Variation()), engine)

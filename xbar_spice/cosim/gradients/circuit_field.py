@@ -84,6 +84,10 @@ class ReadDerivative:
             `skip_empty` left out, of the tile as it would be built.
         """
         mapped = self._mapped
+        if mapped.design.converters.input == "bit_serial" and not self.linear:
+            raise InvalidInputError(
+                f"bit-serial reads of {mapped.design.device!r} cells have no derivative; try input='dac', or Ohmic()"
+            )
         total = np.zeros_like(mapped.target)
         weights = cotangent / mapped.siemens_per_weight / mapped.volts_per_unit(x)
         for array, volts in zip(self._arrays, mapped.drives(x, "rows", self._arrays), strict=True):

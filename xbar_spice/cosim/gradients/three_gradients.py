@@ -135,7 +135,7 @@ def three_gradients(
             "adjoint_mismatch": mismatch,
             "convergence": {name: run.convergence for name, run in runs.items()} | {"true": exact.convergence},
         }
-        if step is not None:
+        if step is not None and design.conductances is None:  # measured devices do not follow a step
             descent = Descent(weights.held(problem), design, engine, seed, allowed, step)
             steps = {name: descent.along(found[name], found["true"], hardware.loss) for name in _DIRECTIONS}
             record["descent"] = {name: taken.decrease for name, taken in steps.items()}

@@ -35,7 +35,7 @@ def program_model(
         seed: from which the devices are drawn.
         trace: collects a record of every read.
         occasion: one of several on which the same chip is written: its devices are the same on all of them, its read
-            noise is another one on each.
+            noise and what `Design.cycle` adds are others on each.
     """
     answering = get_engine(engine)
     scales, streams = weight_scales(model, design), Streams(seed)
@@ -51,6 +51,7 @@ def program_model(
                     name=name,
                     trace=trace,
                     siemens_per_weight=scales.get(name),
+                    cycle_rng=streams.cycle(name, occasion),
                 )
             )
             for name, W in (("A", model.A), ("B", model.B))

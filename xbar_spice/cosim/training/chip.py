@@ -69,6 +69,11 @@ class Chip(Processor):
         if self.gradient not in get_args(GradientKind):
             allowed = ", ".join(map(repr, get_args(GradientKind)))
             raise InvalidInputError(f"gradient must be one of {allowed}, got {self.gradient!r}")
+        if self.design.conductances is not None:
+            raise InvalidInputError(
+                f"measured conductances ({self.design.conductances}) do not follow a training; leave them out, and "
+                "give the programming error of the chip"
+            )
         if self.gradient == "true" and self.design.compensated:
             raise InvalidInputError(
                 "the true gradient of a compensated design is not known; try gradient='hardware' or compensated=False"

@@ -89,6 +89,7 @@ class Sensitivity:
                 f"sensitivities are those of linear amplifiers, got {crossbar.amplifier!r}; leave its saturation out"
             )
         volts = crossbar.applied(volts, side)
+        crossbar.require_known_voltages(volts, side)
         self._crossbar = crossbar
         self._share = crossbar.amplifier.returned_share
         self._side: Side = side

@@ -175,6 +175,7 @@ def solve_array(
             "leave its saturation out"
         )
     volts = crossbar.applied(volts, side)
+    crossbar.require_known_voltages(volts, side)
     if not gridded(crossbar, side):
         return _under_biases(crossbar, read_biases(crossbar, volts, side), tolerance, side)
     grid, placement = place(crossbar, side)

@@ -1,0 +1,53 @@
+"""What programming and time leave of the conductances that were meant, or a measured map in their place."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from xbar_spice.checks import Array
+from xbar_spice.errors import InvalidInputError
+from xbar_spice.hardware.variation import Programmed, Variation
+from xbar_spice.linear.operator import FloatArray
+from xbar_spice.mapping.design import Design
+
+__all__ = ["measured_devices", "programmed_devices"]
+
+
+def programmed_devices(
+    target: FloatArray, design: Design, rng: np.random.Generator | None, cycle_rng: np.random.Generator | None
+) -> tuple[Programmed, Programmed]:
+    """What programming leaves, the devices' own error and that of the occasion, and what time leaves of that."""
+    own = design.variation.program(target, design.g_min, design.g_max, rng)
+    time = rng.spawn(1)[0] if design.after and rng is not None else None
+    if design.cycle != Variation():
+        occasion = rng.spawn(1)[0] if cycle_rng is None and rng is not None else cycle_rng
+        later = design.cycle.program(own.conductance, design.g_min, design.g_max, occasion)
+        # A device that does not follow its target is not written either.
+        stays = own.slope == 0
+        own = Programmed(
+            np.where(stays, own.conductance, later.conductance), np.where(stays, 0.0, own.slope * later.slope)
+        )
+    return own, _drifted(own, target, design, time)
+
+
+def measured_devices(conductance: ArrayLike, target: FloatArray, design: Design) -> Programmed:
+    """A map of measured conductances, as if programming had left it."""
+    design.refuse_measured("conductance")
+    measured = Array()("conductance", conductance)
+    if measured.shape != target.shape or (measured < 0).any():
+        raise InvalidInputError(
+            f"measured conductances must be >= 0 S and of shape {target.shape} (devices of a weight with "
+            f"{design.mapping!r}, inputs, outputs), got shape {measured.shape} and {measured.min(initial=0.0):g} S"
+        )
+    return Programmed(measured, np.ones_like(target))
+
+
+def _drifted(
+    programmed: Programmed, target: FloatArray, design: Design, stream: np.random.Generator | None
+) -> Programmed:
+    """What drift leaves of the devices; it draws from a stream of its own, the same at all times after programming."""
+    if not design.after:
+        return programmed
+    later = design.drift.drifted(programmed.conductance, target, design.g_min, design.g_max, design.after, stream)
+    return Programmed(later.conductance, later.slope * programmed.slope)
