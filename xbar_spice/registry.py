@@ -99,6 +99,19 @@ class Registry(Generic[Part]):
             raise InvalidInputError(f"{self.kind} {where!r} must give a {protocol.__name__}, got {found!r}")
         return cast(Part, found)
 
+    def given(self, name: str, part: str | Part) -> Part:
+        """What `get` finds for the argument or field `name`, which its errors name, too.
+
+        Raises:
+            InvalidInputError: See `get`.
+        """
+        try:
+            return self.get(part)
+        except InvalidInputError as error:
+            if name == self.kind:
+                raise
+            raise InvalidInputError(f"{name}: {error}") from error
+
     def parsed(self, text: str) -> tuple[str, str]:
         """The place that a text names, and the options in it; nothing is loaded.
 
@@ -185,12 +198,7 @@ class Choice(Generic[Part]):
         return self._default if instance is None else cast(Part, instance.__dict__[self._name])
 
     def __set__(self, instance: object, value: str | Part) -> None:
-        try:
-            instance.__dict__[self._name] = self.registry.get(value)
-        except InvalidInputError as error:
-            if self._name == self.registry.kind:
-                raise
-            raise InvalidInputError(f"{self._name}: {error}") from error
+        instance.__dict__[self._name] = self.registry.given(self._name, value)
 
 
 def _fields(part: object) -> tuple[dataclasses.Field[Any], ...]:

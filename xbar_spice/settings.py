@@ -23,8 +23,13 @@ KIND = "kind"
 """The key under which the text of a part stands, where its options may be given as a table."""
 
 _METADATA, _REGISTRY = "setting", "registry"
-_SECONDS = MappingProxyType({"s": 1.0, "min": 60.0, "h": 3600.0, "day": 86400.0, "d": 86400.0, "year": 31557600.0})
-_DURATION = re.compile(r"\s*([0-9.eE+-]+)\s*([a-z]*?)s?\s*")
+_SECONDS = MappingProxyType(
+    {
+        "s": 1.0, "second": 1.0, "min": 60.0, "minute": 60.0, "h": 3600.0, "hour": 3600.0, "d": 86400.0,
+        "day": 86400.0, "week": 604800.0, "month": 2592000.0, "year": 31557600.0,
+    }
+)  # fmt: skip
+_DURATION = re.compile(r"\s*(\+?[0-9.]+(?:e[+-]?\d+)?)\s*([a-z]*?)s?\s*", re.IGNORECASE)
 
 
 @final
@@ -203,7 +208,7 @@ def build(default: Any, values: Mapping[str, Any], found: Callable[[Any, str], A
 
 
 def seconds(value: str | float) -> float:
-    """A time in seconds, from a number or from a text with a unit: s, min, h, d (day) or year.
+    """A time in seconds, from a number or from a text with a unit, from "s" to "year"; a month has 30 days.
 
     Raises:
         InvalidInputError: It is no time.
@@ -215,11 +220,14 @@ def seconds(value: str | float) -> float:
     if not isinstance(value, str):
         return float(value)
     matched = _DURATION.fullmatch(value)
-    unit = (matched[2] or "s") if matched else ""
+    unit = (matched[2].lower() or "s") if matched else ""
     try:
         number = float(matched[1]) if matched else math.nan
     except ValueError:
         number = math.nan
     if unit not in _SECONDS or not math.isfinite(number):
-        raise InvalidInputError(f"a time must be a number of seconds, or one with s, min, h, d or year, got {value!r}")
+        raise InvalidInputError(
+            f"a time must be a number of seconds, or have a unit of {', '.join(_SECONDS)}, such as '1 day', "
+            f"got {value!r}"
+        )
     return number * _SECONDS[unit]

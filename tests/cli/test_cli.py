@@ -119,7 +119,16 @@ def test_every_setting_has_an_option_that_sets_it():
 
 
 @pytest.mark.parametrize(
-    ("text", "count"), [("1 day", 86400), ("2 h", 7200), ("30min", 1800), ("5", 5), ("1e3 s", 1e3)]
+    ("text", "count"),
+    [
+        ("1 day", 86400),
+        ("2 h", 7200),
+        ("30min", 1800),
+        ("5", 5),
+        ("1e3 s", 1e3),
+        ("2 Weeks", 1209600),
+        ("1 month", 2592000),
+    ],
 )
 def test_times_may_have_a_unit(text, count, weights, tmp_path):
     run("netlist", weights, "--drift", "pcm", "--after", text, "--output", tmp_path / "a")

@@ -8,8 +8,8 @@ from support import truth
 
 import xbar_spice as xs
 from xbar_spice.errors import InvalidInputError
-from xbar_spice.hardware.drift import seconds
 from xbar_spice.hardware.technology import technology, wire_technology
+from xbar_spice.settings import seconds
 
 ROWS = truth("programming")["wires"]["rows"]
 NAMES = {
@@ -101,5 +101,5 @@ def test_a_technology_on_the_command_line():
 
 @pytest.mark.parametrize("text", ["", "tomorrow", "1 fortnight", "-3 s", "1e"])
 def test_times_that_are_none_are_refused(text):
-    with pytest.raises(InvalidInputError, match="a time is a number of seconds"):
+    with pytest.raises(InvalidInputError, match="a time must be a number of seconds"):
         seconds(text)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 from dataclasses import replace
@@ -14,17 +13,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from support.pauses import slow_down
 from xbar_spice.cosim import Problem
 from xbar_spice.engines.base import Engine
 from xbar_spice.engines.ngspice.installation import describe
 from xbar_spice.engines.registry import get_engine
 from xbar_spice.errors import EngineUnavailableError
 from xbar_spice.mapping.design import Design
-
-if "XBAR_SPICE_SLOW_WORKERS" in os.environ:
-    slow_down(float(os.environ["XBAR_SPICE_SLOW_WORKERS"]))
-
 
 ENGINE_NAMES = ("ideal", "nodal", "ngspice")
 

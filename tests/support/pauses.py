@@ -57,22 +57,6 @@ worker.waveforms = stopping_waveforms
 }
 
 
-# As on a machine that is slow or does other things.
-SLOW = """\
-import time
-from multiprocessing.connection import Connection
-def slow_send(self, answer, send=Connection.send):
-    time.sleep({seconds})
-    send(self, answer)
-Connection.send = slow_send
-"""
-
-
-def slow_down(seconds: float) -> None:
-    """Let all workers of this program wait before each answer."""
-    run_in_workers(SLOW.format(seconds=seconds))
-
-
 def run_in_workers(text: str) -> None:
     """Have a text run in every worker before its `main`."""
     imports, _, start = supervisor.START_WORKER.rpartition("main(")

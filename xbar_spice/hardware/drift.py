@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import final
@@ -14,32 +13,7 @@ from xbar_spice.errors import InvalidInputError
 from xbar_spice.hardware.variation import Programmed
 from xbar_spice.linear.operator import FloatArray
 
-__all__ = ["CmoDrift", "Drift", "DriftLaw", "NoDrift", "PcmDrift", "seconds"]
-
-
-UNITS = {"s": 1.0, "second": 1.0, "min": 60.0, "minute": 60.0, "h": 3600.0, "hour": 3600.0, "day": 86400.0,
-         "week": 604800.0, "month": 2592000.0, "year": 31557600.0}  # fmt: skip
-
-
-def seconds(text: float | str) -> float:
-    """A time in seconds from a number, or from a number and its unit; a month has 30 days.
-
-    Raises:
-        InvalidInputError: It is no time.
-
-    Example:
-        >>> seconds("1 day"), seconds("3h"), seconds("20")
-        (86400.0, 10800.0, 20.0)
-    """
-    matched = re.fullmatch(r"\s*([0-9.]+(?:e[+-]?\d+)?)\s*([a-z]*)\s*", str(text), re.IGNORECASE)
-    unit = matched[2].lower() if matched else ""
-    size = UNITS.get(unit or "s") or UNITS.get(unit.removesuffix("s"))
-    try:
-        return float(matched[1] if matched else "") * (size or float("not a unit"))
-    except ValueError:
-        raise InvalidInputError(
-            f"a time is a number of seconds, or has a unit of {', '.join(UNITS)}, such as '1 day', got {text!r}"
-        ) from None
+__all__ = ["CmoDrift", "Drift", "DriftLaw", "NoDrift", "PcmDrift"]
 
 
 class DriftLaw(ABC):

@@ -310,10 +310,8 @@ class InTurn(ProgrammingError):
 
     def __post_init__(self) -> None:
         if isinstance(self.effects, tuple | list):
-            try:
-                found = tuple(PROGRAMMING_ERRORS.get(one) if isinstance(one, str) else one for one in self.effects)
-            except InvalidInputError as error:
-                raise InvalidInputError(f"effects: {error}") from error
+            get = PROGRAMMING_ERRORS.given
+            found = tuple(get("effects", one) if isinstance(one, str) else one for one in self.effects)
             object.__setattr__(self, "effects", found)
         settle(self, effects=Many(Instance(ProgrammingError, example="Levels(16)")))
 

@@ -199,10 +199,7 @@ class Design:
 
     def __post_init__(self, programming: str | ProgrammingError | None) -> None:
         if programming is not None:
-            try:
-                chosen = PROGRAMMING_ERRORS.get(programming)
-            except InvalidInputError as error:
-                raise InvalidInputError(f"programming: {error}") from error
+            chosen = PROGRAMMING_ERRORS.given("programming", programming)
             if self.variation not in (Variation(), chosen):
                 raise InvalidInputError(
                     f"programming and variation are two words for one thing, got programming={programming!r} and "
