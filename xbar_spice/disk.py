@@ -8,28 +8,39 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import os
 import secrets
 import shutil
 import stat
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
+from io import BytesIO
 from pathlib import Path
-from typing import Any, final
+from typing import Any, BinaryIO, cast, final
+from zipfile import ZipFile
+
+import numpy as np
+from numpy.typing import NDArray
 
 from xbar_spice.errors import FileError, XbarError
 
 __all__ = [
+    "ARRAYS",
     "DRAFT",
+    "Arrays",
     "border",
     "clear_drafts",
     "make_folder",
+    "npz_arrays",
     "read_bytes",
     "read_json",
     "read_text",
     "read_toml",
     "reason",
+    "require_sane",
     "require_writable",
     "write",
     "write_folder",
@@ -39,6 +50,11 @@ PathLike = str | os.PathLike[str]
 
 DRAFT = ".draft-"
 """How the name of a file or folder begins that is not finished yet."""
+
+ARRAYS = 2**30
+"""Bytes of all arrays of a file: a small one can claim to hold, or unpack to, any number of them."""
+
+Arrays = dict[str, NDArray[Any]]
 
 _MIB = 2**20
 _TEXT = 16 * _MIB
@@ -189,6 +205,51 @@ def _reading(path: PathLike, error: type[XbarError], role: str) -> AbstractConte
 
 def _subject(path: PathLike, role: str) -> str:
     return f"cannot read the {role} {_shown(path)}" if role else _shown(path)
+
+
+def require_sane(sizes: Iterable[tuple[str, int]], error: type[XbarError] = FileError) -> None:
+    """Refuse tensors that appear twice or are too large, by what their file says of them before any is read."""
+    named = list(sizes)
+    twice = [name for name, count in Counter(name for name, _ in named).items() if count > 1]
+    if twice:
+        raise error(f"tensor {twice[0]!r}: the file has it more than once")
+    total = sum(size for _, size in named)
+    if total > ARRAYS:
+        name = max(named, key=lambda entry: entry[1])[0]
+        raise error(
+            f"expected at most {ARRAYS // 2**20} MiB of tensors, got {total / 2**20:.0f} MiB, most of it in {name!r}"
+        )
+
+
+def npz_arrays(content: bytes, error: type[XbarError] = FileError) -> Arrays:
+    """The arrays of a `.npz` file, none of which is larger than it says or needs pickle.
+
+    A damaged file brings the readers of Python and NumPy to raise errors of many other classes.
+    """
+    if content.startswith(np.lib.format.MAGIC_PREFIX):
+        raise error("expected an archive of named arrays as numpy.savez writes it, got a single array")
+    with ZipFile(BytesIO(content)) as archive:
+        entries = {info: info.filename.removesuffix(".npy") for info in archive.infolist()}
+        require_sane(((name, info.file_size) for info, name in entries.items()), error)
+        tensors: Arrays = {}
+        for info, name in entries.items():
+            with archive.open(info) as file:
+                _require_npy(name, cast(BinaryIO, file), info.file_size, error)
+            with archive.open(info) as file:
+                tensors[name] = np.lib.format.read_array(file, allow_pickle=False)
+    return tensors
+
+
+def _require_npy(name: str, file: BinaryIO, size: int, error: type[XbarError]) -> None:
+    """Refuse an array whose header claims another size than it has: room for it is made before it is read."""
+    version = np.lib.format.read_magic(file)
+    headers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    if version not in headers:
+        raise error(f"tensor {name!r}: expected version 1.0 or 2.0 of the format .npy, got {version}")
+    shape, _, dtype = headers[version](file)
+    claimed = math.prod(shape) * dtype.itemsize
+    if not dtype.hasobject and claimed != size - file.tell():
+        raise error(f"tensor {name!r}: expected {claimed} bytes for shape {shape}, got {size - file.tell()}")
 
 
 # --- writing --------------------------------------------------------------------------------------------------------

@@ -61,6 +61,17 @@ def test_a_measured_map_is_the_chip(tmp_path, dense):
         xs.map_weights([[1.0]], conductance=np.ones((1, 1)))
 
 
+def test_a_map_is_a_regular_archive_of_a_sane_size(tmp_path):
+    np.save(tmp_path / "one.npy", np.ones((2, 1, 1)))
+    (tmp_path / "text.npz").write_text("no archive")
+    np.savez(tmp_path / "whole.npz", W=np.ones((2, 1, 1)))
+    whole = (tmp_path / "whole.npz").read_bytes()
+    (tmp_path / "cut.npz").write_bytes(whole[: len(whole) // 2])
+    for path in ("/dev/zero", tmp_path, *(tmp_path / name for name in ("one.npy", "text.npz", "cut.npz"))):
+        with pytest.raises(InvalidInputError, match=r"must be an \.npz file with one array for each matrix"):
+            xs.program([[1.0]], xs.Design(conductances=str(path)))
+
+
 def test_an_id_covers_what_the_file_says(tmp_path, dense):
     from xbar_spice.study.cases import case_id
     from xbar_spice.study.config import parse_study

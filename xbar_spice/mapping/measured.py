@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-import numpy as np
-
+from xbar_spice.checks import Array
+from xbar_spice.disk import ARRAYS, npz_arrays, read_bytes
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.mapping.design import Design
@@ -23,23 +23,23 @@ def conductance_map(design: Design, name: str) -> FloatArray | None:
     if design.conductances is None:
         return None
     try:
-        with np.load(Path(design.conductances).expanduser(), allow_pickle=False) as file:
-            if name not in file.files:
-                raise InvalidInputError(
-                    f"{design.conductances}: an array for each matrix is needed, here {name!r}; got {file.files}"
-                )
-            return np.asarray(file[name], dtype=np.float64)
-    except (OSError, ValueError, EOFError, AttributeError) as error:
-        if isinstance(error, InvalidInputError):
-            raise
+        arrays = npz_arrays(_content(design), InvalidInputError)
+    except Exception as error:  # a damaged file brings readers that are not ours to raise anything
         raise InvalidInputError(
             f"conductances {design.conductances!r} must be an .npz file with one array for each matrix: {error}"
         ) from error
+    if name not in arrays:
+        raise InvalidInputError(
+            f"{design.conductances}: an array for each matrix is needed, here {name!r}; got {list(arrays)}"
+        )
+    return Array()(f"conductances of {name}", arrays[name])
 
 
 def map_hash(design: Design) -> str:
     """SHA-256 of the file of measured conductances."""
-    try:
-        return hashlib.sha256(Path(design.conductances or "").expanduser().read_bytes()).hexdigest()
-    except OSError as error:
-        raise InvalidInputError(f"conductances {design.conductances!r} cannot be read: {error}") from error
+    return hashlib.sha256(_content(design)).hexdigest()
+
+
+def _content(design: Design) -> bytes:
+    path = Path(design.conductances or "").expanduser()
+    return read_bytes(path, limit=ARRAYS, error=InvalidInputError, role="map of conductances")

@@ -9,15 +9,14 @@ its metadata; `h`, `steps` and `image_shape` may stand there too.
 from __future__ import annotations
 
 import json
-import math
 import os
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from textwrap import shorten
-from typing import Any, BinaryIO, cast
+from typing import Any, cast
 from zipfile import ZipFile, is_zipfile
 
 import numpy as np
@@ -26,20 +25,16 @@ import safetensors.numpy
 from numpy.typing import NDArray
 
 from xbar_spice.checks import checked
-from xbar_spice.disk import read_bytes, require_writable, write
+from xbar_spice.disk import ARRAYS, Arrays, npz_arrays, read_bytes, require_sane, require_writable, write
 from xbar_spice.errors import WeightsError
 from xbar_spice.linear.convolution import Padding
 from xbar_spice.weights.model import Classifier, Kernels, Model
 
 __all__ = ["load_model", "require_savable", "save_model"]
 
-Tensors = dict[str, NDArray[Any]]
-
 _TEXTS = ("padding", "method", "trained_on")
 _NUMBERS = ("h", "steps", "image_shape")
 _NAMES = ("A", "B", "a", "b", *_NUMBERS, *_TEXTS, "classifier.weight", "classifier.bias", "weight_range")
-
-_LARGEST = 2**30  # bytes of all tensors: a small file can claim to hold, or unpack to, any number of them
 
 _SAFETENSORS_DTYPES = {
     "F64": "<f8", "F32": "<f4", "F16": "<f2", "BOOL": "?",
@@ -69,14 +64,14 @@ def load_model(path: str | os.PathLike[str]) -> Model:
     if not os.path.lexists(path):
         raise WeightsError(f"{path}: no such file")
     what, reader = _READERS[path.suffix.lower()]
-    content = read_bytes(path, limit=_LARGEST, error=WeightsError)
+    content = read_bytes(path, limit=ARRAYS, error=WeightsError)
     try:
         return replace(_model(_read(what, reader, content)), source=str(path))
     except WeightsError as error:
         raise WeightsError(f"{path}: {error}") from error.__cause__
 
 
-def _read(what: str, reader: Callable[[bytes], Tensors], content: bytes) -> Tensors:
+def _read(what: str, reader: Callable[[bytes], Arrays], content: bytes) -> Arrays:
     try:
         return reader(content)
     except WeightsError:
@@ -111,16 +106,16 @@ def require_savable(path: str | os.PathLike[str]) -> None:
     require_writable(path, error=WeightsError)
 
 
-def _writer(path: str | os.PathLike[str]) -> Callable[[Tensors, Mapping[str, str]], bytes]:
+def _writer(path: str | os.PathLike[str]) -> Callable[[Arrays, Mapping[str, str]], bytes]:
     suffix = Path(path).suffix.lower()
     if suffix not in _WRITERS:
         raise WeightsError(f"{path}: expected a name ending in {' or '.join(_WRITERS)}, got {suffix or 'no ending'!r}")
     return _WRITERS[suffix]
 
 
-def _tensors(model: Model) -> tuple[Tensors, dict[str, str]]:
+def _tensors(model: Model) -> tuple[Arrays, dict[str, str]]:
     """The numbers and the texts of a model, by name."""
-    tensors: Tensors = {"h": np.array(model.h), "steps": np.array(model.steps)}
+    tensors: Arrays = {"h": np.array(model.h), "steps": np.array(model.steps)}
     texts = {"method": _no_code(model.method)} | ({"trained_on": model.trained_on} if model.trained_on else {})
     if model.kernels is None:
         tensors |= {"A": model.A, "B": model.B}
@@ -135,7 +130,7 @@ def _tensors(model: Model) -> tuple[Tensors, dict[str, str]]:
     return tensors, texts
 
 
-def _model(tensors: Tensors) -> Model:
+def _model(tensors: Arrays) -> Model:
     unknown = sorted(tensors.keys() - set(_NAMES))
     if unknown:  # a layer that this model does not have must not be dropped in silence
         raise WeightsError(f"tensor {unknown[0]!r}: expected one of {', '.join(_NAMES)}")
@@ -181,48 +176,11 @@ def _text(name: str, value: NDArray[Any]) -> str:
 # --- formats --------------------------------------------------------------------------------------------------------
 
 
-def _require_sane(sizes: Iterable[tuple[str, int]]) -> None:
-    """Refuse tensors that appear twice or are too large, by what their file says of them before any is read."""
-    named = list(sizes)
-    twice = [name for name, count in Counter(name for name, _ in named).items() if count > 1]
-    if twice:
-        raise WeightsError(f"tensor {twice[0]!r}: the file has it more than once")
-    total = sum(size for _, size in named)
-    if total > _LARGEST:
-        name = max(named, key=lambda entry: entry[1])[0]
-        raise WeightsError(
-            f"expected at most {_LARGEST // 2**20} MiB of tensors, got {total / 2**20:.0f} MiB, most of it in {name!r}"
-        )
+_read_npz = partial(npz_arrays, error=WeightsError)
+_require_sane = partial(require_sane, error=WeightsError)
 
 
-def _read_npz(content: bytes) -> Tensors:
-    if content.startswith(np.lib.format.MAGIC_PREFIX):
-        raise WeightsError("expected an archive of named arrays as numpy.savez writes it, got a single array")
-    with ZipFile(BytesIO(content)) as archive:
-        entries = {info: info.filename.removesuffix(".npy") for info in archive.infolist()}
-        _require_sane((name, info.file_size) for info, name in entries.items())
-        tensors = {}
-        for info, name in entries.items():
-            with archive.open(info) as file:
-                _require_npy(name, cast(BinaryIO, file), info.file_size)
-            with archive.open(info) as file:
-                tensors[name] = np.lib.format.read_array(file, allow_pickle=False)
-    return tensors
-
-
-def _require_npy(name: str, file: BinaryIO, size: int) -> None:
-    """Refuse an array whose header claims another size than it has: room for it is made before it is read."""
-    version = np.lib.format.read_magic(file)
-    headers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-    if version not in headers:
-        raise WeightsError(f"tensor {name!r}: expected version 1.0 or 2.0 of the format .npy, got {version}")
-    shape, _, dtype = headers[version](file)
-    claimed = math.prod(shape) * dtype.itemsize
-    if not dtype.hasobject and claimed != size - file.tell():
-        raise WeightsError(f"tensor {name!r}: expected {claimed} bytes for shape {shape}, got {size - file.tell()}")
-
-
-def _write_npz(tensors: Tensors, texts: Mapping[str, str]) -> bytes:
+def _write_npz(tensors: Arrays, texts: Mapping[str, str]) -> bytes:
     file = BytesIO()
     # NumPy before 2.2 has no keyword `allow_pickle` and would store it as one more array; nothing here is pickled.
     arrays: dict[str, Any] = tensors | {name: np.array(text) for name, text in texts.items()}
@@ -230,12 +188,12 @@ def _write_npz(tensors: Tensors, texts: Mapping[str, str]) -> bytes:
     return file.getvalue()
 
 
-def _read_safetensors(content: bytes) -> Tensors:
+def _read_safetensors(content: bytes) -> Arrays:
     entries = safetensors.deserialize(content)  # type: ignore[no-untyped-call]
     # The header has just been found sound: its length in eight bytes, then JSON.
     header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")], object_pairs_hook=_unique)
     metadata = header.get("__metadata__") or {}
-    tensors: Tensors = {name: np.array(metadata[name]) for name in _TEXTS if name in metadata}
+    tensors: Arrays = {name: np.array(metadata[name]) for name in _TEXTS if name in metadata}
     for name in _NUMBERS:
         if name in metadata:
             tensors[name] = _number_in_words(name, metadata[name])
@@ -271,13 +229,13 @@ def _number_in_words(name: str, words: str) -> NDArray[Any]:
     return number
 
 
-def _write_safetensors(tensors: Tensors, texts: Mapping[str, str]) -> bytes:
+def _write_safetensors(tensors: Arrays, texts: Mapping[str, str]) -> bytes:
     # A view, a transposed one say, would be written in the order of its memory.
     dense = {name: np.ascontiguousarray(tensor).reshape(tensor.shape) for name, tensor in tensors.items()}
     return safetensors.numpy.save(dense, metadata=dict(texts))
 
 
-def _read_torch(content: bytes) -> Tensors:
+def _read_torch(content: bytes) -> Arrays:
     try:
         import torch  # noqa: PLC0415 - optional, and slow to import
     except ImportError as error:
@@ -307,13 +265,13 @@ def _torch_tensor(name: str, value: Any) -> NDArray[Any]:
         raise WeightsError(f"tensor {name!r}: expected a plain tensor or a number, got {type(value)}") from error
 
 
-_READERS: dict[str, tuple[str, Callable[[bytes], Tensors]]] = {
+_READERS: dict[str, tuple[str, Callable[[bytes], Arrays]]] = {
     ".npz": (".npz archive of plain arrays", _read_npz),
     ".safetensors": (".safetensors file", _read_safetensors),
     ".pt": ("state dict of plain tensors", _read_torch),
     ".pth": ("state dict of plain tensors", _read_torch),
 }
-_WRITERS: dict[str, Callable[[Tensors, Mapping[str, str]], bytes]] = {
+_WRITERS: dict[str, Callable[[Arrays, Mapping[str, str]], bytes]] = {
     ".npz": _write_npz,
     ".safetensors": _write_safetensors,
 }
