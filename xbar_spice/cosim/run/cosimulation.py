@@ -14,7 +14,6 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, final
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from xbar_spice.checks import SEED, Array, checked, settle
 from xbar_spice.cosim.run.comparison import compare
@@ -36,6 +35,7 @@ from xbar_spice.solve.linear_solvers.krylov import KrylovOptions, get_linear_sol
 from xbar_spice.solve.linear_solvers.solver import LinearSolver
 from xbar_spice.solve.newton.newton import NewtonOptions
 from xbar_spice.solve.newton.noise import allowing_noise
+from xbar_spice.threads import one_thread
 from xbar_spice.train.losses import Objective
 from xbar_spice.weights import Model
 
@@ -46,6 +46,7 @@ __all__ = [
     "SolverOptions",
     "conditions",
     "cosimulate",
+    "digital_run",
     "named_gradients",
     "solve_model",
 ]
@@ -160,6 +161,7 @@ def cosimulate(
     seed: int = 0,
     solver: SolverOptions | None = None,
     trace: ReadTrace | None = None,
+    digital: Run | None = None,
 ) -> Cosimulation:
     """Solve and differentiate a model on arrays, and compare with the same run on digital matrices.
 
@@ -170,6 +172,7 @@ def cosimulate(
         seed: from which the devices are drawn.
         solver: tolerances of both runs.
         trace: gets every read of this run, too, after whatever it holds from other runs.
+        digital: the digital run of this problem with this solver, `digital_run`, where several chips share it.
 
     Raises:
         SimulationError: the simulator behind the engine failed for good.
@@ -181,8 +184,9 @@ def cosimulate(
     solved: dict[str, Any] = {}
     model = problem.model
     # Products this small wait longer for a second thread than it saves; several cases may run side by side, too.
-    with threadpool_limits(limits=1, user_api="blas"):
-        digital = solve_model(problem, ReluField(model.A, model.B), options.iterative)
+    with one_thread():
+        if digital is None:
+            digital = digital_run(problem, options)
         A, B = program_model(model, design, engine, seed=seed, trace=reads)
         on_arrays, meant = ReluField(A, B), ReluField(A.weights, B.weights)
         with A, B, get_linear_solver(options.krylov).prepared(on_arrays, meant, engine, solved):
@@ -204,6 +208,12 @@ def cosimulate(
         solved=solved or None,
     )
     return Cosimulation(record, reads, analog.trajectory.z, analog.parameters)
+
+
+def digital_run(problem: Problem, solver: SolverOptions) -> Run:
+    """The run on digital matrices, which is the same whatever the arrays are."""
+    with one_thread():
+        return solve_model(problem, ReluField(problem.model.A, problem.model.B), solver.iterative)
 
 
 @final
