@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """How fast studies run: many small cases, fewer long ones, ten thousand, and again with nothing left to do.
 
     experiments/bench_studies.py                       # all rows; a quarter of an hour
