@@ -213,6 +213,13 @@ class TapedReads(LinearOperator):
             tape.driven(self, side, vectors)
         return self.matrix.mv(vectors) if side == "rows" else self.matrix.T.mv(vectors)
 
+    @property
+    def T(self) -> LinearOperator:  # noqa: N802
+        return _OtherSide(self)
+
+    def scaled_mv(self, factor: float, x: FloatArray) -> FloatArray:
+        return _scaled_mv(self, self._tape, factor, x)
+
     @contextmanager
     def on(self, tape: Tape) -> Iterator[None]:
         """Reads and pulls of this matrix go over a tape."""
@@ -221,6 +228,37 @@ class TapedReads(LinearOperator):
             yield
         finally:
             self._tape = before
+
+
+@final
+class _OtherSide(LinearOperator):
+    """The transpose of a matrix whose reads are put on a tape."""
+
+    def __init__(self, reads: TapedReads) -> None:
+        self._reads = reads
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self._reads.shape[::-1]
+
+    @property
+    def T(self) -> LinearOperator:  # noqa: N802
+        return self._reads
+
+    def scaled_mv(self, factor: float, x: FloatArray) -> FloatArray:
+        return _scaled_mv(self, self._reads._tape, factor, x)
+
+    def _forward(self, x: FloatArray) -> FloatArray:
+        return self._reads._transposed(x)
+
+    def _transposed(self, y: FloatArray) -> FloatArray:
+        return self._reads._forward(y)
+
+
+def _scaled_mv(operator: LinearOperator, tape: Tape | None, factor: float, x: FloatArray) -> FloatArray:
+    """Factor W x; what scales the product of a read scales the cotangent before it is pulled through the read."""
+    pulling = tape is not None and tape.pulling
+    return operator.mv(factor * x) if pulling else factor * operator.mv(x)
 
 
 Key = tuple[TapedReads, Side]
