@@ -9,8 +9,9 @@ import pytest
 
 import xbar_spice as xs
 from xbar_spice.cosim.run import Run, program_model, solve_model
-from xbar_spice.cosim.run.programming import ends_on, field_on
-from xbar_spice.solve.fields import AntisymmetricField, HamiltonianField, ParabolicField
+from xbar_spice.cosim.run.programming import ends_on, field_on, weights_on_arrays
+from xbar_spice.linear.operator import as_operator
+from xbar_spice.solve.fields import AntisymmetricField, Evaluation, HamiltonianField, ParabolicField, Parameters
 
 WIRED = xs.Design(r_word=20.0, r_bit=20.0, r_driver=50.0, r_sense=50.0, headroom=2.0)
 TIGHT = xs.SolverOptions(xs.NewtonOptions(rtol=1e-12), xs.KrylovOptions(rtol=1e-12))
@@ -89,3 +90,97 @@ def test_the_true_gradient_of_every_field_is_that_of_the_loss_on_the_chip(name: 
         up, down = (run(moved(problem, tensor, direction, step), scale).loss for step in (1e-5, -1e-5))
         expected = (up - down) / 2e-5
         assert np.vdot(found[tensor], direction) == pytest.approx(expected, rel=1e-6, abs=1e-9), tensor
+
+
+def test_encoder_and_classifier_can_live_on_arrays() -> None:
+    problem = problem_of(FIELDS["layer"], "rk4", on_arrays=("encoder", "classifier"))
+    found = xs.cosimulate(problem, WIRED, engine="nodal", seed=3, solver=TIGHT)
+    assert {"K forward", "encoder.weight forward", "classifier.weight transposed"} <= set(found.record["reads"])
+    study = xs.three_gradients(problem, WIRED, seed=3, solver=TIGHT, step=None)
+    scales = [matrix.mapped.siemens_per_weight for matrix in program_model(problem.model, WIRED, "nodal", seed=3)]
+
+    def loss(model: xs.Model) -> float:
+        """On the chip that was programmed first."""
+        matrices = chip_of(model, scales)
+        objective = replace(problem.objective, classifier=model.classifier)  # type: ignore[type-var]
+        moved = replace(problem, model=model, objective=objective)
+        return solve_model(moved, field_on(model, matrices), TIGHT, ends=ends_on(model, matrices)).loss
+
+    for tensor, value in problem.model.tensors.items():
+        up, down = (loss(problem.model.with_tensors({tensor: value + step * (value > 0)})) for step in (1e-5, -1e-5))
+        slope = float((study.gradients["true"][tensor] * (value > 0)).sum())
+        assert slope == pytest.approx((up - down) / 2e-5, rel=1e-6, abs=1e-9), tensor
+
+
+def chip_of(model: xs.Model, scales: list[float]) -> list[xs.AnalogMatrix]:
+    streams = xs.Streams(3)
+    return [
+        xs.program(W, WIRED, rng=streams.devices(name), name=name, siemens_per_weight=scale)
+        for (name, W), scale in zip(weights_on_arrays(model).items(), scales, strict=True)
+    ]
+
+
+@pytest.mark.parametrize("name", ["activation", "residual", "weights of each step"])
+def test_hardware_gradients_are_those_of_the_effective_matrices(name: str) -> None:
+    """Reciprocal arrays return the transposes of what they do: autograd on effective matrices finds the same."""
+    problem = problem_of(FIELDS[name], METHODS.get(name, "implicit_euler"))
+    found = xs.cosimulate(problem, WIRED, engine="nodal", seed=3, solver=TIGHT)
+    effective = {m.name: m.to_dense() for m in program_model(problem.model, WIRED, "nodal", seed=3)}
+    field = problem.model.field.replaced({name: as_operator(W) for name, W in effective.items()})
+    exact = solve_model(problem, field, TIGHT).parameters
+    for tensor, gradient in found.gradients.items():
+        np.testing.assert_allclose(gradient, exact[tensor], rtol=1e-9, atol=1e-10, err_msg=tensor)
+    assert found.record["gradients"].keys() == exact.keys()
+
+
+class SineField(xs.Field):
+    """A field of a user's own, f(z) = V sin(W z), without a word on which matrices it has."""
+
+    def __init__(self, W: np.ndarray, V: np.ndarray) -> None:
+        self.W, self.V = as_operator(W), as_operator(V)
+
+    @property
+    def states(self) -> int:
+        return self.V.shape[0]
+
+    @property
+    def hidden_units(self) -> int:
+        return self.W.shape[0]
+
+    def evaluate(self, z: np.ndarray) -> Evaluation:
+        s = self.W.mv(z)
+        return Evaluation(z=z, value=self.V.mv(np.sin(s)), slope=np.cos(s), hidden=np.sin(s))
+
+    def jvp(self, evaluation: Evaluation, direction: np.ndarray) -> np.ndarray:
+        return self.V.mv(evaluation.slope * self.W.mv(direction))
+
+    def pull_hidden(self, evaluation: Evaluation, cotangent: np.ndarray) -> np.ndarray:
+        return evaluation.slope * self.V.T.mv(cotangent)
+
+    def pull_state(self, evaluation: Evaluation, hidden_cotangent: np.ndarray) -> np.ndarray:
+        return self.W.T.mv(hidden_cotangent)
+
+    def parameter_gradients(
+        self, evaluation: Evaluation, cotangent: np.ndarray, hidden_cotangent: np.ndarray
+    ) -> dict[str, np.ndarray]:
+        return {"W": hidden_cotangent @ evaluation.z.T, "V": cotangent @ evaluation.hidden.T}
+
+    def parameter_jvp(self, evaluation: Evaluation, direction: Parameters) -> np.ndarray:
+        raise NotImplementedError
+
+
+def test_a_field_of_one_s_own_goes_through_everything() -> None:
+    problem = problem_of(SineField(numbers(4, 3), numbers(3, 4)), "trapezoid")
+    sinh = replace(WIRED, device=xs.Sinh(0.5), variation=xs.Variation(programming=0.05))
+    scale = range_of(problem.model)
+    held = replace(problem, model=replace(problem.model, weight_range=scale))
+    found = xs.three_gradients(held, sinh, seed=3, solver=TIGHT)
+    for tensor in ("W", "V"):
+        direction = np.ones_like(problem.model.tensors[tensor])
+        up, down = (run(moved(problem, tensor, direction, step), scale, sinh).loss for step in (1e-5, -1e-5))
+        assert found.gradients["true"][tensor].sum() == pytest.approx((up - down) / 2e-5, rel=1e-6)
+    assert found.record["descent"]["true"]["measured"] == pytest.approx(
+        found.record["descent"]["true"]["expected"], rel=0.05
+    )
+    assert set(xs.attribute(problem, sinh, seed=3).errors) >= {"state", "gradient of W", "gradient of V"}
+    assert {device.matrix for device in xs.sensitivity_map(problem, sinh).ranked(40)} == {"W", "V"}

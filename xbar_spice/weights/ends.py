@@ -64,7 +64,7 @@ class _End:
                 f"{weight.shape}"
             )
         outputs = weight.shape[0]
-        bias = real(f"{self.kind}.bias", np.zeros(outputs) if self.bias is None else self.bias, "(outputs,)")
+        bias = real(f"{self.kind}.bias", np.zeros(outputs) if cast(Any, self.bias) is None else self.bias, "(outputs,)")
         if bias.shape != (outputs,):
             raise WeightsError(
                 f"tensor '{self.kind}.bias': expected shape {(outputs,)} for a {name} of shape {weight.shape}, got "
@@ -129,7 +129,7 @@ class _Pool:
     def __call__(self, x: FloatArray) -> FloatArray:
         blocks = self._by_block(x)
         pooled = blocks.mean(axis=2) if self.kind == "mean" else blocks.max(axis=2)
-        return pooled.reshape(self.length, -1)
+        return np.asarray(pooled.reshape(self.length, -1))
 
     def pull(self, x: FloatArray, cotangent: FloatArray) -> FloatArray:
         """The cotangent of x from that of what came out; of equal largest values the first one gets all."""
@@ -146,7 +146,7 @@ class _Pool:
 
     def _by_block(self, x: FloatArray) -> FloatArray:
         """(channels, blocks, pixels of a block, batch)."""
-        return x[self._places]
+        return np.asarray(x[self._places])
 
     @property
     def _places(self) -> Any:
@@ -265,7 +265,7 @@ class Classifier(_End):
         if self.weight.ndim == 4:
             return self.operator.shape[1] == states
         try:
-            return self.weight.shape[1] == (self._images(states).length if self.pooling else states)
+            return bool(self.weight.shape[1] == (self._images(states).length if self.pooling else states))
         except WeightsError:
             return False
 

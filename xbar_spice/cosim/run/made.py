@@ -137,9 +137,10 @@ def fingerprint(model: Model) -> str:
     digest.update(model.method.encode() + (b"" if model.kernels is None else model.kernels.padding.encode()))
     for said in () if classic else (_said_of(model.field),):
         digest.update(said.encode())
-    for end in (model.encoder, model.classifier):
-        if end is not None and (end is model.encoder or not end.plain):
-            digest.update(repr(plain(end)).encode())
+    if model.encoder is not None:
+        digest.update(repr(plain(model.encoder)).encode())
+    if model.classifier is not None and not model.classifier.plain:
+        digest.update(repr(plain(model.classifier)).encode())
     if model.on_arrays:
         digest.update(repr(model.on_arrays).encode())
     return digest.hexdigest()
@@ -149,7 +150,7 @@ def _said_of(field: Field | Layers) -> str:
     """What a field is beside its tensors: its class, and all it holds that is a text, a number or a convolution."""
     if isinstance(field, Layers):
         return "; ".join(map(_said_of, field.fields))
-    held = {name: value for name, value in vars(field).items() if isinstance(value, str | int | float)}
+    held: dict[str, Any] = {name: value for name, value in vars(field).items() if isinstance(value, str | int | float)}
     held |= {
         name: (operator.image_shape, operator.padding, operator.stride)
         for name, operator in field.operators.items()
