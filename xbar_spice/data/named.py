@@ -27,9 +27,9 @@ class DataSet(ABC):
     def data(self) -> Data:
         """The samples; the same ones at every call."""
 
-    def split(self) -> tuple[Data, Data] | None:
-        """Samples to train with and samples held back, where those who published the set say which; None otherwise."""
-        return None
+    def split(self) -> tuple[Data, Data]:
+        """Samples to train with, and samples that are held back; those who published a set may have said which."""
+        return self.data().split()
 
 
 @checked()

@@ -140,6 +140,30 @@ class Data:
         """Every `step`-th sample, from `start` on."""
         return self._part(slice(start, None, step))
 
+    def split(self, share: float = 0.25) -> tuple[Self, Self]:
+        """Samples to train with and samples held back, every class in its share; always the same ones.
+
+        Args:
+            share: Part of the samples of a class that is held back, rounded down, but one of two at least.
+
+        Example:
+            >>> train, test = Data(np.eye(8), labels=[0, 0, 0, 0, 1, 1, 1, 1]).split()
+            >>> len(train), test.labels.tolist()
+            (6, [0, 1])
+        """
+        labels = np.zeros(len(self), dtype=int) if self.labels is None else self.labels
+        rng, held_back = Streams(0).data(), np.zeros(len(self), dtype=bool)
+        for label in np.unique(labels):
+            members = np.flatnonzero(labels == label)
+            count = max(int(share * len(members)), int(len(members) > 1))
+            held_back[rng.permutation(members)[:count]] = True
+        if not held_back.any():
+            raise InvalidInputError(f"a part of the samples is held back, and there is one of each class: {self}")
+        return (
+            replace(self._part(~held_back), source=f"{self.source}, {int((~held_back).sum())} to train with"),
+            replace(self._part(held_back), source=f"held-back {self.source}"),
+        )
+
     def _part(self, chosen: Any) -> Self:
         some: dict[str, Any] = {
             name: None if (held := getattr(self, name)) is None else held[chosen] for name in ("labels", "targets")

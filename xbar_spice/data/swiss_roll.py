@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import final
 
 import numpy as np
@@ -34,4 +34,6 @@ class SwissRoll(DataSet):
         return Data(*stacked(parts), source="points of the swiss roll", drawn=True)
 
     def split(self) -> tuple[Data, Data]:
-        return self.data().every(2), self.data().every(2, 1)
+        data = self.data()
+        held_back = replace(data.every(2, 1), source=f"held-back {data.source}")
+        return data.every(2), held_back
