@@ -173,6 +173,7 @@ CALLS: dict[str, Callable[[Parts], dict[str, Any]]] = {
     "LayerField": lambda p: {"K": p.weights},
     "Layers": lambda p: {"fields": [p.field]},
     "LineCapacitance": lambda p: {},
+    "Encoder": lambda p: {"weight": p.weights},
     "Model": lambda p: {"A": p.weights, "B": p.weights, "h": 0.1, "steps": 2},
     "NewtonOptions": lambda p: {},
     "Ohmic": lambda p: {},
@@ -205,6 +206,9 @@ CALLS: dict[str, Callable[[Parts], dict[str, Any]]] = {
     "compensate": lambda p: {"crossbar": p.crossbar, "wanted": p.conductance, "g_min": 1e-6, "g_max": 1e-4},
     "continuous_gradients": lambda p: {"trajectory": p.trajectory, "cotangent": [1.0, 0.0]},
     "convolution_field": lambda p: {"a": np.ones(9), "b": np.ones(9), "image_shape": (2, 3)},
+    "Convolution": lambda p: {"kernel": np.ones(9), "image_shape": (2, 3)},
+    "ResidualField": lambda p: {"activation": "relu", "K1": p.weights},
+    "field_named": lambda p: {"name": "layer", "tensors": {"K": p.weights}},
     "convolution_matrix": lambda p: {"kernel": np.ones(9), "image_shape": (2, 3)},
     "cosimulate": lambda p: {"problem": p.problem, "design": xs.Design(), "engine": "ideal"},
     "fourier_matrices": lambda p: {"kernel": np.ones(9), "image_shape": (2, 3)},
@@ -294,6 +298,8 @@ SAID_AS = {
     ("measured_noise", "z"): "vectors of shape",
     ("save_model", "path"): "a name ending in",
     ("sign_flips", "found"): "gradients",
+    ("field_named", "name"): "field",
+    ("field_named", "tensors"): "kernel 'a'",
     ("sign_flips", "reference"): "gradients",
     ("Subcircuit", "wrapper"): ".subckt",
     ("SubcircuitCell", "resistance_parameter"): "has the parameters",
@@ -304,6 +310,7 @@ SAID_AS = {
 # Kinds of hostile values that an annotation makes right: by a part of its text.
 RIGHT_BY_ANNOTATION = {
     "None": {"None"},
+    "Optional[": {"None"},
     "<class 'bool'>": {"True"},
     "<class 'str'>": {"a text", "an empty text"},
     "Path": {"a text", "an empty text", "no number", "empty array", "a list of texts"},
@@ -332,6 +339,9 @@ ALSO_RIGHT = {
     ("Kernels", "a"): {"one value"},  # a kernel of one tap
     ("Kernels", "b"): {"one value"},
     ("Model", "h"): {"one value"},
+    ("Model", "on_arrays"): {"no number"},
+    ("Model", "frozen"): {"no number"},
+    ("parabolic_field", "bias"): {"True"},  # which it may have on the array
     ("OneTransistorOneResistor", "v_threshold"): {"negative"},
     ("OpAmp", "gain"): {"infinity", "a huge whole number"},
     ("Polynomial", "square"): {"one value"},
@@ -343,6 +353,7 @@ ALSO_RIGHT = {
     ("run_study", "wait"): {"infinity", "a huge whole number"},
     ("write_report", "extra"): {"no number", "empty array"},
     ("write_report", "figures"): {"no number", "empty array"},
+    ("Convolution", "kernel"): {"one value"},
     ("convolution_matrix", "kernel"): {"one value"},
     ("fourier_matrices", "kernel"): {"one value"},
 }

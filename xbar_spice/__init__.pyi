@@ -56,6 +56,7 @@ from .hardware.technology import technology as technology
 from .hardware.technology import wire_technology as wire_technology
 from .hardware.variation import ProgrammingError as ProgrammingError
 from .hardware.variation import Variation as Variation
+from .linear.convolution import Convolution as Convolution
 from .linear.convolution import convolution_matrix as convolution_matrix
 from .linear.convolution import kernel_gradient as kernel_gradient
 from .linear.fourier import FourierConvolution as FourierConvolution
@@ -85,6 +86,7 @@ from .solve.fields.field import ActivationField as ActivationField
 from .solve.fields.field import Field as Field
 from .solve.fields.field import ReluField as ReluField
 from .solve.fields.layer_field import LayerField as LayerField
+from .solve.fields.residual import ResidualField as ResidualField
 from .solve.fields.split import SplitField as SplitField
 from .solve.fields.systems import antisymmetric_field as antisymmetric_field
 from .solve.fields.systems import convolution_field as convolution_field
@@ -121,7 +123,9 @@ from .train.training import tune as tune
 from .transient import read_pulse as read_pulse
 from .version import __version__ as __version__
 from .weights import Classifier as Classifier
+from .weights import Encoder as Encoder
 from .weights import Kernels as Kernels
 from .weights import Model as Model
+from .weights import field_named as field_named
 from .weights import load_model as load_model
 from .weights import save_model as save_model

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from xbar_spice.hardware.variation import ProgrammingError
     from xbar_spice.mapping.base import Mapping
     from xbar_spice.report.figure import Figure
+    from xbar_spice.solve.fields.field import Field
     from xbar_spice.solve.integrators.method import Method
     from xbar_spice.solve.linear_solvers.solver import LinearSolver
     from xbar_spice.train.tasks import Task
@@ -29,6 +30,7 @@ __all__ = [
     "DEVICES",
     "DRIFT_LAWS",
     "ENGINES",
+    "FIELDS",
     "FIGURES",
     "LINEAR_SOLVERS",
     "MAPPINGS",
@@ -103,6 +105,20 @@ DRIFT_LAWS: Registry[DriftLaw] = Registry(
     },
 )
 """What becomes of programmed devices with time."""
+
+FIELDS: Registry[Field] = Registry(
+    "field",
+    "xbar_spice.solve.fields.field:Field",
+    {
+        "activation": "xbar_spice.solve.fields.field:ActivationField",
+        "layer": "xbar_spice.solve.fields.layer_field:LayerField",
+        "residual": "xbar_spice.solve.fields.residual:ResidualField",
+        "antisymmetric": "xbar_spice.solve.fields.systems:AntisymmetricField",
+        "parabolic": "xbar_spice.solve.fields.systems:ParabolicField",
+        "hamiltonian": "xbar_spice.solve.fields.systems:HamiltonianField",
+    },
+)
+"""How the matrices of a model act on its state; their tensors are options by name, see `weights.field_named`."""
 
 METHODS: Registry[Method] = Registry(
     "method",
@@ -191,6 +207,7 @@ REGISTRIES: tuple[Registry[Any], ...] = (
     PROGRAMMING_ERRORS,
     DRIFT_LAWS,
     TECHNOLOGIES,
+    FIELDS,
     METHODS,
     LINEAR_SOLVERS,
     DATA,

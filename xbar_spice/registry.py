@@ -124,10 +124,14 @@ class Registry(Generic[Part]):
             raise InvalidInputError(f"{self.kind} must be {self._allowed()}, got {text!r}")
         return where, options
 
+    def loaded(self, text: str) -> Any:
+        """The class, or what else a text names, without making a part of it."""
+        where, _ = self.parsed(text)
+        return _load(self._builtins.get(where, where), self.kind)
+
     def source_hash(self, text: str) -> str | None:
         """`source_hash` of the class that a text names, without making one of it."""
-        where, _ = self.parsed(text)
-        return source_hash(_load(self._builtins.get(where, where), self.kind))
+        return source_hash(self.loaded(text))
 
     def text(self, part: Part) -> str:
         """The text that names a part: its shorthand, or module and class, with the options that are no defaults."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import NamedTuple, final
 
 import numpy as np
@@ -198,7 +198,7 @@ def _step(
     moving = {name: parameters[name] for name in slopes}
     slopes = {name: slope + decay[name] * moving[name] for name, slope in slopes.items()}
     rate = schedule.learning_rate * 0.5 * (1.0 + math.cos(math.pi * done))
-    return score, _with_parameters(model, parameters | adam.step(moving, slopes, rate))
+    return score, model.with_tensors(parameters | adam.step(moving, slopes, rate))
 
 
 def _parameters(model: Model) -> dict[str, FloatArray]:
@@ -206,15 +206,6 @@ def _parameters(model: Model) -> dict[str, FloatArray]:
     kernels, classifier = model.kernels, classifier_of(model)
     field = {"A": model.A, "B": model.B} if kernels is None else {"a": kernels.a, "b": kernels.b}
     return field | {"classifier.weight": classifier.weight, "classifier.bias": classifier.bias}
-
-
-def _with_parameters(model: Model, values: Mapping[str, FloatArray]) -> Model:
-    classifier = Classifier(values["classifier.weight"], values["classifier.bias"])
-    if model.kernels is None:
-        return replace(model, A=values["A"], B=values["B"], classifier=classifier)
-    kernels = replace(model.kernels, a=values["a"], b=values["b"])
-    A, B = kernels.matrices()
-    return replace(model, A=A, B=B, kernels=kernels, classifier=classifier)
 
 
 def final_states(

@@ -28,7 +28,9 @@ from xbar_spice.checks import checked
 from xbar_spice.disk import ARRAYS, Arrays, npz_arrays, read_bytes, require_sane, require_writable, write
 from xbar_spice.errors import WeightsError
 from xbar_spice.linear.convolution import Padding
-from xbar_spice.weights.model import Classifier, Kernels, Model
+from xbar_spice.weights.ends import Classifier
+from xbar_spice.weights.kernels import Kernels
+from xbar_spice.weights.model import Model
 
 __all__ = ["load_model", "require_savable", "save_model"]
 

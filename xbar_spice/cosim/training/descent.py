@@ -60,7 +60,7 @@ class Descent:
         length = self.step * _joint_norm(weights, weights) / max(_joint_norm(gradient, weights), np.finfo(float).tiny)
         moved = {name: values - length * gradient[name] for name, values in weights.items()}
         expected = length * sum(float(np.vdot(gradient[name], true[name])) for name in weights)
-        run = self._run(_moved(self.problem.model, moved))
+        run = self._run(self.problem.model.with_tensors(moved))
         return Step({"expected": expected, "measured": loss - run.loss}, run.convergence)
 
     def _run(self, model: Model) -> Run:
@@ -74,14 +74,6 @@ def _free_parameters(model: Model) -> dict[str, FloatArray]:
     if model.kernels is not None:
         return {"a": model.kernels.a, "b": model.kernels.b}
     return {"A": model.A, "B": model.B}
-
-
-def _moved(model: Model, parameters: Mapping[str, FloatArray]) -> Model:
-    if model.kernels is None:
-        return replace(model, A=parameters["A"], B=parameters["B"])
-    kernels = replace(model.kernels, a=parameters["a"], b=parameters["b"])
-    A, B = kernels.matrices()
-    return replace(model, A=A, B=B, kernels=kernels)
 
 
 def _joint_norm(values: Mapping[str, FloatArray], names: Mapping[str, FloatArray]) -> float:

@@ -5,20 +5,23 @@ dy/dt = velocity(z),   dz/dt = force(y),   the state being [y; z]
 
 from __future__ import annotations
 
-from typing import cast, final
+from collections.abc import Mapping
+from copy import copy
+from typing import Self, TypeVar, cast
 
 import numpy as np
 
 from xbar_spice.checks import checked
 from xbar_spice.errors import InvalidInputError
-from xbar_spice.linear.operator import FloatArray
+from xbar_spice.linear.operator import FloatArray, LinearOperator
 from xbar_spice.solve.fields.evaluation import BoolArray, Evaluation, Parameters, Tie
 from xbar_spice.solve.fields.field import Field
 
 __all__ = ["SplitField", "prefixed", "unprefixed"]
 
+Value = TypeVar("Value")
 
-@final
+
 class SplitField(Field):
     """dy/dt = velocity(z), dz/dt = force(y) as one field of [y; z].
 
@@ -66,6 +69,24 @@ class SplitField(Field):
     @property
     def tie(self) -> Tie:
         return self._tie
+
+    @property
+    def operators(self) -> Mapping[str, LinearOperator]:
+        return {
+            f"{part}.{name}": operator
+            for part, field in (("velocity", self.velocity), ("force", self.force))
+            for name, operator in field.operators.items()
+        }
+
+    @property
+    def vectors(self) -> Parameters:
+        return {**prefixed("velocity", self.velocity.vectors), **prefixed("force", self.force.vectors)}
+
+    def replaced(self, values: Mapping[str, LinearOperator | FloatArray]) -> Self:
+        made = copy(self)
+        made.velocity = self.velocity.replaced(unprefixed("velocity", values))
+        made.force = self.force.replaced(unprefixed("force", values))
+        return made
 
     def evaluate(self, z: FloatArray) -> Evaluation:
         velocity = self.velocity.evaluate(z[self.y_size :])
@@ -132,7 +153,7 @@ def prefixed(part: str, values: Parameters) -> Parameters:
     return {f"{part}.{name}": value for name, value in values.items()}
 
 
-def unprefixed(part: str, values: Parameters) -> Parameters:
+def unprefixed(part: str, values: Mapping[str, Value]) -> dict[str, Value]:
     """Those parameters of the whole field that belong to a part, under their names there."""
     start = f"{part}."
     return {name.removeprefix(start): value for name, value in values.items() if name.startswith(start)}
