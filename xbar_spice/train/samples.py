@@ -86,9 +86,10 @@ def split_of(train: Data, test: Data) -> Split:
     Raises:
         InvalidInputError: They have no labels.
     """
-    parts = []
-    for data in (train, test):
-        if data.labels is None:
-            raise InvalidInputError(f"training needs labels, and there are none: {data}")
-        parts.append(Samples(np.ascontiguousarray(data.x.T), data.labels))
-    return Split(*parts)
+    return Split(_labelled(train), _labelled(test))
+
+
+def _labelled(data: Data) -> Samples:
+    if data.labels is None:
+        raise InvalidInputError(f"training needs labels, and there are none: {data}")
+    return Samples(np.ascontiguousarray(data.x.T), data.labels)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable, Mapping
 from functools import partial
 from io import BytesIO
@@ -97,7 +98,14 @@ def _read_safetensors(content: bytes) -> dict[str, Any]:
         if name in metadata:
             tensors[name] = _number_in_words(name, metadata[name])
     require_sane(((name, 0) for name in [*tensors, *(name for name, _ in entries)]), WeightsError)
+    # They are stored by type and alphabet; the layers of a network follow each other by their numbers.
+    entries = sorted(entries, key=lambda entry: _by_number(entry[0]))
     return tensors | {name: _safetensor(name, entry) for name, entry in entries}
+
+
+def _by_number(name: str) -> list[tuple[bool, int, str]]:
+    """A key that sorts "l2" in front of "l10"."""
+    return [(part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in re.split(r"(\d+)", name)]
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -26,6 +26,7 @@ ENDS = ("encoder.weight", "encoder.bias", "classifier.weight", "classifier.bias"
 _FIELD = re.compile(r"(?:(?:velocity|force)\.)?(?:[AB]|K\d*|[ab]|k\d*|bias|output_bias|b\d+)")
 """The names of matrices, kernels and biases of fields."""
 _BIASES = {"A": "bias", "B": "output_bias", "K": "bias", "a": "bias", "b": "output_bias", "k": "bias"}
+_BACK_TO_STATES = ("B", "b", "K", "k", "K2", "k2")  # a matrix of as many rows as there are states, or channels
 _OF_LAYERS = {  # what the layers of a field are, in their order
     "activation": ("A", "B"),
     "residual": ("K1", "K2"),
@@ -132,8 +133,8 @@ def _core(name: str) -> str:
     return ".".join(words)
 
 
-def _documented(name: str) -> str:
-    """What a name is called in the documented format; empty if it is none of that."""
+def _documented(name: str, own: bool = False) -> str:
+    """What a name is called in the documented format; empty for other ones, but those of a field of one's own."""
     core = _core(name)
     if core in ENDS or core in TEXTS + NUMBERS:
         return core
@@ -143,7 +144,7 @@ def _documented(name: str) -> str:
     if len(words) > 1 and words[-1] in ("weight", "bias") and _FIELD.fullmatch(".".join(words[:-1])):
         return _of_layer(".".join(words[:-1]), words[-1])
     core = ".".join(words)
-    return core if _FIELD.fullmatch(core) or core in TEXTS + NUMBERS else ""
+    return core if own or _FIELD.fullmatch(core) or core in TEXTS + NUMBERS else ""
 
 
 def _of_layer(matrix: str, part: str) -> str:
@@ -164,7 +165,7 @@ def laid_out(tensors: Arrays, mapping: Mapping[str, str], field: str = "") -> La
         tensors: By their names in the file.
         mapping: From names of the model to names in the file, or to their ends, such as "odefunc.l1.weight"; the name
             of a layer stands for its weight and bias, and nothing for a tensor that the model shall not have.
-        field: The kind of field, if somebody has said so.
+        field: The kind of field, if somebody has said so; one of the user's own names its tensors as it likes.
 
     Raises:
         WeightsError: The mapping names what is not there.
@@ -173,7 +174,7 @@ def laid_out(tensors: Arrays, mapping: Mapping[str, str], field: str = "") -> La
         return _mapped(tensors, mapping)
     named: dict[str, list[str]] = {}
     for name in tensors:
-        named.setdefault(_documented(name), []).append(name)
+        named.setdefault(_documented(name, own=":" in field), []).append(name)
     others = named.pop("", [])
     weights = {name for name in named if name not in TEXTS + NUMBERS}
     twice = [(name, there) for name, there in named.items() if len(there) > 1]
@@ -182,9 +183,7 @@ def laid_out(tensors: Arrays, mapping: Mapping[str, str], field: str = "") -> La
         name, there = twice[0]
         return Layout(taken, problem=f"{' and '.join(map(repr, there[:3]))} could both be {name!r}: {_MAP_HINT}")
     if not others or weights - set(ENDS):
-        unused = tuple(name for name in others if not _is_count(tensors[name]))
-        problem = f"tensor {unused[0]!r}: belongs to nothing in a model; {_MAP_HINT}" if unused else ""
-        return Layout(taken, unused=unused, problem=problem)
+        return _with_ends(taken, others, tensors)
     settings = {name: there for name, there in taken.items() if name in TEXTS + NUMBERS}
     guess = _guess([name for name in tensors if name not in settings.values()], tensors, field)
     return Layout({**settings, **guess.taken}, guess.field, True, guess.unused, guess.problem)
@@ -213,7 +212,7 @@ def _mapped(tensors: Arrays, mapping: Mapping[str, str]) -> Layout:
         taken[name] = (found or layer)[0]
     for name, there in list(taken.items()):
         sibling = f"{there.removesuffix('weight')}bias"
-        bias = f"{name.removesuffix('weight')}bias" if name in ENDS else _of_layer(name, "bias")
+        bias = _bias_of(name)
         if there.endswith(".weight") and sibling in tensors and bias not in mapping and name not in TEXTS + NUMBERS:
             taken[bias] = sibling
     for name in tensors:  # settings keep their names
@@ -228,48 +227,84 @@ def _ending_with(tensors: Iterable[str], name: str) -> list[str]:
     return exact or [there for there in tensors if there.endswith(f".{name}")]
 
 
+def _with_ends(taken: dict[str, str], others: list[str], tensors: Arrays) -> Layout:
+    """A field whose tensors have their own names, with an encoder and a classifier that may have others."""
+    layers, loose = _layers(others, tensors)
+    states = next((tensors[taken[name]].shape[:1] for name in _BACK_TO_STATES if name in taken), ())
+    front = [layer for layer in layers if _is_front(layer, *states, before=False)] if states else []
+    back = [layer for layer in layers if layer not in front]
+    found = dict(taken)
+    if states and len(front) < 2 and len(back) < 2 and not loose:
+        found |= _tensors_of([("encoder.weight", front), ("classifier.weight", back)])
+    unused = tuple(name for name in others if name not in found.values() and not _is_count(tensors[name]))
+    problem = f"tensor {unused[0]!r}: expected one of A, B, {', '.join(ENDS)}; {_MAP_HINT}" if unused else ""
+    return Layout(found, foreign=len(found) > len(taken), unused=unused, problem=problem)
+
+
 def _guess(names: list[str], tensors: Arrays, field: str) -> Layout:
     """What the layers of a framework are: one field, and perhaps an encoder and a classifier of one layer each."""
-    layers, unused = _layers(names, tensors)
-    if unused:
-        return Layout({}, unused=tuple(unused), problem=f"tensor {unused[0]!r}: belongs to no layer; {_MAP_HINT}")
+    layers, loose = _layers(names, tensors)
+    if loose:
+        return Layout({}, unused=tuple(loose), problem=f"tensor {loose[0]!r}: belongs to no layer; {_MAP_HINT}")
+    front, inside, back = _parts(layers)
+    kinds = [kind for kind, matrices in _OF_LAYERS.items() if len(matrices) == len(inside)]
+    kind = field or ("activation" if len(inside) == 2 else "")
+    matrices = _matrices(kind, len(inside))
+    taken = _tensors_of(
+        [
+            *((matrix, [layer]) for matrix, layer in zip(matrices, inside, strict=False)),
+            ("encoder.weight", front[:1]),
+            ("classifier.weight", back[:1]),
+        ]
+    )
+    said = ", ".join(f"{layer.path} {layer.shape}" for layer in inside) or "none"
+    problem = ""
+    if not kind and kinds:
+        problem = (
+            f"one layer, {said}, may be a field of several kinds: say which, field='layer' or another one of "
+            f"{', '.join(kinds)} (--set field=layer)"
+        )
+    elif len(matrices) != len(inside):
+        wanted = f"a field {kind!r} has {len(matrices)}" if kind else "fields have one or two, or are 'residual'"
+        problem = f"the right-hand side seems to have {len(inside)} layers ({said}), and {wanted}; {_MAP_HINT}"
+    for name, end in (("encoder", front), ("classifier", back)):
+        if len(end) > 1 and not problem:
+            paths = ", ".join(layer.path for layer in end)
+            problem = f"the {name} seems to have several layers ({paths}), and may have one; {_MAP_HINT}"
+    return Layout(taken, kind, True, tuple(name for name in names if name not in taken.values()), problem)
+
+
+def _parts(layers: list[Layer]) -> tuple[list[Layer], list[Layer], list[Layer]]:
+    """The layers in front of the right-hand side, those of it, and those behind it."""
     inside = [layer for layer in layers if layer.has(_ODE)]
     if not inside or len(inside) == len(layers):
         front = [layer for layer in layers if layer.has(_FRONT) and len(layers) > 1]
         back = [layer for layer in layers if layer.has(_BACK) and layer not in front and len(layers) > 1]
-        inside = [layer for layer in layers if layer not in front + back]
-    else:
-        rest = [layer for layer in layers if layer not in inside]
-        states = _states(inside)
-        front = [layer for layer in rest if _is_front(layer, states, layers.index(layer) < layers.index(inside[0]))]
-        back = [layer for layer in rest if layer not in front]
-    count = len(inside)
-    kinds = [kind for kind, matrices in _OF_LAYERS.items() if len(matrices) == count]
-    kind = field or ("activation" if count == 2 else "")
-    matrices = _OF_LAYERS.get(kind, ())
+        return front, [layer for layer in layers if layer not in front + back], back
+    states, first = inside[-1].shape[0], layers.index(inside[0])
+    rest = [layer for layer in layers if layer not in inside]
+    front = [layer for layer in rest if _is_front(layer, states, before=layers.index(layer) < first)]
+    return front, inside, [layer for layer in rest if layer not in front]
+
+
+def _matrices(kind: str, layers: int) -> tuple[str, ...]:
+    """What a field of a kind calls its layers, in their order; one of residual layers has as many as there are."""
+    return tuple(f"K{k + 1}" for k in range(layers)) if kind == "residual" else _OF_LAYERS.get(kind, ())
+
+
+def _tensors_of(layers: Iterable[tuple[str, list[Layer]]]) -> dict[str, str]:
+    """The tensors of a model that the weights and biases of layers are."""
     taken: dict[str, str] = {}
-    for matrix, layer in (
-        *zip(matrices, inside, strict=False),
-        *zip(["encoder.weight"], front, strict=False),
-        *zip(["classifier.weight"], back, strict=False),
-    ):
-        taken[matrix] = layer.weight
-        if layer.bias:
-            bias = f"{matrix.removesuffix('weight')}bias" if matrix in ENDS else _of_layer(matrix, "bias")
-            taken[bias] = layer.bias
-    unused = [name for name in names if name not in taken.values()]
-    said = ", ".join(f"{layer.path} {layer.shape}" for layer in inside) or "none"
-    problem = ""
-    if not kind and kinds:
-        problem = f"one layer, {said}, may be a field of several kinds: say which (field=...), of {', '.join(kinds)}"
-    elif len(matrices) != count:
-        wanted = f"a field {kind!r} has {len(matrices)}" if kind else "fields have one or two"
-        problem = f"the right-hand side seems to have {count} layers ({said}), and {wanted}; {_MAP_HINT}"
-    elif len(front) > 1 or len(back) > 1:
-        many = "encoder" if len(front) > 1 else "classifier"
-        paths = ", ".join(layer.path for layer in (front if len(front) > 1 else back))
-        problem = f"the {many} seems to have several layers ({paths}), and may have one; {_MAP_HINT}"
-    return Layout(taken, kind, True, tuple(unused), problem)
+    for matrix, held in layers:
+        for layer in held:
+            taken[matrix] = layer.weight
+            if layer.bias:
+                taken[_bias_of(matrix)] = layer.bias
+    return taken
+
+
+def _bias_of(matrix: str) -> str:
+    return f"{matrix.removesuffix('weight')}bias" if matrix in ENDS else _of_layer(matrix, "bias")
 
 
 def _layers(names: list[str], tensors: Arrays) -> tuple[list[Layer], list[str]]:
@@ -286,12 +321,7 @@ def _layers(names: list[str], tensors: Arrays) -> tuple[list[Layer], list[str]]:
     return layers, [name for name in names if name not in used and not _is_count(tensors[name])]
 
 
-def _states(inside: list[Layer]) -> int:
-    """Length of the state, or number of its channels, by the last layer of the right-hand side."""
-    return inside[-1].shape[0]
-
-
-def _is_front(layer: Layer, states: int, before: bool) -> bool:
+def _is_front(layer: Layer, states: int, *, before: bool) -> bool:
     """Whether a layer makes states rather than takes them."""
     makes, takes = layer.shape[0] == states, layer.shape[1] == states
     if layer.has(_FRONT) != layer.has(_BACK):

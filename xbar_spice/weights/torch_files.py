@@ -31,7 +31,7 @@ _DTYPES = {
 _SIZES = {"bfloat16": 2}
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _DEEPEST = 50  # levels of dictionaries and modules within each other
-_MOST_ENTRIES = 10**6
+_MOST_ENTRIES = 10**5
 
 
 class Opaque:
@@ -43,6 +43,10 @@ class Opaque:
 
     def __setstate__(self, state: Any) -> None:
         self.state = state
+
+    def __call__(self, *args: Any) -> Opaque:
+        """Be called, if a pickle takes this for a function."""
+        return Opaque(*args)
 
     def append(self, _: Any) -> None:
         """Take an entry, as lists of one's own class do."""
@@ -81,9 +85,9 @@ class _Tensor:
     """A view of a storage, as `torch._utils` is told of it."""
 
     storage: Any
-    offset: int
-    shape: tuple[int, ...]
-    stride: tuple[int, ...]
+    offset: Any
+    shape: tuple[Any, ...]
+    stride: tuple[Any, ...]
     rest: tuple[Any, ...] = field(default=())
 
     @property
@@ -133,7 +137,7 @@ _KNOWN: dict[tuple[str, str], Callable[..., Any]] = {
 
 
 @final
-class _Unpickler(pickle._Unpickler):  # type: ignore[name-defined,misc]
+class _Unpickler(pickle._Unpickler):
     """Makes nothing but what is inert.
 
     It is the one written in Python: the other one makes room for as many entries as a damaged file asks for.
