@@ -91,11 +91,11 @@ def main() -> None:
     torch.save(plain.half().state_dict(), FOLDER / "half_without_bias.pt")
     torch.save({"net": convolutions.state_dict(), "args": {"lr": 0.1}}, FOLDER / "convolutions.pt")
     torch.save(layer.state_dict() | {"h": H, "steps": STEPS, "method": "rk4"}, FOLDER / "layer.pt")
-    documented = {"A": tanh.odefunc.l1.weight, "B": tanh.odefunc.l2.weight, "bias": tanh.odefunc.l1.bias,
-                  "output_bias": tanh.odefunc.l2.bias, "encoder.weight": tanh.embed.weight,
-                  "encoder.bias": tanh.embed.bias, "classifier.weight": tanh.fc.weight,
-                  "classifier.bias": tanh.fc.bias, "h": H, "steps": STEPS, "method": "rk4", "activation": "tanh",
-                  "field": "activation"}  # fmt: skip
+    names = {"A": "odefunc.l1.weight", "B": "odefunc.l2.weight", "bias": "odefunc.l1.bias",
+             "output_bias": "odefunc.l2.bias", "encoder.weight": "embed.weight", "encoder.bias": "embed.bias",
+             "classifier.weight": "fc.weight", "classifier.bias": "fc.bias"}  # fmt: skip
+    documented = {name: tanh.state_dict()[there] for name, there in names.items()}
+    documented |= {"h": H, "steps": STEPS, "method": "rk4", "activation": "tanh", "field": "activation"}
     torch.save(documented, FOLDER / "documented.pt")
     torch.save({"A": torch.zeros(1).expand(10**5, 10**5)}, FOLDER / "shown_larger.pt")
     torch.save(torch.ones(2, 2), FOLDER / "single_tensor.pt")

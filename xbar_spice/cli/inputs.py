@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, final
@@ -16,8 +17,19 @@ if TYPE_CHECKING:
     from xbar_spice.data import Data
     from xbar_spice.train.samples import Split
     from xbar_spice.weights import Model
+    from xbar_spice.weights.reading import Reading
 
-__all__ = ["data_options", "file_of", "given_data", "given_problem", "given_split", "samples_option"]
+__all__ = [
+    "data_options",
+    "file_of",
+    "given_data",
+    "given_model",
+    "given_problem",
+    "given_split",
+    "given_weights",
+    "model_options",
+    "samples_option",
+]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -53,6 +65,49 @@ class _Pair(click.ParamType):  # type: ignore[type-arg] # generic for type check
         if not equals or not name.strip():
             self.fail(f"expected NAME=VALUE, got {value!r}", param, ctx)
         return name.strip(), held.strip()
+
+
+def model_options(command: Command) -> Command:
+    """`--map` and `--set`, for `given_model`."""
+    for flag, metavar, text in (
+        ("--set", "NAME=VALUE", "What the weight file does not say, such as h=0.1, steps=10, activation=tanh."),
+        ("--map", "NAME=TENSOR", "What a tensor of the model, such as A, is called in the weight file."),
+    ):
+        command = click.option(
+            flag, type=_Pair(), metavar=metavar, multiple=True, expose_value=False, callback=_kept, help=text
+        )(command)
+    return command
+
+
+def _kept(context: click.Context, option: click.Parameter, pairs: tuple[tuple[str, str], ...]) -> None:
+    context.meta[f"{__name__}.{option.name}"] = dict(pairs)
+
+
+def given_model(weights: Path) -> Model:
+    """The model of a weight file, as the options of `model_options` want it read; says what it took for what."""
+    reading = given_weights(weights)
+    model = reading.model()
+    if reading.layout.foreign:
+        said = ", ".join(f"{name} = {there}" for name, there in reading.layout.taken.items() if name != there)
+        click.echo(f"read from {weights.name}: {said}; {reading.assumed}", err=True)
+    return model
+
+
+def given_weights(weights: Path) -> Reading:
+    """A weight file, as the options of `model_options` want it read."""
+    from xbar_spice.weights.reading import read_weights
+
+    meta = click.get_current_context().meta
+    settings = {name: _literal(value) for name, value in meta.get(f"{__name__}.set", {}).items()}
+    return read_weights(weights, meta.get(f"{__name__}.map", {}), settings)
+
+
+def _literal(text: str) -> Any:
+    """A number, or several with commas between them; a text if it is none."""
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
 
 
 def samples_option(default: str = "4, or all if there are fewer") -> Callable[[Command], Command]:
@@ -120,15 +175,19 @@ def given_problem(
     data_seed: int | None,
     samples: int | None,
     seed: int,
+    *,
+    everything: bool = False,
 ) -> Problem:
-    """What a verb runs; says which samples these are."""
+    """What a verb runs: four samples if nobody says how many, or all of a file."""
     from xbar_spice.study.problem import make_problem
 
     read = given_data(data, data_map)
     if read is None:
         drawn = seed if data_seed is None else data_seed
         return make_problem(model, samples=samples or 4, seed=drawn, task=data or "auto")
-    return make_problem(model, data=read, samples=samples or min(4, len(read)), seed=data_seed)
+    return make_problem(
+        model, data=read, samples=samples or (len(read) if everything else min(4, len(read))), seed=data_seed
+    )
 
 
 def given_split(model: Model, data: str | None, data_map: Iterable[tuple[str, str]]) -> tuple[Split | None, str]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from xbar_spice.cli.help import Verb
-from xbar_spice.cli.inputs import data_options, given_problem, given_split, samples_option
+from xbar_spice.cli.inputs import data_options, given_model, given_problem, given_split, model_options, samples_option
 from xbar_spice.cli.options import PartOf, circuit_options, engine_option, existing_file, make_design, seed_option
 from xbar_spice.disk import make_folder, require_writable
 from xbar_spice.parts import LINEAR_SOLVERS
@@ -36,6 +36,7 @@ def _solver(noise_floor: float | None, linear_solver: Any = "gmres") -> SolverOp
 
 @click.command(cls=Verb, later=(circuit_options,))
 @click.argument("weights", type=existing_file)
+@model_options
 @engine_option()
 @click.option(
     "--characterise", is_flag=True, help="Read transfer matrices once through ngspice, and check them on the way."
@@ -80,12 +81,11 @@ def cosim(
     from xbar_spice.cosim.run.convergence import warn_of_failures
     from xbar_spice.engines.registry import get_engine
     from xbar_spice.study.store import require_case_folder, write_case
-    from xbar_spice.weights import load_model
 
     if characterise and engine != "ngspice":
         raise click.UsageError(f"--characterise is for --engine ngspice, got {engine}")
     answering = get_engine(engine, **({"characterise": True} if characterise else {}))
-    problem = given_problem(load_model(weights), data, data_map, data_seed, samples, seed)
+    problem = given_problem(given_model(weights), data, data_map, data_seed, samples, seed)
     solver = _solver(noise_floor, linear_solver)
     design = make_design(circuit)
     if output is not None:
@@ -100,6 +100,7 @@ def cosim(
 
 @click.command(cls=Verb, later=(circuit_options,))
 @click.argument("weights", type=existing_file)
+@model_options
 @engine_option("nodal", "; derivatives come from nodal")
 @samples_option()
 @data_options
@@ -127,9 +128,8 @@ def gradients(
     from xbar_spice.cli.tables import print_gradients
     from xbar_spice.cosim import three_gradients
     from xbar_spice.study.store import write_record
-    from xbar_spice.weights import load_model
 
-    problem = given_problem(load_model(weights), data, data_map, data_seed, samples, seed)
+    problem = given_problem(given_model(weights), data, data_map, data_seed, samples, seed)
     design = make_design(circuit)
     if output is not None:
         require_writable(make_folder(output) / "gradients.json")
@@ -142,6 +142,7 @@ def gradients(
 
 @click.command(cls=Verb, later=(circuit_options,))
 @click.argument("weights", type=existing_file)
+@model_options
 @engine_option("nodal")
 @samples_option()
 @data_options
@@ -184,9 +185,8 @@ def attribute(
     from xbar_spice.report.style import save, styled
     from xbar_spice.study.execute import cores
     from xbar_spice.study.store import write_record
-    from xbar_spice.weights import load_model
 
-    problem = given_problem(load_model(weights), data, data_map, data_seed, samples, seed)
+    problem = given_problem(given_model(weights), data, data_map, data_seed, samples, seed)
     design = make_design(circuit)
     if output is not None:
         require_writable(make_folder(output) / "attribution.json")
@@ -211,6 +211,7 @@ def attribute(
 
 @click.command(cls=Verb, later=(circuit_options,))
 @click.argument("weights", type=existing_file)
+@model_options
 @click.option("--output", type=click.Path(dir_okay=False, path_type=Path), required=True,
               help="Weight file, .npz or .safetensors.")  # fmt: skip
 @click.option("--gradient", type=click.Choice(["hardware", "hybrid", "true"]), default="hardware", show_default=True,
@@ -250,14 +251,16 @@ def tune(
     from xbar_spice.train.digits import DIGITS
     from xbar_spice.train.training import TUNING
     from xbar_spice.train.training import tune as tune_model
-    from xbar_spice.weights import load_model, require_savable, save_model
+    from xbar_spice.weights import require_savable, save_model
 
     require_savable(output)
     chip = Chip(make_design(circuit), engine=engine, seed=seed, gradient=gradient)
     trained: Any = "classifier" if classifier_only else "everything"
     schedule = replace(TUNING, epochs=epochs, learning_rate=learning_rate, trained=trained)
-    model = load_model(weights)
+    model = given_model(weights)
     split, said = given_split(model, data, data_map)
+    if split is not None and split.augment is None:
+        schedule = replace(schedule, jitter=0.0)
     if data == DIGITS:
         model = replace(model, trained_on=data)
     kept = f"no weights were written to {output}"

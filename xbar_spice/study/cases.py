@@ -20,6 +20,7 @@ from xbar_spice.mapping.measured import map_hash
 from xbar_spice.parts import ENGINES, METHODS
 from xbar_spice.registry import source_hash
 from xbar_spice.settings import entries
+from xbar_spice.solve.integrators.layers import Layers
 from xbar_spice.solve.linear_solvers.krylov import get_linear_solver
 from xbar_spice.spice.libraries import opamp_subcircuit
 from xbar_spice.spice.resources import search_path
@@ -180,6 +181,7 @@ def sources(parameters: Parameters, design: Design, model: Model) -> dict[str, s
     """Hash of the file of each part that is of a class of the user's own, by the kind of part."""
     found = {entry.path[-1]: source_hash(entry.default) for entry in entries(design) if entry.registry is not None}
     found["engine"] = ENGINES.source_hash(parameters.engine)
+    found["field"] = source_hash(model.field.fields[0] if isinstance(model.field, Layers) else model.field)
     found["method"] = METHODS.source_hash(model.method) if ":" in model.method else None
     found["linear solver"] = source_hash(get_linear_solver(parameters.solver_options().krylov))
     return {name: code for name, code in found.items() if code is not None}

@@ -63,9 +63,14 @@ Checked = TypeVar("Checked", bound=Settings)
 
 
 class ModelSettings(Settings):
-    """The model: a weight file, or a named training task whose weights are kept beside the results."""
+    """The model: a weight file, or a named training task whose weights are kept beside the results.
+
+    `mapping` says what a file calls the tensors of the model, and `set` what it does not say, such as h and steps.
+    """
 
     weights: str | None = None
+    mapping: dict[str, str] | None = None
+    set: dict[str, Any] | None = None
     task: str | None = None
     seed: Seed = 0  # of the training
 
@@ -81,7 +86,14 @@ class ModelSettings(Settings):
         if (self.weights is None) == (self.task is None):
             given = "neither" if self.weights is None else "both"
             raise ValueError(f"give either weights (a file) or task (a training task), got {given}")
+        if self.weights is None and (self.mapping or self.set):
+            raise ValueError("mapping and set tell what a weight file does not: give weights, or leave them out")
         return self
+
+    @property
+    def said(self) -> dict[str, Any]:
+        """Settings of the model that its file does not say."""
+        return self.set or {}
 
 
 class DataSettings(Settings):

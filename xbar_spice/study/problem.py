@@ -59,8 +59,9 @@ def problem_of(model: Model, data: Data) -> Problem:
     Raises:
         StudyError: they do not fit each other.
     """
-    if data.features != model.states:
-        raise StudyError(f"{data} do not fit a model of {model.states} states: samples have {data.features} entries")
+    if data.features != model.inputs:
+        kind = "states" if model.encoder is None else "inputs of its encoder"
+        raise StudyError(f"{data}: samples of {data.features} entries do not fit a model of {model.inputs} {kind}")
     x = np.ascontiguousarray(data.x.T)
     return Problem(model, x, _objective(model, data), data.source)
 
@@ -120,10 +121,12 @@ def find_model(
         WeightsError: the weight file cannot be used.
         InvalidInputError: no training task has this name.
     """
+    found = lookup or Lookup()
     if settings.weights is not None:
         base = study_file.parent if study_file is not None else Path()
-        return load_model(base / settings.weights)
-    text = (lookup or Lookup()).part(settings.task or "")  # ModelSettings sees to it that there is one
+        said = {name: found.part(value) if isinstance(value, str) else value for name, value in settings.said.items()}
+        return load_model(base / settings.weights, settings.mapping, **said)
+    text = found.part(settings.task or "")  # ModelSettings sees to it that there is one
     task, code = TASKS.get(text), TASKS.source_hash(text)
     path = kept / f"{task.name}-{f'{code[:8]}-' if code else ''}{settings.seed}.npz"
     if not path.exists():

@@ -43,9 +43,9 @@ def chosen_task(model: Model, task: str = AUTO) -> str:
                 "file: --data FILE, data.file, data=load_data(path)"
             )
     DATA.parsed(task)
-    if task == DIGITS and (_inputs(model) != _PIXELS or model.classifier is None):
+    if task == DIGITS and (model.inputs != _PIXELS or model.classifier is None):
         raise StudyError(
-            f"data 'digits' needs a classifier and {_PIXELS} states, got a model of {_inputs(model)} states "
+            f"data 'digits' needs a classifier and {_PIXELS} states, got a model of {model.inputs} states "
             f"{'with' if model.classifier else 'without'} a classifier; try 'random'"
         )
     return task
@@ -80,7 +80,7 @@ def taken_samples(
     chosen, drawn = chosen_task(model, task), 0 if seed is None else seed
     count = SAMPLES if samples is None else samples
     if chosen == RANDOM:
-        z0 = Streams(drawn).data().standard_normal((model.states, count))
+        z0 = Streams(drawn).data().standard_normal((model.inputs, count))
         said = f"{count} random states (standard normal), drawn with seed {drawn}"
         return Data(z0.T, targets=np.zeros((count, model.states)), source=said)
     if chosen != DIGITS:
@@ -95,7 +95,3 @@ def taken_samples(
 
 def _part(data: Data, samples: int | None, seed: int | None) -> Data:
     return data.take(min(SAMPLES, len(data)) if samples is None else samples, seed)
-
-
-def _inputs(model: Model) -> int:
-    return model.states

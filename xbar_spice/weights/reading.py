@@ -55,6 +55,15 @@ class Reading:
             found["field"] = np.array(self.layout.field)
         return found | dict(self.given)
 
+    @property
+    def assumed(self) -> str:
+        """Kind and activation of the field in words, and whether anybody has said so."""
+        values, found = self.values, []
+        for name, default in _DEFAULTS.items():
+            said = "" if name in values else " (the default, nobody has said so)"
+            found.append(f"{name} {_text(name, values[name]) if name in values else default}{said}")
+        return ", ".join(found)
+
     def model(self) -> Model:
         """The model.
 
@@ -141,6 +150,7 @@ def model_of(values: Mapping[str, Any], source: str = "", names: str = "", *, tr
     for name in ("field", "method"):
         if name in texts and name not in trusted:
             no_code(name, texts[name])
+    _require_kind(values)
     if values.keys() & {"A", "B"} and values.keys() & {"a", "b", "image_shape", "padding"}:
         _require_one_kind(values)
     others: dict[str, Any] = {"source": source}
@@ -207,6 +217,17 @@ def _require_known(kind: str, tensors: Mapping[str, Any]) -> None:
     for name in tensors:
         if name not in known and name not in map(kernel_name, known):
             raise WeightsError(f"tensor {name!r}: a field {kind!r} has {', '.join(known)}")
+
+
+def _require_kind(values: Mapping[str, Any]) -> None:
+    """Ask for the kind of field where tensors are those of others than the default one."""
+    others = sorted(name for name in values if name[:1] in "Kk" and name not in TEXTS)
+    if others and "field" not in values:
+        kinds = ", ".join(name for name in FIELDS if name != _DEFAULTS["field"])
+        raise WeightsError(
+            f"tensor {others[0]!r} belongs to none of the default kind of field, {_DEFAULTS['field']!r}: say which it "
+            f"is, 'field' = one of {kinds} (--set field=layer)"
+        )
 
 
 def _require_one_kind(values: Mapping[str, Any]) -> None:
