@@ -55,7 +55,7 @@ def test_the_true_gradient_holds_for_it(dense):
 
     A, B = program_model(model, design, "nodal", seed=1)
     with A, B:
-        true = weight_gradients(A, B, circuit_gradients(problem, A, B).devices)
+        true = weight_gradients((A, B), circuit_gradients(problem, (A, B)).devices)
     step = 1e-5
     for i, j in ((0, 0), (1, 2)):
         moved = [model.A.copy(), model.A.copy()]

@@ -35,10 +35,10 @@ class ScaledOperator(LinearOperator):
         return self._operator.channels_in
 
     def _forward(self, x: FloatArray) -> FloatArray:
-        return self._factor * self._operator.mv(x)
+        return self._operator.scaled_mv(self._factor, x)
 
     def _transposed(self, y: FloatArray) -> FloatArray:
-        return self._factor * self._operator.T.mv(y)
+        return self._operator.T.scaled_mv(self._factor, y)
 
 
 @final

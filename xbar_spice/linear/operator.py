@@ -61,6 +61,10 @@ class LinearOperator(ABC):
             return self._forward(vectors[:, np.newaxis])[:, 0]
         return self._forward(vectors)
 
+    def scaled_mv(self, factor: float, x: FloatArray) -> FloatArray:
+        """Factor W x, scaled behind the product."""
+        return factor * self.mv(x)
+
     @property
     def channels(self) -> int | None:
         """Number of channels of a convolution's outputs, which lie one after the other; None of any other operator."""

@@ -3,6 +3,7 @@
 from xbar_spice.weights.ends import Classifier, Encoder
 from xbar_spice.weights.fields import field_named
 from xbar_spice.weights.files import load_model, require_savable, save_model
+from xbar_spice.weights.gradients import named_gradients
 from xbar_spice.weights.kernels import Kernels
 from xbar_spice.weights.model import Model
 
@@ -13,6 +14,7 @@ __all__ = [
     "Model",
     "field_named",
     "load_model",
+    "named_gradients",
     "require_savable",
     "save_model",
 ]

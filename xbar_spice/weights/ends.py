@@ -64,7 +64,7 @@ class _End:
                 f"{weight.shape}"
             )
         outputs = weight.shape[0]
-        bias = real(f"{self.kind}.bias", np.zeros(outputs) if self.bias is None else self.bias, "(outputs,)")
+        bias = real(f"{self.kind}.bias", np.zeros(outputs) if cast(Any, self.bias) is None else self.bias, "(outputs,)")
         if bias.shape != (outputs,):
             raise WeightsError(
                 f"tensor '{self.kind}.bias': expected shape {(outputs,)} for a {name} of shape {weight.shape}, got "
@@ -129,7 +129,7 @@ class _Pool:
     def __call__(self, x: FloatArray) -> FloatArray:
         blocks = self._by_block(x)
         pooled = blocks.mean(axis=2) if self.kind == "mean" else blocks.max(axis=2)
-        return pooled.reshape(self.length, -1)
+        return np.asarray(pooled.reshape(self.length, -1))
 
     def pull(self, x: FloatArray, cotangent: FloatArray) -> FloatArray:
         """The cotangent of x from that of what came out; of equal largest values the first one gets all."""
@@ -146,7 +146,7 @@ class _Pool:
 
     def _by_block(self, x: FloatArray) -> FloatArray:
         """(channels, blocks, pixels of a block, batch)."""
-        return x[self._places]
+        return np.asarray(x[self._places])
 
     @property
     def _places(self) -> Any:
@@ -199,27 +199,24 @@ class Encoder(_End):
         """Length of a state."""
         return self._images.length if self.pooling else self.operator.shape[0]
 
-    def encoded(self, x: ArrayLike, operator: LinearOperator | None = None) -> FloatArray:
-        """(states, batch) initial states of the inputs x, (inputs, batch); by another operator, such as an array."""
-        s = self._sums(Array()("x", x), operator)
+    def encoded(self, x: ArrayLike) -> FloatArray:
+        """(states, batch) initial states of the inputs x, (inputs, batch)."""
+        return self.of_sums(self.sums(Array()("x", x)))
+
+    def sums(self, x: FloatArray, operator: LinearOperator | None = None) -> FloatArray:
+        """W x + bias; by another operator, such as an array."""
+        return spread_bias((operator or self.operator).mv(x), self.bias)
+
+    def of_sums(self, s: FloatArray) -> FloatArray:
+        """(states, batch) initial states, from W x + bias."""
         r = get_activation(self.activation).value(s)
         return self._images(r) if self.pooling else r
 
-    def gradients(
-        self, x: FloatArray, cotangent: FloatArray, operator: LinearOperator | None = None
-    ) -> dict[str, FloatArray]:
-        """The gradients of weight and bias by name, from dL/dz0, (states, batch)."""
-        return self.weight_gradient(self.pulled(x, cotangent, operator), x)
-
-    def pulled(self, x: FloatArray, cotangent: FloatArray, operator: LinearOperator | None = None) -> FloatArray:
-        """The cotangent of W x + bias, from dL/dz0."""
+    def pulled(self, s: FloatArray, cotangent: FloatArray) -> FloatArray:
+        """The cotangent of s = W x + bias, from dL/dz0, (states, batch)."""
         activation = get_activation(self.activation)
-        s = self._sums(x, operator)
         r = activation.value(s)
         return activation.slope(s, r) * (self._images.pull(r, cotangent) if self.pooling else cotangent)
-
-    def _sums(self, x: FloatArray, operator: LinearOperator | None) -> FloatArray:
-        return spread_bias((operator or self.operator).mv(x), self.bias)
 
     @property
     def _images(self) -> _Pool:
@@ -258,22 +255,31 @@ class Classifier(_End):
                 "each class"
             )
 
+    @property
+    def plain(self) -> bool:
+        """Whether scores are W z + bias, with nothing in front."""
+        return self.weight.ndim == 2 and not self.pooling and get_activation(self.activation).name == "identity"
+
     def takes(self, states: int) -> bool:
         """Whether it classifies states of this length."""
         if self.weight.ndim == 4:
             return self.operator.shape[1] == states
         try:
-            return self.weight.shape[1] == (self._images(states).length if self.pooling else states)
+            return bool(self.weight.shape[1] == (self._images(states).length if self.pooling else states))
         except WeightsError:
             return False
 
-    def logits(self, z: ArrayLike, operator: LinearOperator | None = None) -> FloatArray:
+    def logits(self, z: ArrayLike) -> FloatArray:
         """(classes, batch) scores of the states z, (n, batch); the largest one names the class."""
-        features = self.features(Array(finite=False)("z", z))
-        if operator is None and self.weight.ndim == 2:
-            return self.weight @ features + self.bias[:, np.newaxis]
-        sums = spread_bias((operator or self.operator).mv(features), self.bias)
-        return self._scores(sums) if self.weight.ndim == 4 else sums
+        return self.scores(self.sums(self.features(Array(finite=False)("z", z))))
+
+    def sums(self, features: FloatArray, operator: LinearOperator | None = None) -> FloatArray:
+        """W features + bias; by another operator, such as an array."""
+        return spread_bias((operator or self.operator).mv(features), self.bias)
+
+    def scores(self, sums: FloatArray) -> FloatArray:
+        """(classes, batch), from what the weight makes of features."""
+        return self._scored(len(sums))(sums) if self.weight.ndim == 4 else sums
 
     def features(self, z: FloatArray) -> FloatArray:
         """What drives the weight, (features, batch), of the states z, (n, batch)."""
@@ -281,19 +287,22 @@ class Classifier(_End):
         return self._images(len(z))(r) if self.pooling and self.weight.ndim == 2 else r
 
     def pull(
-        self, z: FloatArray, cotangent: FloatArray, operator: LinearOperator | None = None
+        self, z: FloatArray, sums: FloatArray, cotangent: FloatArray, operator: LinearOperator | None = None
     ) -> tuple[FloatArray, dict[str, FloatArray]]:
-        """The cotangent of z from that of the scores, (classes, batch); the gradients of weight and bias by name."""
+        """The cotangent of z from that of the scores, and the gradients of weight and bias by name.
+
+        Args:
+            z: (n, batch) states.
+            sums: What the weight made of their features.
+            cotangent: (classes, batch).
+            operator: What multiplies with the weight; digital when left out.
+        """
         activation = get_activation(self.activation)
-        r, features = activation.value(z), self.features(z)
         if self.weight.ndim == 4:
-            sums = spread_bias((operator or self.operator).mv(features), self.bias)
             cotangent = self._scored(len(sums)).pull(sums, cotangent)
-        found = self.weight_gradient(cotangent, features)
-        if operator is None and self.weight.ndim == 2:
-            back = self.weight.T @ cotangent
-        else:
-            back = (operator or self.operator).T.mv(cotangent)
+        r = activation.value(z)
+        found = self.weight_gradient(cotangent, self.features(z))
+        back = (operator or self.operator).T.mv(cotangent)
         if self.pooling and self.weight.ndim == 2:
             back = self._images(len(z)).pull(r, back)
         return (back if activation.name == "identity" else activation.slope(z, r) * back), found
@@ -303,6 +312,3 @@ class Classifier(_End):
 
     def _scored(self, length: int) -> _Pool:
         return self._pool(length, cast(Convolution, self.operator).output_shape)
-
-    def _scores(self, sums: FloatArray) -> FloatArray:
-        return self._scored(len(sums))(sums)

@@ -35,11 +35,10 @@ class Activation:
     def __post_init__(self) -> None:
         settle(self)
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        """By its name, if it is known by that: functions without a name go to no other process."""
-        if ACTIVATIONS.get(self.name) is self:
-            return get_activation, (self.name,)
-        return type(self), (self.name, self.value, self.slope)
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        """A known one goes to another process by its name, because its functions have none."""
+        known = ACTIVATIONS.get(self.name) is self
+        return (get_activation, (self.name,)) if known else (Activation, (self.name, self.value, self.slope))
 
 
 def _sigmoid(s: FloatArray) -> FloatArray:

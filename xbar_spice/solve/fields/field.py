@@ -30,12 +30,14 @@ class Field(ABC):
     Attributes:
         twin: The same field with the target weights, digitally, for the linear solver "chord"; None without one.
         circuit: The field's arrays in a circuit that solves its linear systems, for "feedback"; None without one.
+        kept_inputs: How many inputs of reads its evaluations keep.
         digital: Names that a model gives to what is trained beside the matrices, with the attributes that hold them;
             their gradients are named as the attributes are.
     """
 
     twin: Field | None = None
     circuit: CircuitSolver | None = None
+    kept_inputs: int = 0
     digital: ClassVar[Mapping[str, str]] = MappingProxyType({})
 
     @property

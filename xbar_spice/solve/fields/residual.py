@@ -81,7 +81,7 @@ class ResidualField(Field):
     def replaced(self, values: Mapping[str, LinearOperator | FloatArray]) -> Self:
         made, count = copy(self), len(self._layers)
         made._layers = tuple(as_operator(values.get(f"K{j + 1}", self._layers[j])) for j in range(count))
-        made._biases = tuple(values.get(f"b{j + 1}", self._biases[j]) for j in range(count))
+        made._biases = tuple(cast("FloatArray | None", values.get(f"b{j + 1}", self._biases[j])) for j in range(count))
         return made
 
     def evaluate(self, z: FloatArray) -> Evaluation:

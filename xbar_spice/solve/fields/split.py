@@ -96,6 +96,7 @@ class SplitField(Field):
             value=np.vstack([velocity.value, force.value]),
             slope=cast("BoolArray | FloatArray", np.vstack([velocity.slope, force.slope])),  # bits stay bits
             hidden=np.vstack([velocity.hidden, force.hidden]),
+            inputs=(*velocity.inputs, *force.inputs),
         )
 
     def jvp(self, evaluation: Evaluation, direction: FloatArray) -> FloatArray:
@@ -143,8 +144,21 @@ class SplitField(Field):
         """What each part has left behind; the hidden units of both are one below the other."""
         k = self.y_size
         m = self.velocity.hidden_units
-        velocity = Evaluation(evaluation.z[k:], evaluation.value[:k], evaluation.slope[:m], evaluation.hidden[:m])
-        force = Evaluation(evaluation.z[:k], evaluation.value[k:], evaluation.slope[m:], evaluation.hidden[m:])
+        kept = self.velocity.kept_inputs
+        velocity = Evaluation(
+            evaluation.z[k:],
+            evaluation.value[:k],
+            evaluation.slope[:m],
+            evaluation.hidden[:m],
+            evaluation.inputs[:kept],
+        )
+        force = Evaluation(
+            evaluation.z[:k],
+            evaluation.value[k:],
+            evaluation.slope[m:],
+            evaluation.hidden[m:],
+            evaluation.inputs[kept:],
+        )
         return velocity, force
 
 

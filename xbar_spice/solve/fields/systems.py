@@ -189,18 +189,20 @@ class ParabolicField(ActivationField):
     ) -> None:
         array = as_operator(K, "K")
         column = isinstance(bias, bool | np.bool_) and bool(bias)
-        n = array.shape[1] - column
+        super().__init__(array, _back(array, column), activation, bias=bias)
 
-        def spread(change: Parameters) -> Parameters:
-            others = {name: value for name, value in change.items() if name != "K"}
-            return others | ({"A": change["K"], "B": -change["K"].T[:n]} if "K" in change else {})
+    @property
+    def tie(self) -> Tie:
+        return Tie(self._spread, self._collect)
 
-        def collect(gradients: Parameters) -> Parameters:
-            total = gradients["A"].copy()
-            total[:, :n] -= gradients["B"].T
-            return {"K": total} | {name: value for name, value in gradients.items() if name not in ("A", "B")}
+    def _spread(self, change: Parameters) -> Parameters:
+        others = {name: value for name, value in change.items() if name != "K"}
+        return others | ({"A": change["K"], "B": -change["K"].T[: self.states]} if "K" in change else {})
 
-        super().__init__(array, _back(array, column), activation, bias=bias, tie=Tie(spread, collect))
+    def _collect(self, gradients: Parameters) -> Parameters:
+        total = gradients["A"].copy()
+        total[:, : self.states] -= gradients["B"].T
+        return {"K": total} | {name: value for name, value in gradients.items() if name not in ("A", "B")}
 
     @property
     def operators(self) -> Mapping[str, LinearOperator]:
@@ -268,19 +270,23 @@ class HamiltonianField(SplitField):
         velocity, force = LayerField(self.K.T, b, activation), LayerField(self.K, b, activation, sign=-1)
         self.b, self.activation = force.b, force.activation
 
-        def spread(change: Parameters) -> Parameters:
-            values: dict[str, FloatArray] = {}
-            if "K" in change:
-                values |= {"velocity.K": change["K"].T, "force.K": change["K"]}
-            if "b" in change:
-                values |= {"velocity.b": change["b"], "force.b": change["b"]}
-            return values
+        super().__init__(velocity, force)
 
-        def collect(gradients: Parameters) -> Parameters:
-            total = {"K": gradients["force.K"] + gradients["velocity.K"].T}
-            return total if b is None else total | {"b": gradients["force.b"] + gradients["velocity.b"]}
+    @property
+    def tie(self) -> Tie:
+        return Tie(self._spread, self._collect)
 
-        super().__init__(velocity, force, tie=Tie(spread, collect))
+    def _spread(self, change: Parameters) -> Parameters:
+        values: dict[str, FloatArray] = {}
+        if "K" in change:
+            values |= {"velocity.K": change["K"].T, "force.K": change["K"]}
+        if "b" in change:
+            values |= {"velocity.b": change["b"], "force.b": change["b"]}
+        return values
+
+    def _collect(self, gradients: Parameters) -> Parameters:
+        total = {"K": gradients["force.K"] + gradients["velocity.K"].T}
+        return total if self.b is None else total | {"b": gradients["force.b"] + gradients["velocity.b"]}
 
     @property
     def operators(self) -> Mapping[str, LinearOperator]:
