@@ -80,6 +80,7 @@ class Parts:
         samples = load_digits().test.take(np.arange(4))
         self.digits = Split(samples, samples, jittered)
         xs.save_model(self.folder / "m.npz", self.model)
+        (self.folder / "data.csv").write_text("x0,x1,label\n0,1,0\n1,0,1\n")
         (self.folder / "study.toml").write_text(STUDY)
         self.study = xs.load_study(self.folder / "study.toml")
         Store(self.folder / "empty").locked().__enter__()
@@ -126,6 +127,7 @@ CALLS: dict[str, Callable[[Parts], dict[str, Any]]] = {
     "Converters": lambda p: {"adc_bits": 8},
     "CrossEntropy": lambda p: {"classifier": xs.Classifier(p.weights, [0.0, 1.0]), "labels": np.array([0, 1])},
     "Crossbar": lambda p: {"conductance": p.conductance},
+    "Data": lambda p: {"x": p.weights, "labels": [0, 1]},
     "Design": lambda p: {},
     "Differential": lambda p: {},
     "Interleaved": lambda p: {},
@@ -216,6 +218,8 @@ CALLS: dict[str, Callable[[Parts], dict[str, Any]]] = {
     "integrate": lambda p: {"field": p.field, "z0": [1.0, 0.5], "h": 0.1, "steps": 1},
     "kernel_gradient": lambda p: {"matrix_gradient": np.ones((6, 6)), "image_shape": (2, 3)},
     "half_select": lambda p: {"crossbar": p.crossbar, "cell": (0, 1), "volts": 0.5},
+    "load_data": lambda p: {"path": p.folder / "data.csv"},
+    "load_named_data": lambda p: {"name": "two_moons"},
     "load_device": lambda p: {"name": "ohmic"},
     "load_model": lambda p: {"path": p.folder / "m.npz"},
     "load_opamp": lambda p: {"name": "loaded"},
@@ -257,6 +261,7 @@ CALLS |= {
 }
 WITHOUT_ARGUMENTS = {  # base classes
     "__version__",
+    "DataSet",
     "DriftLaw",
     "Field",
     "LinearOperator",
@@ -279,6 +284,8 @@ SAID_AS = {
     ("convolution_field", "b"): "kernel",
     ("fourier_matrices", "kernel"): "kernel",
     ("KrylovOptions", "method"): "linear solver",
+    ("load_data", "path"): "a file ending in",
+    ("load_named_data", "name"): "data set",
     ("load_device", "name"): "device",
     ("load_study", "path"): "cannot be read",
     ("run_study", "folder"): "cannot be",
@@ -322,6 +329,7 @@ ALSO_RIGHT = {
     **{("Biases", f"r_{edge}"): {"NaN", "one value", "a fraction", "huge"} for edge in EDGES},
     ("Biases", "amplified"): {"no number", "empty array"},
     ("Crossbar", "open_rows"): {"no number", "empty array"},
+    ("Data", "x"): {"array of three axes"},  # images
     ("Drift", "nu"): {"negative"},  # a conductance that rises
     ("InTurn", "effects"): {"no number", "empty array"},
     **{("Crossbar", name): {"a fraction", "huge"} for name in ("r_word", "r_bit")},

@@ -8,6 +8,10 @@ from .cosim import cosimulate as cosimulate
 from .cosim import sensitivity_map as sensitivity_map
 from .cosim import sign_flips as sign_flips
 from .cosim import three_gradients as three_gradients
+from .data import Data as Data
+from .data import DataSet as DataSet
+from .data import load_data as load_data
+from .data import load_named_data as load_named_data
 from .engines.nodal.biased_sensitivity import BiasSensitivity as BiasSensitivity
 from .engines.nodal.sensitivity import Sensitivity as Sensitivity
 from .engines.nodal.solution import solve_array as solve_array

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from xbar_spice.registry import Registry
 
 if TYPE_CHECKING:
+    from xbar_spice.data.named import DataSet
     from xbar_spice.engines.base import Engine
     from xbar_spice.hardware.cells import Device
     from xbar_spice.hardware.drift import DriftLaw
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from xbar_spice.train.tasks import Task
 
 __all__ = [
+    "DATA",
     "DEVICES",
     "DRIFT_LAWS",
     "ENGINES",
@@ -159,6 +161,22 @@ TECHNOLOGIES: Registry[Technology] = Registry(
 )
 """Whose wires an array has; a node is also written as its name, such as "22nm"."""
 
+DATA: Registry[DataSet] = Registry(
+    "data set",
+    "xbar_spice.data.named:DataSet",
+    {
+        "digits": "xbar_spice.data.tables:Digits",
+        "two_moons": "xbar_spice.data.two_moons:TwoMoons",
+        "spirals": "xbar_spice.data.spirals:Spirals",
+        "swiss_roll": "xbar_spice.data.swiss_roll:SwissRoll",
+        "ellipses": "xbar_spice.data.ellipses:Ellipses",
+        "peaks": "xbar_spice.data.peaks:Peaks",
+        "breast_cancer": "xbar_spice.data.tables:BreastCancer",
+        "wine": "xbar_spice.data.tables:Wine",
+    },
+)
+"""Named sets of samples."""
+
 TASKS: Registry[Task] = Registry(
     "task",
     "xbar_spice.train.tasks:Task",
@@ -192,6 +210,7 @@ REGISTRIES: tuple[Registry[Any], ...] = (
     FIELDS,
     METHODS,
     LINEAR_SOLVERS,
+    DATA,
     TASKS,
     FIGURES,
 )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from xbar_spice.cli.help import Verb
+from xbar_spice.cli.inputs import data_options, given_model, given_problem, given_split, model_options, samples_option
 from xbar_spice.cli.options import PartOf, circuit_options, engine_option, existing_file, make_design, seed_option
 from xbar_spice.disk import make_folder, require_writable
 from xbar_spice.parts import LINEAR_SOLVERS
@@ -18,19 +19,6 @@ if TYPE_CHECKING:
 
 __all__ = ["attribute", "cosim", "gradients", "tune"]
 
-samples_option = click.option(
-    "--samples",
-    type=click.IntRange(min=1),
-    metavar="N",
-    default=4,
-    show_default=True,
-    help="How many samples the model runs on.",
-)
-data_option = click.option(
-    "--data",
-    type=click.Choice(["digits", "random"]),
-    help="Test images of the digits, or random states; what the weight file says when left out.",
-)
 noise_floor_option = click.option(
     "--noise-floor",
     type=click.FloatRange(min=0, max=1, max_open=True),
@@ -48,12 +36,13 @@ def _solver(noise_floor: float | None, linear_solver: Any = "gmres") -> SolverOp
 
 @click.command(cls=Verb, later=(circuit_options,))
 @click.argument("weights", type=existing_file)
+@model_options
 @engine_option()
 @click.option(
     "--characterise", is_flag=True, help="Read transfer matrices once through ngspice, and check them on the way."
 )
-@samples_option
-@data_option
+@samples_option()
+@data_options
 @click.option(
     "--linear-solver",
     type=PartOf(LINEAR_SOLVERS),
@@ -70,8 +59,10 @@ def cosim(
     weights: Path,
     engine: str,
     characterise: bool,
-    samples: int,
-    data: Any,
+    samples: int | None,
+    data: str | None,
+    data_map: Any,
+    data_seed: int | None,
     linear_solver: Any,
     noise_floor: float | None,
     output: Path | None,
@@ -89,14 +80,12 @@ def cosim(
     from xbar_spice.cosim import cosimulate
     from xbar_spice.cosim.run.convergence import warn_of_failures
     from xbar_spice.engines.registry import get_engine
-    from xbar_spice.study.problem import make_problem
     from xbar_spice.study.store import require_case_folder, write_case
-    from xbar_spice.weights import load_model
 
     if characterise and engine != "ngspice":
         raise click.UsageError(f"--characterise is for --engine ngspice, got {engine}")
     answering = get_engine(engine, **({"characterise": True} if characterise else {}))
-    problem = make_problem(load_model(weights), samples=samples, seed=seed, task=data or "auto")
+    problem = given_problem(given_model(weights), data, data_map, data_seed, samples, seed)
     solver = _solver(noise_floor, linear_solver)
     design = make_design(circuit)
     if output is not None:
@@ -111,17 +100,20 @@ def cosim(
 
 @click.command(cls=Verb, later=(circuit_options,))
 @click.argument("weights", type=existing_file)
+@model_options
 @engine_option("nodal", "; derivatives come from nodal")
-@samples_option
-@data_option
+@samples_option()
+@data_options
 @noise_floor_option
 @click.option("--output", type=click.Path(file_okay=False, path_type=Path), help="Folder for gradients.json.")
 @seed_option
 def gradients(
     weights: Path,
     engine: str,
-    samples: int,
-    data: Any,
+    samples: int | None,
+    data: str | None,
+    data_map: Any,
+    data_seed: int | None,
     noise_floor: float | None,
     output: Path | None,
     seed: int,
@@ -135,11 +127,9 @@ def gradients(
     from xbar_spice.cli.progress import interruptible, waiting
     from xbar_spice.cli.tables import print_gradients
     from xbar_spice.cosim import three_gradients
-    from xbar_spice.study.problem import make_problem
     from xbar_spice.study.store import write_record
-    from xbar_spice.weights import load_model
 
-    problem = make_problem(load_model(weights), samples=samples, seed=seed, task=data or "auto")
+    problem = given_problem(given_model(weights), data, data_map, data_seed, samples, seed)
     design = make_design(circuit)
     if output is not None:
         require_writable(make_folder(output) / "gradients.json")
@@ -152,9 +142,10 @@ def gradients(
 
 @click.command(cls=Verb, later=(circuit_options,))
 @click.argument("weights", type=existing_file)
+@model_options
 @engine_option("nodal")
-@samples_option
-@data_option
+@samples_option()
+@data_options
 @noise_floor_option
 @click.option(
     "--orders", type=click.IntRange(min=4), metavar="N", help="Random orders to sample.  [default: all combinations]"
@@ -170,8 +161,10 @@ def gradients(
 def attribute(
     weights: Path,
     engine: str,
-    samples: int,
-    data: Any,
+    samples: int | None,
+    data: str | None,
+    data_map: Any,
+    data_seed: int | None,
     noise_floor: float | None,
     orders: int | None,
     split: bool,
@@ -191,11 +184,9 @@ def attribute(
     from xbar_spice.report.attribution import draw_attribution
     from xbar_spice.report.style import save, styled
     from xbar_spice.study.execute import cores
-    from xbar_spice.study.problem import make_problem
     from xbar_spice.study.store import write_record
-    from xbar_spice.weights import load_model
 
-    problem = make_problem(load_model(weights), samples=samples, seed=seed, task=data or "auto")
+    problem = given_problem(given_model(weights), data, data_map, data_seed, samples, seed)
     design = make_design(circuit)
     if output is not None:
         require_writable(make_folder(output) / "attribution.json")
@@ -220,6 +211,7 @@ def attribute(
 
 @click.command(cls=Verb, later=(circuit_options,))
 @click.argument("weights", type=existing_file)
+@model_options
 @click.option("--output", type=click.Path(dir_okay=False, path_type=Path), required=True,
               help="Weight file, .npz or .safetensors.")  # fmt: skip
 @click.option("--gradient", type=click.Choice(["hardware", "hybrid", "true"]), default="hardware", show_default=True,
@@ -230,11 +222,7 @@ def attribute(
 @click.option("--learning-rate", type=click.FloatRange(min=0, min_open=True), metavar="RATE", default=0.003,
               show_default=True, help="Of Adam at the start.")  # fmt: skip
 @click.option("--classifier-only", is_flag=True, help="Leave the arrays as they are.")
-@click.option(
-    "--data",
-    type=click.Choice(["digits"]),
-    help="Say that the digits are its samples, if the weight file does not say so.",
-)
+@data_options
 @engine_option("nodal")  # training programs arrays anew at every step, which costs ngspice far more than a read
 @seed_option
 def tune(
@@ -245,35 +233,41 @@ def tune(
     learning_rate: float,
     classifier_only: bool,
     data: str | None,
+    data_map: Any,
+    data_seed: int | None,
     engine: str,
     seed: int,
     **circuit: Any,
 ) -> None:
-    """Train a digits model further on the arrays of one chip.
+    """Train a classifying model further on the arrays of one chip.
 
     Every step reads the arrays forward and, for the gradient, transposed, and writes the new weights to the same
-    devices, whose errors stay. Loss and accuracy are those of the chip on images held back. The weight file keeps the
-    range of weights that the chip holds: with the same options and seed, cosim and netlist find the chip as training
-    left it.
+    devices, whose errors stay. Loss and accuracy are those of the chip on samples held back: a quarter of each class,
+    always the same one. The weight file keeps the range of weights that the chip holds: with the same options and
+    seed, cosim and netlist find the chip as training left it.
     """
     from xbar_spice.cli.progress import interruptible, training_progress
     from xbar_spice.cosim import Chip
+    from xbar_spice.train.digits import DIGITS
     from xbar_spice.train.training import TUNING
     from xbar_spice.train.training import tune as tune_model
-    from xbar_spice.weights import load_model, require_savable, save_model
+    from xbar_spice.weights import require_savable, save_model
 
     require_savable(output)
     chip = Chip(make_design(circuit), engine=engine, seed=seed, gradient=gradient)
     trained: Any = "classifier" if classifier_only else "everything"
     schedule = replace(TUNING, epochs=epochs, learning_rate=learning_rate, trained=trained)
-    model = load_model(weights)
-    if data is not None:
+    model = given_model(weights)
+    split, said = given_split(model, data, data_map)
+    if split is not None and split.augment is None:
+        schedule = replace(schedule, jitter=0.0)
+    if data == DIGITS:
         model = replace(model, trained_on=data)
     kept = f"no weights were written to {output}"
     with interruptible(kept), training_progress(f"tuning {weights.name}") as progress:
-        result = tune_model(model, schedule, seed=seed, processor=chip, progress=progress)
+        result = tune_model(model, schedule, seed=seed, processor=chip, digits=split, progress=progress)
     save_model(output, result.model)
-    click.echo("on the chip      loss      accuracy on handwritten digits held back")
+    click.echo(f"on the chip      loss      accuracy on {said}")
     for name, test in (("as deployed", result.before), *((f"epoch {x.number}", x.test) for x in result.history)):
         click.echo(f"{name:<16} {test.loss:<9.4f} {test.accuracy:.2%}")
     click.echo(f"time             {result.seconds:.1f} s")
