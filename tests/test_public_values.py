@@ -253,6 +253,7 @@ CALLS |= {
 }
 WITHOUT_ARGUMENTS = {  # base classes
     "__version__",
+    "Converter",
     "DriftLaw",
     "Field",
     "LinearOperator",
@@ -260,6 +261,7 @@ WITHOUT_ARGUMENTS = {  # base classes
     "Mapping",
     "Method",
     "Objective",
+    "Noise",
     "ProgrammingError",
     "XbarError",
 }

@@ -79,6 +79,8 @@ def test_parts_of_the_page_on_extending_on_the_command_line_and_in_a_study(tmp_p
             "variation": "common_offset.py:CommonOffset",
             "drift": "logarithmic_drift.py:LogarithmicDrift",
             "after": 10.0,
+            "noise": "shot_noise.py:ShotNoise",
+            "converters": "inexact_gain.py:InexactGain(bits=12)",
         },
         "solver": {"krylov": {"method": "minimal_residual.py:MinimalResidual"}},
     }

@@ -14,7 +14,9 @@ from xbar_spice.registry import Registry
 if TYPE_CHECKING:
     from xbar_spice.engines.base import Engine
     from xbar_spice.hardware.cells import Device
+    from xbar_spice.hardware.converters import Converter
     from xbar_spice.hardware.drift import DriftLaw
+    from xbar_spice.hardware.read_noise import Noise
     from xbar_spice.hardware.technology import Technology
     from xbar_spice.hardware.variation import ProgrammingError
     from xbar_spice.mapping.base import Mapping
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from xbar_spice.train.tasks import Task
 
 __all__ = [
+    "CONVERTERS",
     "DEVICES",
     "DRIFT_LAWS",
     "ENGINES",
@@ -31,6 +34,7 @@ __all__ = [
     "LINEAR_SOLVERS",
     "MAPPINGS",
     "METHODS",
+    "NOISES",
     "PROGRAMMING_ERRORS",
     "REGISTRIES",
     "TASKS",
@@ -102,6 +106,18 @@ DRIFT_LAWS: Registry[DriftLaw] = Registry(
 )
 """What becomes of programmed devices with time."""
 
+NOISES: Registry[Noise] = Registry(
+    "noise", "xbar_spice.hardware.read_noise:Noise", {"normal": "xbar_spice.hardware.read_noise:ReadNoise"}
+)
+"""What every read adds to the sense currents."""
+
+CONVERTERS: Registry[Converter] = Registry(
+    "converters",
+    "xbar_spice.hardware.converters:Converter",
+    {"uniform": "xbar_spice.hardware.converters:Converters"},
+)
+"""What finite resolution does to drives and sense currents."""
+
 METHODS: Registry[Method] = Registry(
     "method",
     "xbar_spice.solve.integrators.method:Method",
@@ -172,6 +188,8 @@ REGISTRIES: tuple[Registry[Any], ...] = (
     MAPPINGS,
     PROGRAMMING_ERRORS,
     DRIFT_LAWS,
+    NOISES,
+    CONVERTERS,
     TECHNOLOGIES,
     METHODS,
     LINEAR_SOLVERS,

@@ -85,8 +85,8 @@ def test_shown_defaults_are_those_of_the_design():
     }
     design = Design()
     fields = {field for value in (design, *vars(design).values()) if is_dataclass(value) for field in fields_of(value)}
-    parts = {"device", "law", "terminations", "amplifier", "noise", "converters", "devices", "rest"}
-    assert shown.keys() == fields - parts | {"device", "noise", "noise_law", "sense_noise"}
+    parts = {"law", "terminations", "amplifier", "devices", "rest"}
+    assert shown.keys() == fields - parts | {"read_noise", "noise_law", "sense_noise"}
     words = {
         "tile": "no limit",
         "active_rows": "all",
@@ -97,7 +97,15 @@ def test_shown_defaults_are_those_of_the_design():
         "technology_source": "NeuroSim V1.3",
         "skip_empty": "keep-empty",
     }
-    words |= {"mapping": "differential", "device": "ohmic", "variation": "relative", "drift": "none", "g_max": "0.0001"}
+    words |= {
+        "read_noise": "normal",
+        "converters": "uniform",
+        "mapping": "differential",
+        "device": "ohmic",
+        "variation": "relative",
+        "drift": "none",
+        "g_max": "0.0001",
+    }
     assert {name: shown[name] for name in words} == words
 
 
