@@ -261,6 +261,7 @@ CALLS |= {
 }
 WITHOUT_ARGUMENTS = {  # base classes
     "__version__",
+    "Converter",
     "DataSet",
     "DriftLaw",
     "Field",
@@ -269,6 +270,7 @@ WITHOUT_ARGUMENTS = {  # base classes
     "Mapping",
     "Method",
     "Objective",
+    "Noise",
     "ProgrammingError",
     "XbarError",
 }

@@ -30,6 +30,7 @@ from .hardware.cells import OneTransistorOneResistor as OneTransistorOneResistor
 from .hardware.cells import Polynomial as Polynomial
 from .hardware.cells import Sinh as Sinh
 from .hardware.cells import SubcircuitCell as SubcircuitCell
+from .hardware.converters import Converter as Converter
 from .hardware.converters import Converters as Converters
 from .hardware.crossbar import Crossbar as Crossbar
 from .hardware.crossbar import Terminations as Terminations
@@ -39,6 +40,7 @@ from .hardware.drift import DriftLaw as DriftLaw
 from .hardware.drift import PcmDrift as PcmDrift
 from .hardware.pulse import LineCapacitance as LineCapacitance
 from .hardware.pulse import Pulse as Pulse
+from .hardware.read_noise import Noise as Noise
 from .hardware.read_noise import ReadNoise as ReadNoise
 from .hardware.read_noise import cmo_read_noise as cmo_read_noise
 from .hardware.read_noise import pcm_read_noise as pcm_read_noise

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from xbar_spice.data.named import DataSet
     from xbar_spice.engines.base import Engine
     from xbar_spice.hardware.cells import Device
+    from xbar_spice.hardware.converters import Converter
     from xbar_spice.hardware.drift import DriftLaw
+    from xbar_spice.hardware.read_noise import Noise
     from xbar_spice.hardware.technology import Technology
     from xbar_spice.hardware.variation import ProgrammingError
     from xbar_spice.mapping.base import Mapping
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from xbar_spice.train.tasks import Task
 
 __all__ = [
+    "CONVERTERS",
     "DATA",
     "DEVICES",
     "DRIFT_LAWS",
@@ -35,6 +38,7 @@ __all__ = [
     "LINEAR_SOLVERS",
     "MAPPINGS",
     "METHODS",
+    "NOISES",
     "PROGRAMMING_ERRORS",
     "REGISTRIES",
     "TASKS",
@@ -119,6 +123,17 @@ FIELDS: Registry[Field] = Registry(
     },
 )
 """How the matrices of a model act on its state; their tensors are options by name, see `weights.field_named`."""
+NOISES: Registry[Noise] = Registry(
+    "noise", "xbar_spice.hardware.read_noise:Noise", {"normal": "xbar_spice.hardware.read_noise:ReadNoise"}
+)
+"""What every read adds to the sense currents."""
+
+CONVERTERS: Registry[Converter] = Registry(
+    "converters",
+    "xbar_spice.hardware.converters:Converter",
+    {"uniform": "xbar_spice.hardware.converters:Converters"},
+)
+"""What finite resolution does to drives and sense currents."""
 
 METHODS: Registry[Method] = Registry(
     "method",
@@ -206,6 +221,8 @@ REGISTRIES: tuple[Registry[Any], ...] = (
     MAPPINGS,
     PROGRAMMING_ERRORS,
     DRIFT_LAWS,
+    NOISES,
+    CONVERTERS,
     TECHNOLOGIES,
     FIELDS,
     METHODS,
