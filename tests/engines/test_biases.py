@@ -11,7 +11,8 @@ from support import dense_network, engine_or_skip, relative, truth
 import xbar_spice as xs
 from xbar_spice.errors import InvalidInputError, SingularCircuitError
 from xbar_spice.hardware.amplifier import Amplifier
-from xbar_spice.hardware.biases import EDGES, read_biases
+from xbar_spice.hardware.biases import EDGES
+from xbar_spice.hardware.reads import read_biases
 
 DEVICES = [xs.Ohmic(), xs.Sinh(0.25), xs.OneTransistorOneResistor(), xs.OneSelectorOneResistor(1e-6, 0.1)]
 SCHEMES = ("V/2", "V/3", "floating", "grounded")
@@ -193,7 +194,7 @@ def test_a_read_is_a_case_of_biases(drive, sense, transposed, amplifier, rng):
         for side in ("rows", "cols"):
             volts = rng.uniform(-0.2, 0.2, crossbar.ports(side))
             currents = session.bias(read_biases(crossbar, volts, side))
-            sensed = sum(getattr(currents, end.edge) for end in crossbar.hookup(side).sensed)
+            sensed = sum(getattr(currents, edge) for edge in crossbar.hookup(side).sensed)
             assert relative(sensed, session.read(volts, side)) < 1e-9
 
 

@@ -6,7 +6,7 @@ half-selected and floating lines, lines held at both ends, and every terminal wi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, final
 
@@ -28,8 +28,6 @@ __all__ = [
     "half_select",
     "held_lines",
     "name_lines",
-    "read_biases",
-    "read_ends",
     "require_held",
     "require_resistance",
 ]
@@ -79,7 +77,7 @@ class End:
         edge: which one.
         connected: (lines,) whether there is a terminal.
         volts: (lines, batch) of the terminals, 0 where there is none.
-        ohms: (lines,) between a terminal and its line, 0 where there is none. The first wire segment comes on top.
+        ohms: (lines,) between a terminal and its line, or where one would be. The first wire segment comes on top.
         amplifier: what holds the lines at these volts; None for sources.
     """
 
@@ -102,6 +100,11 @@ class End:
     def side(self) -> Side:
         """The lines that end here."""
         return EDGE_SIDE[self.edge]
+
+    @property
+    def circuit(self) -> Hashable:
+        """What stands here, whatever its volts: equal for ends that are one circuit."""
+        return self.edge, self.connected.tobytes(), self.ohms.tobytes(), self.amplifier
 
 
 @final
@@ -195,9 +198,7 @@ class Biases:
         ohms = np.broadcast_to(ohms, lines)
         connected = ~(np.isnan(ohms) | np.isnan(volts).any(axis=1))
         at_ends, amplifier = np.where(connected[:, np.newaxis], volts, 0.0), crossbar.amplifier
-        return End(
-            edge, connected, at_ends, np.where(connected, ohms, 0.0), amplifier if edge in self.amplified else None
-        )
+        return End(edge, connected, at_ends, np.nan_to_num(ohms), amplifier if edge in self.amplified else None)
 
 
 @final
@@ -280,32 +281,6 @@ def name_lines(side: str, lines: NDArray[np.int64]) -> str:
     """Some lines in words."""
     kind = "word line" if side == "rows" else "bit line"
     return f"{kind}{'s' if len(lines) > 1 else ''} {', '.join(map(str, lines))}"
-
-
-def read_biases(crossbar: Crossbar, volts: FloatArray, side: Side) -> Biases:
-    """A read as biases.
-
-    Args:
-        crossbar: the array, whose terminations say which ends are driven and sensed.
-        volts: (ports,) or (ports, batch) of the driven side.
-        side: the driven side.
-    """
-    hookup = crossbar.hookup(side)
-    values: dict[str, Any] = {}
-    for connection in hookup.driven + hookup.sensed:
-        at_ends = (
-            np.array(volts, dtype=float) if connection in hookup.driven else np.zeros(crossbar.ports(connection.side))
-        )
-        if connection.side == "rows":
-            at_ends[list(crossbar.open_rows)] = np.nan
-        values |= {connection.edge: at_ends, f"r_{connection.edge}": connection.resistance}
-    amplified = tuple(connection.edge for connection in hookup.sensed if connection.amplifier)
-    return Biases(**values, amplified=amplified)
-
-
-def read_ends(crossbar: Crossbar, volts: FloatArray, side: Side) -> dict[Edge, End]:
-    """What stands at every edge in a read."""
-    return read_biases(crossbar, volts, side).ends(crossbar)
 
 
 @checked(volts=Real("V"))

@@ -30,6 +30,7 @@ from xbar_spice.engines.nodal.promise import balanced, for_each_current
 from xbar_spice.engines.nodal.solver import LinearCircuit, require_convergence
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.hardware.crossbar import Crossbar, Side, other
+from xbar_spice.hardware.reads import read_ends, require_known_voltages
 from xbar_spice.linear.operator import FloatArray
 
 __all__ = ["Change", "Sensitivity"]
@@ -89,7 +90,7 @@ class Sensitivity:
                 f"sensitivities are those of linear amplifiers, got {crossbar.amplifier!r}; leave its saturation out"
             )
         volts = crossbar.applied(volts, side)
-        crossbar.require_known_voltages(volts, side)
+        require_known_voltages(crossbar, read_ends(crossbar, side, volts))
         self._crossbar = crossbar
         self._share = crossbar.amplifier.returned_share
         self._side: Side = side
@@ -279,8 +280,8 @@ class Sensitivity:
 
     def _roles(self) -> tuple[str, str]:
         """The resistances in the terminals of the word lines and of the bit lines."""
-        swapped = self._side == "cols" and self._crossbar.terminations.transposed != "same_ends"
-        return ("r_sense", "r_driver") if swapped else ("r_driver", "r_sense")
+        names = self._crossbar.resistance_names(self._side)
+        return names["rows"], names["cols"]
 
     def _resistances(self, change: Change, axis: int) -> tuple[float, float]:
         """Change of each segment, and of each terminal (its segment included), of the lines along an axis."""

@@ -21,9 +21,10 @@ from xbar_spice.engines.nodal.newton import operating_point
 from xbar_spice.engines.nodal.promise import balanced, for_each_current
 from xbar_spice.engines.nodal.solver import LinearCircuit, require_convergence
 from xbar_spice.errors import InvalidInputError, SingularCircuitError
-from xbar_spice.hardware.biases import Biases, Currents, End, read_biases
+from xbar_spice.hardware.biases import Biases, Currents, End
 from xbar_spice.hardware.cells import Device
 from xbar_spice.hardware.crossbar import Crossbar, Edge, Side
+from xbar_spice.hardware.reads import read_biases, read_ends, require_known_voltages
 from xbar_spice.linear.operator import FloatArray
 
 __all__ = ["Solution", "solve_array"]
@@ -126,7 +127,8 @@ class Solution:
     def periphery_power(self) -> float:
         """Watts in the resistances of terminals, and into the inputs of amplifiers."""
         amperes = self._into_terminals()
-        return float(sum(np.sum(end.load * amperes[edge] ** 2) for edge, end in self.ends.items()))
+        loads = {edge: np.where(end.connected, end.load, 0.0) for edge, end in self.ends.items()}
+        return float(sum(np.sum(load * amperes[edge] ** 2) for edge, load in loads.items()))
 
     @property
     def source_power(self) -> float:
@@ -175,7 +177,7 @@ def solve_array(
             "leave its saturation out"
         )
     volts = crossbar.applied(volts, side)
-    crossbar.require_known_voltages(volts, side)
+    require_known_voltages(crossbar, read_ends(crossbar, side, volts))
     if not gridded(crossbar, side):
         return _under_biases(crossbar, read_biases(crossbar, volts, side), tolerance, side)
     grid, placement = place(crossbar, side)
@@ -191,7 +193,9 @@ def _under_biases(crossbar: Crossbar, biases: Biases, tolerance: float, side: Si
         raise InvalidInputError(
             f"what is inside is that of one set of voltages, got a batch of {biases.batch}; leave the second axis out"
         )
-    (state,) = BiasedArray(crossbar, biases.ends(crossbar), tolerance).solve()
+    ends = biases.ends(crossbar)
+    require_known_voltages(crossbar, ends)
+    (state,) = BiasedArray(crossbar, ends, tolerance).solve()
     word, bit = (part.nodes.rounded()[0] for part in (state.word, state.bit))
     along, down = (part.through.rounded()[0] for part in (state.word, state.bit))
     return Solution(crossbar, biases, word, bit.T, state.cells.rounded()[0], along, down.T, side)
