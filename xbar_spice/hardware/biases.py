@@ -7,7 +7,7 @@ half-selected and floating lines, lines held at both ends, and every terminal wi
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, final
 
 import numpy as np
@@ -94,7 +94,28 @@ class End:
 
     def returned(self, amperes: FloatArray) -> FloatArray:
         """(lines, batch) amperes that terminals return for those into them: as they are, or as amplifiers see them."""
-        return amperes * self.amplifier.returned_share if self.amplifier else amperes
+        return self.amplifier.returned(amperes) if self.amplifier else amperes
+
+    def lost(self, amperes: FloatArray) -> FloatArray:
+        """(lines, batch) volts between a line and its level for amperes into the terminals."""
+        over_ohms = self.ohms[:, np.newaxis] * amperes
+        return over_ohms + self.amplifier.input_voltage(amperes) if self.amplifier else over_ohms
+
+    def small_signal(self, amperes: FloatArray) -> tuple[End, FloatArray]:
+        """A source and a resistance in the place of the amplifiers, and (lines, 1) the share they return of a change.
+
+        Args:
+            amperes: (lines, 1) into the terminals, around which currents change.
+        """
+        if self.amplifier is None:
+            return self, np.ones_like(amperes)
+        slopes = self.amplifier.returned_slope(amperes)
+        inputs = (
+            self.amplifier.input_resistance
+            if self.amplifier.linear
+            else self.amplifier.r_feedback * (1.0 - slopes[:, 0])
+        )
+        return replace(self, ohms=self.ohms + inputs, amplifier=None), slopes
 
     @property
     def side(self) -> Side:

@@ -207,7 +207,7 @@ class Crossbar:
         if not isinstance(ohms, float):
             raise InvalidInputError(
                 f"this takes wires of one resistance, got {name} of shape {ohms.shape}; give one number, or use reads, "
-                "biases, solve_array or BiasSensitivity, which take segments of any"
+                "biases, solve_array or sensitivities, which take segments of any"
             )
         return ohms
 

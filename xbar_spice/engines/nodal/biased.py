@@ -12,9 +12,9 @@ is linearised at a voltage of its own, and where that does not settle, the sourc
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import final
 
@@ -23,13 +23,14 @@ from scipy.sparse.linalg import SuperLU
 
 from xbar_spice.engines.base import refuse_numbers
 from xbar_spice.engines.nodal.approach import DAMPED_FROM, ITERATIONS, NEAR, SMALLEST_STEP, limited
+from xbar_spice.engines.nodal.biased_amplifiers import saturates, settle
 from xbar_spice.engines.nodal.checks import CANCELLATION
 from xbar_spice.engines.nodal.extended import Extended, exact
 from xbar_spice.engines.nodal.factor import FACTOR_CELLS, factorise
 from xbar_spice.engines.nodal.ladders import Ladders, LadderState
 from xbar_spice.engines.nodal.laws import Laws
-from xbar_spice.errors import ConvergenceError, InvalidInputError
-from xbar_spice.hardware.biases import End, held_lines, require_held, require_resistance
+from xbar_spice.errors import ConvergenceError
+from xbar_spice.hardware.biases import BoolArray, End, held_lines, require_held, require_resistance
 from xbar_spice.hardware.cells import Ohmic
 from xbar_spice.hardware.crossbar import EDGE_SIDE, Crossbar, Edge
 from xbar_spice.linear.operator import FloatArray
@@ -83,7 +84,7 @@ class BiasedArray:
         loose: let parts without any terminal be, at 0 V, where only currents are asked for.
 
     Raises:
-        InvalidInputError: amplifiers that saturate.
+        InvalidInputError: op-amps of the user's own, which only ngspice knows.
         SingularCircuitError: lines that no terminal holds, not even through cells.
         ConvergenceError: an array too large for a sparse factor.
     """
@@ -97,24 +98,25 @@ class BiasedArray:
         laws: Laws | None = None,
         loose: bool = False,
     ) -> None:
-        if any(end.amplifier and not end.amplifier.linear for end in ends.values()):
-            raise InvalidInputError(
-                f"biases take amplifiers that answer in proportion to their current, got {crossbar.amplifier!r}; leave "
-                "its saturation out, or read with engine='ngspice'"
-            )
         if crossbar.conductance.size > FACTOR_CELLS:
             raise ConvergenceError(
                 f"an array of {crossbar.shape[0]} x {crossbar.shape[1]} cells is too large for the sparse factor that "
                 "its biases or uneven wires need; cut it into tiles"
             )
         self._device, self._conductance = crossbar.device, crossbar.conductance
-        self._ends, self._tolerance, self._laws, self._loose = ends, tolerance, laws or Laws(), loose
-        self.word = Ladders(crossbar.segments("rows"), ends["left"], ends["right"])
-        self.bit = Ladders(crossbar.segments("cols"), ends["top"], ends["bottom"])
+        self._offset: FloatArray | float = 0.0
+        self._tolerance, self._laws, self._loose = tolerance, laws or Laws(), loose
+        self._segments = crossbar.segments("rows"), crossbar.segments("cols")
         require_resistance(crossbar, ends)
         if not loose:
             require_held(ends, crossbar.conductance > 0)
-        held = held_lines(ends, crossbar.conductance > 0)
+        self._connect(ends, crossbar.conductance > 0)
+
+    def _connect(self, ends: Mapping[Edge, End], conducts: BoolArray) -> None:
+        self._ends, self._conducts = ends, conducts
+        self.word = Ladders(self._segments[0], ends["left"], ends["right"])
+        self.bit = Ladders(self._segments[1], ends["top"], ends["bottom"])
+        held = held_lines(ends, conducts)
         word, count = self.word.node_numbers(held[0], 0)
         bit, self._count = self.bit.node_numbers(held[1], count)
         self._nodes = word.ravel(), bit.T.ravel()
@@ -122,6 +124,7 @@ class BiasedArray:
         self._firsts = word[self.word.floating, 0], bit[self.bit.floating, 0]
         self._wires = [*self.word.branches(word), *self.bit.branches(bit)]
         self._linear_factor: SuperLU | None = None
+        self._between_amplifiers: FloatArray | None = None
 
     def currents(self, ends: Mapping[Edge, End] | None = None) -> dict[Edge, FloatArray]:
         """(lines, batch) amperes that the terminals of every edge return; `solve` says the rest."""
@@ -141,6 +144,34 @@ class BiasedArray:
             SingularCircuitError: floating lines whose cells conduct nowhere.
         """
         ends = self._ends if ends is None else ends
+        if not saturates(ends):
+            return self._solve_sources(ends)
+        return [
+            settle(
+                {edge: replace(end, volts=end.volts[:, [column]]) for edge, end in ends.items()},
+                lambda raised: self._solve_sources(raised)[0],
+                self._amplifier_conductances,
+            )
+            for column in range(ends["left"].volts.shape[1])
+        ]
+
+    def _amplifier_conductances(self, state: State, alone: Callable[[FloatArray], Mapping[Edge, End]]) -> FloatArray:
+        """What `settle` asks for; found once where cells are linear."""
+        if self._between_amplifiers is not None:
+            return self._between_amplifiers
+        amplified = {edge: end.connected for edge, end in self._ends.items() if end.amplifier}
+        units = np.eye(sum(int(lines.sum()) for lines in amplified.values()))
+        parts = [part.at_ends() for part in self.linearised(self.slopes(state))._solve_sources(alone(units))]
+        found = np.hstack([np.vstack([part[edge][lines] for edge, lines in amplified.items()]) for part in parts])
+        if self._device.linear:
+            self._between_amplifiers = found
+        return found
+
+    def slopes(self, state: State) -> FloatArray:
+        """(rows, cols) siemens of the cells in a state; of a batch the first one where they differ."""
+        return self._conductance if self._device.linear else self._law(state.volts.rounded())[1][0]
+
+    def _solve_sources(self, ends: Mapping[Edge, End]) -> list[State]:
         batch = ends["left"].volts.shape[1]
         span = float(
             max(0.0, *(end.volts.max(initial=0.0) for end in ends.values()))
@@ -154,10 +185,22 @@ class BiasedArray:
             for first in range(0, batch, together)
         ]
 
-    def linearised(self, slopes: FloatArray) -> BiasedArray:
-        """The same wires and terminals with ohmic cells of these slopes, (rows, cols) siemens of any sign."""
+    def linearised(
+        self, slopes: FloatArray, ends: Mapping[Edge, End] | None = None, offset: FloatArray | float = 0.0
+    ) -> BiasedArray:
+        """The same wires with cells that are straight lines.
+
+        Args:
+            slopes: (rows, cols) siemens of any sign.
+            ends: other terminals at the same places; the same ones when left out.
+            offset: (batch, rows, cols) amperes of the cells at 0 V.
+        """
         array = copy(self)
-        array._device, array._conductance, array._linear_factor = Ohmic(), slopes, None
+        same = ends is None and slopes is self._conductance
+        array._device, array._conductance, array._offset = Ohmic(), slopes, offset
+        if ends is not None:
+            array._connect(ends, self._conducts)
+        array._linear_factor = self._linear_factor if same else None
         return array
 
     def factor(self, slopes: FloatArray) -> SuperLU | None:
@@ -272,7 +315,8 @@ class BiasedArray:
 
     def _exact_law(self, volts: Extended) -> tuple[Extended, FloatArray]:
         if self._device.linear:
-            return exact(np.broadcast_to(self._conductance, volts.high.shape)) * volts, self._conductance[np.newaxis]
+            straight = exact(np.broadcast_to(self._conductance, volts.high.shape)) * volts
+            return straight + exact(np.broadcast_to(self._offset, volts.high.shape)), self._conductance[np.newaxis]
         current, slope = self._law(volts.high)
         return exact(current) + exact(slope * volts.low), slope
 

@@ -167,7 +167,7 @@ def place(crossbar: Crossbar, side: Side) -> tuple[Grid, Placement]:
     if crossbar.even and not gridded(crossbar, side):
         raise InvalidInputError(
             "this takes one set of lines with terminals at both ends, got drive='double' and sense='double'; use "
-            "reads, biases, solve_array or BiasSensitivity, which take both"
+            "reads, biases, solve_array or sensitivities, which take both"
         )
     ends = read_ends(crossbar, side)
     driven, sensed = (
