@@ -314,6 +314,7 @@ ALSO_RIGHT = {
     **{("Biases", edge): {"NaN", "one value", "negative", "a fraction", "huge"} for edge in EDGES},
     **{("Biases", f"r_{edge}"): {"NaN", "one value", "a fraction", "huge"} for edge in EDGES},
     ("Biases", "amplified"): {"no number", "empty array"},
+    ("Biases", "gates"): {"one value", "negative", "a fraction", "huge"},
     ("Crossbar", "open_rows"): {"no number", "empty array"},
     ("Drift", "nu"): {"negative"},  # a conductance that rises
     ("InTurn", "effects"): {"no number", "empty array"},

@@ -79,6 +79,7 @@ class End:
         volts: (lines, batch) of the terminals, 0 where there is none.
         ohms: (lines,) between a terminal and its line, or where one would be. The first wire segment comes on top.
         amplifier: what holds the lines at these volts; None for sources.
+        gates: (lines,) volts of the gate lines beside word lines; None where gates follow their bit lines.
     """
 
     edge: Edge
@@ -86,6 +87,7 @@ class End:
     volts: FloatArray
     ohms: FloatArray
     amplifier: Amplifier | None = None
+    gates: FloatArray | None = None
 
     @property
     def load(self) -> FloatArray:
@@ -125,7 +127,8 @@ class End:
     @property
     def circuit(self) -> Hashable:
         """What stands here, whatever its volts: equal for ends that are one circuit."""
-        return self.edge, self.connected.tobytes(), self.ohms.tobytes(), self.amplifier
+        gates = None if self.gates is None else self.gates.tobytes()
+        return self.edge, self.connected.tobytes(), self.ohms.tobytes(), self.amplifier, gates
 
 
 @final
@@ -145,6 +148,8 @@ class Biases:
         r_top: (cols,) ohm at the top ends; `r_sense` when left out.
         r_bottom: ohm at the bottom ends; `r_sense` when left out.
         amplified: edges at which the array's amplifier holds the lines at these volts, in place of a source.
+        gates: volts of the gate lines, one number or (rows,), of cells with a transistor: row select. Left out, every
+            gate is `v_gate` above its own bit line.
 
     Raises:
         InvalidInputError: values that are infinite, ohms below 0, or arrays of more axes.
@@ -166,11 +171,14 @@ class Biases:
     r_top: ArrayLike | None = None
     r_bottom: ArrayLike | None = None
     amplified: tuple[Edge, ...] = ()
+    gates: ArrayLike | None = None
 
     def __post_init__(self) -> None:
         rules: dict[str, Rule[Any]] = dict.fromkeys(EDGES, _Ends("V", -np.inf, 2))
         rules |= {f"r_{edge}": _Ends("ohm", 0.0, 1) for edge in EDGES}
-        settle(self, **rules, amplified=Many(OneOf(*EDGES)))
+        settle(self, **rules, amplified=Many(OneOf(*EDGES)), gates=_Ends("V", -np.inf, 1))
+        if self.gates is not None and np.isnan(self.gates).any():
+            raise InvalidInputError("gates takes a voltage for each word line, got NaN; 0 V keeps a row off")
         for edge in EDGES:
             volts = getattr(self, edge)
             if volts is not None and volts.ndim == 2:
@@ -218,8 +226,20 @@ class Biases:
         volts = np.broadcast_to(given[:, np.newaxis] if given.ndim == 1 else given, (lines, batch))
         ohms = np.broadcast_to(ohms, lines)
         connected = ~(np.isnan(ohms) | np.isnan(volts).any(axis=1))
-        at_ends, amplifier = np.where(connected[:, np.newaxis], volts, 0.0), crossbar.amplifier
-        return End(edge, connected, at_ends, np.nan_to_num(ohms), amplifier if edge in self.amplified else None)
+        at_ends = np.where(connected[:, np.newaxis], volts, 0.0)
+        amplifier = crossbar.amplifier if edge in self.amplified else None
+        gates = self._gates(lines) if side == "rows" else None
+        return End(edge, connected, at_ends, np.nan_to_num(ohms), amplifier, gates)
+
+    def _gates(self, rows: int) -> FloatArray | None:
+        if self.gates is None:
+            return None
+        volts = np.asarray(self.gates)
+        if volts.shape not in ((), (rows,)):
+            raise InvalidInputError(
+                f"gates takes one number or one for each of the {rows} word lines, got shape {volts.shape}"
+            )
+        return np.array(np.broadcast_to(volts, rows))
 
 
 @final

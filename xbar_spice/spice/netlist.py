@@ -24,6 +24,7 @@ from xbar_spice.errors import InvalidInputError
 from xbar_spice.hardware.biases import Biases, End, require_held, require_resistance
 from xbar_spice.hardware.cells import Device
 from xbar_spice.hardware.crossbar import EDGE_SIDE, SIDES, Crossbar, Edge, Side
+from xbar_spice.hardware.gate_lines import GateLines
 from xbar_spice.hardware.reads import read_ends, require_known_voltages
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.spice.libraries import behaviour, libraries, opamp_subcircuit
@@ -340,6 +341,8 @@ def array_variables(
             }
         )
     word, bit = nodes_of(crossbar, ends)
+    gates = ends["left"].gates
+    lines = None if gates is None else GateLines.beside(crossbar.device, gates)
     bare = ~(ends["left"].connected | ends["right"].connected | crossbar.conductance.any(axis=1))
     return {
         "name": name,
@@ -358,6 +361,7 @@ def array_variables(
         "conductance": crossbar.conductance.tolist(),
         "bare_rows": np.flatnonzero(bare).tolist(),
         "device": crossbar.device,
+        "gates": lines.above_threshold[:, 0].tolist() if lines else [],
         "connections": connections,
         "terminals": terminals,
     }

@@ -13,6 +13,7 @@ from xbar_spice.engines.ngspice.engine import NgspiceEngine
 from xbar_spice.engines.ngspice.transient import run_transient
 from xbar_spice.hardware.biases import Biases
 from xbar_spice.hardware.crossbar import Crossbar, Side
+from xbar_spice.hardware.gate_lines import GateLines
 from xbar_spice.hardware.pulse import LineCapacitance, Pulse
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.spice.nodes import nodes_of
@@ -121,7 +122,13 @@ class SimulatedRead(PulseRead):
         """(3 + ports, T) watts, in the order of `_energies`."""
         crossbar = self.crossbar
         across = word - bit
-        cells = np.sum(across * crossbar.device.current(crossbar.conductance[..., np.newaxis], across), axis=(0, 1))
+        if self.ends["left"].gates is None:
+            flows = crossbar.device.current(crossbar.conductance[..., np.newaxis], across)
+        else:
+            gates = GateLines.beside(crossbar.device, self.ends["left"].gates)
+            at = (np.moveaxis(volts, 2, 0) for volts in (across, bit))
+            flows = np.moveaxis(gates.current(crossbar.conductance, *at), 0, 2)
+        cells = np.sum(across * flows, axis=(0, 1))
         wires, periphery = np.zeros_like(t), np.zeros_like(t)
         along, down = crossbar.segments("rows")[:, 1:-1], crossbar.segments("cols").T[1:-1]
         for volts, ohms in ((np.diff(word, axis=1), along), (np.diff(bit, axis=0), down)):

@@ -19,8 +19,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from xbar_spice.checks import Array, Real, checked
-from xbar_spice.engines.nodal.biased import BiasedArray, State
+from xbar_spice.engines.nodal.biased import BiasedArray
 from xbar_spice.engines.nodal.biased_amplifiers import saturates
+from xbar_spice.engines.nodal.wiring import State
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.hardware.biases import EDGES, OPPOSITE_EDGES, Biases, Currents, End
 from xbar_spice.hardware.crossbar import Crossbar, Edge
@@ -86,6 +87,10 @@ class BiasSensitivity:
         self._crossbar = crossbar
         self._batch = biases.batch
         self._ends = biases.ends(crossbar)
+        if self._ends["left"].gates is not None:
+            raise InvalidInputError(
+                "derivatives are those of gates that follow their bit lines, got gate lines; leave gates out"
+            )
         self._array = BiasedArray(crossbar, self._ends, tolerance)
         self._states = self._array.solve()
         flows = [state.at_ends() for state in self._states]
