@@ -120,6 +120,7 @@ CALLS: dict[str, Callable[[Parts], dict[str, Any]]] = {
     "Amplifier": lambda p: {"r_feedback": 1e3},
     "AnalogMatrix": lambda p: {"weights": p.weights, "mapped": p.mapped, "bank": p.hardware[0]._bank},
     "BiasSensitivity": lambda p: {"crossbar": p.crossbar, "biases": xs.Biases(left=0.1, bottom=0.0)},
+    "BehindVia": lambda p: {"ohm": 20.0},
     "Biases": lambda p: {"left": 0.1},
     "Chip": lambda p: {"design": xs.Design()},
     "Classifier": lambda p: {"weight": p.weights, "bias": [0.0, 1.0]},

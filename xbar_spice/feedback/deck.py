@@ -15,7 +15,7 @@ from xbar_spice.feedback.amplified import AmplifiedMatrix
 from xbar_spice.feedback.wiring import ArrayWiring, Wiring
 from xbar_spice.hardware.reads import read_ends
 from xbar_spice.linear.operator import FloatArray
-from xbar_spice.spice.libraries import libraries
+from xbar_spice.spice.libraries import cell_templates, libraries
 from xbar_spice.spice.netlist import array_variables, one_solution
 from xbar_spice.spice.render import render
 from xbar_spice.spice.tolerances import newton_options
@@ -123,7 +123,7 @@ def _deck(
     variables = {
         "title": sheet.title,
         "comments": dict(sheet.comments),
-        "cell_templates": sorted({array["device"].template for array in arrays}),
+        "cell_templates": cell_templates(array["device"] for array in arrays),
         "libraries": libraries(crossbars, [array["name"] for array in arrays] + SUBCIRCUITS),
         "options": newton_options(crossbars),
         "opamp": held.opamp,

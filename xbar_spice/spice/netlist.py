@@ -27,7 +27,7 @@ from xbar_spice.hardware.crossbar import EDGE_SIDE, SIDES, Crossbar, Edge, Side
 from xbar_spice.hardware.gate_lines import GateLines
 from xbar_spice.hardware.reads import read_ends, require_known_voltages
 from xbar_spice.linear.operator import FloatArray
-from xbar_spice.spice.libraries import behaviour, libraries, opamp_subcircuit
+from xbar_spice.spice.libraries import behaviour, cell_templates, libraries, opamp_subcircuit
 from xbar_spice.spice.nodes import line_nodes, nodes_of
 from xbar_spice.spice.render import number, render
 from xbar_spice.spice.tolerances import newton_options
@@ -269,7 +269,7 @@ def _deck(
         "comments": dict(comments or {}),
         "side": side,
         "arrays": arrays,
-        "cell_templates": sorted({crossbar.device.template for crossbar in crossbars}),
+        "cell_templates": cell_templates(crossbar.device for crossbar in crossbars),
         "libraries": libraries(crossbars, names),
         "options": newton_options(crossbars),
         "amplified": any(crossbar.amplifier.present for crossbar in crossbars),

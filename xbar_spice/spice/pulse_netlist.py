@@ -14,7 +14,7 @@ from xbar_spice.hardware.biases import Biases, require_held
 from xbar_spice.hardware.crossbar import Crossbar, Side
 from xbar_spice.hardware.pulse import LineCapacitance, Pulse
 from xbar_spice.hardware.reads import read_ends
-from xbar_spice.spice.libraries import behaviour, libraries
+from xbar_spice.spice.libraries import behaviour, cell_templates, libraries
 from xbar_spice.spice.netlist import Deck, Terminal, array_variables, drive_volts
 from xbar_spice.spice.render import render
 from xbar_spice.spice.tolerances import transient_options
@@ -74,7 +74,7 @@ def pulse_deck(
         "comments": dict(comments or {}),
         "side": driven,
         "array": array,
-        "cell_templates": [crossbar.device.template],
+        "cell_templates": cell_templates([crossbar.device]),
         "libraries": libraries([crossbar], []),
         "amplified": False,
         "pulse": _pulse_seconds(pulse),
