@@ -5,9 +5,9 @@ Random models of the given size, one for each chip, whose devices vary by 2 %; t
 Euler method; 50 ohm drivers and 20 ohm sense terminals. Compared are the gradients of A and B together: the hardware
 gradient with the true one (the bias that a trainer on the chip sees) and the true with the digital one (by how much the
 chip is another model). Prints medians over the chips with the least and the largest, draws partial_activation.png, and
-prints what a product with A takes: reads one after the other, conversions, the time until its currents are within 1 % and
-the lines discharged, the energy from the drivers, and the error of the product. Drivers rise in 0.1 ns, and each node of a
-line has 0.2 fF, that of 1 um of wire; converters and digital sums are not counted.
+prints what a product with A takes: reads one after the other, conversions, the time until its currents are within 1 %
+and the lines discharged, the energy from the drivers, and the error of the product. Drivers rise in 0.1 ns, and each
+node of a line has 0.2 fF, that of 1 um of wire; converters and digital sums are not counted.
 """
 
 from __future__ import annotations
