@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from xbar_spice.errors import DeviceError
-from xbar_spice.hardware.biases import Biases, End
+from xbar_spice.hardware.biases import EDGES, Biases, End
 from xbar_spice.hardware.crossbar import EDGE_SIDE, Crossbar, Edge, Side
 from xbar_spice.linear.operator import FloatArray
 
@@ -25,21 +25,33 @@ def read_biases(crossbar: Crossbar, volts: FloatArray, side: Side) -> Biases:
         volts: (ports,) or (ports, batch) of the driven side.
         side: the driven side.
     """
-    hookup, names = crossbar.hookup(side), crossbar.resistance_names(side)
-    values: dict[str, Any] = {}
-    for edge in hookup.driven + hookup.sensed:
-        lines = EDGE_SIDE[edge]
-        at_ends = np.array(volts, dtype=float) if edge in hookup.driven else np.zeros(crossbar.ports(lines))
-        if lines == "rows":
-            at_ends[list(crossbar.open_rows)] = np.nan
-        values |= {edge: at_ends, f"r_{edge}": getattr(crossbar, names[lines])}
+    hookup, values = crossbar.hookup(side), dict[str, Any]()
+    for edge, end in read_ends(crossbar, side, volts).items():
+        if edge in hookup.driven + hookup.sensed:
+            at_ends = np.where(end.connected[:, np.newaxis], end.volts, np.nan)
+            values |= {edge: at_ends[:, 0] if np.ndim(volts) == 1 else at_ends, f"r_{edge}": end.ohms}
     return Biases(**values, amplified=hookup.sensed if crossbar.amplifier.present else ())
 
 
 def read_ends(crossbar: Crossbar, side: Side, volts: FloatArray | None = None) -> dict[Edge, End]:
     """What stands at every edge in a read; drivers are at 0 V when the volts are left out."""
-    drive = np.zeros(crossbar.ports(side)) if volts is None else volts
-    return read_biases(crossbar, drive, side).ends(crossbar)
+    hookup, names = crossbar.hookup(side), crossbar.resistance_names(side)
+    drive = None if volts is None else np.asarray(volts, dtype=float)
+    drive = drive[:, np.newaxis] if drive is not None and drive.ndim == 1 else drive
+    found: dict[Edge, End] = {}
+    for edge in EDGES:
+        lines = EDGE_SIDE[edge]
+        used = edge in hookup.driven or edge in hookup.sensed
+        connected = np.full(crossbar.ports(lines), used)
+        if lines == "rows" and crossbar.open_rows:
+            connected[list(crossbar.open_rows)] = False
+        at_ends = np.zeros((connected.size, 1 if drive is None else drive.shape[1]))
+        if drive is not None and edge in hookup.driven:
+            at_ends[connected] = drive[connected]
+        ohms = np.full(connected.size, getattr(crossbar, names[lines]))
+        amplifier = crossbar.amplifier if edge in hookup.sensed and crossbar.amplifier.present else None
+        found[edge] = End(edge, connected, at_ends, ohms, amplifier)
+    return found
 
 
 def circuit_of(ends: Mapping[Edge, End]) -> Hashable:

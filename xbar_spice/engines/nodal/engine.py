@@ -187,8 +187,9 @@ class NodalBank(Bank):
         """The circuit of a read and how the array lies in it, prepared at the first read of that side."""
         if (index, side) not in self._placed:
             crossbar = self.crossbars[index]
-            grid, placement = place(crossbar, side)
-            known, key = self._circuits[index], circuit_of(read_ends(crossbar, side))
+            ends = read_ends(crossbar, side)
+            grid, placement = place(crossbar, side, ends)
+            known, key = self._circuits[index], circuit_of(ends)
             if key not in known:
                 known[key] = LinearCircuit(grid, self._method, self._tolerance)
             self._placed[index, side] = known[key], placement

@@ -8,6 +8,7 @@ what the lines lose, the word line's loss plus the bit line's. An ohmic cell ask
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import final
 
@@ -18,7 +19,7 @@ from xbar_spice.engines.nodal.floating import FloatingLines
 from xbar_spice.engines.nodal.line import Line, RealArray
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.hardware.biases import End
-from xbar_spice.hardware.crossbar import Crossbar, Side
+from xbar_spice.hardware.crossbar import Crossbar, Edge, Side
 from xbar_spice.hardware.reads import read_ends
 from xbar_spice.linear.operator import FloatArray
 
@@ -157,7 +158,7 @@ class Placement:
         return lines[:, ::-1] if array_axis in self.flips else lines
 
 
-def place(crossbar: Crossbar, side: Side) -> tuple[Grid, Placement]:
+def place(crossbar: Crossbar, side: Side, ends: Mapping[Edge, End] | None = None) -> tuple[Grid, Placement]:
     """The grid of a read that drives `side`; the same grid for both sides of one circuit.
 
     Axis 0 gets the longer lines, which is the cheaper way round for every method, but never lines with terminals at
@@ -169,7 +170,7 @@ def place(crossbar: Crossbar, side: Side) -> tuple[Grid, Placement]:
             "this takes one set of lines with terminals at both ends, got drive='double' and sense='double'; use "
             "reads, biases, solve_array or sensitivities, which take both"
         )
-    ends = read_ends(crossbar, side)
+    ends = read_ends(crossbar, side) if ends is None else ends
     driven, sensed = (
         _line(crossbar, ends[edges[0]], double=len(edges) == 2) for edges in (hookup.driven, hookup.sensed)
     )
