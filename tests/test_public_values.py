@@ -121,6 +121,7 @@ CALLS: dict[str, Callable[[Parts], dict[str, Any]]] = {
     "Amplifier": lambda p: {"r_feedback": 1e3},
     "AnalogMatrix": lambda p: {"weights": p.weights, "mapped": p.mapped, "bank": p.hardware[0]._bank},
     "BiasSensitivity": lambda p: {"crossbar": p.crossbar, "biases": xs.Biases(left=0.1, bottom=0.0)},
+    "BehindVia": lambda p: {"ohm": 20.0},
     "Biases": lambda p: {"left": 0.1},
     "Chip": lambda p: {"design": xs.Design()},
     "Classifier": lambda p: {"weight": p.weights, "bias": [0.0, 1.0]},
@@ -330,6 +331,7 @@ ALSO_RIGHT = {
     **{("Biases", edge): {"NaN", "one value", "negative", "a fraction", "huge"} for edge in EDGES},
     **{("Biases", f"r_{edge}"): {"NaN", "one value", "a fraction", "huge"} for edge in EDGES},
     ("Biases", "amplified"): {"no number", "empty array"},
+    ("Biases", "gates"): {"one value", "negative", "a fraction", "huge"},
     ("Crossbar", "open_rows"): {"no number", "empty array"},
     ("Data", "x"): {"array of three axes"},  # images
     ("Drift", "nu"): {"negative"},  # a conductance that rises

@@ -22,6 +22,7 @@ from .feedback import FeedbackLoop as FeedbackLoop
 from .feedback import FeedbackSolver as FeedbackSolver
 from .feedback import OpAmp as OpAmp
 from .hardware.amplifier import Amplifier as Amplifier
+from .hardware.behind_via import BehindVia as BehindVia
 from .hardware.biases import Biases as Biases
 from .hardware.biases import half_select as half_select
 from .hardware.cells import Ohmic as Ohmic

@@ -65,6 +65,7 @@ DEVICES: Registry[Device] = Registry(
         "polynomial": "xbar_spice.hardware.cells:Polynomial",
         "one_transistor_one_resistor": "xbar_spice.hardware.cells:OneTransistorOneResistor",
         "one_selector_one_resistor": "xbar_spice.hardware.cells:OneSelectorOneResistor",
+        "behind_via": "xbar_spice.hardware.behind_via:BehindVia",
     },
 )
 """Laws of cells; `load_device` also finds parameter sets of them by name, and subcircuits."""
