@@ -114,9 +114,11 @@ from .spice.device_models import load_opamp as load_opamp
 from .spice.netlist import netlist as netlist
 from .streams import Streams as Streams
 from .streams import random_stream as random_stream
-from .study.config import load_study as load_study
+from .study.axes import latin_hypercube as latin_hypercube
 from .study.problem import make_problem as make_problem
 from .study.runner import run_study as run_study
+from .study.study import Study as Study
+from .study.study_file import load_study as load_study
 from .train.losses import CrossEntropy as CrossEntropy
 from .train.losses import Objective as Objective
 from .train.losses import SquaredDistance as SquaredDistance

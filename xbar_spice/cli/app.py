@@ -183,8 +183,8 @@ def study(study_file: Path, output: Path | None, jobs: int | None, scheduler: st
     Finished cases are kept at once; run the same command again after an interruption or a change of the axes.
     """
     from xbar_spice.cli.progress import interruptible, study_progress, training_progress
-    from xbar_spice.study.config import load_study
     from xbar_spice.study.runner import run_study
+    from xbar_spice.study.study_file import load_study
 
     parsed = load_study(study_file)
     folder = output or Path("runs") / study_file.stem
