@@ -29,7 +29,7 @@ from xbar_spice.cosim import Cosimulation
 from xbar_spice.engines.ngspice.worker_handle import Worker
 from xbar_spice.errors import SimulationError, StudyError
 from xbar_spice.report import figures
-from xbar_spice.report.data import load_results
+from xbar_spice.report.data import read_results
 from xbar_spice.report.findings import findings
 from xbar_spice.spice.resources import search_path
 from xbar_spice.study import cases as cases_module
@@ -421,7 +421,7 @@ def test_what_is_damaged_empty_or_foreign_is_not_finished(
     damage(kind, folder)
     assert store.finished() == set()
     assert len(store.records()[1]) == 1
-    assert "1 of 1 cases have not been run yet." in findings(load_results(store.folder))
+    assert "1 of 1 cases have not been run yet." in findings(read_results(store.folder))
 
 
 def test_a_damaged_case_is_run_again(finished: tuple[Study, Path], tmp_path: Path) -> None:
@@ -447,7 +447,7 @@ def test_a_side_file_never_blocks_a_store(kind: str, finished: tuple[Study, Path
         side.write_bytes(damaged.get(kind, content))
     if kind == "numbers":
         store.write_arrays("cell_deficit", {"case": 3, "cells": np.zeros(2)})
-    results = load_results(store.folder)
+    results = read_results(store.folder)
     assert not figures.CellDeficit().applies(results)
     summary = run_study(finished[0], store.folder, jobs=1)
     assert (summary.present, summary.failed) == (1, {})
