@@ -89,8 +89,8 @@ def cosim(
     from xbar_spice.cosim import cosimulate
     from xbar_spice.cosim.run.convergence import warn_of_failures
     from xbar_spice.engines.registry import get_engine
+    from xbar_spice.study.case_folder import require_case_folder, write_case
     from xbar_spice.study.problem import make_problem
-    from xbar_spice.study.store import require_case_folder, write_case
     from xbar_spice.weights import load_model
 
     if characterise and engine != "ngspice":
@@ -135,8 +135,8 @@ def gradients(
     from xbar_spice.cli.progress import interruptible, waiting
     from xbar_spice.cli.tables import print_gradients
     from xbar_spice.cosim import three_gradients
+    from xbar_spice.study.case_folder import write_record
     from xbar_spice.study.problem import make_problem
-    from xbar_spice.study.store import write_record
     from xbar_spice.weights import load_model
 
     problem = make_problem(load_model(weights), samples=samples, seed=seed, task=data or "auto")
@@ -190,9 +190,9 @@ def attribute(
     from xbar_spice.cosim import attribute as attribute_errors
     from xbar_spice.report.attribution import draw_attribution
     from xbar_spice.report.style import save, styled
+    from xbar_spice.study.case_folder import write_record
     from xbar_spice.study.execute import cores
     from xbar_spice.study.problem import make_problem
-    from xbar_spice.study.store import write_record
     from xbar_spice.weights import load_model
 
     problem = make_problem(load_model(weights), samples=samples, seed=seed, task=data or "auto")

@@ -16,7 +16,7 @@ from xbar_spice.mapping.design import Design
 from xbar_spice.report.quantities import columns_of, gradient, place
 from xbar_spice.settings import entries
 from xbar_spice.study.cases import exact
-from xbar_spice.study.store import Store, case_of
+from xbar_spice.study.store import Store
 
 __all__ = ["FAILED", "MISSING", "OK", "UNCONVERGED", "Axis", "Results", "field_unit", "read_results"]
 
@@ -208,12 +208,12 @@ def read_results(folder: Path) -> Results:
     store = Store(folder)
     study = store.study()
     axes = tuple(_axis(axis) for axis in study.get("axes", []))
-    records, problems = store.results()
-    failures = store.failures()
+    problems: list[str] = []
     rows = {
-        case_of(record).id: columns_of(record) | {"status": OK if record.converged else UNCONVERGED}
-        for record in records
+        case.id: columns_of(case.content) | {"status": OK if case.converged else UNCONVERGED}
+        for case in store.cases(problems)
     }
+    failures = store.failures()
     errors = {str(failure["id"]): str(failure.get("error", "no error text")) for failure in failures}
     # The study says where a case lies on the axes: its record may be from a time when they had other names.
     listed = [

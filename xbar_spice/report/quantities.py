@@ -8,9 +8,6 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any, final
 
-from xbar_spice.cosim.run.comparison import Comparison
-from xbar_spice.cosim.run.record import Record, RunEntry
-
 __all__ = [
     "ACCURACY",
     "ACCURACY_LOSS",
@@ -125,30 +122,39 @@ def _known(column: str) -> Quantity | None:
     return max(fitting, key=lambda known: len(known.pattern), default=None)
 
 
-def columns_of(record: Record) -> dict[str, Scalar]:
-    """The entries of a record as columns, derived ones included; what it does not have is left out."""
-    found: dict[str, Scalar] = {"engine": record.engine, "samples": record.samples}
-    found |= dict(_compared("state", record.state))
-    for name, compared in record.gradients.items():
+def columns_of(record: Mapping[str, Any]) -> dict[str, Scalar]:
+    """The entries of a record as columns, derived ones included; what it does not have is left out.
+
+    Args:
+        record: As the plain values that JSON holds, which has no NaN but null.
+    """
+    found: dict[str, Scalar] = {"engine": record["engine"], "samples": record.get("samples")}
+    found |= dict(_compared("state", record["state"]))
+    for name, compared in record["gradients"].items():
         found |= dict(_compared(f"gradient.{name}", compared))
-    loss, accuracy = record.loss, record.accuracy
-    found |= {"loss.analog": loss.analog, "loss.digital": loss.digital, LOSS_ERROR: loss.relative_error}
-    if accuracy.analog is not None and accuracy.digital is not None:
-        found |= {ACCURACY: accuracy.analog, DIGITAL_ACCURACY: accuracy.digital}
-        found[ACCURACY_LOSS] = accuracy.digital - accuracy.analog
-    for run, entry in record.convergence.items():
+    found |= {f"loss.{name}": _number(value) for name, value in record["loss"].items()}
+    accuracy = record.get("accuracy") or {}
+    if accuracy.get("analog") is not None and accuracy.get("digital") is not None:
+        found |= {ACCURACY: accuracy["analog"], DIGITAL_ACCURACY: accuracy["digital"]}
+        found[ACCURACY_LOSS] = accuracy["digital"] - accuracy["analog"]
+    for run, entry in record["convergence"].items():
         found |= dict(_solved(run, entry))
-    found |= {READS: sum(record.reads.values())} | {f"reads.{kind}": count for kind, count in record.reads.items()}
-    found |= {WORST_READ: record.worst_read_error, "noise": record.noise, "activations": record.activations}
-    found |= {"read_seconds": record.read_seconds, SECONDS: record.seconds, "written": record.written}
+    reads = record["reads"]
+    found |= {READS: sum(reads.values())} | {f"reads.{kind}": count for kind, count in reads.items()}
+    found |= {
+        name: record.get(name) for name in (WORST_READ, "noise", "activations", "read_seconds", SECONDS, "written")
+    }
     return {name: value for name, value in found.items() if value is not None}
 
 
-def _compared(name: str, compared: Comparison) -> Iterator[tuple[str, Scalar]]:
-    yield f"{name}.relative_error", compared.relative_error
-    yield f"{name}.cosine", compared.cosine
-    yield f"{name}.angle", _angle(compared.cosine)
-    yield f"{name}.sign_agreement", compared.sign_agreement
+def _number(value: float | None) -> float:
+    return math.nan if value is None else value
+
+
+def _compared(name: str, compared: Mapping[str, Any]) -> Iterator[tuple[str, Scalar]]:
+    for entry, value in compared.items():
+        yield f"{name}.{entry}", _number(value)
+    yield f"{name}.angle", _angle(_number(compared.get("cosine")))
 
 
 def _angle(cosine: float) -> float:
@@ -158,14 +164,8 @@ def _angle(cosine: float) -> float:
     return 0.0
 
 
-def _solved(run: str, entry: RunEntry) -> Iterator[tuple[str, Scalar]]:
-    counts: Mapping[str, Any] = {
-        "newton": entry.newton_iterations,
-        "krylov": entry.krylov_iterations,
-        "adjoint_krylov": entry.adjoint_krylov_iterations,
-    }
-    for name, values in counts.items():
-        if len(values):
-            yield f"{name}.{run}", int(sum(values))
-    if not math.isnan(entry.worst_residual):
-        yield f"residual.{run}", entry.worst_residual
+def _solved(run: str, entry: Mapping[str, Any]) -> Iterator[tuple[str, Scalar]]:
+    for name in ("newton", "krylov", "adjoint_krylov"):
+        if counts := entry.get(f"{name}_iterations"):
+            yield f"{name}.{run}", sum(counts)
+    yield f"residual.{run}", entry.get("worst_residual")

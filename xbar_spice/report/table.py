@@ -13,6 +13,7 @@ from xbar_spice.disk import make_folder, write
 from xbar_spice.errors import InvalidInputError, StudyError
 from xbar_spice.report.data import Results, read_results
 from xbar_spice.report.quantities import quantity
+from xbar_spice.study.store import Store
 
 if TYPE_CHECKING:
     import xarray
@@ -125,9 +126,9 @@ def load_traces(folder: Path) -> pd.DataFrame:
     Raises:
         StudyError: The folder is not that of a study, or a trace cannot be read.
     """
-    results = read_results(Path(folder))
-    finished = results.distinct[results.distinct["status"].isin(("ok", "not converged"))]
-    traces = [results.store.trace(str(case)).assign(case=str(case)) for case in finished["id"]]
+    store = Store(Path(folder))
+    known = {case["id"] for case in store.study()["cases"]}
+    traces = [case.trace().assign(case=case.id) for case in store.cases() if case.id in known]
     if not traces:
         return pd.DataFrame({"case": []}, dtype=object)
     every = pd.concat(traces, ignore_index=True)

@@ -17,6 +17,7 @@ from xbar_spice.study.config import Parameters, Study
 from xbar_spice.study.deficit import first_read_voltages, hardest_case
 from xbar_spice.study.execute import WAIT, CaseFailure, Outcome, cores, run_here, run_on_dask
 from xbar_spice.study.problem import find_model, fingerprint
+from xbar_spice.study.segments import Status, line_of
 from xbar_spice.study.store import Store, unconverged
 from xbar_spice.version import versions
 from xbar_spice.weights import Model
@@ -115,6 +116,7 @@ def run_study(
     start = time.perf_counter()
     store = Store(folder)
     with store.locked():
+        damaged = store.tidy()
         models = _find_models(study, study_file, store.folder / "weights", on_training)
         cases = expand(study, models)
         store.write_study(_description(study, cases, models))
@@ -145,7 +147,7 @@ def run_study(
         done=len(missing) - len(failed),
         failed=failed,
         unconverged=[case.label for case in unique if case.id in unconverged(records)],
-        problems=problems + notes,
+        problems=list(dict.fromkeys(damaged + problems + notes)),
         seconds=time.perf_counter() - start,
     )
 
@@ -175,16 +177,18 @@ def _find_models(
 
 def _settle(store: Store, counter: _Counter, case: Case, outcome: Outcome) -> None:
     """Write down what came of a case."""
-    if not isinstance(outcome, CaseFailure):
-        try:
-            store.write_case(case.id, outcome, case=case.describe(), written=_now())
-        except StudyError as error:
-            if isinstance(error.__cause__, OSError):  # a full disk, say: nothing that comes could be kept either
-                raise StudyError(f"{error}; finished cases are kept: the same command goes on from there") from error
-            # Something else lies where the case belongs; the other ones can still be kept.
-            outcome = CaseFailure(f"{type(error).__name__}: {error}")
     if isinstance(outcome, CaseFailure):
-        store.write_failure(case.id, case.describe() | asdict(outcome) | {"written": _now(), "versions": versions()})
+        why = case.describe() | asdict(outcome) | {"written": _now(), "versions": versions()}
+        line = line_of(case.id, "failed", why, None)
+    else:
+        record = outcome.record | {"case": case.describe(), "written": _now()}
+        status: Status = "done" if outcome.record.converged else "unconverged"
+        line = line_of(case.id, status, record, outcome.trace.columns())
+    try:
+        store.write_segment([line])
+    except StudyError as error:  # a full disk, say: nothing that comes could be kept either
+        raise StudyError(f"{error}; finished cases are kept: the same command goes on from there") from error
+    if isinstance(outcome, CaseFailure):
         counter.settle(case, "failed", outcome.error)
     else:
         counter.settle(case, "done")
