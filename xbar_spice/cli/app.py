@@ -21,6 +21,7 @@ from xbar_spice.cli.options import (
     pulse_options,
     seed_option,
 )
+from xbar_spice.cli.results import compare, export, ls, report
 from xbar_spice.cli.show import show
 from xbar_spice.disk import reason
 from xbar_spice.errors import XbarError
@@ -211,21 +212,6 @@ def study(study_file: Path, output: Path | None, jobs: int | None, scheduler: st
         sys.exit(1)
 
 
-@click.command(cls=Verb)
-@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="[default: FOLDER/report.html]")
-@click.option(
-    "--figure", "figures", metavar="FILE.py:CLASS", multiple=True, help="A figure of your own, after the built-in ones."
-)
-def report(folder: Path, output: Path | None, figures: tuple[str, ...]) -> None:
-    """Write the HTML report and the figures of a study."""
-    from xbar_spice.cli.progress import interruptible
-    from xbar_spice.report.html import write_report
-
-    with interruptible("the page was not written; the results are as they were"):
-        click.echo(f"report: {write_report(folder, output or folder / 'report.html', figures=figures)}")
-
-
 @click.command("check-model", cls=Verb)
 @click.argument("file", type=existing_file)
 @click.option("--name", metavar="SUBCIRCUIT", help="Of a library with more than one cell.")
@@ -256,7 +242,23 @@ def doctor() -> None:
     print_findings()
 
 
-for _verb in (train, inspect, netlist, show, cosim, gradients, attribute, tune, study, report, check_model, doctor):
+for _verb in (
+    train,
+    inspect,
+    netlist,
+    show,
+    cosim,
+    gradients,
+    attribute,
+    tune,
+    study,
+    report,
+    compare,
+    export,
+    ls,
+    check_model,
+    doctor,
+):
     app.add_command(_verb)
 
 
