@@ -356,7 +356,7 @@ def array_variables(
         "bit_segments": segments["cols"],
         "conductance": crossbar.conductance.tolist(),
         "bare_rows": np.flatnonzero(bare).tolist(),
-        "device": crossbar.device,
+        "device": crossbar.device.read_law,
         "connections": connections,
         "terminals": terminals,
     }
