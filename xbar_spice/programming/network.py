@@ -15,8 +15,7 @@ import numpy as np
 from scipy.sparse.linalg import SuperLU
 
 from xbar_spice.engines.nodal.biased import BiasedArray
-from xbar_spice.engines.nodal.extended import exact
-from xbar_spice.hardware.biases import Biases
+from xbar_spice.hardware.biases import Biases, End
 from xbar_spice.hardware.crossbar import Crossbar
 from xbar_spice.linear.operator import FloatArray
 
@@ -46,12 +45,8 @@ class Network:
     def open_circuit(self, biases: Biases) -> FloatArray:
         """(rows, cols) volts that the terminals would put across cells that do not conduct."""
         ends = biases.ends(self._crossbar)
-        levels = []
-        for lines, near, far in ((self._array.word, "left", "right"), (self._array.bit, "top", "bottom")):
-            lines.apply(ends[near].volts, ends[far].volts)  # type: ignore[index]
-            none = exact(np.zeros((1, *lines.shape)))
-            levels.append(lines.state(none, exact(np.zeros((1, lines.shape[0])))).nodes.rounded()[0])
-        return np.asarray(levels[0] - levels[1].T)
+        word = _levels(self._array.word.ohms, ends["left"], ends["right"])
+        return word - _levels(self._array.bit.ohms, ends["top"], ends["bottom"]).T
 
     def solve(self, conductance: FloatArray, biases: Biases, source: FloatArray) -> FloatArray:
         """(rows, cols) volts across the cells.
@@ -94,3 +89,12 @@ class Network:
             if moved <= enough:
                 return volts
         return None
+
+
+def _levels(ohms: FloatArray, near: End, far: End) -> FloatArray:
+    """(lines, cells) volts of lines from which nothing is drawn; 0 V where there is no terminal."""
+    before = np.cumsum(ohms[:, :-1], axis=1)
+    total = ohms.sum(axis=1, keepdims=True)
+    part = np.where(near.connected & far.connected, 1.0, 0.0)[:, np.newaxis] * before / np.where(total > 0, total, 1.0)
+    start = np.where(near.connected, near.volts[:, 0], far.volts[:, 0])[:, np.newaxis]
+    return np.asarray(start + part * (far.volts - start))

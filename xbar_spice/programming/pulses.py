@@ -22,10 +22,11 @@ from xbar_spice.programming.network import Network
 
 __all__ = ["FastPulses", "Pulsed", "Pulses", "dynamic_law"]
 
-ERROR = 1e-7  # of the span of the states, about what a pulse may be wrong by
+ERROR = 1e-6  # of the span of the states, about what a pulse may be wrong by
 HALVINGS = 30
-SETTLED = 1e-10  # of the largest voltage: states and voltages of a step agree
+SETTLED = 1e-8  # of the largest voltage: states and voltages of a step agree
 REPEATS = 20
+STRIDE = 0.1  # of the span, that a step may move a state: energies are integrals over steps
 
 
 @final
@@ -126,7 +127,8 @@ class FastPulses(Pulses):
         while left > 0:
             h = min(h, left)
             after, watts, error = _step(crossbar, network, state, biases, source, h * times)
-            if error > ERROR * device.span:
+            stride = float(np.abs(after - state).max())
+            if error > ERROR * device.span or stride > STRIDE * device.span:
                 h /= 2.0
                 if h < seconds * 2.0**-HALVINGS:
                     raise ConvergenceError(
@@ -136,7 +138,7 @@ class FastPulses(Pulses):
                 continue
             state, energy = after, energy + watts * h
             left = 0.0 if h >= left else left - h
-            if error < 0.1 * ERROR * device.span:
+            if error < 0.1 * ERROR * device.span and stride < 0.3 * STRIDE * device.span:
                 h *= 2.0
         return Pulsed(state, energy)
 
@@ -169,8 +171,13 @@ def _step(
     else:
         return state, 0.0, np.inf
     after = moved(device, state, volts, seconds)
-    watts = float(np.sum(source * device.current(siemens(half), volts)))
+    powers = [
+        float(np.sum(source * device.current(siemens(x), v))) for x, v in ((state, first), (half, volts), (after, volts))
+    ]
+    watts = (powers[0] + 4.0 * powers[1] + powers[2]) / 6.0
     # What the change of the voltages within the step does to the states, times the share by which things change.
     shift = float(np.abs(after - moved(device, state, first, seconds)).max())
-    share = (shift + float(np.abs(after - state).max())) / device.span
+    old, new = siemens(state), siemens(after)
+    change = np.abs(new - old) / np.maximum(np.maximum(new, old), np.finfo(float).tiny)
+    share = (shift + float(np.abs(after - state).max())) / device.span + float(change.max())
     return after, watts, 0.1 * shift * min(1.0, share)

@@ -1,11 +1,13 @@
 """How far constant voltages move states: one scalar equation for each cell, each with steps of its own.
 
-An exponential Rosenbrock method (exprb32 of M. Hochbruck and A. Ostermann, Acta Numerica 19 (2010) 209) follows
+The exponential Rosenbrock method exprb43 (M. Hochbruck, A. Ostermann and J. Schweitzer, SIAM J. Numer. Anal. 47 (2009)
+786) follows dx/dt = r(x) from x0 with F = r(x0), J = r'(x0) and D(U) = r(U) - F - J (U - x0):
 
-    dx/dt = r(x),  x1 = x0 + h phi1(h r') r + 2 h phi3(h r') (r(U) - r - r' (U - x0)),  U = x0 + h phi1(h r') r.
+    U2 = x0 + h/2 phi1(h J / 2) F,  U3 = x0 + h phi1(h J) (F + D2),
+    x1 = x0 + h phi1 F + h (16 phi3 - 48 phi4) D2 + h (12 phi4 - 2 phi3) D3.
 
-It is exact where the rate is linear in the state, as it is at the limits, however stiff it is there. The last term is
-the error estimate. A state never passes its limits: a step that would is put to them.
+The terms with phi4 are the error estimate. The method is exact where the rate is linear in the state, as it is at the
+limits, however stiff it is there. A state never passes its limits: a step that would is put to them.
 """
 
 from __future__ import annotations
@@ -18,10 +20,11 @@ from xbar_spice.linear.operator import FloatArray
 
 __all__ = ["moved"]
 
-TOLERANCE = 1e-9  # of the span of the state, error of a step
+TOLERANCE = 1e-8  # of the span of the state, error of a step
 NUDGE = 1e-7  # of the span, for the derivative of the rate
 STEPS = 100_000
-SMALL = 1e-2  # below, series of the phi functions
+TERMS = 16  # of the series of the phi functions
+LARGEST = 50.0  # argument of them: the error estimate shortens a step of a runaway long before
 
 
 def moved(device: DynamicDevice, state: FloatArray, volts: FloatArray, seconds: FloatArray | float) -> FloatArray:
@@ -49,7 +52,7 @@ def moved(device: DynamicDevice, state: FloatArray, volts: FloatArray, seconds: 
         h = np.minimum(h, left)
         x1, error = _step(device, x, v, h)
         allowed = TOLERANCE * device.span * np.maximum(1.0, np.abs(x) if np.isinf(device.limits[1]) else 1.0)
-        factor = np.clip(0.9 * np.cbrt(allowed / np.maximum(error, 1e-6 * allowed)), 0.1, 8.0)
+        factor = np.clip(0.9 * (allowed / np.maximum(error, 1e-6 * allowed)) ** 0.25, 0.1, 8.0)
         accepted = error <= allowed
         x = np.where(accepted, x1, x)
         left = np.where(accepted, left - h, left)
@@ -78,22 +81,32 @@ def _step(device: DynamicDevice, x: FloatArray, volts: FloatArray, h: FloatArray
     """States after one step, and its error."""
     nudge = NUDGE * device.span
     low, high = device.within(x - nudge), device.within(x + nudge)
-    rates = _rate(device, np.concatenate([x, low, high]), np.tile(volts, 3)).reshape(3, -1)
-    slope = (rates[2] - rates[1]) / (high - low)
-    z = h * slope
-    first, third = _phi(z)
-    middle = device.within(x + h * first * rates[0])
-    bend = _rate(device, middle, volts) - rates[0] - slope * (middle - x)
-    correction = 2.0 * h * third * bend
-    return device.within(middle + correction), np.abs(correction)
+    rate, below, above = _rate(device, np.concatenate([x, low, high]), np.tile(volts, 3)).reshape(3, -1)
+    slope = (above - below) / (high - low)
+    half, (first, third, fourth) = _phi(0.5 * h * slope)[0], _phi(h * slope)
+
+    def bend(there: FloatArray) -> FloatArray:
+        return _rate(device, there, volts) - rate - slope * (there - x)
+
+    second = bend(device.within(x + 0.5 * h * half * rate))
+    last = bend(device.within(x + h * first * (rate + second)))
+    error = h * fourth * (12.0 * last - 48.0 * second)
+    after = x + h * first * rate + h * third * (16.0 * second - 2.0 * last) + error
+    return device.within(after), np.abs(error)
 
 
-def _phi(z: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """phi1(z) = (e^z - 1) / z and phi3(z) = (e^z - 1 - z - z^2 / 2) / z^3."""
-    z = np.minimum(z, 50.0)  # a runaway; the error estimate shortens such a step
-    small = np.abs(z) < SMALL
-    safe = np.where(small, 1.0, z)
-    first = np.where(small, 1 + z / 2 * (1 + z / 3 * (1 + z / 4 * (1 + z / 5))), np.expm1(safe) / safe)
-    exact = (np.expm1(safe) - safe - 0.5 * safe**2) / safe**3
-    third = np.where(small, (1 + z / 4 * (1 + z / 5 * (1 + z / 6 * (1 + z / 7)))) / 6, exact)
-    return first, third
+def _phi(z: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """The functions phi1, phi3 and phi4, phi_n(z) = sum_k z^k / (k + n)!."""
+    z = np.minimum(z, LARGEST)
+    small = np.abs(z) < 1.0
+    near, safe = np.where(small, z, 0.0), np.where(small, 1.0, z)
+    fourth = np.zeros_like(z)
+    for k in range(TERMS, 0, -1):
+        fourth = (1.0 + near * fourth) / (k + 3)
+    fourth = fourth / 6.0
+    third = near * fourth + 1 / 6
+    first = near * (near * third + 0.5) + 1.0
+    far = [np.expm1(safe) / safe]
+    for n in (1.0, 2.0, 6.0):
+        far.append((far[-1] - 1.0 / n) / safe)
+    return tuple(np.where(small, one, other) for one, other in ((first, far[0]), (third, far[2]), (fourth, far[3])))
