@@ -258,6 +258,10 @@ CALLS: dict[str, Callable[[Parts], dict[str, Any]]] = {
     "run_study": lambda p: {"study": p.study, "folder": p.folder / "store"},
     "write_report": lambda p: {"store_folder": p.folder / "empty", "output": p.folder / "report.html"},
     "tune": lambda p: {"model": p.deployed, "digits": p.digits, "schedule": xs.Schedule(epochs=1)},
+    "WriteVerify": lambda p: {},
+    "write_verify": lambda p: {
+        "crossbar": xs.Crossbar([[4e-5, 8e-5]], r_word=1.0, device=xs.load_device("yakopcic_fast"))
+    },
     "write_netlists": lambda p: {"mapped": p.mapped, "folder": p.folder / "decks", "name": "A"},
 }  # fmt: skip
 CALLS |= {
@@ -269,6 +273,7 @@ WITHOUT_ARGUMENTS = {  # base classes
     "Converter",
     "DataSet",
     "DriftLaw",
+    "DynamicDevice",
     "Field",
     "LinearOperator",
     "LinearSolver",
@@ -365,6 +370,8 @@ ALSO_RIGHT = {
     ("convolution_field", "a"): {"one value"},
     ("convolution_field", "b"): {"one value"},
     ("run_study", "wait"): {"infinity", "a huge whole number"},
+    ("WriteVerify", "raise_volts"): {"negative"},
+    ("WriteVerify", "lower_volts"): {"negative"},
     ("write_report", "extra"): {"no number", "empty array"},
     ("write_report", "figures"): {"no number", "empty array"},
     ("Convolution", "kernel"): {"one value"},

@@ -39,6 +39,7 @@ from .hardware.drift import CmoDrift as CmoDrift
 from .hardware.drift import Drift as Drift
 from .hardware.drift import DriftLaw as DriftLaw
 from .hardware.drift import PcmDrift as PcmDrift
+from .hardware.dynamic import DynamicDevice as DynamicDevice
 from .hardware.pulse import LineCapacitance as LineCapacitance
 from .hardware.pulse import Pulse as Pulse
 from .hardware.read_noise import Noise as Noise
@@ -78,6 +79,8 @@ from .mapping.pairs import Differential as Differential
 from .mapping.pairs import Interleaved as Interleaved
 from .mapping.pairs import SignedRows as SignedRows
 from .mapping.slices import BitSliced as BitSliced
+from .programming.write import WriteVerify as WriteVerify
+from .programming.write import write_verify as write_verify
 from .report.html import write_report as write_report
 from .report.table import load_results as load_results
 from .report.table import load_traces as load_traces

@@ -360,7 +360,7 @@ def array_variables(
         "bit_segments": segments["cols"],
         "conductance": crossbar.conductance.tolist(),
         "bare_rows": np.flatnonzero(bare).tolist(),
-        "device": crossbar.device,
+        "device": crossbar.device.read_law,
         "gates": lines.above_threshold[:, 0].tolist() if lines else [],
         "connections": connections,
         "terminals": terminals,
