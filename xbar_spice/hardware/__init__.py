@@ -31,6 +31,7 @@ from xbar_spice.hardware.statistics import Correlated, InTurn, Levels, MeasuredP
 from xbar_spice.hardware.subcircuit import Subcircuit
 from xbar_spice.hardware.technology import Technology, technology, wire_technology
 from xbar_spice.hardware.variation import Programmed, ProgrammingError, Variation
+from xbar_spice.hardware.verilog_a import VerilogACell
 
 __all__ = [
     "Amplifier",
@@ -69,6 +70,7 @@ __all__ = [
     "Technology",
     "Terminations",
     "Variation",
+    "VerilogACell",
     "half_select",
     "held_lines",
     "level_spacing",

@@ -12,7 +12,7 @@ from xbar_spice.errors import InvalidInputError
 from xbar_spice.hardware.biases import read_ends
 from xbar_spice.hardware.crossbar import SIDES, Crossbar, Side
 from xbar_spice.hardware.pulse import LineCapacitance, Pulse
-from xbar_spice.spice.libraries import behaviour, libraries
+from xbar_spice.spice.libraries import behaviour, compiled_libraries, libraries
 from xbar_spice.spice.netlist import Deck, Terminal, array_variables, drive_volts
 from xbar_spice.spice.render import render
 from xbar_spice.spice.tolerances import transient_options
@@ -74,7 +74,8 @@ def pulse_deck(
         "options": transient_options(crossbar, least_charge, accuracy),
     }
     ends: tuple[Terminal, ...] = tuple(array["terminals"])  # type: ignore[arg-type]
-    return Deck(render("pulse.cir.j2", variables, netlists=netlists), ends, behaviour=behaviour([crossbar]))
+    text, compiled = render("pulse.cir.j2", variables, netlists=netlists), compiled_libraries([crossbar])
+    return Deck(text, ends, behaviour=behaviour([crossbar]), compiled=compiled)
 
 
 def require_pulsable(crossbar: Crossbar) -> None:
