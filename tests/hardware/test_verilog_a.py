@@ -7,12 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support import engine_or_skip, relative, truth
+from click.testing import CliRunner
+from support import engine_or_skip, relative, run_by_hand, truth
 
 import xbar_spice as xs
+from xbar_spice.cli.app import app
 from xbar_spice.errors import DeviceError
 from xbar_spice.hardware.verilog_a import VerilogACell, compiler
 from xbar_spice.hardware.verilog_a.examine import structure_of
+from xbar_spice.mapping.export import write_netlists
+from xbar_spice.mapping.matrix import map_weights
 
 pytestmark = pytest.mark.skipif(
     compiler.find_compiler() is None, reason="needs the Verilog-A compiler of the extra verilog-a"
@@ -186,3 +190,29 @@ def test_a_broken_library_ends_a_process_of_its_own_alone(tmp_path):
     broken.write_bytes(device.library.read_bytes()[:9000])
     with pytest.raises(DeviceError, match=r"not loaded anywhere|cannot load library"):
         structure_of(broken, "cell.va")
+
+
+@pytest.mark.ngspice
+def test_decks_are_taken_elsewhere_with_all_that_they_need(tmp_path, rng):
+    engine_or_skip("ngspice")
+    design = xs.Design(device=shipped("contact_cell", "Gp", rs=300.0), r_word=2.0, r_bit=2.0, r_driver=5.0, r_sense=5.0)
+    mapped = map_weights(rng.standard_normal((2, 3)), design, rng=rng)
+    write_netlists(mapped, tmp_path / "made", name="A")
+    (tmp_path / "made").rename(tmp_path / "moved")
+    with xs.get_engine("nodal").program_bank(mapped.crossbars) as bank:
+        wanted = np.concatenate(bank.read(mapped.drives(np.ones((3, 1)), "rows")))[:, 0]
+    printed = run_by_hand(tmp_path / "moved" / "A.forward.cir")
+    np.testing.assert_allclose(list(printed.values()), wanted, rtol=1e-9)
+
+
+def test_check_model_says_what_a_module_is():
+    said = {
+        "sinh_cell": ("state            static", "odd              yes", "usable           yes"),
+        "state_cell": ("stateful: w", "drift", "0.5 V"),
+        "hidden_cell": ("hidden memory", "a simulator freezes"),
+    }
+    for name, lines in said.items():
+        done = CliRunner().invoke(app, ["check-model", str(CASES / f"{name}.va")])
+        assert done.exit_code == 0, done.output
+        for line in lines:
+            assert line in done.output

@@ -104,10 +104,7 @@ def compiled_libraries(crossbars: Sequence[Crossbar]) -> tuple[Path, ...]:
 
 
 def loader(paths: Sequence[Path]) -> str:
-    """Text of a file that goes before a deck, so that ngspice loads compiled libraries first.
-
-    Paths in it mean what they say wherever ngspice is started, if they are absolute.
-    """
+    """Text of a file that goes before a deck, so that ngspice loads compiled libraries first."""
     commands = "".join(f"pre_osdi {path}\n" for path in paths)
     return f"* loads the compiled Verilog-A modules of a deck: {by_hand('', LOADER)} DECK\n.control\n{commands}.endc\n"
 
@@ -116,8 +113,9 @@ def _model_cards(crossbars: Sequence[Crossbar]) -> list[str]:
     """The model card of each kind of Verilog-A cell."""
     cells = dict.fromkeys(crossbar.device for crossbar in crossbars if isinstance(crossbar.device, VerilogACell))
     return [
-        f"* {cell.module} in Verilog-A, compiled as {cell.library.name}: run this deck by hand with "
-        f"{by_hand('', LOADER)} DECK\n.model {cell.model} {cell.card()}\n"
+        f"* {cell.module} in Verilog-A: run this deck by hand with {by_hand('', LOADER)} DECK, where {LOADER} says\n"
+        f"* pre_osdi and the path of the compiled module; xbar-spice netlist writes both\n"
+        f".model {cell.model} {cell.card()}\n"
         for cell in cells
     ]
 

@@ -132,6 +132,11 @@ class VerilogACell(Device):
         return _unique_name(self.module, self.source)
 
     @property
+    def renamed(self) -> str:
+        """The source of the module under that name, as it is compiled."""
+        return renamed(self.source, self.module, self.unique_name)
+
+    @property
     def library(self) -> Path:
         """The compiled library, which ngspice loads by `osdi PATH`."""
         return _library(self)
@@ -140,6 +145,12 @@ class VerilogACell(Device):
     def structure(self) -> Structure:
         """Nodes and parameters of the module."""
         return structure_of(self.library, self._where)
+
+    @property
+    def signs(self) -> list[str]:
+        """What in its source may keep a state in variables, which no compiled module shows."""
+        text = "".join(self.source.split())
+        return [sign for sign in ("$abstime", "@(initial_step", "$bound_step") if sign in text]
 
     @property
     def programmed(self) -> str:
@@ -278,7 +289,7 @@ def _unique_name(module: str, source: str) -> str:
 
 @lru_cache(64)
 def _library(cell: VerilogACell) -> Path:
-    return compiled(cell._where, renamed(cell.source, cell.module, cell.unique_name))
+    return compiled(cell._where, cell.renamed)
 
 
 @lru_cache(64)
