@@ -14,6 +14,7 @@ from xbar_spice.hardware.crossbar import Crossbar
 from xbar_spice.hardware.subcircuit import Subcircuit
 from xbar_spice.hardware.subcircuit.apart import Placed, kept_apart
 from xbar_spice.hardware.subcircuit.definition import COMPAT, parsed
+from xbar_spice.hardware.subcircuit.used import used_part
 from xbar_spice.hardware.verilog_a import VerilogACell
 from xbar_spice.spice.resources import search_path
 
@@ -32,7 +33,7 @@ def libraries(crossbars: Sequence[Crossbar], names: Sequence[str]) -> list[str]:
     Raises:
         InvalidInputError: one deck would have two subcircuits of one name, or libraries of two dialects.
     """
-    found = _subcircuits(crossbars)
+    found, own = _subcircuits(crossbars), _of_users(crossbars)
     mode = behaviour(crossbars)
     by_text = {subcircuit.library: subcircuit for subcircuit in found}
     wrappers = {subcircuit.wrapper: subcircuit for subcircuit in found if subcircuit.wrapper}
@@ -45,6 +46,7 @@ def libraries(crossbars: Sequence[Crossbar], names: Sequence[str]) -> list[str]:
         )
     given = _given(crossbars)
     texts = kept_apart([Placed(text, one.compat, given.get(text, frozenset())) for text, one in by_text.items()])
+    texts = [_used(text, one, found) if one in own else text for text, one in zip(texts, by_text.values(), strict=True)]
     texts += wrappers
     texts += _model_cards(crossbars)
     said = f"* for a dialect of SPICE: run this deck by hand with {by_hand(mode)} DECK\n"
@@ -133,6 +135,19 @@ def _given(crossbars: Sequence[Crossbar]) -> dict[str, frozenset[str]]:
             library = crossbar.device.subcircuit.library
             given[library] |= {crossbar.device.setting(1.0)[0].lower()}
     return given
+
+
+def _used(text: str, library: Subcircuit, found: Sequence[Subcircuit]) -> str:
+    """The part of a library that the subcircuits of a deck need."""
+    wanted = [one.name.lower() for one in found if one.library == library.library]
+    wrapped = [word for one in found if one.library == library.library for word in one.wrapper.lower().split()]
+    return used_part(text, library.compat, {*wanted, *wrapped})
+
+
+def _of_users(crossbars: Sequence[Crossbar]) -> list[Subcircuit]:
+    """The subcircuits from libraries of users; the shipped library of op-amps explains itself as a whole."""
+    cells = [subcircuit for crossbar in crossbars for subcircuit in crossbar.device.subcircuits]
+    return cells + [opamp for crossbar in crossbars if (opamp := crossbar.amplifier.opamp) is not None]
 
 
 def _subcircuits(crossbars: Sequence[Crossbar]) -> list[Subcircuit]:
