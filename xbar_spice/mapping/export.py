@@ -103,8 +103,7 @@ def write_netlists(
     deck = bank_deck(mapped.crossbars, side, drives=drives, names=names, title=title, comments=head, netlists=netlists)
     made_of = _made_of(mapped)
     _remove_earlier(folder, name, DIRECTION[side], made_of)
-    sensed = [terminal for terminal in deck.terminals if terminal.side != side]
-    written = [_write(folder / f"{stem}.cir", with_table(deck.text, sensed))]
+    written = [_write(folder / f"{stem}.cir", with_table(deck.text, deck.terminals, side))]
     entries: list[dict[str, Any]] = []
     for index, (array, volts) in enumerate(zip(mapped.arrays, drives, strict=True)):
         said: dict[str, Any] = {
@@ -114,8 +113,7 @@ def write_netlists(
         }
         single = array_deck(array.crossbar, volts, side, **said)
         path = f"{name}/{array.name}.{DIRECTION[side]}"
-        sensed = [terminal for terminal in single.terminals if terminal.side != side]
-        written.append(_write(folder / f"{path}.cir", with_table(single.text, sensed)))
+        written.append(_write(folder / f"{path}.cir", with_table(single.text, single.terminals, side)))
         entry = {"array": array.name, "deck": f"{path}.cir"}
         if pulse is not None:
             timed = pulse_deck(array.crossbar, volts, pulse, capacitance or LineCapacitance(), side, **said)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from xbar_spice.disk import read_bytes, write
-from xbar_spice.hardware.crossbar import Crossbar
+from xbar_spice.hardware.crossbar import Crossbar, Side
 from xbar_spice.hardware.verilog_a import VerilogACell
 from xbar_spice.spice.libraries import LOADER, loader
 from xbar_spice.spice.netlist import Terminal
@@ -14,31 +14,36 @@ from xbar_spice.spice.netlist import Terminal
 __all__ = ["with_table", "write_companions"]
 
 TABLE = """\
-* run by hand, this prints the results at full precision, and nothing of each element
+* run by hand, this prints all terminals as batch mode does, to six digits, then the results at full precision
 .control
 set numdgt=17
 op
 if $sim_status
   quit 1
 end
+{lines}
+echo
 {prints}
 quit
 .endc
 """
 
 
-def with_table(text: str, terminals: Sequence[Terminal]) -> str:
+def with_table(text: str, terminals: Sequence[Terminal], driven: Side) -> str:
     """A deck that prints what its read returns, and no more, when `ngspice -b` runs it.
 
     Args:
         text: of the deck.
-        terminals: whose results are wanted.
+        terminals: all of the deck.
+        driven: the driven side; what the others return is the result.
     """
     body, end, rest = text.rpartition(".end\n")
     if not end or rest.strip():  # a template of the user's own may end otherwise
         return text
-    prints = "\n".join(f"print {terminal.result}" for terminal in terminals)
-    return f"{body}\n{TABLE.format(prints=prints)}.end\n"
+    vectors = [one.output.lower() or f"{one.source.lower()}#branch" for one in terminals]
+    lines = "\n".join(f'echo "  {vector}  $&{vector}"' for vector in vectors)
+    prints = "\n".join(f"print {terminal.result}" for terminal in terminals if terminal.side != driven)
+    return f"{body}\n{TABLE.format(lines=lines, prints=prints)}.end\n"
 
 
 def write_companions(crossbars: Sequence[Crossbar], folder: Path) -> list[Path]:
