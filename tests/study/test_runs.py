@@ -29,7 +29,7 @@ from xbar_spice.cosim import Cosimulation
 from xbar_spice.engines.ngspice.worker_handle import Worker
 from xbar_spice.errors import SimulationError, StudyError
 from xbar_spice.report import figures
-from xbar_spice.report.data import load_results
+from xbar_spice.report.data import read_results
 from xbar_spice.spice.resources import search_path
 from xbar_spice.study import file_source, runner, setups
 from xbar_spice.study.chunks import Chunk, Outcome, Packed, run_chunk
@@ -53,7 +53,8 @@ def test_ids_are_the_same_in_every_run_and_on_every_machine() -> None:
     case, _ = expanded(a_study(), exact)[1]
     # The recipe instead of a value: a setting that is added, or a default that moves, must change the ids.
     _, parameters = a_study().points()[0]
-    settings = parameters.model_dump() | {"model": weights}
+    samples = {"task": "random", "samples": 2, "seed": 0}
+    settings = parameters.model_dump() | {"model": weights, "data": samples}
     content = {"numerics": setups.NUMERICS, "parameters": settings, "seed": 1, "law": "Ohmic"}
     content |= {"design": asdict(parameters.design()), "opamp": None, "templates": None}
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))
@@ -264,7 +265,7 @@ def test_a_side_file_never_blocks_a_store(kind: str, finished: tuple[StudyFile, 
         side.write_bytes(damaged.get(kind, content))
     if kind == "numbers":
         store.write_arrays("cell_deficit", {"case": 3, "cells": np.zeros(2)})
-    results = load_results(store.folder)
+    results = read_results(store.folder)
     assert not figures.CellDeficit().applies(results)
     summary = run_study(finished[0], store.folder, jobs=1)
     assert (summary.present, summary.failed) == (1, {})

@@ -4,26 +4,29 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
-from xbar_spice.cosim import Problem
+from xbar_spice.data import Data
 from xbar_spice.engines.registry import get_engine
 from xbar_spice.mapping.design import Design
 from xbar_spice.mapping.measured import map_hash
 from xbar_spice.parts import ENGINES, METHODS
 from xbar_spice.registry import source_hash
 from xbar_spice.settings import entries
+from xbar_spice.solve.integrators.layers import Layers
 from xbar_spice.solve.linear_solvers.krylov import get_linear_solver
 from xbar_spice.spice.device_models import Lookup
 from xbar_spice.spice.libraries import opamp_subcircuit
 from xbar_spice.spice.resources import search_path
 from xbar_spice.study.axes import Scalar
-from xbar_spice.study.config import Parameters, parameters_at
-from xbar_spice.study.problem import chosen_task, describe_data, find_model, fingerprint, make_problem
+from xbar_spice.study.config import DataSettings, Parameters, parameters_at
+from xbar_spice.study.problem import find_model, find_samples, fingerprint, problem_of
+from xbar_spice.study.samples import RANDOM, chosen_task
 from xbar_spice.study.setups import NUMERICS, Setup, Source, canonical, without_folders
+from xbar_spice.train.digits import DIGITS
 from xbar_spice.weights import Model
 
 if TYPE_CHECKING:
@@ -41,11 +44,13 @@ class FileSource(Source):
         given: the settings that no axis varies.
         lookup: where texts are looked up; it keeps what it has found.
         named: the models, by their settings, each with where it comes from.
+        samples: what the models run on, by the settings of both, as far as somebody has asked for them.
     """
 
     given: Mapping[str, Any]
     lookup: Lookup
     named: Mapping[str, tuple[str, Model]]
+    samples: dict[str, Data] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -85,11 +90,11 @@ class FileSource(Source):
         settings = parameters_at(self.given, changes, self.lookup, "study")
         key = model_key(settings)
         model, weights = self.named[key][1], self._fingerprints[key]
-        design, data = settings.design(), settings.data.model_dump()
+        design, taken = settings.design(), self._taken(settings, key)
         plain = settings.model_dump()
         content = without_folders(plain)
         content["model"] = weights
-        content["data"]["task"] = chosen_task(model, content["data"]["task"])
+        content["data"] = _which_samples(model, settings.data, taken)
         determined = {
             "numerics": NUMERICS,
             "parameters": content,
@@ -103,22 +108,26 @@ class FileSource(Source):
         if own := sources(settings, design, model):
             determined["own"] = own
         solver = settings.solver_options()
-        shared = canonical({"model": key, "data": data, "solver": solver.describe()})
+        shared = canonical({"model": key, "data": content["data"], "solver": solver.describe()})
         return Setup(
             design=design,
             engine=partial(get_engine, settings.engine, **settings.engine_options),
             engine_name=settings.engine,
             solver=solver,
-            problem=partial(self._problem, key, data),
+            problem=partial(problem_of, model, taken),
             model=model,
-            samples=settings.data.samples,
+            samples=len(taken),
             shared=hashlib.sha256(shared.encode()).hexdigest(),
             content=determined,
-            described={"weights": weights, "data": describe_data(model, **data), "parameters": plain},
+            described={"weights": weights, "data": taken.source, "parameters": plain},
         )
 
-    def _problem(self, key: str, data: Mapping[str, Any]) -> Problem:
-        return make_problem(self.named[key][1], **data)
+    def _taken(self, settings: Parameters, key: str) -> Data:
+        """The samples of a point; they are read once, and go to every worker, which may not have their file."""
+        which = f"{settings.data.model_dump_json()} {key}"
+        if which not in self.samples:
+            self.samples[which] = find_samples(self.named[key][1], settings.data, self.lookup)
+        return self.samples[which]
 
     @cached_property
     def _fingerprints(self) -> dict[str, str]:
@@ -133,6 +142,14 @@ class FileSource(Source):
         return {name: value for name, value in vars(self).items() if not name.startswith("_")}
 
 
+def _which_samples(model: Model, settings: DataSettings, samples: Data) -> dict[str, Any]:
+    """What tells samples from others: how they are drawn, of those that never change, or their content."""
+    task = None if settings.file is not None else chosen_task(model, settings.task)
+    if task not in (RANDOM, DIGITS):
+        return {"content": samples.fingerprint}
+    return {"task": task, "samples": len(samples), "seed": settings.seed or 0}
+
+
 def model_key(parameters: Parameters) -> str:
     """A name for the model that a case uses."""
     return parameters.model.model_dump_json()
@@ -142,6 +159,7 @@ def sources(parameters: Parameters, design: Design, model: Model) -> dict[str, s
     """Hash of the file of each part that is of a class of the user's own, by the kind of part."""
     found = {entry.path[-1]: source_hash(entry.default) for entry in entries(design) if entry.registry is not None}
     found["engine"] = ENGINES.source_hash(parameters.engine)
+    found["field"] = source_hash(model.field.fields[0] if isinstance(model.field, Layers) else model.field)
     found["method"] = METHODS.source_hash(model.method) if ":" in model.method else None
     found["linear solver"] = source_hash(get_linear_solver(parameters.solver_options().krylov))
     return {name: code for name, code in found.items() if code is not None}
