@@ -517,3 +517,33 @@ def test_a_scheduler_that_goes_ends_the_run(
     address, process = scheduler
     with pytest.raises(StudyError, match="has gone; finished cases are kept"):
         run_study(a_study(weights), tmp_path / "out", scheduler=address, wait=600, on_waiting=lambda _: process.kill())
+
+
+def a_worker(address: str) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "distributed.cli.dask_worker", address, "--nthreads", "1", "--no-nanny"]
+    quiet = ["--no-dashboard", "--death-timeout", "60"]
+    return subprocess.Popen(command + quiet, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def test_workers_of_a_scheduler_come_and_go(
+    scheduler: tuple[str, subprocess.Popen[str]], weights: Path, tmp_path: Path
+) -> None:
+    workers = [a_worker(scheduler[0])]
+    study = a_study(weights, seeds=list(range(6)))
+
+    def replace_the_worker(update: Progress) -> None:
+        if update.settled == 1:
+            workers[0].kill()
+            workers.append(a_worker(scheduler[0]))
+
+    try:
+        kept = {"scheduler": scheduler[0], "wait": 600, "on_progress": replace_the_worker}
+        summary = run_study(study, tmp_path / "out", **kept)
+    finally:
+        for worker in workers:
+            worker.kill()
+            worker.wait()
+    assert (summary.done, summary.failed, len(workers)) == (12, {}, 2)
+    run_study(study, tmp_path / "alone", jobs=1)
+    there, alone = (Store(tmp_path / name).records()[0].set_index("case.id") for name in ("out", "alone"))
+    pd.testing.assert_frame_equal(there.loc[alone.index].drop(columns=TIMINGS), alone.drop(columns=TIMINGS))

@@ -6,7 +6,7 @@ Sections are `model`, `data`, `circuit` (the engine, whether it may `characteris
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from typing import TYPE_CHECKING, Annotated, Any, Self, TypeVar, cast
 
@@ -34,7 +34,9 @@ from xbar_spice.study.schema import Settings, lookup_of, settings_like
 __all__ = ["DataSettings", "ModelSettings", "Parameters", "Seed", "parameters_at", "parse", "set_path"]
 
 Seed = Annotated[int, Field(ge=0)]
+_DESIGN, _SOLVER = Design(), SolverOptions()
 Checked = TypeVar("Checked", bound=Settings)
+Made = TypeVar("Made")
 
 
 class ModelSettings(Settings):
@@ -125,6 +127,7 @@ class Parameters(Settings):
     circuit: Circuit = Field(default_factory=Circuit)
     solver: Solver = Field(default_factory=Solver)
     _lookup: Lookup = PrivateAttr(default_factory=Lookup)
+    _made: dict[type, Any] = PrivateAttr(default_factory=dict)
 
     def model_post_init(self, context: Any, /) -> None:
         if isinstance(context, Lookup):
@@ -135,7 +138,7 @@ class Parameters(Settings):
     def _buildable(cls, circuit: Settings, info: ValidationInfo) -> Settings:
         values = circuit.model_dump()
         # Checks what belongs together, such as g_min < g_max.
-        design = build(Design(), circuit.model_dump(exclude_unset=True), lookup_of(info))
+        design = build(_DESIGN, circuit.model_dump(exclude_unset=True), lookup_of(info))
         linear = design.device.linear and design.amplifier.linear
         if values["characterise"] and not (values["engine"] == "ngspice" and linear):
             raise ValueError(
@@ -147,7 +150,7 @@ class Parameters(Settings):
     @field_validator("solver", mode="after")
     @classmethod
     def _solvable(cls, solver: Settings) -> Settings:
-        build(SolverOptions(), solver.model_dump())
+        build(_SOLVER, solver.model_dump())
         return solver
 
     @property
@@ -175,11 +178,19 @@ class Parameters(Settings):
 
     def design(self) -> Design:
         """How the arrays are built."""
-        return cast(Design, build(Design(), self.circuit.model_dump(exclude_unset=True), self._lookup))
+        return self._kept(
+            Design, lambda: cast(Design, build(_DESIGN, self.circuit.model_dump(exclude_unset=True), self._lookup))
+        )
 
     def solver_options(self) -> SolverOptions:
         """How equations are solved."""
-        return cast(SolverOptions, build(SolverOptions(), self.solver.model_dump()))
+        return self._kept(SolverOptions, lambda: cast(SolverOptions, build(_SOLVER, self.solver.model_dump())))
+
+    def _kept(self, kind: type[Made], make: Callable[[], Made]) -> Made:
+        """What is made of these settings, which never change, once."""
+        if kind not in self._made:
+            self._made[kind] = make()
+        return cast(Made, self._made[kind])
 
 
 def parse(kind: type[Checked], content: Mapping[str, Any], source: str, lookup: Lookup) -> Checked:

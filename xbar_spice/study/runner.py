@@ -143,7 +143,7 @@ def run_study(  # noqa: PLR0913 - what is run, where it is kept, who runs it and
             for outcome in outcomes:
                 found[outcome.case.id] = outcome.status
                 counter.settle(outcome.case, "failed" if outcome.error else "done", outcome.error)
-        problems = store.tidy()
+        problems = store.tidy() if missing else []
     return StudySummary(
         folder=store.folder,
         total=len(ready.plan.cases),

@@ -21,7 +21,7 @@ from __future__ import annotations
 import fcntl
 import secrets
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from io import BytesIO
@@ -193,6 +193,10 @@ class Store:
             if line.status != "failed" and line.case_id not in seen:
                 seen.add(line.case_id)
                 yield StoredCase.of(line)
+        yield from self._folders(seen, found)
+
+    def _folders(self, seen: Container[str], problems: list[str]) -> Iterator[StoredCase]:
+        """The cases of old, but for those that have been seen."""
         for folder in sorted(self._cases.iterdir()) if self._cases.is_dir() else []:
             if folder.name.startswith(DRAFT) or folder.name in seen:
                 continue
@@ -200,12 +204,19 @@ class Store:
                 record = read_case(folder)
                 yield StoredCase(folder.name, record.converged, record, folder)
             except StudyError as error:
-                found.append(f"{folder}: not a finished case ({error})")
+                problems.append(f"{folder}: not a finished case ({error})")
 
     def status(self) -> dict[str, Status]:
         """What came of each case by its id; of one that failed and has no result, that it failed."""
-        failed: dict[str, Status] = {failure["id"]: "failed" for failure in self.failures()}
-        return failed | {case.id: "done" if case.converged else "unconverged" for case in self.cases()}
+        failed: set[str] = {failure["id"] for failure in self._failures_of_old()}
+        found: dict[str, Status] = {}
+        for line in self._lines([]):
+            if line.status == "failed":
+                failed.add(line.case_id)
+            else:
+                found.setdefault(line.case_id, line.status)
+        found |= {case.id: "done" if case.converged else "unconverged" for case in self._folders(found, [])}
+        return dict.fromkeys(failed, "failed") | found
 
     def finished(self) -> set[str]:
         """Ids of the cases that have a result."""
@@ -234,18 +245,22 @@ class Store:
 
     def failures(self) -> list[dict[str, Any]]:
         """Why cases have no result, by the last try of each; unreadable files are left out."""
-        found: dict[str, dict[str, Any]] = {}
-        for path in sorted(self._failures.glob("*.json")) if self._failures.is_dir() else []:
-            with suppress(StudyError):
-                failure = read_json(path, error=StudyError)
-                found |= {failure["id"]: failure} if isinstance(failure.get("id"), str) else {}
+        found = {failure["id"]: failure for failure in self._failures_of_old()}
         finished = set()
         for line in self._lines([]):
             if line.status == "failed":
                 found[line.case_id] = line.record
             else:
                 finished.add(line.case_id)
+        finished |= {case.id for case in self._folders(finished, [])} if found else set()
         return [failure for name, failure in found.items() if name not in finished]
+
+    def _failures_of_old(self) -> Iterator[dict[str, Any]]:
+        for path in sorted(self._failures.glob("*.json")) if self._failures.is_dir() else []:
+            with suppress(StudyError):
+                failure = read_json(path, error=StudyError)
+                if isinstance(failure.get("id"), str):
+                    yield failure
 
     def arrays(self, name: str) -> dict[str, np.ndarray[Any, Any]] | None:
         """What `write_arrays` kept under a name; None if there is nothing readable."""

@@ -264,16 +264,17 @@ def _check_points(study: StudyFile) -> None:
     """Raise if a combination is not allowed, or a setting has no effect in any of them."""
     if not study.combinations:
         raise StudyError("every combination of the axes is left out by skip")
-    netlists, needy = False, [name for name, part in vars(Design()).items() if hasattr(type(part), "NEEDS")]
+    design, netlists = Design(), False
+    needy = {name for name, part in vars(design).items() if hasattr(type(part), "NEEDS")}
     tables: dict[str, Any] = {}  # each only once: a long study has a few of them
     for point in study.combinations:
         parameters = study.at(point)
         netlists = netlists or parameters.runs_ngspice
-        parts = parameters.circuit.model_dump(include=set(needy))
+        parts = parameters.circuit.model_dump(include=needy)
         tables[json.dumps(parts, sort_keys=True)] = parts
     if study.netlists and not netlists:
         raise StudyError("netlists has no effect without engine 'ngspice', which no case has; leave it out")
-    for setting, need in unused_settings(Design(), list(tables.values())):
+    for setting, need in unused_settings(design, list(tables.values())):
         raise StudyError(
             f"circuit.{setting} has no effect without circuit.{need}, which no case has; "
             f"give circuit.{need}, or leave circuit.{setting} out"
