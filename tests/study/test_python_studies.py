@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import textwrap
+import tomllib
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -199,3 +201,11 @@ def test_an_axis_of_a_file_says_what_is_wrong(change: dict[str, Any], said: str)
     axis = {"name": "tile", "fields": ["circuit.tile"]} | change
     with pytest.raises(StudyError, match=said):
         parse_study({"name": "n", "model": {"weights": "w.npz"}, "axes": [axis]}, "my.toml")
+
+
+def test_the_study_of_the_page_is_one() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "studies.md").read_text()
+    block = textwrap.dedent(page.split("## A study file\n\n")[1].split("\n\nThe tables")[0])
+    study = parse_study(tomllib.loads(block))
+    assert len(study.combinations) == 4 * 5
+    assert {parameters.engine for _, parameters in study.points()} == {"ngspice", "nodal"}

@@ -9,7 +9,6 @@ from statistics import fmean
 from typing import final
 
 from xbar_spice.checks import Instance, Optional, Whole, checked
-from xbar_spice.study.execute import cores
 from xbar_spice.study.runner import planned
 from xbar_spice.study.setups import Plan
 from xbar_spice.study.store import Store
@@ -85,7 +84,7 @@ def preview_study(study: Plan, folder: Path, *, study_file: Path | None = None, 
         point = id(case.point)
         known += means.get(point, 0.0)
         guessed += 0.0 if point in means else ratio * plan.estimates[point].seconds
-    workers = min(jobs or cores(), max(1, len(missing)))
+    workers = min(jobs or plan.workers, max(1, len(missing)))
     sizes = sorted((plan.estimates[id(case.point)].bytes for case in missing), reverse=True)
     return Preview(
         total=len(plan.cases),

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, final
 
+import psutil
+
 from xbar_spice.checks import Flag, Instance, Optional, Real, Text, Whole, checked
 from xbar_spice.cosim.run.made import fingerprint
 from xbar_spice.errors import StudyError
@@ -112,7 +114,8 @@ def run_study(  # noqa: PLR0913 - what is run, where it is kept, who runs it and
         study: what to run: `Study(...)`, or a study file as `load_study` reads it.
         folder: of the results; need not exist.
         study_file: where the study comes from; names of weight files are relative to it.
-        jobs: cases side by side, by default one per core; 1 runs them in this process.
+        jobs: cases side by side, by default one per core, or as many as the memory is likely to hold; 1 runs them in
+            this process.
         scheduler: address of a Dask scheduler, in place of processes on this machine.
         wait: seconds for which that scheduler may be without any worker.
         retry_failed: whether to run those again that failed before.
@@ -137,7 +140,7 @@ def run_study(  # noqa: PLR0913 - what is run, where it is kept, who runs it and
                 failed = found[case.id] == "failed"
                 counter.settle(case, "failed" if failed else "present", _KEPT if failed else "")
         present = len(ready.plan.cases) - len(missing) - len(counter.failed)
-        workers = Workers(jobs or cores(), scheduler, wait, on_waiting)
+        workers = Workers(jobs or ready.plan.workers, scheduler, wait, on_waiting)
         # Closed at once when something goes wrong here, so that no worker outlives the run.
         with closing(_written(store, ready, workers)) as outcomes:
             for outcome in outcomes:
@@ -193,7 +196,7 @@ def iterate_study(
     with store.locked():
         ready = _prepare(store, study, study_file, None, retry_failed)
         yield from (case for case in store.cases() if case.id in ready.plan.cases)
-        workers = Workers(jobs or cores(), scheduler, wait)
+        workers = Workers(jobs or ready.plan.workers, scheduler, wait)
         with closing(_written(store, ready, workers)) as outcomes:
             for outcome in outcomes:
                 if outcome.status != "failed":
@@ -287,6 +290,12 @@ class Planned:
     def seconds(self, point: Point) -> float:
         """What a case of a point may take."""
         return self.estimates[id(point)].seconds
+
+    @property
+    def workers(self) -> int:
+        """How many to start if nobody says so: one per core, as far as the memory may hold the largest cases."""
+        largest = max(one.bytes for one in self.estimates.values())
+        return max(1, min(cores(), int(psutil.virtual_memory().available / largest)))
 
 
 def planned(study: Plan, source: Source) -> Planned:

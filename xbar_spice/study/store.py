@@ -48,7 +48,7 @@ from xbar_spice.study.segments import LARGEST, Line, Status, compact_json, read_
 __all__ = ["Store", "StoredCase", "case_of", "unconverged"]
 
 _SEGMENT = ".jsonl"
-_SMALL, _MANY = 2**22, 256  # bytes of a small segment, and how many of them are too many
+_SMALL, _MANY = 2**22, 64  # bytes of a small segment, and how many of them are too many
 _LAID_ASIDE = "they are run again, and the file is kept in the folder `damaged`"
 
 
