@@ -119,7 +119,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=1, help="Runs of each row; the median is printed.")
     parser.add_argument("--beside", type=Path, help="Another checkout, such as a git worktree of an earlier version.")
     parser.add_argument("--only", nargs="+", choices=list(ROWS), default=list(ROWS), help="What to measure.")
-    options = parser.parse(only=list(QUICK))
+    options = parser.parse(only=["10000 again"])
     checkouts = [None, options.beside] if options.beside else [None]
     print(f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores; wall s, CPU s (program + workers), MB, workers MB")
     for name in options.only:

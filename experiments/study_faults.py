@@ -2,7 +2,7 @@
 """A study whose programs are killed at random gives the results of one that nobody disturbs.
 
     experiments/study_faults.py                  # 10,000 cases; half an hour
-    experiments/study_faults.py --quick          # 20 of them
+    experiments/study_faults.py --quick          # 10 of them
 
 First the study runs in one process. Then it runs again in another folder, with two workers, while at random times the
 program, a worker or what makes workers is killed, the program is interrupted, or the disk is full; with --scheduler
@@ -148,7 +148,7 @@ def main() -> None:
     parser.add_argument("--wires", type=int, default=100, help="Number of resistances, with all seeds each.")
     parser.add_argument("--pause", type=float, default=8.0, help="Mean seconds between two faults.")
     parser.add_argument("--scheduler", type=int, metavar="PORT", help="Workers of a Dask scheduler at this port.")
-    options = parser.parse(seeds=10, wires=2, pause=2.0)
+    options = parser.parse(seeds=5, wires=2, pause=3.0)
     rng = random.Random(options.seed)
     os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     cluster = None if options.scheduler is None else Cluster(options.scheduler)

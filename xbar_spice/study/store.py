@@ -216,7 +216,8 @@ class Store:
             else:
                 found.setdefault(line.case_id, line.status)
         found |= {case.id: "done" if case.converged else "unconverged" for case in self._folders(found, [])}
-        return dict.fromkeys(failed, "failed") | found
+        lost: dict[str, Status] = dict.fromkeys(failed, "failed")
+        return lost | found
 
     def finished(self) -> set[str]:
         """Ids of the cases that have a result."""
