@@ -12,8 +12,8 @@ except ImportError as error:
         "pip install 'xbar-spice[torch]', or a CPU build of it from the instructions of pytorch.org"
     ) from error
 
-#from xbar_spice.torch.conversion import convert, export
+from xbar_spice.torch.conversion import convert, export
 from xbar_spice.torch.layers import CrossbarConv2d, CrossbarLinear
-#from xbar_spice.torch.ode import OdeBlock
+from xbar_spice.torch.ode import OdeBlock
 
 __all__ = ["CrossbarConv2d", "CrossbarLinear", "OdeBlock", "convert", "export"]

@@ -78,13 +78,14 @@ def _converted(
         return module
     if id(module) in made:
         return made[id(module)]
-    new = _on_arrays(module, name or "weight", chip)
+    new = _on_arrays(module, f"layer_{name.replace('.', '_')}" if name else "weight", chip)
     made[id(module)] = module if new is None else new
     if new is not None:
         return new.train(module.training)
     if next(module.parameters(recurse=False), None) is not None and not isinstance(module, OnArrays):
         left.append(f"{name or 'the module itself'} ({type(module).__name__})")
-    for child, part in list(module.named_children()):
+    parts = dict(module.named_modules(remove_duplicate=False))
+    for child, part in ((child, part) for child, part in parts.items() if child and "." not in child):
         path = f"{name}.{child}" if name else child
         setattr(module, child, _converted(part, path, chip, skip, made, left))
     return module
@@ -157,7 +158,9 @@ def export(module: nn.Module, path: str | PathLike[str]) -> Path:
         warn(f"export leaves out what does nothing to an evaluated network: {_named(idle)}")
     encoder = Encoder(*_linear(before[0][1]), activation=activation) if before else None
     classifier = Classifier(*_linear(behind[0][1])) if behind else None
-    return save_model(block.model(encoder=encoder, classifier=classifier), Path(path))
+    file = Path(path)
+    save_model(file, block.model(encoder=encoder, classifier=classifier))
+    return file
 
 
 def _parts(module: nn.Module, name: str) -> Iterator[tuple[str, nn.Module]]:

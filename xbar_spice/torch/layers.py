@@ -141,7 +141,7 @@ class CrossbarLinear(OnArrays):
         torch.Size([5, 2])
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - those of `torch.nn.Linear`, and what its arrays are
         self,
         in_features: int,
         out_features: int,
@@ -203,7 +203,7 @@ class CrossbarConv2d(OnArrays):
         dtype: See there.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - those of `torch.nn.Conv2d`, and what its arrays are
         self,
         in_channels: int,
         out_channels: int,

@@ -23,8 +23,7 @@ from xbar_spice.solve.integrators.integration import Trajectory, integrate
 from xbar_spice.torch.arrays import Chip, GradientKind
 from xbar_spice.torch.layers import OnArrays, like, numbers
 from xbar_spice.train.processor import Programmed
-from xbar_spice.weights import Classifier, Encoder, Model
-from xbar_spice.weights.gradients import named_gradients
+from xbar_spice.weights import Classifier, Encoder, Model, named_gradients
 
 __all__ = ["OdeBlock"]
 
@@ -45,7 +44,11 @@ class _Solve(torch.autograd.Function):
     def backward(ctx: Any, cotangent: Tensor) -> tuple[Tensor | None, ...]:
         z0, *tensors = ctx.saved_tensors
         of_z0, found = ctx.solved.pull(numbers(cotangent).T)
-        return like(of_z0.T, z0), None, *(like(found[name], t) for name, t in zip(ctx.solved.names, tensors, strict=True))
+        return (
+            like(of_z0.T, z0),
+            None,
+            *(like(found[name], t) for name, t in zip(ctx.solved.names, tensors, strict=True)),
+        )
 
 
 @final
@@ -128,7 +131,7 @@ class OdeBlock(OnArrays):
             name: Of the block, before the names of the matrices, so that blocks of one seed have different devices.
         """
         made = copy.deepcopy(self)
-        made._put_on(chip, self._model.operators, f"{name}." if name else "")
+        made._put_on(chip, self._model.operators, f"{name}_" if name else "")
         return made
 
     def forward(self, z: Tensor) -> Tensor:
