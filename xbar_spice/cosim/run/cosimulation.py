@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from types import MappingProxyType
-from typing import Any, cast, final
+from typing import Any, final
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -64,7 +64,7 @@ class Problem:
             the encoder makes initial states.
         objective: the loss of the final states.
         data: what the states are, in words; every record has them.
-        x: (inputs, samples) what goes into the model; the initial states where there is no encoder.
+        x: (inputs, samples) what goes into the encoder; None without one.
     """
 
     model: Model
@@ -89,7 +89,7 @@ class Problem:
     @property
     def inputs(self) -> FloatArray:
         """(inputs, samples) what goes into the model."""
-        return cast(FloatArray, self.x)
+        return self.z0 if self.x is None else self.x
 
 
 @final
