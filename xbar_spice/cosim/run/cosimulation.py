@@ -76,7 +76,9 @@ class Problem:
     def __post_init__(self) -> None:
         settle(self, z0=Array(), x=Optional(Array()))
         model = self.model
-        if model.encoder is None or self.x is None:
+        if model.encoder is None and self.x is not None:
+            raise InvalidInputError("x is what goes into an encoder, and this model has none: leave it out")
+        if model.encoder is not None and self.x is None:
             object.__setattr__(self, "x", self.z0)
         if self.inputs.ndim != 2 or self.inputs.shape[0] != model.inputs or not self.inputs.shape[1]:
             raise InvalidInputError(
