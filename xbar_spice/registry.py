@@ -161,7 +161,12 @@ class Registry(Generic[Part]):
             return made(**given, **more)
         except TypeError as error:
             said = ", ".join(f"{name}={value!r}" for name, value in {**given, **more}.items())
-            raise InvalidInputError(f"{self.kind} {where!r} cannot be made with ({said}): {error}") from error
+            names = ", ".join(field.name for field in _fields(made))
+            hint = f"; its options are {names}" if names else "; it has no options"
+            raise InvalidInputError(
+                f"{self.kind} {where!r} cannot be made with ({said}): {error}"
+                f"{hint if inspect.isclass(made) and dataclasses.is_dataclass(made) else ''}"
+            ) from error
 
     def _allowed(self) -> str:
         names, protocol = ", ".join(map(repr, self._builtins)), self.protocol.rpartition(":")[2]
