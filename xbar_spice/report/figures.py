@@ -95,9 +95,15 @@ def _stored(figure: Figure, results: Results, folder: Path) -> StoredFigure | No
 
 
 def gradient_names(results: Results) -> list[str]:
-    """The parameters whose gradients are shown: kernels in place of their matrices, if there are kernels."""
-    parameters = ("a", "b", "z0") if results.column(gradient_error("a")) else ("A", "B", "z0")
-    return [name for name in parameters if results.column(gradient_error(name))]
+    """The parameters whose gradients are shown: those of the field, kernels in place of their matrices, and z0."""
+    start, _, end = gradient_error("*").partition("*")
+    columns = [str(column) for column in results.cases.columns]
+    found = [column[len(start) : -len(end)] for column in columns if column.startswith(start) and column.endswith(end)]
+    kernels = {name.upper() for name in found if name.islower()}
+    ends = ("encoder.", "classifier.")
+    field = [name for name in found if name not in kernels and not name.startswith(ends)]
+    shown = sorted(field, key=lambda name: name == "z0")
+    return [name for name in shown if results.column(gradient_error(name))]
 
 
 class _Curves(Figure):
