@@ -186,9 +186,9 @@ def tune(
             "line"
         )
     data = digits or load_digits()
-    if model.states != data.train.x.shape[0]:
+    if model.inputs != data.train.x.shape[0]:
         raise InvalidInputError(
-            f"samples of length {data.train.x.shape[0]} need a model of as many states, got {model.states}"
+            f"samples of length {data.train.x.shape[0]} need a model of as many inputs, got {model.inputs}"
         )
     model.require_runnable(max(data.train.x.shape[1], data.test.x.shape[1]))
     with threadpool_limits(limits=1, user_api="blas"):

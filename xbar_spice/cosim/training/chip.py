@@ -82,7 +82,7 @@ class Chip(Processor):
         """The model with the range of weights that the chip will hold, which one that comes with a range keeps."""
         if model.weight_range is not None:
             return model
-        largest = [float(np.abs(W).max()) or 1.0 for W in model.matrices.values()]
+        largest = [model.largest(name) or 1.0 for name in model.operators]
         return replace(model, weight_range=tuple(self.design.headroom * one for one in largest))
 
     @contextmanager
