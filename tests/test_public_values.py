@@ -329,6 +329,7 @@ ALSO_RIGHT = {
     **{("Biases", f"r_{edge}"): {"NaN", "one value", "a fraction", "huge"} for edge in EDGES},
     ("Biases", "amplified"): {"no number", "empty array"},
     ("Crossbar", "open_rows"): {"no number", "empty array"},
+    ("Classifier", "bias"): {"None"},
     ("Data", "x"): {"array of three axes"},  # images
     ("Drift", "nu"): {"negative"},  # a conductance that rises
     ("InTurn", "effects"): {"no number", "empty array"},
