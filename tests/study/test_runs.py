@@ -31,13 +31,14 @@ from xbar_spice.errors import SimulationError, StudyError
 from xbar_spice.report import figures
 from xbar_spice.report.data import load_results
 from xbar_spice.report.findings import findings
+from xbar_spice.report.html import write_report
 from xbar_spice.spice.resources import search_path
 from xbar_spice.study import cases as cases_module
 from xbar_spice.study import runner
 from xbar_spice.study.cases import Case, expand, model_key, run_case
-from xbar_spice.study.config import Study, parse_study
+from xbar_spice.study.config import Study, load_study, parse_study
 from xbar_spice.study.execute import CaseFailure, Outcome, attempt, run_on_dask
-from xbar_spice.study.problem import fingerprint, make_problem
+from xbar_spice.study.problem import find_model, fingerprint, make_problem
 from xbar_spice.study.runner import Progress, run_study
 from xbar_spice.study.store import Store, write_case
 from xbar_spice.weights import Classifier, Model, save_model
@@ -720,3 +721,56 @@ def test_a_scheduler_that_goes_ends_the_run(
     address, process = scheduler
     with pytest.raises(StudyError, match="has gone; finished cases are kept"):
         run_study(a_study(weights), tmp_path / "out", scheduler=address, wait=600, on_waiting=lambda _: process.kill())
+
+
+# --- samples and models of one's own --------------------------------------------------------------------------------
+
+OWN = """
+name = "own"
+[model]
+weights = "net.npz"
+mapping = { A = "up", B = "down" }
+set = { h = 0.25, steps = 2, activation = "tanh" }
+[data]
+file = "data.csv"
+samples = 4
+[circuit]
+engine = "nodal"
+[[axes]]
+name = "data seed"
+fields = ["data.seed"]
+values = [0, 1]
+"""
+
+
+def test_a_study_of_ones_own_model_and_table(tmp_path: Path, rng: np.random.Generator) -> None:
+    np.savez(tmp_path / "net.npz", **{"up.weight": rng.normal(size=(4, 3)), "down.weight": rng.normal(size=(3, 4))})
+    table = rng.normal(size=(9, 6))
+    header = "a,b,c,target0,target1,target2"
+    np.savetxt(tmp_path / "data.csv", table, delimiter=",", header=header, comments="")
+    (tmp_path / "study.toml").write_text(OWN)
+    study = load_study(tmp_path / "study.toml")
+    run_study(study, tmp_path / "run", study_file=tmp_path / "study.toml", jobs=1)
+    model = find_model(study.model, tmp_path / "study.toml", tmp_path / "kept", None, study.lookup)
+    cases = cases_of(study, model)
+    assert {case.data for case in cases} == {f"4 of 9 samples of data.csv, drawn with seed {k}" for k in (0, 1)}
+    page = write_report(tmp_path / "run", tmp_path / "report.html").read_text()
+    assert "4 of 9 samples of data.csv, drawn with seed 1" in page
+    # Another number in the table is another case.
+    ids = [case.id for case in cases]
+    table[0, 0] += 1.0
+    np.savetxt(tmp_path / "data.csv", table, delimiter=",", header=header, comments="")
+    assert [case.id for case in cases_of(study, model)] != ids
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ({"file": "a.csv", "task": "random"}, "give either file or task, got both"),
+        ({"mapping": {"labels": "y"}}, "mapping says what is what in a file"),
+        ({"task": "faces"}, "data set must be one of 'digits'"),
+    ],
+)
+def test_settings_of_data_that_do_not_belong_together(data: dict[str, Any], message: str) -> None:
+    with pytest.raises(StudyError, match=message):
+        a_study(data=data)

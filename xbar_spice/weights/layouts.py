@@ -20,7 +20,7 @@ from xbar_spice.errors import WeightsError
 from xbar_spice.weights.formats import NUMBERS, TEXTS
 from xbar_spice.weights.torch_files import Opaque
 
-__all__ = ["ENDS", "Layout", "flattened", "laid_out"]
+__all__ = ["ENDS", "Layout", "flattened", "laid_out", "named_by"]
 
 ENDS = ("encoder.weight", "encoder.bias", "classifier.weight", "classifier.bias")
 _FIELD = re.compile(r"(?:(?:velocity|force)\.)?(?:[AB]|K\d*|[ab]|k\d*|bias|output_bias|b\d+)")
@@ -65,7 +65,12 @@ class Layer:
 
     def has(self, words: set[str]) -> bool:
         """Whether one of these words is a part of its name."""
-        return any(word.lower() in words or word.lower().rstrip("0123456789_") in words for word in _words(self.path))
+        return any(word.lower() in words for word in _words(self.path))
+
+    @property
+    def is_inside(self) -> bool:
+        """Whether its name puts it into the right-hand side; layers of which each time step has one are there, too."""
+        return "*" in self.path or any(word.lower().rstrip("0123456789_") in _ODE for word in _words(self.path))
 
 
 @final
@@ -74,7 +79,8 @@ class Layout:
     """What is taken for what.
 
     Attributes:
-        taken: The name of a tensor of the model to the name in the file.
+        taken: The name of a tensor of the model to the name in the file; with a star for the number of a time step,
+            "layers.*.weight", where each step has its own, see `named_by`.
         field: The kind of field that its layers make up; empty if the names say nothing of it.
         foreign: Whether the names are those of a framework.
         unused: Tensors that belong to nothing.
@@ -164,7 +170,8 @@ def laid_out(tensors: Arrays, mapping: Mapping[str, str], field: str = "") -> La
     Args:
         tensors: By their names in the file.
         mapping: From names of the model to names in the file, or to their ends, such as "odefunc.l1.weight"; the name
-            of a layer stands for its weight and bias, and nothing for a tensor that the model shall not have.
+            of a layer stands for its weight and bias, and nothing for a tensor that the model shall not have. A star
+            stands for the numbers of time steps.
         field: The kind of field, if somebody has said so; one of the user's own names its tensors as it likes.
 
     Raises:
@@ -204,6 +211,8 @@ def _mapped(tensors: Arrays, mapping: Mapping[str, str]) -> Layout:
             continue
         found = _ending_with(tensors, there)
         layer = [] if found else _ending_with(tensors, f"{there}.weight")
+        if "*" in there and not (found or layer):
+            found = [one for one in (there, f"{there}.weight") if named_by(tensors, one)][:1]
         if len(found or layer) != 1:
             what = f"fits {', '.join((found or layer)[:3])}" if found or layer else "is not there"
             raise WeightsError(
@@ -213,13 +222,32 @@ def _mapped(tensors: Arrays, mapping: Mapping[str, str]) -> Layout:
     for name, there in list(taken.items()):
         sibling = f"{there.removesuffix('weight')}bias"
         bias = _bias_of(name)
-        if there.endswith(".weight") and sibling in tensors and bias not in mapping and name not in TEXTS + NUMBERS:
+        if (
+            there.endswith(".weight")
+            and named_by(tensors, sibling)
+            and bias not in mapping
+            and name not in TEXTS + NUMBERS
+        ):
             taken[bias] = sibling
     for name in tensors:  # settings keep their names
         if (said := _documented(name)) in TEXTS + NUMBERS:
             taken.setdefault(said, name)
-    unused = tuple(name for name in tensors if name not in taken.values() and not _is_count(tensors[name]))
-    return Layout(taken, "", True, unused)
+    return Layout(taken, "", True, tuple(_left(tensors, tensors, taken)))
+
+
+def _left(names: Iterable[str], tensors: Arrays, taken: Mapping[str, str]) -> list[str]:
+    """Those that are taken for nothing."""
+    used = {name for there in taken.values() for name in named_by(tensors, there)}
+    return [name for name in names if name not in used and not _is_count(tensors[name])]
+
+
+def named_by(tensors: Iterable[str], there: str) -> list[str]:
+    """The tensors that a name stands for: itself, or with a star those of one time step after the other."""
+    if "*" not in there:
+        return [name for name in tensors if name == there]
+    pattern = re.compile(r"(?:.*\.)?" + re.escape(there).replace(r"\*", r"(\d+)"))
+    matched = [found for name in tensors if (found := pattern.fullmatch(name))]
+    return [found.string for found in sorted(matched, key=lambda found: [int(part) for part in found.groups()])]
 
 
 def _ending_with(tensors: Iterable[str], name: str) -> list[str]:
@@ -236,7 +264,7 @@ def _with_ends(taken: dict[str, str], others: list[str], tensors: Arrays) -> Lay
     found = dict(taken)
     if states and len(front) < 2 and len(back) < 2 and not loose:
         found |= _tensors_of([("encoder.weight", front), ("classifier.weight", back)])
-    unused = tuple(name for name in others if name not in found.values() and not _is_count(tensors[name]))
+    unused = tuple(_left(others, tensors, found))
     problem = f"tensor {unused[0]!r}: expected one of A, B, {', '.join(ENDS)}; {_MAP_HINT}" if unused else ""
     return Layout(found, foreign=len(found) > len(taken), unused=unused, problem=problem)
 
@@ -271,12 +299,12 @@ def _guess(names: list[str], tensors: Arrays, field: str) -> Layout:
         if len(end) > 1 and not problem:
             paths = ", ".join(layer.path for layer in end)
             problem = f"the {name} seems to have several layers ({paths}), and may have one; {_MAP_HINT}"
-    return Layout(taken, kind, True, tuple(name for name in names if name not in taken.values()), problem)
+    return Layout(taken, kind, True, tuple(_left(names, tensors, taken)), problem)
 
 
 def _parts(layers: list[Layer]) -> tuple[list[Layer], list[Layer], list[Layer]]:
     """The layers in front of the right-hand side, those of it, and those behind it."""
-    inside = [layer for layer in layers if layer.has(_ODE)]
+    inside = [layer for layer in layers if layer.is_inside]
     if not inside or len(inside) == len(layers):
         front = [layer for layer in layers if layer.has(_FRONT) and len(layers) > 1]
         back = [layer for layer in layers if layer.has(_BACK) and layer not in front and len(layers) > 1]
@@ -318,7 +346,32 @@ def _layers(names: list[str], tensors: Arrays) -> tuple[list[Layer], list[str]]:
             bias = bias if bias in tensors and tensors[bias].shape == value.shape[:1] else ""
             layers.append(Layer(path, name, bias, value.shape))
             used |= {name, bias}
-    return layers, [name for name in names if name not in used and not _is_count(tensors[name])]
+    return _by_step(layers), [name for name in names if name not in used and not _is_count(tensors[name])]
+
+
+def _by_step(layers: list[Layer]) -> list[Layer]:
+    """Layers of which there is one for each time step as one, with a star for its number.
+
+    They are of one shape and numbered from 0 on without a gap, as a list of modules is; a right-hand side of several
+    layers is no such list, and nor are two layers alone.
+    """
+    found: dict[str, list[Layer]] = {}
+    for layer in layers:
+        number = re.search(r"(?<![^.])\d+(?![^.])", layer.path)
+        several = number is not None and not layer.is_inside
+        key = f"{layer.path[: number.start()]}*{layer.path[number.end() :]}" if number and several else layer.path
+        found.setdefault(key, []).append(layer)
+    merged: list[Layer] = []
+    for key, group in found.items():
+        numbers = [_words(layer.path)[_words(key).index("*")] for layer in group] if "*" in key else []
+        least = 3 if key.endswith("*") else 2
+        alike = len({(layer.shape, bool(layer.bias)) for layer in group}) == 1
+        if len(group) < least or not alike or numbers != [str(k) for k in range(len(group))]:
+            merged += group
+        else:
+            bias = f"{key}.bias" if group[0].bias else ""
+            merged.append(Layer(key, f"{key}.weight", bias, group[0].shape))
+    return merged
 
 
 def _is_front(layer: Layer, states: int, *, before: bool) -> bool:
