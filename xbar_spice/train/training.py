@@ -143,7 +143,7 @@ def train(
             train_accuracy=found[0],
             test_accuracy=found[1],
             linear_accuracy=scored(linear, data.test.x, data.test).accuracy,
-            bypassed_accuracy=scored(classifier_of(model), data.test.x, data.test).accuracy,
+            bypassed_accuracy=scored(classifier_of(model), model.initial(data.test.x), data.test).accuracy,
             seconds=time.perf_counter() - start,
         )
 
