@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from xbar_spice.data.named import DataSet
     from xbar_spice.engines.base import Engine
     from xbar_spice.hardware.cells import Device
+    from xbar_spice.hardware.converters import Converter
     from xbar_spice.hardware.drift import DriftLaw
+    from xbar_spice.hardware.read_noise import Noise
     from xbar_spice.hardware.technology import Technology
     from xbar_spice.hardware.variation import ProgrammingError
     from xbar_spice.mapping.base import Mapping
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from xbar_spice.train.tasks import Task
 
 __all__ = [
+    "CONVERTERS",
     "DATA",
     "DEVICES",
     "DRIFT_LAWS",
@@ -35,6 +38,7 @@ __all__ = [
     "LINEAR_SOLVERS",
     "MAPPINGS",
     "METHODS",
+    "NOISES",
     "PROGRAMMING_ERRORS",
     "REGISTRIES",
     "TASKS",
@@ -48,6 +52,7 @@ ENGINES: Registry[Engine] = Registry(
         "ideal": "xbar_spice.engines.ideal:IdealEngine",
         "nodal": "xbar_spice.engines.nodal.engine:NodalEngine",
         "ngspice": "xbar_spice.engines.ngspice.engine:NgspiceEngine",
+        "vacask": "xbar_spice.engines.vacask.engine:VacaskEngine",
     },
 )
 """Who answers the reads of arrays."""
@@ -61,6 +66,13 @@ DEVICES: Registry[Device] = Registry(
         "polynomial": "xbar_spice.hardware.cells:Polynomial",
         "one_transistor_one_resistor": "xbar_spice.hardware.cells:OneTransistorOneResistor",
         "one_selector_one_resistor": "xbar_spice.hardware.cells:OneSelectorOneResistor",
+        "behind_via": "xbar_spice.hardware.behind_via:BehindVia",
+        "vteam": "xbar_spice.hardware.dynamic:Vteam",
+        "yakopcic": "xbar_spice.hardware.dynamic:Yakopcic",
+        "stanford_gap_dynamic": "xbar_spice.hardware.dynamic:StanfordGap",
+        "hp_joglekar": "xbar_spice.hardware.dynamic:HpJoglekar",
+        "hp_drift": "xbar_spice.hardware.dynamic:HpDrift",
+        "pershin": "xbar_spice.hardware.dynamic:Pershin",
     },
 )
 """Laws of cells; `load_device` also finds parameter sets of them by name, and subcircuits."""
@@ -89,6 +101,7 @@ PROGRAMMING_ERRORS: Registry[ProgrammingError] = Registry(
         "stuck": "xbar_spice.hardware.statistics:Stuck",
         "correlated": "xbar_spice.hardware.statistics:Correlated",
         "table": "xbar_spice.hardware.statistics:programming_table",
+        "write_verify": "xbar_spice.programming.write:WriteVerify",
         "in_turn": "xbar_spice.hardware.statistics:InTurn",
     },
 )
@@ -119,6 +132,17 @@ FIELDS: Registry[Field] = Registry(
     },
 )
 """How the matrices of a model act on its state; their tensors are options by name, see `weights.field_named`."""
+NOISES: Registry[Noise] = Registry(
+    "noise", "xbar_spice.hardware.read_noise:Noise", {"normal": "xbar_spice.hardware.read_noise:ReadNoise"}
+)
+"""What every read adds to the sense currents."""
+
+CONVERTERS: Registry[Converter] = Registry(
+    "converters",
+    "xbar_spice.hardware.converters:Converter",
+    {"uniform": "xbar_spice.hardware.converters:Converters"},
+)
+"""What finite resolution does to drives and sense currents."""
 
 METHODS: Registry[Method] = Registry(
     "method",
@@ -206,6 +230,8 @@ REGISTRIES: tuple[Registry[Any], ...] = (
     MAPPINGS,
     PROGRAMMING_ERRORS,
     DRIFT_LAWS,
+    NOISES,
+    CONVERTERS,
     TECHNOLOGIES,
     FIELDS,
     METHODS,

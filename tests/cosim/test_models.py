@@ -170,17 +170,17 @@ class SineField(xs.Field):
 
 
 def test_a_field_of_one_s_own_goes_through_everything() -> None:
-    problem = problem_of(SineField(numbers(4, 3), numbers(3, 4)), "trapezoid")
-    sinh = replace(WIRED, device=xs.Sinh(0.5), variation=xs.Variation(programming=0.05))
-    scale = range_of(problem.model)
+    draw = np.random.default_rng(0)  # no weight so near zero that a step would cross it
+    problem = problem_of(SineField(draw.standard_normal((3, 2)), draw.standard_normal((2, 3))), "forward_euler")
+    sinh, scale = replace(WIRED, device=xs.Sinh(0.5)), range_of(problem.model)
     held = replace(problem, model=replace(problem.model, weight_range=scale))
-    found = xs.three_gradients(held, sinh, seed=3, solver=TIGHT)
+    found = xs.three_gradients(held, sinh, seed=3, solver=TIGHT, step=1e-4)
     for tensor in ("W", "V"):
         direction = np.ones_like(problem.model.tensors[tensor])
         up, down = (run(moved(problem, tensor, direction, step), scale, sinh).loss for step in (1e-5, -1e-5))
         assert found.gradients["true"][tensor].sum() == pytest.approx((up - down) / 2e-5, rel=1e-6)
-    assert found.record["descent"]["true"]["measured"] == pytest.approx(
-        found.record["descent"]["true"]["expected"], rel=0.05
-    )
-    assert set(xs.attribute(problem, sinh, seed=3).errors) >= {"state", "gradient of W", "gradient of V"}
-    assert {device.matrix for device in xs.sensitivity_map(problem, sinh).ranked(40)} == {"W", "V"}
+    descent = found.record["descent"]["true"]
+    assert descent["measured"] == pytest.approx(descent["expected"], rel=0.01)
+    varied = xs.Design(r_word=20.0, variation=xs.Variation(programming=0.05))
+    assert set(xs.attribute(problem, varied, seed=3).errors) >= {"state", "gradient of W", "gradient of V"}
+    assert {device.matrix for device in xs.sensitivity_map(problem, varied).ranked(24)} == {"W", "V"}

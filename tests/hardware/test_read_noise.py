@@ -253,7 +253,7 @@ def test_bad_noise_is_refused(values):
 def test_noise_needs_a_generator_and_its_own_type(weights):
     with pytest.raises(InvalidInputError, match=r"pass noise_rng=numpy\.random\.default_rng"):
         program(weights, noise=ReadNoise(device=0.1))
-    with pytest.raises(InvalidInputError, match="noise must be a ReadNoise"):
+    with pytest.raises(InvalidInputError, match="noise must be one of 'normal', an object of your own class of Noise"):
         Design(noise=0.1)
 
 

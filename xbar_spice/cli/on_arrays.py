@@ -10,9 +10,16 @@ import click
 
 from xbar_spice.cli.help import Verb
 from xbar_spice.cli.inputs import data_options, given_model, given_problem, given_split, model_options, samples_option
-from xbar_spice.cli.options import PartOf, circuit_options, engine_option, existing_file, make_design, seed_option
+from xbar_spice.cli.options import (
+    circuit_options,
+    engine_option,
+    existing_file,
+    make_design,
+    make_solver,
+    seed_option,
+    solver_options,
+)
 from xbar_spice.disk import make_folder, require_writable
-from xbar_spice.parts import LINEAR_SOLVERS
 
 if TYPE_CHECKING:
     from xbar_spice.cosim import SolverOptions
@@ -27,14 +34,12 @@ noise_floor_option = click.option(
 )
 
 
-def _solver(noise_floor: float | None, linear_solver: Any = "gmres") -> SolverOptions:
-    """How equations and steps are solved, no more exactly than the noise floor where one is given."""
-    from xbar_spice.cosim import SolverOptions
-
-    return SolverOptions(krylov=linear_solver).allowing(noise_floor or 0.0)
+def _solver(given: dict[str, Any], noise_floor: float | None) -> SolverOptions:
+    """What the options say, no more exact than the noise floor where one is given; takes them out of what is given."""
+    return make_solver(given).allowing(noise_floor or 0.0)
 
 
-@click.command(cls=Verb, later=(circuit_options,))
+@click.command(cls=Verb, later=(solver_options, circuit_options))
 @click.argument("weights", type=existing_file)
 @model_options
 @engine_option()
@@ -43,13 +48,6 @@ def _solver(noise_floor: float | None, linear_solver: Any = "gmres") -> SolverOp
 )
 @samples_option()
 @data_options
-@click.option(
-    "--linear-solver",
-    type=PartOf(LINEAR_SOLVERS),
-    default="gmres",
-    show_default=True,
-    help="Of implicit steps; feedback is a circuit of the arrays and op-amps.",
-)
 @noise_floor_option
 @click.option(
     "--output", type=click.Path(file_okay=False, path_type=Path), help="Folder for record.json and trace.csv."
@@ -63,7 +61,6 @@ def cosim(
     data: str | None,
     data_map: Any,
     data_seed: int | None,
-    linear_solver: Any,
     noise_floor: float | None,
     output: Path | None,
     seed: int,
@@ -80,14 +77,13 @@ def cosim(
     from xbar_spice.cosim import cosimulate
     from xbar_spice.cosim.run.convergence import warn_of_failures
     from xbar_spice.engines.registry import get_engine
-    from xbar_spice.study.store import require_case_folder, write_case
+    from xbar_spice.study.case_folder import require_case_folder, write_case
 
     if characterise and engine != "ngspice":
         raise click.UsageError(f"--characterise is for --engine ngspice, got {engine}")
     answering = get_engine(engine, **({"characterise": True} if characterise else {}))
     problem = given_problem(given_model(weights), data, data_map, data_seed, samples, seed)
-    solver = _solver(noise_floor, linear_solver)
-    design = make_design(circuit)
+    solver, design = _solver(circuit, noise_floor), make_design(circuit)
     if output is not None:
         require_case_folder(output)
     with interruptible("nothing was kept"), reading_progress(problem.model.steps) as trace:
@@ -98,7 +94,7 @@ def cosim(
     warn_of_failures("co-simulation", result.record["convergence"])
 
 
-@click.command(cls=Verb, later=(circuit_options,))
+@click.command(cls=Verb, later=(solver_options, circuit_options))
 @click.argument("weights", type=existing_file)
 @model_options
 @engine_option("nodal", "; derivatives come from nodal")
@@ -127,20 +123,20 @@ def gradients(
     from xbar_spice.cli.progress import interruptible, waiting
     from xbar_spice.cli.tables import print_gradients
     from xbar_spice.cosim import three_gradients
-    from xbar_spice.study.store import write_record
+    from xbar_spice.study.case_folder import write_record
 
     problem = given_problem(given_model(weights), data, data_map, data_seed, samples, seed)
-    design = make_design(circuit)
+    solver, design = _solver(circuit, noise_floor), make_design(circuit)
     if output is not None:
         require_writable(make_folder(output) / "gradients.json")
     with interruptible("nothing was kept"), waiting("three gradients"):
-        record = three_gradients(problem, design, engine=engine, seed=seed, solver=_solver(noise_floor)).record
+        record = three_gradients(problem, design, engine=engine, seed=seed, solver=solver).record
     print_gradients(record)
     if output is not None:
         click.echo(f"record: {write_record(output / 'gradients.json', record)}")
 
 
-@click.command(cls=Verb, later=(circuit_options,))
+@click.command(cls=Verb, later=(solver_options, circuit_options))
 @click.argument("weights", type=existing_file)
 @model_options
 @engine_option("nodal")
@@ -183,11 +179,11 @@ def attribute(
     from xbar_spice.cosim import attribute as attribute_errors
     from xbar_spice.report.attribution import draw_attribution
     from xbar_spice.report.style import save, styled
+    from xbar_spice.study.case_folder import write_record
     from xbar_spice.study.execute import cores
-    from xbar_spice.study.store import write_record
 
     problem = given_problem(given_model(weights), data, data_map, data_seed, samples, seed)
-    design = make_design(circuit)
+    solver, design = _solver(circuit, noise_floor), make_design(circuit)
     if output is not None:
         require_writable(make_folder(output) / "attribution.json")
     with interruptible("nothing was kept"), counting_progress("co-simulations") as on_run:
@@ -196,7 +192,7 @@ def attribute(
             design,
             engine=engine,
             seed=seed,
-            solver=_solver(noise_floor),
+            solver=solver,
             orders=orders,
             split=split,
             jobs=jobs or cores(),

@@ -14,7 +14,6 @@ from xbar_spice.checks import Array, Function, Instance, Optional, Text, checked
 from xbar_spice.engines.base import Bank, Closeable, Engine
 from xbar_spice.engines.registry import get_engine
 from xbar_spice.errors import InvalidInputError
-from xbar_spice.hardware.converters import level_spacing
 from xbar_spice.hardware.crossbar import Side, other
 from xbar_spice.linear.operator import DenseOperator, FloatArray, LinearOperator
 from xbar_spice.mapping.design import Design
@@ -102,7 +101,7 @@ def _checked_calibration(calibration: ArrayLike, mapped: MappedMatrix) -> FloatA
     if samples.ndim != 2 or samples.shape[0] != inputs or not samples.shape[1]:
         raise InvalidInputError(f"calibration must have shape ({inputs}, batch), got {samples.shape}")
     converters = mapped.design.converters
-    if converters.adc_bits is None or converters.adc_reference != "calibration":
+    if converters.exact_currents or converters.adc_reference != "calibration":
         raise InvalidInputError(
             "calibration has no effect without Converters(adc_bits=..., adc_reference='calibration'), got "
             f"{converters!r}; leave it out"
@@ -169,7 +168,7 @@ class AnalogMatrix(LinearOperator, Closeable):
         for array, squares in zip(mapped.arrays, self._readout.variance(drives, side), strict=True):
             array.lines(other(side)).squared.collect(variance, array.factor**2 * _added(squares, parts**2))
         scale = mapped.volts_per_unit(x)
-        step = level_spacing(mapped.design.v_read, mapped.design.converters.dac_bits) / scale
+        step = mapped.design.converters.drive_spacing(mapped.design.v_read) / scale
         squares_of_weights = self._digital.matrix**2
         rounded = (squares_of_weights if side == "rows" else squares_of_weights.T) @ (x != 0) * step**2 / 12
         deviation = np.sqrt(variance / (mapped.siemens_per_weight * scale) ** 2 + rounded)

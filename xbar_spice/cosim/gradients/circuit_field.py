@@ -90,7 +90,7 @@ class ReadDerivative:
             `skip_empty` left out, of the tile as it would be built.
         """
         mapped = self._mapped
-        if mapped.design.converters.input == "bit_serial" and not self.linear:
+        if mapped.design.converters.serial and not self.linear:
             raise InvalidInputError(
                 f"bit-serial reads of {mapped.design.device!r} cells have no derivative; try input='dac', or Ohmic()"
             )
