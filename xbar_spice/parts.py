@@ -207,6 +207,12 @@ TASKS: Registry[Task] = Registry(
     {
         "digits-conv": "xbar_spice.train.digits:digits_conv",
         "digits-dense": "xbar_spice.train.digits:digits_dense",
+        "two-moons": "xbar_spice.train.named:two_moons",
+        "swiss-roll": "xbar_spice.train.named:swiss_roll",
+        "ellipses": "xbar_spice.train.named:ellipses",
+        "peaks": "xbar_spice.train.named:peaks",
+        "breast-cancer": "xbar_spice.train.named:breast_cancer",
+        "wine": "xbar_spice.train.named:wine",
     },
 )
 """What models are trained for."""

@@ -544,17 +544,18 @@ def test_a_study_of_ones_own_model_and_table(tmp_path: Path, rng: np.random.Gene
     table = rng.normal(size=(9, 6))
     header = "a,b,c,target0,target1,target2"
     np.savetxt(tmp_path / "data.csv", table, delimiter=",", header=header, comments="")
-    (tmp_path / "study.toml").write_text(OWN)
+    path = tmp_path / "study.toml"
+    path.write_text(OWN)
 
     def ran() -> list[dict[str, Any]]:
-        run_study(load_study(tmp_path / "study.toml"), tmp_path / "run", jobs=1)
+        run_study(load_study(path), tmp_path / "run", study_file=path, jobs=1)
         usable = read_results(tmp_path / "run").usable
-        cases = Store(tmp_path / "run").study()["cases"]
-        assert sorted(usable["id"]) == sorted(case["id"] for case in cases)
-        return cases
+        study = Store(tmp_path / "run").study()
+        assert sorted(usable["id"]) == sorted(case["id"] for case in study["cases"])
+        assert set(study["data"]) == {f"4 of 9 samples of data.csv, drawn with seed {k}" for k in (0, 1)}
+        return study["cases"]
 
     cases = ran()
-    assert {case["data"] for case in cases} == {f"4 of 9 samples of data.csv, drawn with seed {k}" for k in (0, 1)}
     assert ran() == cases
     table[0, 0] += 1.0  # another number in the table, and cases that have it, are others
     np.savetxt(tmp_path / "data.csv", table, delimiter=",", header=header, comments="")
