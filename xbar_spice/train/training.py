@@ -187,9 +187,8 @@ def tune(
         )
     data = digits or load_digits()
     if model.inputs != data.train.x.shape[0]:
-        kind = "states" if model.encoder is None else "inputs"
         raise InvalidInputError(
-            f"samples of length {data.train.x.shape[0]} need a model of as many {kind}, got {model.inputs}"
+            f"samples of length {data.train.x.shape[0]} need a model of as many inputs, got {model.inputs}"
         )
     model.require_runnable(max(data.train.x.shape[1], data.test.x.shape[1]))
     with threadpool_limits(limits=1, user_api="blas"):
