@@ -357,6 +357,8 @@ ALSO_RIGHT = {
     ("Kernels", "a"): {"one value"},  # a kernel of one tap
     ("Kernels", "b"): {"one value"},
     ("Model", "h"): {"one value"},
+    ("Classifier", "bias"): {"None"},
+    ("Encoder", "bias"): {"None"},
     ("Model", "on_arrays"): {"no number"},
     ("Model", "frozen"): {"no number"},
     ("parabolic_field", "bias"): {"True"},  # which it may have on the array

@@ -121,7 +121,8 @@ def netlist(
     from xbar_spice.cli.feedback import feedback_decks, write_first_step
     from xbar_spice.cli.progress import interruptible
     from xbar_spice.cosim import weight_scales
-    from xbar_spice.mapping.export import write_netlists
+    from xbar_spice.cosim.run.programming import weights_on_arrays
+    from xbar_spice.mapping.export import deck_name, write_netlists
     from xbar_spice.mapping.matrix import map_weights
     from xbar_spice.mapping.measured import conductance_map
     from xbar_spice.spice.libraries import LOADER, behaviour, by_hand, compiled_libraries
@@ -141,7 +142,7 @@ def netlist(
     model = given_model(weights)
     scales = weight_scales(model, design)
     with interruptible(f"decks in {output} are whole, but not all of them are there"):
-        for name, matrix in (("A", model.A), ("B", model.B)):
+        for name, matrix in weights_on_arrays(model).items():
             rng = Streams(seed).devices(name)
             mapped = map_weights(
                 matrix,
@@ -155,7 +156,7 @@ def netlist(
             files = write_netlists(
                 mapped,
                 output,
-                name=name,
+                name=deck_name(name),
                 side=side,
                 comments=comments,
                 netlists=netlists,

@@ -222,6 +222,11 @@ class Model:
         return self.states if self.encoder is None else self.encoder.inputs
 
     @property
+    def times(self) -> dict[str, Any]:
+        """The grid as `integrate` takes it: h and steps, or the grid."""
+        return {"h": self.h, "steps": self.steps} if self.grid is None else {"grid": self.grid}
+
+    @property
     def hidden(self) -> int:
         """Number m of hidden units."""
         return max(field.hidden_units for field in _fields(self.field))

@@ -88,6 +88,11 @@ class Field(ABC):
         return self.states
 
     @property
+    def formula(self) -> str:
+        """f(z) in words, for reports."""
+        return f"{type(self).__name__}(z)"
+
+    @property
     def tie(self) -> Tie:
         """How the matrices depend on the field's parameters; by default they are the parameters."""
         return Tie()
@@ -185,6 +190,12 @@ class ActivationField(Field):
                 f"{formula} needs A of shape (m, {inputs}) and B of shape (n, m), "
                 f"got A {self.A.shape} and B {self.B.shape}"
             )
+
+    @property
+    def formula(self) -> str:
+        inside = "A [z; 1]" if self._column else "A z" if not isinstance(self.bias, np.ndarray) else "A z + bias"
+        behind = "" if self.output_bias is None else " + output_bias"
+        return f"B {self.activation.name}({inside}){behind}"
 
     @property
     def states(self) -> int:

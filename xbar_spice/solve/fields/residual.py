@@ -63,6 +63,13 @@ class ResidualField(Field):
             )
 
     @property
+    def formula(self) -> str:
+        text, name = "z", self.activation.name
+        for layer, b in enumerate(self._biases, start=1):
+            text = f"{name}(K{layer} {text}{'' if b is None else f' + b{layer}'})"
+        return text
+
+    @property
     def states(self) -> int:
         return self._layers[0].shape[1]
 

@@ -119,6 +119,10 @@ class AntisymmetricField(LayerField):
         self._array = array
 
     @property
+    def formula(self) -> str:
+        return f"{self.activation.name}((K - K^T) z{'' if self.b is None else ' + bias'})"
+
+    @property
     def operators(self) -> Mapping[str, LinearOperator]:
         return {"K": self._array}
 
@@ -190,6 +194,10 @@ class ParabolicField(ActivationField):
         array = as_operator(K, "K")
         column = isinstance(bias, bool | np.bool_) and bool(bias)
         super().__init__(array, _back(array, column), activation, bias=bias)
+
+    @property
+    def formula(self) -> str:
+        return "-K^T" + super().formula[1:].replace("(A", "(K")
 
     @property
     def tie(self) -> Tie:
@@ -271,6 +279,11 @@ class HamiltonianField(SplitField):
         self.b, self.activation = force.b, force.activation
 
         super().__init__(velocity, force)
+
+    @property
+    def formula(self) -> str:
+        bias, name = "" if self.b is None else " + bias", self.activation.name
+        return f"[{name}(K^T z{bias}); -{name}(K y{bias})]"
 
     @property
     def tie(self) -> Tie:
