@@ -126,6 +126,7 @@ FIELDS: Registry[Field] = Registry(
         "activation": "xbar_spice.solve.fields.field:ActivationField",
         "layer": "xbar_spice.solve.fields.layer_field:LayerField",
         "residual": "xbar_spice.solve.fields.residual:ResidualField",
+        "perceptron": "xbar_spice.solve.fields.residual:PerceptronField",
         "antisymmetric": "xbar_spice.solve.fields.systems:AntisymmetricField",
         "parabolic": "xbar_spice.solve.fields.systems:ParabolicField",
         "hamiltonian": "xbar_spice.solve.fields.systems:HamiltonianField",

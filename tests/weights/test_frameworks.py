@@ -30,6 +30,7 @@ NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
     "half_without_bias.pt": ("half_without_bias", TANH),
     "convolutions.pt": ("convolutions", RK4 | {"image_shape": (4, 4), "padding": "zero"}),
     "layer.pt": ("layer", {"field": "layer", "activation": "tanh"}),
+    "perceptron.pt": ("perceptron", RK4 | {"activation": "elu"}),
 }
 
 
@@ -51,6 +52,7 @@ GRADIENTS = {
     "checkpoint.pt": {"A": "l1.weight", "bias": "l1.bias", "B": "l2.weight", "output_bias": "l2.bias"},
     "half_without_bias.pt": {"A": "l1.weight", "B": "l2.weight"},
     "layer.pt": {"K": "K.weight", "b": "K.bias"},
+    "perceptron.pt": {f"{of}{k}": f"fc{k}.{part}" for of, part in (("K", "weight"), ("b", "bias")) for k in (1, 2, 3)},
 }
 
 
@@ -152,7 +154,7 @@ def test_weights_of_each_step(tmp_path: Path) -> None:
 
 
 REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
-    "three layers": (linear(f__0=A, f__1=np.ones((6, 6)), f__2=B), {}, "seems to have 3 layers .*f.0 .*--map"),
+    "three layers": (linear(f__0=A, f__1=B, f__2=A), {"field": "layer"}, "seems to have 3 layers .*f.0 .*--map"),
     "one layer": (linear(f__0=np.ones((4, 4))), {}, "may be a field of several kinds: say which, field='layer'"),
     "a normalisation": (linear(f__0=A, f__1=B) | {"f.norm.weight": LAYERS["w"]}, {}, "'f.norm.weight': belongs to no"),
     "two encoders": (

@@ -29,12 +29,12 @@ _BIASES = {"A": "bias", "B": "output_bias", "K": "bias", "a": "bias", "b": "outp
 _BACK_TO_STATES = ("B", "b", "K", "k", "K2", "k2")  # a matrix of as many rows as there are states, or channels
 _OF_LAYERS = {  # what the layers of a field are, in their order
     "activation": ("A", "B"),
-    "residual": ("K1", "K2"),
     "layer": ("K",),
     "antisymmetric": ("K",),
     "parabolic": ("K",),
     "hamiltonian": ("K",),
 }
+_CHAINS = ("residual", "perceptron")  # fields of any number of layers
 _WRAPPERS = {"module", "_orig_mod"}
 _CONTAINERS = {"state_dict", "model_state_dict", "model_state", "model", "net", "network"}
 _ODE = {
@@ -276,7 +276,7 @@ def _guess(names: list[str], tensors: Arrays, field: str) -> Layout:
         return Layout({}, unused=tuple(loose), problem=f"tensor {loose[0]!r}: belongs to no layer; {_MAP_HINT}")
     front, inside, back = _parts(layers)
     kinds = [kind for kind, matrices in _OF_LAYERS.items() if len(matrices) == len(inside)]
-    kind = field or ("activation" if len(inside) == 2 else "")
+    kind = field or {0: "", 1: "", 2: "activation"}.get(len(inside), "perceptron")
     matrices = _matrices(kind, len(inside))
     taken = _tensors_of(
         [
@@ -293,7 +293,7 @@ def _guess(names: list[str], tensors: Arrays, field: str) -> Layout:
             f"{', '.join(kinds)} (--set field=layer)"
         )
     elif len(matrices) != len(inside):
-        wanted = f"a field {kind!r} has {len(matrices)}" if kind else "fields have one or two, or are 'residual'"
+        wanted = f"a field {kind!r} has {len(matrices)}" if kind else "a field has one at least"
         problem = f"the right-hand side seems to have {len(inside)} layers ({said}), and {wanted}; {_MAP_HINT}"
     for name, end in (("encoder", front), ("classifier", back)):
         if len(end) > 1 and not problem:
@@ -316,8 +316,8 @@ def _parts(layers: list[Layer]) -> tuple[list[Layer], list[Layer], list[Layer]]:
 
 
 def _matrices(kind: str, layers: int) -> tuple[str, ...]:
-    """What a field of a kind calls its layers, in their order; one of residual layers has as many as there are."""
-    return tuple(f"K{k + 1}" for k in range(layers)) if kind == "residual" else _OF_LAYERS.get(kind, ())
+    """What a field of a kind calls its layers, in their order; some have as many as there are."""
+    return tuple(f"K{k + 1}" for k in range(layers)) if kind in _CHAINS else _OF_LAYERS.get(kind, ())
 
 
 def _tensors_of(layers: Iterable[tuple[str, list[Layer]]]) -> dict[str, str]:
