@@ -17,7 +17,6 @@ from xbar_spice.solve.fields import (
     HamiltonianField,
     ParabolicField,
     Parameters,
-    PerceptronField,
 )
 
 WIRED = xs.Design(r_word=20.0, r_bit=20.0, r_driver=50.0, r_sense=50.0, headroom=2.0)
@@ -41,7 +40,7 @@ FIELDS: dict[str, xs.Field | xs.Layers] = {
     "softplus": xs.ActivationField(numbers(2, 3), numbers(3, 2), "softplus", bias=numbers(2)),
     "layer": xs.LayerField(numbers(3, 3), numbers(3), "tanh"),
     "residual": xs.ResidualField("tanh", K1=numbers(4, 3), b1=numbers(4), K2=numbers(3, 4), b2=numbers(3)),
-    "perceptron": xs.PerceptronField("tanh", K1=numbers(4, 3), b1=numbers(4), K2=numbers(2, 4), K3=numbers(3, 2), b3=numbers(3)),
+    "perceptron": xs.PerceptronField("elu", K1=numbers(4, 3), b1=numbers(4), K2=numbers(2, 4), K3=numbers(3, 2)),
     "antisymmetric": AntisymmetricField(numbers(3, 3), numbers(3), "tanh"),
     "parabolic": ParabolicField(numbers(4, 3), "tanh", bias=numbers(4)),
     "hamiltonian": HamiltonianField(numbers(2, 2), numbers(2), "tanh"),

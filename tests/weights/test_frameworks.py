@@ -156,7 +156,11 @@ def test_weights_of_each_step(tmp_path: Path) -> None:
 REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "three layers": (linear(f__0=A, f__1=B, f__2=A), {"field": "layer"}, "seems to have 3 layers .*f.0 .*--map"),
     "one layer": (linear(f__0=np.ones((4, 4))), {}, "may be a field of several kinds: say which, field='layer'"),
-    "a normalisation": (linear(f__0=A, f__1=B) | {"f.norm.weight": LAYERS["w"]}, {}, "'f.norm.weight': belongs to no"),
+    "a normalisation": (
+        linear(f__0=A, f__1=B) | {"f.norm.weight": LAYERS["w"]},
+        {},
+        "'f.norm.weight': seems to be of a normalisation",
+    ),
     "two encoders": (
         linear(embed__0=W, embed__1=np.ones((4, 4)), f__0=A, f__1=B),
         {},

@@ -87,7 +87,10 @@ def _print_tensors(reading: Reading) -> None:
 
 
 def _print_model(reading: Reading, model: Model) -> None:
-    click.echo(f"taken            {reading.assumed}")
+    from xbar_spice.weights import formula_of
+
+    click.echo(f"field            dz/dt = {formula_of(model.field)}")
+    click.echo(f"                 {reading.assumed}")
     matrices = ", ".join(f"{name} {operator.shape}" for name, operator in model.operators.items())
     click.echo(f"matrices         {matrices}")
     click.echo(

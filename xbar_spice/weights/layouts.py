@@ -70,7 +70,9 @@ class Layer:
     @property
     def is_inside(self) -> bool:
         """Whether its name puts it into the right-hand side; layers of which each time step has one are there, too."""
-        return "*" in self.path or any(word.lower().rstrip("0123456789_") in _ODE for word in _words(self.path))
+        return "*" in self.path or any(
+            word.lower().removesuffix("_state_dict").rstrip("0123456789_") in _ODE for word in _words(self.path)
+        )
 
 
 @final
@@ -102,6 +104,9 @@ def flattened(tables: Mapping[str, Any]) -> tuple[Arrays, dict[str, str]]:
     found: Arrays = {}
     left_out: dict[str, str] = {}
     _flatten(tables, "", found, left_out)
+    for name in [name for name in found if name in tables and not _documented(name)]:
+        if any("." in other and other not in tables for other in found):  # weights are in the tables of this file
+            left_out[name] = f"an array of shape {found.pop(name).shape} beside the tables of weights"
     return found, left_out
 
 
@@ -116,7 +121,7 @@ def _flatten(table: Mapping[str, Any], prefix: str, found: Arrays, left_out: dic
         elif isinstance(value, np.ndarray):
             found[name] = value
         elif isinstance(value, bool | int | float | str):
-            if _words(name)[-1] in TEXTS + NUMBERS or name in TEXTS + NUMBERS:
+            if _documented(name) in TEXTS + NUMBERS:
                 found[name] = np.asarray(value)
             else:
                 left_out[name] = f"a setting, {str(value)[:40]}"
@@ -273,7 +278,9 @@ def _guess(names: list[str], tensors: Arrays, field: str) -> Layout:
     """What the layers of a framework are: one field, and perhaps an encoder and a classifier of one layer each."""
     layers, loose = _layers(names, tensors)
     if loose:
-        return Layout({}, unused=tuple(loose), problem=f"tensor {loose[0]!r}: belongs to no layer; {_MAP_HINT}")
+        norm = _words(loose[0])[-1] in ("weight", "bias", "running_mean") and tensors[loose[0]].ndim == 1
+        kind = "seems to be of a normalisation, which no field here has" if norm else "belongs to no layer"
+        return Layout({}, unused=tuple(loose), problem=f"tensor {loose[0]!r}: {kind}; {_MAP_HINT}")
     front, inside, back = _parts(layers)
     kinds = [kind for kind, matrices in _OF_LAYERS.items() if len(matrices) == len(inside)]
     kind = field or {0: "", 1: "", 2: "activation"}.get(len(inside), "perceptron")

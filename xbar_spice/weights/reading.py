@@ -256,6 +256,8 @@ def _end(kind: Any, end: str, weight: Any, values: Mapping[str, Any], texts: Map
         if f"{end}.{name}" in values:
             numbers = np.ravel(values[f"{end}.{name}"]).tolist()
             options[name] = tuple(numbers) if name == "image_shape" else numbers[0]
+    if "image_shape" in values and (np.ndim(weight) == 4 or "pooling" in options) and options.get("stride", 1) == 1:
+        options.setdefault("image_shape", tuple(np.ravel(values["image_shape"]).tolist()))  # that of the states
     return kind(weight, **options)
 
 
