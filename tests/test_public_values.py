@@ -208,6 +208,7 @@ CALLS: dict[str, Callable[[Parts], dict[str, Any]]] = {
     "continuous_gradients": lambda p: {"trajectory": p.trajectory, "cotangent": [1.0, 0.0]},
     "convolution_field": lambda p: {"a": np.ones(9), "b": np.ones(9), "image_shape": (2, 3)},
     "Convolution": lambda p: {"kernel": np.ones(9), "image_shape": (2, 3)},
+    "PerceptronField": lambda p: {"activation": "relu", "K1": p.weights},
     "ResidualField": lambda p: {"activation": "relu", "K1": p.weights},
     "field_named": lambda p: {"name": "layer", "tensors": {"K": p.weights}},
     "convolution_matrix": lambda p: {"kernel": np.ones(9), "image_shape": (2, 3)},

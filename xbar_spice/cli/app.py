@@ -62,12 +62,13 @@ def app() -> None:
     "--seed", type=click.IntRange(min=0), metavar="N", default=0, show_default=True, help="Of split, start and batches."
 )
 def train(task: str, output: Path | None, seed: int) -> None:
-    """Train a neural ODE on handwritten digits, on digital matrices.
+    """Train a neural ODE to tell the classes of a set of samples apart, on digital matrices.
 
-    digits-conv has circular 3x3 convolutions for A and B, digits-dense has dense matrices. The images are those of
-    scikit-learn, and the gradients those of the discrete adjoint, the same that co-simulation runs on arrays.
+    digits-conv has circular 3x3 convolutions for A and B, digits-dense has dense matrices; the others have an encoder
+    in front. The gradients are those of the discrete adjoint, the same that co-simulation runs on arrays.
     """
     from xbar_spice.cli.progress import interruptible, training_progress
+    from xbar_spice.train.digits import DIGITS
     from xbar_spice.train.training import train as train_task
     from xbar_spice.weights import require_savable, save_model
 
@@ -76,7 +77,9 @@ def train(task: str, output: Path | None, seed: int) -> None:
     with interruptible(f"no weights were written to {path}"), training_progress(f"training {task}") as progress:
         result = train_task(task, seed=seed, progress=progress)
     save_model(path, result.model)
-    click.echo("data             handwritten digits, a quarter of them held back for the test")
+    name = result.model.trained_on or task
+    kind = "handwritten digits" if name == DIGITS else name
+    click.echo(f"data             {kind}, a part of them held back for the test")
     click.echo(f"test accuracy    {result.test_accuracy:.2%} ({result.linear_accuracy:.2%} for the classifier alone)")
     click.echo(f"train accuracy   {result.train_accuracy:.2%}")
     click.echo(f"time             {result.seconds:.1f} s")
