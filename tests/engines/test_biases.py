@@ -232,15 +232,13 @@ def test_a_held_line_is_sensed_by_an_amplifier_at_its_level():
     assert currents.bottom == pytest.approx(0.99 * 0.2 / (load + 1 / np.array([1e-4, 2e-4])), rel=1e-12)
     grounded = xs.Biases(left=0.3, bottom=0.0, amplified=["bottom"])
     with engine_or_skip("ngspice").program(crossbar) as session:
-        by_ngspice = {biases: session.bias(biases) for biases in (grounded, held)}
-        with pytest.raises(InvalidInputError, match="hold their lines at one level"):
-            session.bias(replace(held, bottom=[0.1, 0.2]))
+        levels = [grounded, held, replace(held, bottom=[0.1, 0.2]), replace(held, bottom=[[0.1, 0.2], [0.1, 0.05]])]
+        by_ngspice = {biases: session.bias(biases) for biases in levels}
     for biases, found in by_ngspice.items():
-        nodal = xs.solve_array(crossbar, biases).currents
+        nodal = xs.get_engine("nodal").program(crossbar).bias(biases)
         assert nodal.bottom == pytest.approx(found.bottom, rel=1e-9)
         assert nodal.left == pytest.approx(found.left, rel=1e-9)
-    with pytest.raises(InvalidInputError, match="an amplifier in a deck holds its lines at 0 V"):
-        xs.netlist(crossbar, held)
+    assert "Vlevel_bottom1 bottom1 in_bottom1 DC 0.1" in xs.netlist(crossbar, held)
     ideal = xs.get_engine("ideal").program(crossbar)
     assert ideal.bias(grounded).bottom == pytest.approx(ideal.read([0.3]))
     with pytest.raises(InvalidInputError, match="take a crossbar with amplifier"):
