@@ -14,6 +14,7 @@ from support import engine_or_skip
 import xbar_spice as xs
 from xbar_spice import parts
 from xbar_spice.cli.app import app
+from xbar_spice.cosim import SolverOptions
 from xbar_spice.mapping.design import GROUPS, Design
 from xbar_spice.registry import Registry
 from xbar_spice.settings import table
@@ -79,6 +80,8 @@ def test_parts_of_the_page_on_extending_on_the_command_line_and_in_a_study(tmp_p
             "variation": "common_offset.py:CommonOffset",
             "drift": "logarithmic_drift.py:LogarithmicDrift",
             "after": 10.0,
+            "noise": "shot_noise.py:ShotNoise",
+            "converters": "inexact_gain.py:InexactGain(bits=12)",
         },
         "solver": {"krylov": {"method": "minimal_residual.py:MinimalResidual"}},
     }
@@ -164,8 +167,8 @@ def test_the_guide_has_every_verb_and_every_setting():
 
 
 def test_the_table_of_settings_is_that_of_the_dataclasses():
-    (shown,) = re.findall(r"^\| field \|.*?(?=\n\n)", (ROOT / "docs" / "guide.md").read_text(), re.M | re.S)
-    assert shown == table(Design(), GROUPS), "print(table(Design(), GROUPS)) makes the new one"
+    shown = re.findall(r"^\| field \|.*?(?=\n\n)", (ROOT / "docs" / "guide.md").read_text(), re.M | re.S)
+    assert shown == [table(Design(), GROUPS), table(SolverOptions())], "print(table(...)) makes new ones"
 
 
 def test_the_study_in_the_guide_is_one():

@@ -213,8 +213,8 @@ def test_the_true_gradient_of_measured_cells(dense):
 
     A, B = program_model(model, design, "nodal", seed=1)
     with A, B:
-        devices = circuit_gradients(replace(dense, model=model), A, B).devices
-        true = weight_gradients(A, B, devices)["A"]
+        devices = circuit_gradients(replace(dense, model=model), (A, B)).devices
+        true = weight_gradients((A, B), devices)["A"]
     direction = np.random.default_rng(3).standard_normal(model.A.shape)
     direction *= np.abs(model.A) > 1e-3  # the law has a corner at each measured conductance, not only at 0
     step = 1e-6

@@ -82,7 +82,8 @@ def test_ids_are_the_same_in_every_run_and_on_every_machine() -> None:
     assert fingerprint(exact) == weights
     case = cases_of(a_study(), exact)[1]
     # The recipe instead of a value: a setting that is added, or a default that moves, must change the ids.
-    settings = case.parameters.model_dump() | {"model": weights}
+    samples = {"task": "random", "samples": 2, "seed": 0}
+    settings = case.parameters.model_dump() | {"model": weights, "data": samples}
     content = {"numerics": cases_module.NUMERICS, "parameters": settings, "seed": 1, "law": "Ohmic"}
     content |= {"design": asdict(case.parameters.design()), "opamp": None, "templates": None}
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))

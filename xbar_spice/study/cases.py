@@ -13,17 +13,21 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from xbar_spice.cosim import Cosimulation, Problem, cosimulate
+from xbar_spice.data import Data
 from xbar_spice.engines.registry import get_engine
 from xbar_spice.mapping.design import Design
 from xbar_spice.mapping.measured import map_hash
 from xbar_spice.parts import ENGINES, METHODS
 from xbar_spice.registry import source_hash
 from xbar_spice.settings import entries
+from xbar_spice.solve.integrators.layers import Layers
 from xbar_spice.solve.linear_solvers.krylov import get_linear_solver
 from xbar_spice.spice.libraries import opamp_subcircuit
 from xbar_spice.spice.resources import search_path
-from xbar_spice.study.config import Parameters, Scalar, Study
-from xbar_spice.study.problem import chosen_task, describe_data, fingerprint, make_problem
+from xbar_spice.study.config import DataSettings, Parameters, Scalar, Study
+from xbar_spice.study.problem import find_samples, fingerprint, problem_of
+from xbar_spice.study.samples import RANDOM, chosen_task
+from xbar_spice.train.digits import DIGITS
 from xbar_spice.weights import Model
 
 __all__ = ["NUMERICS", "Case", "case_id", "exact", "expand", "make_case_problem", "model_key", "run_case", "templates"]
@@ -46,7 +50,7 @@ class Case:
         parameters: all settings.
         seed: from which the devices are drawn.
         weights: fingerprint of the model.
-        data: the samples, in words.
+        samples: what the model runs on.
     """
 
     id: str
@@ -55,7 +59,12 @@ class Case:
     parameters: Parameters
     seed: int
     weights: str
-    data: str
+    samples: Data
+
+    @property
+    def data(self) -> str:
+        """The samples, in words."""
+        return self.samples.source
 
     def describe(self) -> dict[str, Any]:
         """All of it as plain values, for a record."""
@@ -85,16 +94,20 @@ def expand(study: Study, models: Mapping[str, Model]) -> list[Case]:
     fingerprints = {key: fingerprint(model) for key, model in models.items()}
     netlists = templates(study.lookup.netlists)
     units = {axis.name: axis.unit for axis in study.axes}
-    cases = []
+    cases: list[Case] = []
+    samples: dict[str, Data] = {}
     for axes, parameters in study.points():
         model, weights = models[model_key(parameters)], fingerprints[model_key(parameters)]
-        data = describe_data(model, **parameters.data.model_dump())
+        key = f"{parameters.data.model_dump_json()} {weights}"
+        if key not in samples:
+            samples[key] = find_samples(model, parameters.data, study.lookup)
+        taken = samples[key]
         random = parameters.design().random
         for seed in study.seeds if random else study.seeds[:1]:
             values = [f"{name} {exact(value)} {units[name]}".rstrip() for name, value in axes.items()]
             label = ", ".join([*values, f"seed {seed}"])
-            found = case_id(parameters, model, seed, weights, netlists)
-            cases.append(Case(found, label, axes, parameters, seed, weights, data))
+            found = case_id(parameters, model, seed, weights, netlists, taken)
+            cases.append(Case(found, label, axes, parameters, seed, weights, taken))
     return cases
 
 
@@ -105,8 +118,7 @@ def model_key(parameters: Parameters) -> str:
 
 def make_case_problem(case: Case, model: Model) -> Problem:
     """What a case co-simulates."""
-    data = case.parameters.data
-    return make_problem(model, samples=data.samples, seed=data.seed, task=data.task)
+    return problem_of(model, case.samples)
 
 
 def run_case(case: Case, model: Model) -> Cosimulation:
@@ -123,7 +135,7 @@ def run_case(case: Case, model: Model) -> Cosimulation:
         return cosimulate(problem, settings.design(), engine=engine, seed=case.seed, solver=settings.solver_options())
 
 
-def case_id(parameters: Parameters, model: Model, seed: int, weights: str, netlists: str) -> str:
+def case_id(parameters: Parameters, model: Model, seed: int, weights: str, netlists: str, samples: Data) -> str:
     """Hash of all that determines a result: the settings, and the content of whatever they only name.
 
     A setting such as a device is the name of a file, and what that file said when it was read is what is simulated; of
@@ -135,10 +147,11 @@ def case_id(parameters: Parameters, model: Model, seed: int, weights: str, netli
         seed: of the devices.
         weights: `fingerprint` of the model.
         netlists: `templates` of decks.
+        samples: what the model runs on.
     """
     settings, design = without_folders(parameters.model_dump()), parameters.design()
     settings["model"] = weights
-    settings["data"]["task"] = chosen_task(model, settings["data"]["task"])
+    settings["data"] = _which_samples(model, parameters.data, samples)
     content = {
         "numerics": NUMERICS,
         "parameters": settings,
@@ -156,10 +169,19 @@ def case_id(parameters: Parameters, model: Model, seed: int, weights: str, netli
     return hashlib.sha256(canonical.encode()).hexdigest()[:_ID_LENGTH]
 
 
+def _which_samples(model: Model, settings: DataSettings, samples: Data) -> dict[str, Any]:
+    """What tells samples from others: how they are drawn, of those that never change, or their content."""
+    task = None if settings.file is not None else chosen_task(model, settings.task)
+    if task not in (RANDOM, DIGITS):
+        return {"content": samples.fingerprint}
+    return {"task": task, "samples": len(samples), "seed": settings.seed or 0}
+
+
 def sources(parameters: Parameters, design: Design, model: Model) -> dict[str, str]:
     """Hash of the file of each part that is of a class of the user's own, by the kind of part."""
     found = {entry.path[-1]: source_hash(entry.default) for entry in entries(design) if entry.registry is not None}
     found["engine"] = ENGINES.source_hash(parameters.engine)
+    found["field"] = source_hash(model.field.fields[0] if isinstance(model.field, Layers) else model.field)
     found["method"] = METHODS.source_hash(model.method) if ":" in model.method else None
     found["linear solver"] = source_hash(get_linear_solver(parameters.solver_options().krylov))
     return {name: code for name, code in found.items() if code is not None}

@@ -29,7 +29,7 @@ from collections.abc import Mapping
 from copy import deepcopy
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Annotated, Any, Self, TypeVar, cast
 
 from pydantic import (
     AfterValidator,
@@ -46,11 +46,12 @@ from xbar_spice.cosim import SolverOptions
 from xbar_spice.disk import read_toml
 from xbar_spice.errors import InvalidInputError, StudyError
 from xbar_spice.mapping.design import Design
-from xbar_spice.parts import ENGINES, TASKS
+from xbar_spice.parts import DATA, ENGINES, TASKS
 from xbar_spice.settings import build
 from xbar_spice.spice.device_models import Lookup
 from xbar_spice.spice.resources import search_path
 from xbar_spice.study.messages import explain, leaves
+from xbar_spice.study.samples import AUTO, RANDOM
 from xbar_spice.study.schema import Settings, lookup_of, settings_like, unused_settings
 
 __all__ = ["Axis", "DataSettings", "ModelSettings", "Parameters", "Study", "load_study", "parse_study"]
@@ -62,9 +63,14 @@ Checked = TypeVar("Checked", bound=Settings)
 
 
 class ModelSettings(Settings):
-    """The model: a weight file, or a named training task whose weights are kept beside the results."""
+    """The model: a weight file, or a named training task whose weights are kept beside the results.
+
+    `mapping` says what a file calls the tensors of the model, and `set` what it does not say, such as h and steps.
+    """
 
     weights: str | None = None
+    mapping: dict[str, str] | None = None
+    set: dict[str, Any] | None = None
     task: str | None = None
     seed: Seed = 0  # of the training
 
@@ -80,15 +86,42 @@ class ModelSettings(Settings):
         if (self.weights is None) == (self.task is None):
             given = "neither" if self.weights is None else "both"
             raise ValueError(f"give either weights (a file) or task (a training task), got {given}")
+        if self.weights is None and (self.mapping or self.set):
+            raise ValueError("mapping and set tell what a weight file does not: give weights, or leave them out")
         return self
+
+    @property
+    def said(self) -> dict[str, Any]:
+        """Settings of the model that its file does not say."""
+        return self.set or {}
 
 
 class DataSettings(Settings):
-    """The samples: those that the model says it was trained on, or on request test images or random states."""
+    """The samples: those that the model says it was trained on, or those of a file, of a named set, or random states.
 
-    task: Literal["auto", "digits", "random"] = "auto"
-    samples: Annotated[int, Field(ge=1)] = 8
-    seed: Seed = 0
+    `file` is a .npz or .csv file, relative to the study file, with its names in `mapping`.
+    """
+
+    task: str = AUTO
+    file: str | None = None
+    mapping: dict[str, str] | None = None
+    samples: Annotated[int, Field(ge=1)] | None = None
+    seed: Seed | None = None
+
+    @field_validator("task", mode="after")
+    @classmethod
+    def _known(cls, task: str, info: ValidationInfo) -> str:
+        if task not in (AUTO, RANDOM):
+            DATA.get(lookup_of(info).part(task))
+        return task
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if self.file is not None and self.task != AUTO:
+            raise ValueError(f"give either file or task, got both, task {self.task!r}")
+        if self.mapping is not None and self.file is None:
+            raise ValueError("mapping says what is what in a file: give file, too, or leave mapping out")
+        return self
 
 
 def _known_engine(text: str) -> str:

@@ -57,7 +57,7 @@ def attempt(case: Case, model: Model) -> Outcome:
     try:
         # A worker elsewhere has files of its own, and takes templates and the classes of parts from those.
         netlists = templates(case.parameters.lookup.netlists)
-        if case_id(case.parameters, model, case.seed, fingerprint(model), netlists) != case.id:
+        if case_id(case.parameters, model, case.seed, fingerprint(model), netlists, case.samples) != case.id:
             raise StudyError(
                 "the worker that got this case has other device models, op-amps, templates or parts, or another "
                 "version of xbar-spice than the program that runs the study: install the same on both"
