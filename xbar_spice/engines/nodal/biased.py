@@ -55,6 +55,9 @@ class BiasedArray:
         laws: what a session knows of its devices.
         loose: let parts without any terminal be, at 0 V, where only currents are asked for.
 
+    Attributes:
+        wiring: the lines and what is connected to them, whatever the cells are.
+
     Raises:
         InvalidInputError: op-amps of the user's own, which only ngspice knows.
         SingularCircuitError: lines that no terminal holds, not even through cells.
@@ -88,7 +91,7 @@ class BiasedArray:
 
     def _connect(self, ends: Mapping[Edge, End], conducts: BoolArray) -> None:
         self._ends, self._conducts = ends, conducts
-        self._wiring = Wiring(self._segments, ends, conducts)
+        self.wiring = Wiring(self._segments, ends, conducts)
         self._linear_factor: SuperLU | None = None
         self._between_amplifiers: FloatArray | None = None
 
@@ -170,9 +173,9 @@ class BiasedArray:
         return array
 
     def _solve_part(self, ends: Mapping[Edge, End], columns: slice, span: float) -> State:
-        rest = self._wiring.apply(ends, columns)
+        rest = self.wiring.apply(ends, columns)
         if self._device.linear:
-            self._linear_factor = self._linear_factor or self._wiring.factor(self._conductance)
+            self._linear_factor = self._linear_factor or self.wiring.factor(self._conductance)
             found = self._refined(rest, self._linear_factor)
         else:
             found = self._approached(rest, span)
@@ -199,7 +202,7 @@ class BiasedArray:
             if not (np.isfinite(residual).all() and tangent.finite):
                 return None
             factor = factor if given else self._factor(tangent)
-            moved, size = self._wiring.corrected(state, residual, tangent, factor, 1.0)
+            moved, size = self.wiring.corrected(state, residual, tangent, factor, 1.0)
             largest = float(np.abs(moved.volts.high).max(initial=0.0))
             steady = size <= STEADY * largest or not residual.any()
             steady &= self._still(state, moved)
@@ -250,7 +253,7 @@ class BiasedArray:
         return self._law(state.volts.rounded(), state.bit_volts.rounded())
 
     def _factor(self, tangent: Tangent) -> SuperLU | None:
-        return self._wiring.factor(tangent.slope[0], None if tangent.by_bit is None else tangent.by_bit[0])
+        return self.wiring.factor(tangent.slope[0], None if tangent.by_bit is None else tangent.by_bit[0])
 
     def _approached(self, rest: State, span: float) -> State | None:
         """The state of cells that are not linear: straight from 0 V, or along states at parts of the voltages."""
@@ -297,7 +300,7 @@ class BiasedArray:
 
     def _settled(self, state: State, volts: FloatArray, part: float, span: float) -> tuple[State, FloatArray] | None:
         """The state at a part of the voltages, and where its cells are linearised; None if they do not settle."""
-        state = self._wiring.state(state.cells, state.levels, part)
+        state = self.wiring.state(state.cells, state.levels, part)
         bit = state.bit_volts.rounded()
         tangent = self._law(volts, bit)
         if not tangent.finite:
@@ -306,7 +309,7 @@ class BiasedArray:
             with np.errstate(over="ignore", invalid="ignore"):
                 beyond = state.volts.rounded() - volts
                 residual = tangent.current + tangent.slope * beyond - state.cells.rounded()
-                state, _ = self._wiring.corrected(state, residual, tangent, self._factor(tangent), part)
+                state, _ = self.wiring.corrected(state, residual, tangent, self._factor(tangent), part)
             aim, bit = state.volts.rounded(), state.bit_volts.rounded()
             if not np.isfinite(aim).all():
                 return None
