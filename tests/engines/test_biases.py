@@ -215,6 +215,23 @@ def test_reads_of_uneven_wires(circuit_engine, device, rng):
             assert relative(session.read(volts, side), [wanted[sensed, k] for k in range(lines)]) < 1e-9
 
 
+@pytest.mark.parametrize("amplifier", [Amplifier(), Amplifier(1e4, 99.0)], ids=["sources", "amplifiers"])
+def test_the_transfer_matrix_of_uneven_wires_takes_over(amplifier, rng):
+    crossbar = xs.Crossbar(
+        rng.uniform(1e-5, 1e-4, (4, 3)), rng.uniform(0, 5, (4, 4)), rng.uniform(0, 5, (5, 3)), 50.0, 20.0,
+        open_rows=(2,), amplifier=amplifier,
+    )  # fmt: skip
+    with xs.get_engine("nodal").program_bank([crossbar]) as bank:
+        for side in ("rows", "cols"):
+            volts = rng.uniform(-0.3, 0.3, (crossbar.ports(side), 9))
+            few = bank.read([volts[:, :1]], side)[0]
+            assert bank.transfers(side) is None
+            many = bank.read([volts], side)[0]
+            assert relative(many[:, :1], few) < 1e-9
+            (transfer,) = bank.transfers(side)
+            assert relative(many, (transfer.T if side == "rows" else transfer) @ crossbar.applied(volts, side)) < 1e-12
+
+
 def test_equal_segments_are_the_circuit_of_one_number(rng):
     conductance = rng.uniform(1e-5, 1e-4, (4, 3))
     even = xs.Crossbar(conductance, 2.0, 3.0)
