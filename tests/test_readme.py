@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from support import engine_or_skip
+from support.studies import first_run
 
 import xbar_spice as xs
 from xbar_spice import parts
@@ -18,9 +19,9 @@ from xbar_spice.cosim import SolverOptions
 from xbar_spice.mapping.design import GROUPS, Design
 from xbar_spice.registry import Registry
 from xbar_spice.settings import table
-from xbar_spice.study.cases import expand, model_key, run_case
-from xbar_spice.study.config import Parameters, parse_study
+from xbar_spice.study.config import Parameters
 from xbar_spice.study.messages import leaves
+from xbar_spice.study.study_file import parse_study
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted(ROOT.glob("*/README.md"))]
@@ -85,8 +86,7 @@ def test_parts_of_the_page_on_extending_on_the_command_line_and_in_a_study(tmp_p
         },
         "solver": {"krylov": {"method": "minimal_residual.py:MinimalResidual"}},
     }
-    (case,) = expand(study := parse_study({"name": "own"} | content), {model_key(study): xs.load_model("w.npz")})
-    record = run_case(case, xs.load_model("w.npz")).record
+    record = first_run(parse_study({"name": "own"} | content), xs.load_model("w.npz")).record
     assert record["convergence"]["analog"]["converged"]
 
 

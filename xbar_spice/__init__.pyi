@@ -39,6 +39,7 @@ from .hardware.drift import CmoDrift as CmoDrift
 from .hardware.drift import Drift as Drift
 from .hardware.drift import DriftLaw as DriftLaw
 from .hardware.drift import PcmDrift as PcmDrift
+from .hardware.dynamic import DynamicDevice as DynamicDevice
 from .hardware.pulse import LineCapacitance as LineCapacitance
 from .hardware.pulse import Pulse as Pulse
 from .hardware.read_noise import Noise as Noise
@@ -78,7 +79,11 @@ from .mapping.pairs import Differential as Differential
 from .mapping.pairs import Interleaved as Interleaved
 from .mapping.pairs import SignedRows as SignedRows
 from .mapping.slices import BitSliced as BitSliced
+from .programming.write import WriteVerify as WriteVerify
+from .programming.write import write_verify as write_verify
 from .report.html import write_report as write_report
+from .report.table import load_results as load_results
+from .report.table import load_traces as load_traces
 from .solve.adjoint.continuous import continuous_gradients as continuous_gradients
 from .solve.adjoint.discrete import gradients as gradients
 from .solve.adjoint.memory import checkpointed_gradients as checkpointed_gradients
@@ -114,9 +119,11 @@ from .spice.device_models import load_opamp as load_opamp
 from .spice.netlist import netlist as netlist
 from .streams import Streams as Streams
 from .streams import random_stream as random_stream
-from .study.config import load_study as load_study
+from .study.axes import latin_hypercube as latin_hypercube
 from .study.problem import make_problem as make_problem
 from .study.runner import run_study as run_study
+from .study.study import Study as Study
+from .study.study_file import load_study as load_study
 from .train.losses import CrossEntropy as CrossEntropy
 from .train.losses import Objective as Objective
 from .train.losses import SquaredDistance as SquaredDistance

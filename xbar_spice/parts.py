@@ -52,6 +52,7 @@ ENGINES: Registry[Engine] = Registry(
         "ideal": "xbar_spice.engines.ideal:IdealEngine",
         "nodal": "xbar_spice.engines.nodal.engine:NodalEngine",
         "ngspice": "xbar_spice.engines.ngspice.engine:NgspiceEngine",
+        "vacask": "xbar_spice.engines.vacask.engine:VacaskEngine",
     },
 )
 """Who answers the reads of arrays."""
@@ -66,6 +67,12 @@ DEVICES: Registry[Device] = Registry(
         "one_transistor_one_resistor": "xbar_spice.hardware.cells:OneTransistorOneResistor",
         "one_selector_one_resistor": "xbar_spice.hardware.cells:OneSelectorOneResistor",
         "behind_via": "xbar_spice.hardware.behind_via:BehindVia",
+        "vteam": "xbar_spice.hardware.dynamic:Vteam",
+        "yakopcic": "xbar_spice.hardware.dynamic:Yakopcic",
+        "stanford_gap_dynamic": "xbar_spice.hardware.dynamic:StanfordGap",
+        "hp_joglekar": "xbar_spice.hardware.dynamic:HpJoglekar",
+        "hp_drift": "xbar_spice.hardware.dynamic:HpDrift",
+        "pershin": "xbar_spice.hardware.dynamic:Pershin",
     },
 )
 """Laws of cells; `load_device` also finds parameter sets of them by name, and subcircuits."""
@@ -94,6 +101,7 @@ PROGRAMMING_ERRORS: Registry[ProgrammingError] = Registry(
         "stuck": "xbar_spice.hardware.statistics:Stuck",
         "correlated": "xbar_spice.hardware.statistics:Correlated",
         "table": "xbar_spice.hardware.statistics:programming_table",
+        "write_verify": "xbar_spice.programming.write:WriteVerify",
         "in_turn": "xbar_spice.hardware.statistics:InTurn",
     },
 )

@@ -397,7 +397,7 @@ def test_an_output_that_cannot_be_written_is_refused_before_the_work(verb, kind,
     monkeypatch.setattr("xbar_spice.cosim.cosimulate", None)
     monkeypatch.setattr("xbar_spice.cosim.gradients.three_gradients", None)
     monkeypatch.setattr("xbar_spice.cosim.attribute", None)
-    monkeypatch.setattr("xbar_spice.study.runner.run_here", None)
+    monkeypatch.setattr("xbar_spice.study.runner.run_cases", None)
     monkeypatch.setattr("xbar_spice.report.html.write_figures", None)
     (tmp_path / "file").write_text("mine")
     os.mkfifo(tmp_path / "pipe")

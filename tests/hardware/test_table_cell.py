@@ -184,7 +184,7 @@ def test_conductances_beyond_the_table_are_refused_when_they_are_programmed(rng)
 
 
 def test_a_device_file_names_a_table(tmp_path):
-    from xbar_spice.study.config import parse_study
+    from xbar_spice.study.study_file import parse_study
 
     g, v = np.meshgrid(LEVELS, np.linspace(0, 0.6, 7))
     rows = "\n".join(f"{a},{b},{a * np.sinh(b)}" for a, b in zip(g.ravel(), v.ravel(), strict=True))

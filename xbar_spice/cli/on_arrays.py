@@ -77,7 +77,7 @@ def cosim(
     from xbar_spice.cosim import cosimulate
     from xbar_spice.cosim.run.convergence import warn_of_failures
     from xbar_spice.engines.registry import get_engine
-    from xbar_spice.study.store import require_case_folder, write_case
+    from xbar_spice.study.case_folder import require_case_folder, write_case
 
     if characterise and engine != "ngspice":
         raise click.UsageError(f"--characterise is for --engine ngspice, got {engine}")
@@ -123,7 +123,7 @@ def gradients(
     from xbar_spice.cli.progress import interruptible, waiting
     from xbar_spice.cli.tables import print_gradients
     from xbar_spice.cosim import three_gradients
-    from xbar_spice.study.store import write_record
+    from xbar_spice.study.case_folder import write_record
 
     problem = given_problem(given_model(weights), data, data_map, data_seed, samples, seed)
     solver, design = _solver(circuit, noise_floor), make_design(circuit)
@@ -179,8 +179,8 @@ def attribute(
     from xbar_spice.cosim import attribute as attribute_errors
     from xbar_spice.report.attribution import draw_attribution
     from xbar_spice.report.style import save, styled
+    from xbar_spice.study.case_folder import write_record
     from xbar_spice.study.execute import cores
-    from xbar_spice.study.store import write_record
 
     problem = given_problem(given_model(weights), data, data_map, data_seed, samples, seed)
     solver, design = _solver(circuit, noise_floor), make_design(circuit)

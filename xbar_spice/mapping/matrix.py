@@ -11,7 +11,7 @@ grow and for the larger conductances of a compensated array.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import final
 
 import numpy as np
@@ -304,7 +304,8 @@ def map_weights(
     if design.compensated:
         target = _compensated(target, design, used, scale)
     if conductance is None:
-        written, programmed = programmed_devices(target, design, rng, cycle_rng)
+        whole = _cut(target, target, replace(design, active_rows=None), used, scale)
+        written, programmed = programmed_devices(target, design, whole, rng, cycle_rng)
     else:
         written = programmed = measured_devices(conductance, target, design)
     arrays = tuple(_cut(programmed.conductance, target, design, used, scale))

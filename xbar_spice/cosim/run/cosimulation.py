@@ -16,7 +16,6 @@ from types import MappingProxyType
 from typing import Any, cast, final
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from xbar_spice.checks import SEED, Array, Optional, checked, settle
 from xbar_spice.cosim.run.comparison import compare
@@ -39,6 +38,7 @@ from xbar_spice.solve.linear_solvers.krylov import KrylovOptions, get_linear_sol
 from xbar_spice.solve.linear_solvers.solver import LinearSolver
 from xbar_spice.solve.newton.newton import NewtonOptions
 from xbar_spice.solve.newton.noise import allowing_noise
+from xbar_spice.threads import one_thread
 from xbar_spice.train.losses import CrossEntropyScore, Objective
 from xbar_spice.weights import Model, named_gradients
 
@@ -49,6 +49,7 @@ __all__ = [
     "SolverOptions",
     "conditions",
     "cosimulate",
+    "digital_run",
     "solve_model",
 ]
 
@@ -175,6 +176,7 @@ def cosimulate(
     seed: int = 0,
     solver: SolverOptions | None = None,
     trace: ReadTrace | None = None,
+    digital: Run | None = None,
 ) -> Cosimulation:
     """Solve and differentiate a model on arrays, and compare with the same run on digital matrices.
 
@@ -185,6 +187,7 @@ def cosimulate(
         seed: from which the devices are drawn.
         solver: tolerances of both runs.
         trace: gets every read of this run, too, after whatever it holds from other runs.
+        digital: the digital run of this problem with this solver, `digital_run`, where several chips share it.
 
     Raises:
         SimulationError: the simulator behind the engine failed for good.
@@ -196,8 +199,9 @@ def cosimulate(
     solved: dict[str, Any] = {}
     model = problem.model
     # Products this small wait longer for a second thread than it saves; several cases may run side by side, too.
-    with threadpool_limits(limits=1, user_api="blas"):
-        digital = solve_model(problem, model.field, options.iterative)
+    with one_thread():
+        if digital is None:
+            digital = digital_run(problem, options)
         with ExitStack() as opened:
             matrices = program_model(model, design, engine, seed=seed, trace=reads)
             for matrix in matrices:
@@ -224,6 +228,12 @@ def cosimulate(
         solved=solved or None,
     )
     return Cosimulation(record, reads, analog.trajectory.z, analog.parameters)
+
+
+def digital_run(problem: Problem, solver: SolverOptions) -> Run:
+    """The run on digital matrices, which is the same whatever the arrays are."""
+    with one_thread():
+        return solve_model(problem, problem.model.field, solver.iterative)
 
 
 @final
