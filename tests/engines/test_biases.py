@@ -11,7 +11,7 @@ from support import dense_network, engine_or_skip, relative, truth
 import xbar_spice as xs
 from xbar_spice.errors import InvalidInputError, SingularCircuitError
 from xbar_spice.hardware.amplifier import Amplifier
-from xbar_spice.hardware.biases import EDGES
+from xbar_spice.hardware.biases import EDGES, held_lines
 from xbar_spice.hardware.reads import read_biases
 
 DEVICES = [xs.Ohmic(), xs.Sinh(0.25), xs.OneTransistorOneResistor(), xs.OneSelectorOneResistor(1e-6, 0.1)]
@@ -52,10 +52,11 @@ def compare(crossbar, biases, currents, limit=1e-9):
 
 @st.composite
 def circuits(draw):
-    """An array of any wires and biases in which a terminal holds every line."""
+    """An array of any wires, cells that may be missing, and biases."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     rows, cols = draw(st.integers(1, 5)), draw(st.integers(1, 5))
     conductance = 10 ** rng.uniform(-6, -3.5, (rows, cols))
+    conductance[rng.random((rows, cols)) < draw(st.sampled_from([0.0, 0.3]))] = 0.0
 
     def segments(each_line, each_segment):
         kind = draw(st.sampled_from(["none", "one", "line", "segment", "some"]))
@@ -88,10 +89,15 @@ def circuits(draw):
 def test_the_nodal_engine_solves_any_biases(circuit):
     crossbar, biases = circuit
     with xs.get_engine("nodal").program(crossbar) as session:
+        if not all(lines.all() for lines in held_lines(biases.ends(crossbar), crossbar.conductance > 0)):
+            with pytest.raises(SingularCircuitError, match="nothing holds"):
+                session.bias(biases)
+            return
         currents = session.bias(biases)
     volts = compare(crossbar, biases, currents)
     inside = xs.solve_array(crossbar, biases)
-    assert np.abs(inside.cell_voltages - volts).max() < 1e-9
+    present = crossbar.conductance > 0
+    assert np.abs(inside.cell_voltages - volts)[present].max(initial=0.0) < 1e-9
     spent = inside.cell_power.sum() + inside.word_wire_power.sum() + inside.bit_wire_power.sum()
     assert abs(spent + inside.periphery_power - inside.source_power) <= 1e-9 * max(inside.source_power, 1e-12)
 
@@ -341,6 +347,15 @@ def test_amplifiers_that_saturate_stand_at_any_ends(device, rng):
                 assert getattr(inside.currents, edge) == pytest.approx(getattr(found, edge), rel=1e-8, abs=1e-16)
     reads = [engine_or_skip(name).program(double).read([0.3, -0.1, 0.2, 0.02]) for name in ("nodal", "ngspice")]
     assert reads[0] == pytest.approx(reads[1], rel=1e-8)
+
+
+def test_lines_that_lead_nowhere_carry_nothing(circuit_engine):
+    """A driven word line whose only cell is at a floating bit line without any other, behind wires."""
+    crossbar = xs.Crossbar([[1e-4, 0.0], [0.0, 1e-4], [0.0, 2e-5]], 3.0, 5.0, 50.0, 20.0)
+    with circuit_engine.program(crossbar) as session:
+        found = session.bias(xs.Biases(left=[0.3, 0.2, np.nan], bottom=[np.nan, 0.0]))
+    assert abs(found.left[0]) < 1e-16
+    assert found.bottom[1] == pytest.approx(0.2 / (50.0 + 3.0 + 3.0 + 1e4 + 5.0 + 5.0 + 20.0), rel=1e-9)
 
 
 LOOSE = xs.Crossbar([[1e-4, 0.0, 0.0], [0.0, 1e-4, 1e-4], [0.0, 0.0, 0.0]], r_word=1.0)

@@ -40,6 +40,7 @@ __all__ = ["BiasedArray"]
 CORRECTIONS = 60
 SAFETY = 0.1  # the part of the allowed error that the last correction may still make
 STEADY = 1e-13  # of the largest voltage: a correction of the voltages below is noise
+NOTHING = 1e-26  # of the largest currents, in numbers of twice the usual precision
 CONDUCTS = 1e-12  # of the programmed conductances: slopes below hold a line nowhere
 TOGETHER = 2**18  # cells of the sets of voltages that are solved at once, so that a cache holds them
 
@@ -215,18 +216,20 @@ class BiasedArray:
         return None
 
     def _still(self, state: State, moved: State) -> bool:
-        """Whether a correction has left the currents of all terminals where they were."""
-        gross = {"rows": np.abs(moved.cells.high).sum(axis=2).T, "cols": np.abs(moved.cells.high).sum(axis=1).T}
+        """Whether a correction has left the currents of all terminals where they were.
+
+        A line that carries nothing, because what it leads to floats, has rounding of the largest currents in it.
+        """
+        sizes = np.abs(moved.cells.high)
+        gross = {"rows": sizes.sum(axis=2).T, "cols": sizes.sum(axis=1).T}
+        least = NOTHING * max(float(sums.max(initial=0.0)) for sums in gross.values())
         old, new = state.at_ends(), moved.at_ends()
-        return all(
-            bool(
-                (
-                    np.abs(new[edge] - old[edge])
-                    <= np.maximum(SAFETY * self._tolerance * np.abs(new[edge]), CANCELLATION * gross[EDGE_SIDE[edge]])
-                ).all()
-            )
-            for edge in new
-        )
+        for edge, end in self._ends.items():
+            allowed = np.maximum(SAFETY * self._tolerance * np.abs(new[edge]), CANCELLATION * gross[EDGE_SIDE[edge]])
+            still = np.abs(new[edge] - old[edge]) <= np.maximum(allowed, least)
+            if not still[end.connected].all():
+                return False
+        return True
 
     def _exact_law(self, state: State) -> tuple[Extended, Tangent]:
         volts = state.volts
