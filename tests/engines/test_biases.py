@@ -358,6 +358,16 @@ def test_lines_that_lead_nowhere_carry_nothing(circuit_engine):
     assert found.bottom[1] == pytest.approx(0.2 / (50.0 + 3.0 + 3.0 + 1e4 + 5.0 + 5.0 + 20.0), rel=1e-9)
 
 
+@pytest.mark.parametrize("device", DEVICES, ids=lambda device: type(device).__name__)
+def test_everything_floats_at_the_level_of_a_single_terminal(device, rng):
+    conductance = rng.uniform(1e-6, 1e-4, (4, 3)) * (rng.random((4, 3)) < 0.8)
+    conductance[:, 1], conductance[0] = 5e-5, 1e-5
+    crossbar = xs.Crossbar(conductance, rng.uniform(0, 20, (4, 4)), 0.0, 30.0, 20.0, device)
+    inside = xs.solve_array(crossbar, xs.Biases(top=[np.nan, 0.385, np.nan]))
+    assert np.abs(inside.cell_currents).max() < 1e-20
+    assert inside.word_voltages == pytest.approx(0.385, rel=1e-12)
+
+
 LOOSE = xs.Crossbar([[1e-4, 0.0, 0.0], [0.0, 1e-4, 1e-4], [0.0, 0.0, 0.0]], r_word=1.0)
 
 

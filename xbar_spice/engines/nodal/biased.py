@@ -40,7 +40,7 @@ __all__ = ["BiasedArray"]
 CORRECTIONS = 60
 SAFETY = 0.1  # the part of the allowed error that the last correction may still make
 STEADY = 1e-13  # of the largest voltage: a correction of the voltages below is noise
-NOTHING = 1e-26  # of the largest currents, in numbers of twice the usual precision
+NOTHING = 1e-26  # of such currents, in numbers of twice the usual precision
 CONDUCTS = 1e-12  # of the programmed conductances: slopes below hold a line nowhere
 TOGETHER = 2**18  # cells of the sets of voltages that are solved at once, so that a cache holds them
 
@@ -205,7 +205,7 @@ class BiasedArray:
             factor = factor if given else self._factor(tangent)
             moved, size = self.wiring.corrected(state, residual, tangent, factor, 1.0)
             largest = float(np.abs(moved.volts.high).max(initial=0.0))
-            steady = size <= STEADY * largest or not residual.any()
+            steady = size <= max(STEADY * largest, NOTHING * moved.reach) or not residual.any()
             steady &= self._still(state, moved)
             if steady:
                 return moved
@@ -218,11 +218,12 @@ class BiasedArray:
     def _still(self, state: State, moved: State) -> bool:
         """Whether a correction has left the currents of all terminals where they were.
 
-        A line that carries nothing, because what it leads to floats, has rounding of the largest currents in it.
+        A line that carries nothing, because what it leads to floats, has rounding in it of currents that others carry
+        or could carry.
         """
         sizes = np.abs(moved.cells.high)
         gross = {"rows": sizes.sum(axis=2).T, "cols": sizes.sum(axis=1).T}
-        least = NOTHING * max(float(sums.max(initial=0.0)) for sums in gross.values())
+        least = NOTHING * (float(sizes.max()) + moved.reach * float(np.abs(self._conductance).max()))
         old, new = state.at_ends(), moved.at_ends()
         for edge, end in self._ends.items():
             allowed = np.maximum(SAFETY * self._tolerance * np.abs(new[edge]), CANCELLATION * gross[EDGE_SIDE[edge]])

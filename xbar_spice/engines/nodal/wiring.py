@@ -51,6 +51,11 @@ class State:
         """(batch, rows, cols) across the cells, word line minus bit line."""
         return self.word.nodes - self.bit_volts
 
+    @cached_property
+    def reach(self) -> float:
+        """Volts of the node that is furthest from 0 V."""
+        return max(float(np.abs(lines.nodes.high).max(initial=0.0)) for lines in (self.word, self.bit))
+
     def at_ends(self) -> dict[Edge, FloatArray]:
         """(lines, batch) amperes into the terminals of every edge."""
         word, bit = (lines.through.rounded().transpose(1, 0, 2) for lines in (self.word, self.bit))
