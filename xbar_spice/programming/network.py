@@ -36,17 +36,17 @@ class Network:
     """
 
     def __init__(self, crossbar: Crossbar, biases: Biases) -> None:
-        self._array = BiasedArray(crossbar, biases.ends(crossbar))
+        self._wiring = BiasedArray(crossbar, biases.ends(crossbar)).wiring
         self._crossbar = crossbar
-        self._floating = [np.zeros((int(lines.floating.sum()), 1)) for lines in (self._array.word, self._array.bit)]
+        self._floating = [np.zeros((int(lines.floating.sum()), 1)) for lines in (self._wiring.word, self._wiring.bit)]
         self._factored: tuple[FloatArray, SuperLU | None] | None = None  # slopes of the cells, and the factor
         self._moved = np.zeros(crossbar.shape)  # from the open-circuit voltages, in the last solution
 
     def open_circuit(self, biases: Biases) -> FloatArray:
         """(rows, cols) volts that the terminals would put across cells that do not conduct."""
         ends = biases.ends(self._crossbar)
-        word = _levels(self._array.word.ohms, ends["left"], ends["right"])
-        return word - _levels(self._array.bit.ohms, ends["top"], ends["bottom"]).T
+        word = _levels(self._wiring.word.ohms, ends["left"], ends["right"])
+        return word - _levels(self._wiring.bit.ohms, ends["top"], ends["bottom"]).T
 
     def solve(self, conductance: FloatArray, biases: Biases, source: FloatArray) -> FloatArray:
         """(rows, cols) volts across the cells.
@@ -78,10 +78,10 @@ class Network:
             if not (np.isfinite(current).all() and np.isfinite(slopes).all()):
                 return None
             if self._factored is None or stale:
-                self._factored = slopes, self._array.factor(slopes)
+                self._factored = slopes, self._wiring.factor(slopes)
             slopes, factor = self._factored
-            nodes = self._array.spread(factor, (current - slopes * (volts - source))[np.newaxis], self._floating)
-            aim: FloatArray = source + self._array.across(nodes)[0]
+            nodes = self._wiring.spread(factor, (current - slopes * (volts - source))[np.newaxis], self._floating)
+            aim: FloatArray = source + self._wiring.across(nodes)[0]
             moved = float(np.abs(aim - volts).max())
             if not np.isfinite(moved):
                 return None
