@@ -388,7 +388,12 @@ def _cut(
             word_order, bit_order = _orders(target[place], design)
             word = layout.rows.moved(rows.start, word_order)
             bit = layout.cols.moved(cols.start, bit_order, divisor)
-            device = np.broadcast_to(layout.device, (word_order.size, bit_order.size))[np.ix_(word_order, bit_order)]
+            shape = word_order.size, bit_order.size
+            orders = [
+                order if count > 1 else np.zeros(1, dtype=np.int64)
+                for order, count in zip((word_order, bit_order), layout.device.shape, strict=True)
+            ]
+            device = np.broadcast_to(layout.device[np.ix_(*orders)], shape)  # without a number for every cell
             conductance = devices[device, word.index[:, np.newaxis], bit.index]
             name = f"t{rows.start // size}_{cols.start // size}{layout.suffix}"
             step = design.active_rows or word_order.size
