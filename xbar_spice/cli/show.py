@@ -41,7 +41,7 @@ side_option = click.option(
 
 @click.group(cls=Verbs)
 def show() -> None:
-    """Look into one array of a model."""
+    """Look into one array of a model, or at what a study is."""
 
 
 def bias_options(command: Any) -> Any:
