@@ -17,13 +17,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import cloudpickle
 import numpy as np
 import pandas as pd
 import psutil
 import pytest
 from support import engine_or_skip
-from support.studies import TIMINGS, a_study, cases_of
+from support.studies import TIMINGS, a_study, cases_of, expanded, first_run, source_of
 
 from xbar_spice import disk
 from xbar_spice.cosim import Cosimulation
@@ -32,14 +31,13 @@ from xbar_spice.errors import SimulationError, StudyError
 from xbar_spice.report import figures
 from xbar_spice.report.data import read_results
 from xbar_spice.spice.resources import search_path
-from xbar_spice.study import cases as cases_module
-from xbar_spice.study import runner
-from xbar_spice.study.cases import Case, run_case
-from xbar_spice.study.config import Study
-from xbar_spice.study.execute import CaseFailure, Outcome, attempt, run_on_dask
+from xbar_spice.study import file_source, runner, setups
+from xbar_spice.study.chunks import Chunk, Outcome, Packed, run_chunk
+from xbar_spice.study.execute import Workers
 from xbar_spice.study.problem import fingerprint, make_problem
 from xbar_spice.study.runner import Progress, run_study
 from xbar_spice.study.store import Store
+from xbar_spice.study.study_file import StudyFile
 from xbar_spice.weights import Classifier, Model, save_model
 
 PARTS = Path(__file__).parents[1] / "parts"
@@ -52,11 +50,13 @@ def test_ids_are_the_same_in_every_run_and_on_every_machine() -> None:
     exact = Model(np.array([[1.0, -2.0]]), np.array([[0.5], [0.25]]), h=0.5, steps=2)
     weights = "530d02b47f0cb1ac749c877c0c37f2c89147b986d6543469d927607169ad9e7d"
     assert fingerprint(exact) == weights
-    case = cases_of(a_study(), exact)[1]
+    case, _ = expanded(a_study(), exact)[1]
     # The recipe instead of a value: a setting that is added, or a default that moves, must change the ids.
-    settings = case.parameters.model_dump() | {"model": weights}
-    content = {"numerics": cases_module.NUMERICS, "parameters": settings, "seed": 1, "law": "Ohmic"}
-    content |= {"design": asdict(case.parameters.design()), "opamp": None, "templates": None}
+    _, parameters = a_study().points()[0]
+    samples = {"task": "random", "samples": 2, "seed": 0}
+    settings = parameters.model_dump() | {"model": weights, "data": samples}
+    content = {"numerics": setups.NUMERICS, "parameters": settings, "seed": 1, "law": "Ohmic"}
+    content |= {"design": asdict(parameters.design()), "opamp": None, "templates": None}
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))
     assert case.id == hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -96,7 +96,7 @@ def test_an_id_covers_the_content_of_what_the_settings_name(
     cell.write_text((PARTS / "signed_rows.py").read_text())
     circuit = {"engine": "ngspice", "device": "sinh_series", "amplifier": {"r_feedback": 1e4, "opamp": "loaded"}}
     circuit["mapping"] = "own.py:RowPairs"
-    monkeypatch.setattr(cases_module, "search_path", lambda _: (netlists,))
+    monkeypatch.setattr(file_source, "search_path", lambda _: (netlists,))
 
     def found(**changes: Any) -> str:
         study = a_study(circuit=circuit | changes, models=["models"], folder=tmp_path)
@@ -115,7 +115,7 @@ def test_an_id_covers_the_content_of_what_the_settings_name(
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "array.cir.j2").write_text("* mine")
     ids.append(cases_of(a_study(circuit=circuit, models=["models"], netlists=["mine"], folder=tmp_path), model)[0].id)
-    monkeypatch.setattr(cases_module, "NUMERICS", cases_module.NUMERICS + 1)
+    monkeypatch.setattr(file_source, "NUMERICS", setups.NUMERICS + 1)
     ids.append(found())
     assert len(set(ids)) == len(ids) - 1
 
@@ -126,7 +126,7 @@ def soft_cell(folder: Path, v0: float) -> str:
 
 
 def test_an_edited_device_model_leaves_no_result_that_was_there(weights: Path, tmp_path: Path) -> None:
-    def study(v0: float) -> Study:
+    def study(v0: float) -> StudyFile:
         circuit = {"engine": "nodal", "device": soft_cell(tmp_path, v0)}
         return a_study(weights, circuit=circuit, axes=[], folder=tmp_path)
 
@@ -137,19 +137,21 @@ def test_an_edited_device_model_leaves_no_result_that_was_there(weights: Path, t
 
 
 def test_a_worker_gets_the_devices_as_the_study_read_them(model: Model, tmp_path: Path) -> None:
-    circuit = {"engine": "nodal", "device": soft_cell(tmp_path, 0.25)}
-    case = cases_of(a_study(circuit=circuit, folder=tmp_path), model)[0]
+    study = a_study(circuit={"engine": "nodal", "device": soft_cell(tmp_path, 0.25)}, folder=tmp_path)
+    packed = Packed.of(source_of(study, model))
+    case = cases_of(study, model)[0]
     (tmp_path / "soft.toml").unlink()
-    outcome = attempt(pickle.loads(cloudpickle.dumps(case)), model)
-    assert isinstance(outcome, Cosimulation)
-    assert "v0=0.25" in outcome.record["design"]["device"]
+    (outcome,) = run_chunk(pickle.loads(pickle.dumps(Chunk(packed, (case,)))))
+    assert outcome.status == "done"
+    assert "v0=0.25" in outcome.line.decode()
 
 
 def test_a_worker_with_other_templates_does_not_answer(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    case = cases_of(a_study(circuit={"engine": "ngspice"}), model)[0]
-    monkeypatch.setattr("xbar_spice.study.execute.templates", lambda _: "others")
-    outcome = attempt(case, model)
-    assert isinstance(outcome, CaseFailure)
+    study = a_study(circuit={"engine": "ngspice"})
+    case = cases_of(study, model)[0]
+    monkeypatch.setattr("xbar_spice.study.file_source.templates", lambda _: "others")
+    (outcome,) = run_chunk(Chunk(Packed.of(source_of(study, model)), (case,)))
+    assert outcome.status == "failed"
     assert "has other device models, op-amps, templates or parts" in outcome.error
 
 
@@ -167,9 +169,9 @@ def test_a_study_with_parts_of_ones_own_runs_in_workers(weights: Path, tmp_path:
 def test_numbers_of_a_version_stay() -> None:
     """Where this fails for a reason that is right, raise `NUMERICS` and write down the new numbers."""
     exact = Model([[0.5, -1.0], [1.0, 0.25]], [[-1.0, 0.5], [0.25, -0.5]], h=0.25, steps=2)
-    record = run_case(cases_of(a_study(), exact)[0], exact).record
+    record = first_run(a_study(), exact).record
     errors = [record["state"]["relative_error"], *(record["gradients"][name]["relative_error"] for name in "AB")]
-    assert (cases_module.NUMERICS, errors) == (1, pytest.approx(NUMBERS, rel=1e-6))
+    assert (setups.NUMERICS, errors) == (1, pytest.approx(NUMBERS, rel=1e-6))
 
 
 NUMBERS = [0.0021617325958401736, 0.04002457493015353, 0.07034706659547034]
@@ -188,10 +190,10 @@ def test_a_case_without_randomness_runs_once_whatever_the_seeds(field: str, mode
 
 
 def test_a_case_is_a_function_of_what_it_holds(model: Model) -> None:
-    case = cases_of(a_study(), model)[1]
-    first, second = run_case(case, model), run_case(case, model)
+    case, setup = expanded(a_study(), model)[1]
+    first, second = (setup.run(case.seed) for _ in range(2))
     assert without_timings(first.record) == without_timings(second.record)
-    other = run_case(replace(case, seed=7), model)
+    other = setup.run(7)
     assert other.record["state"] != first.record["state"]
 
 
@@ -227,7 +229,7 @@ def test_digits_go_to_a_model_that_was_trained_on_them_or_on_request(rng: np.ran
     assert asked.data == said.data == "8 test images of the handwritten digits, drawn with seed 0"
     assert np.array_equal(asked.z0, said.z0)
     ids = [
-        cases_of(a_study(data={"task": task}), replace(model, trained_on="digits"))[0].data
+        expanded(a_study(data={"task": task}), replace(model, trained_on="digits"))[0][1].described["data"]
         for task in ("auto", "digits")
     ]
     assert ids == [said.data] * 2
@@ -239,7 +241,7 @@ def test_digits_need_a_model_that_takes_them(model: Model) -> None:
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Study, Path]:
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[StudyFile, Path]:
     """A study of one case, and its store."""
     folder = tmp_path_factory.mktemp("finished")
     save_model(folder / "weights.npz", Model([[0.5, -1.0], [1.0, 0.25]], [[-1.0, 0.5], [0.25, -0.5]], h=0.25, steps=2))
@@ -249,7 +251,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Study, Path]:
 
 
 @pytest.mark.parametrize("kind", ["garbage", "half", "empty", "folder", "pipe", "numbers"])
-def test_a_side_file_never_blocks_a_store(kind: str, finished: tuple[Study, Path], tmp_path: Path) -> None:
+def test_a_side_file_never_blocks_a_store(kind: str, finished: tuple[StudyFile, Path], tmp_path: Path) -> None:
     store = Store(shutil.copytree(finished[1], tmp_path / "out"))
     side = store.folder / "cell_deficit.npz"
     content = side.read_bytes()
@@ -314,7 +316,7 @@ def test_what_did_not_converge_is_told(weights: Path, tmp_path: Path) -> None:
 def test_values_that_differ_late_are_cases_of_their_own(
     weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cases_module, "cosimulate", crash_softly)
+    monkeypatch.setattr(setups, "cosimulate", crash_softly)
     axes = [{"name": "wire", "fields": ["circuit.r_word"], "values": [1.0000001, 1.0000002, 1.0]}]
     summary = run_study(a_study(weights, axes=axes, seeds=[0]), tmp_path / "out", jobs=1)
     assert sorted(summary.failed) == ["wire 1, seed 0", "wire 1.0000001, seed 0", "wire 1.0000002, seed 0"]
@@ -347,7 +349,7 @@ def test_a_rerun_does_only_what_is_missing(weights: Path, tmp_path: Path) -> Non
 def test_a_failed_case_is_kept_told_and_tried_again(
     weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = cases_module.cosimulate
+    real = setups.cosimulate
 
     def fails_on_seed_1(*given: Any, **options: Any) -> Cosimulation:
         if options["seed"] == 1:
@@ -356,7 +358,7 @@ def test_a_failed_case_is_kept_told_and_tried_again(
 
     store = Store(tmp_path / "out")
     with monkeypatch.context() as patch:
-        patch.setattr(cases_module, "cosimulate", fails_on_seed_1)
+        patch.setattr(setups, "cosimulate", fails_on_seed_1)
         summary = run_study(a_study(weights), store.folder, jobs=1)
     assert (summary.done, sorted(summary.failed)) == (2, ["tile 2, seed 1", "tile 4, seed 1"])
     assert "failed: tile 2, seed 1: SimulationError: no convergence" in str(summary)
@@ -396,10 +398,10 @@ def test_a_study_can_vary_the_model(model: Model, tmp_path: Path) -> None:
     assert (summary.total, summary.failed) == (4, {})
 
 
-def dies_at_seed_1(case: Case, model: Model) -> Outcome:
-    if case.seed == 1:
+def dies_at_seed_1(chunk: Chunk) -> list[Outcome]:
+    if any(case.seed == 1 for case in chunk.cases):
         os._exit(1)
-    return attempt(case, model)
+    return run_chunk(chunk)
 
 
 def test_workers_give_the_records_of_one_process_and_one_that_dies_costs_its_case_only(
@@ -407,7 +409,7 @@ def test_workers_give_the_records_of_one_process_and_one_that_dies_costs_its_cas
 ) -> None:
     study = a_study(weights, axes=[], seeds=[0, 1, 2])
     run_study(study, tmp_path / "one", jobs=1)
-    monkeypatch.setattr(runner, "run_on_dask", partial(run_on_dask, run=dies_at_seed_1))
+    monkeypatch.setattr(runner, "Workers", partial(Workers, run=dies_at_seed_1, alone=0.0))
     summary = run_study(study, tmp_path / "two", jobs=2)
     assert (summary.done, list(summary.failed)) == (2, ["seed 1"])
     assert summary.failed["seed 1"].startswith("its worker process died")

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from support.studies import a_study, cases_of
+from support.studies import a_study, first_run
 
 from xbar_spice import disk
 from xbar_spice.cosim import Cosimulation
@@ -23,18 +23,17 @@ from xbar_spice.report.data import load_results
 from xbar_spice.report.findings import findings
 from xbar_spice.study import store as store_module
 from xbar_spice.study.case_folder import write_case
-from xbar_spice.study.cases import run_case
-from xbar_spice.study.config import Study
 from xbar_spice.study.runner import run_study
 from xbar_spice.study.segments import line_of
 from xbar_spice.study.store import Store
+from xbar_spice.study.study_file import StudyFile
 from xbar_spice.weights import Model, save_model
 
 
 @pytest.fixture(scope="module")
 def result() -> Cosimulation:
     model = Model([[0.5, -1.0], [1.0, 0.25]], [[-1.0, 0.5], [0.25, -0.5]], h=0.25, steps=2)
-    return run_case(cases_of(a_study(), model)[0], model)
+    return first_run(a_study(), model)
 
 
 def line(result: Cosimulation, case_id: str, **more: Any) -> bytes:
@@ -217,7 +216,7 @@ TRACES = (
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Study, Path]:
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[StudyFile, Path]:
     """A study of two cases, and its store."""
     folder = tmp_path_factory.mktemp("finished")
     save_model(folder / "weights.npz", Model([[0.5, -1.0], [1.0, 0.25]], [[-1.0, 0.5], [0.25, -0.5]], h=0.25, steps=2))
@@ -261,7 +260,7 @@ LINES: dict[str, Any] = {
 
 @pytest.mark.parametrize("kind", LINES)
 def test_a_line_that_is_damaged_is_no_finished_case_and_is_run_again(
-    kind: str, finished: tuple[Study, Path], tmp_path: Path
+    kind: str, finished: tuple[StudyFile, Path], tmp_path: Path
 ) -> None:
     store = Store(shutil.copytree(finished[1], tmp_path / "out"))
     whole = list(store.cases())
@@ -285,7 +284,9 @@ def test_a_line_that_is_damaged_is_no_finished_case_and_is_run_again(
 
 
 @pytest.mark.parametrize("kind", ["a folder", "a named pipe"])
-def test_what_is_no_segment_is_told_and_blocks_nothing(kind: str, finished: tuple[Study, Path], tmp_path: Path) -> None:
+def test_what_is_no_segment_is_told_and_blocks_nothing(
+    kind: str, finished: tuple[StudyFile, Path], tmp_path: Path
+) -> None:
     store = Store(shutil.copytree(finished[1], tmp_path / "out"))
     odd = store.folder / "segments" / "odd.jsonl"
     odd.mkdir() if kind == "a folder" else os.mkfifo(odd)
@@ -294,7 +295,7 @@ def test_what_is_no_segment_is_told_and_blocks_nothing(kind: str, finished: tupl
     assert f"it is {kind}" in summary.problems[0]
 
 
-def test_a_damaged_folder_of_old_is_run_again(finished: tuple[Study, Path], tmp_path: Path) -> None:
+def test_a_damaged_folder_of_old_is_run_again(finished: tuple[StudyFile, Path], tmp_path: Path) -> None:
     store = Store(shutil.copytree(finished[1], tmp_path / "out"))
     case = next(store.cases())
     shutil.rmtree(store.folder / "segments")

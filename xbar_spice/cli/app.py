@@ -9,6 +9,8 @@ from typing import Any
 import click
 
 from xbar_spice.cli.help import Verb, Verbs
+from xbar_spice.cli.inputs import given_model, model_options
+from xbar_spice.cli.inspect import inspect
 from xbar_spice.cli.on_arrays import attribute, cosim, gradients, tune
 from xbar_spice.cli.options import (
     PartOf,
@@ -35,7 +37,7 @@ def app() -> None:
 
     A typical run: train a model, look at its netlists, co-simulate it, ask where the errors come from, train it
     further on the chip, then study it over array sizes. WEIGHTS is a file that `train` wrote or one of yours: .npz,
-    .safetensors, or a PyTorch state dict.
+    .safetensors, or one of PyTorch; `inspect` says what is taken for what. Samples of your own come by --data.
 
     \b
       xbar-spice train digits-conv --output weights.npz
@@ -89,6 +91,7 @@ def train(task: str, output: Path | None, seed: int) -> None:
     ),
 )
 @click.argument("weights", type=existing_file)
+@model_options
 @click.option(
     "--output",
     type=click.Path(file_okay=False, path_type=Path),
@@ -118,9 +121,8 @@ def netlist(
     from xbar_spice.mapping.export import write_netlists
     from xbar_spice.mapping.matrix import map_weights
     from xbar_spice.mapping.measured import conductance_map
-    from xbar_spice.spice.libraries import behaviour, by_hand
+    from xbar_spice.spice.libraries import LOADER, behaviour, by_hand, compiled_libraries
     from xbar_spice.streams import Streams
-    from xbar_spice.weights import load_model
 
     pulse, capacitance = make_pulse(circuit)
     design = make_design(circuit)
@@ -133,7 +135,7 @@ def netlist(
             f"{output} holds circuits of an earlier --feedback ({earlier[0].name}), which may be of another design: "
             "give --feedback again, remove them, or give a new folder"
         )
-    model = load_model(weights)
+    model = given_model(weights)
     scales = weight_scales(model, design)
     with interruptible(f"decks in {output} are whole, but not all of them are there"):
         for name, matrix in (("A", model.A), ("B", model.B)):
@@ -162,7 +164,8 @@ def netlist(
         if feedback:
             for path in write_first_step(model, design, output, seed=seed, weights=weights.name, netlists=netlists):
                 click.echo(f"{path}")
-    click.echo(f"run one by hand: {by_hand(behaviour(mapped.crossbars))} {files[0]}")
+    loads = str(output / LOADER) if compiled_libraries(mapped.crossbars) else ""
+    click.echo(f"run one by hand: {by_hand(behaviour(mapped.crossbars), loads)} {files[0]}")
 
 
 @click.command(cls=Verb)
@@ -182,8 +185,8 @@ def study(study_file: Path, output: Path | None, jobs: int | None, scheduler: st
     Finished cases are kept at once; run the same command again after an interruption or a change of the axes.
     """
     from xbar_spice.cli.progress import interruptible, study_progress, training_progress
-    from xbar_spice.study.config import load_study
     from xbar_spice.study.runner import run_study
+    from xbar_spice.study.study_file import load_study
 
     parsed = load_study(study_file)
     folder = output or Path("runs") / study_file.stem
@@ -212,24 +215,31 @@ def study(study_file: Path, output: Path | None, jobs: int | None, scheduler: st
 
 @click.command("check-model", cls=Verb)
 @click.argument("file", type=existing_file)
-@click.option("--name", metavar="SUBCIRCUIT", help="Of a library with more than one cell.")
-@click.option("--parameter", metavar="NAME", help="That takes the conductance, of a library.  [default: g]")
+@click.option("--name", metavar="CELL", help="Subcircuit or module of a file with more than one.")
+@click.option("--parameter", metavar="NAME", help="That takes the conductance, of a library or source.  [default: g]")
 @click.option("--compat", type=click.Choice(["psa", "lt", "hs"]), help="Dialect of a library.")
 @click.option("--g-min", type=float, metavar="S", default=1e-6, show_default=True, help="Lowest conductance.")
 @click.option("--g-max", type=float, metavar="S", default=1e-4, show_default=True, help="Highest conductance.")
 def check_model(
     file: Path, name: str | None, parameter: str | None, compat: str | None, g_min: float, g_max: float
 ) -> None:
-    """Measure a cell that is a SPICE subcircuit, alone, by ngspice.
+    """Measure a cell that is a SPICE subcircuit or a Verilog-A module, alone.
 
-    FILE is a device model (.toml) or a SPICE library. Printed is whether the cell is static, odd and passive, and how
+    FILE is a device model (.toml), a SPICE library, or a Verilog-A source (.va), which is compiled to native code and
+    run: check only what you would run as a program. Printed is whether the cell is static, odd and passive, and how
     far its conductance is from the programmed one. The exit status is 1 if it is refused; arrays refuse it likewise.
     """
     from xbar_spice.cli.check_model import cell_of, print_check
+    from xbar_spice.cli.check_verilog_a import print_module
+    from xbar_spice.hardware.verilog_a import VerilogACell
 
     if not 0 < g_min < g_max < float("inf"):
         raise click.UsageError(f"0 < --g-min < --g-max is needed, got {g_min:g} and {g_max:g}")
-    print_check(cell_of(file, name, parameter, compat), g_min, g_max)
+    cell = cell_of(file, name, parameter, compat)
+    if isinstance(cell, VerilogACell):
+        print_module(cell, g_min, g_max)
+    else:
+        print_check(cell, g_min, g_max)
 
 
 @click.command(cls=Verb)
@@ -242,6 +252,7 @@ def doctor() -> None:
 
 for _verb in (
     train,
+    inspect,
     netlist,
     show,
     cosim,

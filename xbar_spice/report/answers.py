@@ -13,7 +13,7 @@ from xbar_spice.report.data import FAILED, MISSING, UNCONVERGED, Axis, Results
 from xbar_spice.report.grid import Grid, Integers
 from xbar_spice.report.quantities import ACCURACY_LOSS, STATE_ERROR, gradient
 from xbar_spice.report.statistics import Estimate, crossing
-from xbar_spice.study.cases import exact
+from xbar_spice.study.setups import exact
 
 __all__ = ["Answer", "Bounds", "Limit", "largest", "limits", "percent", "size_text"]
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, final
 
 from xbar_spice.report.answers import percent
-from xbar_spice.study.cases import exact
+from xbar_spice.study.setups import exact
 
 __all__ = ["PAPER", "Column", "Table", "shown"]
 

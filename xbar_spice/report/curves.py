@@ -16,7 +16,7 @@ from xbar_spice.linear.operator import FloatArray
 from xbar_spice.report.data import OK, UNCONVERGED, Axis, Results
 from xbar_spice.report.statistics import NOTHING
 from xbar_spice.report.style import INK, MARKERS, QUIET, colours, new_figure, set_abscissa, set_log_ordinate
-from xbar_spice.study.cases import exact
+from xbar_spice.study.setups import exact
 
 __all__ = ["Curve", "Ordinate", "curve_of", "draw_curves", "drawable", "fitted_slope"]
 

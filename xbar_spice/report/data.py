@@ -17,8 +17,8 @@ from xbar_spice.errors import StudyError
 from xbar_spice.mapping.design import Design
 from xbar_spice.report.quantities import WORST_READ, columns_of, gradient, place
 from xbar_spice.settings import KIND, Entry, entries
-from xbar_spice.study.cases import exact
 from xbar_spice.study.segments import plain
+from xbar_spice.study.setups import exact
 from xbar_spice.study.store import Store
 
 __all__ = [

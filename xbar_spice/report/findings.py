@@ -12,7 +12,7 @@ from xbar_spice.report.data import FAILED, MISSING, UNCONVERGED, Axis, Results
 from xbar_spice.report.grid import Grid
 from xbar_spice.report.quantities import ACCURACY, DIGITAL_ACCURACY, READS, SECONDS, STATE_ERROR, gradient
 from xbar_spice.report.statistics import ENOUGH, NOTHING, Estimate, medians
-from xbar_spice.study.cases import exact
+from xbar_spice.study.setups import exact
 
 __all__ = ["change_cells", "changed", "findings"]
 

@@ -16,7 +16,7 @@ from xbar_spice.report.cells import Table
 from xbar_spice.report.data import OK, Axis
 from xbar_spice.report.grid import Grid
 from xbar_spice.report.statistics import NOTHING, medians, quantile
-from xbar_spice.study.cases import exact
+from xbar_spice.study.setups import exact
 
 __all__ = ["asset", "library", "packed", "points_of"]
 

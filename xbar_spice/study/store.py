@@ -43,7 +43,7 @@ from xbar_spice.disk import (
 )
 from xbar_spice.errors import StudyError
 from xbar_spice.study.case_folder import read_case, read_trace, to_json
-from xbar_spice.study.segments import LARGEST, Line, Status, read_lines
+from xbar_spice.study.segments import LARGEST, Line, Status, compact_json, read_lines
 
 __all__ = ["Store", "StoredCase", "case_of", "unconverged"]
 
@@ -93,8 +93,11 @@ class Store:
             yield
 
     def write_study(self, study: Mapping[str, Any]) -> None:
-        """Keep what is run."""
-        write(self.folder / "study.json", to_json(study), error=StudyError)
+        """Keep what is run; each of its `cases` stands on a line of its own."""
+        rest = {name: value for name, value in study.items() if name != "cases"}
+        listed = ",\n".join(f"  {compact_json(case)}" for case in study.get("cases", ()))
+        text = to_json({**rest, "cases": []}).rstrip().removesuffix("[]\n}")
+        write(self.folder / "study.json", f"{text}[\n{listed}\n ]\n}}\n", error=StudyError)
 
     def write_segment(self, lines: Sequence[bytes]) -> Path:
         """Keep the outcomes of cases, all of them or none.
