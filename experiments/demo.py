@@ -24,10 +24,10 @@ from xbar_spice.report.data import load_results
 from xbar_spice.report.findings import findings
 from xbar_spice.report.html import Section, write_report
 from xbar_spice.streams import random_stream
-from xbar_spice.study.config import parse_study
+from xbar_spice.study.case_folder import write_case
 from xbar_spice.study.problem import make_problem
 from xbar_spice.study.runner import run_study
-from xbar_spice.study.store import write_case
+from xbar_spice.study.study_file import parse_study
 from xbar_spice.train.training import train
 
 SEED = 0

@@ -10,7 +10,7 @@ from typing import Any, cast, final
 import pandas as pd
 
 from xbar_spice.cosim.run.record import Record
-from xbar_spice.study.cases import exact
+from xbar_spice.study.setups import exact
 from xbar_spice.study.store import Store, unconverged
 
 __all__ = ["Axis", "Results", "entry", "load_results"]

@@ -23,7 +23,7 @@ from xbar_spice.report.data import (
     gradient_error,
 )
 from xbar_spice.report.figures import gradient_names
-from xbar_spice.study.cases import exact
+from xbar_spice.study.setups import exact
 
 __all__ = ["findings", "percent"]
 
