@@ -82,6 +82,8 @@ from .mapping.slices import BitSliced as BitSliced
 from .programming.write import WriteVerify as WriteVerify
 from .programming.write import write_verify as write_verify
 from .report.html import write_report as write_report
+from .report.table import load_results as load_results
+from .report.table import load_traces as load_traces
 from .solve.adjoint.continuous import continuous_gradients as continuous_gradients
 from .solve.adjoint.discrete import gradients as gradients
 from .solve.adjoint.memory import checkpointed_gradients as checkpointed_gradients

@@ -52,6 +52,7 @@ ENGINES: Registry[Engine] = Registry(
         "ideal": "xbar_spice.engines.ideal:IdealEngine",
         "nodal": "xbar_spice.engines.nodal.engine:NodalEngine",
         "ngspice": "xbar_spice.engines.ngspice.engine:NgspiceEngine",
+        "vacask": "xbar_spice.engines.vacask.engine:VacaskEngine",
     },
 )
 """Who answers the reads of arrays."""

@@ -29,7 +29,7 @@ from xbar_spice.cosim import Cosimulation
 from xbar_spice.engines.ngspice.worker_handle import Worker
 from xbar_spice.errors import SimulationError, StudyError
 from xbar_spice.report import figures
-from xbar_spice.report.data import load_results
+from xbar_spice.report.data import read_results
 from xbar_spice.spice.resources import search_path
 from xbar_spice.study import file_source, runner, setups
 from xbar_spice.study.chunks import Chunk, Outcome, Packed, run_chunk
@@ -265,7 +265,7 @@ def test_a_side_file_never_blocks_a_store(kind: str, finished: tuple[StudyFile, 
         side.write_bytes(damaged.get(kind, content))
     if kind == "numbers":
         store.write_arrays("cell_deficit", {"case": 3, "cells": np.zeros(2)})
-    results = load_results(store.folder)
+    results = read_results(store.folder)
     assert not figures.CellDeficit().applies(results)
     summary = run_study(finished[0], store.folder, jobs=1)
     assert (summary.present, summary.failed) == (1, {})

@@ -21,6 +21,7 @@ from xbar_spice.cli.options import (
     pulse_options,
     seed_option,
 )
+from xbar_spice.cli.results import compare, export, ls, report
 from xbar_spice.cli.show import show
 from xbar_spice.disk import reason
 from xbar_spice.errors import XbarError
@@ -120,7 +121,7 @@ def netlist(
     from xbar_spice.mapping.export import write_netlists
     from xbar_spice.mapping.matrix import map_weights
     from xbar_spice.mapping.measured import conductance_map
-    from xbar_spice.spice.libraries import behaviour, by_hand
+    from xbar_spice.spice.libraries import LOADER, behaviour, by_hand, compiled_libraries
     from xbar_spice.streams import Streams
 
     pulse, capacitance = make_pulse(circuit)
@@ -163,7 +164,8 @@ def netlist(
         if feedback:
             for path in write_first_step(model, design, output, seed=seed, weights=weights.name, netlists=netlists):
                 click.echo(f"{path}")
-    click.echo(f"run one by hand: {by_hand(behaviour(mapped.crossbars))} {files[0]}")
+    loads = str(output / LOADER) if compiled_libraries(mapped.crossbars) else ""
+    click.echo(f"run one by hand: {by_hand(behaviour(mapped.crossbars), loads)} {files[0]}")
 
 
 @click.command(cls=Verb)
@@ -211,41 +213,33 @@ def study(study_file: Path, output: Path | None, jobs: int | None, scheduler: st
         sys.exit(1)
 
 
-@click.command(cls=Verb)
-@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="[default: FOLDER/report.html]")
-@click.option(
-    "--figure", "figures", metavar="FILE.py:CLASS", multiple=True, help="A figure of your own, after the built-in ones."
-)
-def report(folder: Path, output: Path | None, figures: tuple[str, ...]) -> None:
-    """Write the HTML report and the figures of a study."""
-    from xbar_spice.cli.progress import interruptible
-    from xbar_spice.report.html import write_report
-
-    with interruptible("the page was not written; the results are as they were"):
-        click.echo(f"report: {write_report(folder, output or folder / 'report.html', figures=figures)}")
-
-
 @click.command("check-model", cls=Verb)
 @click.argument("file", type=existing_file)
-@click.option("--name", metavar="SUBCIRCUIT", help="Of a library with more than one cell.")
-@click.option("--parameter", metavar="NAME", help="That takes the conductance, of a library.  [default: g]")
+@click.option("--name", metavar="CELL", help="Subcircuit or module of a file with more than one.")
+@click.option("--parameter", metavar="NAME", help="That takes the conductance, of a library or source.  [default: g]")
 @click.option("--compat", type=click.Choice(["psa", "lt", "hs"]), help="Dialect of a library.")
 @click.option("--g-min", type=float, metavar="S", default=1e-6, show_default=True, help="Lowest conductance.")
 @click.option("--g-max", type=float, metavar="S", default=1e-4, show_default=True, help="Highest conductance.")
 def check_model(
     file: Path, name: str | None, parameter: str | None, compat: str | None, g_min: float, g_max: float
 ) -> None:
-    """Measure a cell that is a SPICE subcircuit, alone, by ngspice.
+    """Measure a cell that is a SPICE subcircuit or a Verilog-A module, alone.
 
-    FILE is a device model (.toml) or a SPICE library. Printed is whether the cell is static, odd and passive, and how
+    FILE is a device model (.toml), a SPICE library, or a Verilog-A source (.va), which is compiled to native code and
+    run: check only what you would run as a program. Printed is whether the cell is static, odd and passive, and how
     far its conductance is from the programmed one. The exit status is 1 if it is refused; arrays refuse it likewise.
     """
     from xbar_spice.cli.check_model import cell_of, print_check
+    from xbar_spice.cli.check_verilog_a import print_module
+    from xbar_spice.hardware.verilog_a import VerilogACell
 
     if not 0 < g_min < g_max < float("inf"):
         raise click.UsageError(f"0 < --g-min < --g-max is needed, got {g_min:g} and {g_max:g}")
-    print_check(cell_of(file, name, parameter, compat), g_min, g_max)
+    cell = cell_of(file, name, parameter, compat)
+    if isinstance(cell, VerilogACell):
+        print_module(cell, g_min, g_max)
+    else:
+        print_check(cell, g_min, g_max)
 
 
 @click.command(cls=Verb)
@@ -256,7 +250,23 @@ def doctor() -> None:
     print_findings()
 
 
-for _verb in (train, inspect, netlist, show, cosim, gradients, attribute, tune, study, report, check_model, doctor):
+for _verb in (
+    train,
+    inspect,
+    netlist,
+    show,
+    cosim,
+    gradients,
+    attribute,
+    tune,
+    study,
+    report,
+    compare,
+    export,
+    ls,
+    check_model,
+    doctor,
+):
     app.add_command(_verb)
 
 

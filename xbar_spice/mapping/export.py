@@ -27,6 +27,7 @@ from xbar_spice.parts import CONVERTERS, MAPPINGS
 from xbar_spice.spice.netlist import Deck, array_deck, bank_deck
 from xbar_spice.spice.pulse_netlist import pulse_deck, require_pulsable, require_simulable
 from xbar_spice.spice.render import number
+from xbar_spice.spice.travel import with_table, write_companions
 
 __all__ = ["design_comments", "write_netlists"]
 
@@ -101,7 +102,7 @@ def write_netlists(
     deck = bank_deck(mapped.crossbars, side, drives=drives, names=names, title=title, comments=head, netlists=netlists)
     made_of = _made_of(mapped)
     _remove_earlier(folder, name, DIRECTION[side], made_of)
-    written = [_write(folder / f"{stem}.cir", deck.text)]
+    written = [_write(folder / f"{stem}.cir", with_table(deck.text, deck.terminals, side))]
     entries: list[dict[str, Any]] = []
     for index, (array, volts) in enumerate(zip(mapped.arrays, drives, strict=True)):
         said: dict[str, Any] = {
@@ -111,13 +112,14 @@ def write_netlists(
         }
         single = array_deck(array.crossbar, volts, side, **said)
         path = f"{name}/{array.name}.{DIRECTION[side]}"
-        written.append(_write(folder / f"{path}.cir", single.text))
+        written.append(_write(folder / f"{path}.cir", with_table(single.text, single.terminals, side)))
         entry = {"array": array.name, "deck": f"{path}.cir"}
         if pulse is not None:
             timed = pulse_deck(array.crossbar, volts, pulse, capacitance or LineCapacitance(), side, **said)
             written.append(_write(folder / f"{path}.pulse.cir", timed.text))
             entry["pulse_deck"] = f"{path}.pulse.cir"
         entries.append(entry | {"factor": array.factor, "terminals": _terminals(deck, index, single, array, side)})
+    written += write_companions(mapped.crossbars, folder)
     manifest = {
         "about": ABOUT,
         "matrix": name,

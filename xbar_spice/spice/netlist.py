@@ -27,7 +27,7 @@ from xbar_spice.hardware.crossbar import EDGE_SIDE, SIDES, Crossbar, Edge, Side
 from xbar_spice.hardware.gate_lines import GateLines
 from xbar_spice.hardware.reads import read_ends, require_known_voltages
 from xbar_spice.linear.operator import FloatArray
-from xbar_spice.spice.libraries import behaviour, cell_templates, libraries, opamp_subcircuit
+from xbar_spice.spice.libraries import behaviour, cell_templates, compiled_libraries, libraries, opamp_subcircuit
 from xbar_spice.spice.nodes import line_nodes, nodes_of
 from xbar_spice.spice.render import number, render
 from xbar_spice.spice.tolerances import newton_options
@@ -103,12 +103,14 @@ class Deck:
         terminals: the connected ends of the lines.
         unique: whether it has one solution at most, as far as is known.
         behaviour: the mode that ngspice needs for the dialect of its libraries; empty for none.
+        compiled: libraries of Verilog-A modules that ngspice loads before it.
     """
 
     text: str
     terminals: tuple[Terminal, ...]
     unique: bool = True
     behaviour: str = ""
+    compiled: tuple[Path, ...] = ()
     _by_edge: dict[tuple[int, Edge], tuple[Terminal, ...]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -276,7 +278,13 @@ def _deck(
     }
     terminals = tuple(terminal for array in arrays for terminal in array["terminals"])  # type: ignore[attr-defined]
     text = render(template, variables, netlists=netlists)
-    return Deck(text, terminals, unique=one_solution(crossbars), behaviour=behaviour(crossbars))
+    return Deck(
+        text,
+        terminals,
+        unique=one_solution(crossbars),
+        behaviour=behaviour(crossbars),
+        compiled=compiled_libraries(crossbars),
+    )
 
 
 def drive_volts(crossbar: Crossbar, drive: ArrayLike | None, side: Side) -> FloatArray:

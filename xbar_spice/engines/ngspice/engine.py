@@ -258,6 +258,7 @@ class NgspiceBank(Bank):
             failures=self._engine.failures,
             unique=deck.unique,
             behaviour=deck.behaviour,
+            compiled=deck.compiled,
         )
         return Circuit(arrays, deck, process)
 

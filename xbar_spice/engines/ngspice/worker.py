@@ -48,7 +48,11 @@ def serve(connection: Connection) -> None:  # noqa: PLR0912 - a branch for each 
             if word == "info":
                 value = {"version": ngspice.ngspice_version, "library": ngspice.library_path, "klu": ngspice.klu}
             elif word == "behave":
-                ngspice.run(f"set ngbehavior={arguments[0]}")
+                behaviour, compiled = arguments
+                if behaviour:
+                    ngspice.run(f"set ngbehavior={behaviour}")
+                for path in compiled:
+                    ngspice.run(f"osdi {path}")
             elif word == "load":
                 single, swept, paired, *others = arguments
                 circuit = load(ngspice, Ways(single, swept, paired), *others)
