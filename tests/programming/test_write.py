@@ -136,3 +136,14 @@ def test_both_engines_write_the_same():
     np.testing.assert_allclose(fast.disturb, slow.disturb, atol=1e-5 * crossbar.conductance.max())
     assert fast.seconds == slow.seconds
     assert fast.energy == pytest.approx(slow.energy, rel=1e-3)
+
+
+@pytest.mark.ngspice
+def test_a_law_of_ones_own_is_written_by_both_engines():
+    own = Path(__file__).parents[1] / "parts" / "soft_switch.py"
+    device = xs.load_device(f"{own}:SoftSwitch(k=15.0)")
+    crossbar = xs.Crossbar([[2e-5, 8e-5]], r_word=50.0, r_driver=100.0, device=device)
+    fast, slow = (xs.write_verify(crossbar, engine=engine, tolerance=0.05) for engine in ("fast", "ngspice"))
+    assert fast.reached.all()
+    np.testing.assert_array_equal(fast.pulses, slow.pulses)
+    np.testing.assert_allclose(fast.conductance, slow.conductance, rtol=1e-5)
