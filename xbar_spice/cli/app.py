@@ -19,6 +19,7 @@ from xbar_spice.cli.options import (
     pulse_options,
     seed_option,
 )
+from xbar_spice.cli.readback import readback
 from xbar_spice.cli.show import show
 from xbar_spice.disk import reason
 from xbar_spice.errors import XbarError
@@ -262,7 +263,7 @@ def doctor() -> None:
     print_findings()
 
 
-for _verb in (train, netlist, show, cosim, gradients, attribute, tune, study, report, check_model, doctor):
+for _verb in (train, netlist, readback, show, cosim, gradients, attribute, tune, study, report, check_model, doctor):
     app.add_command(_verb)
 
 
