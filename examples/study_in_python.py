@@ -9,8 +9,8 @@ import numpy as np
 
 import xbar_spice as xs
 from xbar_spice.report.html import write_report
-from xbar_spice.study.config import parse_study
 from xbar_spice.study.runner import run_study
+from xbar_spice.study.study_file import parse_study
 
 rng = np.random.default_rng(0)
 A, B = rng.standard_normal((12, 12)), rng.standard_normal((12, 12)) / 12

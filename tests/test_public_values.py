@@ -80,6 +80,7 @@ class Parts:
         samples = load_digits().test.take(np.arange(4))
         self.digits = Split(samples, samples, jittered)
         xs.save_model(self.folder / "m.npz", self.model)
+        (self.folder / "data.csv").write_text("x0,x1,label\n0,1,0\n1,0,1\n")
         (self.folder / "study.toml").write_text(STUDY)
         self.study = xs.load_study(self.folder / "study.toml")
         Store(self.folder / "empty").locked().__enter__()
@@ -120,12 +121,14 @@ CALLS: dict[str, Callable[[Parts], dict[str, Any]]] = {
     "Amplifier": lambda p: {"r_feedback": 1e3},
     "AnalogMatrix": lambda p: {"weights": p.weights, "mapped": p.mapped, "bank": p.hardware[0]._bank},
     "BiasSensitivity": lambda p: {"crossbar": p.crossbar, "biases": xs.Biases(left=0.1, bottom=0.0)},
+    "BehindVia": lambda p: {"ohm": 20.0},
     "Biases": lambda p: {"left": 0.1},
     "Chip": lambda p: {"design": xs.Design()},
     "Classifier": lambda p: {"weight": p.weights, "bias": [0.0, 1.0]},
     "Converters": lambda p: {"adc_bits": 8},
     "CrossEntropy": lambda p: {"classifier": xs.Classifier(p.weights, [0.0, 1.0]), "labels": np.array([0, 1])},
     "Crossbar": lambda p: {"conductance": p.conductance},
+    "Data": lambda p: {"x": p.weights, "labels": [0, 1]},
     "Design": lambda p: {},
     "Differential": lambda p: {},
     "Interleaved": lambda p: {},
@@ -171,6 +174,7 @@ CALLS: dict[str, Callable[[Parts], dict[str, Any]]] = {
     "LayerField": lambda p: {"K": p.weights},
     "Layers": lambda p: {"fields": [p.field]},
     "LineCapacitance": lambda p: {},
+    "Encoder": lambda p: {"weight": p.weights},
     "Model": lambda p: {"A": p.weights, "B": p.weights, "h": 0.1, "steps": 2},
     "NewtonOptions": lambda p: {},
     "Ohmic": lambda p: {},
@@ -203,6 +207,9 @@ CALLS: dict[str, Callable[[Parts], dict[str, Any]]] = {
     "compensate": lambda p: {"crossbar": p.crossbar, "wanted": p.conductance, "g_min": 1e-6, "g_max": 1e-4},
     "continuous_gradients": lambda p: {"trajectory": p.trajectory, "cotangent": [1.0, 0.0]},
     "convolution_field": lambda p: {"a": np.ones(9), "b": np.ones(9), "image_shape": (2, 3)},
+    "Convolution": lambda p: {"kernel": np.ones(9), "image_shape": (2, 3)},
+    "ResidualField": lambda p: {"activation": "relu", "K1": p.weights},
+    "field_named": lambda p: {"name": "layer", "tensors": {"K": p.weights}},
     "convolution_matrix": lambda p: {"kernel": np.ones(9), "image_shape": (2, 3)},
     "cosimulate": lambda p: {"problem": p.problem, "design": xs.Design(), "engine": "ideal"},
     "fourier_matrices": lambda p: {"kernel": np.ones(9), "image_shape": (2, 3)},
@@ -212,6 +219,8 @@ CALLS: dict[str, Callable[[Parts], dict[str, Any]]] = {
     "integrate": lambda p: {"field": p.field, "z0": [1.0, 0.5], "h": 0.1, "steps": 1},
     "kernel_gradient": lambda p: {"matrix_gradient": np.ones((6, 6)), "image_shape": (2, 3)},
     "half_select": lambda p: {"crossbar": p.crossbar, "cell": (0, 1), "volts": 0.5},
+    "load_data": lambda p: {"path": p.folder / "data.csv"},
+    "load_named_data": lambda p: {"name": "two_moons"},
     "load_device": lambda p: {"name": "ohmic"},
     "load_model": lambda p: {"path": p.folder / "m.npz"},
     "load_opamp": lambda p: {"name": "loaded"},
@@ -242,9 +251,17 @@ CALLS: dict[str, Callable[[Parts], dict[str, Any]]] = {
     "three_gradients": lambda p: {"problem": p.problem, "design": xs.Design()},
     "train": lambda p: {"task": Tiny()},
     "load_study": lambda p: {"path": p.folder / "study.toml"},
+    "latin_hypercube": lambda p: {"ranges": {"r_word": (0.1, 10.0), "tile": (1, 4)}, "count": 4, "seed": 0},
+    "Study": lambda p: {"problem": p.problem, "design": xs.Design(), "axes": {"tile": [1, 2]}, "engine": "nodal"},
+    "load_results": lambda p: {"folder": p.folder / "empty"},
+    "load_traces": lambda p: {"folder": p.folder / "empty"},
     "run_study": lambda p: {"study": p.study, "folder": p.folder / "store"},
     "write_report": lambda p: {"store_folder": p.folder / "empty", "output": p.folder / "report.html"},
     "tune": lambda p: {"model": p.deployed, "digits": p.digits, "schedule": xs.Schedule(epochs=1)},
+    "WriteVerify": lambda p: {},
+    "write_verify": lambda p: {
+        "crossbar": xs.Crossbar([[4e-5, 8e-5]], r_word=1.0, device=xs.load_device("yakopcic_fast"))
+    },
     "write_netlists": lambda p: {"mapped": p.mapped, "folder": p.folder / "decks", "name": "A"},
 }  # fmt: skip
 CALLS |= {
@@ -253,13 +270,17 @@ CALLS |= {
 }
 WITHOUT_ARGUMENTS = {  # base classes
     "__version__",
+    "Converter",
+    "DataSet",
     "DriftLaw",
+    "DynamicDevice",
     "Field",
     "LinearOperator",
     "LinearSolver",
     "Mapping",
     "Method",
     "Objective",
+    "Noise",
     "ProgrammingError",
     "XbarError",
 }
@@ -275,10 +296,16 @@ SAID_AS = {
     ("convolution_field", "b"): "kernel",
     ("fourier_matrices", "kernel"): "kernel",
     ("KrylovOptions", "method"): "linear solver",
+    ("load_data", "path"): "a file ending in",
+    ("load_named_data", "name"): "data set",
     ("load_device", "name"): "device",
     ("load_study", "path"): "cannot be read",
+    ("load_study", "settings"): "unknown key",
+    **{("Study", name): "which is not a setting" for name in ("axes", "when", "skip")},
     ("run_study", "folder"): "cannot be",
     ("run_study", "study_file"): "weight file",
+    ("load_results", "folder"): "is not the folder of a study",
+    ("load_traces", "folder"): "is not the folder of a study",
     ("write_report", "store_folder"): "is not the folder of a study",
     ("write_report", "output"): "cannot be written",
     ("write_report", "figures"): "figure",
@@ -287,6 +314,8 @@ SAID_AS = {
     ("measured_noise", "z"): "vectors of shape",
     ("save_model", "path"): "a name ending in",
     ("sign_flips", "found"): "gradients",
+    ("field_named", "name"): "field",
+    ("field_named", "tensors"): "kernel 'a'",
     ("sign_flips", "reference"): "gradients",
     ("Subcircuit", "wrapper"): ".subckt",
     ("SubcircuitCell", "resistance_parameter"): "has the parameters",
@@ -297,6 +326,7 @@ SAID_AS = {
 # Kinds of hostile values that an annotation makes right: by a part of its text.
 RIGHT_BY_ANNOTATION = {
     "None": {"None"},
+    "Optional[": {"None"},
     "<class 'bool'>": {"True"},
     "<class 'str'>": {"a text", "an empty text"},
     "Path": {"a text", "an empty text", "no number", "empty array", "a list of texts"},
@@ -314,7 +344,9 @@ ALSO_RIGHT = {
     **{("Biases", edge): {"NaN", "one value", "negative", "a fraction", "huge"} for edge in EDGES},
     **{("Biases", f"r_{edge}"): {"NaN", "one value", "a fraction", "huge"} for edge in EDGES},
     ("Biases", "amplified"): {"no number", "empty array"},
+    ("Biases", "gates"): {"one value", "negative", "a fraction", "huge"},
     ("Crossbar", "open_rows"): {"no number", "empty array"},
+    ("Data", "x"): {"array of three axes"},  # images
     ("Drift", "nu"): {"negative"},  # a conductance that rises
     ("InTurn", "effects"): {"no number", "empty array"},
     **{("Crossbar", name): {"a fraction", "huge"} for name in ("r_word", "r_bit")},
@@ -324,17 +356,25 @@ ALSO_RIGHT = {
     ("Kernels", "a"): {"one value"},  # a kernel of one tap
     ("Kernels", "b"): {"one value"},
     ("Model", "h"): {"one value"},
+    ("Model", "on_arrays"): {"no number"},
+    ("Model", "frozen"): {"no number"},
+    ("parabolic_field", "bias"): {"True"},  # which it may have on the array
     ("OneTransistorOneResistor", "v_threshold"): {"negative"},
     ("OpAmp", "gain"): {"infinity", "a huge whole number"},
     ("Polynomial", "square"): {"one value"},
     ("Polynomial", "cube"): {"one value"},
     ("Pulse", "width"): {"infinity", "a huge whole number"},
+    **{("Study", name): {"no number", "empty array"} for name in ("when", "skip")},
+    ("Study", "tags"): {"no number", "empty array", "a list of texts"},
     ("Subcircuit", "parameters"): {"no number", "empty array"},
     ("convolution_field", "a"): {"one value"},
     ("convolution_field", "b"): {"one value"},
     ("run_study", "wait"): {"infinity", "a huge whole number"},
+    ("WriteVerify", "raise_volts"): {"negative"},
+    ("WriteVerify", "lower_volts"): {"negative"},
     ("write_report", "extra"): {"no number", "empty array"},
     ("write_report", "figures"): {"no number", "empty array"},
+    ("Convolution", "kernel"): {"one value"},
     ("convolution_matrix", "kernel"): {"one value"},
     ("fourier_matrices", "kernel"): {"one value"},
 }

@@ -8,6 +8,10 @@ from .cosim import cosimulate as cosimulate
 from .cosim import sensitivity_map as sensitivity_map
 from .cosim import sign_flips as sign_flips
 from .cosim import three_gradients as three_gradients
+from .data import Data as Data
+from .data import DataSet as DataSet
+from .data import load_data as load_data
+from .data import load_named_data as load_named_data
 from .engines.nodal.biased_sensitivity import BiasSensitivity as BiasSensitivity
 from .engines.nodal.sensitivity import Sensitivity as Sensitivity
 from .engines.nodal.solution import solve_array as solve_array
@@ -18,6 +22,7 @@ from .feedback import FeedbackLoop as FeedbackLoop
 from .feedback import FeedbackSolver as FeedbackSolver
 from .feedback import OpAmp as OpAmp
 from .hardware.amplifier import Amplifier as Amplifier
+from .hardware.behind_via import BehindVia as BehindVia
 from .hardware.biases import Biases as Biases
 from .hardware.biases import half_select as half_select
 from .hardware.cells import Ohmic as Ohmic
@@ -26,6 +31,7 @@ from .hardware.cells import OneTransistorOneResistor as OneTransistorOneResistor
 from .hardware.cells import Polynomial as Polynomial
 from .hardware.cells import Sinh as Sinh
 from .hardware.cells import SubcircuitCell as SubcircuitCell
+from .hardware.converters import Converter as Converter
 from .hardware.converters import Converters as Converters
 from .hardware.crossbar import Crossbar as Crossbar
 from .hardware.crossbar import Terminations as Terminations
@@ -33,8 +39,10 @@ from .hardware.drift import CmoDrift as CmoDrift
 from .hardware.drift import Drift as Drift
 from .hardware.drift import DriftLaw as DriftLaw
 from .hardware.drift import PcmDrift as PcmDrift
+from .hardware.dynamic import DynamicDevice as DynamicDevice
 from .hardware.pulse import LineCapacitance as LineCapacitance
 from .hardware.pulse import Pulse as Pulse
+from .hardware.read_noise import Noise as Noise
 from .hardware.read_noise import ReadNoise as ReadNoise
 from .hardware.read_noise import cmo_read_noise as cmo_read_noise
 from .hardware.read_noise import pcm_read_noise as pcm_read_noise
@@ -52,6 +60,7 @@ from .hardware.technology import technology as technology
 from .hardware.technology import wire_technology as wire_technology
 from .hardware.variation import ProgrammingError as ProgrammingError
 from .hardware.variation import Variation as Variation
+from .linear.convolution import Convolution as Convolution
 from .linear.convolution import convolution_matrix as convolution_matrix
 from .linear.convolution import kernel_gradient as kernel_gradient
 from .linear.fourier import FourierConvolution as FourierConvolution
@@ -70,7 +79,11 @@ from .mapping.pairs import Differential as Differential
 from .mapping.pairs import Interleaved as Interleaved
 from .mapping.pairs import SignedRows as SignedRows
 from .mapping.slices import BitSliced as BitSliced
+from .programming.write import WriteVerify as WriteVerify
+from .programming.write import write_verify as write_verify
 from .report.html import write_report as write_report
+from .report.table import load_results as load_results
+from .report.table import load_traces as load_traces
 from .solve.adjoint.continuous import continuous_gradients as continuous_gradients
 from .solve.adjoint.discrete import gradients as gradients
 from .solve.adjoint.memory import checkpointed_gradients as checkpointed_gradients
@@ -81,6 +94,7 @@ from .solve.fields.field import ActivationField as ActivationField
 from .solve.fields.field import Field as Field
 from .solve.fields.field import ReluField as ReluField
 from .solve.fields.layer_field import LayerField as LayerField
+from .solve.fields.residual import ResidualField as ResidualField
 from .solve.fields.split import SplitField as SplitField
 from .solve.fields.systems import antisymmetric_field as antisymmetric_field
 from .solve.fields.systems import convolution_field as convolution_field
@@ -105,9 +119,11 @@ from .spice.device_models import load_opamp as load_opamp
 from .spice.netlist import netlist as netlist
 from .streams import Streams as Streams
 from .streams import random_stream as random_stream
-from .study.config import load_study as load_study
+from .study.axes import latin_hypercube as latin_hypercube
 from .study.problem import make_problem as make_problem
 from .study.runner import run_study as run_study
+from .study.study import Study as Study
+from .study.study_file import load_study as load_study
 from .train.losses import CrossEntropy as CrossEntropy
 from .train.losses import Objective as Objective
 from .train.losses import SquaredDistance as SquaredDistance
@@ -117,7 +133,9 @@ from .train.training import tune as tune
 from .transient import read_pulse as read_pulse
 from .version import __version__ as __version__
 from .weights import Classifier as Classifier
+from .weights import Encoder as Encoder
 from .weights import Kernels as Kernels
 from .weights import Model as Model
+from .weights import field_named as field_named
 from .weights import load_model as load_model
 from .weights import save_model as save_model

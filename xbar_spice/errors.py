@@ -4,6 +4,7 @@ __all__ = [
     "CharacterisationError",
     "ConvergenceError",
     "ConvergenceWarning",
+    "DataError",
     "DesignWarning",
     "DeviceError",
     "EngineUnavailableError",
@@ -38,6 +39,10 @@ class IdleSettingError(InvalidInputError):
 
 class WeightsError(InvalidInputError):
     """A weight file lacks a tensor, or holds one of the wrong shape or with values that are not finite."""
+
+
+class DataError(InvalidInputError):
+    """A file of samples lacks an array or a column, or holds one of the wrong shape or with values that do not fit."""
 
 
 class DeviceError(InvalidInputError):

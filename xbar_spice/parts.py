@@ -12,25 +12,33 @@ from typing import TYPE_CHECKING, Any
 from xbar_spice.registry import Registry
 
 if TYPE_CHECKING:
+    from xbar_spice.data.named import DataSet
     from xbar_spice.engines.base import Engine
     from xbar_spice.hardware.cells import Device
+    from xbar_spice.hardware.converters import Converter
     from xbar_spice.hardware.drift import DriftLaw
+    from xbar_spice.hardware.read_noise import Noise
     from xbar_spice.hardware.technology import Technology
     from xbar_spice.hardware.variation import ProgrammingError
     from xbar_spice.mapping.base import Mapping
     from xbar_spice.report.figure import Figure
+    from xbar_spice.solve.fields.field import Field
     from xbar_spice.solve.integrators.method import Method
     from xbar_spice.solve.linear_solvers.solver import LinearSolver
     from xbar_spice.train.tasks import Task
 
 __all__ = [
+    "CONVERTERS",
+    "DATA",
     "DEVICES",
     "DRIFT_LAWS",
     "ENGINES",
+    "FIELDS",
     "FIGURES",
     "LINEAR_SOLVERS",
     "MAPPINGS",
     "METHODS",
+    "NOISES",
     "PROGRAMMING_ERRORS",
     "REGISTRIES",
     "TASKS",
@@ -58,6 +66,13 @@ DEVICES: Registry[Device] = Registry(
         "polynomial": "xbar_spice.hardware.cells:Polynomial",
         "one_transistor_one_resistor": "xbar_spice.hardware.cells:OneTransistorOneResistor",
         "one_selector_one_resistor": "xbar_spice.hardware.cells:OneSelectorOneResistor",
+        "behind_via": "xbar_spice.hardware.behind_via:BehindVia",
+        "vteam": "xbar_spice.hardware.dynamic:Vteam",
+        "yakopcic": "xbar_spice.hardware.dynamic:Yakopcic",
+        "stanford_gap_dynamic": "xbar_spice.hardware.dynamic:StanfordGap",
+        "hp_joglekar": "xbar_spice.hardware.dynamic:HpJoglekar",
+        "hp_drift": "xbar_spice.hardware.dynamic:HpDrift",
+        "pershin": "xbar_spice.hardware.dynamic:Pershin",
     },
 )
 """Laws of cells; `load_device` also finds parameter sets of them by name, and subcircuits."""
@@ -86,6 +101,7 @@ PROGRAMMING_ERRORS: Registry[ProgrammingError] = Registry(
         "stuck": "xbar_spice.hardware.statistics:Stuck",
         "correlated": "xbar_spice.hardware.statistics:Correlated",
         "table": "xbar_spice.hardware.statistics:programming_table",
+        "write_verify": "xbar_spice.programming.write:WriteVerify",
         "in_turn": "xbar_spice.hardware.statistics:InTurn",
     },
 )
@@ -102,6 +118,31 @@ DRIFT_LAWS: Registry[DriftLaw] = Registry(
     },
 )
 """What becomes of programmed devices with time."""
+
+FIELDS: Registry[Field] = Registry(
+    "field",
+    "xbar_spice.solve.fields.field:Field",
+    {
+        "activation": "xbar_spice.solve.fields.field:ActivationField",
+        "layer": "xbar_spice.solve.fields.layer_field:LayerField",
+        "residual": "xbar_spice.solve.fields.residual:ResidualField",
+        "antisymmetric": "xbar_spice.solve.fields.systems:AntisymmetricField",
+        "parabolic": "xbar_spice.solve.fields.systems:ParabolicField",
+        "hamiltonian": "xbar_spice.solve.fields.systems:HamiltonianField",
+    },
+)
+"""How the matrices of a model act on its state; their tensors are options by name, see `weights.field_named`."""
+NOISES: Registry[Noise] = Registry(
+    "noise", "xbar_spice.hardware.read_noise:Noise", {"normal": "xbar_spice.hardware.read_noise:ReadNoise"}
+)
+"""What every read adds to the sense currents."""
+
+CONVERTERS: Registry[Converter] = Registry(
+    "converters",
+    "xbar_spice.hardware.converters:Converter",
+    {"uniform": "xbar_spice.hardware.converters:Converters"},
+)
+"""What finite resolution does to drives and sense currents."""
 
 METHODS: Registry[Method] = Registry(
     "method",
@@ -144,6 +185,22 @@ TECHNOLOGIES: Registry[Technology] = Registry(
 )
 """Whose wires an array has; a node is also written as its name, such as "22nm"."""
 
+DATA: Registry[DataSet] = Registry(
+    "data set",
+    "xbar_spice.data.named:DataSet",
+    {
+        "digits": "xbar_spice.data.tables:Digits",
+        "two_moons": "xbar_spice.data.two_moons:TwoMoons",
+        "spirals": "xbar_spice.data.spirals:Spirals",
+        "swiss_roll": "xbar_spice.data.swiss_roll:SwissRoll",
+        "ellipses": "xbar_spice.data.ellipses:Ellipses",
+        "peaks": "xbar_spice.data.peaks:Peaks",
+        "breast_cancer": "xbar_spice.data.tables:BreastCancer",
+        "wine": "xbar_spice.data.tables:Wine",
+    },
+)
+"""Named sets of samples."""
+
 TASKS: Registry[Task] = Registry(
     "task",
     "xbar_spice.train.tasks:Task",
@@ -173,9 +230,13 @@ REGISTRIES: tuple[Registry[Any], ...] = (
     MAPPINGS,
     PROGRAMMING_ERRORS,
     DRIFT_LAWS,
+    NOISES,
+    CONVERTERS,
     TECHNOLOGIES,
+    FIELDS,
     METHODS,
     LINEAR_SOLVERS,
+    DATA,
     TASKS,
     FIGURES,
 )

@@ -124,10 +124,14 @@ class Registry(Generic[Part]):
             raise InvalidInputError(f"{self.kind} must be {self._allowed()}, got {text!r}")
         return where, options
 
+    def loaded(self, text: str) -> Any:
+        """The class, or what else a text names, without making a part of it."""
+        where, _ = self.parsed(text)
+        return _load(self._builtins.get(where, where), self.kind)
+
     def source_hash(self, text: str) -> str | None:
         """`source_hash` of the class that a text names, without making one of it."""
-        where, _ = self.parsed(text)
-        return source_hash(_load(self._builtins.get(where, where), self.kind))
+        return source_hash(self.loaded(text))
 
     def text(self, part: Part) -> str:
         """The text that names a part: its shorthand, or module and class, with the options that are no defaults."""
@@ -157,7 +161,12 @@ class Registry(Generic[Part]):
             return made(**given, **more)
         except TypeError as error:
             said = ", ".join(f"{name}={value!r}" for name, value in {**given, **more}.items())
-            raise InvalidInputError(f"{self.kind} {where!r} cannot be made with ({said}): {error}") from error
+            names = ", ".join(field.name for field in _fields(made))
+            hint = f"; its options are {names}" if names else "; it has no options"
+            raise InvalidInputError(
+                f"{self.kind} {where!r} cannot be made with ({said}): {error}"
+                f"{hint if inspect.isclass(made) and dataclasses.is_dataclass(made) else ''}"
+            ) from error
 
     def _allowed(self) -> str:
         names, protocol = ", ".join(map(repr, self._builtins)), self.protocol.rpartition(":")[2]

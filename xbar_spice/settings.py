@@ -17,7 +17,7 @@ from xbar_spice.checks import idle_fields
 from xbar_spice.errors import IdleSettingError, InvalidInputError
 from xbar_spice.registry import Choice, Registry
 
-__all__ = ["KIND", "Entry", "Setting", "build", "entries", "literals", "seconds", "setting", "table"]
+__all__ = ["KIND", "Entry", "Setting", "build", "entries", "groups", "literals", "seconds", "setting", "table"]
 
 KIND = "kind"
 """The key under which the text of a part stands, where its options may be given as a table."""
@@ -126,7 +126,7 @@ class Entry:
         """The default in words."""
         if self.default is None:
             return self.about.none
-        if self.registry is not None:
+        if self.registry is not None and not isinstance(self.default, str):
             return self.registry.text(self.default)
         if isinstance(self.default, bool):
             return self.flag.split("/")[1 - self.default].removeprefix("--")
@@ -154,10 +154,16 @@ def entries(value: Any, path: tuple[str, ...] = ()) -> Iterator[Entry]:
             yield from entries(held, here)
 
 
-def table(value: Any, groups: tuple[str, ...]) -> str:
-    """The settings of a value as the rows of a table in Markdown, one heading after the other."""
+def groups(value: Any) -> tuple[str, ...]:
+    """The headings of the settings of a value, as they come."""
+    return tuple(dict.fromkeys(entry.about.group for entry in entries(value)))
+
+
+def table(value: Any, headings: tuple[str, ...] = ()) -> str:
+    """The settings of a value as the rows of a table in Markdown, heading by heading; as they come if none is given."""
     rows = ["| field | option | unit | default | is |", "|---|---|---|---|---|"]
-    found = sorted(entries(value), key=lambda entry: groups.index(entry.about.group))
+    order = headings or groups(value)
+    found = sorted(entries(value), key=lambda entry: order.index(entry.about.group))
     for entry in found:
         flag = entry.flag.partition("/")[0]
         default = str(entry.default).lower() if isinstance(entry.default, bool) else entry.shown

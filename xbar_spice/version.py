@@ -15,6 +15,11 @@ __version__ = version("xbar-spice")
 
 def versions() -> dict[str, str]:
     """Versions of the package, of Python, and of what the numbers come from."""
+    return dict(_versions())
+
+
+@cache
+def _versions() -> dict[str, str]:
     return {"xbar-spice": __version__, "python": platform.python_version()} | {
         name: version(name) for name in ("numpy", "scipy")
     }

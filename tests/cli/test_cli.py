@@ -16,7 +16,8 @@ from click.testing import CliRunner
 from support import engine_or_skip
 
 from xbar_spice.cli.app import app, main
-from xbar_spice.cli.options import make_design
+from xbar_spice.cli.options import make_design, make_solver
+from xbar_spice.cosim import SolverOptions
 from xbar_spice.errors import InvalidInputError, StudyError, WeightsError, XbarError
 from xbar_spice.hardware.amplifier import Amplifier
 from xbar_spice.hardware.cells import Sinh
@@ -80,13 +81,13 @@ def test_shown_defaults_are_those_of_the_design():
     assert make_design({}) == Design()
     shown = {
         option.name: option.help.split("[default: ")[1].rstrip("]")
-        for option in app.commands["cosim"].params
-        if "[default: " in (getattr(option, "help", None) or "")
+        for option in app.commands["tune"].params
+        if hasattr(option, "section") and "[default: " in (getattr(option, "help", None) or "")
     }
     design = Design()
     fields = {field for value in (design, *vars(design).values()) if is_dataclass(value) for field in fields_of(value)}
-    parts = {"device", "law", "terminations", "amplifier", "noise", "converters", "devices", "rest"}
-    assert shown.keys() == fields - parts | {"device", "noise", "noise_law", "sense_noise"}
+    parts = {"law", "terminations", "amplifier", "devices", "rest"}
+    assert shown.keys() == fields - parts | {"read_noise", "noise_law", "sense_noise"}
     words = {
         "tile": "no limit",
         "active_rows": "all",
@@ -97,7 +98,15 @@ def test_shown_defaults_are_those_of_the_design():
         "technology_source": "NeuroSim V1.3",
         "skip_empty": "keep-empty",
     }
-    words |= {"mapping": "differential", "device": "ohmic", "variation": "relative", "drift": "none", "g_max": "0.0001"}
+    words |= {
+        "read_noise": "normal",
+        "converters": "uniform",
+        "mapping": "differential",
+        "device": "ohmic",
+        "variation": "relative",
+        "drift": "none",
+        "g_max": "0.0001",
+    }
     assert {name: shown[name] for name in words} == words
 
 
@@ -108,7 +117,8 @@ def fields_of(value):
 def test_every_setting_has_an_option_that_sets_it():
     for option in app.commands["cosim"].params:
         if getattr(option, "section", "Options") != "Options" and option.name != "models":
-            assert option.name in {entry.option for entry in entries(Design())}, option.name
+            settings = {entry.option for default in (Design(), SolverOptions()) for entry in entries(default)}
+            assert option.name in settings, option.name
     design = make_design(
         {"drift": "pcm", "after": 86400.0, "coverage": 0.99, "scale": "tile", "order": "conductance", "reltol": 1e-5}
     )
@@ -116,6 +126,16 @@ def test_every_setting_has_an_option_that_sets_it():
         drift=PcmDrift(), after=86400.0, coverage=0.99, scale="tile", order="conductance", reltol=1e-5
     )
     assert make_design({"variation": "levels(levels=4)"}).variation == Levels(4)
+
+
+def test_every_setting_of_the_solvers_has_an_option_that_sets_it():
+    options = {option.name for option in app.commands["cosim"].params}
+    assert {entry.option for entry in entries(SolverOptions())} <= options
+    given = dict.fromkeys(entry.option for entry in entries(SolverOptions()))
+    assert make_solver(dict(given)) == SolverOptions()
+    found = make_solver(given | {"linear_solver": "richardson", "damping": 0.5, "newton_rtol": 1e-6, "attempts": 9})
+    assert (found.krylov.method, found.krylov.damping) == ("richardson", 0.5)
+    assert (found.newton.rtol, found.adaptive.max_attempts) == (1e-6, 9)
 
 
 @pytest.mark.parametrize(
@@ -377,7 +397,7 @@ def test_an_output_that_cannot_be_written_is_refused_before_the_work(verb, kind,
     monkeypatch.setattr("xbar_spice.cosim.cosimulate", None)
     monkeypatch.setattr("xbar_spice.cosim.gradients.three_gradients", None)
     monkeypatch.setattr("xbar_spice.cosim.attribute", None)
-    monkeypatch.setattr("xbar_spice.study.runner.run_here", None)
+    monkeypatch.setattr("xbar_spice.study.runner.run_cases", None)
     monkeypatch.setattr("xbar_spice.report.html.write_figures", None)
     (tmp_path / "file").write_text("mine")
     os.mkfifo(tmp_path / "pipe")

@@ -67,6 +67,15 @@ def test_show_pulse_says_settling_and_energy(weights):
     assert (weights.parent / "shown" / "pulse_A_t0_0p.svg").exists()
 
 
+def test_show_pulse_takes_biases_and_gates(weights):
+    said = shown(weights, "--name", "A.t0_0p", "--select", "1,2", "--scheme", "V/3", "--volts", "0.9", verb="pulse")
+    assert re.search(r"energy +\S+ J", said)
+    gated = ("--name", "A.t0_0p", "--device", "neurosim_1t1r", "--left", "0.2", "--bottom", "0")
+    off = shown(weights, *gated, "--gates", "0")
+    assert re.search(r"power +-?0 W", off)
+    assert not re.search(r"power +-?0 W", shown(weights, *gated, "--gates", "1.2,0,0"))
+
+
 @pytest.mark.parametrize(
     ("options", "text"),
     [
@@ -75,6 +84,7 @@ def test_show_pulse_says_settling_and_energy(weights):
         (("--left", "0.1,much"), "--left is a number, or numbers and 'open' between commas"),
         (("--select", "1"), "--select is a row and a column, such as 3,4"),
         (("--select", "1,2", "--left", "0.1"), "--select sets all voltages"),
+        (("--gates", "1.2"), "--gates of a read: give --select"),
     ],
 )
 def test_what_cannot_be_shown_is_refused(weights, options, text):

@@ -64,7 +64,7 @@ def test_three_gradients_name_every_run_and_every_step(problem):
 def test_gradients_through_the_circuit_say_so(problem):
     A, B = program_model(problem.model, WIRED, "nodal")
     with A, B:
-        assert circuit_gradients(problem, A, B).convergence["failed_samples"] == [1]
+        assert circuit_gradients(problem, (A, B)).convergence["failed_samples"] == [1]
 
 
 @pytest.mark.parametrize(("split", "jobs"), [(True, 1), (False, 2)])

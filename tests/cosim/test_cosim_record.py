@@ -15,7 +15,7 @@ import xbar_spice as xs
 from xbar_spice.cosim import Problem
 from xbar_spice.cosim.run.record import Record, RunEntry, read_record
 from xbar_spice.errors import StudyError
-from xbar_spice.study.store import to_json
+from xbar_spice.study.case_folder import to_json
 from xbar_spice.version import commit, versions
 from xbar_spice.weights import load_model, save_model
 

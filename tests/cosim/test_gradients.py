@@ -118,7 +118,7 @@ def test_device_gradient_is_the_finite_difference_of_single_devices(dense, devic
     design = replace(WIRED, device=device, tile=3)
     problem = for_cells(dense, design)
     A, B = program_model(problem.model, design, "nodal")
-    devices = circuit_gradients(problem, A, B, TIGHT).devices["A"]
+    devices = circuit_gradients(problem, (A, B), TIGHT).devices["A"]
     for number in (0, 3):
         array = A.mapped.arrays[number]
         step = 1e-4 * array.crossbar.conductance[1, 1]

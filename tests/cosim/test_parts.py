@@ -106,7 +106,7 @@ def test_device_gradients_split_like_the_others(dense):
     design = DESIGNS["nonlinear"]
     problem = for_cells(dense, design)
     A, B = program_model(problem.model, design, "nodal")
-    found = circuit_gradients(problem, A, B, TIGHT, by=("step", "sample"))
+    found = circuit_gradients(problem, (A, B), TIGHT, by=("step", "sample"))
     for parts in found.parts.values():
         for name, total in found.devices.items():
             assert relative(parts.devices[name].sum(axis=0), total) < 1e-12

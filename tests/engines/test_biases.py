@@ -11,7 +11,8 @@ from support import dense_network, engine_or_skip, relative, truth
 import xbar_spice as xs
 from xbar_spice.errors import InvalidInputError, SingularCircuitError
 from xbar_spice.hardware.amplifier import Amplifier
-from xbar_spice.hardware.biases import EDGES, read_biases
+from xbar_spice.hardware.biases import EDGES
+from xbar_spice.hardware.reads import read_biases
 
 DEVICES = [xs.Ohmic(), xs.Sinh(0.25), xs.OneTransistorOneResistor(), xs.OneSelectorOneResistor(1e-6, 0.1)]
 SCHEMES = ("V/2", "V/3", "floating", "grounded")
@@ -193,7 +194,7 @@ def test_a_read_is_a_case_of_biases(drive, sense, transposed, amplifier, rng):
         for side in ("rows", "cols"):
             volts = rng.uniform(-0.2, 0.2, crossbar.ports(side))
             currents = session.bias(read_biases(crossbar, volts, side))
-            sensed = sum(getattr(currents, end.edge) for end in crossbar.hookup(side).sensed)
+            sensed = sum(getattr(currents, edge) for edge in crossbar.hookup(side).sensed)
             assert relative(sensed, session.read(volts, side)) < 1e-9
 
 
@@ -246,9 +247,12 @@ def test_a_held_line_is_sensed_by_an_amplifier_at_its_level():
         xs.solve_array(xs.Crossbar([[1e-4]]), held)
 
 
-@pytest.mark.parametrize("device", DEVICES, ids=lambda device: type(device).__name__)
-@pytest.mark.parametrize("batch", [1, 3])
-def test_derivatives_by_finite_differences(device, batch, rng):
+@pytest.mark.parametrize(
+    ("device", "batch", "saturation"),
+    [*((device, batch, None) for device in DEVICES for batch in (1, 3)), (DEVICES[0], 2, 0.12), (DEVICES[1], 1, 0.12)],
+    ids=str,
+)
+def test_derivatives_by_finite_differences(device, batch, saturation, rng):
     rows, cols = 4, 3
     volts = rng.uniform(-0.4, 0.4, (rows, batch))
     volts[2] = np.nan
@@ -263,9 +267,11 @@ def test_derivatives_by_finite_differences(device, batch, rng):
         "r_feedback": np.array(1e4),
         "gain": np.array(99.0),
     }
+    if saturation:
+        values["saturation"] = np.array(saturation)
 
     def circuit(at):
-        amplifier = Amplifier(float(at["r_feedback"]), float(at["gain"]))
+        amplifier = Amplifier(*[float(at[name]) for name in ("r_feedback", "gain", "saturation") if name in at])
         crossbar = xs.Crossbar(at["conductance"], at["r_word"], at["r_bit"], device=device, amplifier=amplifier)
         ends = {"left": at["left"], "bottom": at["bottom"], "r_left": at["r_left"], "r_bottom": at["r_bottom"]}
         return crossbar, xs.Biases(**ends, top=[np.nan, 0.05, np.nan], r_top=30.0, amplified=["bottom"])
@@ -274,8 +280,7 @@ def test_derivatives_by_finite_differences(device, batch, rng):
     slope = xs.BiasSensitivity(*circuit(values), tolerance=1e-12)
     found = slope.vjp(**weights)
 
-    def weighted(at):
-        currents = xs.BiasSensitivity(*circuit(at), tolerance=1e-13).currents
+    def sum_of(currents):
         at_bottom = weights["bottom"][:, np.newaxis] * currents.bottom
         return (weights["left"] * currents.left).sum() + at_bottom.sum() + 0.5 * currents.top.sum()
 
@@ -283,11 +288,44 @@ def test_derivatives_by_finite_differences(device, batch, rng):
     gradients |= {"left": found.volts["left"], "bottom": found.volts["bottom"].sum(axis=1)}
     for name, value in values.items():
         step = 1e-4 * rng.normal(size=value.shape) * np.nan_to_num(value)
-        near = [weighted(values | {name: value + sign * step}) for sign in (1, -1)]
-        wanted = (near[0] - near[1]) / 2
-        assert (gradients[name] * step).sum() == pytest.approx(wanted, rel=2e-6), name
-    with pytest.raises(InvalidInputError, match="weights at the left must be one number"):
-        slope.vjp(left=np.ones(7))
+        near = [
+            sum_of(xs.BiasSensitivity(*circuit(values | {name: value + sign * step}), tolerance=1e-13).currents)
+            for sign in (1, -1)
+        ]
+        wanted, change = (near[0] - near[1]) / 2, (gradients[name] * step).sum()
+        assert change == pytest.approx(wanted, rel=2e-6, abs=1e-13), name
+        way = {"r_left": {"ohms": {"left": step}}, "r_bottom": {"ohms": {"bottom": step}}}
+        way |= {edge: {"volts": {edge: step}} for edge in ("left", "bottom")}
+        moved = slope.jvp(**way.get(name, {name: step if step.ndim else float(step)}))
+        assert sum_of(moved) == pytest.approx(change, rel=1e-8), name
+    for refused in (lambda: slope.vjp(left=np.ones(7)), lambda: slope.jvp(volts={"left": np.ones(7)})):
+        with pytest.raises(InvalidInputError, match="at the left must be one number"):
+            refused()
+
+
+@pytest.mark.parametrize("device", [xs.Ohmic(), xs.Sinh(0.2)], ids=str)
+def test_amplifiers_that_saturate_stand_at_any_ends(device, rng):
+    """Against ngspice, and against the reads that the grid solves; the last array is one that no grid fits."""
+    amplifier = Amplifier(2e4, 50.0, saturation=0.05)
+    crossbar = xs.Crossbar(rng.uniform(1e-5, 1e-4, (4, 3)), 2.0, 3.0, 50.0, 20.0, device, amplifier=amplifier)
+    read = read_biases(crossbar, np.array([0.3, -0.1, 0.2, 0.02]), "rows")
+    both = xs.Biases(left=[0.3, 0.2, np.nan, 0.1], bottom=0.05, top=[np.nan, 0.05, 0.05], right=[np.nan] * 3 + [0.05],
+                     amplified=["top", "bottom", "right"])  # fmt: skip
+    inside = xs.solve_array(crossbar, both)
+    spent = inside.cell_power.sum() + inside.word_wire_power.sum() + inside.bit_wire_power.sum()
+    assert spent + inside.periphery_power == pytest.approx(inside.source_power, rel=1e-9)
+    assert np.abs(inside.currents.bottom * amplifier.r_feedback).max() < 0.05
+    double = replace(crossbar, terminations=xs.Terminations("double", sense="double"))
+    for name in ("nodal", "ngspice"):
+        with engine_or_skip(name).program(crossbar) as session:
+            assert xs.solve_array(crossbar, read).currents.bottom == pytest.approx(
+                session.read([0.3, -0.1, 0.2, 0.02]), rel=1e-8
+            )
+            found = session.bias(both)
+            for edge in EDGES:
+                assert getattr(inside.currents, edge) == pytest.approx(getattr(found, edge), rel=1e-8, abs=1e-16)
+    reads = [engine_or_skip(name).program(double).read([0.3, -0.1, 0.2, 0.02]) for name in ("nodal", "ngspice")]
+    assert reads[0] == pytest.approx(reads[1], rel=1e-8)
 
 
 LOOSE = xs.Crossbar([[1e-4, 0.0, 0.0], [0.0, 1e-4, 1e-4], [0.0, 0.0, 0.0]], r_word=1.0)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from xbar_spice.study.config import load_study
+from xbar_spice.study.study_file import load_study
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples"

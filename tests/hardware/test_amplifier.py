@@ -234,12 +234,10 @@ def test_what_only_ngspice_knows_is_refused(use, rng):
 @pytest.mark.parametrize(
     "use",
     [
-        lambda amplifier, rng: Sensitivity(array(rng, amplifier), np.ones(5)),
-        lambda amplifier, rng: solve_array(array(rng, amplifier), np.ones(5)),
         lambda amplifier, rng: compensate(array(rng, amplifier), np.ones((5, 4)), 1e-6, 1e-3),
         lambda amplifier, rng: ReadDerivative(map_weights(np.ones((2, 2)), Design(amplifier=amplifier))),
     ],
-    ids=["sensitivity", "inside", "compensation", "derivative"],
+    ids=["compensation", "derivative"],
 )
 def test_what_needs_linear_amplifiers_says_so(use, rng):
     with pytest.raises(InvalidInputError, match="linear"):

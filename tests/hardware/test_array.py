@@ -1,10 +1,14 @@
 """Crossbar values: conventions and checks."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from xbar_spice.errors import InvalidInputError
-from xbar_spice.hardware.crossbar import Connection, Crossbar, Terminations
+from xbar_spice.hardware.amplifier import Amplifier
+from xbar_spice.hardware.crossbar import Crossbar, Terminations
+from xbar_spice.hardware.reads import circuit_of, read_ends, reciprocal
 
 
 def test_rows_are_word_lines_and_columns_are_bit_lines():
@@ -13,28 +17,40 @@ def test_rows_are_word_lines_and_columns_are_bit_lines():
     assert (crossbar.ports("rows"), crossbar.ports("cols")) == (2, 3)
 
 
-def test_default_read_drives_left_and_senses_bottom():
-    hookup = Crossbar([[1e-4]], r_driver=5.0, r_sense=7.0).hookup("rows")
-    assert hookup.driven == (Connection("left", 5.0),)
-    assert hookup.sensed == (Connection("bottom", 7.0),)
+WIRED = Crossbar([[1e-4]], 1.0, 1.0, 5.0, 7.0)
+
+
+@pytest.mark.parametrize(
+    ("terminations", "side", "driven", "sensed"),
+    [
+        (Terminations(), "rows", {"left": 5.0}, {"bottom": 7.0}),
+        (Terminations(), "cols", {"bottom": 7.0}, {"left": 5.0}),
+        (Terminations(transposed="swapped_ends"), "cols", {"bottom": 5.0}, {"left": 7.0}),
+        (Terminations(transposed="far_ends"), "cols", {"top": 5.0}, {"right": 7.0}),
+        (Terminations("double"), "rows", {"left": 5.0, "right": 5.0}, {"bottom": 7.0}),
+        (Terminations(sense="double"), "cols", {"bottom": 7.0, "top": 7.0}, {"left": 5.0}),
+    ],
+    ids=str,
+)
+def test_a_read_meets_the_array_at_its_ends(terminations, side, driven, sensed):
+    """The conventions: rows are driven at the left through r_driver, columns sensed at the bottom through r_sense."""
+    crossbar = replace(WIRED, terminations=terminations)
+    hookup, ends = crossbar.hookup(side), read_ends(crossbar, side, np.array([0.2]))
+    assert (hookup.driven, hookup.sensed) == (tuple(driven), tuple(sensed))
+    for edge, end in ends.items():
+        assert end.connected.item() == (edge in driven or edge in sensed)
+        if end.connected:
+            assert end.ohms.item() == (driven | sensed)[edge]
+            assert end.volts.item() == (0.2 if edge in driven else 0.0)
 
 
 @pytest.mark.parametrize("drive", ["single", "double"])
 def test_same_ends_transposed_read_is_the_same_circuit(drive):
-    crossbar = Crossbar([[1e-4]], 1, 1, 5, 7, terminations=Terminations(drive))
-    assert crossbar.hookup("rows").connections == crossbar.hookup("cols").connections
-
-
-def test_far_ends_transposed_read_drives_top_and_senses_right():
-    hookup = Crossbar([[1e-4]], 1, 1, 5, 7, terminations=Terminations(transposed="far_ends")).hookup("cols")
-    assert hookup.driven == (Connection("top", 5.0),)
-    assert hookup.sensed == (Connection("right", 7.0),)
-
-
-def test_swapped_ends_give_the_driver_resistance_to_the_driven_side():
-    hookup = Crossbar([[1e-4]], 1, 1, 5, 7, terminations=Terminations(transposed="swapped_ends")).hookup("cols")
-    assert hookup.driven == (Connection("bottom", 5.0),)
-    assert hookup.sensed == (Connection("left", 7.0),)
+    crossbar = replace(WIRED, terminations=Terminations(drive))
+    assert circuit_of(read_ends(crossbar, "rows")) == circuit_of(read_ends(crossbar, "cols"))
+    assert reciprocal(crossbar)
+    assert not reciprocal(replace(crossbar, terminations=Terminations(drive, "swapped_ends")))
+    assert not reciprocal(replace(crossbar, amplifier=Amplifier(1e4)))
 
 
 def test_both_ends_of_an_ideal_line_are_one_connection():

@@ -218,7 +218,7 @@ def test_expected_noise_is_what_repeated_reads_measure(problem):
     field = ReluField(A, B)
     value = field.evaluate(z).value
     measured = measured_noise(field, z, repeats=2000) * np.linalg.norm(value) / np.linalg.norm(z) * problem.model.h
-    assert expected_noise(problem.model, A, B, z[np.newaxis]) == pytest.approx(measured, rel=0.05)
+    assert expected_noise(problem.model, (A, B), z[np.newaxis]) == pytest.approx(measured, rel=0.05)
 
 
 def test_error_of_a_run_grows_in_proportion_to_the_noise(problem):
@@ -253,7 +253,7 @@ def test_bad_noise_is_refused(values):
 def test_noise_needs_a_generator_and_its_own_type(weights):
     with pytest.raises(InvalidInputError, match=r"pass noise_rng=numpy\.random\.default_rng"):
         program(weights, noise=ReadNoise(device=0.1))
-    with pytest.raises(InvalidInputError, match="noise must be a ReadNoise"):
+    with pytest.raises(InvalidInputError, match="noise must be one of 'normal', an object of your own class of Noise"):
         Design(noise=0.1)
 
 

@@ -214,7 +214,7 @@ def test_drift_without_time_is_refused(changes, message):
 
 
 def test_a_measured_error_from_a_study_and_its_file(tmp_path):
-    from xbar_spice.study.config import parse_study
+    from xbar_spice.study.study_file import parse_study
 
     study = parse_study(
         {

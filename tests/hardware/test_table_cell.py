@@ -12,6 +12,7 @@ from xbar_spice.cosim.gradients.true_gradient import weight_gradients
 from xbar_spice.cosim.run.cosimulation import solve_model
 from xbar_spice.engines.nodal.sensitivity import Sensitivity
 from xbar_spice.errors import DeviceError
+from xbar_spice.hardware.reads import across_cells, read_ends
 from xbar_spice.hardware.table_cell import TableCell
 
 LEVELS = (1e-6, 2e-5, 6e-5, 1.2e-4)
@@ -169,7 +170,7 @@ def test_bounds_of_cell_voltages_hold(rng):
     for resistance in (0.0, 2.0, 300.0):
         crossbar = xs.Crossbar(rng.uniform(1e-6, 1.2e-4, (5, 4)), *[resistance] * 4, device=CELL)
         drive = rng.uniform(-0.25, 0.25, 5)
-        low, high = crossbar.across_cells(drive, "rows")
+        low, high = across_cells(crossbar, read_ends(crossbar, "rows", drive))
         inside = xs.solve_array(crossbar, drive).cell_voltages
         assert low <= inside.min() <= inside.max() <= high
         assert high - low <= 2 * np.ptp(drive)
@@ -183,7 +184,7 @@ def test_conductances_beyond_the_table_are_refused_when_they_are_programmed(rng)
 
 
 def test_a_device_file_names_a_table(tmp_path):
-    from xbar_spice.study.config import parse_study
+    from xbar_spice.study.study_file import parse_study
 
     g, v = np.meshgrid(LEVELS, np.linspace(0, 0.6, 7))
     rows = "\n".join(f"{a},{b},{a * np.sinh(b)}" for a, b in zip(g.ravel(), v.ravel(), strict=True))
@@ -212,8 +213,8 @@ def test_the_true_gradient_of_measured_cells(dense):
 
     A, B = program_model(model, design, "nodal", seed=1)
     with A, B:
-        devices = circuit_gradients(replace(dense, model=model), A, B).devices
-        true = weight_gradients(A, B, devices)["A"]
+        devices = circuit_gradients(replace(dense, model=model), (A, B)).devices
+        true = weight_gradients((A, B), devices)["A"]
     direction = np.random.default_rng(3).standard_normal(model.A.shape)
     direction *= np.abs(model.A) > 1e-3  # the law has a corner at each measured conductance, not only at 0
     step = 1e-6

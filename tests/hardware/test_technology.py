@@ -78,7 +78,7 @@ def test_a_technology_sets_the_wires_that_are_not_given():
 
 
 def test_a_technology_in_a_study_and_as_its_axis():
-    from xbar_spice.study.config import parse_study
+    from xbar_spice.study.study_file import parse_study
 
     axes = [{"name": "node", "fields": ["circuit.technology"], "values": ["22nm", "32nm"]}]
     content = {"name": "nodes", "model": {"weights": "w.npz"}, "circuit": {"r_bit": 5.0}, "axes": axes}

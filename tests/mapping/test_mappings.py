@@ -140,7 +140,7 @@ def test_the_true_gradient_holds(mapping, scale, dense):
 
     A, B = program_model(model, design, "nodal", seed=1)
     with A, B:
-        true = weight_gradients(A, B, circuit_gradients(problem, A, B).devices)["A"]
+        true = weight_gradients((A, B), circuit_gradients(problem, (A, B)).devices)["A"]
     direction = np.random.default_rng(3).standard_normal(model.A.shape)
     step = 1e-5
     slope = (loss(model.A + step * direction) - loss(model.A - step * direction)) / (2 * step)
@@ -153,8 +153,8 @@ def test_rounding_is_passed_straight_through(mapping, dense):
     design = xs.Design(mapping=mapping)
     A, B = program_model(dense.model, design, "nodal", seed=1)
     with A, B:
-        found = circuit_gradients(dense, A, B)
-        true = weight_gradients(A, B, found.devices)
+        found = circuit_gradients(dense, (A, B))
+        true = weight_gradients((A, B), found.devices)
     assert relative(true["A"], found.effective["A"]) < 1e-9
 
 

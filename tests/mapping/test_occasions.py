@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from support.studies import a_study, cases_of
 
 import xbar_spice as xs
 from xbar_spice.cosim import program_model
@@ -73,16 +74,11 @@ def test_a_map_is_a_regular_archive_of_a_sane_size(tmp_path):
 
 
 def test_an_id_covers_what_the_file_says(tmp_path, dense):
-    from xbar_spice.study.cases import case_id
-    from xbar_spice.study.config import parse_study
-
     found = []
     for factor in (1.0, 1.1):
         np.savez(tmp_path / "chip.npz", A=np.full((2, 1, 1), factor))
         circuit = {"conductances": str(tmp_path / "chip.npz")}
-        content = {"name": "x", "model": {"weights": "w.npz"}, "circuit": circuit, "data": {"task": "random"}}
-        parameters = parse_study(content).points()[0][1]
-        found.append(case_id(parameters, dense.model, 0, "weights", "netlists"))
+        found.append(cases_of(a_study(circuit=circuit, axes=[]), dense.model)[0].id)
     assert found[0] != found[1]
 
 

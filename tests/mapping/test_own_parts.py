@@ -1,4 +1,4 @@
-"""A mapping and a programming error of one's own, each one class in one file outside the package."""
+"""A mapping, a programming error, a noise and converters of one's own, each one class in one file outside."""
 
 import pickle
 import subprocess
@@ -55,7 +55,7 @@ def test_the_true_gradient_holds_for_it(dense):
 
     A, B = program_model(model, design, "nodal", seed=1)
     with A, B:
-        true = weight_gradients(A, B, circuit_gradients(problem, A, B).devices)
+        true = weight_gradients((A, B), circuit_gradients(problem, (A, B)).devices)
     step = 1e-5
     for i, j in ((0, 0), (1, 2)):
         moved = [model.A.copy(), model.A.copy()]
@@ -122,3 +122,24 @@ def test_options_and_texts_go_both_ways():
     assert made.gain == 0.5
     assert MAPPINGS.text(MAPPINGS.get("interleaved")) == "interleaved"
     assert MAPPINGS.text(made).endswith("signed_rows:RowPairs(gain=0.5)")
+
+
+def test_converters_of_ones_own_stand_between_currents_and_products(rng):
+    W, x = rng.standard_normal((4, 6)), rng.standard_normal((6, 9))
+    converters = f"{PARTS / 'inexact_gain.py'}:InexactGain(bits=8, gain_error=0.05)"
+    with (
+        xs.program(W, xs.Design(converters=converters), engine="ideal") as wrong,
+        xs.program(
+            W, xs.Design(converters=xs.Converters(adc_bits=8, adc_reference="devices")), engine="ideal"
+        ) as right,
+    ):
+        assert relative(wrong.mv(x), 1.05 * right.mv(x)) < 1e-12
+        np.testing.assert_allclose(wrong.spread(x), right.spread(x), rtol=1e-12)
+
+
+def test_noise_of_ones_own_is_what_reads_deviate_by(rng):
+    W, x = rng.standard_normal((3, 5)), np.repeat(rng.standard_normal((5, 1)), 4000, axis=1)
+    noise = f"{PARTS / 'shot_noise.py'}:ShotNoise(bandwidth=1e11)"
+    with xs.program(W, xs.Design(noise=noise), engine="ideal", noise_rng=rng) as matrix:
+        deviation = np.std(matrix.mv(x), axis=1)
+        np.testing.assert_allclose(deviation, matrix.spread(x)[:, 0], rtol=0.06)  # five times its own deviation

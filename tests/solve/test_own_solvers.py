@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 from support import relative
 from support.solver_table import FIELDS, changes, slope, start
+from support.studies import cases_of, expanded
 
 import xbar_spice as xs
 from xbar_spice.cli.app import app
@@ -16,8 +17,7 @@ from xbar_spice.errors import InvalidInputError, WeightsError
 from xbar_spice.parts import LINEAR_SOLVERS, METHODS
 from xbar_spice.solve.integrators import RungeKutta, Tableau
 from xbar_spice.solve.linear_solvers import get_linear_solver, solve_linear
-from xbar_spice.study.cases import expand, model_key, run_case
-from xbar_spice.study.config import parse_study
+from xbar_spice.study.study_file import parse_study
 from xbar_spice.train.losses import Score
 
 PARTS = Path(__file__).parents[1] / "parts"
@@ -170,8 +170,7 @@ def test_a_study_varies_them(tmp_path: Path, rng: np.random.Generator) -> None:
             "axes": [{"name": "solver", "fields": ["solver.krylov.method"], "values": ["gmres", SOLVER]}],
         }
     )
-    cases = expand(study, {model_key(study): model})
-    first, second = (run_case(case, model).record for case in cases)
+    first, second = (setup.run(case.seed).record for case, setup in expanded(study, model))
     assert second["solver"]["krylov"]["method"] == SOLVER
     assert second["loss"]["analog"] == pytest.approx(first["loss"]["analog"], rel=1e-6)
     assert sum(second["reads"].values()) > sum(first["reads"].values())
@@ -183,9 +182,9 @@ def test_a_case_is_known_by_what_the_file_of_a_part_says(tmp_path: Path) -> None
     model = xs.Model(np.eye(2), np.eye(2), h=0.25, steps=2)
     given = {"name": "own", "model": {"weights": "w.npz"}, "data": {"task": "random"}}
     study = parse_study(given | {"solver": {"krylov": {"method": f"{file}:MinimalResidual"}}})
-    first, again = (expand(study, {model_key(study): model})[0].id for _ in range(2))
+    first, again = (cases_of(study, model)[0].id for _ in range(2))
     file.write_text(file.read_text() + "# another version\n")
-    assert expand(study, {model_key(study): model})[0].id != first == again
+    assert cases_of(study, model)[0].id != first == again
 
 
 def test_the_command_line_takes_a_solver(tmp_path: Path, rng: np.random.Generator) -> None:

@@ -112,8 +112,8 @@ def test_our_deck_says_the_same_circuit(case, tmp_path):
     names = re.findall(r"^\s*\d+\s+(\S+)\s+(?:voltage|current)$", raw.split(b"Binary:\n")[0].decode(), re.M)
     values = dict(zip(names, read_raw(raw), strict=True))
     found = np.zeros(case.crossbar.ports("cols" if case.side == "rows" else "rows"))
-    for connection in case.crossbar.hookup(case.side).sensed:
-        found += [values[terminal.result] for terminal in deck.at(0, connection.edge)]
+    for edge in case.crossbar.hookup(case.side).sensed:
+        found += [values[terminal.result] for terminal in deck.at(0, edge)]
     assert relative(found, run(case.deck, tmp_path)) < case.limit
 
 

@@ -102,7 +102,7 @@ def test_deck_run_by_hand_gives_the_nodal_currents(side, transposed, tmp_path, r
     volts = rng.uniform(-0.2, 0.2, crossbar.ports(side))
     deck = array_deck(crossbar, volts, side)
     printed = run_by_hand(written(deck.text, tmp_path))
-    sensed = [deck.sources(0, connection.edge) for connection in crossbar.hookup(side).sensed]
+    sensed = [deck.sources(0, edge) for edge in crossbar.hookup(side).sensed]
     currents = np.sum([[printed[name.lower()] for name in names] for names in sensed], axis=0)
     assert currents == pytest.approx(get_engine("nodal").program(crossbar).read(volts, side), rel=1e-5)
 

@@ -17,7 +17,7 @@ from xbar_spice.hardware.read_noise import ReadNoise
 from xbar_spice.mapping.design import Design
 from xbar_spice.solve.integrators.step_control import AdaptiveOptions
 from xbar_spice.spice.device_models import load_opamp
-from xbar_spice.study.config import load_study, parse_study
+from xbar_spice.study.study_file import load_study, parse_study
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 PLAIN: dict[str, Any] = {"name": "plain", "model": {"weights": "weights.npz"}}

@@ -17,60 +17,30 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import cloudpickle
 import numpy as np
 import pandas as pd
 import psutil
 import pytest
 from support import engine_or_skip
+from support.studies import TIMINGS, a_study, cases_of, expanded, first_run, source_of
 
 from xbar_spice import disk
 from xbar_spice.cosim import Cosimulation
 from xbar_spice.engines.ngspice.worker_handle import Worker
 from xbar_spice.errors import SimulationError, StudyError
 from xbar_spice.report import figures
-from xbar_spice.report.data import load_results
-from xbar_spice.report.findings import findings
+from xbar_spice.report.data import read_results
 from xbar_spice.spice.resources import search_path
-from xbar_spice.study import cases as cases_module
-from xbar_spice.study import runner
-from xbar_spice.study.cases import Case, expand, model_key, run_case
-from xbar_spice.study.config import Study, parse_study
-from xbar_spice.study.execute import CaseFailure, Outcome, attempt, run_on_dask
+from xbar_spice.study import file_source, runner, setups
+from xbar_spice.study.chunks import Chunk, Outcome, Packed, run_chunk
+from xbar_spice.study.execute import Workers
 from xbar_spice.study.problem import fingerprint, make_problem
 from xbar_spice.study.runner import Progress, run_study
-from xbar_spice.study.store import Store, write_case
+from xbar_spice.study.store import Store
+from xbar_spice.study.study_file import StudyFile
 from xbar_spice.weights import Classifier, Model, save_model
 
 PARTS = Path(__file__).parents[1] / "parts"
-TIMINGS = ["seconds", "read_seconds", "written"]
-
-
-@pytest.fixture
-def model(rng: np.random.Generator) -> Model:
-    return Model(rng.normal(size=(4, 3)), 0.3 * rng.normal(size=(3, 4)), h=0.25, steps=2)
-
-
-@pytest.fixture
-def weights(model: Model, tmp_path: Path) -> Path:
-    save_model(tmp_path / "weights.npz", model)
-    return tmp_path / "weights.npz"
-
-
-def a_study(weights: Path | str = "weights.npz", folder: Path = Path(), **changes: Any) -> Study:
-    content = {
-        "name": "small",
-        "seeds": [0, 1],
-        "model": {"weights": str(weights)},
-        "data": {"samples": 2, "task": "random"},
-        "circuit": {"engine": "nodal", "r_word": 1.0, "r_bit": 1.0, "variation": {"programming": 0.05}},
-        "axes": [{"name": "tile", "fields": ["circuit.tile"], "values": [2, 4]}],
-    }
-    return parse_study(content | changes, folder=folder)
-
-
-def cases_of(study: Study, model: Model) -> list[Case]:
-    return expand(study, {model_key(parameters): model for _, parameters in study.points()})
 
 
 # --- cases ----------------------------------------------------------------------------------------------------------
@@ -80,11 +50,13 @@ def test_ids_are_the_same_in_every_run_and_on_every_machine() -> None:
     exact = Model(np.array([[1.0, -2.0]]), np.array([[0.5], [0.25]]), h=0.5, steps=2)
     weights = "530d02b47f0cb1ac749c877c0c37f2c89147b986d6543469d927607169ad9e7d"
     assert fingerprint(exact) == weights
-    case = cases_of(a_study(), exact)[1]
+    case, _ = expanded(a_study(), exact)[1]
     # The recipe instead of a value: a setting that is added, or a default that moves, must change the ids.
-    settings = case.parameters.model_dump() | {"model": weights}
-    content = {"numerics": cases_module.NUMERICS, "parameters": settings, "seed": 1, "law": "Ohmic"}
-    content |= {"design": asdict(case.parameters.design()), "opamp": None, "templates": None}
+    _, parameters = a_study().points()[0]
+    samples = {"task": "random", "samples": 2, "seed": 0}
+    settings = parameters.model_dump() | {"model": weights, "data": samples}
+    content = {"numerics": setups.NUMERICS, "parameters": settings, "seed": 1, "law": "Ohmic"}
+    content |= {"design": asdict(parameters.design()), "opamp": None, "templates": None}
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))
     assert case.id == hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -124,7 +96,7 @@ def test_an_id_covers_the_content_of_what_the_settings_name(
     cell.write_text((PARTS / "signed_rows.py").read_text())
     circuit = {"engine": "ngspice", "device": "sinh_series", "amplifier": {"r_feedback": 1e4, "opamp": "loaded"}}
     circuit["mapping"] = "own.py:RowPairs"
-    monkeypatch.setattr(cases_module, "search_path", lambda _: (netlists,))
+    monkeypatch.setattr(file_source, "search_path", lambda _: (netlists,))
 
     def found(**changes: Any) -> str:
         study = a_study(circuit=circuit | changes, models=["models"], folder=tmp_path)
@@ -143,7 +115,7 @@ def test_an_id_covers_the_content_of_what_the_settings_name(
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "array.cir.j2").write_text("* mine")
     ids.append(cases_of(a_study(circuit=circuit, models=["models"], netlists=["mine"], folder=tmp_path), model)[0].id)
-    monkeypatch.setattr(cases_module, "NUMERICS", cases_module.NUMERICS + 1)
+    monkeypatch.setattr(file_source, "NUMERICS", setups.NUMERICS + 1)
     ids.append(found())
     assert len(set(ids)) == len(ids) - 1
 
@@ -154,7 +126,7 @@ def soft_cell(folder: Path, v0: float) -> str:
 
 
 def test_an_edited_device_model_leaves_no_result_that_was_there(weights: Path, tmp_path: Path) -> None:
-    def study(v0: float) -> Study:
+    def study(v0: float) -> StudyFile:
         circuit = {"engine": "nodal", "device": soft_cell(tmp_path, v0)}
         return a_study(weights, circuit=circuit, axes=[], folder=tmp_path)
 
@@ -165,19 +137,21 @@ def test_an_edited_device_model_leaves_no_result_that_was_there(weights: Path, t
 
 
 def test_a_worker_gets_the_devices_as_the_study_read_them(model: Model, tmp_path: Path) -> None:
-    circuit = {"engine": "nodal", "device": soft_cell(tmp_path, 0.25)}
-    case = cases_of(a_study(circuit=circuit, folder=tmp_path), model)[0]
+    study = a_study(circuit={"engine": "nodal", "device": soft_cell(tmp_path, 0.25)}, folder=tmp_path)
+    packed = Packed.of(source_of(study, model))
+    case = cases_of(study, model)[0]
     (tmp_path / "soft.toml").unlink()
-    outcome = attempt(pickle.loads(cloudpickle.dumps(case)), model)
-    assert isinstance(outcome, Cosimulation)
-    assert "v0=0.25" in outcome.record["design"]["device"]
+    (outcome,) = run_chunk(pickle.loads(pickle.dumps(Chunk(packed, (case,)))))
+    assert outcome.status == "done"
+    assert "v0=0.25" in outcome.line.decode()
 
 
 def test_a_worker_with_other_templates_does_not_answer(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    case = cases_of(a_study(circuit={"engine": "ngspice"}), model)[0]
-    monkeypatch.setattr("xbar_spice.study.execute.templates", lambda _: "others")
-    outcome = attempt(case, model)
-    assert isinstance(outcome, CaseFailure)
+    study = a_study(circuit={"engine": "ngspice"})
+    case = cases_of(study, model)[0]
+    monkeypatch.setattr("xbar_spice.study.file_source.templates", lambda _: "others")
+    (outcome,) = run_chunk(Chunk(Packed.of(source_of(study, model)), (case,)))
+    assert outcome.status == "failed"
     assert "has other device models, op-amps, templates or parts" in outcome.error
 
 
@@ -195,9 +169,9 @@ def test_a_study_with_parts_of_ones_own_runs_in_workers(weights: Path, tmp_path:
 def test_numbers_of_a_version_stay() -> None:
     """Where this fails for a reason that is right, raise `NUMERICS` and write down the new numbers."""
     exact = Model([[0.5, -1.0], [1.0, 0.25]], [[-1.0, 0.5], [0.25, -0.5]], h=0.25, steps=2)
-    record = run_case(cases_of(a_study(), exact)[0], exact).record
+    record = first_run(a_study(), exact).record
     errors = [record["state"]["relative_error"], *(record["gradients"][name]["relative_error"] for name in "AB")]
-    assert (cases_module.NUMERICS, errors) == (1, pytest.approx(NUMBERS, rel=1e-6))
+    assert (setups.NUMERICS, errors) == (1, pytest.approx(NUMBERS, rel=1e-6))
 
 
 NUMBERS = [0.0021617325958401736, 0.04002457493015353, 0.07034706659547034]
@@ -216,10 +190,10 @@ def test_a_case_without_randomness_runs_once_whatever_the_seeds(field: str, mode
 
 
 def test_a_case_is_a_function_of_what_it_holds(model: Model) -> None:
-    case = cases_of(a_study(), model)[1]
-    first, second = run_case(case, model), run_case(case, model)
+    case, setup = expanded(a_study(), model)[1]
+    first, second = (setup.run(case.seed) for _ in range(2))
     assert without_timings(first.record) == without_timings(second.record)
-    other = run_case(replace(case, seed=7), model)
+    other = setup.run(7)
     assert other.record["state"] != first.record["state"]
 
 
@@ -255,7 +229,7 @@ def test_digits_go_to_a_model_that_was_trained_on_them_or_on_request(rng: np.ran
     assert asked.data == said.data == "8 test images of the handwritten digits, drawn with seed 0"
     assert np.array_equal(asked.z0, said.z0)
     ids = [
-        cases_of(a_study(data={"task": task}), replace(model, trained_on="digits"))[0].data
+        expanded(a_study(data={"task": task}), replace(model, trained_on="digits"))[0][1].described["data"]
         for task in ("auto", "digits")
     ]
     assert ids == [said.data] * 2
@@ -266,136 +240,8 @@ def test_digits_need_a_model_that_takes_them(model: Model) -> None:
         make_problem(model, task="digits")
 
 
-# --- the store ------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def result(model: Model) -> Cosimulation:
-    return run_case(cases_of(a_study(), model)[0], model)
-
-
-def test_a_case_is_read_back_as_it_was_written(result: Cosimulation, tmp_path: Path) -> None:
-    store = Store(tmp_path)
-    with store.locked():
-        store.write_case("abc", result, case={"id": "abc"})
-    records, problems = store.records()
-    assert not problems
-    assert records.loc[0, "state.relative_error"] == result.record["state"]["relative_error"]
-    trace = store.trace("abc")
-    assert len(trace) == len(result.trace)
-    assert trace["relative_error"].tolist() == result.trace.columns()["relative_error"]
-
-
-def test_what_is_not_finite_is_null_in_json(result: Cosimulation, tmp_path: Path) -> None:
-    odd = replace(result, record=result.record | {"odd": [float("nan"), float("inf"), np.float64(1.5), np.int64(2)]})
-    path = write_case(tmp_path / "case", odd)
-    assert json.loads((path / "record.json").read_text(), parse_constant=pytest.fail)["odd"] == [None, None, 1.5, 2]
-
-
-@pytest.mark.parametrize("broken", ["_write_durably", "_sync", "_move"])
-def test_a_crash_while_writing_leaves_nothing_that_looks_finished(
-    broken: str, result: Cosimulation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    store = Store(tmp_path)
-    with monkeypatch.context() as patch, store.locked():
-        patch.setattr(disk, broken, crash)
-        patch.setattr(disk.shutil, "rmtree", lambda *_, **__: None)  # a killed process clears nothing away
-        with pytest.raises(KeyboardInterrupt):
-            store.write_case("abc", result, case={"id": "abc"})
-    assert store.finished() == set()
-    assert len(list((tmp_path / "cases").iterdir())) == 1
-    with store.locked():
-        assert not list((tmp_path / "cases").iterdir())
-        store.write_case("abc", result, case={"id": "abc"})
-    assert store.finished() == {"abc"}
-
-
-def crash(*_: Any) -> None:
-    raise KeyboardInterrupt
-
-
-def test_a_folder_of_the_user_s_is_not_replaced(result: Cosimulation, tmp_path: Path) -> None:
-    (tmp_path / "thesis.tex").write_text("years of work")
-    with pytest.raises(StudyError, match=r"holds 'thesis\.tex'"):
-        write_case(tmp_path, result)
-    write_case(tmp_path / "case", result)
-    write_case(tmp_path / "case", result)
-    assert sorted(os.listdir(tmp_path)) == ["case", "thesis.tex"]
-
-
-def test_folders_that_are_no_cases_are_reported_and_left_out(result: Cosimulation, tmp_path: Path) -> None:
-    store = Store(tmp_path)
-    with store.locked():
-        store.write_case("good", result, case={"id": "good"})
-        store.write_case("renamed", result, case={"id": "other"})
-    (tmp_path / "cases" / "half").mkdir()
-    (tmp_path / "cases" / "half" / "record.json").write_text('{"case": ')
-    (tmp_path / "cases" / "note.txt").write_text("mine")
-    records, problems = store.records()
-    assert records["case.id"].tolist() == ["good"]
-    assert [Path(problem.split(":")[0]).name for problem in problems] == ["half", "note.txt", "renamed"]
-
-
-def damage(kind: str, folder: Path) -> None:
-    """Do to a finished case what disks, editors and other programs do."""
-    record, trace = folder / "record.json", folder / "trace.csv"
-    content = json.loads(record.read_text())
-    lines = trace.read_bytes().splitlines(keepends=True)
-    if kind == "cut in the middle of a row":
-        trace.write_bytes(trace.read_bytes()[:-7])
-    elif kind == "cut between two rows":
-        trace.write_bytes(b"".join(lines[:-1]))
-    elif kind == "another number":
-        trace.write_bytes(trace.read_bytes().replace(b"0.", b"1.", 1))
-    elif kind == "a trace of zeros":
-        trace.write_bytes(bytes(trace.stat().st_size))
-    elif kind == "a header only":
-        trace.write_bytes(lines[0])
-    elif kind == "an empty trace":
-        trace.write_bytes(b"")
-    elif kind == "no trace":
-        trace.unlink()
-    elif kind == "a folder as trace":
-        trace.unlink()
-        trace.mkdir()
-    elif kind == "a pipe as record":
-        record.unlink()
-        os.mkfifo(record)
-    elif kind == "nested without end":
-        record.write_text("[" * 100_000)
-    else:
-        record.write_bytes(RECORDS[kind](content))
-
-
-RECORDS: dict[str, Any] = {
-    "an empty record": lambda _: b"",
-    "half a record": lambda content: json.dumps(content).encode()[:300],
-    "a record of zeros": lambda content: bytes(len(json.dumps(content))),
-    "not UTF-8": lambda content: json.dumps(content).encode() + b"\xff",
-    "null": lambda _: b"null",
-    "a list": lambda _: b"[1, 2]",
-    "an id and no more": lambda content: json.dumps({"case": content["case"]}).encode(),
-    "the record of another program": lambda _: b'{"name": "other", "version": 3}',
-    "of another case": lambda content: json.dumps(content | {"case": content["case"] | {"id": "x"}}).encode(),
-    "a text for a number": lambda content: json.dumps(content | {"state": {"relative_error": "small"}}).encode(),
-    "no gradients": lambda content: json.dumps(content | {"gradients": None}).encode(),
-}
-TRACES = (
-    "cut in the middle of a row",
-    "cut between two rows",
-    "another number",
-    "a trace of zeros",
-    "a header only",
-    "an empty trace",
-    "no trace",
-    "a folder as trace",
-    "a pipe as record",
-    "nested without end",
-)
-
-
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Study, Path]:
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[StudyFile, Path]:
     """A study of one case, and its store."""
     folder = tmp_path_factory.mktemp("finished")
     save_model(folder / "weights.npz", Model([[0.5, -1.0], [1.0, 0.25]], [[-1.0, 0.5], [0.25, -0.5]], h=0.25, steps=2))
@@ -404,36 +250,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Study, Path]:
     return study, folder / "out"
 
 
-@pytest.mark.parametrize("old", [False, True], ids=["now", "of old"])
-@pytest.mark.parametrize("kind", [*RECORDS, *TRACES])
-def test_what_is_damaged_empty_or_foreign_is_not_finished(
-    kind: str, old: bool, finished: tuple[Study, Path], tmp_path: Path
-) -> None:
-    if old and kind == "another number":
-        pytest.skip("records of old say nothing about the numbers in their trace")
-    store = Store(shutil.copytree(finished[1], tmp_path / "out"))
-    (folder,) = (store.folder / "cases").iterdir()
-    if old:  # records had no digest of their trace
-        record = json.loads((folder / "record.json").read_text())
-        del record["trace_sha256"]
-        (folder / "record.json").write_text(json.dumps(record))
-    assert store.finished() == {folder.name}
-    damage(kind, folder)
-    assert store.finished() == set()
-    assert len(store.records()[1]) == 1
-    assert "1 of 1 cases have not been run yet." in findings(load_results(store.folder))
-
-
-def test_a_damaged_case_is_run_again(finished: tuple[Study, Path], tmp_path: Path) -> None:
-    store = Store(shutil.copytree(finished[1], tmp_path / "out"))
-    (folder,) = (store.folder / "cases").iterdir()
-    damage("an empty trace", folder)
-    summary = run_study(finished[0], store.folder, jobs=1)
-    assert (summary.present, summary.done, summary.problems) == (0, 1, [])
-
-
 @pytest.mark.parametrize("kind", ["garbage", "half", "empty", "folder", "pipe", "numbers"])
-def test_a_side_file_never_blocks_a_store(kind: str, finished: tuple[Study, Path], tmp_path: Path) -> None:
+def test_a_side_file_never_blocks_a_store(kind: str, finished: tuple[StudyFile, Path], tmp_path: Path) -> None:
     store = Store(shutil.copytree(finished[1], tmp_path / "out"))
     side = store.folder / "cell_deficit.npz"
     content = side.read_bytes()
@@ -447,7 +265,7 @@ def test_a_side_file_never_blocks_a_store(kind: str, finished: tuple[Study, Path
         side.write_bytes(damaged.get(kind, content))
     if kind == "numbers":
         store.write_arrays("cell_deficit", {"case": 3, "cells": np.zeros(2)})
-    results = load_results(store.folder)
+    results = read_results(store.folder)
     assert not figures.CellDeficit().applies(results)
     summary = run_study(finished[0], store.folder, jobs=1)
     assert (summary.present, summary.failed) == (1, {})
@@ -474,8 +292,8 @@ def test_a_full_disk_ends_a_study_and_keeps_what_is_finished(
     def fills_up(path: Path, content: str | bytes) -> None:
         nonlocal written
         written += 1
-        real(path, b"" if written > 4 else content)
-        if written > 4:
+        real(path, b"" if written > 3 else content)
+        if written > 3:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patch:
@@ -498,7 +316,7 @@ def test_what_did_not_converge_is_told(weights: Path, tmp_path: Path) -> None:
 def test_values_that_differ_late_are_cases_of_their_own(
     weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cases_module, "cosimulate", crash_softly)
+    monkeypatch.setattr(setups, "cosimulate", crash_softly)
     axes = [{"name": "wire", "fields": ["circuit.r_word"], "values": [1.0000001, 1.0000002, 1.0]}]
     summary = run_study(a_study(weights, axes=axes, seeds=[0]), tmp_path / "out", jobs=1)
     assert sorted(summary.failed) == ["wire 1, seed 0", "wire 1.0000001, seed 0", "wire 1.0000002, seed 0"]
@@ -506,15 +324,6 @@ def test_values_that_differ_late_are_cases_of_their_own(
 
 def crash_softly(*_: Any, **__: Any) -> None:
     raise SimulationError("no")
-
-
-def test_two_runs_do_not_share_a_store(tmp_path: Path) -> None:
-    with (
-        Store(tmp_path).locked(),
-        pytest.raises(StudyError, match="another run is writing"),
-        Store(tmp_path).locked(),
-    ):
-        pass
 
 
 # --- runs -----------------------------------------------------------------------------------------------------------
@@ -540,7 +349,7 @@ def test_a_rerun_does_only_what_is_missing(weights: Path, tmp_path: Path) -> Non
 def test_a_failed_case_is_kept_told_and_tried_again(
     weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = cases_module.cosimulate
+    real = setups.cosimulate
 
     def fails_on_seed_1(*given: Any, **options: Any) -> Cosimulation:
         if options["seed"] == 1:
@@ -549,7 +358,7 @@ def test_a_failed_case_is_kept_told_and_tried_again(
 
     store = Store(tmp_path / "out")
     with monkeypatch.context() as patch:
-        patch.setattr(cases_module, "cosimulate", fails_on_seed_1)
+        patch.setattr(setups, "cosimulate", fails_on_seed_1)
         summary = run_study(a_study(weights), store.folder, jobs=1)
     assert (summary.done, sorted(summary.failed)) == (2, ["tile 2, seed 1", "tile 4, seed 1"])
     assert "failed: tile 2, seed 1: SimulationError: no convergence" in str(summary)
@@ -572,17 +381,6 @@ def test_an_interruption_keeps_what_is_finished(weights: Path, tmp_path: Path) -
     assert run_study(a_study(weights), tmp_path / "out", jobs=1).present == 2
 
 
-def test_something_else_in_the_place_of_a_case_fails_that_case_only(
-    weights: Path, model: Model, tmp_path: Path
-) -> None:
-    place = tmp_path / "out" / "cases" / cases_of(a_study(), model)[0].id
-    place.mkdir(parents=True)
-    (place / "mine.txt").write_text("keep")
-    summary = run_study(a_study(weights), tmp_path / "out", jobs=1)
-    assert (summary.done, list(summary.failed)) == (3, ["tile 2, seed 0"])
-    assert (place / "mine.txt").exists()
-
-
 def test_the_voltages_of_the_hardest_case_are_kept(weights: Path, tmp_path: Path) -> None:
     run_study(a_study(weights), tmp_path / "out", jobs=1)
     kept = Store(tmp_path / "out").arrays("cell_deficit")
@@ -600,10 +398,10 @@ def test_a_study_can_vary_the_model(model: Model, tmp_path: Path) -> None:
     assert (summary.total, summary.failed) == (4, {})
 
 
-def dies_at_seed_1(case: Case, model: Model) -> Outcome:
-    if case.seed == 1:
+def dies_at_seed_1(chunk: Chunk) -> list[Outcome]:
+    if any(case.seed == 1 for case in chunk.cases):
         os._exit(1)
-    return attempt(case, model)
+    return run_chunk(chunk)
 
 
 def test_workers_give_the_records_of_one_process_and_one_that_dies_costs_its_case_only(
@@ -611,7 +409,7 @@ def test_workers_give_the_records_of_one_process_and_one_that_dies_costs_its_cas
 ) -> None:
     study = a_study(weights, axes=[], seeds=[0, 1, 2])
     run_study(study, tmp_path / "one", jobs=1)
-    monkeypatch.setattr(runner, "run_on_dask", partial(run_on_dask, run=dies_at_seed_1))
+    monkeypatch.setattr(runner, "Workers", partial(Workers, run=dies_at_seed_1, alone=0.0))
     summary = run_study(study, tmp_path / "two", jobs=2)
     assert (summary.done, list(summary.failed)) == (2, ["seed 1"])
     assert summary.failed["seed 1"].startswith("its worker process died")

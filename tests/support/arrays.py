@@ -56,19 +56,22 @@ def kirchhoff(crossbar, side):
     branches += [(("b", i, j), ("b", i + 1, j), crossbar.r_bit) for i in range(rows - 1) for j in range(cols)]
     hookup = crossbar.hookup(side)
     sources = []
-    for role, connections in (("drive", hookup.driven), ("sense", hookup.sensed)):
-        for connection in connections:
-            for line in crossbar.connected(connection.side):
+    for role, edges in (("drive", hookup.driven), ("sense", hookup.sensed)):
+        for edge in edges:
+            of = "rows" if edge in ("left", "right") else "cols"
+            swapped = side == "cols" and crossbar.terminations.transposed != "same_ends"
+            resistance = crossbar.r_driver if (of == "rows") != swapped else crossbar.r_sense
+            for line in crossbar.connected(of):
                 inner = {
                     "left": ("w", line, 0),
                     "right": ("w", line, cols - 1),
                     "top": ("b", 0, line),
                     "bottom": ("b", rows - 1, line),
-                }[connection.edge]
-                pin, joint = (connection.edge, line), (connection.edge, line, "joint")
+                }[edge]
+                pin, joint = (edge, line), (edge, line, "joint")
                 branches += [
-                    (pin, joint, connection.resistance),
-                    (joint, inner, crossbar.segment_resistance(connection.side)),
+                    (pin, joint, resistance),
+                    (joint, inner, crossbar.segment_resistance(of)),
                 ]
                 sources.append((pin, role, line))
     nodes = {node: k for k, node in enumerate(dict.fromkeys(n for a, b, _ in branches for n in (a, b)))}

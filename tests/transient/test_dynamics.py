@@ -117,14 +117,15 @@ def kirchhoff_in_time(crossbar, side, drive, pulse, held, t):
     hookup, pins = crossbar.hookup(side), {}
     near = {"left": lambda k: ("w", k, 0), "right": lambda k: ("w", k, cols - 1)}
     near |= {"top": lambda k: ("b", 0, k), "bottom": lambda k: ("b", rows - 1, k)}
-    for connection in hookup.driven + hookup.sensed:
-        segment = crossbar.segment_resistance(connection.side)
-        for line in range(crossbar.ports(connection.side)):
-            pin = (connection.edge, line)
-            pins[pin] = (connection in hookup.driven, line)
-            total = segment + connection.resistance
-            parts["wires"].append((pin, near[connection.edge](line), segment / total**2))
-            parts["periphery"].append((pin, near[connection.edge](line), connection.resistance / total**2))
+    for edge in hookup.driven + hookup.sensed:
+        of = "rows" if edge in ("left", "right") else "cols"
+        segment, resistance = crossbar.segment_resistance(of), getattr(crossbar, crossbar.resistance_names(side)[of])
+        for line in range(crossbar.ports(of)):
+            pin = (edge, line)
+            pins[pin] = (edge in hookup.driven, line)
+            total = segment + resistance
+            parts["wires"].append((pin, near[edge](line), segment / total**2))
+            parts["periphery"].append((pin, near[edge](line), resistance / total**2))
     nodes |= {pin: len(nodes) + k for k, pin in enumerate(pins)}
 
     def laplacian(branches):

@@ -89,6 +89,8 @@ def checked(**rules: Rule[Any]) -> Callable[[Callable[Arguments, Result]], Calla
                 rule = rules.get(name) or derived.get(name, ANYTHING)
                 if taken.parameters[name].kind is Parameter.VAR_POSITIONAL:
                     bound.arguments[name] = tuple(rule(name, part) for part in value)
+                elif taken.parameters[name].kind is Parameter.VAR_KEYWORD:
+                    bound.arguments[name] = {word: rule(word, part) for word, part in value.items()}
                 elif value is not taken.parameters[name].default:
                     bound.arguments[name] = rule(name, value)
             return function(*bound.args, **bound.kwargs)

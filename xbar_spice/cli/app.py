@@ -9,6 +9,8 @@ from typing import Any
 import click
 
 from xbar_spice.cli.help import Verb, Verbs
+from xbar_spice.cli.inputs import given_model, model_options
+from xbar_spice.cli.inspect import inspect
 from xbar_spice.cli.on_arrays import attribute, cosim, gradients, tune
 from xbar_spice.cli.options import (
     PartOf,
@@ -20,6 +22,7 @@ from xbar_spice.cli.options import (
     seed_option,
 )
 from xbar_spice.cli.readback import readback
+from xbar_spice.cli.results import compare, export, ls, report
 from xbar_spice.cli.show import show
 from xbar_spice.disk import reason
 from xbar_spice.errors import XbarError
@@ -35,7 +38,7 @@ def app() -> None:
 
     A typical run: train a model, look at its netlists, co-simulate it, ask where the errors come from, train it
     further on the chip, then study it over array sizes. WEIGHTS is a file that `train` wrote or one of yours: .npz,
-    .safetensors, or a PyTorch state dict.
+    .safetensors, or one of PyTorch; `inspect` says what is taken for what. Samples of your own come by --data.
 
     \b
       xbar-spice train digits-conv --output weights.npz
@@ -89,6 +92,7 @@ def train(task: str, output: Path | None, seed: int) -> None:
     ),
 )
 @click.argument("weights", type=existing_file)
+@model_options
 @click.option(
     "--output",
     type=click.Path(file_okay=False, path_type=Path),
@@ -120,7 +124,6 @@ def netlist(
     from xbar_spice.mapping.measured import conductance_map
     from xbar_spice.spice.libraries import LOADER, behaviour, by_hand, compiled_libraries
     from xbar_spice.streams import Streams
-    from xbar_spice.weights import load_model
 
     pulse, capacitance = make_pulse(circuit)
     design = make_design(circuit)
@@ -133,7 +136,7 @@ def netlist(
             f"{output} holds circuits of an earlier --feedback ({earlier[0].name}), which may be of another design: "
             "give --feedback again, remove them, or give a new folder"
         )
-    model = load_model(weights)
+    model = given_model(weights)
     scales = weight_scales(model, design)
     with interruptible(f"decks in {output} are whole, but not all of them are there"):
         for name, matrix in (("A", model.A), ("B", model.B)):
@@ -183,8 +186,8 @@ def study(study_file: Path, output: Path | None, jobs: int | None, scheduler: st
     Finished cases are kept at once; run the same command again after an interruption or a change of the axes.
     """
     from xbar_spice.cli.progress import interruptible, study_progress, training_progress
-    from xbar_spice.study.config import load_study
     from xbar_spice.study.runner import run_study
+    from xbar_spice.study.study_file import load_study
 
     parsed = load_study(study_file)
     folder = output or Path("runs") / study_file.stem
@@ -209,21 +212,6 @@ def study(study_file: Path, output: Path | None, jobs: int | None, scheduler: st
     click.echo(f"results: {folder}; now: xbar-spice report {folder}")
     if summary.failed or summary.unconverged:
         sys.exit(1)
-
-
-@click.command(cls=Verb)
-@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="[default: FOLDER/report.html]")
-@click.option(
-    "--figure", "figures", metavar="FILE.py:CLASS", multiple=True, help="A figure of your own, after the built-in ones."
-)
-def report(folder: Path, output: Path | None, figures: tuple[str, ...]) -> None:
-    """Write the HTML report and the figures of a study."""
-    from xbar_spice.cli.progress import interruptible
-    from xbar_spice.report.html import write_report
-
-    with interruptible("the page was not written; the results are as they were"):
-        click.echo(f"report: {write_report(folder, output or folder / 'report.html', figures=figures)}")
 
 
 @click.command("check-model", cls=Verb)
@@ -263,7 +251,24 @@ def doctor() -> None:
     print_findings()
 
 
-for _verb in (train, netlist, readback, show, cosim, gradients, attribute, tune, study, report, check_model, doctor):
+for _verb in (
+    train,
+    inspect,
+    netlist,
+    readback,
+    show,
+    cosim,
+    gradients,
+    attribute,
+    tune,
+    study,
+    report,
+    compare,
+    export,
+    ls,
+    check_model,
+    doctor,
+):
     app.add_command(_verb)
 
 

@@ -9,28 +9,23 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from xbar_spice.cli.help import Verb
-from xbar_spice.cli.options import PartOf, circuit_options, engine_option, existing_file, make_design, seed_option
+from xbar_spice.cli.inputs import data_options, given_model, given_problem, given_split, model_options, samples_option
+from xbar_spice.cli.options import (
+    circuit_options,
+    engine_option,
+    existing_file,
+    make_design,
+    make_solver,
+    seed_option,
+    solver_options,
+)
 from xbar_spice.disk import make_folder, require_writable
-from xbar_spice.parts import LINEAR_SOLVERS
 
 if TYPE_CHECKING:
     from xbar_spice.cosim import SolverOptions
 
 __all__ = ["attribute", "cosim", "gradients", "tune"]
 
-samples_option = click.option(
-    "--samples",
-    type=click.IntRange(min=1),
-    metavar="N",
-    default=4,
-    show_default=True,
-    help="How many samples the model runs on.",
-)
-data_option = click.option(
-    "--data",
-    type=click.Choice(["digits", "random"]),
-    help="Test images of the digits, or random states; what the weight file says when left out.",
-)
 noise_floor_option = click.option(
     "--noise-floor",
     type=click.FloatRange(min=0, max=1, max_open=True),
@@ -39,28 +34,20 @@ noise_floor_option = click.option(
 )
 
 
-def _solver(noise_floor: float | None, linear_solver: Any = "gmres") -> SolverOptions:
-    """How equations and steps are solved, no more exactly than the noise floor where one is given."""
-    from xbar_spice.cosim import SolverOptions
-
-    return SolverOptions(krylov=linear_solver).allowing(noise_floor or 0.0)
+def _solver(given: dict[str, Any], noise_floor: float | None) -> SolverOptions:
+    """What the options say, no more exact than the noise floor where one is given; takes them out of what is given."""
+    return make_solver(given).allowing(noise_floor or 0.0)
 
 
-@click.command(cls=Verb, later=(circuit_options,))
+@click.command(cls=Verb, later=(solver_options, circuit_options))
 @click.argument("weights", type=existing_file)
+@model_options
 @engine_option()
 @click.option(
     "--characterise", is_flag=True, help="Read transfer matrices once through ngspice, and check them on the way."
 )
-@samples_option
-@data_option
-@click.option(
-    "--linear-solver",
-    type=PartOf(LINEAR_SOLVERS),
-    default="gmres",
-    show_default=True,
-    help="Of implicit steps; feedback is a circuit of the arrays and op-amps.",
-)
+@samples_option()
+@data_options
 @noise_floor_option
 @click.option(
     "--output", type=click.Path(file_okay=False, path_type=Path), help="Folder for record.json and trace.csv."
@@ -70,9 +57,10 @@ def cosim(
     weights: Path,
     engine: str,
     characterise: bool,
-    samples: int,
-    data: Any,
-    linear_solver: Any,
+    samples: int | None,
+    data: str | None,
+    data_map: Any,
+    data_seed: int | None,
     noise_floor: float | None,
     output: Path | None,
     seed: int,
@@ -89,16 +77,13 @@ def cosim(
     from xbar_spice.cosim import cosimulate
     from xbar_spice.cosim.run.convergence import warn_of_failures
     from xbar_spice.engines.registry import get_engine
-    from xbar_spice.study.problem import make_problem
-    from xbar_spice.study.store import require_case_folder, write_case
-    from xbar_spice.weights import load_model
+    from xbar_spice.study.case_folder import require_case_folder, write_case
 
     if characterise and engine != "ngspice":
         raise click.UsageError(f"--characterise is for --engine ngspice, got {engine}")
     answering = get_engine(engine, **({"characterise": True} if characterise else {}))
-    problem = make_problem(load_model(weights), samples=samples, seed=seed, task=data or "auto")
-    solver = _solver(noise_floor, linear_solver)
-    design = make_design(circuit)
+    problem = given_problem(given_model(weights), data, data_map, data_seed, samples, seed)
+    solver, design = _solver(circuit, noise_floor), make_design(circuit)
     if output is not None:
         require_case_folder(output)
     with interruptible("nothing was kept"), reading_progress(problem.model.steps) as trace:
@@ -109,19 +94,22 @@ def cosim(
     warn_of_failures("co-simulation", result.record["convergence"])
 
 
-@click.command(cls=Verb, later=(circuit_options,))
+@click.command(cls=Verb, later=(solver_options, circuit_options))
 @click.argument("weights", type=existing_file)
+@model_options
 @engine_option("nodal", "; derivatives come from nodal")
-@samples_option
-@data_option
+@samples_option()
+@data_options
 @noise_floor_option
 @click.option("--output", type=click.Path(file_okay=False, path_type=Path), help="Folder for gradients.json.")
 @seed_option
 def gradients(
     weights: Path,
     engine: str,
-    samples: int,
-    data: Any,
+    samples: int | None,
+    data: str | None,
+    data_map: Any,
+    data_seed: int | None,
     noise_floor: float | None,
     output: Path | None,
     seed: int,
@@ -135,26 +123,25 @@ def gradients(
     from xbar_spice.cli.progress import interruptible, waiting
     from xbar_spice.cli.tables import print_gradients
     from xbar_spice.cosim import three_gradients
-    from xbar_spice.study.problem import make_problem
-    from xbar_spice.study.store import write_record
-    from xbar_spice.weights import load_model
+    from xbar_spice.study.case_folder import write_record
 
-    problem = make_problem(load_model(weights), samples=samples, seed=seed, task=data or "auto")
-    design = make_design(circuit)
+    problem = given_problem(given_model(weights), data, data_map, data_seed, samples, seed)
+    solver, design = _solver(circuit, noise_floor), make_design(circuit)
     if output is not None:
         require_writable(make_folder(output) / "gradients.json")
     with interruptible("nothing was kept"), waiting("three gradients"):
-        record = three_gradients(problem, design, engine=engine, seed=seed, solver=_solver(noise_floor)).record
+        record = three_gradients(problem, design, engine=engine, seed=seed, solver=solver).record
     print_gradients(record)
     if output is not None:
         click.echo(f"record: {write_record(output / 'gradients.json', record)}")
 
 
-@click.command(cls=Verb, later=(circuit_options,))
+@click.command(cls=Verb, later=(solver_options, circuit_options))
 @click.argument("weights", type=existing_file)
+@model_options
 @engine_option("nodal")
-@samples_option
-@data_option
+@samples_option()
+@data_options
 @noise_floor_option
 @click.option(
     "--orders", type=click.IntRange(min=4), metavar="N", help="Random orders to sample.  [default: all combinations]"
@@ -170,8 +157,10 @@ def gradients(
 def attribute(
     weights: Path,
     engine: str,
-    samples: int,
-    data: Any,
+    samples: int | None,
+    data: str | None,
+    data_map: Any,
+    data_seed: int | None,
     noise_floor: float | None,
     orders: int | None,
     split: bool,
@@ -190,13 +179,11 @@ def attribute(
     from xbar_spice.cosim import attribute as attribute_errors
     from xbar_spice.report.attribution import draw_attribution
     from xbar_spice.report.style import save, styled
+    from xbar_spice.study.case_folder import write_record
     from xbar_spice.study.execute import cores
-    from xbar_spice.study.problem import make_problem
-    from xbar_spice.study.store import write_record
-    from xbar_spice.weights import load_model
 
-    problem = make_problem(load_model(weights), samples=samples, seed=seed, task=data or "auto")
-    design = make_design(circuit)
+    problem = given_problem(given_model(weights), data, data_map, data_seed, samples, seed)
+    solver, design = _solver(circuit, noise_floor), make_design(circuit)
     if output is not None:
         require_writable(make_folder(output) / "attribution.json")
     with interruptible("nothing was kept"), counting_progress("co-simulations") as on_run:
@@ -205,7 +192,7 @@ def attribute(
             design,
             engine=engine,
             seed=seed,
-            solver=_solver(noise_floor),
+            solver=solver,
             orders=orders,
             split=split,
             jobs=jobs or cores(),
@@ -220,6 +207,7 @@ def attribute(
 
 @click.command(cls=Verb, later=(circuit_options,))
 @click.argument("weights", type=existing_file)
+@model_options
 @click.option("--output", type=click.Path(dir_okay=False, path_type=Path), required=True,
               help="Weight file, .npz or .safetensors.")  # fmt: skip
 @click.option("--gradient", type=click.Choice(["hardware", "hybrid", "true"]), default="hardware", show_default=True,
@@ -230,11 +218,7 @@ def attribute(
 @click.option("--learning-rate", type=click.FloatRange(min=0, min_open=True), metavar="RATE", default=0.003,
               show_default=True, help="Of Adam at the start.")  # fmt: skip
 @click.option("--classifier-only", is_flag=True, help="Leave the arrays as they are.")
-@click.option(
-    "--data",
-    type=click.Choice(["digits"]),
-    help="Say that the digits are its samples, if the weight file does not say so.",
-)
+@data_options
 @engine_option("nodal")  # training programs arrays anew at every step, which costs ngspice far more than a read
 @seed_option
 def tune(
@@ -245,35 +229,41 @@ def tune(
     learning_rate: float,
     classifier_only: bool,
     data: str | None,
+    data_map: Any,
+    data_seed: int | None,
     engine: str,
     seed: int,
     **circuit: Any,
 ) -> None:
-    """Train a digits model further on the arrays of one chip.
+    """Train a classifying model further on the arrays of one chip.
 
     Every step reads the arrays forward and, for the gradient, transposed, and writes the new weights to the same
-    devices, whose errors stay. Loss and accuracy are those of the chip on images held back. The weight file keeps the
-    range of weights that the chip holds: with the same options and seed, cosim and netlist find the chip as training
-    left it.
+    devices, whose errors stay. Loss and accuracy are those of the chip on samples held back: a quarter of each class,
+    always the same one. The weight file keeps the range of weights that the chip holds: with the same options and
+    seed, cosim and netlist find the chip as training left it.
     """
     from xbar_spice.cli.progress import interruptible, training_progress
     from xbar_spice.cosim import Chip
+    from xbar_spice.train.digits import DIGITS
     from xbar_spice.train.training import TUNING
     from xbar_spice.train.training import tune as tune_model
-    from xbar_spice.weights import load_model, require_savable, save_model
+    from xbar_spice.weights import require_savable, save_model
 
     require_savable(output)
     chip = Chip(make_design(circuit), engine=engine, seed=seed, gradient=gradient)
     trained: Any = "classifier" if classifier_only else "everything"
     schedule = replace(TUNING, epochs=epochs, learning_rate=learning_rate, trained=trained)
-    model = load_model(weights)
-    if data is not None:
+    model = given_model(weights)
+    split, said = given_split(model, data, data_map)
+    if split is not None and split.augment is None:
+        schedule = replace(schedule, jitter=0.0)
+    if data == DIGITS:
         model = replace(model, trained_on=data)
     kept = f"no weights were written to {output}"
     with interruptible(kept), training_progress(f"tuning {weights.name}") as progress:
-        result = tune_model(model, schedule, seed=seed, processor=chip, progress=progress)
+        result = tune_model(model, schedule, seed=seed, processor=chip, digits=split, progress=progress)
     save_model(output, result.model)
-    click.echo("on the chip      loss      accuracy on handwritten digits held back")
+    click.echo(f"on the chip      loss      accuracy on {said}")
     for name, test in (("as deployed", result.before), *((f"epoch {x.number}", x.test) for x in result.history)):
         click.echo(f"{name:<16} {test.loss:<9.4f} {test.accuracy:.2%}")
     click.echo(f"time             {result.seconds:.1f} s")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast, final
 
@@ -12,9 +12,10 @@ from xbar_spice.cli.help import SectionOption
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.parts import ENGINES
 from xbar_spice.registry import Registry
-from xbar_spice.settings import Entry, build, entries, literals, seconds
+from xbar_spice.settings import Entry, build, entries, groups, literals, seconds
 
 if TYPE_CHECKING:
+    from xbar_spice.cosim import SolverOptions
     from xbar_spice.hardware.pulse import LineCapacitance, Pulse
     from xbar_spice.mapping.design import Design
 
@@ -24,15 +25,19 @@ __all__ = [
     "circuit_options",
     "engine_option",
     "existing_file",
+    "existing_folder",
     "make_design",
     "make_pulse",
+    "make_solver",
     "pulse_options",
     "seed_option",
+    "solver_options",
 ]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 existing_file = click.Path(exists=True, dir_okay=False, path_type=Path)
+existing_folder = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
 @final
@@ -95,22 +100,22 @@ def circuit_options() -> list[click.Parameter]:
 
     To be made when a verb is used, so that the help of the others does not wait for NumPy.
     """
-    from xbar_spice.mapping.design import GROUPS
+    from xbar_spice.mapping.design import GROUPS, Design
 
-    options: list[click.Parameter] = []
-    for group in GROUPS:
-        for entry in _settings():
-            if entry.about.group == group:
-                options.append(_option(entry))
-        if group == "Devices":
-            options.append(_models_option(group))
-    return options
+    options = _options(Design(), GROUPS)
+    behind = max(place for place, option in enumerate(options) if getattr(option, "section", "") == "Devices") + 1
+    return [*options[:behind], _models_option("Devices"), *options[behind:]]
 
 
-def _settings() -> tuple[Entry, ...]:
-    from xbar_spice.mapping.design import Design
+def solver_options() -> list[click.Parameter]:
+    """The options of all settings of `SolverOptions`, in the same way."""
+    from xbar_spice.cosim import SolverOptions
 
-    return tuple(entries(Design()))
+    return _options(SolverOptions(), groups(SolverOptions()))
+
+
+def _options(default: Any, headings: Sequence[str]) -> list[click.Parameter]:
+    return [_option(entry) for group in headings for entry in entries(default) if entry.about.group == group]
 
 
 def _option(entry: Entry) -> click.Option:
@@ -168,10 +173,24 @@ def make_design(given: dict[str, Any]) -> Design:
     from xbar_spice.mapping.design import Design
     from xbar_spice.spice.device_models import Lookup
 
-    chosen = {name: value for name, value in given.items() if value is not None}
-    lookup = Lookup(models=tuple(chosen.pop("models", ())))
-    found = {entry.path: entry for entry in _settings() if entry.option in chosen}
-    _refuse_idle(chosen, found)
+    lookup = Lookup(models=tuple(given.pop("models", None) or ()))
+    return cast("Design", build(Design(), _nested(Design(), given), lookup))
+
+
+def make_solver(given: dict[str, Any]) -> SolverOptions:
+    """What the options of `solver_options` describe; takes them out of what is given."""
+    from xbar_spice.cosim import SolverOptions
+
+    names = [entry.option for entry in entries(SolverOptions())]
+    chosen = {name: given.pop(name) for name in names}
+    return cast("SolverOptions", build(SolverOptions(), _nested(SolverOptions(), chosen)))
+
+
+def _nested(default: Any, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that were given, as the nested tables of the settings of `default`."""
+    settings = {entry.path: entry for entry in entries(default)}
+    found = {path: entry for path, entry in settings.items() if given.get(entry.option) is not None}
+    _refuse_idle(given, found, settings)
     values: dict[str, Any] = {}
     for path, entry in sorted(found.items()):  # a part before its settings
         *sections, name = path
@@ -179,25 +198,27 @@ def make_design(given: dict[str, Any]) -> Design:
         for section in sections:
             here = here.setdefault(section, {})
             if isinstance(here, str):
+                part = _spelled(settings[tuple(sections)].option)
                 raise click.UsageError(
-                    f"--{section} {here} names a part with its options: leave out {_spelled(entry.option)}"
+                    f"{part} {here} names a part with its options: leave out {_spelled(entry.option)}"
                 )
-        here[name] = chosen[entry.option]
-    return cast("Design", build(Design(), values, lookup))
+        here[name] = given[entry.option]
+    return values
 
 
-def _refuse_idle(chosen: dict[str, Any], found: dict[tuple[str, ...], Entry]) -> None:
+def _refuse_idle(
+    given: Mapping[str, Any], found: Mapping[tuple[str, ...], Entry], settings: Mapping[tuple[str, ...], Entry]
+) -> None:
     """Refuse options that nothing would use, and parts that look like per cent."""
-    options = {entry.path: entry.option for entry in _settings()}
     for path, entry in found.items():
-        need = options[*path[:-1], entry.needs] if entry.needs else ""
-        if need and not chosen.get(need):
+        need = settings[*path[:-1], entry.needs].option if entry.needs else ""
+        if need and not given.get(need):
             raise click.UsageError(
                 f"{_spelled(entry.option)} has no effect without {_spelled(need)}; give {_spelled(need)}, or leave it "
                 "out"
             )
     for entry in found.values():
-        value = chosen[entry.option]
+        value = given[entry.option]
         if entry.about.deviation and value > 1:
             raise click.UsageError(
                 f"{_spelled(entry.option)} is relative, and {value:g} is {100 * value:g} %: were {value:g} % meant? "

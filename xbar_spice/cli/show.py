@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,12 +15,17 @@ from xbar_spice.cli.options import circuit_options, existing_file, make_design, 
 if TYPE_CHECKING:
     from xbar_spice.engines.nodal.solution import Solution
     from xbar_spice.hardware.biases import Biases
+    from xbar_spice.hardware.crossbar import Crossbar
+    from xbar_spice.linear.operator import FloatArray
     from xbar_spice.mapping.matrix import MappedArray
+    from xbar_spice.transient import PulseRead
 
 __all__ = ["show"]
 
 _EDGES = ("left", "right", "top", "bottom")
 _SHOWN = 5  # cells in the table of the worst ones
+_WAVES = 12  # cells whose voltages are drawn under a pulse of biases
+BIASES = "Biases in place of a read"
 
 name_option = click.option(
     "--name", default="A.t0_0", show_default=True, help="Matrix and array, as the files of `netlist` are named."
@@ -48,12 +54,40 @@ def bias_options(command: Any) -> Any:
         (f"--r-{edge}", "OHM,...", f"Behind these, one number or one a line.  [default: --r-{default}]")
         for edge, default in zip(_EDGES, ("driver", "driver", "sense", "sense"), strict=True)
     ]
-    rows += [("--select", "ROW,COL", "One cell, by a scheme, in place of voltages of your own.")]
+    rows += [
+        ("--gates", "VOLT,...", "Of the gate lines of cells with a transistor: one number or one a word line."),
+        ("--select", "ROW,COL", "One cell, by a scheme, in place of voltages of your own."),
+    ]
     for flag, unit, text in reversed(rows):
-        command = click.option(flag, cls=SectionOption, section="Biases in place of a read", metavar=unit, help=text)(
-            command
-        )
-    return command
+        command = click.option(flag, cls=SectionOption, section=BIASES, metavar=unit, help=text)(command)
+    schemes = click.Choice(["V/2", "V/3", "floating", "grounded"])
+    return click.option(
+        "--scheme", cls=SectionOption, section=BIASES, type=schemes, default="V/2", show_default=True,
+        help="Of --select: what the other lines get.",
+    )(command)  # fmt: skip
+
+
+def _make_biases(options: dict[str, Any]) -> Callable[[Crossbar, float], Biases] | None:
+    """Take the options of biases out of others; what makes the biases of an array, or None for a read."""
+    from dataclasses import replace
+
+    from xbar_spice.hardware.biases import Biases, half_select
+
+    volts = {edge: options.pop(edge) for edge in _EDGES}
+    ohms = {f"r_{edge}": options.pop(f"r_{edge}") for edge in _EDGES}
+    gates, select, scheme = (options.pop(name) for name in ("gates", "select", "scheme"))
+    if any(volts.values()) and select:
+        raise click.UsageError("--select sets all voltages: leave --left, --right, --top and --bottom out")
+    others = {key: _numbers(key, text) for key, text in (ohms | {"gates": gates}).items()}
+    if any(volts.values()):
+        ends = {edge: _numbers(edge, text) for edge, text in volts.items()}
+        return lambda crossbar, level: Biases(**ends, **others)
+    if select:
+        cell = _cell(select)
+        return lambda crossbar, level: replace(half_select(crossbar, cell, level, scheme), **others)
+    if given := [f"--{name.replace('_', '-')}" for name, value in others.items() if value is not None]:
+        raise click.UsageError(f"{', '.join(given)} of a read: give --select, --left, --right, --top or --bottom, too")
+    return None
 
 
 @show.command("array", cls=Verb, later=(circuit_options,))
@@ -61,8 +95,6 @@ def bias_options(command: Any) -> Any:
 @name_option
 @side_option
 @output_option
-@click.option("--scheme", type=click.Choice(["V/2", "V/3", "floating", "grounded"]), default="V/2", show_default=True,
-              help="Of --select: what the other lines get.")  # fmt: skip
 @click.option("--volts", type=float, metavar="VOLT", help="Of a read or of --select.  [default: --v-read]")
 @bias_options
 @seed_option
@@ -71,9 +103,7 @@ def show_array(
     name: str,
     side: Any,
     output: Path,
-    scheme: Any,
     volts: float | None,
-    select: str | None,
     seed: int,
     **options: Any,
 ) -> None:
@@ -85,22 +115,13 @@ def show_array(
     import numpy as np
 
     from xbar_spice.engines.nodal.solution import solve_array
-    from xbar_spice.hardware.biases import Biases, half_select
 
-    given = {edge: options.pop(edge) for edge in _EDGES}
-    ohms = {f"r_{edge}": options.pop(f"r_{edge}") for edge in _EDGES}
-    if any(given.values()) and select:
-        raise click.UsageError("--select sets all voltages: leave --left, --right, --top and --bottom out")
-    design = make_design(options)
+    biases, design = _make_biases(options), make_design(options)
     for array in _arrays(weights, name, design, seed):
         crossbar, level = array.crossbar, design.v_read if volts is None else volts
-        under: Biases | Any = np.full(crossbar.ports(side), level)
-        if any(given.values()):
-            resistances = {key: _numbers(key, text) for key, text in ohms.items()}
-            under = Biases(**{edge: _numbers(edge, text) for edge, text in given.items()}, **resistances)
-        elif select:
-            under = half_select(crossbar, _cell(select), level, scheme)
-        solution = solve_array(crossbar, under, side)
+        solution = solve_array(
+            crossbar, biases(crossbar, level) if biases else np.full(crossbar.ports(side), level), side
+        )
         _print(f"{name.split('.', maxsplit=1)[0]}.{array.name}", solution)
         _draw(f"array_{name.split('.', maxsplit=1)[0]}_{array.name}", solution, output)
 
@@ -117,6 +138,8 @@ def show_array(
 @click.option("--c-bit", type=float, metavar="FARAD", default=1e-15, show_default=True,
               help="At each node of a bit line.")  # fmt: skip
 @click.option("--c-cell", type=float, metavar="FARAD", default=0.0, show_default=True, help="Across each cell.")
+@click.option("--volts", type=float, metavar="VOLT", help="Of a read or of --select.  [default: --v-read]")
+@bias_options
 @seed_option
 def show_pulse(
     weights: Path,
@@ -128,10 +151,13 @@ def show_pulse(
     c_word: float,
     c_bit: float,
     c_cell: float,
+    volts: float | None,
     seed: int,
-    **circuit: Any,
+    **options: Any,
 ) -> None:
     """Draw the waveforms of a read as a pulse, and say when it settles and where its energy goes.
+
+    With --left, --right, --top, --bottom or --select all of these volts rise and fall together, as in programming.
 
     Arrays of ohmic cells are solved by the modes of their network, others by ngspice.
     """
@@ -142,12 +168,13 @@ def show_pulse(
     from xbar_spice.report.style import save, styled
     from xbar_spice.transient import read_pulse
 
-    design = make_design(circuit)
+    biases, design = _make_biases(options), make_design(options)
     pulse = Pulse(width, 0.1 * width if rise is None else rise)
     for array in _arrays(weights, name, design, seed):
         crossbar, title = array.crossbar, f"{name.split('.', maxsplit=1)[0]}.{array.name}"
         engine: Any = "modal" if crossbar.device.linear else "ngspice"
-        drive = np.full(crossbar.ports(side), design.v_read)
+        level = design.v_read if volts is None else volts
+        drive = biases(crossbar, level) if biases else np.full(crossbar.ports(side), level)
         read = read_pulse(crossbar, drive, pulse, LineCapacitance(c_word, c_bit, c_cell), side, engine=engine)
         times, settling, energy = read.times, read.settling_time(0.01, "largest"), read.energy()
         word, bit = read.voltages(times)
@@ -156,11 +183,25 @@ def show_pulse(
         parts = (("cells", energy.cells), ("wires", energy.wires), ("periphery", energy.periphery))
         said = ", ".join(f"{part} {joule:.3g} J" for part, joule in parts)
         click.echo(f"energy           {energy.total:.4g} J: {said}")
-        far = word[:, -1] if side == "rows" else bit[0]
-        figure = draw_pulse(times, read.currents(times), read.settled, far, design.v_read, settling)
+        waves = _waves(read, word, bit)
+        figure = draw_pulse(times, read.currents(times), read.settled, waves, settling)
         file = f"pulse_{title.replace('.', '_')}"
         with styled():
             click.echo(f"figure           {save(figure, output, file)[0]}")
+
+
+def _waves(read: PulseRead, word: FloatArray, bit: FloatArray) -> dict[str, FloatArray]:
+    """Titles and waveforms of the voltages to draw: the far ends of driven lines, or the cells that see most and least.
+
+    A pulse of biases meets every line; of these the cells count.
+    """
+    import numpy as np
+
+    if read.side is not None:
+        return {"far end of each driven line": word[:, -1] if read.side == "rows" else bit[0]}
+    across = (word - bit).reshape(-1, word.shape[2])
+    order = np.argsort(-np.abs(across).max(axis=1))[:_WAVES]
+    return {f"cells that see most, {len(order)} of {len(across)}": across[order]}
 
 
 def _arrays(weights: Path, name: str, design: Any, seed: int) -> list[MappedArray]:

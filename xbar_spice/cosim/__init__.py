@@ -2,6 +2,7 @@
 
 from xbar_spice.cosim.analysis.attribution import Attribution, attribute
 from xbar_spice.cosim.analysis.chip_loss import chip_loss, chip_losses
+from xbar_spice.cosim.analysis.product_cost import ProductCost, product_cost
 from xbar_spice.cosim.analysis.sensitivity_map import SensitivityMap, sensitivity_map
 from xbar_spice.cosim.analysis.sign_flips import SignFlips, sign_flips
 from xbar_spice.cosim.gradients.circuit_field import CircuitField
@@ -22,6 +23,7 @@ __all__ = [
     "Cosimulation",
     "GradientStudy",
     "Problem",
+    "ProductCost",
     "SensitivityMap",
     "SignFlips",
     "SolverOptions",
@@ -32,6 +34,7 @@ __all__ = [
     "compare",
     "cosimulate",
     "failed_runs",
+    "product_cost",
     "program_model",
     "sensitivity_map",
     "sign_flips",

@@ -19,6 +19,7 @@ from xbar_spice.errors import DeviceError, InvalidInputError
 from xbar_spice.hardware.biases import Biases, Currents, End, require_held
 from xbar_spice.hardware.cells import Device
 from xbar_spice.hardware.crossbar import Crossbar, Edge, Side
+from xbar_spice.hardware.reads import read_ends, require_known_voltages
 from xbar_spice.linear.operator import FloatArray
 
 __all__ = ["DRIVE", "Bank", "Closeable", "Engine", "Session", "refuse_numbers"]
@@ -99,8 +100,9 @@ class Bank(Closeable):
         if len({drive.shape[1] for drive in checked}) > 1:
             raise InvalidInputError(f"one batch for all arrays, got {[drive.shape[1] for drive in checked]}")
         for crossbar, volts in zip(self.crossbars, checked, strict=True):
-            if crossbar.device.voltage_range is not None:
-                self._as_read(crossbar).require_known_voltages(volts, side)
+            if crossbar.device.voltage_range is not None and volts.shape[1]:
+                known = self._as_read(crossbar)
+                require_known_voltages(known, read_ends(known, side, volts))
         return self._read(checked, side)
 
     def bias(self, biases: Biases) -> Currents:
@@ -112,6 +114,7 @@ class Bank(Closeable):
         rule: Instance[Biases] = Instance(Biases, example="Biases(left=0.2, bottom=0.0)")
         ends = rule("biases", biases).ends(self.crossbars[0])
         require_held(ends, self.crossbars[0].conductance > 0)
+        require_known_voltages(self._as_read(self.crossbars[0]), ends)
         return Currents.of_ends(ends, self._bias(ends), biases.batch)
 
     def _bias(self, ends: Mapping[Edge, End]) -> Mapping[Edge, FloatArray]:

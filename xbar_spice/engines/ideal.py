@@ -13,6 +13,7 @@ from xbar_spice.errors import InvalidInputError
 from xbar_spice.hardware.amplifier import Amplifier
 from xbar_spice.hardware.biases import OPPOSITE_EDGES, End, name_lines
 from xbar_spice.hardware.crossbar import Crossbar, Edge, Side
+from xbar_spice.hardware.gate_lines import GateLines
 from xbar_spice.linear.operator import FloatArray
 
 __all__ = ["IdealBank", "IdealEngine"]
@@ -36,9 +37,15 @@ class IdealBank(Bank):
         (crossbar,) = self.crossbars
         (word, one_word), (bit, one_bit) = (_levels(ends[near], ends[far]) for near, far in OPPOSITE_EDGES)
         _let_float(crossbar, word, bit)
-        across, siemens = np.broadcast_arrays(word[:, np.newaxis] - bit, crossbar.conductance[:, :, np.newaxis])
+        across, siemens, levels = np.broadcast_arrays(
+            word[:, np.newaxis] - bit, crossbar.conductance[:, :, np.newaxis], bit
+        )
         with np.errstate(over="ignore", invalid="ignore"):
-            flows = crossbar.device.current(siemens, across)
+            if ends["left"].gates is None:
+                flows = crossbar.device.current(siemens, across)
+            else:
+                lines = GateLines.beside(crossbar.device, ends["left"].gates)
+                flows = np.moveaxis(lines.current(*(np.moveaxis(x, 2, 0) for x in (siemens, across, levels))), 0, 2)
         refuse_numbers(crossbar.device, siemens, across, flows, "current")
         drawn, received = -flows.sum(axis=1) * one_word, flows.sum(axis=0) * one_bit
         return {"left": drawn, "right": drawn, "top": received, "bottom": received}

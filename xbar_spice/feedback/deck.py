@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.feedback.amplified import AmplifiedMatrix
 from xbar_spice.feedback.wiring import ArrayWiring, Wiring
-from xbar_spice.hardware.biases import read_ends
+from xbar_spice.hardware.reads import read_ends
 from xbar_spice.linear.operator import FloatArray
-from xbar_spice.spice.libraries import libraries
+from xbar_spice.spice.libraries import cell_templates, libraries
 from xbar_spice.spice.netlist import array_variables, one_solution
 from xbar_spice.spice.render import render
 from xbar_spice.spice.tolerances import newton_options
@@ -123,7 +123,7 @@ def _deck(
     variables = {
         "title": sheet.title,
         "comments": dict(sheet.comments),
-        "cell_templates": sorted({array["device"].template for array in arrays}),
+        "cell_templates": cell_templates(array["device"] for array in arrays),
         "libraries": libraries(crossbars, [array["name"] for array in arrays] + SUBCIRCUITS),
         "options": newton_options(crossbars),
         "opamp": held.opamp,
@@ -160,7 +160,7 @@ def _stage_variables(stage: AmplifiedMatrix, rail: str, out: str, node: str, mat
 def _array(wired: ArrayWiring, wiring: Wiring, prefix: str, rail: str, node: str) -> dict[str, Any]:
     """The variables of an array, and the net at each of its pins."""
     crossbar = wired.array.crossbar
-    nothing = read_ends(crossbar, np.zeros(crossbar.ports(wiring.side)), wiring.side)
+    nothing = read_ends(crossbar, wiring.side)
     array: dict[str, Any] = array_variables(0, f"{prefix}{wired.array.name}", crossbar, nothing, wiring.side)
     rails = [_net(rail, line, wiring.inputs) for line in wired.rails.tolist()]
     nodes = [_net(node, line, wiring.outputs) for line in wired.nodes.tolist()]

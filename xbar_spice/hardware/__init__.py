@@ -8,8 +8,6 @@ from xbar_spice.hardware.biases import (
     half_select,
     held_lines,
     name_lines,
-    read_biases,
-    read_ends,
     require_held,
     require_resistance,
 )
@@ -23,10 +21,18 @@ from xbar_spice.hardware.cells import (
     SubcircuitCell,
 )
 from xbar_spice.hardware.converters import Converters, level_spacing, quantise
-from xbar_spice.hardware.crossbar import Connection, Crossbar, Hookup, Side, Terminations
+from xbar_spice.hardware.crossbar import Crossbar, Edge, Hookup, Side, Terminations
 from xbar_spice.hardware.drift import CmoDrift, Drift, DriftLaw, NoDrift, PcmDrift
 from xbar_spice.hardware.pulse import LineCapacitance, Pulse
 from xbar_spice.hardware.read_noise import ReadNoise, pcm_read_noise, thermal_noise
+from xbar_spice.hardware.reads import (
+    across_cells,
+    circuit_of,
+    read_biases,
+    read_ends,
+    reciprocal,
+    require_known_voltages,
+)
 from xbar_spice.hardware.statistics import Correlated, InTurn, Levels, MeasuredProgramming, PublishedError, Stuck
 from xbar_spice.hardware.subcircuit import Subcircuit
 from xbar_spice.hardware.technology import Technology, technology, wire_technology
@@ -37,7 +43,6 @@ __all__ = [
     "Amplifier",
     "Biases",
     "CmoDrift",
-    "Connection",
     "Converters",
     "Correlated",
     "Crossbar",
@@ -45,6 +50,7 @@ __all__ = [
     "Device",
     "Drift",
     "DriftLaw",
+    "Edge",
     "End",
     "Hookup",
     "InTurn",
@@ -71,6 +77,8 @@ __all__ = [
     "Terminations",
     "Variation",
     "VerilogACell",
+    "across_cells",
+    "circuit_of",
     "half_select",
     "held_lines",
     "level_spacing",
@@ -80,7 +88,9 @@ __all__ = [
     "random_stream",
     "read_biases",
     "read_ends",
+    "reciprocal",
     "require_held",
+    "require_known_voltages",
     "require_resistance",
     "technology",
     "thermal_noise",

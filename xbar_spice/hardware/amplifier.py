@@ -129,6 +129,24 @@ class Amplifier:
         turned = (z + knee) / below + (z - knee) / above
         return np.asarray(self.returned_share * 2.0 * (below + above - z * turned) / (below + above) ** 2)
 
+    def by_parameters(self, current: FloatArray) -> dict[str, tuple[FloatArray, FloatArray]]:
+        """By how much input voltage and returned current change with each parameter, at fixed current into the input.
+
+        Returns:
+            For r_feedback, gain and, where there is one, saturation: volts and amperes per unit of it.
+        """
+        returned, slope = self.returned(current), self.returned_slope(current)
+        by_gain = current / (1.0 + self.gain) ** 2
+        found = {"r_feedback": (current * (1.0 - slope), (slope * current - returned) / self.r_feedback)}
+        if self.saturation is not None:
+            z, below, above = self._roots(current)
+            rounding = -((1.0 - (z + self._knee) / self._knee) / below + (1.0 + (z - self._knee) / self._knee) / above)
+            by_rounding = self.saturation / self.r_feedback * z * rounding / (below + above) ** 2
+            by_gain = (slope * current / self.returned_share - 0.5 * by_rounding) / (1.0 + self.gain) ** 2
+            by_saturation = (returned - slope * current) / self.saturation
+            found["saturation"] = (-self.r_feedback * by_saturation, by_saturation)
+        return found | {"gain": (-self.r_feedback * by_gain, by_gain)}
+
     @property
     def _knee(self) -> float:
         """k, where the output leaves its line."""

@@ -6,8 +6,8 @@ half-selected and floating lines, lines held at both ends, and every terminal wi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Literal, final
 
 import numpy as np
@@ -28,8 +28,6 @@ __all__ = [
     "half_select",
     "held_lines",
     "name_lines",
-    "read_biases",
-    "read_ends",
     "require_held",
     "require_resistance",
 ]
@@ -79,8 +77,9 @@ class End:
         edge: which one.
         connected: (lines,) whether there is a terminal.
         volts: (lines, batch) of the terminals, 0 where there is none.
-        ohms: (lines,) between a terminal and its line, 0 where there is none. The first wire segment comes on top.
+        ohms: (lines,) between a terminal and its line, or where one would be. The first wire segment comes on top.
         amplifier: what holds the lines at these volts; None for sources.
+        gates: (lines,) volts of the gate lines beside word lines; None where gates follow their bit lines.
     """
 
     edge: Edge
@@ -88,6 +87,7 @@ class End:
     volts: FloatArray
     ohms: FloatArray
     amplifier: Amplifier | None = None
+    gates: FloatArray | None = None
 
     @property
     def load(self) -> FloatArray:
@@ -96,12 +96,39 @@ class End:
 
     def returned(self, amperes: FloatArray) -> FloatArray:
         """(lines, batch) amperes that terminals return for those into them: as they are, or as amplifiers see them."""
-        return amperes * self.amplifier.returned_share if self.amplifier else amperes
+        return self.amplifier.returned(amperes) if self.amplifier else amperes
+
+    def lost(self, amperes: FloatArray) -> FloatArray:
+        """(lines, batch) volts between a line and its level for amperes into the terminals."""
+        over_ohms = self.ohms[:, np.newaxis] * amperes
+        return over_ohms + self.amplifier.input_voltage(amperes) if self.amplifier else over_ohms
+
+    def small_signal(self, amperes: FloatArray) -> tuple[End, FloatArray]:
+        """A source and a resistance in the place of the amplifiers, and (lines, 1) the share they return of a change.
+
+        Args:
+            amperes: (lines, 1) into the terminals, around which currents change.
+        """
+        if self.amplifier is None:
+            return self, np.ones_like(amperes)
+        slopes = self.amplifier.returned_slope(amperes)
+        inputs = (
+            self.amplifier.input_resistance
+            if self.amplifier.linear
+            else self.amplifier.r_feedback * (1.0 - slopes[:, 0])
+        )
+        return replace(self, ohms=self.ohms + inputs, amplifier=None), slopes
 
     @property
     def side(self) -> Side:
         """The lines that end here."""
         return EDGE_SIDE[self.edge]
+
+    @property
+    def circuit(self) -> Hashable:
+        """What stands here, whatever its volts: equal for ends that are one circuit."""
+        gates = None if self.gates is None else self.gates.tobytes()
+        return self.edge, self.connected.tobytes(), self.ohms.tobytes(), self.amplifier, gates
 
 
 @final
@@ -121,6 +148,8 @@ class Biases:
         r_top: (cols,) ohm at the top ends; `r_sense` when left out.
         r_bottom: ohm at the bottom ends; `r_sense` when left out.
         amplified: edges at which the array's amplifier holds the lines at these volts, in place of a source.
+        gates: volts of the gate lines, one number or (rows,), of cells with a transistor: row select. Left out, every
+            gate is `v_gate` above its own bit line.
 
     Raises:
         InvalidInputError: values that are infinite, ohms below 0, or arrays of more axes.
@@ -142,11 +171,14 @@ class Biases:
     r_top: ArrayLike | None = None
     r_bottom: ArrayLike | None = None
     amplified: tuple[Edge, ...] = ()
+    gates: ArrayLike | None = None
 
     def __post_init__(self) -> None:
         rules: dict[str, Rule[Any]] = dict.fromkeys(EDGES, _Ends("V", -np.inf, 2))
         rules |= {f"r_{edge}": _Ends("ohm", 0.0, 1) for edge in EDGES}
-        settle(self, **rules, amplified=Many(OneOf(*EDGES)))
+        settle(self, **rules, amplified=Many(OneOf(*EDGES)), gates=_Ends("V", -np.inf, 1))
+        if self.gates is not None and np.isnan(self.gates).any():
+            raise InvalidInputError("gates takes a voltage for each word line, got NaN; 0 V keeps a row off")
         for edge in EDGES:
             volts = getattr(self, edge)
             if volts is not None and volts.ndim == 2:
@@ -194,10 +226,20 @@ class Biases:
         volts = np.broadcast_to(given[:, np.newaxis] if given.ndim == 1 else given, (lines, batch))
         ohms = np.broadcast_to(ohms, lines)
         connected = ~(np.isnan(ohms) | np.isnan(volts).any(axis=1))
-        at_ends, amplifier = np.where(connected[:, np.newaxis], volts, 0.0), crossbar.amplifier
-        return End(
-            edge, connected, at_ends, np.where(connected, ohms, 0.0), amplifier if edge in self.amplified else None
-        )
+        at_ends = np.where(connected[:, np.newaxis], volts, 0.0)
+        amplifier = crossbar.amplifier if edge in self.amplified else None
+        gates = self._gates(lines) if side == "rows" else None
+        return End(edge, connected, at_ends, np.nan_to_num(ohms), amplifier, gates)
+
+    def _gates(self, rows: int) -> FloatArray | None:
+        if self.gates is None:
+            return None
+        volts = np.asarray(self.gates)
+        if volts.shape not in ((), (rows,)):
+            raise InvalidInputError(
+                f"gates takes one number or one for each of the {rows} word lines, got shape {volts.shape}"
+            )
+        return np.array(np.broadcast_to(volts, rows))
 
 
 @final
@@ -280,32 +322,6 @@ def name_lines(side: str, lines: NDArray[np.int64]) -> str:
     """Some lines in words."""
     kind = "word line" if side == "rows" else "bit line"
     return f"{kind}{'s' if len(lines) > 1 else ''} {', '.join(map(str, lines))}"
-
-
-def read_biases(crossbar: Crossbar, volts: FloatArray, side: Side) -> Biases:
-    """A read as biases.
-
-    Args:
-        crossbar: the array, whose terminations say which ends are driven and sensed.
-        volts: (ports,) or (ports, batch) of the driven side.
-        side: the driven side.
-    """
-    hookup = crossbar.hookup(side)
-    values: dict[str, Any] = {}
-    for connection in hookup.driven + hookup.sensed:
-        at_ends = (
-            np.array(volts, dtype=float) if connection in hookup.driven else np.zeros(crossbar.ports(connection.side))
-        )
-        if connection.side == "rows":
-            at_ends[list(crossbar.open_rows)] = np.nan
-        values |= {connection.edge: at_ends, f"r_{connection.edge}": connection.resistance}
-    amplified = tuple(connection.edge for connection in hookup.sensed if connection.amplifier)
-    return Biases(**values, amplified=amplified)
-
-
-def read_ends(crossbar: Crossbar, volts: FloatArray, side: Side) -> dict[Edge, End]:
-    """What stands at every edge in a read."""
-    return read_biases(crossbar, volts, side).ends(crossbar)
 
 
 @checked(volts=Real("V"))

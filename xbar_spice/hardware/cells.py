@@ -39,6 +39,11 @@ class Device(ABC):
         """Name of the Jinja template in `netlists/` that writes one cell."""
 
     @property
+    def read_law(self) -> Device:
+        """The law that decks write and engines read: its own, unless a cell that moves stands still by another one."""
+        return self
+
+    @property
     def subcircuits(self) -> tuple[Subcircuit, ...]:
         """Subcircuits of libraries that the template's elements are instances of; a deck holds their libraries."""
         return ()

@@ -7,6 +7,7 @@ staircase whose derivative says nothing; gradients pass straight through it.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar, Literal, final, overload
 
@@ -16,17 +17,96 @@ from xbar_spice.checks import OneOf, Optional, Real, Whole, refuse_idle, settle
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.settings import setting
 
-__all__ = ["Converters", "level_spacing", "pulses", "quantise"]
+__all__ = ["Converter", "Converters", "level_spacing", "pulses", "quantise"]
 
 LARGEST_RANGE = 1e12  # beyond it all currents of an array lie within half a level of zero, whatever the resolution
 
 GROUP = "Read noise and converters"  # of the settings
 
 
+class Converter(ABC):
+    """What stands between digital numbers and arrays: DACs at the driven lines, ADCs at the sensed ones.
+
+    Gradients pass straight through both. A class of one's own may state other values of these attributes.
+
+    Attributes:
+        adc_range: full scale of the ADCs, as part of the largest current that `adc_reference` allows for.
+        adc_reference: what that largest current is, see `Converters`.
+        adc_shared: what has one full scale, each "array" or each "line".
+        subtraction: of the plus and minus currents of a weight, "digital" or "analog".
+    """
+
+    adc_range: float = 1.0
+    adc_reference: Literal["window", "devices", "calibration"] = "window"
+    adc_shared: Literal["array", "line"] = "array"
+    subtraction: Literal["digital", "analog"] = "digital"
+
+    @abstractmethod
+    def drive(self, volts: FloatArray, full_scale: float) -> FloatArray:
+        """What the DACs make of voltages of any shape between +- full scale, volts."""
+
+    @abstractmethod
+    def sense(self, currents: FloatArray, full_scale: FloatArray | float) -> FloatArray:
+        """What the ADCs make of sense currents, amperes.
+
+        Args:
+            currents: (lines, batch).
+            full_scale: of the ADCs, amperes: one, or (lines, 1).
+        """
+
+    @abstractmethod
+    def drive_spacing(self, full_scale: float) -> float:
+        """The spacing of levels, volts, over one of which the error of a drive spreads evenly; 0 if it has none.
+
+        Any other error counts by its root mean square times the square root of 12.
+        """
+
+    @abstractmethod
+    def sense_spacing(self, full_scale: FloatArray | float) -> FloatArray | float:
+        """The same for the sense currents, amperes."""
+
+    def pulses(self, volts: FloatArray, full_scale: float) -> tuple[FloatArray, FloatArray]:
+        """The reads that are made of voltages, one after the other; one if nobody says otherwise.
+
+        Args:
+            volts: of any shape, which no DAC has seen yet.
+            full_scale: of the DACs, volts.
+
+        Returns:
+            (reads, ...) volts, and (reads,) with which part the currents of each one count.
+        """
+        return self.drive(volts, full_scale)[np.newaxis], np.ones(1)
+
+    @property
+    def serial(self) -> bool:
+        """True if `pulses` makes several reads, or one that is not `drive`, of a vector."""
+        return type(self).pulses is not Converter.pulses
+
+    @property
+    def drive_resolution(self) -> str:
+        """Of the DACs, in words for the manifest of a deck, such as "8 bits"; empty to name the class there."""
+        return ""
+
+    @property
+    def exact_drives(self) -> bool:
+        """True if DACs change nothing."""
+        return self.drive_spacing(1.0) == 0.0
+
+    @property
+    def exact_currents(self) -> bool:
+        """True if ADCs change nothing."""
+        return self.sense_spacing(1.0) == 0.0
+
+    @property
+    def ideal(self) -> bool:
+        """True if neither changes anything."""
+        return self.exact_drives and self.exact_currents
+
+
 @final
 @dataclass(frozen=True)
-class Converters:
-    """Resolution of drives and sense currents.
+class Converters(Converter):
+    """Resolution of drives and sense currents, with evenly spaced levels.
 
     Attributes:
         dac_bits: of the drive voltages over [-v_read, v_read]; None is exact.
@@ -90,9 +170,36 @@ class Converters:
         refuse_idle(self)
 
     @property
-    def ideal(self) -> bool:
-        """True if nothing is quantised."""
-        return self.dac_bits is None and self.adc_bits is None
+    def serial(self) -> bool:
+        """True if the bits of an input are read one after the other."""
+        return self.input == "bit_serial" and self.dac_bits is not None
+
+    @property
+    def drive_resolution(self) -> str:
+        """See `Converter.drive_resolution`."""
+        return f"{self.dac_bits} bits"
+
+    def drive(self, volts: FloatArray, full_scale: float) -> FloatArray:
+        """The nearest levels of the DACs, see `Converter.drive`."""
+        return quantise(volts, full_scale, self.dac_bits)
+
+    def sense(self, currents: FloatArray, full_scale: FloatArray | float) -> FloatArray:
+        """The nearest levels of the ADCs, see `Converter.sense`."""
+        return quantise(currents, full_scale, self.adc_bits)
+
+    def drive_spacing(self, full_scale: float) -> float:
+        """See `Converter.drive_spacing`."""
+        return level_spacing(full_scale, self.dac_bits)
+
+    def sense_spacing(self, full_scale: FloatArray | float) -> FloatArray | float:
+        """See `Converter.sense_spacing`."""
+        return level_spacing(full_scale, self.adc_bits)
+
+    def pulses(self, volts: FloatArray, full_scale: float) -> tuple[FloatArray, FloatArray]:
+        """One pulse for each bit of an input if they are read in turn, see `Converter.pulses`."""
+        if self.input == "dac" or self.dac_bits is None:
+            return super().pulses(volts, full_scale)
+        return pulses(volts, full_scale, self.dac_bits)
 
 
 @overload

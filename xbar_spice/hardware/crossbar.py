@@ -6,19 +6,19 @@ One wire segment lies between neighbouring cells of a line and one between a con
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Literal, final
 
 import numpy as np
 
 from xbar_spice.checks import Array, Instance, Many, OneOf, Optional, Real, Rule, Whole, settle, warn
-from xbar_spice.errors import DeviceError, InvalidInputError
+from xbar_spice.errors import InvalidInputError
 from xbar_spice.hardware.amplifier import Amplifier
 from xbar_spice.hardware.cells import Device, Ohmic
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.settings import setting
 
-__all__ = ["PARTS", "Connection", "Crossbar", "Hookup", "Side", "Terminations", "other"]
+__all__ = ["PARTS", "Crossbar", "Edge", "Hookup", "Side", "Terminations", "other"]
 
 Side = Literal["rows", "cols"]
 Edge = Literal["left", "right", "top", "bottom"]
@@ -27,46 +27,16 @@ SIDES: tuple[Side, Side] = ("rows", "cols")
 OPPOSITE: dict[Edge, Edge] = {"left": "right", "right": "left", "top": "bottom", "bottom": "top"}
 EDGE_SIDE: dict[Edge, Side] = {"left": "rows", "right": "rows", "top": "cols", "bottom": "cols"}
 LARGEST_CELL = 1.0  # siemens; memristors have a millionth to a thousandth of that
-ROUNDING = 1e-9  # of the range of a law
 RESISTANCES = ("r_word", "r_bit", "r_driver", "r_sense")
 
 
 @final
 @dataclass(frozen=True)
-class Connection:
-    """What is connected to one end of every line of a side: a voltage source behind a resistance, or an amplifier.
-
-    A sense terminal without an amplifier is a source of 0 V whose current is the result, so that both kinds of terminal
-    are the same circuit.
-    """
-
-    edge: Edge
-    resistance: float
-    amplifier: Amplifier | None = None
-
-    @property
-    def side(self) -> Side:
-        """The lines that end at this edge."""
-        return EDGE_SIDE[self.edge]
-
-    @property
-    def load(self) -> float:
-        """Ohm between the line and 0 V, the input resistance of an amplifier included; its value at small currents."""
-        return self.resistance + (self.amplifier.input_resistance if self.amplifier else 0.0)
-
-
-@final
-@dataclass(frozen=True)
 class Hookup:
-    """The connections of one read: which ends are driven, which are sensed; other ends are open."""
+    """Which edges a read drives and which it senses; the others are open. `read_ends` says what stands there."""
 
-    driven: tuple[Connection, ...]
-    sensed: tuple[Connection, ...]
-
-    @property
-    def connections(self) -> frozenset[Connection]:
-        """All connections, whatever their role: equal sets mean the same physical circuit."""
-        return frozenset(self.driven + self.sensed)
+    driven: tuple[Edge, ...]
+    sensed: tuple[Edge, ...]
 
 
 @final
@@ -213,11 +183,6 @@ class Crossbar:
         """Open word lines with cells, which alone fix their voltage."""
         return tuple(row for row in self.open_rows if self.conductance[row].any())
 
-    @property
-    def reciprocal(self) -> bool:
-        """Whether both directions of a read are made through the same connections."""
-        return self.hookup("rows").connections == self.hookup("cols").connections
-
     def applied(self, volts: FloatArray, side: Side) -> FloatArray:
         """(ports, ...) volts of a drive as they reach the array: 0 V at lines without terminals."""
         if side == "cols" or not self.open_rows:
@@ -231,48 +196,6 @@ class Crossbar:
         """Whether all segments of the word lines are equal, and all of the bit lines."""
         return isinstance(self.r_word, float) and isinstance(self.r_bit, float)
 
-    def across_cells(self, volts: FloatArray, side: Side) -> tuple[float, float]:
-        """Bounds of the voltages, word line minus bit line, that the cells see in reads with (ports, ...) volts.
-
-        All nodes lie between the voltages of the terminals. A cell of a line driven with D is as near to D, too, as
-        the largest currents that its two lines could carry leave it, which is the smaller bound if resistances are low.
-        """
-        low, high = float(volts.min(initial=0.0)), float(volts.max(initial=0.0))
-        reach = high - low
-        driven = (low, high) if _checked_side(side) == "rows" else (-high, -low)
-        if not reach or self.open_rows or not self.amplifier.linear:
-            return -reach, reach
-        currents = np.maximum(*(np.abs(self.device.current(self.conductance, np.array(v))) for v in (reach, -reach)))
-        loads = {end.side: end.load for end in (*self.hookup(side).driven, *self.hookup(side).sensed)}
-        rows, cols = self.shape
-        lost = (loads["rows"] + (cols + 1) * np.max(self.r_word)) * currents.sum(axis=1).max()
-        lost += (loads["cols"] + (rows + 1) * np.max(self.r_bit)) * currents.sum(axis=0).max()
-        return max(driven[0] - lost, -reach), min(driven[1] + lost, reach)
-
-    def require_known_voltages(self, volts: FloatArray, side: Side) -> None:
-        """Refuse reads in which a cell could see more than its law knows.
-
-        Args:
-            volts: (ports, ...) of the driven side.
-            side: the driven side.
-
-        Raises:
-            DeviceError: the cells' law has a `voltage_range` that these drives may leave.
-        """
-        if self.device.voltage_range is None or not np.isfinite(volts).all():
-            return
-        known = self.device.voltage_range
-        slack = ROUNDING * max(map(abs, known))
-        if volts.max(initial=0.0) - volts.min(initial=0.0) <= min(-known[0], known[1]) + slack:
-            return
-        across = self.across_cells(volts, side)
-        if across[0] < known[0] - slack or across[1] > known[1] + slack:
-            raise DeviceError(
-                f"cells may see {across[0]:.4g} to {across[1]:.4g} V when side={side!r} is driven with "
-                f"{volts.min(initial=0.0):.4g} to {volts.max(initial=0.0):.4g} V, and {self.device!r} is known from "
-                f"{known[0]:.4g} to {known[1]:.4g} V: lower v_read, or measure further"
-            )
-
     def segment_resistance(self, side: Side) -> float:
         """Ohm per segment of the lines of a side.
 
@@ -284,7 +207,7 @@ class Crossbar:
         if not isinstance(ohms, float):
             raise InvalidInputError(
                 f"this takes wires of one resistance, got {name} of shape {ohms.shape}; give one number, or use reads, "
-                "biases, solve_array or BiasSensitivity, which take segments of any"
+                "biases, solve_array or sensitivities, which take segments of any"
             )
         return ohms
 
@@ -297,32 +220,28 @@ class Crossbar:
         return np.broadcast_to(self.r_bit, (rows + 1, cols)).T
 
     def hookup(self, side: Side) -> Hookup:
-        """The connections of a read that drives `side`."""
+        """The edges of a read that drives `side`."""
         drive, sense = self.terminations.drive, self.terminations.sense
-        at_left, at_bottom = self._ends("left", self.r_driver, drive), self._ends("bottom", self.r_sense, sense)
-        if _checked_side(side) == "rows":
-            return Hookup(at_left, self._sensed(at_bottom))
-        match self.terminations.transposed:
-            case "same_ends":
-                return Hookup(at_bottom, self._sensed(at_left))
-            case "swapped_ends":
-                swapped = self._ends("bottom", self.r_driver, sense)
-                return Hookup(swapped, self._sensed(self._ends("left", self.r_sense, drive)))
-            case "far_ends":
-                at_right = self._ends("right", self.r_sense, sense)
-                return Hookup(self._ends("top", self.r_driver, drive), self._sensed(at_right))
+        near: tuple[tuple[Edge, str], tuple[Edge, str]] = (("left", drive), ("bottom", sense))
+        if _checked_side(side) == "cols":
+            far = self.terminations.transposed == "far_ends"
+            near = (("top", drive), ("right", sense)) if far else (near[1], near[0])
+        names = self.resistance_names(side)
+        driven, sensed = (self._edges(edge, ends, getattr(self, names[EDGE_SIDE[edge]])) for edge, ends in near)
+        return Hookup(driven, sensed)
 
-    def _ends(self, edge: Edge, resistance: float, ends: str) -> tuple[Connection, ...]:
-        """The connections at an edge, and at the opposite one too if the lines are connected at both ends."""
-        near = Connection(edge, resistance)
-        ideal_line = resistance == 0 and not self.segments(near.side).any()
+    def resistance_names(self, side: Side) -> dict[Side, Literal["r_driver", "r_sense"]]:
+        """Which resistance is at the ends of word lines, and which at those of bit lines, when `side` is driven."""
+        if side == "cols" and self.terminations.transposed != "same_ends":
+            return {"rows": "r_sense", "cols": "r_driver"}
+        return {"rows": "r_driver", "cols": "r_sense"}
+
+    def _edges(self, edge: Edge, ends: str, resistance: float) -> tuple[Edge, ...]:
+        """An edge, and the opposite one too if its lines are connected at both ends."""
+        ideal_line = resistance == 0 and not self.segments(EDGE_SIDE[edge]).any()
         if ends == "single" or ideal_line:  # both ends of an ideal line are one node
-            return (near,)
-        return near, Connection(OPPOSITE[edge], resistance)
-
-    def _sensed(self, ends: tuple[Connection, ...]) -> tuple[Connection, ...]:
-        """The same ends with an amplifier at each, if there are any."""
-        return tuple(replace(end, amplifier=self.amplifier) for end in ends) if self.amplifier.present else ends
+            return (edge,)
+        return edge, OPPOSITE[edge]
 
 
 def other(side: Side) -> Side:

@@ -14,6 +14,7 @@ less than their drive and pass less of it on, so that the noise is estimated a l
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar, Literal, final
 
@@ -25,7 +26,7 @@ from xbar_spice.hardware.cells import Device
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.settings import setting
 
-__all__ = ["ReadNoise", "cmo_read_noise", "pcm_read_noise", "thermal_noise"]
+__all__ = ["Noise", "ReadNoise", "cmo_read_noise", "pcm_read_noise", "thermal_noise"]
 
 _BOLTZMANN = 1.380649e-23  # joules per kelvin
 
@@ -40,10 +41,53 @@ _PCM_LARGEST = 0.2 / _PCM_AT_G_MAX  # relative to the value at g_max
 GROUP = "Read noise and converters"  # of the settings
 
 
+class Noise(ABC):
+    """What every read adds to its sense currents, drawn anew for each vector."""
+
+    @property
+    def random(self) -> bool:
+        """True if reads with it need random numbers."""
+        return True
+
+    @abstractmethod
+    def current_deviation(
+        self,
+        conductance: FloatArray,
+        volts: FloatArray,
+        device: Device,
+        g_max: float,
+        *,
+        terminals: int = 1,
+        programmed: FloatArray | None = None,
+    ) -> FloatArray:
+        """Standard deviation of sense currents.
+
+        Args:
+            conductance: (driven, sensed) siemens.
+            volts: (driven, batch) across the cells of each driven line, as the cell's law counts it.
+            device: law of the cells.
+            g_max: highest programmed conductance, siemens.
+            terminals: sense terminals of each sensed line, whose currents are added up.
+            programmed: (driven, sensed) siemens before the devices drifted; None if they have not.
+
+        Returns:
+            (sensed, batch) amperes rms.
+        """
+
+    def draw(self, deviation: FloatArray, rng: np.random.Generator) -> FloatArray:
+        """What one read adds to its currents, (sensed, batch) amperes: normal numbers, if nobody says otherwise.
+
+        Args:
+            deviation: (sensed, batch) amperes rms, see `current_deviation`.
+            rng: of the read noise of this matrix; asked in the order of the reads.
+        """
+        return deviation * rng.standard_normal(deviation.shape)
+
+
 @final
 @dataclass(frozen=True)
-class ReadNoise:
-    """Noise of every read, drawn anew for each vector.
+class ReadNoise(Noise):
+    """Noise of devices and sense terminals, independent from read to read.
 
     Attributes:
         device: relative standard deviation of the conductance of a device at `g_max`.
@@ -115,19 +159,7 @@ class ReadNoise:
         terminals: int = 1,
         programmed: FloatArray | None = None,
     ) -> FloatArray:
-        """Standard deviation of sense currents.
-
-        Args:
-            conductance: (driven, sensed) siemens.
-            volts: (driven, batch) across the cells of each driven line, as the cell's law counts it.
-            device: law of the cells.
-            g_max: highest programmed conductance, siemens.
-            programmed: see `conductance_deviation`.
-            terminals: sense terminals of each sensed line, whose currents are added up.
-
-        Returns:
-            (sensed, batch) amperes rms.
-        """
+        """See `Noise.current_deviation`."""
         variance = np.full((conductance.shape[1], volts.shape[1]), terminals * self.sense**2)
         if self.device > 0:
             sigma = self.conductance_deviation(conductance, g_max, programmed)

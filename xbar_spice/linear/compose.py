@@ -26,11 +26,19 @@ class ScaledOperator(LinearOperator):
     def shape(self) -> tuple[int, int]:
         return self._operator.shape
 
+    @property
+    def channels(self) -> int | None:
+        return self._operator.channels
+
+    @property
+    def channels_in(self) -> int | None:
+        return self._operator.channels_in
+
     def _forward(self, x: FloatArray) -> FloatArray:
-        return self._factor * self._operator.mv(x)
+        return self._operator.scaled_mv(self._factor, x)
 
     def _transposed(self, y: FloatArray) -> FloatArray:
-        return self._factor * self._operator.T.mv(y)
+        return self._operator.T.scaled_mv(self._factor, y)
 
 
 @final
@@ -51,6 +59,10 @@ class SumOperator(LinearOperator):
     @property
     def shape(self) -> tuple[int, int]:
         return self._first.shape
+
+    @property
+    def channels(self) -> int | None:
+        return self._first.channels
 
     def _forward(self, x: FloatArray) -> FloatArray:
         return self._first.mv(x) + self._second.mv(x)

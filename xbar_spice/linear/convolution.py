@@ -14,22 +14,25 @@ was merely reshaped to (c_out, c_in, q*q) is another convolution, and nothing in
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from math import isqrt
-from typing import Literal, get_args
+from typing import Literal, final, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import coo_array, csr_array
 
 from xbar_spice.checks import Array, checked
 from xbar_spice.errors import InvalidInputError
-from xbar_spice.linear.operator import FloatArray
+from xbar_spice.linear.operator import FloatArray, LinearOperator
 
-__all__ = ["Padding", "convolution_matrix", "flat_kernel", "kernel_gradient"]
+__all__ = ["Convolution", "Padding", "convolution_matrix", "flat_kernel", "kernel_gradient", "square_kernel"]
 
 Padding = Literal["circular", "zero"]
 
 _MOST_ENTRIES = 2**27  # of a matrix: 1 GiB, which a few numbers in a file should not claim by a slip
 _LARGEST_KERNEL = 127
+_MOST_ENTRIES_OF_DENSE_PRODUCTS = 2**20  # below, products with the zeros are faster than those without them
 
 
 def flat_kernel(kernel: ArrayLike) -> FloatArray:
@@ -65,6 +68,12 @@ def flat_kernel(kernel: ArrayLike) -> FloatArray:
         taps = np.swapaxes(taps[..., ::-1, ::-1], -2, -1).reshape(*taps.shape[:2], -1)
     _kernel_size(taps.shape[-1])
     return taps
+
+
+def square_kernel(taps: FloatArray) -> FloatArray:
+    """(c_out, c_in, q, q) as deep-learning frameworks have it, of (c_out, c_in, q*q): the way back of `flat_kernel`."""
+    size = _kernel_size(taps.shape[-1])
+    return np.swapaxes(taps.reshape(*taps.shape[:-1], size, size), -2, -1)[..., ::-1, ::-1]
 
 
 @checked()
@@ -152,6 +161,154 @@ def kernel_gradient(
     # The two index arrays stand apart, so that NumPy puts their common axis first.
     taps = np.stack([blocks[..., target, :, source].sum(axis=0) for target, source in moves], axis=-1)
     return taps if channels is not None else taps[..., 0, 0, :]
+
+
+@final
+class Convolution(LinearOperator):
+    """A convolution of images as a matrix that is known by its kernel, and kept without its zeros.
+
+    Args:
+        kernel: As for `convolution_matrix`.
+        image_shape: (height, width) of what goes in.
+        padding: As for `convolution_matrix`.
+        stride: Of the pixels of what comes out, only every so many in either direction are kept, from the first one on.
+
+    Raises:
+        InvalidInputError: See `convolution_matrix`; or the stride is below 1.
+
+    Example:
+        >>> Convolution([0, 1, 0, 0, 0, 0, 0, 0, 0], (1, 3)).mv([1.0, 2.0, 3.0])  # one column to the left
+        array([2., 3., 1.])
+    """
+
+    @checked()
+    def __init__(
+        self, kernel: ArrayLike, image_shape: tuple[int, int], padding: Padding = "circular", stride: int = 1
+    ) -> None:
+        taps = np.array(Array()("kernel", flat_kernel(kernel)))
+        taps.setflags(write=False)
+        self.kernel: FloatArray = taps
+        self.image_shape = _checked_image_shape(image_shape)
+        self.padding: Padding = padding
+        self.stride = stride
+        if stride < 1:
+            raise InvalidInputError(f"stride must be >= 1, got {stride}")
+        next(_moves(1, 1, 1, padding))
+        if taps.size * self.image_shape[0] * self.image_shape[1] > _MOST_ENTRIES:
+            raise InvalidInputError(
+                f"the convolution of {self.channels_in} to {self.channels} channels of {self.image_shape[0]} x "
+                f"{self.image_shape[1]} pixels is a matrix of {self.shape[0]} x {self.shape[1]}, and at most "
+                f"{_MOST_ENTRIES} of its entries may be other than zero; check image_shape, or take smaller images or "
+                "fewer channels"
+            )
+
+    @property
+    def channels(self) -> int:
+        """Number of channels that come out."""
+        return self.kernel.shape[0] if self.kernel.ndim == 3 else 1
+
+    @property
+    def channels_in(self) -> int:
+        """Number of channels that go in."""
+        return self.kernel.shape[1] if self.kernel.ndim == 3 else 1
+
+    @property
+    def output_shape(self) -> tuple[int, int]:
+        """(height, width) of what comes out."""
+        height, width = self.image_shape
+        return -(-height // self.stride), -(-width // self.stride)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        (height, width), (rows, cols) = self.image_shape, self.output_shape
+        return self.channels * rows * cols, self.channels_in * height * width
+
+    @property
+    def entries(self) -> int:
+        """Number of entries of the matrix, zeros included."""
+        return self.shape[0] * self.shape[1]
+
+    @cached_property
+    def sparse(self) -> csr_array:
+        """(m, n) matrix without its zeros."""
+        rows, cols, values = [], [], []
+        taps = self.kernel.reshape(self.channels, self.channels_in, -1)
+        (height, width), pixels_out = self.image_shape, self.shape[0] // self.channels
+        for tap, (target, source) in enumerate(self._moves()):
+            for out in range(self.channels):
+                for into in range(self.channels_in):
+                    rows.append(out * pixels_out + target)
+                    cols.append(into * height * width + source)
+                    values.append(np.full(target.size, taps[out, into, tap]))
+        where = np.concatenate(rows), np.concatenate(cols)
+        return csr_array(coo_array((np.concatenate(values), where), shape=self.shape))
+
+    @cached_property
+    def matrix(self) -> FloatArray:
+        """(m, n) matrix with its zeros, which nobody can write to.
+
+        Raises:
+            InvalidInputError: It would be too large.
+        """
+        whole = convolution_matrix(self.kernel, self.image_shape, self.padding)
+        if self.stride > 1:
+            whole = np.ascontiguousarray(whole.reshape(self.channels, -1, self.shape[1])[:, self._kept])
+        matrix = whole.reshape(self.shape)
+        matrix.setflags(write=False)
+        return matrix
+
+    def gradient(self, cotangent: FloatArray, x: FloatArray) -> FloatArray:
+        """The gradient of sum(cotangent * (W x)) with respect to the kernel, of its shape.
+
+        Args:
+            cotangent: (m, batch).
+            x: (n, batch).
+        """
+        height, width = self.image_shape
+        w = cotangent.reshape(self.channels, -1, cotangent.shape[1])
+        images = x.reshape(self.channels_in, height * width, x.shape[1])
+        taps = [np.einsum("opb,ipb->oi", w[:, target], images[:, source]) for target, source in self._moves()]
+        return np.stack(taps, axis=-1).reshape(self.kernel.shape)
+
+    def kernel_gradient(self, matrix_gradient: FloatArray) -> FloatArray:
+        """dL/d(kernel), (..., *kernel.shape), from dL/dW, (..., m, n)."""
+        height, width = self.image_shape
+        lead = matrix_gradient.shape[:-2]
+        blocks = matrix_gradient.reshape(*lead, self.channels, -1, self.channels_in, height * width)
+        taps = [blocks[..., target, :, source].sum(axis=0) for target, source in self._moves()]
+        return np.stack(taps, axis=-1).reshape(*lead, *self.kernel.shape)
+
+    def with_kernel(self, kernel: ArrayLike) -> Convolution:
+        """The same convolution with another kernel."""
+        return Convolution(kernel, self.image_shape, self.padding, self.stride)
+
+    def to_dense(self) -> FloatArray:
+        return self.matrix.copy()
+
+    def _forward(self, x: FloatArray) -> FloatArray:
+        return np.asarray(self._product @ x)
+
+    def _transposed(self, y: FloatArray) -> FloatArray:
+        return np.asarray(self._product.T @ y)
+
+    @property
+    def _product(self) -> FloatArray | csr_array:
+        return self.matrix if self.entries <= _MOST_ENTRIES_OF_DENSE_PRODUCTS else self.sparse
+
+    @property
+    def _kept(self) -> NDArray[np.intp]:
+        """The pixels of stride 1 that are kept."""
+        height, width = self.image_shape
+        return np.arange(height * width).reshape(height, width)[:: self.stride, :: self.stride].ravel()
+
+    def _moves(self) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
+        """For each tap the pixels it writes and those it reads there, both as flat indices of their own images."""
+        height, width = self.image_shape
+        place = np.full(height * width, -1)
+        place[self._kept] = np.arange(self._kept.size)
+        for target, source in _moves(height, width, _kernel_size(self.kernel.shape[-1]), self.padding):
+            inside = place[target] >= 0
+            yield place[target[inside]], source[inside]
 
 
 def _moves(height: int, width: int, size: int, padding: Padding) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:

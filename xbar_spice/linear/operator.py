@@ -61,6 +61,20 @@ class LinearOperator(ABC):
             return self._forward(vectors[:, np.newaxis])[:, 0]
         return self._forward(vectors)
 
+    def scaled_mv(self, factor: float, x: FloatArray) -> FloatArray:
+        """Factor W x, scaled behind the product."""
+        return factor * self.mv(x)
+
+    @property
+    def channels(self) -> int | None:
+        """Number of channels of a convolution's outputs, which lie one after the other; None of any other operator."""
+        return None
+
+    @property
+    def channels_in(self) -> int | None:
+        """Number of channels of a convolution's inputs; None of any other operator."""
+        return None
+
     @property
     def T(self) -> LinearOperator:  # noqa: N802 - the field's name for a transpose
         """The transposed operator, read in the other direction."""
@@ -88,6 +102,14 @@ class TransposedOperator(LinearOperator):
     def shape(self) -> tuple[int, int]:
         rows, cols = self._operator.shape
         return cols, rows
+
+    @property
+    def channels(self) -> int | None:
+        return self._operator.channels_in
+
+    @property
+    def channels_in(self) -> int | None:
+        return self._operator.channels
 
     def _forward(self, x: FloatArray) -> FloatArray:
         return self._operator._transposed(x)
@@ -121,6 +143,11 @@ class DenseOperator(LinearOperator):
 
     def _transposed(self, y: FloatArray) -> FloatArray:
         return self._matrix.T @ y
+
+    @property
+    def matrix(self) -> FloatArray:
+        """The matrix itself, which nobody can write to."""
+        return self._matrix
 
     def to_dense(self) -> FloatArray:
         return self._matrix.copy()

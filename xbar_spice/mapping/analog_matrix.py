@@ -14,8 +14,7 @@ from xbar_spice.checks import Array, Function, Instance, Optional, Text, checked
 from xbar_spice.engines.base import Bank, Closeable, Engine
 from xbar_spice.engines.registry import get_engine
 from xbar_spice.errors import InvalidInputError
-from xbar_spice.hardware.converters import level_spacing
-from xbar_spice.hardware.crossbar import Side
+from xbar_spice.hardware.crossbar import Side, other
 from xbar_spice.linear.operator import DenseOperator, FloatArray, LinearOperator
 from xbar_spice.mapping.design import Design
 from xbar_spice.mapping.matrix import MappedMatrix, map_weights
@@ -102,7 +101,7 @@ def _checked_calibration(calibration: ArrayLike, mapped: MappedMatrix) -> FloatA
     if samples.ndim != 2 or samples.shape[0] != inputs or not samples.shape[1]:
         raise InvalidInputError(f"calibration must have shape ({inputs}, batch), got {samples.shape}")
     converters = mapped.design.converters
-    if converters.adc_bits is None or converters.adc_reference != "calibration":
+    if converters.exact_currents or converters.adc_reference != "calibration":
         raise InvalidInputError(
             "calibration has no effect without Converters(adc_bits=..., adc_reference='calibration'), got "
             f"{converters!r}; leave it out"
@@ -146,29 +145,32 @@ class AnalogMatrix(LinearOperator, Closeable):
     @property
     def weights(self) -> FloatArray:
         """(m, n) the wanted matrix, which the arrays hold as well as they can."""
-        return self._digital.to_dense()
+        return self._digital.matrix
 
-    def spread(self, vectors: ArrayLike) -> FloatArray:
-        """How far forward reads lie from what exact converters and arrays without read noise would give.
+    def spread(self, vectors: ArrayLike, side: Side = "rows") -> FloatArray:
+        """How far reads lie from what exact converters and arrays without read noise would give.
 
         Args:
-            vectors: (n, batch).
+            vectors: (n, batch); (m, batch) of transposed reads.
+            side: The driven side, "cols" for transposed reads.
 
         Returns:
-            (m, batch) expected root mean square deviation; rounding counts as an error uniform over one spacing of
-            levels.
+            (m, batch), or (n, batch), expected root mean square deviation; rounding counts as an error uniform over one
+            spacing of levels.
         """
         x, mapped = Array()("vectors", vectors), self.mapped
-        if x.ndim != 2 or x.shape[0] != self.shape[1]:
-            raise InvalidInputError(f"vectors must have shape ({self.shape[1]}, batch), got {x.shape}")
-        variance = np.zeros((self.shape[0], x.shape[1]))
-        self._calibrate("rows")
-        drives, parts = mapped.pulses(x, "rows")
-        for array, squares in zip(mapped.arrays, self._readout.variance(drives, "rows"), strict=True):
-            array.cols.squared.collect(variance, array.factor**2 * _added(squares, parts**2))
+        driven, sensed = (1, 0) if side == "rows" else (0, 1)
+        if x.ndim != 2 or x.shape[0] != self.shape[driven]:
+            raise InvalidInputError(f"vectors must have shape ({self.shape[driven]}, batch), got {x.shape}")
+        variance = np.zeros((self.shape[sensed], x.shape[1]))
+        self._calibrate(side)
+        drives, parts = mapped.pulses(x, side)
+        for array, squares in zip(mapped.arrays, self._readout.variance(drives, side), strict=True):
+            array.lines(other(side)).squared.collect(variance, array.factor**2 * _added(squares, parts**2))
         scale = mapped.volts_per_unit(x)
-        step = level_spacing(mapped.design.v_read, mapped.design.converters.dac_bits) / scale
-        rounded = self._digital.to_dense() ** 2 @ (x != 0) * step**2 / 12
+        step = mapped.design.converters.drive_spacing(mapped.design.v_read) / scale
+        squares_of_weights = self._digital.matrix**2
+        rounded = (squares_of_weights if side == "rows" else squares_of_weights.T) @ (x != 0) * step**2 / 12
         deviation = np.sqrt(variance / (mapped.siemens_per_weight * scale) ** 2 + rounded)
         return np.where(x.any(axis=0), deviation, 0.0)  # the product of a vector of zeros is exact, see `products`
 

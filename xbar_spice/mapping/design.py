@@ -7,19 +7,20 @@ from typing import Any, Literal, final
 
 from numpy.typing import ArrayLike
 
-from xbar_spice.checks import Array, Flag, Instance, OneOf, Optional, Real, Rule, Text, Whole, settle, warn
+from xbar_spice.checks import Array, Flag, OneOf, Optional, Real, Rule, Text, Whole, settle, warn
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.hardware.amplifier import Amplifier
 from xbar_spice.hardware.cells import Device, Ohmic
-from xbar_spice.hardware.converters import Converters
+from xbar_spice.hardware.converters import GROUP as READOUT
+from xbar_spice.hardware.converters import Converter, Converters
 from xbar_spice.hardware.crossbar import PARTS, Crossbar, Terminations
 from xbar_spice.hardware.drift import DriftLaw, NoDrift
-from xbar_spice.hardware.read_noise import ReadNoise
+from xbar_spice.hardware.read_noise import Noise, ReadNoise
 from xbar_spice.hardware.technology import SOURCES, technology_named
 from xbar_spice.hardware.variation import ProgrammingError, Variation
 from xbar_spice.mapping.base import Mapping
 from xbar_spice.mapping.pairs import Differential
-from xbar_spice.parts import DEVICES, DRIFT_LAWS, MAPPINGS, PROGRAMMING_ERRORS
+from xbar_spice.parts import CONVERTERS, DEVICES, DRIFT_LAWS, MAPPINGS, NOISES, PROGRAMMING_ERRORS
 from xbar_spice.registry import Choice
 from xbar_spice.settings import Setting, setting
 
@@ -31,7 +32,7 @@ GROUPS = (
     WIRES,
     DEVICE,
     "Amplifiers, one at each sensed line",
-    "Read noise and converters",
+    READOUT,
     SIMULATOR,
 )
 """Headings of the settings of a circuit, in their order."""
@@ -50,8 +51,6 @@ RULES: dict[str, Rule[Any]] = {
     "g_max": Real("S", least=1e-30, most=1e6),  # far beyond any device, and far from overflow
     "v_read": Real("V", least=1e-30, most=1e6),
     **PARTS,
-    "noise": Instance(ReadNoise, example="ReadNoise(device=0.01)"),
-    "converters": Instance(Converters, example="Converters(adc_bits=8)"),
     "headroom": Real(least=1),
     "compensated": Flag(),
     "skip_empty": Flag(),
@@ -93,8 +92,8 @@ class Design:
             one array of shape (devices, inputs, outputs), siemens, for each matrix by its name, such as "A".
         programming: another word for `variation`, which is where it is kept; give one of them.
         amplifier: what senses the lines; a source of 0 V unless it has a feedback resistor.
-        noise: what every read adds.
-        converters: resolution of drives and sense currents.
+        noise: what every read adds: `ReadNoise`, or a `Noise` of one's own.
+        converters: resolution of drives and sense currents: `Converters`, or a `Converter` of one's own.
         headroom: how many times the range of conductances holds the largest weight.
         drift: what becomes of the programmed conductances with time, such as `Drift(nu=0.05)`.
         after: seconds between programming and the reads, which drift needs.
@@ -139,8 +138,20 @@ class Design:
         ),
     )
     amplifier: Amplifier = field(default_factory=Amplifier)
-    noise: ReadNoise = field(default_factory=ReadNoise)
-    converters: Converters = field(default_factory=Converters)
+    noise: Choice[Noise] = Choice(
+        NOISES,
+        ReadNoise(),
+        Setting(
+            "What every read adds, where the settings of `normal` that follow do not say it.",
+            READOUT,
+            flag="--read-noise",
+        ),
+    )
+    converters: Choice[Converter] = Choice(
+        CONVERTERS,
+        Converters(),
+        Setting("What converters do, where the settings of `uniform` that follow do not say it.", READOUT),
+    )
     headroom: float = setting(
         1.0, "How many times the range of conductances holds the largest weight.", ARRAYS, unit="times"
     )

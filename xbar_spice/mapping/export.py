@@ -17,7 +17,6 @@ from numpy.typing import ArrayLike
 from xbar_spice.checks import Array, Instance, Optional, Place, Text, checked
 from xbar_spice.disk import border, make_folder, read_json, write
 from xbar_spice.errors import FileError, InvalidInputError
-from xbar_spice.hardware.converters import quantise
 from xbar_spice.hardware.crossbar import Side
 from xbar_spice.hardware.pulse import LineCapacitance, Pulse
 from xbar_spice.linear.operator import FloatArray
@@ -25,7 +24,7 @@ from xbar_spice.mapping.base import Lines
 from xbar_spice.mapping.design import Design
 from xbar_spice.mapping.matrix import MappedArray, MappedMatrix
 from xbar_spice.mapping.readback import deck_hash
-from xbar_spice.parts import MAPPINGS
+from xbar_spice.parts import CONVERTERS, MAPPINGS
 from xbar_spice.spice.netlist import Deck, array_deck, bank_deck
 from xbar_spice.spice.pulse_netlist import pulse_deck, require_pulsable, require_simulable
 from xbar_spice.spice.render import number
@@ -42,7 +41,7 @@ ABOUT = (
     "belongs to an index is divided by 'scale'. Indices count from 0."
 )
 BASELINE = " From every index of an array its 'baseline_amperes' are subtracted first, which the digital side knows."
-ROUNDED = " 'vector' is what the DACs, of {bits} bits over +- {full_scale} V, make of 'vector_before_dacs'."
+ROUNDED = " 'vector' is what the DACs, of {kind} over +- {full_scale} V, make of 'vector_before_dacs'."
 
 
 @checked()
@@ -159,12 +158,12 @@ def _checked_vector(mapped: MappedMatrix, name: str, side: Side, vector: ArrayLi
 def _rounded(mapped: MappedMatrix, values: FloatArray) -> dict[str, Any]:
     """What a manifest says otherwise where DACs round the vector; nothing where they are exact."""
     design, scale = mapped.design, mapped.volts_per_unit(values[:, np.newaxis])[0]
-    bits = design.converters.dac_bits
-    if bits is None:
+    if design.converters.exact_drives:
         return {}
-    volts = quantise(values * scale, design.v_read, bits)
+    kind = design.converters.drive_resolution or CONVERTERS.text(design.converters)
+    volts = design.converters.drive(values * scale, design.v_read)
     return {
-        "about": ABOUT + ROUNDED.format(bits=bits, full_scale=number(design.v_read)),
+        "about": ABOUT + ROUNDED.format(kind=kind, full_scale=number(design.v_read)),
         "vector": (volts / scale).tolist(),
         "vector_before_dacs": values.tolist(),
     }

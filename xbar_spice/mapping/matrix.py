@@ -11,7 +11,7 @@ grow and for the larger conductances of a compensated array.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import final
 
 import numpy as np
@@ -19,7 +19,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from xbar_spice.checks import Array, Instance, Optional, Real, checked
 from xbar_spice.errors import InvalidInputError
-from xbar_spice.hardware.converters import pulses, quantise
 from xbar_spice.hardware.crossbar import Crossbar, Side, other
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.mapping.base import IntArray, Lines
@@ -194,7 +193,7 @@ class MappedMatrix:
 
     def volts(self, vectors: FloatArray) -> FloatArray:
         """What the DACs make of vectors, of the same shape: the nearest of their levels."""
-        return quantise(vectors * self.volts_per_unit(vectors), self.design.v_read, self.design.converters.dac_bits)
+        return self.design.converters.drive(vectors * self.volts_per_unit(vectors), self.design.v_read)
 
     def drives(self, vectors: FloatArray, side: Side, arrays: Sequence[MappedArray] | None = None) -> list[FloatArray]:
         """Voltages for every array.
@@ -223,10 +222,10 @@ class MappedMatrix:
             each one counts.
         """
         converters = self.design.converters
-        if converters.input == "dac" or converters.dac_bits is None:
+        if not converters.serial:
             return self.drives(vectors, side), np.ones(1)
         exact = vectors * self.volts_per_unit(vectors)
-        volts, parts = pulses(exact, self.design.v_read, converters.dac_bits)
+        volts, parts = converters.pulses(exact, self.design.v_read)
         joined = np.moveaxis(volts, 0, 1).reshape(len(vectors), -1)
         return [array.lines(side).spread(joined) for array in self.arrays], parts
 
@@ -306,7 +305,8 @@ def map_weights(
     if design.compensated:
         target = _compensated(target, design, used, scale)
     if conductance is None:
-        written, programmed = programmed_devices(target, design, rng, cycle_rng)
+        whole = _cut(target, target, replace(design, active_rows=None), used, scale)
+        written, programmed = programmed_devices(target, design, whole, rng, cycle_rng)
     else:
         written = programmed = measured_devices(conductance, target, design)
     arrays = tuple(_cut(programmed.conductance, target, design, used, scale))

@@ -40,7 +40,7 @@ class MergedReads:
         design = mapped.design
         self._mapped, self._bank = mapped, bank
         converters = design.converters
-        self._sums = not design.noise.random and converters.adc_bits is None and converters.input == "dac"
+        self._sums = not design.noise.random and converters.exact_currents and not converters.serial
         self._effective: dict[Side, FloatArray | csr_array] = {}
 
     def products(self, vectors: FloatArray, side: Side) -> FloatArray | None:

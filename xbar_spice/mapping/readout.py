@@ -12,7 +12,6 @@ from typing import final
 import numpy as np
 
 from xbar_spice.errors import InvalidInputError
-from xbar_spice.hardware.converters import level_spacing, quantise
 from xbar_spice.hardware.crossbar import Side
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.mapping.matrix import MappedArray, MappedMatrix
@@ -56,19 +55,19 @@ class Readout:
         found = list(currents)
         if self._rng is not None and self._mapped.design.noise.random:
             found = [
-                amperes + sigma * self._rng.standard_normal(amperes.shape)
+                amperes + self._mapped.design.noise.draw(sigma, self._rng)
                 for amperes, sigma in zip(found, self._deviations(drives, side), strict=True)
             ]
-        bits = self._mapped.design.converters.adc_bits
-        if bits is None:
+        converters = self._mapped.design.converters
+        if converters.exact_currents:
             return found
         joined = self._joined(found, side)
-        return [quantise(amperes, top, bits) for amperes, top in zip(joined, self._tops(side), strict=True)]
+        return [converters.sense(amperes, top) for amperes, top in zip(joined, self._tops(side), strict=True)]
 
     def needs_calibration(self, side: Side) -> bool:
         """Whether the ADCs of this direction still wait for `calibrate`."""
         converters = self._mapped.design.converters
-        waits = converters.adc_bits is not None and converters.adc_reference == "calibration"
+        waits = not converters.exact_currents and converters.adc_reference == "calibration"
         return waits and side not in self._full_scales
 
     def calibrate(self, currents: Sequence[FloatArray], side: Side) -> None:
@@ -88,9 +87,9 @@ class Readout:
 
         Rounding to a level is taken as an error that is uniform over one spacing; nothing is said of clipping.
         """
-        bits = self._mapped.design.converters.adc_bits
+        spacing = self._mapped.design.converters.sense_spacing
         return [
-            sigma**2 + level_spacing(top, bits) ** 2 / 12 * self._share(side)
+            sigma**2 + spacing(top) ** 2 / 12 * self._share(side)
             for sigma, top in zip(self._deviations(drives, side), self._tops(side), strict=True)
         ]
 
@@ -138,7 +137,7 @@ class Readout:
 
     def _largest_currents(self, side: Side) -> list[FloatArray | float]:
         design, arrays = self._mapped.design, self._mapped.arrays
-        if design.converters.adc_bits is None or design.converters.adc_reference == "window":
+        if design.converters.exact_currents or design.converters.adc_reference == "window":
             tops: list[FloatArray | float] = [design.g_max * _driven(array, side).shape[0] for array in arrays]
         else:
             by_line = [_driven(array, side).T for array in arrays]

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.report.data import UNCONVERGED, Axis, Results
 from xbar_spice.report.style import MARKERS, QUIET, colours, new_figure, set_abscissa, set_log_ordinate
-from xbar_spice.study.cases import exact
+from xbar_spice.study.setups import exact
 
 __all__ = ["Curve", "curve_of", "draw_curves", "drawable", "fitted_slope"]
 

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any, cast, final
+from typing import Any, final
 
 import pandas as pd
 
-from xbar_spice.cosim.run.record import Record
-from xbar_spice.study.cases import exact
-from xbar_spice.study.store import Store, unconverged
+from xbar_spice.cosim import SolverOptions
+from xbar_spice.mapping.design import Design
+from xbar_spice.report.quantities import columns_of, gradient, place
+from xbar_spice.settings import entries
+from xbar_spice.study.setups import exact
+from xbar_spice.study.store import Store
 
-__all__ = ["Axis", "Results", "entry", "load_results"]
+__all__ = ["FAILED", "MISSING", "OK", "UNCONVERGED", "Axis", "Results", "field_unit", "read_results"]
 
 OK, UNCONVERGED, FAILED, MISSING = "ok", "not converged", "failed", "not run"
 
@@ -22,60 +27,32 @@ _SIZE = ("circuit.tile",)
 _WIRES = ("circuit.r_word", "circuit.r_bit")
 _DEVICES = "circuit.variation."
 _CURVE = 3  # values that make a curve
+_PLAIN = ("", "part", "times", "count")  # units that say no more than a number does
+_NOT_RUN = {"status": MISSING}
 
 
-@final
-class _Path:
-    """A record in which every entry is the name of its column."""
-
-    def __init__(self, name: str = "") -> None:
-        self._name = name
-
-    def __getattr__(self, entry: str) -> _Path:
-        return self[entry]
-
-    def __getitem__(self, entry: str) -> _Path:
-        return _Path(f"{self._name}.{entry}" if self._name else entry)
-
-    def __str__(self) -> str:
-        return self._name
+_GRADIENT = re.compile(r"gradient\.(.+)\.relative_error")
 
 
-def entry(of: Callable[[Record], Any]) -> str:
-    """The column of `Results.cases` that holds an entry of the records.
+def field_unit(field: str) -> str:
+    """The unit of a setting that a study names, such as "circuit.r_word"; empty where it has none.
 
     Example:
-        >>> entry(lambda record: record.gradients["A"].cosine)
-        'gradients.A.cosine'
+        >>> field_unit("circuit.r_word"), field_unit("circuit.tile"), field_unit("model.weights")
+        ('ohm', '', '')
     """
-    return str(of(cast(Record, _Path())))
+    return _units().get(field, "")
 
 
-STATE_ERROR = entry(lambda record: record.state.relative_error)
-LOSS_ERROR = entry(lambda record: record.loss.relative_error)
-ACCURACY = entry(lambda record: record.accuracy.analog)
-DIGITAL_ACCURACY = entry(lambda record: record.accuracy.digital)
-WORST_READ = entry(lambda record: record.worst_read_error)
-READS = entry(lambda record: record.reads)
-SECONDS = entry(lambda record: record.seconds)
-ENGINE = entry(lambda record: record.engine)
-CASE_ID = entry(lambda record: record.case and record.case.id)
-"""Columns of `Results.cases`; those of gradients go by the name of the parameter."""
-
-
-def gradient_error(name: str) -> str:
-    """The column of the error of a gradient."""
-    return entry(lambda record: record.gradients[name].relative_error)
-
-
-def gradient_cosine(name: str) -> str:
-    """The column of the cosine between hardware and digital gradient."""
-    return entry(lambda record: record.gradients[name].cosine)
-
-
-def gradient_signs(name: str) -> str:
-    """The column of the share of entries whose signs agree."""
-    return entry(lambda record: record.gradients[name].sign_agreement)
+@cache
+def _units() -> dict[str, str]:
+    sections = {"circuit": Design(), "solver": SolverOptions()}
+    found = {
+        ".".join((section, *entry.path)): entry.about.unit
+        for section, settings in sections.items()
+        for entry in entries(settings)
+    }
+    return {field: unit for field, unit in found.items() if unit not in _PLAIN}
 
 
 @final
@@ -111,9 +88,14 @@ class Axis:
         return all(isinstance(value, int | float) and not isinstance(value, bool) for value in self.values)
 
     @property
+    def is_size(self) -> bool:
+        """Whether it is the size of the arrays."""
+        return self.fields == _SIZE
+
+    @property
     def label(self) -> str:
         """For the axis of a plot."""
-        if self.fields == _SIZE and not self.unit:
+        if self.is_size and not self.unit:
             return "array size T (tiles of T x T weights)"
         return self.heading
 
@@ -125,7 +107,7 @@ class Axis:
     @property
     def title(self) -> str:
         """What it is, in words."""
-        return "array size" if self.fields == _SIZE else self.name
+        return "array size" if self.is_size else self.name
 
     def text(self, value: Any) -> str:
         """A value with its unit."""
@@ -169,7 +151,7 @@ class Results:
 
     def size(self, axis: Axis, value: Any) -> Any:
         """A value of an axis as a figure has it: a tile that is larger than all matrices is an array of their size."""
-        return value if axis.fields != _SIZE or self.whole is None else min(value, max(self.whole))
+        return value if not axis.is_size or self.whole is None else min(value, max(self.whole))
 
     def count(self, status: str) -> int:
         """Number of cases of a status."""
@@ -179,6 +161,18 @@ class Results:
     def usable(self) -> pd.DataFrame:
         """The cases with a converged result."""
         return self.cases[self.cases["status"] == OK]
+
+    @property
+    def gradients(self) -> list[str]:
+        """Names of the parameters whose gradients any case has, in the order of the records."""
+        names = [found[1] for column in self.cases if (found := _GRADIENT.fullmatch(str(column)))]
+        return [name for name in names if self.column(gradient(name, "relative_error"))]
+
+    @property
+    def shown_gradients(self) -> list[str]:
+        """Those that figures show: a kernel "a" in place of the matrix "A" that it makes."""
+        names = self.gradients
+        return [name for name in names if name.lower() == name or name.lower() not in names]
 
     def column(self, name: str) -> bool:
         """Whether any case has a value of this entry."""
@@ -205,7 +199,7 @@ class Results:
         return x, curves, panels, tuple(left)
 
 
-def load_results(folder: Path) -> Results:
+def read_results(folder: Path) -> Results:
     """Read a store.
 
     Raises:
@@ -213,38 +207,37 @@ def load_results(folder: Path) -> Results:
     """
     store = Store(folder)
     study = store.study()
-    axes = tuple(
-        Axis(axis["name"], axis.get("unit", ""), tuple(axis["fields"]), tuple(axis["values"]))
-        for axis in study.get("axes", [])
-    )
-    records, problems = store.results()
+    axes = tuple(_axis(axis) for axis in study.get("axes", []))
+    problems: list[str] = []
+    rows = {
+        case.id: columns_of(case.content) | {"status": OK if case.converged else UNCONVERGED}
+        for case in store.cases(problems)
+    }
     failures = store.failures()
+    errors = {str(failure["id"]): str(failure.get("error", "no error text")) for failure in failures}
     # The study says where a case lies on the axes: its record may be from a time when they had other names.
-    listed = pd.DataFrame(
-        [
-            {"id": case["id"], "label": case["label"], "seed": case["seed"]}
-            | {f"axis.{name}": value for name, value in case["axes"].items()}
-            for case in study["cases"]
-        ],
-        columns=["id", "label", "seed", *(axis.key for axis in axes)],
-    )
-    found = pd.DataFrame({"id": []}, dtype=object)
-    if records:
-        table = pd.json_normalize([dict(record) for record in records])
-        found = table.rename(columns={CASE_ID: "id"}).drop(columns=set(listed.columns) - {"id"}, errors="ignore")
-    cases = listed.merge(found, on="id", how="left")
-    finished, failed, lost = set(found["id"]), {str(failure["id"]) for failure in failures}, unconverged(records)
-    cases["status"] = [
-        (UNCONVERGED if case in lost else OK) if case in finished else FAILED if case in failed else MISSING
-        for case in cast(list[str], cases["id"].tolist())
+    listed = [
+        {"id": case["id"], "label": case["label"], "seed": case["seed"]}
+        | {f"axis.{name}": value for name, value in case["axes"].items()}
+        | rows.get(case["id"], {"status": FAILED, "error": errors[case["id"]]} if case["id"] in errors else _NOT_RUN)
+        for case in study["cases"]
     ]
-    known = set(listed["id"])
+    columns = ["id", "label", "seed", *(axis.key for axis in axes), "status"]
+    columns += sorted({name for row in listed for name in row} - set(columns), key=place)
+    known = {str(case["id"]) for case in study["cases"]}
     return Results(
         study=study,
         axes=axes,
-        cases=cases,
-        failures=[failure for failure in failures if failure["id"] in known - set(found["id"])],
+        cases=pd.DataFrame(listed, columns=columns),
+        failures=[failure for failure in failures if failure["id"] in known - rows.keys()],
         problems=problems,
-        others=len(set(found["id"]) - known),
+        others=len(rows.keys() - known),
         store=store,
     )
+
+
+def _axis(axis: dict[str, Any]) -> Axis:
+    fields = tuple(axis["fields"])
+    units = {field_unit(field) for field in fields}
+    unit = axis.get("unit") or (units.pop() if len(units) == 1 else "")
+    return Axis(axis["name"], unit, fields, tuple(axis["values"]))

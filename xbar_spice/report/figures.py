@@ -17,8 +17,9 @@ from xbar_spice.errors import StudyError
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.parts import FIGURES
 from xbar_spice.report.curves import draw_curves, drawable
-from xbar_spice.report.data import STATE_ERROR, UNCONVERGED, WORST_READ, Results, gradient_cosine, gradient_error
+from xbar_spice.report.data import UNCONVERGED, Results
 from xbar_spice.report.figure import Figure
+from xbar_spice.report.quantities import STATE_ERROR, WORST_READ, gradient
 from xbar_spice.report.style import QUIET, colours, new_figure, save, set_log_ordinate, styled
 
 __all__ = [
@@ -28,7 +29,6 @@ __all__ = [
     "Reads",
     "StateError",
     "StoredFigure",
-    "gradient_names",
     "write_figures",
 ]
 
@@ -94,12 +94,6 @@ def _stored(figure: Figure, results: Results, folder: Path) -> StoredFigure | No
     return StoredFigure(figure.title(results), figure.caption(results), png, svg, wide=drawn.get_figwidth() > _WIDE)
 
 
-def gradient_names(results: Results) -> list[str]:
-    """The parameters whose gradients are shown: kernels in place of their matrices, if there are kernels."""
-    parameters = ("a", "b", "z0") if results.column(gradient_error("a")) else ("A", "B", "z0")
-    return [name for name in parameters if results.column(gradient_error(name))]
-
-
 class _Curves(Figure):
     """Curves of some entries of the record against the study's axes."""
 
@@ -112,12 +106,8 @@ class _Curves(Figure):
     def columns(self, results: Results) -> dict[str, str]:
         """Entries of the record, with the title of the panel of each."""
 
-    def table(self, results: Results) -> Results:
-        """The results with all columns."""
-        return results
-
     def applies(self, results: Results) -> bool:
-        return drawable(self.table(results), list(self.columns(results)))
+        return drawable(results, list(self.columns(results)))
 
     def title(self, results: Results) -> str:
         x = results.roles()[0]
@@ -128,7 +118,7 @@ class _Curves(Figure):
 
     def draw(self, results: Results) -> Drawing:
         columns = self.columns(results)
-        return draw_curves(self.table(results), list(columns), list(columns.values()), self.label, percent=self.percent)
+        return draw_curves(results, list(columns), list(columns.values()), self.label, percent=self.percent)
 
 
 @final
@@ -156,7 +146,7 @@ class GradientError(_Curves):
     label = "relative error of the gradient"
 
     def columns(self, results: Results) -> dict[str, str]:
-        return {gradient_error(name): f"gradient of {name}" for name in gradient_names(results)}
+        return {gradient(name, "relative_error"): f"gradient of {name}" for name in results.shown_gradients}
 
 
 @final
@@ -174,25 +164,12 @@ class GradientAngle(_Curves):
     percent = False
 
     def columns(self, results: Results) -> dict[str, str]:
-        return {f"angle.{name}": f"gradient of {name}" for name in gradient_names(results)}
-
-    def table(self, results: Results) -> Results:
-        return _with_angles(results, gradient_names(results))
+        return {gradient(name, "angle"): f"gradient of {name}" for name in results.shown_gradients}
 
     def draw(self, results: Results) -> Drawing:
         figure = super().draw(results)
         _show_cosines(figure)
         return figure
-
-
-def _with_angles(results: Results, names: list[str]) -> Results:
-    """The results with the angle of each gradient in degrees."""
-    angles = {}
-    for name in names:
-        cosine = results.cases[gradient_cosine(name)].astype(float)
-        # Rounding may leave a cosine a little off 1, which is no angle.
-        angles[f"angle.{name}"] = np.degrees(np.arccos(cosine.where(1.0 - cosine > 1e-14, 1.0).clip(-1.0, 1.0)))
-    return Results(**{**results.__dict__, "cases": results.cases.assign(**angles)})
 
 
 def _show_cosines(figure: Drawing) -> None:

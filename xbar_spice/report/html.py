@@ -17,24 +17,25 @@ import pandas as pd
 from xbar_spice.checks import checked
 from xbar_spice.disk import make_folder, read_bytes, require_writable, write
 from xbar_spice.errors import StudyError
+from xbar_spice.report.answers import percent
 from xbar_spice.report.data import (
+    OK,
+    Axis,
+    Results,
+    read_results,
+)
+from xbar_spice.report.figure import Figure
+from xbar_spice.report.figures import StoredFigure, write_figures
+from xbar_spice.report.findings import findings
+from xbar_spice.report.quantities import (
     ACCURACY,
     DIGITAL_ACCURACY,
     LOSS_ERROR,
-    OK,
     SECONDS,
     STATE_ERROR,
     WORST_READ,
-    Axis,
-    Results,
-    gradient_cosine,
-    gradient_error,
-    gradient_signs,
-    load_results,
+    gradient,
 )
-from xbar_spice.report.figure import Figure
-from xbar_spice.report.figures import StoredFigure, gradient_names, write_figures
-from xbar_spice.report.findings import findings, percent
 from xbar_spice.settings import KIND
 
 __all__ = ["Section", "write_report"]
@@ -80,7 +81,7 @@ def write_report(
         InvalidInputError: a text names no figure.
     """
     output = Path(output)
-    results = load_results(Path(store_folder))
+    results = read_results(Path(store_folder))
     make_folder(output.parent, error=StudyError)
     require_writable(output, error=StudyError)
     drawn = write_figures(results, output.parent / "figures", figures)
@@ -208,10 +209,10 @@ def _table(results: Results) -> dict[str, Any]:
         ("error of the loss", LOSS_ERROR, percent),
     ]
     columns += [("accuracy", ACCURACY, percent), ("digital accuracy", DIGITAL_ACCURACY, percent)]
-    for name in gradient_names(results):
-        columns.append((f"error of d{name}", gradient_error(name), percent))
-        columns.append((f"cosine of d{name}", gradient_cosine(name), _cosine))
-        columns.append((f"signs of d{name}", gradient_signs(name), percent))
+    for name in results.shown_gradients:
+        columns.append((f"error of d{name}", gradient(name, "relative_error"), percent))
+        columns.append((f"cosine of d{name}", gradient(name, "cosine"), _cosine))
+        columns.append((f"signs of d{name}", gradient(name, "sign_agreement"), percent))
     columns += [
         ("worst read error", WORST_READ, percent),
         ("seconds", SECONDS, _seconds),

@@ -61,30 +61,28 @@ def _draw_map(
 
 
 def draw_pulse(
-    times: FloatArray, currents: FloatArray, settled: FloatArray, far: FloatArray, drive: float, settling: float
+    times: FloatArray, currents: FloatArray, settled: FloatArray, waves: Mapping[str, FloatArray], settling: float
 ) -> Figure:
-    """The waveforms of a pulsed read.
+    """The waveforms of a pulsed read, or of a pulse of biases.
 
     Args:
         times: (T,) seconds.
-        currents: (ports, T) amperes into the sense terminals.
+        currents: (ports, T) amperes into the sense terminals, or into all.
         settled: (ports,) amperes where the drive stays on.
-        far: (ports, T) volts at the cell of every driven line that is furthest from its driver.
-        drive: volts at the drivers.
+        waves: (places, T) volts by their title.
         settling: seconds until the slowest current is within 1 % of the largest one; infinite if it never is.
     """
     with styled():
         figure, (volts, amperes) = new_figure(1, 2, width=4.6, height=3.2, share=False)
-        for axes, waves, title, unit, scale in (
-            (volts, far, "far end of each driven line", "V", 1.0),
-            (amperes, currents, "current into each sense terminal", "uA", 1e6),
+        for axes, drawn, title, unit, scale in (
+            *((volts, wave, title, "V", 1.0) for title, wave in waves.items()),
+            (amperes, currents, "current into each terminal", "uA", 1e6),
         ):
-            for wave, colour in zip(waves, colours(list(range(len(waves))), ordered=True), strict=True):
+            for wave, colour in zip(drawn, colours(list(range(len(drawn))), ordered=True), strict=True):
                 axes.plot(1e9 * times, scale * wave, color=colour, lw=1.0)
             axes.set_title(title)
             axes.set_xlabel("ns")
             axes.set_ylabel(unit)
-        volts.axhline(drive, color=QUIET, lw=0.9, ls="--")
         for level in 1e6 * settled:
             amperes.axhline(level, color=QUIET, lw=0.5, ls=":")
         if np.isfinite(settling):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
 
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.hardware.amplifier import Amplifier
-from xbar_spice.hardware.cells import SubcircuitCell
+from xbar_spice.hardware.behind_via import BehindVia
+from xbar_spice.hardware.cells import Device, SubcircuitCell
 from xbar_spice.hardware.crossbar import Crossbar
 from xbar_spice.hardware.subcircuit import Subcircuit
 from xbar_spice.hardware.subcircuit.apart import Placed, kept_apart
@@ -18,13 +19,32 @@ from xbar_spice.hardware.subcircuit.used import used_part
 from xbar_spice.hardware.verilog_a import VerilogACell
 from xbar_spice.spice.resources import search_path
 
-__all__ = ["LOADER", "behaviour", "by_hand", "compiled_libraries", "libraries", "loader", "opamp_subcircuit"]
+__all__ = [
+    "LOADER",
+    "behaviour",
+    "by_hand",
+    "cell_templates",
+    "compiled_libraries",
+    "libraries",
+    "loader",
+    "opamp_subcircuit",
+]
 
 LOADER = "load.sp"
 """The file that has ngspice load compiled libraries before a deck."""
 
 # What means something else in a mode of ngspice than without one: powers of negative numbers, and the node gnd.
 CHANGES_MEANING = re.compile(r"\^|\*\*|\bpow\s*\(|\bpwrs?\s*\(|\bgnd\b", re.IGNORECASE)
+
+
+def cell_templates(devices: Iterable[Device]) -> list[str]:
+    """The templates that write these cells, and those of cells behind vias, each once."""
+    found: set[str] = set()
+    for device in devices:
+        found.add(device.template)
+        if isinstance(device, BehindVia):
+            found.update(cell_templates([device.cell]))
+    return sorted(found)
 
 
 def libraries(crossbars: Sequence[Crossbar], names: Sequence[str]) -> list[str]:

@@ -21,11 +21,13 @@ from numpy.typing import ArrayLike
 
 from xbar_spice.checks import Array, checked
 from xbar_spice.errors import InvalidInputError
-from xbar_spice.hardware.biases import Biases, End, read_ends, require_held, require_resistance
+from xbar_spice.hardware.biases import Biases, End, require_held, require_resistance
 from xbar_spice.hardware.cells import Device
 from xbar_spice.hardware.crossbar import EDGE_SIDE, SIDES, Crossbar, Edge, Side
+from xbar_spice.hardware.gate_lines import GateLines
+from xbar_spice.hardware.reads import read_ends, require_known_voltages
 from xbar_spice.linear.operator import FloatArray
-from xbar_spice.spice.libraries import behaviour, compiled_libraries, libraries, opamp_subcircuit
+from xbar_spice.spice.libraries import behaviour, cell_templates, compiled_libraries, libraries, opamp_subcircuit
 from xbar_spice.spice.nodes import line_nodes, nodes_of
 from xbar_spice.spice.render import number, render
 from xbar_spice.spice.tolerances import newton_options
@@ -170,7 +172,7 @@ def array_deck(
         if drive.batch is not None:
             raise InvalidInputError(f"a deck has one set of voltages, got a batch of {drive.batch}; take one column")
         return biased_deck(crossbar, drive.ends(crossbar), title=title, comments=comments, netlists=netlists)
-    ends = read_ends(crossbar, drive_volts(crossbar, drive, side), side)
+    ends = read_ends(crossbar, side, drive_volts(crossbar, drive, side))
     return _deck("array.cir.j2", [crossbar], [""], [ends], side, title, comments, netlists)
 
 
@@ -189,6 +191,7 @@ def biased_deck(
         InvalidInputError: a broken template.
     """
     require_held(ends, crossbar.conductance > 0)
+    require_known_voltages(crossbar, ends)
     return _deck("array.cir.j2", [crossbar], [""], [ends], None, title, comments, netlists)
 
 
@@ -224,7 +227,7 @@ def bank_deck(
             )
     drives = [None] * len(crossbars) if drives is None else drives
     reads = [
-        read_ends(crossbar, drive_volts(crossbar, drive, side), side)
+        read_ends(crossbar, side, drive_volts(crossbar, drive, side))
         for crossbar, drive in zip(crossbars, drives, strict=True)
     ]
     return _deck("bank.cir.j2", crossbars, names, reads, side, title, comments, netlists)
@@ -268,7 +271,7 @@ def _deck(
         "comments": dict(comments or {}),
         "side": side,
         "arrays": arrays,
-        "cell_templates": sorted({crossbar.device.template for crossbar in crossbars}),
+        "cell_templates": cell_templates(crossbar.device for crossbar in crossbars),
         "libraries": libraries(crossbars, names),
         "options": newton_options(crossbars),
         "amplified": any(crossbar.amplifier.present for crossbar in crossbars),
@@ -298,7 +301,7 @@ def drive_volts(crossbar: Crossbar, drive: ArrayLike | None, side: Side) -> Floa
             f"a deck is one read: side={side!r} of this array takes a finite drive of shape ({ports},), "
             f"got shape {volts.shape}"
         )
-    crossbar.require_known_voltages(volts, side)
+    require_known_voltages(crossbar, read_ends(crossbar, side, volts))
     return volts
 
 
@@ -322,8 +325,7 @@ def array_variables(
         roles: dict[Edge, str] = {edge: "terminals" for edge, end in ends.items() if end.connected.any()}
     else:
         hookup = crossbar.hookup(side)
-        roles = {connection.edge: "drivers" for connection in hookup.driven}
-        roles |= {connection.edge: "sense terminals" for connection in hookup.sensed}
+        roles = dict.fromkeys(hookup.driven, "drivers") | dict.fromkeys(hookup.sensed, "sense terminals")
     prefix = f"{name}_" if name else ""
     segments: dict[Side, list[list[float]]] = {lines: crossbar.segments(lines).tolist() for lines in SIDES}
     terminals: list[Terminal] = []
@@ -347,6 +349,8 @@ def array_variables(
             }
         )
     word, bit = nodes_of(crossbar, ends)
+    gates = ends["left"].gates
+    lines = None if gates is None else GateLines.beside(crossbar.device, gates)
     bare = ~(ends["left"].connected | ends["right"].connected | crossbar.conductance.any(axis=1))
     return {
         "name": name,
@@ -364,7 +368,8 @@ def array_variables(
         "bit_segments": segments["cols"],
         "conductance": crossbar.conductance.tolist(),
         "bare_rows": np.flatnonzero(bare).tolist(),
-        "device": crossbar.device,
+        "device": crossbar.device.read_law,
+        "gates": lines.above_threshold[:, 0].tolist() if lines else [],
         "connections": connections,
         "terminals": terminals,
     }

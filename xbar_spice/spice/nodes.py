@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import numpy as np
-
-from xbar_spice.hardware.biases import OPPOSITE_EDGES, Biases, End, read_ends
+from xbar_spice.hardware.biases import OPPOSITE_EDGES, Biases, End
 from xbar_spice.hardware.crossbar import Crossbar, Edge, Side
+from xbar_spice.hardware.reads import read_ends
 
 __all__ = ["line_nodes", "nodes_of"]
 
@@ -20,7 +19,7 @@ def line_nodes(crossbar: Crossbar, drive: Side | Biases = "rows") -> tuple[list[
     """
     if isinstance(drive, Biases):
         return nodes_of(crossbar, drive.ends(crossbar))
-    return nodes_of(crossbar, read_ends(crossbar, np.zeros(crossbar.ports(drive)), drive))
+    return nodes_of(crossbar, read_ends(crossbar, drive))
 
 
 def nodes_of(crossbar: Crossbar, ends: Mapping[Edge, End]) -> tuple[list[list[str]], list[list[str]]]:

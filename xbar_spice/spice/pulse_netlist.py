@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from xbar_spice.errors import InvalidInputError
-from xbar_spice.hardware.biases import read_ends
-from xbar_spice.hardware.crossbar import SIDES, Crossbar, Side
+from xbar_spice.hardware.biases import Biases, require_held
+from xbar_spice.hardware.crossbar import Crossbar, Side
 from xbar_spice.hardware.pulse import LineCapacitance, Pulse
-from xbar_spice.spice.libraries import behaviour, compiled_libraries, libraries
+from xbar_spice.spice.libraries import behaviour, cell_templates, compiled_libraries, libraries
 from xbar_spice.spice.netlist import Deck, Terminal, array_variables, drive_volts
 from xbar_spice.spice.render import render
 from xbar_spice.spice.tolerances import transient_options
@@ -22,7 +23,7 @@ __all__ = ["pulse_deck", "require_pulsable", "require_simulable"]
 
 def pulse_deck(
     crossbar: Crossbar,
-    drive: ArrayLike,
+    drive: ArrayLike | Biases,
     pulse: Pulse,
     capacitance: LineCapacitance,
     side: Side = "rows",
@@ -36,7 +37,7 @@ def pulse_deck(
 
     Args:
         crossbar: the array.
-        drive: (ports,) volts of the pulse at the driven side.
+        drive: (ports,) volts of the pulse at the driven side; or one set of biases, which rise and fall together.
         pulse: its shape; a rise above 0 s and a finite width above 0 s.
         capacitance: of the lines.
         side: the driven side.
@@ -53,39 +54,58 @@ def pulse_deck(
     require_pulsable(crossbar)
     if not 0 < accuracy < 1:
         raise InvalidInputError(f"accuracy must be between 0 and 1, got {accuracy}")
-    volts = drive_volts(crossbar, drive, side)
-    array = array_variables(0, "", crossbar, read_ends(crossbar, volts, side), side)
-    farads = {
-        "word": capacitance.c_word * (1 if crossbar.segment_resistance("rows") > 0 else crossbar.shape[1]),
-        "bit": capacitance.c_bit * (1 if crossbar.segment_resistance("cols") > 0 else crossbar.shape[0]),
-        "cell": capacitance.c_cell,
+    driven: Side | None = None if isinstance(drive, Biases) else side
+    if isinstance(drive, Biases):
+        ends = drive.ends(crossbar)
+        require_held(ends, crossbar.conductance > 0)
+    else:
+        ends = read_ends(crossbar, side, drive_volts(crossbar, drive, side))
+    array: dict[str, Any] = array_variables(0, "", crossbar, ends, driven)
+    charged = {
+        "word": _capacitors("w", array["word_nodes"], capacitance.c_word, set(array["bare_rows"])),
+        "bit": _capacitors("b", [list(line) for line in zip(*array["bit_nodes"], strict=True)], capacitance.c_bit),
     }
-    least_charge = min((farad for farad in farads.values() if farad > 0), default=1.0) * (np.abs(volts).max() or 1.0)
+    farads = [farad for line in charged.values() for _, _, farad in line] + [capacitance.c_cell]
+    most_volts = max(float(np.abs(end.volts).max(initial=0.0)) for end in ends.values())
+    least_charge = min((farad for farad in farads if farad > 0), default=1.0) * (most_volts or 1.0)
     variables = {
         "title": title,
         "comments": dict(comments or {}),
-        "side": side,
+        "side": driven,
         "array": array,
-        "cell_templates": [crossbar.device.template],
+        "cell_templates": cell_templates([crossbar.device]),
         "libraries": libraries([crossbar], []),
         "amplified": False,
         "pulse": _pulse_seconds(pulse),
-        "capacitance": farads,
+        "capacitors": charged | {"cell": capacitance.c_cell},
         "options": transient_options(crossbar, least_charge, accuracy),
     }
-    ends: tuple[Terminal, ...] = tuple(array["terminals"])  # type: ignore[arg-type]
+    terminals: tuple[Terminal, ...] = tuple(array["terminals"])
     text, compiled = render("pulse.cir.j2", variables, netlists=netlists), compiled_libraries([crossbar])
-    return Deck(text, ends, behaviour=behaviour([crossbar]), compiled=compiled)
+    return Deck(text, terminals, behaviour=behaviour([crossbar]), compiled=compiled)
+
+
+def _capacitors(
+    stem: str, lines: Sequence[Sequence[str]], farad: float, without: Collection[int] = ()
+) -> list[tuple[str, str, float]]:
+    """Name, node and farad of the capacitors at the nodes of the lines; cells that share a node share one."""
+    if not farad:
+        return []
+    found = []
+    for line, nodes in enumerate(lines):
+        for node in dict.fromkeys(nodes) if line not in without else ():
+            cell = nodes.index(node)
+            name = f"{stem}{line}_{cell}" if stem == "w" else f"{stem}{cell}_{line}"
+            found.append((name, node, farad * nodes.count(node)))
+    return found
 
 
 def require_pulsable(crossbar: Crossbar) -> None:
-    """Refuse amplifiers, whose answer in time is not modelled, and segments that differ.
+    """Refuse amplifiers, whose answer in time is not modelled.
 
     Raises:
-        InvalidInputError: the array is sensed by amplifiers, or its wires are uneven.
+        InvalidInputError: the array is sensed by amplifiers.
     """
-    for side in SIDES:
-        crossbar.segment_resistance(side)  # capacitance is counted by equal segments
     if crossbar.amplifier.present:
         raise InvalidInputError(
             f"a read as a pulse is sensed by 0 V, got {crossbar.amplifier!r}; add its input resistance "

@@ -5,7 +5,6 @@ The voltages inside an array come from the nodal engine, whichever engine answer
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,32 +14,24 @@ from xbar_spice.engines.nodal.solution import solve_array
 from xbar_spice.mapping.matrix import map_weights
 from xbar_spice.mapping.measured import conductance_map
 from xbar_spice.streams import Streams
-from xbar_spice.study.cases import Case, make_case_problem, model_key
-from xbar_spice.weights import Model
+from xbar_spice.study.cases import Case
+from xbar_spice.study.setups import Setup
 
-__all__ = ["first_read_voltages", "hardest_case"]
+__all__ = ["first_read_voltages", "hardness"]
 
 
-def hardest_case(cases: Sequence[Case]) -> Case | None:
-    """The case of the largest arrays, and of the highest wire resistance among those; None if no wire has any.
+def hardness(setup: Setup) -> tuple[float, float] | None:
+    """By what the case of the largest arrays, and of the highest wire resistance among those, is found.
 
-    Nonlinear cells and amplifiers that saturate are left out.
+    None if no wire has any; nonlinear cells and amplifiers that saturate are left out, too.
     """
-    designs = {case.id: case.parameters.design() for case in cases}
-
-    def hardness(case: Case) -> tuple[float, float]:
-        design = designs[case.id]
-        return (np.inf if design.tile is None else design.tile, design.r_word + design.r_bit)
-
-    wired = [
-        case
-        for case in cases
-        if (design := designs[case.id]).device.linear and design.amplifier.linear and design.r_word + design.r_bit
-    ]
-    return max(wired, key=hardness, default=None)
+    design = setup.design
+    if not (design.device.linear and design.amplifier.linear and design.r_word + design.r_bit):
+        return None
+    return (np.inf if design.tile is None else design.tile, design.r_word + design.r_bit)
 
 
-def first_read_voltages(case: Case, models: Mapping[str, Model]) -> dict[str, Any]:
+def first_read_voltages(case: Case, setup: Setup) -> dict[str, Any]:
     """Voltages in the array of A that carries the strongest drive, when A first reads an initial state.
 
     Of the samples, the one with the largest sum of entries is read.
@@ -49,8 +40,8 @@ def first_read_voltages(case: Case, models: Mapping[str, Model]) -> dict[str, An
         `cells`, (rows, cols) volts across the cells; `drive`, (rows,) volts of the sources; and in `case`, `label`,
         `array`, what they belong to.
     """
-    problem = make_case_problem(case, models[model_key(case.parameters)])
-    model, design = problem.model, case.parameters.design()
+    problem, design = setup.problem(), setup.design
+    model = problem.model
     scale = weight_scales(model, design).get("A")
     streams, measured = Streams(case.seed), conductance_map(design, "A")
     drawn = {"rng": streams.devices("A"), "cycle_rng": streams.cycle("A")}

@@ -1,50 +1,28 @@
-"""Runs cases: one after the other in this process, or side by side in Dask workers."""
+"""Runs cases: one after the other in this process, or side by side in others, here or elsewhere."""
 
 from __future__ import annotations
 
-import logging
-import math
 import os
-import time
-import traceback
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from itertools import islice
-from queue import Empty, SimpleQueue
-from typing import Any, final
+from collections import Counter, deque
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, final
 
-from dask import config as dask_config
+from xbar_spice.errors import StudyError
+from xbar_spice.study.axes import Point
+from xbar_spice.study.cases import Case
+from xbar_spice.study.chunks import CaseFailure, Chunk, Outcome, Packed, failed, run_chunk
+from xbar_spice.study.cluster import dask_pool
+from xbar_spice.study.pool import LocalPool, Lost
+from xbar_spice.study.schedule import Schedule
+from xbar_spice.study.setups import Source
 
-from xbar_spice.cosim import Cosimulation
-from xbar_spice.errors import StudyError, XbarError
-from xbar_spice.study.cases import Case, case_id, run_case, templates
-from xbar_spice.study.problem import fingerprint
-from xbar_spice.weights import Model
+__all__ = ["Workers", "cores", "run_cases"]
 
-__all__ = ["WAIT", "CaseFailure", "Outcome", "cores", "run_here", "run_on_dask"]
+_MEANWHILE = 0.25  # seconds of a chunk that is run here while workers start
 
-WAIT = 30.0  # seconds without any worker, unless the user wants something else
-_LOOK = 1.0  # seconds between two looks at the workers
-
-Job = tuple[Case, Model]
-
-
-@final
-@dataclass(frozen=True)
-class CaseFailure:
-    """Why a case has no result.
-
-    Attributes:
-        error: type and text of the error.
-        details: where it happened; empty if the text says it all.
-    """
-
-    error: str
-    details: str = ""
-
-
-Outcome = Cosimulation | CaseFailure
+Run = Callable[[Chunk], list[Outcome]]
+Outcomes = Generator[list[Outcome], None, None]
 
 
 def cores() -> int:
@@ -52,153 +30,158 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def attempt(case: Case, model: Model) -> Outcome:
-    """Run a case; an error is its outcome, because the other cases go on."""
-    try:
-        # A worker elsewhere has files of its own, and takes templates and the classes of parts from those.
-        netlists = templates(case.parameters.lookup.netlists)
-        if case_id(case.parameters, model, case.seed, fingerprint(model), netlists) != case.id:
-            raise StudyError(
-                "the worker that got this case has other device models, op-amps, templates or parts, or another "
-                "version of xbar-spice than the program that runs the study: install the same on both"
-            )
-        return run_case(case, model)
-    except XbarError as error:
-        return CaseFailure(f"{type(error).__name__}: {error}")
-    except Exception as error:  # a fault of the program, or of a device model that a user brought
-        return CaseFailure(f"{type(error).__name__}: {error}", traceback.format_exc())
+@final
+@dataclass(frozen=True)
+class Workers:
+    """Who runs cases.
+
+    Attributes:
+        jobs: processes side by side on this machine; 1 runs all in this process.
+        scheduler: address of a Dask scheduler, in place of them.
+        wait: seconds for which that scheduler may be without any worker.
+        on_waiting: called with a text when it is.
+        run: what a worker does with a chunk.
+        alone: seconds of work for which no processes are started.
+    """
+
+    jobs: int
+    scheduler: str | None = None
+    wait: float = 30.0
+    on_waiting: Callable[[str], None] | None = None
+    run: Run = run_chunk
+    alone: float = 3.0
 
 
-def run_here(jobs: Sequence[Job]) -> Generator[tuple[Case, Outcome], None, None]:
-    """Run cases in this process, in the order given."""
-    for case, model in jobs:
-        yield case, attempt(case, model)
-
-
-def run_on_dask(
-    jobs: Sequence[Job],
-    workers: int,
-    scheduler: str | None = None,
-    *,
-    wait: float = WAIT,
-    on_waiting: Callable[[str], None] | None = None,
-    run: Callable[[Case, Model], Outcome] = attempt,
-) -> Generator[tuple[Case, Outcome], None, None]:
-    """Run cases in Dask workers, and yield each as it completes.
+def run_cases(source: Source, cases: Sequence[Case], guess: Callable[[Point], float], workers: Workers) -> Outcomes:
+    """Run cases, and yield what came of some as soon as it is known.
 
     Args:
-        jobs: cases with their models.
-        workers: processes of a local cluster.
-        scheduler: address of an existing scheduler, in place of a local cluster.
-        wait: seconds for which an existing scheduler may be without any worker; a local cluster starts its own anew.
-        on_waiting: called with a text when there is no worker to wait for.
-        run: what a worker does with a case.
+        source: what the cases come from.
+        cases: in any order; each is run once.
+        guess: of the seconds that a case of a point takes.
+        workers: who runs them.
 
     Raises:
-        StudyError: the scheduler cannot be reached, has gone, or has no workers.
+        StudyError: no worker can be started; the scheduler cannot be reached, has gone, or has no workers.
     """
-    with _client(workers, scheduler) as client:
-        waiting = iter(jobs)
-        cases: dict[Any, Case] = {}
-        settled: SimpleQueue[Any] = SimpleQueue()
+    schedule = Schedule(cases, guess)
+    if workers.scheduler is not None:
+        with dask_pool(workers.scheduler, workers.run, wait=workers.wait, on_waiting=workers.on_waiting) as cluster:
+            yield from _side_by_side(cluster, schedule, Packed.of(source))
+        return
+    here = Packed.here(source)
+    while schedule.left and (workers.jobs <= 1 or not _enough(schedule, workers.alone)):
+        yield from _here(here, schedule, workers, schedule.take(1))
+    if not schedule.left:
+        return
+    packed = Packed.of(source)
+    with LocalPool(min(workers.jobs, schedule.left), workers.run) as pool:
+        while not pool.ready and schedule.left > 2 * pool.sharers and schedule.next_seconds < _MEANWHILE:
+            yield from _here(here, schedule, workers, schedule.take(1, _MEANWHILE))
+        yield from _side_by_side(pool, schedule, packed)
 
-        def fill() -> None:
-            # Few at a time, so that the scheduler does not hold a copy of the model for every case of a long study.
-            room = 2 * max(1, sum(client.nthreads().values())) - len(cases)
-            # The model goes with each case: data that is sent ahead is lost with the worker that holds it.
-            for case, model in islice(waiting, max(0, room)):
-                future = client.submit(run, case, model, pure=False)
-                cases[future] = case
-                future.add_done_callback(settled.put)
 
-        fill()
-        patience = _Patience(client, scheduler, wait, on_waiting)
-        while cases:
-            future = patience.next_of(settled)
-            case = cases.pop(future)
-            if future.cancelled():
-                raise StudyError(
-                    f"the Dask scheduler at {scheduler or client.scheduler.address} has gone; finished cases are kept: "
-                    "start it again and run the same command"
-                )
-            fill()
-            error = future.exception()
-            if error is None:
-                yield case, future.result()
-            else:
-                yield case, CaseFailure(f"its worker process died: {type(error).__name__}: {error}")
+def _enough(schedule: Schedule, alone: float) -> bool:
+    """Whether there is work for more seconds: by the first case, or by how it looks if that may be long."""
+    return schedule.left > 1 and (schedule.known or schedule.next_seconds > alone) and schedule.seconds_left > alone
+
+
+def _here(packed: Packed, schedule: Schedule, workers: Workers, cases: Sequence[Case]) -> Outcomes:
+    """Run cases in this process; an interruption loses none that is finished."""
+    done: list[Outcome] = []
+    try:
+        for case in cases:
+            found = workers.run(Chunk(packed, (case,)))
+            done += found
+            schedule.measured(case, found[0].seconds)
+    except KeyboardInterrupt:
+        if done:
+            yield done
+        raise
+    yield done
+
+
+class Pool(Protocol):
+    """Who answers requests with names: `LocalPool`, `DaskPool`."""
+
+    @property
+    def sharers(self) -> int:
+        """How many answer."""
+        ...
+
+    @property
+    def room(self) -> int:
+        """How many requests may be sent."""
+        ...
+
+    def send(self, name: Any, request: Any) -> None:
+        """Send one."""
+
+    def answers(self) -> Any:
+        """Names and answers, at least one pair or none of anything that was sent."""
 
 
 @final
-class _Patience:
-    """Waits for the next result, but for a worker of somebody else's scheduler only as long as the user wants."""
+@dataclass
+class _Sent:
+    """What workers have, and what some of them died with."""
 
-    def __init__(
-        self, client: Any, scheduler: str | None, wait: float, on_waiting: Callable[[str], None] | None
-    ) -> None:
-        self._client, self._scheduler, self._wait, self._say = client, scheduler, wait, on_waiting
+    schedule: Schedule
+    packed: Packed
+    chunks: dict[int, tuple[Case, ...]] = field(default_factory=dict)
+    suspects: deque[Case] = field(default_factory=deque)
+    deaths: Counter[str] = field(default_factory=Counter)
+    count: int = 0
 
-    def next_of(self, settled: SimpleQueue[Any]) -> Any:
-        """The next future that is done."""
-        alone_since: float | None = None
-        while True:
-            if self._scheduler is None or self._client.status != "running" or self._client.nthreads():
-                alone_since = None
-            elif alone_since is None:
-                alone_since = time.monotonic()
-                self._tell()
-            left = math.inf if alone_since is None else alone_since + self._wait - time.monotonic()
-            try:
-                return settled.get(timeout=min(_LOOK, max(0.0, left)))
-            except Empty:
-                if left <= 0:
-                    raise StudyError(
-                        f"the Dask scheduler at {self._scheduler} has had no worker for {self._wait:g} s; finished "
-                        f"cases are kept. Start one with `dask worker {self._scheduler}` and run the same command, "
-                        "wait longer (--wait SECONDS), or leave the address out to use this machine"
-                    ) from None
+    def next(self, sharers: int) -> Chunk | None:
+        """The next chunk; None if there is none now.
 
-    def _tell(self) -> None:
-        if self._say is not None:
-            self._say(f"the Dask scheduler at {self._scheduler} has no worker; waiting {self._wait:g} s for one")
+        Cases of a chunk that a worker died with go one by one, and one that a worker died with alone gets a second
+        chance when no other one runs: the cause may have been a lack of memory.
+        """
+        if self.suspects:
+            if not self.deaths[self.suspects[0].id]:
+                return Chunk(self.packed, (self.suspects.popleft(),))
+            return None if self.chunks else Chunk(self.packed, (self.suspects.popleft(),))
+        alone = any(self.deaths[case.id] for cases in self.chunks.values() for case in cases)
+        cases = () if alone else tuple(self.schedule.take(sharers))
+        return Chunk(self.packed, cases) if cases else None
 
-
-@contextmanager
-def _client(workers: int, scheduler: str | None) -> Iterator[Any]:
-    distributed = _distributed()
-    if scheduler is not None:
-        try:
-            client = distributed.Client(scheduler, timeout=10, set_as_default=False)
-        except (OSError, ValueError) as error:
-            raise StudyError(
-                f"no Dask scheduler answers at {scheduler!r} ({error}); start one with `dask scheduler`, "
-                "or leave the address out to use this machine"
-            ) from error
-        with client:
-            yield client
-        return
-    settings = {
-        # A worker holds no case but the one it runs, so that a case that kills its worker takes no other one with it;
-        # it gets a second chance, since the cause may have been a lack of memory.
-        "distributed.scheduler.worker-saturation": 1.0,
-        "distributed.scheduler.allowed-failures": 1,
-        # Dask would give up a worker that is not back within 15 s of its death; a busy machine may need longer, and
-        # with its last worker gone a run would wait for ever.
-        "distributed.deploy.lost-worker-timeout": "7 days",
-        # Ctrl-C reaches every process of a terminal. This one ends the workers; they need not complain themselves.
-        "distributed.worker.preload": ["import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"],
-    }
-    size = {"n_workers": workers, "threads_per_worker": 1}
-    with (
-        dask_config.set(settings),
-        distributed.LocalCluster(**size, dashboard_address="127.0.0.1:0", silence_logs=logging.CRITICAL) as cluster,
-        distributed.Client(cluster, set_as_default=False) as client,
-    ):
-        yield client
+    def lost(self, cases: tuple[Case, ...], how: Lost) -> list[Outcome]:
+        """Take note of a worker's death; the outcome of a case that is given up."""
+        if not how.working:
+            self.schedule.put_back(cases)
+            return []
+        if len(cases) > 1:
+            self.suspects.extendleft(reversed(cases))
+            return []
+        (case,) = cases
+        self.deaths[case.id] += 1
+        if self.deaths[case.id] > 1:
+            return [failed(case, CaseFailure(f"its worker process died: {how.reason}"))]
+        self.suspects.append(case)
+        return []
 
 
-def _distributed() -> Any:
-    """Dask's scheduler and workers; most of their functions are published without types."""
-    import distributed  # noqa: PLC0415 - a second to import, and not always needed
-
-    return distributed
+def _side_by_side(pool: Pool, schedule: Schedule, packed: Packed) -> Outcomes:
+    sent = _Sent(schedule, packed)
+    while True:
+        while pool.room > 0 and (chunk := sent.next(pool.sharers)) is not None:
+            sent.count += 1
+            sent.chunks[sent.count] = chunk.cases
+            pool.send(sent.count, chunk)
+        if not sent.chunks:
+            return
+        outcomes: list[Outcome] = []
+        for name, answer in pool.answers():
+            cases = sent.chunks.pop(name)
+            if isinstance(answer, Lost):
+                outcomes += sent.lost(cases, answer)
+            elif isinstance(answer, str):
+                raise StudyError(f"a worker cannot run cases:\n{answer}")
+            else:
+                for case, outcome in zip(cases, answer, strict=True):
+                    schedule.measured(case, outcome.seconds)
+                outcomes += answer
+        if outcomes:
+            yield outcomes

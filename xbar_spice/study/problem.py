@@ -5,86 +5,100 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal, cast
 
 import numpy as np
 
-from xbar_spice.checks import SEED, Whole, checked
+from xbar_spice.checks import SEED, Optional, Whole, checked
 from xbar_spice.cosim import Problem
 from xbar_spice.cosim.run.made import fingerprint
+from xbar_spice.data import Data, load_data
 from xbar_spice.errors import StudyError
 from xbar_spice.parts import TASKS
 from xbar_spice.spice.device_models import Lookup
-from xbar_spice.streams import Streams
-from xbar_spice.study.config import ModelSettings
-from xbar_spice.train.digits import DIGITS, IMAGE_SHAPE, load_digits
-from xbar_spice.train.losses import CrossEntropy, SquaredDistance
+from xbar_spice.study.config import DataSettings, ModelSettings
+from xbar_spice.study.samples import AUTO, taken_samples
+from xbar_spice.train.losses import CrossEntropy, Objective, SquaredDistance
 from xbar_spice.train.training import train
-from xbar_spice.weights import Classifier, Model, load_model, save_model
+from xbar_spice.weights import Model, load_model, save_model
 
-__all__ = ["chosen_task", "describe_data", "find_model", "fingerprint", "make_problem"]
-
-DataTask = Literal["auto", "digits", "random"]
-_PIXELS = int(np.prod(IMAGE_SHAPE))
+__all__ = ["find_model", "find_samples", "fingerprint", "make_problem", "problem_of"]
 
 
-def chosen_task(model: Model, task: DataTask = "auto") -> Literal["digits", "random"]:
-    """The data that a model runs on: those that were asked for, or those that it says it was trained on.
-
-    Data are never guessed: states of the right length may be anything, such as what an encoder makes of images.
-
-    Raises:
-        StudyError: nobody has said which, or the model does not fit the digits.
-    """
-    if task == "random":
-        return task
-    if task == "auto" and model.trained_on != DIGITS:
-        said = f"says that it was trained on {model.trained_on!r}" if model.trained_on else "does not say"
-        raise StudyError(
-            f"which data is the model of {model.states} states to run on? Its weight file {said}, and samples are read "
-            "for 'digits' only. Ask for 'digits' (8 x 8 test images, if raw pixels are its states) or for 'random' "
-            "(standard normal states, on which a trained model shows little of what it does on its data): --data on "
-            "the command line, data.task in a study, task= of make_problem. With samples of your own: "
-            "Problem(model, z0, objective)"
-        )
-    if model.states != _PIXELS or model.classifier is None:
-        raise StudyError(
-            f"data 'digits' needs a classifier and {_PIXELS} states, got a model of {model.states} states "
-            f"{'with' if model.classifier else 'without'} a classifier; try 'random'"
-        )
-    return "digits"
-
-
-@checked(samples=Whole(1, 10**6), seed=SEED)
-def make_problem(model: Model, *, samples: int = 8, seed: int = 0, task: DataTask = "auto") -> Problem:
+@checked(samples=Optional(Whole(1, 10**6)), seed=Optional(SEED))
+def make_problem(
+    model: Model,
+    *,
+    data: Data | None = None,
+    samples: int | None = None,
+    seed: int | None = None,
+    task: str = AUTO,
+) -> Problem:
     """Choose samples for a model.
+
+    Labels are scored by the cross-entropy of the model's classifier; without a classifier, or without labels, final
+    states by their squared distance from the targets. Samples with neither are scored by their distance from zero.
 
     Args:
         model: a trained neural ODE.
-        samples: number of samples.
-        seed: of the stream that draws them.
-        task: "digits" takes test images and the cross-entropy of their classes; "random" takes standard normal states
-            and the squared distance of the final states from zero; "auto" takes what the model was trained on.
+        data: where the samples are taken from, as `load_data` and `load_named_data` return them.
+        samples: number of samples; 8 when left out, or all of them if there are fewer.
+        seed: of the stream that draws them; 0 when left out, but of data from a file the first ones are taken.
+        task: in place of data: the name of a set, of which samples are taken that training holds back, such as
+            "digits"; "random" takes standard normal states, and their distance from zero as the loss; "auto" takes what
+            the model was trained on.
 
     Raises:
         StudyError: the model does not fit the data or does not say which they are, or there are not that many samples.
     """
-    rng = Streams(seed).data()
-    said = describe_data(model, samples=samples, seed=seed, task=task)
-    if chosen_task(model, task) == "random":
-        z0 = rng.standard_normal((model.states, samples))
-        return Problem(model, z0, SquaredDistance(np.zeros_like(z0)), said)
-    images = load_digits().test
-    if samples > len(images):
-        raise StudyError(f"data.samples must be <= {len(images)}, the number of test images, got {samples}")
-    chosen = images.take(rng.permutation(len(images))[:samples])
-    return Problem(model, chosen.x, CrossEntropy(cast(Classifier, model.classifier), chosen.labels), said)
+    return problem_of(model, taken_samples(model, data, task=task, samples=samples, seed=seed))
 
 
-def describe_data(model: Model, *, samples: int, seed: int, task: DataTask = "auto") -> str:
-    """The samples of `make_problem` in words, for all that is printed or written of them."""
-    kind = {"digits": "test images of the handwritten digits", "random": "random states (standard normal)"}
-    return f"{samples} {kind[chosen_task(model, task)]}, drawn with seed {seed}"
+def problem_of(model: Model, data: Data) -> Problem:
+    """A model on all of the samples.
+
+    Raises:
+        StudyError: they do not fit each other.
+    """
+    if data.features != model.inputs:
+        kind = "states" if model.encoder is None else "inputs of its encoder"
+        raise StudyError(f"{data}: samples of {data.features} entries do not fit a model of {model.inputs} {kind}")
+    x = np.ascontiguousarray(data.x.T)
+    return Problem(model, x, _objective(model, data), data.source)
+
+
+def _objective(model: Model, data: Data) -> Objective:
+    if data.labels is not None and model.classifier is not None:
+        if data.classes > len(model.classifier.weight):
+            raise StudyError(
+                f"{data}: labels go up to {data.classes - 1}, and the model's classifier has "
+                f"{len(model.classifier.weight)} classes, counted from 0"
+            )
+        return CrossEntropy(model.classifier, data.labels)
+    if data.targets is None and data.labels is not None:
+        raise StudyError(f"{data}: labels need a model with a classifier, and this one has none; give targets")
+    targets = np.zeros((len(data), model.states)) if data.targets is None else data.targets
+    if data.times is not None:
+        raise StudyError(f"{data}: targets at several times need a loss of several times, which this model has not")
+    if targets.shape[1] != model.states:
+        raise StudyError(f"{data}: targets need as many entries as the model has states, {model.states}")
+    return SquaredDistance(np.ascontiguousarray(targets.T))
+
+
+def find_samples(model: Model, settings: DataSettings, lookup: Lookup) -> Data:
+    """The samples of a study.
+
+    Args:
+        model: what runs on them.
+        settings: where they come from.
+        lookup: where files are looked up.
+
+    Raises:
+        DataError: their file cannot be used.
+        StudyError: see `make_problem`.
+    """
+    data = None if settings.file is None else load_data(lookup.folder / settings.file, settings.mapping)
+    task = lookup.part(settings.task)
+    return taken_samples(model, data, task=task, samples=settings.samples, seed=settings.seed)
 
 
 def find_model(
@@ -107,10 +121,12 @@ def find_model(
         WeightsError: the weight file cannot be used.
         InvalidInputError: no training task has this name.
     """
+    found = lookup or Lookup()
     if settings.weights is not None:
         base = study_file.parent if study_file is not None else Path()
-        return load_model(base / settings.weights)
-    text = (lookup or Lookup()).part(settings.task or "")  # ModelSettings sees to it that there is one
+        said = {name: found.part(value) if isinstance(value, str) else value for name, value in settings.said.items()}
+        return load_model(base / settings.weights, settings.mapping, **said)
+    text = found.part(settings.task or "")  # ModelSettings sees to it that there is one
     task, code = TASKS.get(text), TASKS.source_hash(text)
     path = kept / f"{task.name}-{f'{code[:8]}-' if code else ''}{settings.seed}.npz"
     if not path.exists():

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import closing
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, final
 
-from xbar_spice.checks import Optional, Real, Text, Whole, checked
+from xbar_spice.checks import Flag, Instance, Optional, Real, Text, Whole, checked
+from xbar_spice.cosim.run.made import fingerprint
 from xbar_spice.errors import StudyError
-from xbar_spice.study.cases import Case, expand, model_key
-from xbar_spice.study.config import Parameters, Study
-from xbar_spice.study.deficit import first_read_voltages, hardest_case
-from xbar_spice.study.execute import WAIT, CaseFailure, Outcome, cores, run_here, run_on_dask
-from xbar_spice.study.problem import find_model, fingerprint
-from xbar_spice.study.store import Store, unconverged
+from xbar_spice.study.axes import Point
+from xbar_spice.study.cases import Case, expand
+from xbar_spice.study.chunks import now
+from xbar_spice.study.cluster import WAIT
+from xbar_spice.study.deficit import first_read_voltages, hardness
+from xbar_spice.study.estimate import Estimate, estimate
+from xbar_spice.study.execute import Workers, cores, run_cases
+from xbar_spice.study.segments import Status
+from xbar_spice.study.setups import Plan, Source
+from xbar_spice.study.store import Store
+from xbar_spice.study.study import Study
+from xbar_spice.study.study_file import StudyFile
 from xbar_spice.version import versions
 from xbar_spice.weights import Model
 
@@ -77,15 +83,22 @@ class StudySummary:
         return "\n".join(lines + [f"not usable: {problem}" for problem in self.problems])
 
 
-@checked(jobs=Optional(Whole(1)), scheduler=Optional(Text()), wait=Real("s", least=0, infinite=True))
-def run_study(
-    study: Study,
+@checked(
+    study=Instance(Study, StudyFile, example='load_study("study.toml")'),
+    jobs=Optional(Whole(1)),
+    scheduler=Optional(Text()),
+    wait=Real("s", least=0, infinite=True),
+    retry_failed=Flag(),
+)
+def run_study(  # noqa: PLR0913 - what is run, where it is kept, who runs it and who hears of it
+    study: Plan,
     folder: Path,
     *,
     study_file: Path | None = None,
     jobs: int | None = None,
     scheduler: str | None = None,
     wait: float = WAIT,
+    retry_failed: bool = True,
     on_waiting: Callable[[str], None] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     on_training: Callable[..., None] | None = None,
@@ -93,16 +106,16 @@ def run_study(
     """Run the cases of a study that have no result yet.
 
     A case that fails leaves its error and the others go on; the next run tries it again. After an interruption all
-    finished cases are there. Where Dask is used, a script needs the guard `if __name__ == "__main__":`, since the
-    workers import it.
+    cases of which `on_progress` has heard are there.
 
     Args:
-        study: what to run.
+        study: what to run: `Study(...)`, or a study file as `load_study` reads it.
         folder: of the results; need not exist.
         study_file: where the study comes from; names of weight files are relative to it.
-        jobs: cases side by side, by default one per core; 1 runs them in this process without Dask.
-        scheduler: address of an existing Dask scheduler, in place of a local cluster.
+        jobs: cases side by side, by default one per core; 1 runs them in this process.
+        scheduler: address of a Dask scheduler, in place of processes on this machine.
         wait: seconds for which that scheduler may be without any worker.
+        retry_failed: whether to run those again that failed before.
         on_waiting: called with a text when it is.
         on_progress: called when a case is settled, those with a result first.
         on_training: the progress callback of `xbar_spice.train`, for a study that names a training task.
@@ -115,37 +128,46 @@ def run_study(
     start = time.perf_counter()
     store = Store(folder)
     with store.locked():
-        models = _find_models(study, study_file, store.folder / "weights", on_training)
-        cases = expand(study, models)
-        store.write_study(_description(study, cases, models))
-        notes = _keep_voltages(store, cases, models)
-        unique = list({case.id: case for case in cases}.values())
-        finished = store.finished()
-        missing = [case for case in unique if case.id not in finished]
-        counter = _Counter(len(unique), on_progress)
-        for case in unique:
-            if case.id in finished:
+        damaged = store.tidy()
+        source = study.source(study_file, store.folder / "weights", on_training)
+        plan = planned(study, source)
+        keep_description(store, study, plan, source)
+        notes = _keep_voltages(store, plan, source)
+        before = _known(store, plan)
+        counter = _Counter(len(plan.cases), on_progress)
+        missing = []
+        for case in plan.cases.values():
+            status = before.get(case.id)
+            if status is None or (status == "failed" and retry_failed):
+                missing.append(case)
+            elif status == "failed":
+                counter.settle(case, "failed", "failed before, and was not tried again")
+            else:
                 counter.settle(case, "present")
-        work = [(case, models[model_key(case.parameters)]) for case in missing]
-        workers = min(jobs or cores(), len(work))
-        if scheduler is None and workers <= 1:
-            running = run_here(work)
-        else:
-            running = run_on_dask(work, workers, scheduler, wait=wait, on_waiting=on_waiting)
+        present = len(plan.cases) - len(missing) - len(counter.failed)
+        workers = Workers(jobs or cores(), scheduler, wait, on_waiting)
+        found: dict[str, Status] = {name: status for name, status in before.items() if status == "unconverged"}
         # Closed at once when something goes wrong here, so that no worker outlives the run.
-        with closing(running) as outcomes:
-            for case, outcome in outcomes:
-                _settle(store, counter, case, outcome)
-        records, problems = store.results()
+        with closing(run_cases(source, missing, plan.seconds, workers)) as outcomes:
+            for settled in outcomes:
+                try:
+                    store.write_segment([outcome.line for outcome in settled])
+                except StudyError as error:  # a full disk, say: nothing that comes could be kept either
+                    kept = "finished cases are kept: the same command goes on from there"
+                    raise StudyError(f"{error}; {kept}") from error
+                for outcome in settled:
+                    found[outcome.case.id] = outcome.status
+                    counter.settle(outcome.case, "failed" if outcome.error else "done", outcome.error)
+        problems = store.tidy()
     failed = counter.failed
     return StudySummary(
         folder=store.folder,
-        total=len(unique),
-        present=len(unique) - len(missing),
-        done=len(missing) - len(failed),
+        total=len(plan.cases),
+        present=present,
+        done=sum(case.id in found and found[case.id] != "failed" for case in missing),
         failed=failed,
-        unconverged=[case.label for case in unique if case.id in unconverged(records)],
-        problems=problems + notes,
+        unconverged=[case.label for case in plan.cases.values() if found.get(case.id) == "unconverged"],
+        problems=list(dict.fromkeys(damaged + problems + notes)),
         seconds=time.perf_counter() - start,
     )
 
@@ -166,65 +188,86 @@ class _Counter:
             self._report(Progress(case, status, self._settled, self._total, error))
 
 
-def _find_models(
-    study: Study, study_file: Path | None, kept: Path, on_training: Callable[..., None] | None
-) -> dict[str, Model]:
-    settings = {model_key(parameters): parameters.model for _, parameters in study.points()}
-    return {key: find_model(model, study_file, kept, on_training, study.lookup) for key, model in settings.items()}
+@final
+@dataclass
+class Planned:
+    """The cases of a study, and what is known of them before any is run.
+
+    Attributes:
+        cases: each once, by its id.
+        listed: all of them, where several points of the axes are the same case.
+        estimates: of a case of each point, by the point's identity.
+        data: the samples, in words.
+        hardest: the case of the largest arrays.
+    """
+
+    cases: dict[str, Case] = field(default_factory=dict)
+    listed: list[Case] = field(default_factory=list)
+    estimates: dict[int, Estimate] = field(default_factory=dict)
+    data: set[str] = field(default_factory=set)
+    hardest: Case | None = None
+
+    def seconds(self, point: Point) -> float:
+        """What a case of a point may take."""
+        return self.estimates[id(point)].seconds
 
 
-def _settle(store: Store, counter: _Counter, case: Case, outcome: Outcome) -> None:
-    """Write down what came of a case."""
-    if not isinstance(outcome, CaseFailure):
-        try:
-            store.write_case(case.id, outcome, case=case.describe(), written=_now())
-        except StudyError as error:
-            if isinstance(error.__cause__, OSError):  # a full disk, say: nothing that comes could be kept either
-                raise StudyError(f"{error}; finished cases are kept: the same command goes on from there") from error
-            # Something else lies where the case belongs; the other ones can still be kept.
-            outcome = CaseFailure(f"{type(error).__name__}: {error}")
-    if isinstance(outcome, CaseFailure):
-        store.write_failure(case.id, case.describe() | asdict(outcome) | {"written": _now(), "versions": versions()})
-        counter.settle(case, "failed", outcome.error)
-    else:
-        counter.settle(case, "done")
+def planned(study: Plan, source: Source) -> Planned:
+    """The cases of a study."""
+    plan = Planned()
+    most: tuple[float, float] | None = None
+    for cases, setup in expand(study.combinations, study.seeds, study.groups, source):
+        plan.listed += cases
+        plan.estimates[id(cases[0].point)] = estimate(setup)
+        plan.data.add(str(setup.described["data"]))
+        hard = hardness(setup)
+        if hard is not None and (most is None or hard > most):
+            plan.hardest, most = cases[0], hard
+    plan.cases = {case.id: case for case in reversed(plan.listed)}
+    plan.cases = {case.id: plan.cases[case.id] for case in plan.listed}
+    return plan
 
 
-def _keep_voltages(store: Store, cases: Sequence[Case], models: dict[str, Model]) -> list[str]:
+def _known(store: Store, plan: Planned) -> dict[str, Status]:
+    return {name: status for name, status in store.status().items() if name in plan.cases}
+
+
+def _keep_voltages(store: Store, plan: Planned, source: Source) -> list[str]:
     """Cell voltages of one array for the report; a study does not fail for want of them, but says so."""
-    case = hardest_case(cases)
+    case = plan.hardest
     kept = store.arrays("cell_deficit")
     if case is None or (kept is not None and str(kept.get("case")) == case.id):
         return []
     try:
-        store.write_arrays("cell_deficit", first_read_voltages(case, models))
+        store.write_arrays("cell_deficit", first_read_voltages(case, source.setup(case.point.changes)))
     except Exception as error:  # whatever it is, only a figure lacks its numbers
         return [f"no cell voltages for the report: {type(error).__name__}: {error}"]
     return []
 
 
-def _description(study: Study, cases: Sequence[Case], models: dict[str, Model]) -> dict[str, Any]:
-    """The study as the report needs it."""
-    used = {model_key(parameters): parameters.model for _, parameters in study.points()}
-    return {
-        "name": study.name,
-        "axes": [axis.model_dump() for axis in study.axes],
-        "seeds": study.seeds,
-        "parameters": study.model_dump(include=set(Parameters.model_fields)),
-        "models_folders": study.models,
-        "netlists": study.netlists,
-        "models": [_describe_model(used[key], model) for key, model in models.items()],
-        "data": sorted({case.data for case in cases}),
-        "cases": [{"id": case.id, "label": case.label, "axes": case.axes, "seed": case.seed} for case in cases],
-        "versions": versions(),
-        "written": _now(),
-    }
+def keep_description(store: Store, study: Plan, plan: Planned, source: Source) -> None:
+    """Write down the study as the report needs it."""
+    store.write_study(
+        {
+            "name": study.name,
+            "axes": [axis.describe() for group in study.groups for axis in group.axes],
+            "seeds": list(study.seeds),
+            **study.describe(),
+            "models": [_describe_model(text, model) for text, model in source.models],
+            "data": sorted(plan.data),
+            "versions": versions(),
+            "written": now(),
+            "cases": [
+                {"id": case.id, "label": case.label, "axes": dict(case.axes), "seed": case.seed} for case in plan.listed
+            ],
+        }
+    )
 
 
-def _describe_model(settings: Any, model: Model) -> dict[str, Any]:
+def _describe_model(text: str, model: Model) -> dict[str, Any]:
     kernels = model.kernels
     return {
-        "source": settings.weights or f"training task {settings.task}, seed {settings.seed}",
+        "source": text,
         "fingerprint": fingerprint(model),
         "states": model.states,
         "hidden": model.hidden,
@@ -234,7 +277,3 @@ def _describe_model(settings: Any, model: Model) -> dict[str, Any]:
         "h": model.h,
         "steps": model.steps,
     }
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")

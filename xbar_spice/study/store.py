@@ -1,32 +1,36 @@
-"""Results on disk: one folder per case, written as a whole or not at all.
+"""Results on disk: segments of many cases each, written as a whole or not at all.
 
     STORE/study.json                  the study with all its cases, as it was last run
-    STORE/cases/ID/record.json        what a case showed
-    STORE/cases/ID/trace.csv          every analog read of it
-    STORE/failures/ID.json            why a case has no result
+    STORE/segments/NAME.jsonl         what cases showed, every analog read of them, or why they have no result
+    STORE/damaged/NAME.jsonl          segments that were found damaged, when all that is whole had been copied from them
     STORE/weights/                    models that were trained for the study
     STORE/cell_deficit.npz            cell voltages of one array
 
-JSON has no NaN: a value that is not finite is null.
+Stores of old have a folder for each case instead, which is read as well:
+
+    STORE/cases/ID/record.json        what a case showed
+    STORE/cases/ID/trace.csv          every analog read of it
+    STORE/failures/ID.json            why a case has no result
+
+Nothing is ever lost: a segment appears under its name when all of it is on the disk, and is removed only when another
+one holds its lines. So a case may be in the store twice, for a moment or after a crash; the first one counts.
 """
 
 from __future__ import annotations
 
 import fcntl
-import hashlib
-import json
-import math
-import os
+import secrets
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import Any, final
+from typing import Any, cast, final
 
 import numpy as np
 import pandas as pd
 
-from xbar_spice.cosim import Cosimulation
 from xbar_spice.cosim.run.record import CaseEntry, Record, read_record
 from xbar_spice.disk import (
     DRAFT,
@@ -35,64 +39,17 @@ from xbar_spice.disk import (
     make_folder,
     read_bytes,
     read_json,
-    require_writable,
     write,
-    write_folder,
 )
 from xbar_spice.errors import StudyError
+from xbar_spice.study.case_folder import read_case, read_trace, to_json
+from xbar_spice.study.segments import LARGEST, Line, Status, compact_json, read_lines
 
-__all__ = ["Store", "case_of", "require_case_folder", "unconverged", "write_case"]
+__all__ = ["Store", "StoredCase", "case_of", "unconverged"]
 
-_RECORD, _TRACE = "record.json", "trace.csv"
-_DIGEST = "trace_sha256"
-_LARGEST = 2**30  # bytes of a trace or of an archive; a read takes about a hundred
-_COLUMNS = {b"phase", b"matrix", b"direction", b"relative_error"}
-
-# Numbers are read as they were written: pandas does that by itself from 3.1 on, and before that on request only.
-_EXACT: dict[str, Any] = (
-    {} if tuple(map(int, pd.__version__.split(".")[:2])) >= (3, 1) else {"float_precision": "round_trip"}
-)
-
-
-def write_case(folder: Path, result: Cosimulation, **more: Any) -> Path:
-    """Write the record and the trace of a co-simulation into a folder of their own.
-
-    A case that is there already is replaced; the folder never holds a part of one.
-
-    Args:
-        folder: its parent is created if need be.
-        result: what to write.
-        **more: further entries of the record.
-
-    Returns:
-        The folder.
-
-    Raises:
-        StudyError: the folder holds something else, or cannot be written.
-    """
-    _require_no_foreign(Path(folder))
-    trace = pd.DataFrame(result.trace.columns()).to_csv(index=False)
-    record = result.record | more | {_DIGEST: _digest(trace.encode())}
-    return write_folder(folder, {_TRACE: trace, _RECORD: to_json(record)}, error=StudyError)
-
-
-def require_case_folder(folder: Path) -> None:
-    """Raise now if `write_case` could not write there later: before a simulation whose result would be lost.
-
-    Raises:
-        StudyError: see `write_case`.
-    """
-    folder = Path(folder)
-    _require_no_foreign(folder)
-    make_folder(folder, error=StudyError)
-    require_writable(folder / _RECORD, error=StudyError)
-
-
-def _require_no_foreign(folder: Path) -> None:
-    with border(folder, "written", StudyError):
-        foreign = sorted(set(os.listdir(folder)) - {_RECORD, _TRACE}) if folder.is_dir() else []
-    if foreign:
-        raise StudyError(f"{folder} holds {foreign[0]!r}, which is no part of a case; give a new folder")
+_SEGMENT = ".jsonl"
+_SMALL, _MANY = 2**22, 256  # bytes of a small segment, and how many of them are too many
+_LAID_ASIDE = "they are run again, and the file is kept in the folder `damaged`"
 
 
 @final
@@ -105,6 +62,7 @@ class Store:
 
     def __init__(self, folder: Path) -> None:
         self.folder = Path(folder)
+        self._segments, self._damaged = self.folder / "segments", self.folder / "damaged"
         self._cases = self.folder / "cases"
         self._failures = self.folder / "failures"
 
@@ -117,7 +75,7 @@ class Store:
         Raises:
             StudyError: another run is writing here, or the folder cannot be written.
         """
-        make_folder(self._cases, error=StudyError)
+        make_folder(self._segments, error=StudyError)
         with border(self.folder, "written", StudyError):
             lock = (self.folder / ".lock").open("w")
         with lock:
@@ -130,25 +88,76 @@ class Store:
                 raise StudyError(
                     f"another run is writing to {self.folder}; wait for it, or give a new folder"
                 ) from error
-            clear_drafts(self.folder)
-            clear_drafts(self._cases)
-            clear_drafts(self._failures)
+            for folder in (self.folder, self._segments, self._cases, self._failures):
+                clear_drafts(folder)
             yield
 
     def write_study(self, study: Mapping[str, Any]) -> None:
-        """Keep what is run."""
-        write(self.folder / "study.json", to_json(study), error=StudyError)
+        """Keep what is run; each of its `cases` stands on a line of its own."""
+        rest = {name: value for name, value in study.items() if name != "cases"}
+        listed = ",\n".join(f"  {compact_json(case)}" for case in study.get("cases", ()))
+        text = to_json({**rest, "cases": []}).rstrip().removesuffix("[]\n}")
+        write(self.folder / "study.json", f"{text}[\n{listed}\n ]\n}}\n", error=StudyError)
 
-    def write_case(self, case_id: str, result: Cosimulation, **more: Any) -> None:
-        """Keep the result of a case; an earlier failure of it is forgotten."""
-        write_case(self._cases / case_id, result, **more)
-        with border(self._failures, "written", StudyError):
-            (self._failures / f"{case_id}.json").unlink(missing_ok=True)
+    def write_segment(self, lines: Sequence[bytes]) -> Path:
+        """Keep the outcomes of cases, all of them or none.
 
-    def write_failure(self, case_id: str, failure: Mapping[str, Any]) -> None:
-        """Keep why a case has no result."""
-        make_folder(self._failures, error=StudyError)
-        write(self._failures / f"{case_id}.json", to_json(failure), error=StudyError)
+        Args:
+            lines: as `line_of` makes them.
+
+        Returns:
+            The path of the segment. When this returns, its lines are on the disk.
+
+        Raises:
+            StudyError: it cannot be written.
+        """
+        make_folder(self._segments, error=StudyError)
+        name = f"{time.time_ns():016x}-{secrets.token_hex(4)}{_SEGMENT}"  # in the order of time
+        return write(self._segments / name, b"".join(lines), error=StudyError)
+
+    def tidy(self) -> list[str]:
+        """Put small segments together, and lay aside those that are damaged; whoever writes here calls it.
+
+        Returns:
+            What was damaged, in words.
+        """
+        problems, small, damaged = [], [], []
+        for path in self._segment_paths():
+            try:
+                lines = list(read_lines(path))
+            except StudyError as error:
+                problems.append(str(error))
+                continue
+            if None in lines:
+                damaged.append(path)
+                problems.append(f"{path}: {lines.count(None)} of {len(lines)} cases were damaged; {_LAID_ASIDE}")
+            elif path.stat().st_size < _SMALL:
+                small.append(path)
+        self._rewrite(damaged)
+        for path in damaged:
+            make_folder(self._damaged, error=StudyError)
+            with border(path, "moved", StudyError):
+                path.rename(self._damaged / path.name)
+        if len(small) > _MANY:
+            self._rewrite(small)
+            with border(self._segments, "put in order", StudyError):
+                for path in small:
+                    path.unlink(missing_ok=True)
+        return problems
+
+    def _rewrite(self, paths: Sequence[Path]) -> None:
+        """Write what is whole in segments to new ones, which are not small."""
+        lines: list[bytes] = []
+        size = 0
+        for path in paths:
+            found = [line.text for line in read_lines(path) if line is not None]
+            lines += found
+            size += sum(map(len, found))
+            if size >= _SMALL:
+                self.write_segment(lines)
+                lines, size = [], 0
+        if lines:
+            self.write_segment(lines)
 
     def write_arrays(self, name: str, arrays: Mapping[str, Any]) -> None:
         """Keep numbers that belong to the study as a whole, as NAME.npz."""
@@ -172,23 +181,40 @@ class Store:
             raise StudyError(f"{self.folder} is not the folder of a study: study.json does not list the cases of one")
         return content
 
+    def cases(self, problems: list[str] | None = None) -> Iterator[StoredCase]:
+        """Every case that has a result, once, from segments and from folders of old; one at a time in memory.
+
+        Args:
+            problems: gets what could not be read, in words.
+        """
+        found = [] if problems is None else problems
+        seen: set[str] = set()
+        for line in self._lines(found):
+            if line.status != "failed" and line.case_id not in seen:
+                seen.add(line.case_id)
+                yield StoredCase(line.case_id, line.status == "done", line)
+        for folder in sorted(self._cases.iterdir()) if self._cases.is_dir() else []:
+            if folder.name.startswith(DRAFT) or folder.name in seen:
+                continue
+            try:
+                record = read_case(folder)
+                yield StoredCase(folder.name, record.converged, record, folder)
+            except StudyError as error:
+                found.append(f"{folder}: not a finished case ({error})")
+
+    def status(self) -> dict[str, Status]:
+        """What came of each case by its id; of one that failed and has no result, that it failed."""
+        failed: dict[str, Status] = {failure["id"]: "failed" for failure in self.failures()}
+        return failed | {case.id: "done" if case.converged else "unconverged" for case in self.cases()}
+
     def finished(self) -> set[str]:
         """Ids of the cases that have a result."""
-        return {case_of(record).id for record in self.results()[0]}
+        return {case.id for case in self.cases()}
 
     def results(self) -> tuple[list[Record], list[str]]:
         """The records of all cases, and what could not be read."""
-        records, problems = [], []
-        for folder in sorted(self._cases.iterdir()) if self._cases.is_dir() else []:
-            if folder.name.startswith(DRAFT):
-                continue
-            try:
-                content = read_json(folder / _RECORD, error=StudyError)
-                trace = read_bytes(folder / _TRACE, limit=_LARGEST, error=StudyError)
-                records.append(_finished(content, folder.name, trace))
-            except StudyError as error:
-                problems.append(f"{folder}: not a finished case ({error})")
-        return records, problems
+        problems: list[str] = []
+        return [case.record for case in self.cases(problems)], problems
 
     def records(self) -> tuple[pd.DataFrame, list[str]]:
         """The same as a table, one row each with columns such as `state.relative_error`."""
@@ -201,65 +227,106 @@ class Store:
         Raises:
             StudyError: there is no readable trace.
         """
-        path = self._cases / case_id / _TRACE
-        try:
-            content = BytesIO(read_bytes(path, limit=_LARGEST, error=StudyError))
-            trace: pd.DataFrame = pd.read_csv(content, keep_default_na=True, dtype={"phase": str}, **_EXACT)
-        except ValueError as error:
-            if isinstance(error, StudyError):
-                raise
-            raise StudyError(f"{path}: cannot be read: {error}") from error
-        return trace
+        found = next((case for case in self.cases() if case.id == case_id), None)
+        if found is None:
+            raise StudyError(f"{self.folder}: has no readable trace of case {case_id!r}")
+        return found.trace()
 
     def failures(self) -> list[dict[str, Any]]:
-        """What `write_failure` kept, unreadable files left out."""
-        found = []
+        """Why cases have no result, by the last try of each; unreadable files are left out."""
+        found: dict[str, dict[str, Any]] = {}
         for path in sorted(self._failures.glob("*.json")) if self._failures.is_dir() else []:
             with suppress(StudyError):
-                found.append(read_json(path, error=StudyError))
-        return [failure for failure in found if isinstance(failure.get("id"), str)]
+                failure = read_json(path, error=StudyError)
+                found |= {failure["id"]: failure} if isinstance(failure.get("id"), str) else {}
+        finished = set()
+        for line in self._lines([]):
+            if line.status == "failed":
+                found[line.case_id] = line.record
+            else:
+                finished.add(line.case_id)
+        return [failure for name, failure in found.items() if name not in finished]
 
     def arrays(self, name: str) -> dict[str, np.ndarray[Any, Any]] | None:
         """What `write_arrays` kept under a name; None if there is nothing readable."""
         try:
-            content = read_bytes(self.folder / f"{name}.npz", limit=_LARGEST, error=StudyError)
+            content = read_bytes(self.folder / f"{name}.npz", limit=LARGEST, error=StudyError)
             with np.load(BytesIO(content), allow_pickle=False) as archive:
                 return dict(archive)
         except Exception:  # whatever a damaged archive makes numpy, zipfile and zlib raise
             return None
 
+    def _lines(self, problems: list[str]) -> Iterator[Line]:
+        """What is whole in all segments, in the order of time; a run may write more, or put them together meanwhile."""
+        seen: set[str] = set()
+        while left := [path for path in self._segment_paths() if path.name not in seen]:
+            for path in left:
+                seen.add(path.name)
+                try:
+                    for number, line in enumerate(read_lines(path), 1):
+                        if line is None:
+                            problems.append(f"{path}: line {number} is not a finished case (it is damaged)")
+                        else:
+                            yield line
+                except StudyError as error:
+                    if not isinstance(error.__cause__, FileNotFoundError):  # whose lines are in another one by now
+                        problems.append(str(error))
+
+    def _segment_paths(self) -> list[Path]:
+        if not self._segments.is_dir():
+            return []
+        return sorted(path for path in self._segments.glob(f"*{_SEGMENT}") if not path.name.startswith(DRAFT))
+
+
+@final
+@dataclass(frozen=True)
+class StoredCase:
+    """A case with its result, as a store has it.
+
+    Attributes:
+        id: hash of all that determines the result.
+        converged: whether both runs are solutions that can be compared.
+    """
+
+    id: str
+    converged: bool
+    _kept: Line | Record
+    _folder: Path | None = None
+
+    @property
+    def content(self) -> Mapping[str, Any]:
+        """The record as plain values, which are much faster to come by than `record` is."""
+        return self._kept.record if isinstance(self._kept, Line) else self._kept
+
+    @property
+    def record(self) -> Record:
+        """The record."""
+        return read_record(self._kept.record) if isinstance(self._kept, Line) else self._kept
+
+    @property
+    def axes(self) -> Mapping[str, Any]:
+        """Its values by the name of the axis, of the study that ran it.
+
+        Where the store's study lies now is for its `study.json` to say, which may list a case at several points.
+        """
+        return cast(Mapping[str, Any], (self.content.get("case") or {}).get("axes", {}))
+
+    def trace(self) -> pd.DataFrame:
+        """Every analog read of it, a row each.
+
+        Raises:
+            StudyError: it is no longer readable.
+        """
+        if isinstance(self._kept, Line):
+            trace = pd.DataFrame(self._kept.trace)
+            empty = [name for name in trace if trace[name].isna().all()]
+            return trace.astype(dict.fromkeys(empty, float))
+        return read_trace(cast(Path, self._folder))
+
 
 def case_of(record: Record) -> CaseEntry:
     """The case that a record of a store is of."""
     return record.case or CaseEntry(id="")  # `_finished` sees to it that there is one
-
-
-def _finished(content: Mapping[str, Any], name: str, trace: bytes) -> Record:
-    """The record that was found beside a trace in a folder.
-
-    Raises:
-        StudyError: The two are not a finished case.
-    """
-    record = read_record(content)
-    if record.case is None:
-        raise StudyError("its record has no case")
-    if record.case.id != name:
-        raise StudyError(f"its record is of {record.case.id!r}")
-    if _DIGEST in content:
-        if content[_DIGEST] == _digest(trace):
-            return record
-        raise StudyError("its trace is another one than was written with its record")
-    # Records of old have no digest of their trace, but they count its rows.
-    rows = trace.splitlines()
-    columns = rows[0].split(b",") if rows else []
-    whole = trace.endswith(b"\n") and all(row.count(b",") == len(columns) - 1 for row in rows)
-    if whole and set(columns) >= _COLUMNS and len(rows) - 1 == sum(record.reads.values()):
-        return record
-    raise StudyError("its trace is damaged, or of another case")
-
-
-def _digest(trace: bytes) -> str:
-    return hashlib.sha256(trace).hexdigest()
 
 
 def _lists_cases(content: Mapping[str, Any]) -> bool:
@@ -276,30 +343,3 @@ def _lists_cases(content: Mapping[str, Any]) -> bool:
 def unconverged(records: Sequence[Record]) -> set[str]:
     """Ids of the records that compare no solutions, because one of the two runs did not converge."""
     return {case_of(record).id for record in records if not record.converged}
-
-
-def write_record(path: Path, record: Mapping[str, Any]) -> Path:
-    """Write a record as JSON, in a folder that need not exist; returns the path.
-
-    Raises:
-        StudyError: it cannot be written.
-    """
-    make_folder(path.parent, error=StudyError)
-    return write(path, to_json(record), error=StudyError)
-
-
-def to_json(value: Any) -> str:
-    """Text of plain and numpy values; what is not finite becomes null."""
-    return json.dumps(_plain(value), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(key): _plain(entry) for key, entry in value.items()}
-    if isinstance(value, list | tuple | np.ndarray):
-        return [_plain(entry) for entry in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
-from typing import NamedTuple, final
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple, cast, final
 
 import numpy as np
 
@@ -17,12 +17,12 @@ from xbar_spice.solve.integrators.step_control import AdaptiveOptions
 from xbar_spice.solve.linear_solvers.krylov import KrylovOptions
 from xbar_spice.solve.newton.newton import NewtonOptions
 from xbar_spice.solve.newton.noise import allowing_noise
-from xbar_spice.train.losses import CrossEntropy, CrossEntropyScore
+from xbar_spice.train.losses import CrossEntropy, CrossEntropyScore, Objective
 from xbar_spice.train.optimise import Adam
 from xbar_spice.train.processor import Digital, Processor, Programmed
 from xbar_spice.train.samples import Samples, Split
 from xbar_spice.train.tasks import Schedule
-from xbar_spice.weights import Classifier, Model
+from xbar_spice.weights import Classifier, Model, named_gradients
 
 __all__ = [
     "Epoch",
@@ -77,7 +77,7 @@ def evaluate(
 
     Args:
         model: With a classifier.
-        data: With x of the length of the model's states.
+        data: With x of the length of the model's inputs.
         processor: Who runs the model; digital matrices when left out.
         tolerance: Relative residual that Newton's method and the linear solves aim at; as far as noise allows.
         occasion: Which draw of the processor's noise it sees.
@@ -101,30 +101,43 @@ def loss_and_gradients(
 
     Args:
         model: With a classifier.
-        data: With x of the length of the model's states.
+        data: With x of the length of the model's inputs.
         processor: Who runs the model; digital matrices when left out.
         tolerance: Relative residual that Newton's method and the linear solves aim at; as far as noise allows.
-        matrices: Whether the gradients of A and B are wanted; without them no adjoint is solved.
+        matrices: Whether the gradients of more than the classifier are wanted; without them no adjoint is solved.
         occasion: Which draw of the processor's noise they see.
 
     Returns:
-        The score, and the gradients of "a" and "b" if the model has kernels, else of "A" and "B", and of
-        "classifier.weight" and "classifier.bias".
+        The score, and the gradients of all tensors of the model that are not frozen, by name; without `matrices` those
+        of the classifier.
 
     Raises:
         InvalidInputError: The model has no classifier, or the samples do not fit it.
     """
-    objective = CrossEntropy(classifier_of(model), data.labels)
+    objective: Objective = CrossEntropy(classifier_of(model), data.labels)
     with (processor or Digital()).programmed(model, occasion) as programmed:
-        trajectory = _integrate(programmed, model, data.x, tolerance)
-        score = objective.evaluate(trajectory.z[-1])
-        classifier = {"classifier.weight": score.weight, "classifier.bias": score.bias}
+        if "classifier.weight" in programmed.ends:
+            objective = objective.read_by(programmed.ends["classifier.weight"])
+        z0, driven = _initial(programmed, model, data.x)
+        trajectory = _integrate(programmed, model, z0, tolerance)
+        score = cast(CrossEntropyScore, objective.evaluate(trajectory.z[-1]))
+        found = {"classifier.weight": score.weight, "classifier.bias": score.bias}
         if not matrices:
-            return score, classifier
-        A, B = programmed.weight_gradients(gradients(trajectory, score.cotangent))
-    if model.kernels is None:
-        return score, {"A": A, "B": B} | classifier
-    return score, {"a": model.kernels.gradient_a(A), "b": model.kernels.gradient_b(B)} | classifier
+            return score, found
+        pulled = gradients(trajectory, score.cotangent)
+        of_tensors = programmed.of_tensors
+        found = {**(named_gradients(model, pulled.parameters) if of_tensors is None else of_tensors(pulled)), **found}
+    if model.encoder is not None and driven is not None:
+        found |= model.encoder.weight_gradient(model.encoder.pulled(driven, pulled.z0), data.x)
+    return score, {name: found[name] for name in model.tensors if name in found and name not in model.frozen}
+
+
+def _initial(programmed: Programmed, model: Model, x: FloatArray) -> tuple[FloatArray, FloatArray | None]:
+    """Initial states of inputs, and what the encoder's matrix made of them."""
+    if model.encoder is None:
+        return x, None
+    driven = model.encoder.sums(x, programmed.ends.get("encoder.weight"))
+    return model.encoder.of_sums(driven), driven
 
 
 def epochs(
@@ -194,34 +207,19 @@ def _step(
         "classifier.weight": schedule.classifier_decay,
         "classifier.bias": 0.0,
     }
-    parameters = _parameters(model)
+    parameters = model.tensors
     moving = {name: parameters[name] for name in slopes}
     slopes = {name: slope + decay[name] * moving[name] for name, slope in slopes.items()}
     rate = schedule.learning_rate * 0.5 * (1.0 + math.cos(math.pi * done))
-    return score, _with_parameters(model, parameters | adam.step(moving, slopes, rate))
-
-
-def _parameters(model: Model) -> dict[str, FloatArray]:
-    """All that training may change, by the names of `loss_and_gradients`."""
-    kernels, classifier = model.kernels, classifier_of(model)
-    field = {"A": model.A, "B": model.B} if kernels is None else {"a": kernels.a, "b": kernels.b}
-    return field | {"classifier.weight": classifier.weight, "classifier.bias": classifier.bias}
-
-
-def _with_parameters(model: Model, values: Mapping[str, FloatArray]) -> Model:
-    classifier = Classifier(values["classifier.weight"], values["classifier.bias"])
-    if model.kernels is None:
-        return replace(model, A=values["A"], B=values["B"], classifier=classifier)
-    kernels = replace(model.kernels, a=values["a"], b=values["b"])
-    A, B = kernels.matrices()
-    return replace(model, A=A, B=B, kernels=kernels, classifier=classifier)
+    return score, model.with_tensors({**parameters, **adam.step(moving, slopes, rate)})
 
 
 def final_states(
-    model: Model, z0: FloatArray, tolerance: float, processor: Processor | None, occasion: str = ""
+    model: Model, x: FloatArray, tolerance: float, processor: Processor | None, occasion: str = ""
 ) -> FloatArray:
-    """(n, samples) states at the end of the run from z0."""
+    """(n, samples) states at the end of the run from inputs, (inputs, samples)."""
     with (processor or Digital()).programmed(model, occasion) as programmed:
+        z0, _ = _initial(programmed, model, x)
         states: FloatArray = _integrate(programmed, model, z0, tolerance).z[-1]
     return states
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import final
 
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from xbar_spice.checks import Array, given, settle
 from xbar_spice.errors import InvalidInputError
-from xbar_spice.linear.operator import FloatArray
+from xbar_spice.linear.operator import FloatArray, LinearOperator
 from xbar_spice.weights import Classifier
 
 __all__ = ["CrossEntropy", "CrossEntropyScore", "Objective", "Score", "SquaredDistance", "softmax_cross_entropy"]
@@ -59,6 +59,17 @@ class Objective(ABC):
     def evaluate(self, z: FloatArray) -> Score:
         """Score the final states z, (n, batch)."""
 
+    def read_by(self, operator: LinearOperator) -> Objective:
+        """The same loss, with the classifier's weight on arrays.
+
+        Raises:
+            InvalidInputError: This loss has no classifier.
+        """
+        raise InvalidInputError(
+            f"a classifier on arrays needs a loss that has one, such as CrossEntropy, got {type(self).__name__}; leave "
+            "'classifier' out of Model.on_arrays"
+        )
+
     def curvature(self, z: FloatArray) -> FloatArray:
         """Roots of the second derivative at z: (k, n, batch) vectors v of which the sum of v v^T is a sample's Hessian.
 
@@ -82,26 +93,43 @@ class CrossEntropy(Objective):
     Args:
         classifier: makes scores of states.
         labels: (batch,) true class of each sample, from 0.
+        operator: what multiplies with the classifier's weight; digital when left out.
     """
 
     classifier: Classifier
     labels: NDArray[np.int64]
+    operator: LinearOperator | None = None
 
     def __post_init__(self) -> None:
         settle(self)
         if Array()("labels", self.labels).ndim != 1 or np.asarray(self.labels).dtype.kind not in "iu":
             raise InvalidInputError(f"labels must be whole numbers of shape (batch,), got {given(self.labels)}")
 
+    def read_by(self, operator: LinearOperator) -> CrossEntropy:
+        return replace(self, operator=operator)
+
     def evaluate(self, z: FloatArray) -> CrossEntropyScore:
-        return softmax_cross_entropy(self.classifier.weight, self.classifier.bias, z, self.labels)
+        classifier = self.classifier
+        if self.operator is None and classifier.plain:
+            return softmax_cross_entropy(classifier.weight, classifier.bias, z, self.labels)
+        with np.errstate(invalid="ignore", over="ignore"):  # states that are not finite make NaN of everything
+            sums = classifier.sums(classifier.features(z), self.operator)
+            scores = classifier.scores(sums)
+        found = softmax_cross_entropy(np.eye(len(scores)), np.zeros(len(scores)), scores, self.labels)
+        cotangent, of = classifier.pull(z, sums, found.cotangent, self.operator)
+        return replace(found, cotangent=cotangent, weight=of["classifier.weight"], bias=of["classifier.bias"])
 
     def curvature(self, z: FloatArray) -> FloatArray:
         # diag(p) - p p^T is the sum over the classes of p_c (e_c - p) (e_c - p)^T.
-        weight, scores = self.classifier.weight, self.classifier.logits(z)
+        sums = self.classifier.sums(self.classifier.features(z), self.operator)
+        scores = self.classifier.scores(sums)
         p = np.exp(scores - scores.max(axis=0))
         p /= p.sum(axis=0)
         away = np.eye(len(p))[:, :, np.newaxis] - p
-        towards = np.einsum("cn,kcb->knb", weight, away)
+        if self.classifier.plain and self.operator is None:
+            towards = np.einsum("cn,kcb->knb", self.classifier.weight, away)
+        else:
+            towards = np.stack([self.classifier.pull(z, sums, one, self.operator)[0] for one in away])
         return np.asarray(np.sqrt(p / z.shape[1])[:, np.newaxis] * towards, dtype=float)
 
 

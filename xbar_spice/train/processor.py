@@ -6,28 +6,25 @@ never knows whether a product was a multiplication or a read.
 
 from __future__ import annotations
 
+import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import final
 
-from xbar_spice.linear.operator import FloatArray
+from xbar_spice.linear.operator import FloatArray, LinearOperator
 from xbar_spice.solve.adjoint.discrete import Gradients
-from xbar_spice.solve.fields.field import Field, ReluField
+from xbar_spice.solve.fields.field import Field
+from xbar_spice.solve.integrators.layers import Layers
 from xbar_spice.weights import Model
 
-__all__ = ["Digital", "Processor", "Programmed", "adjoint_weights"]
+__all__ = ["Digital", "Processor", "Programmed"]
 
 
 def no_noise(_: FloatArray) -> float:
     """The noise of exact products."""
     return 0.0
-
-
-def adjoint_weights(gradients: Gradients) -> tuple[FloatArray, FloatArray]:
-    """dL/dA and dL/dB as the adjoint returns them."""
-    return gradients.A, gradients.B
 
 
 @final
@@ -37,14 +34,17 @@ class Programmed:
 
     Attributes:
         field: Its right-hand side; its transposed products are those of the adjoint.
-        weight_gradients: What makes dL/dA and dL/dB of the adjoint's result.
+        of_tensors: What makes gradients by the names of the model's tensors of the adjoint's result; those that it
+            names itself when left out.
         noise: What noisy products leave of the equation of an implicit step, relative to the state, as far as the
             initial states, (n, samples), tell; nothing where products are exact.
+        ends: What multiplies with "encoder.weight" and "classifier.weight", by name; digital where left out.
     """
 
-    field: Field
-    weight_gradients: Callable[[Gradients], tuple[FloatArray, FloatArray]] = adjoint_weights
+    field: Field | Layers
+    of_tensors: Callable[[Gradients], dict[str, FloatArray]] | None = None
     noise: Callable[[FloatArray], float] = no_noise
+    ends: Mapping[str, LinearOperator] = dataclasses.field(default_factory=dict)
 
 
 class Processor(ABC):
@@ -74,4 +74,4 @@ class Digital(Processor):
 
     @contextmanager
     def programmed(self, model: Model, occasion: str = "") -> Iterator[Programmed]:
-        yield Programmed(ReluField(model.A, model.B))
+        yield Programmed(model.field)

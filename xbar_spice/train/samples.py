@@ -9,10 +9,11 @@ from typing import final
 import numpy as np
 from numpy.typing import NDArray
 
+from xbar_spice.data import Data
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear.operator import FloatArray
 
-__all__ = ["Samples", "Split"]
+__all__ = ["Samples", "Split", "split_of"]
 
 
 @final
@@ -77,3 +78,18 @@ class Split:
         if self.augment is None:
             raise InvalidInputError(f"these samples cannot be augmented: set jitter = 0, got {size}")
         return self.augment(samples, size, rng)
+
+
+def split_of(train: Data, test: Data) -> Split:
+    """Samples with labels, as training takes them, one a column.
+
+    Raises:
+        InvalidInputError: They have no labels.
+    """
+    return Split(_labelled(train), _labelled(test))
+
+
+def _labelled(data: Data) -> Samples:
+    if data.labels is None:
+        raise InvalidInputError(f"training needs labels, and there are none: {data}")
+    return Samples(np.ascontiguousarray(data.x.T), data.labels)

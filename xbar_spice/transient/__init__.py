@@ -13,8 +13,10 @@ from numpy.typing import ArrayLike
 
 from xbar_spice.checks import checked
 from xbar_spice.errors import InvalidInputError
+from xbar_spice.hardware.biases import Biases, require_held, require_resistance
 from xbar_spice.hardware.crossbar import Crossbar, Side
 from xbar_spice.hardware.pulse import LineCapacitance, Pulse
+from xbar_spice.linear.operator import FloatArray
 from xbar_spice.spice.pulse_netlist import require_pulsable
 from xbar_spice.transient.modal import ModalRead
 from xbar_spice.transient.read import Energy, PulseRead
@@ -25,7 +27,7 @@ __all__ = ["Energy", "ModalRead", "PulseRead", "read_pulse"]
 @checked()
 def read_pulse(
     crossbar: Crossbar,
-    drive: ArrayLike,
+    drive: ArrayLike | Biases,
     pulse: Pulse,
     capacitance: LineCapacitance,
     side: Side = "rows",
@@ -37,7 +39,8 @@ def read_pulse(
 
     Args:
         crossbar: the array.
-        drive: (ports,) volts of the pulse at the driven side.
+        drive: (ports,) volts of the pulse at the driven side, or biases, whose volts all rise and fall together: what a
+            selected cell and its neighbours get in a pulse of programming.
         pulse: its shape.
         capacitance: of the lines.
         side: the driven side; as in a read, the other one is sensed.
@@ -63,12 +66,9 @@ def read_pulse(
         (2.53, 2.29)
     """
     require_pulsable(crossbar)
-    volts = np.array(drive, dtype=float)
-    if volts.shape != (crossbar.ports(side),) or not np.isfinite(volts).all():
-        raise InvalidInputError(
-            f"side={side!r} of this array takes one finite drive of shape ({crossbar.ports(side)},), got {volts.shape}"
-        )
-    volts = crossbar.applied(volts, side)
+    volts: FloatArray | Biases = drive if isinstance(drive, Biases) else _drive(crossbar, drive, side)
+    if isinstance(volts, Biases):
+        _require_pulsable_biases(crossbar, volts)
     if engine == "modal":
         if options:
             raise InvalidInputError(f"engine='modal' takes no options, got {', '.join(options)}")
@@ -82,3 +82,20 @@ def read_pulse(
             )
         return SimulatedRead(crossbar, side, volts, pulse, capacitance, **options)
     raise InvalidInputError(f"engine must be 'modal' or 'ngspice', got {engine!r}")
+
+
+def _drive(crossbar: Crossbar, drive: ArrayLike, side: Side) -> FloatArray:
+    volts = np.array(drive, dtype=float)
+    if volts.shape != (crossbar.ports(side),) or not np.isfinite(volts).all():
+        raise InvalidInputError(
+            f"side={side!r} of this array takes one finite drive of shape ({crossbar.ports(side)},), got {volts.shape}"
+        )
+    return crossbar.applied(volts, side)
+
+
+def _require_pulsable_biases(crossbar: Crossbar, biases: Biases) -> None:
+    if biases.batch is not None:
+        raise InvalidInputError(f"a pulse has one set of voltages, got a batch of {biases.batch}; take one column")
+    ends = biases.ends(crossbar)
+    require_held(ends, crossbar.conductance > 0)
+    require_resistance(crossbar, ends)

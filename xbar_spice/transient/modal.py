@@ -10,7 +10,8 @@ from typing import final
 import numpy as np
 
 from xbar_spice.errors import DeviceError, InvalidInputError
-from xbar_spice.hardware.crossbar import Crossbar, Side, other
+from xbar_spice.hardware.biases import Biases
+from xbar_spice.hardware.crossbar import Crossbar, Side
 from xbar_spice.hardware.pulse import LineCapacitance, Pulse
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.transient.modes import excited_modes
@@ -37,16 +38,15 @@ class ModalRead(PulseRead):
     """
 
     def __init__(
-        self, crossbar: Crossbar, side: Side, drive: FloatArray, pulse: Pulse, capacitance: LineCapacitance
+        self, crossbar: Crossbar, side: Side, drive: FloatArray | Biases, pulse: Pulse, capacitance: LineCapacitance
     ) -> None:
         super().__init__(crossbar, side, drive, pulse, capacitance)
         if not crossbar.device.linear:
             raise DeviceError(
                 f"only ohmic cells have modes, and these are {type(crossbar.device).__name__}: use engine='ngspice'"
             )
-        self._network = build_network(crossbar, side, capacitance)
-        network = self._network
-        volts = np.array([drive[source.line] if source.driven else 0.0 for source in network.sources])
+        self._network = build_network(crossbar, self.ends, self.terminals, capacitance)
+        network, volts = self._network, self._source_volts
         if pulse.rise == 0 and (network.capacitance[network.inner :] @ np.append(np.zeros(network.inner), volts)).any():
             raise InvalidInputError(
                 "an ideal step draws an infinite current where a capacitance lies right at a driver; give the pulse a "
@@ -61,8 +61,9 @@ class ModalRead(PulseRead):
         self._states[: network.inner, 1:] = -modes.shapes * modes.lags
         outward = network.conductance[network.inner :] @ self._states
         charges = network.capacitance[network.inner :] @ self._states
-        self._sensed = self._by_line(outward, charges, driven=False)
-        self._driven = self._by_line(outward, charges, driven=True)
+        self._outward = outward, charges
+        self._sensed = tuple(self._by_port(part, driven=False) for part in self._outward)
+        self._driven = tuple(self._by_port(part, driven=True) for part in self._outward)
 
     @property
     def time_constants(self) -> FloatArray:
@@ -95,6 +96,10 @@ class ModalRead(PulseRead):
         conducted, displaced = self._driven
         return np.asarray(conducted @ self._state(t) + displaced @ self._state_rate(t))
 
+    def _into_terminals(self, t: FloatArray) -> FloatArray:
+        conducted, displaced = self._outward
+        return -(conducted @ self._state(t) + displaced @ self._state_rate(t))
+
     def voltages(self, t: FloatArray) -> tuple[FloatArray, FloatArray]:
         volts = np.vstack([self._states @ self._state(t), np.zeros((1, np.size(t)))])  # the last one is at 0 V
         return volts[self._network.word], volts[self._network.bit]
@@ -124,15 +129,6 @@ class ModalRead(PulseRead):
 
     def _state_rate(self, t: FloatArray) -> FloatArray:
         return np.vstack([drive_rate(self.pulse, t), pulse_lag_rate(self.pulse, t, self._time_constants)])
-
-    def _by_line(self, outward: FloatArray, charges: FloatArray, *, driven: bool) -> tuple[FloatArray, FloatArray]:
-        """(ports, 1 + modes) of the currents out of the sources by conduction and by displacement, ends added up."""
-        nodes, lines = self._network.source_nodes(driven=driven)
-        ports = self.crossbar.ports(self.side if driven else other(self.side))
-        found = np.zeros((2, ports, outward.shape[1]))
-        np.add.at(found[0], lines, outward[nodes - self._network.inner])
-        np.add.at(found[1], lines, charges[nodes - self._network.inner])
-        return found[0], found[1]
 
     def _quadrature(self, last: float) -> tuple[FloatArray, FloatArray]:
         """Gauss points and weights up to a moment, in panels that double in length after each corner of the pulse."""

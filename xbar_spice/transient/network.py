@@ -1,4 +1,4 @@
-"""An array under a read as a network in time: nodes, conductances by what they belong to, capacitances.
+"""An array between terminals as a network in time: nodes, conductances by what they belong to, capacitances.
 
 With e the voltages of all nodes above ground, the currents that flow out of the nodes into the network are
 
@@ -10,6 +10,7 @@ terminal and the segment behind it are in series and carry one current, so that 
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias, final
 
@@ -17,33 +18,25 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import coo_array, csr_array
 
-from xbar_spice.hardware.crossbar import Connection, Crossbar, Side
+from xbar_spice.hardware.biases import OPPOSITE_EDGES, BoolArray, End
+from xbar_spice.hardware.crossbar import Crossbar, Edge
 from xbar_spice.hardware.pulse import LineCapacitance
 from xbar_spice.linear.operator import FloatArray
 
-__all__ = ["Network", "Source", "build_network"]
+__all__ = ["Network", "build_network"]
 
 IntArray = NDArray[np.int64]
 Sparse: TypeAlias = "csr_array[Any, tuple[int, int]]"  # in quotes: before SciPy 1.16 the class takes no brackets
 
 
 @final
-@dataclass(frozen=True)
-class Source:
-    """A voltage source of the network: the line it stands at, and whether it is driven or senses at 0 V."""
-
-    line: int
-    driven: bool
-
-
-@final
 @dataclass(frozen=True, eq=False)
 class Network:
-    """Nodes 0 .. inner-1 find their own voltage; those behind them are the sources, in the order of `sources`.
+    """Nodes 0 .. inner-1 find their own voltage; those behind them are the sources, in the order of the terminals.
 
     Attributes:
         inner: number of nodes without a source.
-        sources: what stands at each of the others.
+        terminals: number of the others.
         word: (rows, cols) node at the word-line end of each cell; -1 where nothing is connected (0 V).
         bit: (rows, cols) node at its bit-line end.
         wires: (nodes, nodes) siemens, the segments of the lines.
@@ -53,7 +46,7 @@ class Network:
     """
 
     inner: int
-    sources: tuple[Source, ...]
+    terminals: int
     word: IntArray
     bit: IntArray
     wires: Sparse
@@ -64,18 +57,12 @@ class Network:
     @property
     def nodes(self) -> int:
         """Number of nodes."""
-        return self.inner + len(self.sources)
+        return self.inner + self.terminals
 
     @property
     def conductance(self) -> Sparse:
         """(nodes, nodes) siemens of everything."""
         return self.wires + self.periphery + self.cells
-
-    def source_nodes(self, *, driven: bool) -> tuple[IntArray, IntArray]:
-        """Node and line of each source that drives, or of each that senses."""
-        chosen = [(self.inner + k, source.line) for k, source in enumerate(self.sources) if source.driven == driven]
-        nodes, lines = np.array(chosen, dtype=np.int64).reshape(-1, 2).T
-        return nodes, lines
 
 
 @final
@@ -102,24 +89,23 @@ class _Branches:
         return csr_array(coo_array((entries, (rows, cols)), shape=(nodes, nodes)))
 
 
-def build_network(crossbar: Crossbar, side: Side, capacitance: LineCapacitance) -> Network:
-    """The network of a read that drives `side`."""
-    hookup = crossbar.hookup(side)
-    ends = [(connection, connection in hookup.driven) for connection in hookup.driven + hookup.sensed]
-    sources = tuple(Source(line, driven) for connection, driven in ends for line in crossbar.connected(connection.side))
-    word, bit, inner = _place_nodes(crossbar, [connection for connection, _ in ends])
-    nodes = inner + len(sources)
-    wires, periphery = _line_conductances(crossbar, [connection for connection, _ in ends], word, bit, inner)
+def build_network(
+    crossbar: Crossbar, ends: Mapping[Edge, End], terminals: Sequence[tuple[Edge, int]], capacitance: LineCapacitance
+) -> Network:
+    """The network of an array between terminals, each given by the edge and the line where it stands."""
+    word, bit, inner = _place_nodes(crossbar, ends, terminals)
+    nodes = inner + len(terminals)
+    wires, periphery = _line_conductances(crossbar, ends, terminals, word, bit, inner)
     cells, across = _Branches(), _Branches()
     present = crossbar.conductance > 0
     cells.add(word[present], bit[present], crossbar.conductance[present])
     across.add(word[present], bit[present], capacitance.c_cell)
     to_ground = np.zeros(nodes)
     np.add.at(to_ground, word[word >= 0], capacitance.c_word)
-    np.add.at(to_ground, bit, capacitance.c_bit)
+    np.add.at(to_ground, bit[bit >= 0], capacitance.c_bit)
     return Network(
         inner=inner,
-        sources=sources,
+        terminals=len(terminals),
         word=word,
         bit=bit,
         wires=wires.matrix(nodes),
@@ -130,54 +116,58 @@ def build_network(crossbar: Crossbar, side: Side, capacitance: LineCapacitance) 
 
 
 def _line_conductances(
-    crossbar: Crossbar, ends: list[Connection], word: IntArray, bit: IntArray, inner: int
+    crossbar: Crossbar,
+    ends: Mapping[Edge, End],
+    terminals: Sequence[tuple[Edge, int]],
+    word: IntArray,
+    bit: IntArray,
+    inner: int,
 ) -> tuple[_Branches, _Branches]:
     """Wires and periphery."""
     wires, periphery = _Branches(), _Branches()
-    if crossbar.r_word > 0:
-        kept = word[word[:, 0] >= 0]
-        wires.add(kept[:, :-1], kept[:, 1:], 1.0 / crossbar.r_word)
-    if crossbar.r_bit > 0:
-        wires.add(bit[:-1], bit[1:], 1.0 / crossbar.r_bit)
-    source = inner
-    for connection in ends:
-        lines = np.array(crossbar.connected(connection.side), dtype=np.int64)
-        pins = source + np.arange(lines.size)
-        source += lines.size
-        segment = crossbar.segment_resistance(connection.side)
-        if (total := connection.resistance + segment) > 0:
-            line_ends = {"left": word[:, 0], "right": word[:, -1], "top": bit[0], "bottom": bit[-1]}
-            line_end = line_ends[connection.edge][lines]
-            wires.add(pins, line_end, segment / total**2)  # each takes its share of the power of both
-            periphery.add(pins, line_end, connection.resistance / total**2)
+    along, down = crossbar.segments("rows"), crossbar.segments("cols").T
+    for nodes, inside, axis in ((word, along[:, 1:-1], 1), (bit, down[1:-1], 0)):
+        first, second = (np.delete(nodes, cut, axis) for cut in (-1, 0))
+        wired = (inside > 0) & (first >= 0)
+        wires.add(first[wired], second[wired], 1.0 / inside[wired])
+    at_ends = {
+        "left": (word[:, 0], along[:, 0]),
+        "right": (word[:, -1], along[:, -1]),
+        "top": (bit[0], down[0]),
+        "bottom": (bit[-1], down[-1]),
+    }
+    for pin, (edge, line) in enumerate(terminals, start=inner):
+        nodes, segments = at_ends[edge]
+        segment, ohms = segments[line], ends[edge].ohms[line]
+        if (total := ohms + segment) > 0:
+            between = np.array([pin]), nodes[[line]]
+            wires.add(*between, segment / total**2)  # each takes its share of the power of both
+            periphery.add(*between, ohms / total**2)
     return wires, periphery
 
 
-def _place_nodes(crossbar: Crossbar, ends: list[Connection]) -> tuple[IntArray, IntArray, int]:
+def _place_nodes(
+    crossbar: Crossbar, ends: Mapping[Edge, End], terminals: Sequence[tuple[Edge, int]]
+) -> tuple[IntArray, IntArray, int]:
     """Nodes of word lines and bit lines, both (rows, cols), and the number of those without a source."""
-    rows, cols = crossbar.shape
-    places: dict[Side, IntArray] = {}
-    inner = 0
-    # A row with neither terminals nor cells has no node: nothing fixes its voltage.
-    bare = crossbar.bare_rows
-    extents: tuple[tuple[Side, int, int], ...] = (("rows", rows, cols), ("cols", cols, rows))
-    for side, lines, cells in extents:
-        at_source = crossbar.connected(side) if any(c.side == side and _touches(crossbar, c) for c in ends) else ()
-        along = np.arange(cells) if crossbar.segment_resistance(side) > 0 else np.zeros(cells, dtype=np.int64)
-        places[side] = np.full((lines, cells), -1, dtype=np.int64)
-        for line in range(lines):
-            if line not in at_source and not (side == "rows" and line in bare):
-                places[side][line] = inner + along
-                inner += 1 + int(along[-1])
-    source = inner
-    for connection in ends:
-        connected = list(crossbar.connected(connection.side))
-        if _touches(crossbar, connection):
-            places[connection.side][connected] = source + np.arange(len(connected))[:, np.newaxis]
-        source += len(connected)
-    return places["rows"], places["cols"].T, inner
-
-
-def _touches(crossbar: Crossbar, connection: Connection) -> bool:
-    """Whether lines are their sources' nodes."""
-    return connection.resistance == 0 and crossbar.segment_resistance(connection.side) == 0
+    pins = {terminal: pin for pin, terminal in enumerate(terminals)}
+    present: BoolArray = crossbar.conductance > 0
+    placed, at_pins, inner = [], [], 0
+    for (near, far), cells in zip(OPPOSITE_EDGES, (present, present.T), strict=True):
+        segments = crossbar.segments(ends[near].side)
+        nodes = np.full((segments.shape[0], segments.shape[1] - 1), -1, dtype=np.int64)
+        sources = nodes.copy()
+        for line, ohms in enumerate(segments):
+            if not (cells[line].any() or ends[near].connected[line] or ends[far].connected[line]):
+                continue  # nothing fixes its voltage
+            group = np.append(0, np.cumsum(ohms[1:-1] > 0))
+            for edge, at_end, touched in ((near, ohms[0], 0), (far, ohms[-1], group[-1])):
+                if ends[edge].connected[line] and ends[edge].ohms[line] + at_end == 0:
+                    sources[line, group == touched] = pins[edge, line]
+            free, places = np.unique(group[sources[line] < 0], return_inverse=True)
+            nodes[line, sources[line] < 0] = inner + places
+            inner += free.size
+        placed.append(nodes)
+        at_pins.append(sources)
+    word, bit = (np.where(sources >= 0, inner + sources, nodes) for nodes, sources in zip(placed, at_pins, strict=True))
+    return word, bit.T, inner

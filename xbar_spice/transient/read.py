@@ -8,10 +8,13 @@ from dataclasses import dataclass
 from typing import Literal, final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from xbar_spice.errors import InvalidInputError
-from xbar_spice.hardware.crossbar import Crossbar, Side
+from xbar_spice.hardware.biases import EDGES, Biases, Currents
+from xbar_spice.hardware.crossbar import Crossbar, Edge, Side, other
 from xbar_spice.hardware.pulse import LineCapacitance, Pulse
+from xbar_spice.hardware.reads import read_biases
 from xbar_spice.linear.operator import FloatArray
 
 __all__ = ["Energy", "PulseRead"]
@@ -26,7 +29,8 @@ class Energy:
 
     Attributes:
         until: seconds, that moment.
-        delivered: (ports,) by the sources of each driven line, less what it gave back.
+        delivered: (ports,) by the sources of each driven line, or by each terminal under biases, less what it gave
+            back.
         cells: dissipated in the cells.
         wires: dissipated in the segments of the lines.
         periphery: dissipated in the resistances of drivers and sense terminals.
@@ -58,24 +62,41 @@ class Energy:
 
 
 class PulseRead(ABC):
-    """A read of one array as a pulse, solved.
+    """An array under a pulse, solved: a read, or any biases, whose volts all rise and fall together.
+
+    What goes by ports is that of a read. Under biases every terminal is a port, in the order of `terminals`.
 
     Attributes:
         crossbar: the array.
-        side: the driven side.
-        drive: (ports,) volts of the pulse at that side.
+        biases: what the pulse is at its full height.
+        side: the driven side of a read; None under other biases.
+        drive: (ports,) volts of the pulse there.
         pulse: its shape.
         capacitance: of the lines.
+        ends: what stands at every edge.
+        terminals: edge and line of each connected end; in a read the driven ones come first.
     """
 
     def __init__(
-        self, crossbar: Crossbar, side: Side, drive: FloatArray, pulse: Pulse, capacitance: LineCapacitance
+        self, crossbar: Crossbar, side: Side, drive: FloatArray | Biases, pulse: Pulse, capacitance: LineCapacitance
     ) -> None:
         self.crossbar = crossbar
-        self.side: Side = side
-        self.drive = drive
         self.pulse = pulse
         self.capacitance = capacitance
+        self.side: Side | None = None
+        edges = EDGES
+        if isinstance(drive, Biases):
+            self.biases = drive
+        else:
+            self.biases, self.side = read_biases(crossbar, drive, side), side
+            hookup = crossbar.hookup(side)
+            edges = hookup.driven + hookup.sensed
+        self.ends = self.biases.ends(crossbar)
+        self.terminals: tuple[tuple[Edge, int], ...] = tuple(
+            (edge, line) for edge in edges for line in np.flatnonzero(self.ends[edge].connected).tolist()
+        )
+        self._source_volts = np.array([self.ends[edge].volts[line, 0] for edge, line in self.terminals])
+        self.drive = self._source_volts if isinstance(drive, Biases) else drive
 
     @property
     @abstractmethod
@@ -94,6 +115,17 @@ class PulseRead(ABC):
     @abstractmethod
     def source_currents(self, t: FloatArray) -> FloatArray:
         """(ports, T) amperes out of the sources of each driven line."""
+
+    @abstractmethod
+    def _into_terminals(self, t: FloatArray) -> FloatArray:
+        """(terminals, T) amperes."""
+
+    def terminal_currents(self, t: FloatArray) -> Currents:
+        """(lines, T) amperes into the terminals of every edge at times (T,), 0 at open ends."""
+        amperes = {edge: np.zeros((end.connected.size, np.size(t))) for edge, end in self.ends.items()}
+        for (edge, line), flowing in zip(self.terminals, self._into_terminals(t), strict=True):
+            amperes[edge][line] = flowing
+        return Currents(**amperes)
 
     @abstractmethod
     def voltages(self, t: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -144,6 +176,17 @@ class PulseRead(ABC):
     def settling_time(self, accuracy: float, reference: Literal["each", "largest"] = "each") -> float:
         """The settling time of the slowest line, seconds."""
         return float(self.settling_times(accuracy, reference).max())
+
+    def _by_port(self, amperes: FloatArray, *, driven: bool) -> FloatArray:
+        """(ports, ...) of (terminals, ...): the ends of each driven or sensed line of a read added up."""
+        if self.side is None:
+            return amperes
+        side, hookup = self.side if driven else other(self.side), self.crossbar.hookup(self.side)
+        found = np.zeros((self.crossbar.ports(side), *amperes.shape[1:]))
+        chosen = [edge in (hookup.driven if driven else hookup.sensed) for edge, _ in self.terminals]
+        lines: NDArray[np.int64] = np.array([line for _, line in self.terminals], dtype=np.int64)[chosen]
+        np.add.at(found, lines, amperes[chosen])
+        return found
 
     def _checked_moment(self, until: float | None, end: float) -> float:
         """The moment up to which energy is asked for, when it can be had until `end`."""

@@ -11,10 +11,12 @@ import numpy as np
 
 from xbar_spice.engines.ngspice.engine import NgspiceEngine
 from xbar_spice.engines.ngspice.transient import run_transient
-from xbar_spice.hardware.crossbar import Crossbar, Side, other
+from xbar_spice.hardware.biases import Biases
+from xbar_spice.hardware.crossbar import Crossbar, Side
+from xbar_spice.hardware.gate_lines import GateLines
 from xbar_spice.hardware.pulse import LineCapacitance, Pulse
 from xbar_spice.linear.operator import FloatArray
-from xbar_spice.spice.netlist import line_nodes
+from xbar_spice.spice.nodes import nodes_of
 from xbar_spice.spice.pulse_netlist import pulse_deck
 from xbar_spice.transient.read import Energy, PulseRead
 from xbar_spice.transient.shape import drive_shape
@@ -34,7 +36,7 @@ class SimulatedRead(PulseRead):
         self,
         crossbar: Crossbar,
         side: Side,
-        drive: FloatArray,
+        drive: FloatArray | Biases,
         pulse: Pulse,
         capacitance: LineCapacitance,
         *,
@@ -44,8 +46,8 @@ class SimulatedRead(PulseRead):
     ) -> None:
         super().__init__(crossbar, side, drive, pulse, capacitance)
         self._deck = pulse_deck(crossbar, drive, pulse, capacitance, side, accuracy=accuracy, netlists=netlists)
-        word, bit = line_nodes(crossbar, side)
-        bare = crossbar.bare_rows
+        word, bit = nodes_of(crossbar, self.ends)
+        bare = [] if self.side is None else crossbar.bare_rows
         names = list(dict.fromkeys(name for i, row in enumerate(word) if i not in bare for name in row))
         names += [name for name in dict.fromkeys(name for row in bit for name in row) if name not in names]
         sources = [terminal.source for terminal in self._deck.terminals]
@@ -62,7 +64,11 @@ class SimulatedRead(PulseRead):
         self._word = volts[[[row_of.get(name, -1) for name in row] for row in word]]
         self._bit = volts[[[row_of[name] for name in row] for row in bit]]
         with NgspiceEngine(netlists=tuple(netlists)).program(crossbar) as session:
-            self._settled = session.read(drive, side)
+            if isinstance(drive, Biases):
+                settled = session.bias(drive)
+                self._settled = np.array([getattr(settled, edge)[line] for edge, line in self.terminals])
+            else:
+                self._settled = session.read(drive, side)
 
     @property
     def deck(self) -> str:
@@ -78,10 +84,13 @@ class SimulatedRead(PulseRead):
         return self._settled
 
     def currents(self, t: FloatArray) -> FloatArray:
-        return self._at(t, self._by_line(self._into, driven=False))
+        return self._at(t, self._by_port(self._into, driven=False))
 
     def source_currents(self, t: FloatArray) -> FloatArray:
-        return -self._at(t, self._by_line(self._into, driven=True))
+        return -self._at(t, self._by_port(self._into, driven=True))
+
+    def _into_terminals(self, t: FloatArray) -> FloatArray:
+        return self._at(t, self._into)
 
     def voltages(self, t: FloatArray) -> tuple[FloatArray, FloatArray]:
         return self._at(t, self._word), self._at(t, self._bit)
@@ -118,28 +127,23 @@ class SimulatedRead(PulseRead):
         """(3 + ports, T) watts, in the order of `_energies`."""
         crossbar = self.crossbar
         across = word - bit
-        cells = np.sum(across * crossbar.device.current(crossbar.conductance[..., np.newaxis], across), axis=(0, 1))
+        if self.ends["left"].gates is None:
+            flows = crossbar.device.current(crossbar.conductance[..., np.newaxis], across)
+        else:
+            gates = GateLines.beside(crossbar.device, self.ends["left"].gates)
+            at = (np.moveaxis(volts, 2, 0) for volts in (across, bit))
+            flows = np.moveaxis(gates.current(crossbar.conductance, *at), 0, 2)
+        cells = np.sum(across * flows, axis=(0, 1))
         wires, periphery = np.zeros_like(t), np.zeros_like(t)
-        if crossbar.r_word > 0:
-            wires += np.sum(np.diff(word, axis=1) ** 2, axis=(0, 1)) / crossbar.r_word
-        if crossbar.r_bit > 0:
-            wires += np.sum(np.diff(bit, axis=0) ** 2, axis=(0, 1)) / crossbar.r_bit
-        hookup = crossbar.hookup(self.side)
-        ends = {connection.edge: connection for connection in hookup.driven + hookup.sensed}
+        along, down = crossbar.segments("rows")[:, 1:-1], crossbar.segments("cols").T[1:-1]
+        for volts, ohms in ((np.diff(word, axis=1), along), (np.diff(bit, axis=0), down)):
+            wired = ohms > 0  # nodes without resistance between them are one
+            wires += (volts[wired] ** 2 / ohms[wired, np.newaxis]).sum(axis=0)
         for terminal, amperes in zip(self._deck.terminals, into, strict=True):
-            wires += crossbar.segment_resistance(terminal.side) * amperes**2
-            periphery += ends[terminal.edge].resistance * amperes**2
-        volts = self.drive[:, np.newaxis] * drive_shape(self.pulse, t)
-        return np.vstack([cells, wires, periphery, -volts * self._by_line(into, driven=True)])
-
-    def _by_line(self, into: FloatArray, *, driven: bool) -> FloatArray:
-        """(ports, T) amperes into the terminals of each line of a side, ends added up."""
-        side = self.side if driven else other(self.side)
-        found = np.zeros((self.crossbar.ports(side), into.shape[1]))
-        for terminal, amperes in zip(self._deck.terminals, into, strict=True):
-            if terminal.side == side:
-                found[terminal.line] += amperes
-        return found
+            wires += terminal.segment * amperes**2
+            periphery += terminal.resistance * amperes**2
+        applied = self.drive[:, np.newaxis] * drive_shape(self.pulse, t)
+        return np.vstack([cells, wires, periphery, -applied * self._by_port(into, driven=True)])
 
     def _at(self, t: FloatArray, waveforms: FloatArray) -> FloatArray:
         """(..., T) of waveforms on the simulator's steps, at other times."""

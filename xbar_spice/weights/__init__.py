@@ -1,6 +1,20 @@
 """Trained weights: the model as a value, and the files that it comes from."""
 
+from xbar_spice.weights.ends import Classifier, Encoder
+from xbar_spice.weights.fields import field_named
 from xbar_spice.weights.files import load_model, require_savable, save_model
-from xbar_spice.weights.model import Classifier, Kernels, Model
+from xbar_spice.weights.gradients import named_gradients
+from xbar_spice.weights.kernels import Kernels
+from xbar_spice.weights.model import Model
 
-__all__ = ["Classifier", "Kernels", "Model", "load_model", "require_savable", "save_model"]
+__all__ = [
+    "Classifier",
+    "Encoder",
+    "Kernels",
+    "Model",
+    "field_named",
+    "load_model",
+    "named_gradients",
+    "require_savable",
+    "save_model",
+]

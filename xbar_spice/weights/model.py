@@ -1,142 +1,57 @@
-"""A trained neural ODE as a frozen value: matrices or kernels, the time grid, and the classifier behind it."""
+"""A trained neural ODE as a frozen value: named matrices and how they act, the time grid, and what stands around it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from math import isqrt
-from typing import Any, Self, final, get_args
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Self, final
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from xbar_spice.checks import ANYTHING, Array, settle
-from xbar_spice.errors import InvalidInputError, WeightsError
-from xbar_spice.linear.convolution import Padding, convolution_matrix, flat_kernel, kernel_gradient
-from xbar_spice.linear.operator import FloatArray
+from xbar_spice.checks import Text
+from xbar_spice.errors import WeightsError
+from xbar_spice.linear.convolution import Convolution
+from xbar_spice.linear.operator import DenseOperator, FloatArray, LinearOperator
+from xbar_spice.solve.fields.field import Field, ReluField
+from xbar_spice.solve.integrators.layers import Layers
+from xbar_spice.weights.ends import Classifier, Encoder
+from xbar_spice.weights.fields import kernel_name
+from xbar_spice.weights.kernels import Kernels
+from xbar_spice.weights.tensors import array_of, brief, real, step_count, step_length
 
-__all__ = ["Classifier", "Kernels", "Model"]
+__all__ = ["Model"]
 
-
-@final
-@dataclass(frozen=True, eq=False)
-class Kernels:
-    """The kernels of a convolutional neural ODE, kept with taps in the order of `xbar_spice.linear.convolution`.
-
-    A weight of `torch.nn.Conv2d`, (c_out, c_in, q, q), is taken as it is and becomes such a kernel.
-
-    Args:
-        a: (q*q,), or (hidden channels, image channels, q*q or q, q); builds A.
-        b: (q*q,), or (image channels, hidden channels, q*q or q, q); builds B.
-        image_shape: (height, width).
-        padding: "circular" or "zero".
-
-    Raises:
-        WeightsError: A kernel has a shape, dtype or value that does not fit.
-    """
-
-    a: FloatArray
-    b: FloatArray
-    image_shape: tuple[int, int]
-    padding: Padding = "circular"
-
-    def __post_init__(self) -> None:
-        shape = _array("image_shape", self.image_shape)
-        if shape.shape != (2,) or not np.issubdtype(shape.dtype, np.integer) or shape.min() < 1:
-            raise WeightsError(f"tensor 'image_shape': expected two whole numbers >= 1, got {_brief(shape)}")
-        object.__setattr__(self, "image_shape", (int(shape[0]), int(shape[1])))
-        if f"{self.padding}" not in get_args(Padding):
-            raise WeightsError(f"'padding': expected one of {get_args(Padding)}, got {self.padding!r}")
-        for name in ("a", "b"):
-            object.__setattr__(self, name, self._flat(name, getattr(self, name)))
-        A, B = self.matrices()
-        if A.shape != B.shape[::-1]:
-            raise WeightsError(
-                "tensor 'b': expected a kernel that leads back from the hidden channels of 'a' to those of the image, "
-                f"got shapes a {self.a.shape} and b {self.b.shape}"
-            )
-
-    def matrices(self) -> tuple[FloatArray, FloatArray]:
-        """A, (hidden, states), and B, (states, hidden), where an image has `states` pixels over all channels."""
-        return self._matrix("a", self.a), self._matrix("b", self.b)
-
-    def gradient_a(self, gradient: ArrayLike) -> FloatArray:
-        """dL/da, of the shape of a, from dL/dA."""
-        return self._gradient(self.a, gradient)
-
-    def gradient_b(self, gradient: ArrayLike) -> FloatArray:
-        """dL/db, of the shape of b, from dL/dB."""
-        return self._gradient(self.b, gradient)
-
-    def _gradient(self, kernel: FloatArray, gradient: ArrayLike) -> FloatArray:
-        channels = None if kernel.ndim == 1 else (kernel.shape[0], kernel.shape[1])
-        size = isqrt(kernel.shape[-1])
-        return kernel_gradient(gradient, self.image_shape, channels, size=size, padding=self.padding)
-
-    @staticmethod
-    def _flat(name: str, kernel: ArrayLike) -> FloatArray:
-        try:
-            return _real(name, flat_kernel(_real(name, kernel)))
-        except WeightsError:
-            raise
-        except InvalidInputError as error:
-            raise WeightsError(f"tensor '{name}': {error}") from None
-
-    def _matrix(self, name: str, kernel: FloatArray) -> FloatArray:
-        try:
-            return convolution_matrix(kernel, self.image_shape, self.padding)
-        except InvalidInputError as error:
-            raise WeightsError(f"tensor '{name}': {error}") from None
+_OTHERS = ("bias", "encoder", "classifier")
+_LAYER = re.compile(r"(.+)\[(\d+)\]")
 
 
 @final
-@dataclass(frozen=True, eq=False)
-class Classifier:
-    """A linear classifier of final states.
-
-    Args:
-        weight: (classes, n).
-        bias: (classes,).
-
-    Raises:
-        WeightsError: A shape, dtype or value that does not fit.
-    """
-
-    weight: FloatArray
-    bias: FloatArray
-
-    def __post_init__(self) -> None:
-        weight = _real("classifier.weight", self.weight, "(classes, n)")
-        bias = _real("classifier.bias", self.bias, "(classes,)")
-        if bias.shape != weight.shape[:1]:
-            raise WeightsError(
-                f"tensor 'classifier.bias': expected shape {weight.shape[:1]} for a classifier.weight of shape "
-                f"{weight.shape}, got {bias.shape}"
-            )
-        object.__setattr__(self, "weight", weight)
-        object.__setattr__(self, "bias", bias)
-
-    def logits(self, z: ArrayLike) -> FloatArray:
-        """(classes, batch) scores of the states z, (n, batch); the largest one names the class."""
-        return self.weight @ Array(finite=False)("z", z) + self.bias[:, np.newaxis]
-
-
-@final
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, init=False)
 class Model:
-    """A trained neural ODE dz/dt = B relu(A z), solved from 0 to `h * steps`.
+    """A trained neural ODE, solved from 0 to `h * steps`: dz/dt = B relu(A z), or any other field.
 
     Args:
-        A: (m, n).
-        B: (n, m).
+        A: (m, n), of a field B relu(A z); or in place of the A of `field`.
+        B: (n, m), likewise.
         h: Step length, > 0.
         steps: Number of steps, >= 1.
         method: Name of the integrator.
-        kernels: The kernels that A and B were built from; None for dense matrices.
+        kernels: The kernels that A and B are built from; None for dense matrices.
         classifier: What makes classes of final states; None if there is none.
         source: Where the weights come from, in words.
-        weight_range: The largest |weight| of A and of B that the chip holds which they are meant for; None leaves it
-            to the weights.
+        weight_range: The largest |weight| of each matrix, in their order, that the chip holds which they are meant for;
+            None leaves it to the weights.
         trained_on: Name of the data set whose samples are its states, such as "digits"; empty if nobody has said so.
+        field: The right-hand side over digital matrices, in place of A and B: a `Field`, one of the user's own too, or
+            `Layers` of fields, for weights that change in time.
+        encoder: What makes initial states of inputs; None if the inputs are the states.
+        grid: (steps + 1,) growing times from 0, in place of h and steps.
+        on_arrays: What lives on arrays beside the matrices of the field: "bias" (one more word line, driven by a
+            constant), "encoder", "classifier"; the rest is digital.
+        frozen: Names of parameters that training leaves as they are.
 
     Raises:
         WeightsError: A shape, dtype or value that does not fit.
@@ -144,54 +59,176 @@ class Model:
     Example:
         >>> Model([[1.0, 0.0]], [[0.0], [1.0]], h=0.25, steps=4).states
         2
+        >>> from xbar_spice.solve.fields import LayerField
+        >>> sorted(Model(field=LayerField([[0.0, 1.0], [-1.0, 0.0]], [1.0, 2.0]), h=0.25, steps=4).tensors)
+        ['K', 'bias']
     """
 
-    A: FloatArray
-    B: FloatArray
+    field: Field | Layers
     h: float
     steps: int
-    method: str = "implicit_euler"
-    kernels: Kernels | None = None
-    classifier: Classifier | None = None
-    source: str = ""
-    weight_range: tuple[float, float] | None = None
-    trained_on: str = ""
+    method: str
+    classifier: Classifier | None
+    source: str
+    weight_range: tuple[float, ...] | None
+    trained_on: str
+    encoder: Encoder | None
+    grid: FloatArray | None
+    on_arrays: tuple[str, ...]
+    frozen: tuple[str, ...]
 
-    def __post_init__(self) -> None:
-        settle(self, WeightsError, **dict.fromkeys(("A", "B", "h", "steps", "weight_range"), ANYTHING))
-        A, B = _real("A", self.A, "(m, n)"), _real("B", self.B, "(n, m)")
-        if B.shape != A.shape[::-1]:
-            raise WeightsError(f"tensor 'B': expected shape {A.shape[::-1]} for an A of shape {A.shape}, got {B.shape}")
-        if self.kernels is not None and not all(map(np.array_equal, (A, B), self.kernels.matrices())):
-            raise WeightsError("tensors 'A', 'B': expected the matrices of the kernels, see Model.from_kernels")
-        if self.classifier is not None and self.classifier.weight.shape[1] != A.shape[1]:
-            raise WeightsError(
-                f"tensor 'classifier.weight': expected shape (classes, {A.shape[1]}) for states of length "
-                f"{A.shape[1]}, got {self.classifier.weight.shape}"
-            )
-        if not self.method:
+    def __init__(  # noqa: PLR0913, PLR0917 - all that a model is
+        self,
+        A: ArrayLike | None = None,
+        B: ArrayLike | None = None,
+        h: float | None = None,
+        steps: int | None = None,
+        method: str = "implicit_euler",
+        kernels: Kernels | None = None,
+        classifier: Classifier | None = None,
+        source: str = "",
+        weight_range: Sequence[float] | None = None,
+        trained_on: str = "",
+        *,
+        field: Field | Layers | None = None,
+        encoder: Encoder | None = None,
+        grid: ArrayLike | None = None,
+        on_arrays: Sequence[str] = (),
+        frozen: Sequence[str] = (),
+    ) -> None:
+        for name, value, kind in (
+            ("kernels", kernels, Kernels),
+            ("classifier", classifier, Classifier),
+            ("encoder", encoder, Encoder),
+            ("field", field, Field | Layers),
+        ):
+            if value is not None and not isinstance(value, kind):
+                shown = value.__name__ if isinstance(value, type) else type(value).__name__
+                raise WeightsError(f"'{name}': expected a value of {name} or None, got {shown}")
+        made: dict[str, Any] = {"field": _field(field, A, B, kernels), "classifier": classifier, "encoder": encoder}
+        if f"{method}" == "":
             raise WeightsError("'method': expected the name of an integrator, got an empty text")
-        checked = {"A": A, "B": B, "h": _step_length(self.h), "steps": _step_count(self.steps)}
-        if self.weight_range is not None:
-            checked["weight_range"] = _range(self.weight_range)
-        for name, value in checked.items():
+        made |= {"method": Text()("method", method, WeightsError)}
+        for name, text in (("source", source), ("trained_on", trained_on)):
+            made[name] = Text(empty=True)(name, text, WeightsError)
+        made |= _times(h, steps, grid)
+        made |= {"weight_range": None, "on_arrays": _names("on_arrays", on_arrays), "frozen": _names("frozen", frozen)}
+        for name, value in made.items():
             object.__setattr__(self, name, value)
+        self._check_ends()
+        if weight_range is not None:
+            object.__setattr__(self, "weight_range", _range(weight_range, len(self.operators)))
+        for name, allowed in (("on_arrays", _OTHERS), ("frozen", tuple(self.tensors))):
+            if unknown := set(getattr(self, name)) - set(allowed):
+                raise WeightsError(
+                    f"'{name}': expected names of {', '.join(allowed)}, got {', '.join(sorted(unknown))}"
+                )
+
+    def _check_ends(self) -> None:
+        if self.classifier is not None and not self.classifier.takes(self.states):
+            raise WeightsError(
+                f"tensor 'classifier.weight': expected shape (classes, {self.states}) for states of length "
+                f"{self.states}, got {self.classifier.weight.shape}"
+            )
+        if self.encoder is not None and self.encoder.states != self.states:
+            raise WeightsError(
+                f"tensor 'encoder.weight': expected shape ({self.states}, inputs) for states of length {self.states}, "
+                f"got {self.encoder.weight.shape}, which makes states of length {self.encoder.states}"
+            )
 
     @classmethod
     def from_kernels(cls, kernels: Kernels, **others: Any) -> Self:
         """The model whose A and B are the convolutions of some kernels; `others` as for `Model`."""
-        A, B = kernels.matrices()
-        return cls(A, B, kernels=kernels, **others)
+        return cls(kernels=kernels, **others)
+
+    @property
+    def operators(self) -> Mapping[str, LinearOperator]:
+        """The matrices of the field by name; of layers "K[0]", "K[1]" and so on."""
+        return self.field.operators
+
+    @cached_property
+    def matrices(self) -> Mapping[str, FloatArray]:
+        """The matrices of the field by name, (m, n); nobody can write to them."""
+        return {name: _matrix(operator) for name, operator in self.operators.items()}
+
+    @property
+    def A(self) -> FloatArray:  # noqa: N802 - the matrix of the formula
+        """(m, n) of B sig(A z)."""
+        return self._matrix_named("A")
+
+    @property
+    def B(self) -> FloatArray:  # noqa: N802
+        """(n, m) of B sig(A z)."""
+        return self._matrix_named("B")
+
+    @property
+    def kernels(self) -> Kernels | None:
+        """The kernels of A and B, if both are convolutions of one image; None if they are not."""
+        found = [self.operators.get(name) for name in "AB"]
+        a, b = (one if isinstance(one, Convolution) and one.stride == 1 else None for one in found)
+        if a is None or b is None or (a.image_shape, a.padding) != (b.image_shape, b.padding):
+            return None
+        return Kernels(a.kernel, b.kernel, a.image_shape, a.padding)
+
+    @cached_property
+    def tensors(self) -> Mapping[str, FloatArray]:
+        """All that is trained, by name: matrices or their kernels, biases, and those of encoder and classifier.
+
+        Weights that change in time have the steps of the field's layers as their leading axis.
+        """
+        found: dict[str, Any] = {}
+        layers = self.field.fields if isinstance(self.field, Layers) else (self.field,)
+        for field in layers:
+            one = {_tensor_name(name, operator): _tensor(operator) for name, operator in field.operators.items()}
+            for name, value in {**one, **field.vectors}.items():
+                found.setdefault(name, []).append(value)
+        stacked = {name: np.stack(parts) if len(layers) > 1 else parts[0] for name, parts in found.items()}
+        for kind, end in (("encoder", self.encoder), ("classifier", self.classifier)):
+            if end is not None:
+                stacked |= {f"{kind}.weight": end.weight, f"{kind}.bias": end.bias}
+        return stacked
+
+    def with_tensors(self, values: Mapping[str, ArrayLike]) -> Self:
+        """The same model with other tensors of these names, as `tensors` has them; a matrix takes a kernel's place.
+
+        Raises:
+            WeightsError: It has no tensor of this name, or a shape, dtype or value does not fit.
+        """
+        changed: dict[str, Any] = {}
+        layers = [dict[str, Any]() for _ in _fields(self.field)]
+        for name, value in values.items():
+            part, _, of = name.rpartition(".")
+            if part in ("encoder", "classifier") and getattr(self, part) is not None:
+                changed[part] = replace(changed.get(part, getattr(self, part)), **{of: value})
+                continue
+            parts = real(name, value)
+            for number, field in enumerate(_fields(self.field)):
+                kind, held = _place(name, field, self.tensors)
+                one = parts[number] if len(layers) > 1 else parts
+                layers[number][kind] = held(one)
+        if any(layers):
+            fields = [field.replaced(one) for field, one in zip(_fields(self.field), layers, strict=True)]
+            changed["field"] = Layers(fields) if len(fields) > 1 else fields[0]
+        return replace(self, **changed)
 
     @property
     def states(self) -> int:
         """Length n of the state."""
-        return int(self.A.shape[1])
+        return self.field.states
+
+    @property
+    def inputs(self) -> int:
+        """Length of an input: that of the encoder, or of the state without one."""
+        return self.states if self.encoder is None else self.encoder.inputs
 
     @property
     def hidden(self) -> int:
         """Number m of hidden units."""
-        return int(self.A.shape[0])
+        return max(field.hidden_units for field in _fields(self.field))
+
+    def initial(self, x: FloatArray) -> FloatArray:
+        """(n, samples) initial states of inputs, (inputs, samples)."""
+        return x if self.encoder is None else self.encoder.encoded(x)
 
     def require_runnable(self, samples: int) -> None:
         """Raise if a run would not end in sensible time and memory: it keeps the state of every step.
@@ -210,78 +247,112 @@ class Model:
                 "of the model, or take fewer samples"
             )
 
+    def _matrix_named(self, name: str) -> FloatArray:
+        if name not in self.operators:
+            raise WeightsError(f"this model has no matrix {name}; it has {', '.join(self.operators)}")
+        return self.matrices[name]
 
-_LARGEST_WHOLE = 2**53
-_MOST_STEPS = 10**9  # more come of a damaged file
+
 _MOST_STEPS_OF_A_RUN = 10**6
 _MOST_NUMBERS_OF_A_RUN = 2**28  # 2 GiB
 
 
-def _array(name: str, value: Any) -> NDArray[Any]:
-    """Whatever was given as an array, of whatever type."""
-    if np.ma.is_masked(value):
-        raise WeightsError(f"tensor '{name}': expected every value, got masked ones; fill them with array.filled(...)")
-    try:
-        return np.asarray(value)
-    except ValueError:
-        raise WeightsError(f"tensor '{name}': expected an array, got rows of different lengths") from None
-
-
-def _real(name: str, value: ArrayLike, shape: str = "") -> FloatArray:
-    """A finite float64 copy that nobody can write to; `shape` in words, whose commas say the number of axes.
-
-    Whole numbers are taken as they are, as long as float64 holds every one of that size: up to 2^53.
-    """
-    array = _array(name, value)
-    if not (np.issubdtype(array.dtype, np.floating) or np.issubdtype(array.dtype, np.integer)):
-        raise WeightsError(f"tensor '{name}': expected a floating-point or integer dtype, got {array.dtype}")
-    if np.issubdtype(array.dtype, np.integer) and ((array > _LARGEST_WHOLE) | (array < -_LARGEST_WHOLE)).any():
+def _field(
+    field: Field | Layers | None, A: ArrayLike | None, B: ArrayLike | None, kernels: Kernels | None
+) -> Field | Layers:
+    """The field of a model, whichever way it is given."""
+    if kernels is not None:
+        a, b = kernels.operator("a"), kernels.operator("b")
+        given = [real(name, W, "(m, n)") for name, W in (("A", A), ("B", B)) if W is not None]
+        if given and not all(map(np.array_equal, given, kernels.matrices())):
+            raise WeightsError("tensors 'A', 'B': expected the matrices of the kernels, see Model.from_kernels")
+        return ReluField(a, b) if field is None else field.replaced({"A": a, "B": b})
+    if field is not None:
+        changed = {name: DenseOperator(real(name, W, "(m, n)")) for name, W in (("A", A), ("B", B)) if W is not None}
+        if not field.operators:
+            raise WeightsError(
+                f"'field': {type(field).__name__} has no matrices; keep each as an attribute that is an operator, as "
+                "in self.K = as_operator(K), or say which they are by the property `operators`"
+            )
+        return field.replaced(changed) if changed else field
+    if A is None or B is None:
+        missing = "A" if A is None else "B"
         raise WeightsError(
-            f"tensor '{name}': expected whole numbers between -2^53 and 2^53, which float64 holds exactly, got "
-            f"{array.min()} to {array.max()}; scale them and store float64"
+            f"tensor {missing!r} is missing; give A and B, or a field: Model(field=..., h=..., steps=...)"
         )
-    axes = len([axis for axis in shape.strip("()").split(",") if axis])
-    if shape and (array.ndim != axes or not array.size):
-        raise WeightsError(f"tensor '{name}': expected shape {shape}, got {array.shape}")
-    with np.errstate(over="ignore"):  # numbers of more than 64 bits may become infinite
-        array = array.astype(np.float64)
-    wrong = int(np.count_nonzero(~np.isfinite(array)))
-    if wrong:
-        raise WeightsError(f"tensor '{name}': expected finite values, got NaN or infinity in {wrong} of {array.size}")
-    array.setflags(write=False)
-    return array
+    first, second = real("A", A, "(m, n)"), real("B", B, "(n, m)")
+    if second.shape != first.shape[::-1]:
+        raise WeightsError(
+            f"tensor 'B': expected shape {first.shape[::-1]} for an A of shape {first.shape}, got {second.shape}"
+        )
+    return ReluField(first, second)
 
 
-def _scalar(name: str, value: object, expected: str) -> float:
-    array = _array(name, value)
-    if array.size != 1 or not (np.issubdtype(array.dtype, np.floating) or np.issubdtype(array.dtype, np.integer)):
-        raise WeightsError(f"tensor '{name}': expected {expected}, got {_brief(array)}")
-    return float(array.item())
+def _fields(field: Field | Layers) -> tuple[Field, ...]:
+    return field.fields if isinstance(field, Layers) else (field,)
 
 
-def _step_length(value: object) -> float:
-    h = _scalar("h", value, "one number > 0")
-    if not (np.isfinite(h) and h > 0):
-        raise WeightsError(f"tensor 'h': expected a finite step length > 0, got {h}")
-    return h
+def _place(name: str, field: Field, known: Mapping[str, FloatArray]) -> tuple[str, Callable[[FloatArray], Any]]:
+    """What a field calls a tensor, and what it makes of one."""
+    for matrix, operator in field.operators.items():
+        if isinstance(operator, Convolution) and name == kernel_name(matrix):
+            return matrix, operator.with_kernel
+        if name == matrix:
+            return matrix, lambda value: DenseOperator(value, name)
+    if name not in field.vectors:
+        raise WeightsError(f"tensor '{name}': expected one of {', '.join(known)}")
+    shape = field.vectors[name].shape
+    return name, lambda value: _of_shape(name, value, shape)
 
 
-def _step_count(value: object) -> int:
-    steps = _scalar("steps", value, "one whole number >= 1")
-    if not (steps.is_integer() and steps >= 1):
-        raise WeightsError(f"tensor 'steps': expected a whole number >= 1, got {steps:g}")
-    if steps > _MOST_STEPS:
-        raise WeightsError(f"tensor 'steps': expected at most {_MOST_STEPS} steps, got {steps:g}")
-    return int(steps)
+def _of_shape(name: str, value: FloatArray, shape: tuple[int, ...]) -> FloatArray:
+    if value.shape != shape:
+        raise WeightsError(f"tensor '{name}': expected shape {shape}, got {value.shape}")
+    return value
 
 
-def _range(value: ArrayLike) -> tuple[float, float]:
-    largest = _array("weight_range", value)
+def _matrix(operator: LinearOperator) -> FloatArray:
+    if isinstance(operator, DenseOperator | Convolution):
+        return operator.matrix
+    matrix = operator.to_dense()
+    matrix.setflags(write=False)
+    return matrix
+
+
+def _tensor(operator: LinearOperator) -> FloatArray:
+    return operator.kernel if isinstance(operator, Convolution) else _matrix(operator)
+
+
+def _tensor_name(name: str, operator: LinearOperator) -> str:
+    return kernel_name(name) if isinstance(operator, Convolution) else name
+
+
+def _times(h: Any, steps: Any, grid: Any) -> dict[str, Any]:
+    """Step length, steps and grid, of which one says the others."""
+    if grid is None:
+        for name, value in (("h", h), ("steps", steps)):
+            if value is None:
+                raise WeightsError(f"tensor '{name}' is missing; give h and steps, or a grid")
+        return {"h": step_length(h), "steps": step_count(steps), "grid": None}
+    times = real("grid", grid, "(steps + 1,)")
+    if times.size < 2 or times[0] != 0 or not (np.diff(times) > 0).all():
+        raise WeightsError(f"tensor 'grid': expected (steps + 1,) growing times from 0 on, got {brief(times)}")
+    count = times.size - 1
+    if (steps is not None and steps != count) or (h is not None and h != times[-1] / count):
+        raise WeightsError("tensor 'grid': a grid says steps and their lengths: leave h and steps out, or grid=None")
+    return {"h": float(times[-1]) / count, "steps": count, "grid": times}
+
+
+def _names(name: str, names: Any) -> tuple[str, ...]:
+    if isinstance(names, str) or not isinstance(names, Sequence) or not all(isinstance(one, str) for one in names):
+        raise WeightsError(f"'{name}': expected names, such as ('bias',), got {names!r}")
+    return tuple(names)
+
+
+def _range(value: ArrayLike, count: int) -> tuple[float, ...]:
+    largest = array_of("weight_range", value)
     numbers = np.issubdtype(largest.dtype, np.floating) or np.issubdtype(largest.dtype, np.integer)
-    if not (numbers and largest.shape == (2,) and np.isfinite(largest).all() and (largest > 0).all()):
-        raise WeightsError(f"tensor 'weight_range': expected two finite numbers > 0, got {_brief(largest)}")
-    return float(largest[0]), float(largest[1])
-
-
-def _brief(array: NDArray[Any]) -> str:
-    return f"{array.tolist()}" if array.size <= 4 else f"{array.dtype} of shape {array.shape}"
+    if not (numbers and largest.shape == (count,) and np.isfinite(largest).all() and (largest > 0).all()):
+        expected = "two" if count == 2 else count
+        raise WeightsError(f"tensor 'weight_range': expected {expected} finite numbers > 0, got {brief(largest)}")
+    return tuple(map(float, largest))

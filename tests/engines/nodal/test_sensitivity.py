@@ -9,6 +9,7 @@ from support import relative
 from xbar_spice.engines.nodal.engine import NodalEngine
 from xbar_spice.engines.nodal.sensitivity import Change, Sensitivity
 from xbar_spice.errors import InvalidInputError
+from xbar_spice.hardware.amplifier import Amplifier
 from xbar_spice.hardware.cells import Ohmic, OneTransistorOneResistor, Polynomial, Sinh
 from xbar_spice.hardware.crossbar import Crossbar, Terminations
 
@@ -55,6 +56,46 @@ def test_products_with_changes_are_finite_differences(device, side, terminations
         getattr(gradient, name) * getattr(change, name) for name in NAMES
     )
     assert along == pytest.approx((weights * found).sum(), rel=1e-8)
+
+
+@pytest.mark.parametrize("side", ["rows", "cols"])
+@pytest.mark.parametrize(
+    ("changes", "device"),
+    [
+        ({"amplifier": Amplifier(5e3, 20.0)}, Sinh(0.2)),
+        ({"amplifier": Amplifier(5e3, 20.0), "terminations": Terminations(sense="double")}, Ohmic()),
+        ({"amplifier": Amplifier(5e3, 20.0, saturation=0.2), "terminations": Terminations("double")}, Sinh(0.2)),
+        ({"terminations": Terminations("double", "far_ends", "double"), "open_rows": (1,)}, Ohmic()),
+        ({"r_word": np.linspace(5, 30, 25).reshape(5, 5), "amplifier": Amplifier(5e3, 20.0)}, Ohmic()),
+    ],
+    ids=["amplifiers", "both ends sensed", "saturating", "both ends of all lines", "wires that differ"],
+)
+def test_amplifiers_and_arrays_without_a_grid_have_derivatives(changes, device, side, rng):
+    crossbar = replace(array(rng, device), **changes)
+    volts = rng.uniform(-0.3, 0.3, (crossbar.ports(side), 2))
+    operator = Sensitivity(crossbar, volts, side, tolerance=1e-12)
+    assert operator.currents == pytest.approx(read(crossbar, volts, side), rel=1e-8, abs=1e-15)
+    change = Change(crossbar.conductance * rng.uniform(-1, 1, crossbar.shape), *rng.uniform(-10, 10, 4))
+    if crossbar.amplifier.present:
+        change = replace(change, r_feedback=100.0, gain=2.0)
+
+    def moved(step):
+        amplifier, near = crossbar.amplifier, shifted(crossbar, change, step)
+        if amplifier.present:
+            feedback, gain = amplifier.r_feedback + step * change.r_feedback, amplifier.gain + step * change.gain
+            near = replace(near, amplifier=replace(amplifier, r_feedback=feedback, gain=gain))
+        return read(near, volts, side)
+
+    slope, found = (moved(1e-4) - moved(-1e-4)) / 2e-4, operator.jvp(change)
+    assert np.abs(found - slope).max() < 1e-6 * np.abs(slope).max()
+    weights = rng.normal(size=found.shape)
+    gradient = operator.vjp(weights)
+    along = (gradient.conductance * change.conductance).sum() + sum(
+        getattr(gradient, name) * getattr(change, name) for name in (*NAMES, "r_feedback", "gain")
+    )
+    assert along == pytest.approx((weights * found).sum(), rel=1e-8)
+    if crossbar.linear:
+        assert relative(operator.conductance_gradients(weights[np.newaxis])[0], gradient.conductance) < 1e-9
 
 
 def test_reads_are_those_of_the_engine(rng):

@@ -4,10 +4,11 @@ from itertools import product
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.arrays import TERMINATIONS, WIRES, kirchhoff, name_of, random_array
 
+from xbar_spice.engines.nodal.dissection import dissected_transfer
 from xbar_spice.engines.nodal.elimination import transfer_matrix
 from xbar_spice.engines.nodal.engine import NodalEngine
 from xbar_spice.engines.nodal.factor import FactorPreconditioner
@@ -148,6 +149,24 @@ def test_transfer_matrices_are_passive(seed, rows, cols, decades):
     transfer = transfer_matrix(grid)
     assert (transfer >= 0).all()
     assert (transfer.sum(axis=0) <= grid.conductance.sum(axis=0) * (1 + 1e-12)).all()
+
+
+@settings(max_examples=25)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    shape=st.tuples(st.integers(1, 40), st.integers(1, 40)),
+    exponents=st.tuples(st.floats(-9, 7), st.floats(-9, 7)),
+    decades=st.floats(0, 7),
+    missing=st.sampled_from([0.0, 0.5, 1.0]),
+    terminations=st.sampled_from([Terminations(), Terminations("double")]),
+)
+def test_dissection_and_elimination_agree_on_every_entry(seed, shape, exponents, decades, missing, terminations):
+    rng = np.random.default_rng(seed)
+    conductance = 1e-2 * 10 ** -rng.uniform(0, decades + 1e-9, shape)
+    conductance *= rng.uniform(size=shape) >= missing
+    grid, _ = place(Crossbar(conductance, *10.0 ** np.array(exponents), 50, 20, terminations=terminations), "rows")
+    found, wanted = dissected_transfer(grid), transfer_matrix(grid)
+    assert (np.abs(found - wanted) <= 1e-11 * wanted + 1e-250).all()
 
 
 @given(

@@ -336,11 +336,11 @@ def _unclipped(problem: Problem, design: Design) -> tuple[Problem, Design]:
     model = problem.model
     if model.weight_range is None:
         return problem, design
-    ranges = zip((model.A, model.B), model.weight_range, strict=True)
+    ranges = zip(model.matrices.values(), model.weight_range, strict=True)
     wider = max(float(np.abs(weights).max()) / largest for weights, largest in ranges)
     if wider <= 1.0:
         return problem, design
-    held = model.weight_range[0] * wider, model.weight_range[1] * wider
+    held = tuple(largest * wider for largest in model.weight_range)
     window = (design.g_max - design.g_min) * wider
     return replace(problem, model=replace(model, weight_range=held)), replace(design, g_max=design.g_min + window)
 
@@ -351,6 +351,7 @@ def _measures(record: Record) -> dict[str, float]:
 
 
 def _relative_errors(what: str, comparisons: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
-    """Of the kernels, or of the matrices where there are none."""
-    names = [name for name in ("a", "b") if name in comparisons] or ["A", "B"]
+    """Of all tensors, but of the matrices of kernels; not of the states and of what stands around the field."""
+    left_out = {name.upper() for name in comparisons if name.islower()} | {"z0"}
+    names = [name for name in comparisons if name not in left_out and not name.startswith(("encoder.", "classifier."))]
     return {f"{what} of {name}": float(comparisons[name]["relative_error"]) for name in names}

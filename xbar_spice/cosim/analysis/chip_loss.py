@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 
@@ -11,7 +11,14 @@ from threadpoolctl import threadpool_limits
 
 from xbar_spice.cosim.run.convergence import named_failures
 from xbar_spice.cosim.run.cosimulation import Problem, Run, SolverOptions, solve_model
-from xbar_spice.cosim.run.programming import expected_noise, program_model, weight_scales
+from xbar_spice.cosim.run.programming import (
+    ends_on,
+    expected_noise,
+    field_on,
+    program_model,
+    weight_scales,
+    weights_on_arrays,
+)
 from xbar_spice.engines.base import Engine
 from xbar_spice.engines.registry import get_engine
 from xbar_spice.errors import ConvergenceError
@@ -22,7 +29,6 @@ from xbar_spice.mapping.analog_matrix import AnalogMatrix
 from xbar_spice.mapping.design import Design
 from xbar_spice.mapping.matrix import MappedMatrix, map_weights
 from xbar_spice.mapping.readout import Readout
-from xbar_spice.solve.fields.field import ReluField
 from xbar_spice.streams import Streams
 
 __all__ = ["allowed_options", "chip_loss", "chip_losses"]
@@ -40,7 +46,7 @@ def chip_losses(
 
     Args:
         problem: model, samples and loss.
-        design: how A and B are built.
+        design: how the arrays are built.
         seeds: from which the devices are drawn.
         engine: who answers the reads.
         solver: tolerances.
@@ -51,10 +57,11 @@ def chip_losses(
     losses = []
     with threadpool_limits(limits=1, user_api="blas"):
         for seed in seeds:
-            A, B = program_model(problem.model, design, engine, seed=seed)
-            with A, B:
-                options = allowed_options((solver or SolverOptions()).iterative, problem, A, B)
-                losses.append(_loss_of(solve_model(problem, ReluField(A, B), options), f"chip of seed {seed}"))
+            with ExitStack() as opened:
+                matrices = program_model(problem.model, design, engine, seed=seed)
+                for matrix in matrices:
+                    opened.enter_context(matrix)
+                losses.append(_loss_on(problem, matrices, solver, f"chip of seed {seed}"))
     return np.array(losses)
 
 
@@ -71,8 +78,8 @@ def chip_loss(
 
     Args:
         problem: model, samples and loss.
-        design: how A and B are built; nothing varies.
-        conductance: (2, inputs, outputs) siemens of the devices of "A", "B" or both; as wanted where left out.
+        design: how the arrays are built; nothing varies.
+        conductance: (2, inputs, outputs) siemens of the devices of matrices by name; as wanted where left out.
         engine: who answers the reads.
         seed: from which read noise is drawn.
         solver: tolerances.
@@ -83,15 +90,20 @@ def chip_loss(
     answering, scales = get_engine(engine), weight_scales(problem.model, design)
     with threadpool_limits(limits=1, user_api="blas"), ExitStack() as opened:
         chip = []
-        for name, W in (("A", problem.model.A), ("B", problem.model.B)):
+        for name, W in weights_on_arrays(problem.model).items():
             mapped = map_weights(W, _as_given(design), siemens_per_weight=scales.get(name))
             if name in conductance:
                 mapped = _with_devices_of(mapped, conductance[name])
             readout = Readout(mapped, Streams(seed).read_noise(name))
             bank = answering.program_bank(mapped.crossbars)
             chip.append(opened.enter_context(AnalogMatrix(W, mapped, bank, name=name, readout=readout)))
-        options = allowed_options((solver or SolverOptions()).iterative, problem, *chip)
-        return _loss_of(solve_model(problem, ReluField(*chip), options), "chip of these devices")
+        return _loss_on(problem, chip, solver, "chip of these devices")
+
+
+def _loss_on(problem: Problem, matrices: Sequence[AnalogMatrix], solver: SolverOptions | None, chip: str) -> float:
+    options = allowed_options((solver or SolverOptions()).iterative, problem, matrices)
+    model = problem.model
+    return _loss_of(solve_model(problem, field_on(model, matrices), options, ends=ends_on(model, matrices)), chip)
 
 
 def _as_given(design: Design) -> Design:
@@ -109,9 +121,9 @@ def _loss_of(run: Run, chip: str) -> float:
     return run.loss
 
 
-def allowed_options(options: SolverOptions, problem: Problem, A: AnalogMatrix, B: AnalogMatrix) -> SolverOptions:
+def allowed_options(options: SolverOptions, problem: Problem, matrices: Sequence[AnalogMatrix]) -> SolverOptions:
     """The options as far as the noise of these arrays allows, judged by the initial states."""
-    return options.allowing(expected_noise(problem.model, A, B, problem.z0[np.newaxis]))
+    return options.allowing(expected_noise(problem.model, matrices, problem.z0[np.newaxis]))
 
 
 def _with_devices_of(mapped: MappedMatrix, conductance: FloatArray) -> MappedMatrix:

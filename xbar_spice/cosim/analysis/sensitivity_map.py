@@ -16,6 +16,7 @@ states themselves. All derivatives are those through the circuit, down to each d
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any, Literal, final
 
@@ -24,10 +25,10 @@ from threadpoolctl import threadpool_limits
 
 from xbar_spice.checks import checked
 from xbar_spice.cosim.analysis.chip_loss import allowed_options
-from xbar_spice.cosim.gradients.circuit_field import CircuitField
-from xbar_spice.cosim.gradients.true_gradient import with_devices
+from xbar_spice.cosim.gradients.circuit_field import TapedReads
+from xbar_spice.cosim.gradients.true_gradient import device_run, with_devices
 from xbar_spice.cosim.run.convergence import Convergence, failed_runs, warn_of_failures
-from xbar_spice.cosim.run.cosimulation import Problem, SolverOptions, solve_model
+from xbar_spice.cosim.run.cosimulation import Problem, SolverOptions
 from xbar_spice.cosim.run.programming import program_model
 from xbar_spice.engines.base import Engine
 from xbar_spice.errors import InvalidInputError
@@ -48,7 +49,7 @@ class RankedDevice:
     """One device and what its variation does.
 
     Attributes:
-        matrix: "A" or "B".
+        matrix: Name of the matrix.
         array: name of the array.
         row: word line of the array, from 0; the driver is at its left end.
         col: bit line of the array, from 0; the sense terminal is at its bottom end.
@@ -122,7 +123,7 @@ class SensitivityMap:
 
     Attributes:
         loss: of the chip as it was wanted.
-        matrices: the devices of "A" and "B".
+        matrices: the devices of each matrix.
         drift: expected increase of the loss by the means alone: what stuck devices do on average, all together.
         convergence: by the name of the run ("chip") or of the derivatives of the states ("states 0", ...), whether it
             converged and for which samples not.
@@ -201,7 +202,7 @@ def sensitivity_map(
 
     Args:
         problem: model, samples and loss.
-        design: how A and B are built; its variation is what devices do, its wires and terminals are those of the chip.
+        design: how the arrays are built; its variation is what devices do, its wires are those of the chip.
         engine: who answers the reads; derivatives always come from the nodal engine.
         solver: tolerances.
 
@@ -215,28 +216,28 @@ def sensitivity_map(
             "design"
         )
     options = (solver or SolverOptions()).iterative
-    with threadpool_limits(limits=1, user_api="blas"):
-        A, B = program_model(problem.model, replace(design, variation=Variation()), engine)
-        with A, B:
-            field = CircuitField(A, B)
-            run = solve_model(problem, field, allowed_options(options, problem, A, B))
-            slopes = with_devices(field, run.gradients.parameters).devices
-            roots = problem.objective.curvature(run.trajectory.z[-1])
-            pulled = [gradients(run.trajectory, root, by="sample", nonconvergence="ignore") for root in roots]
-            stacked = {name: np.stack([part.parameters[name] for part in pulled]) for name in pulled[0].parameters}
-            states = with_devices(field, stacked).devices  # (k, samples, 2, inputs, outputs)
+    with threadpool_limits(limits=1, user_api="blas"), ExitStack() as opened:
+        for matrix in (matrices := program_model(problem.model, replace(design, variation=Variation()), engine)):
+            opened.enter_context(matrix)
+        reads = [TapedReads(matrix) for matrix in matrices]
+        run, slopes = device_run(problem, reads, allowed_options(options, problem, matrices))
+        roots = problem.objective.curvature(run.trajectory.z[-1])
+        pulled = [gradients(run.trajectory, root, by="sample", nonconvergence="ignore") for root in roots]
+        stacked = {name: np.stack([part.parameters[name] for part in pulled]) for name in pulled[0].parameters}
+        states = with_devices(reads, stacked).devices  # (k, samples, devices, inputs, outputs)
     convergence = {"chip": run.convergence} | {
         f"states {number}": _adjoint_convergence(part.converged) for number, part in enumerate(pulled)
     }
     warn_of_failures("sensitivity map", convergence)
-    matrices = {
-        matrix.name: _device_map(W, matrix, design, slopes[matrix.name], states[matrix.name])
-        for W, matrix in ((problem.model.A, A), (problem.model.B, B))
+    maps = {
+        matrix.name: _device_map(matrix, design, slopes[matrix.name], states[matrix.name])
+        for matrix in matrices
+        if matrix.name in problem.model.operators
     }
-    means = {name: part.mean for name, part in matrices.items()}
+    means = {name: part.mean for name, part in maps.items()}
     moved = np.sum([np.tensordot(states[name], mean, axes=3) for name, mean in means.items()], axis=0)
     drift = sum(float(np.vdot(slopes[name], mean)) for name, mean in means.items()) + 0.5 * float(np.vdot(moved, moved))
-    return SensitivityMap(run.loss, matrices, drift, convergence)
+    return SensitivityMap(run.loss, maps, drift, convergence)
 
 
 def _adjoint_convergence(converged: BoolArray) -> dict[str, Any]:
@@ -244,9 +245,7 @@ def _adjoint_convergence(converged: BoolArray) -> dict[str, Any]:
     return {"converged": bool(converged.all()), "failed_samples": np.flatnonzero(~converged.all(axis=0)).tolist()}
 
 
-def _device_map(
-    weights: FloatArray, matrix: AnalogMatrix, design: Design, slope: FloatArray, states: FloatArray
-) -> DeviceMap:
+def _device_map(matrix: AnalogMatrix, design: Design, slope: FloatArray, states: FloatArray) -> DeviceMap:
     wanted = np.zeros_like(slope)
     present = matrix.mapped.present
     for array in matrix.mapped.arrays:
@@ -256,7 +255,7 @@ def _device_map(
     change, spread, slope, curvature = (
         np.where(present, values, 0.0) for values in (mean - wanted, std, slope, (states**2).sum(axis=(0, 1)))
     )
-    return DeviceMap(weights, matrix.mapped, wanted, change, spread, slope, curvature, present)
+    return DeviceMap(matrix.weights, matrix.mapped, wanted, change, spread, slope, curvature, present)
 
 
 def _ranked(name: str, part: DeviceMap, array_name: str, row: int, col: int) -> RankedDevice:

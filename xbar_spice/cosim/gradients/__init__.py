@@ -1,11 +1,12 @@
 """The gradients that arrays return beside the digital and the true one."""
 
-from xbar_spice.cosim.gradients.circuit_field import CircuitField, ReadDerivative, Spliced, hybrid_field
+from xbar_spice.cosim.gradients.circuit_field import CircuitField, ReadDerivative, TapedReads, circuit_field
 from xbar_spice.cosim.gradients.three_gradients import GradientStudy, adjoint_mismatch, three_gradients
 from xbar_spice.cosim.gradients.true_gradient import (
     CircuitGradients,
     CircuitParts,
     circuit_gradients,
+    taped_field,
     weight_gradient,
     weight_gradients,
     with_devices,
@@ -17,10 +18,11 @@ __all__ = [
     "CircuitParts",
     "GradientStudy",
     "ReadDerivative",
-    "Spliced",
+    "TapedReads",
     "adjoint_mismatch",
+    "circuit_field",
     "circuit_gradients",
-    "hybrid_field",
+    "taped_field",
     "three_gradients",
     "weight_gradient",
     "weight_gradients",

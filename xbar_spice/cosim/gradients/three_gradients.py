@@ -11,7 +11,8 @@ true - digital what the circuit changed in the model itself.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from typing import Any, final
 
@@ -19,21 +20,25 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from xbar_spice.checks import ANYTHING, SEED, Optional, Real, checked
-from xbar_spice.cosim.gradients.circuit_field import hybrid_field
-from xbar_spice.cosim.gradients.true_gradient import CircuitGradients, CircuitParts, circuit_gradients, weight_gradients
+from xbar_spice.cosim.gradients.circuit_field import TapedReads
+from xbar_spice.cosim.gradients.true_gradient import (
+    CircuitGradients,
+    circuit_gradients,
+    taped_field,
+    weight_gradients,
+)
 from xbar_spice.cosim.run.comparison import compare
 from xbar_spice.cosim.run.convergence import failed_runs, warn_of_failures
-from xbar_spice.cosim.run.cosimulation import Problem, Run, SolverOptions, conditions, named_gradients, solve_model
-from xbar_spice.cosim.run.programming import expected_noise, program_model
+from xbar_spice.cosim.run.cosimulation import Problem, SolverOptions, conditions, solve_model
+from xbar_spice.cosim.run.programming import ends_on, expected_noise, field_on, program_model
 from xbar_spice.cosim.training.descent import Descent
 from xbar_spice.engines.base import Engine
 from xbar_spice.linear.operator import FloatArray, LinearOperator
 from xbar_spice.mapping.analog_matrix import AnalogMatrix
 from xbar_spice.mapping.design import Design
 from xbar_spice.solve.fields.contributions import By, Split, split_axes, summed
-from xbar_spice.solve.fields.field import ReluField
 from xbar_spice.streams import Streams
-from xbar_spice.weights import Model
+from xbar_spice.weights import Model, named_gradients
 
 __all__ = ["GradientStudy", "adjoint_mismatch", "three_gradients"]
 
@@ -46,6 +51,7 @@ _PAIRS = {
 }
 _DIRECTIONS = ("digital", "hardware", "hybrid", "true")
 _VECTORS = 8
+_ENDS = ("encoder.", "classifier.")
 
 
 @final
@@ -55,8 +61,8 @@ class GradientStudy:
 
     Attributes:
         gradients: "digital", "hardware", "hybrid", "effective" and "true", each by the name of the parameter.
-        devices: dL/dG of "A" and "B", (2, inputs, outputs) per siemens: plus and minus devices; where `skip_empty` left
-            a tile out, those of the tile as it would be built.
+        devices: dL/dG of each matrix, (devices, inputs, outputs) per siemens; where `skip_empty` left a tile out, those
+            of the tile as it would be built.
         parts: by "step" and "sample", as far as asked for, the same gradients with a leading axis, without z0.
         record: the comparisons, as plain values that JSON can hold. Under "differences", by the name of the difference
             and of the parameter, the first gradient against the second: "bias" hardware and true, "shift" true and
@@ -95,7 +101,7 @@ def three_gradients(
 
     Args:
         problem: model, samples and loss.
-        design: how A and B are built.
+        design: how the arrays are built.
         engine: who answers the reads; sensitivities always come from the nodal engine.
         seed: from which the devices are drawn.
         solver: tolerances of all runs; no twin or circuit solves linear systems, but GMRES in place of chord and
@@ -110,36 +116,39 @@ def three_gradients(
         InvalidInputError: `by` is unknown.
     """
     options, model, axes = (solver or SolverOptions()).iterative, problem.model, split_axes(by)
-    with threadpool_limits(limits=1, user_api="blas"):
-        digital = solve_model(problem, ReluField(model.A, model.B), options, axes)
-        A, B = program_model(model, design, engine, seed=seed)
-        with A, B:
-            allowed = options.allowing(expected_noise(model, A, B, digital.trajectory.z))
-            hardware = solve_model(problem, ReluField(A, B), allowed, axes)
-            hybrid = solve_model(problem, hybrid_field(A, B), allowed, axes)
-            exact = circuit_gradients(problem, A, B, allowed, by=axes)
-            mismatch = {matrix.name: adjoint_mismatch(matrix, Streams(seed).mismatch()) for matrix in (A, B)}
-        runs = {"digital": digital, "hardware": hardware, "hybrid": hybrid}
-        weights = _Weights(model, A, B, seed)
-        found = {name: _summed(run, axes) for name, run in runs.items()} | weights.gradients(exact, exact.z0)
-        parts = {
-            axis: {name: _summed(run, axes, axis) for name, run in runs.items()} | weights.gradients(exact.parts[axis])
-            for axis in axes
-        }
-        record = {
-            **conditions(problem, design, engine, seed),
-            "solver": options.describe(),
-            "loss": {"analog": hardware.loss, "digital": digital.loss},
-            "differences": _differences(found),
-            "by": {axis: _differences_of_parts(split) for axis, split in parts.items()},
-            "adjoint_mismatch": mismatch,
-            "convergence": {name: run.convergence for name, run in runs.items()} | {"true": exact.convergence},
-        }
-        if step is not None and design.conductances is None:  # measured devices do not follow a step
-            descent = Descent(weights.held(problem), design, engine, seed, allowed, step)
-            steps = {name: descent.along(found[name], found["true"], hardware.loss) for name in _DIRECTIONS}
-            record["descent"] = {name: taken.decrease for name, taken in steps.items()}
-            record["convergence"] |= {f"step against {name}": taken.convergence for name, taken in steps.items()}
+    with threadpool_limits(limits=1, user_api="blas"), ExitStack() as opened:
+        digital = solve_model(problem, model.field, options, axes)
+        matrices = program_model(model, design, engine, seed=seed)
+        for matrix in matrices:
+            opened.enter_context(matrix)
+        allowed = options.allowing(expected_noise(model, matrices, digital.trajectory.z))
+        hardware = solve_model(problem, field_on(model, matrices), allowed, axes, ends_on(model, matrices))
+        straight, ends = taped_field(model, [TapedReads(matrix, exact=False) for matrix in matrices])
+        hybrid = solve_model(problem, straight, allowed, axes, ends)
+        exact = circuit_gradients(problem, matrices, allowed, by=axes)
+        mismatch = {matrix.name: adjoint_mismatch(matrix, Streams(seed).mismatch()) for matrix in matrices}
+    runs = {"digital": digital, "hardware": hardware, "hybrid": hybrid}
+    weights = _Weights(model, matrices)
+    found = {name: _summed(run.parameters, axes) for name, run in runs.items()} | weights.gradients(exact, axes)
+    parts = {
+        axis: {name: _summed(run.parameters, axes, axis) for name, run in runs.items()}
+        | weights.gradients(exact, axes, axis)
+        for axis in axes
+    }
+    record = {
+        **conditions(problem, design, engine, seed),
+        "solver": options.describe(),
+        "loss": {"analog": hardware.loss, "digital": digital.loss},
+        "differences": _differences(found),
+        "by": {axis: _differences_of_parts(split) for axis, split in parts.items()},
+        "adjoint_mismatch": mismatch,
+        "convergence": {name: run.convergence for name, run in runs.items()} | {"true": exact.convergence},
+    }
+    if step is not None and design.conductances is None:  # measured devices do not follow a step
+        descent = Descent(weights.held(problem), design, engine, seed, allowed, step)
+        steps = {name: descent.along(found[name], found["true"], hardware.loss) for name in _DIRECTIONS}
+        record["descent"] = {name: taken.decrease for name, taken in steps.items()}
+        record["convergence"] |= {f"step against {name}": taken.convergence for name, taken in steps.items()}
     warn_of_failures("three gradients", record["convergence"])
     return GradientStudy(found, exact.devices, parts, record)
 
@@ -178,10 +187,11 @@ def adjoint_mismatch(matrix: LinearOperator, rng: np.random.Generator) -> float:
     return float(np.linalg.norm(forward - transposed) / size) if size > 0 else 0.0
 
 
-def _summed(run: Run, axes: tuple[By, ...], but: By | None = None) -> dict[str, FloatArray]:
-    """Split gradients of a run, summed over all axes but one; z0 has none and is no part of anything."""
-    kept = {} if but else {"z0": run.parameters["z0"]}
-    return kept | {name: summed(value, axes, but=but) for name, value in run.parameters.items() if name != "z0"}
+def _summed(parameters: Mapping[str, FloatArray], axes: tuple[By, ...], but: By | None = None) -> dict[str, FloatArray]:
+    """Split gradients, summed over all axes but one; of what does not belong to the field there are no parts."""
+    whole = {name: value for name, value in parameters.items() if name == "z0" or name.startswith(_ENDS)}
+    split = {name: summed(value, axes, but=but) for name, value in parameters.items() if name not in whole}
+    return split if but else split | whole
 
 
 @final
@@ -190,21 +200,22 @@ class _Weights:
     """Where the weights of a model went."""
 
     model: Model
-    A: AnalogMatrix
-    B: AnalogMatrix
-    seed: int
+    matrices: Sequence[AnalogMatrix]
 
     def held(self, problem: Problem) -> Problem:
         """The problem with the range of weights that this chip holds."""
-        held = self.A.mapped.largest_weight, self.B.mapped.largest_weight
+        held = tuple(m.mapped.largest_weight for m in self.matrices if m.name in self.model.operators)
         return replace(problem, model=replace(problem.model, weight_range=held))
 
     def gradients(
-        self, exact: CircuitGradients | CircuitParts, z0: FloatArray | None = None
+        self, exact: CircuitGradients, axes: tuple[By, ...], but: By | None = None
     ) -> dict[str, dict[str, FloatArray]]:
         """The effective and the true gradient by the name of the parameter."""
-        true = weight_gradients(self.A, self.B, exact.devices)
-        return {
-            kind: named_gradients(self.model, by_matrix["A"], by_matrix["B"], z0)
-            for kind, by_matrix in (("effective", exact.effective), ("true", true))
-        }
+        devices = exact.devices if but is None else exact.parts[but].devices
+        effective = _summed(exact.parameters, axes, but)
+        by_matrix = weight_gradients(self.matrices, devices)
+        written = named_gradients(
+            self.model, {n: g for n, g in by_matrix.items() if n in self.model.operators}, lead=int(but is not None)
+        )
+        ends = {} if but else {n: g for n, g in by_matrix.items() if n not in self.model.operators}
+        return {"effective": effective, "true": effective | written | ends}

@@ -11,23 +11,32 @@ out, too: they are those of the tile that such a weight would build. Clipping to
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, final
+from typing import Any, cast, final
 
-from xbar_spice.cosim.gradients.circuit_field import CircuitField
-from xbar_spice.cosim.run.cosimulation import Problem, SolverOptions, solve_model
+import numpy as np
+
+from xbar_spice.cosim.gradients.circuit_field import ReadDerivative, TapedReads, circuit_field
+from xbar_spice.cosim.run.cosimulation import Problem, Run, SolverOptions, solve_model
+from xbar_spice.cosim.run.programming import field_on
 from xbar_spice.errors import InvalidInputError
-from xbar_spice.linear.operator import FloatArray
+from xbar_spice.hardware.crossbar import SIDES
+from xbar_spice.linear.operator import FloatArray, LinearOperator
 from xbar_spice.mapping.analog_matrix import AnalogMatrix
 from xbar_spice.mapping.matrix import MappedMatrix
 from xbar_spice.solve.fields.contributions import By, Split, split_axes, summed
-from xbar_spice.solve.fields.evaluation import Parameters
+from xbar_spice.solve.fields.evaluation import READS, Parameters
+from xbar_spice.solve.fields.field import Field
+from xbar_spice.solve.integrators.layers import Layers
+from xbar_spice.weights import Model
 
 __all__ = [
     "CircuitGradients",
     "CircuitParts",
     "circuit_gradients",
+    "device_run",
+    "taped_field",
     "weight_gradient",
     "weight_gradients",
     "with_devices",
@@ -51,11 +60,12 @@ class CircuitGradients:
     Attributes:
         loss: the analog loss.
         z0: (n, samples).
-        effective: dL/dA and dL/dB, with respect to a digital matrix added to what the arrays do; for linear cells,
-            with respect to the effective matrices.
-        devices: dL/dG of "A" and "B", (devices, inputs, outputs) per siemens; where `skip_empty` left a tile out, those
+        effective: those of the field, as its adjoint names them: of a digital matrix added to what the arrays do; for
+            linear cells, of the effective matrices.
+        devices: dL/dG of each matrix, (devices, inputs, outputs) per siemens; where `skip_empty` left a tile out, those
             of the tile as it would be built.
         parts: by "step" and "sample", as far as asked for, the same two with a leading axis.
+        parameters: all of the run by the names of the model's tensors, split as asked for.
         convergence: of the run, as `Run.convergence` gives it.
     """
 
@@ -64,22 +74,23 @@ class CircuitGradients:
     effective: Mapping[str, FloatArray]
     devices: Mapping[str, FloatArray]
     parts: Mapping[By, CircuitParts]
+    parameters: Mapping[str, FloatArray]
     convergence: Mapping[str, Any]
 
 
 def circuit_gradients(
-    problem: Problem, A: AnalogMatrix, B: AnalogMatrix, solver: SolverOptions | None = None, *, by: Split = ()
+    problem: Problem, matrices: Sequence[AnalogMatrix], solver: SolverOptions | None = None, *, by: Split = ()
 ) -> CircuitGradients:
     """Solve a model on programmed arrays and differentiate the analog loss exactly.
 
-    No transposed read is made: the derivatives of the forward reads come from the nodal engine. For linear cells that
-    takes one forward solve per input and one adjoint solve per output of an array, whatever the parts of the gradient;
-    for nonlinear cells the solves of the small-signal arrays at every operating point of the run.
+    No transposed read is made but those that the field itself is made of: the derivatives of its reads come from the
+    nodal engine. For linear cells that takes one forward solve per input and one adjoint solve per output of an array,
+    whatever the parts of the gradient; for nonlinear cells the solves of the small-signal arrays at every operating
+    point of the run.
 
     Args:
         problem: model, samples and loss.
-        A: the programmed A of the model.
-        B: the programmed B of the model.
+        matrices: the programmed matrices of the model, as `program_model` returns them.
         solver: tolerances.
         by: what the gradients are split by in addition, as for `gradients`.
 
@@ -88,41 +99,100 @@ def circuit_gradients(
         ConvergenceError: an array could not be solved.
         InvalidInputError: `by` is unknown.
     """
-    axes = split_axes(by)
-    field = CircuitField(A, B)
-    run = solve_model(problem, field, (solver or SolverOptions()).iterative, axes)
+    axes, reads = split_axes(by), [TapedReads(matrix) for matrix in matrices]
+    run, devices = device_run(problem, reads, (solver or SolverOptions()).iterative, axes)
     found = dict(run.gradients.parameters)
-    total = with_devices(field, {name: summed(value, axes) for name, value in found.items()})
+    effective = {name: summed(value, axes) for name, value in found.items() if not name.startswith(READS)}
     parts = {
-        axis: with_devices(field, {name: summed(value, axes, but=axis) for name, value in found.items()})
+        axis: with_devices(reads, {name: summed(value, axes, but=axis) for name, value in found.items()})
         for axis in axes
     }
-    return CircuitGradients(run.loss, run.gradients.z0, total.effective, total.devices, parts, run.convergence)
+    return CircuitGradients(run.loss, run.gradients.z0, effective, devices, parts, run.parameters, run.convergence)
 
 
-def with_devices(field: CircuitField, parameters: Parameters) -> CircuitParts:
-    """The gradients with respect to devices beside those of the matrices, whatever their leading axes."""
-    effective = {name: parameters[name] for name in ("A", "B")}
-    if field.of_A.linear:
-        devices = {"A": field.of_A.devices_of(effective["A"]), "B": field.of_B.devices_of(effective["B"])}
-    else:
-        devices = {name: parameters[f"{name} devices"] for name in effective}
+def device_run(
+    problem: Problem, reads: Sequence[TapedReads], options: SolverOptions, axes: tuple[By, ...] = ()
+) -> tuple[Run, Mapping[str, FloatArray]]:
+    """A run on arrays whose derivatives are exact, and dL/dG of each matrix, summed over what the run is split by."""
+    field, ends = taped_field(problem.model, reads)
+    run = solve_model(problem, field, options, axes, ends)
+    whole = {name: summed(value, axes) for name, value in run.gradients.parameters.items()}
+    return run, with_devices(reads, whole | _end_reads(ends, run)).devices
+
+
+def taped_field(model: Model, reads: Sequence[TapedReads]) -> tuple[Field | Layers, dict[str, LinearOperator]]:
+    """The field of a model over the reads of its matrices, and its encoder and classifier, as far as they are read."""
+    taped = {one.matrix.name: one for one in reads}
+    field = field_on(model, [one.matrix for one in reads], lambda matrix: taped[matrix.name])
+    ends: dict[str, LinearOperator] = {name: _End(one) for name, one in taped.items() if name not in model.operators}
+    return circuit_field(field, [taped[name] for name in model.operators if name in taped]), ends
+
+
+@final
+class _End(LinearOperator):
+    """A matrix of encoder or classifier: forward reads, and backwards the derivative at the last of them."""
+
+    def __init__(self, reads: TapedReads) -> None:
+        self.derivative = cast(ReadDerivative, reads.derivative("rows"))
+        self.matrix = reads.matrix
+        self.driven = self.cotangent = np.zeros((0, 0))
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.matrix.shape
+
+    def _forward(self, x: FloatArray) -> FloatArray:
+        self.driven = x
+        return self.matrix.mv(x)
+
+    def _transposed(self, y: FloatArray) -> FloatArray:
+        self.cotangent = y
+        return self.derivative.pull(self.driven, y)
+
+
+def _end_reads(ends: Mapping[str, LinearOperator], run: Run) -> dict[str, FloatArray]:
+    """The gradients with respect to the reads of encoder and classifier, named as those of a field's matrices."""
+    found: dict[str, FloatArray] = {}
+    for name, end in ends.items():
+        if isinstance(end, _End):
+            w = run.encoder if name == "encoder.weight" and run.encoder is not None else end.cotangent
+            linear, x = end.derivative.linear, end.driven
+            found[f"{READS}{name} rows"] = w @ x.T if linear else end.derivative.device_gradient(x, w)
+    return found
+
+
+def with_devices(reads: Sequence[TapedReads], parameters: Parameters) -> CircuitParts:
+    """The gradients with respect to devices beside those of the field's parameters, whatever their leading axes."""
+    devices: dict[str, FloatArray] = {}
+    for one in reads:
+        name = one.matrix.name
+        for side in SIDES:
+            key = f"{READS}{name} {side}"
+            of_reads = [value for found, value in parameters.items() if found == key or found.startswith(f"{key}[")]
+            if not of_reads:
+                continue
+            gradient = of_reads[0] if len(of_reads) == 1 else np.sum(of_reads, axis=0)
+            derivative = cast(ReadDerivative, one.derivative(side))
+            found = derivative.devices_of(gradient) if derivative.linear else gradient
+            devices[name] = devices[name] + found if name in devices else found
+    effective = {name: value for name, value in parameters.items() if not name.startswith(READS)}
     return CircuitParts(effective, devices)
 
 
-def weight_gradients(A: AnalogMatrix, B: AnalogMatrix, devices: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
-    """dL/dA and dL/dB, by name, with respect to the weights that were written to a chip.
+def weight_gradients(matrices: Sequence[AnalogMatrix], devices: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
+    """dL/dW of each matrix, by name, with respect to the weights that were written to a chip.
 
     Args:
-        A: the programmed A of the model.
-        B: the programmed B of the model.
-        devices: dL/dG of "A" and "B".
+        matrices: the programmed matrices of the model.
+        devices: dL/dG of each of them.
 
     Raises:
         InvalidInputError: the arrays are compensated.
     """
     return {
-        name: weight_gradient(matrix.weights, matrix.mapped, devices[name]) for name, matrix in (("A", A), ("B", B))
+        matrix.name: weight_gradient(matrix.weights, matrix.mapped, devices[matrix.name])
+        for matrix in matrices
+        if matrix.name in devices
     }
 
 

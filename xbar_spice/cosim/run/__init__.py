@@ -9,7 +9,6 @@ from xbar_spice.cosim.run.cosimulation import (
     SolverOptions,
     conditions,
     cosimulate,
-    named_gradients,
     solve_model,
 )
 from xbar_spice.cosim.run.made import Conditions, fingerprint
@@ -32,7 +31,6 @@ __all__ = [
     "failed_runs",
     "fingerprint",
     "named_failures",
-    "named_gradients",
     "program_model",
     "read_record",
     "solve_model",

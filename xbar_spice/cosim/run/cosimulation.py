@@ -10,34 +10,37 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, final
+from types import MappingProxyType
+from typing import Any, cast, final
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
-from xbar_spice.checks import SEED, Array, checked, settle
+from xbar_spice.checks import SEED, Array, Optional, checked, settle
 from xbar_spice.cosim.run.comparison import compare
 from xbar_spice.cosim.run.made import Conditions, made_by, plain
-from xbar_spice.cosim.run.programming import expected_noise, program_model
+from xbar_spice.cosim.run.programming import ends_on, expected_noise, field_on, fields_of, program_model
 from xbar_spice.cosim.run.record import Accuracy, Circuit, Loss, Record, RunEntry
 from xbar_spice.engines.base import Engine
 from xbar_spice.errors import ConvergenceWarning, InvalidInputError
-from xbar_spice.linear.operator import FloatArray
+from xbar_spice.linear.operator import DenseOperator, FloatArray, LinearOperator
 from xbar_spice.mapping.analog_matrix import ReadTrace
 from xbar_spice.mapping.design import Design
 from xbar_spice.parts import LINEAR_SOLVERS
 from xbar_spice.solve.adjoint.discrete import Gradients, gradients
-from xbar_spice.solve.fields.contributions import Split
-from xbar_spice.solve.fields.field import Field, ReluField
+from xbar_spice.solve.fields.contributions import Split, split_axes
+from xbar_spice.solve.fields.field import Field
 from xbar_spice.solve.integrators.integration import Trajectory, integrate
+from xbar_spice.solve.integrators.layers import Layers
 from xbar_spice.solve.integrators.step_control import AdaptiveOptions
 from xbar_spice.solve.linear_solvers.krylov import KrylovOptions, get_linear_solver
 from xbar_spice.solve.linear_solvers.solver import LinearSolver
 from xbar_spice.solve.newton.newton import NewtonOptions
 from xbar_spice.solve.newton.noise import allowing_noise
-from xbar_spice.train.losses import Objective
-from xbar_spice.weights import Model
+from xbar_spice.threads import one_thread
+from xbar_spice.train.losses import CrossEntropyScore, Objective
+from xbar_spice.weights import Model, named_gradients
 
 __all__ = [
     "Cosimulation",
@@ -46,7 +49,7 @@ __all__ = [
     "SolverOptions",
     "conditions",
     "cosimulate",
-    "named_gradients",
+    "digital_run",
     "solve_model",
 ]
 
@@ -58,23 +61,36 @@ class Problem:
 
     Attributes:
         model: a trained neural ODE.
-        z0: (n, samples) initial states.
+        z0: (n, samples) initial states; when it is made of a model with an encoder, (inputs, samples) inputs, of which
+            the encoder makes initial states.
         objective: the loss of the final states.
         data: what the states are, in words; every record has them.
+        x: (inputs, samples) what goes into the model; the initial states where there is no encoder.
     """
 
     model: Model
     z0: FloatArray
     objective: Objective
     data: str = "states given by the caller"
+    x: FloatArray | None = None
 
     def __post_init__(self) -> None:
-        settle(self, z0=Array())
-        if self.z0.ndim != 2 or self.z0.shape[0] != self.model.states or not self.z0.shape[1]:
+        settle(self, z0=Array(), x=Optional(Array()))
+        model = self.model
+        if model.encoder is None or self.x is None:
+            object.__setattr__(self, "x", self.z0)
+        if self.inputs.ndim != 2 or self.inputs.shape[0] != model.inputs or not self.inputs.shape[1]:
             raise InvalidInputError(
-                f"z0 must have shape ({self.model.states}, samples) for this model, got {self.z0.shape}"
+                f"z0 must have shape ({model.inputs}, samples) for this model, got {self.inputs.shape}"
+                + ("" if model.encoder is None else "; a model with an encoder takes what goes into the encoder")
             )
-        self.model.require_runnable(self.z0.shape[1])
+        object.__setattr__(self, "z0", model.initial(self.inputs))
+        model.require_runnable(self.z0.shape[1])
+
+    @property
+    def inputs(self) -> FloatArray:
+        """(inputs, samples) what goes into the model."""
+        return cast(FloatArray, self.x)
 
 
 @final
@@ -160,16 +176,18 @@ def cosimulate(
     seed: int = 0,
     solver: SolverOptions | None = None,
     trace: ReadTrace | None = None,
+    digital: Run | None = None,
 ) -> Cosimulation:
     """Solve and differentiate a model on arrays, and compare with the same run on digital matrices.
 
     Args:
         problem: model, samples and loss.
-        design: how A and B are built.
+        design: how the arrays are built.
         engine: who answers the reads.
         seed: from which the devices are drawn.
         solver: tolerances of both runs.
         trace: gets every read of this run, too, after whatever it holds from other runs.
+        digital: the digital run of this problem with this solver, `digital_run`, where several chips share it.
 
     Raises:
         SimulationError: the simulator behind the engine failed for good.
@@ -181,15 +199,21 @@ def cosimulate(
     solved: dict[str, Any] = {}
     model = problem.model
     # Products this small wait longer for a second thread than it saves; several cases may run side by side, too.
-    with threadpool_limits(limits=1, user_api="blas"):
-        digital = solve_model(problem, ReluField(model.A, model.B), options.iterative)
-        A, B = program_model(model, design, engine, seed=seed, trace=reads)
-        on_arrays, meant = ReluField(A, B), ReluField(A.weights, B.weights)
-        with A, B, get_linear_solver(options.krylov).prepared(on_arrays, meant, engine, solved):
-            noise = expected_noise(model, A, B, digital.trajectory.z)
-            analog = solve_model(problem, on_arrays, options.allowing(noise))
+    with one_thread():
+        if digital is None:
+            digital = digital_run(problem, options)
+        with ExitStack() as opened:
+            matrices = program_model(model, design, engine, seed=seed, trace=reads)
+            for matrix in matrices:
+                opened.enter_context(matrix)
+            on_arrays = field_on(model, matrices)
+            meant = field_on(model, matrices, lambda matrix: DenseOperator(matrix.weights))
+            for one, twin in zip(fields_of(on_arrays), fields_of(meant), strict=True):
+                opened.enter_context(get_linear_solver(options.krylov).prepared(one, twin, engine, solved))
+            noise = expected_noise(model, matrices, digital.trajectory.z)
+            analog = solve_model(problem, on_arrays, options.allowing(noise), ends=ends_on(model, matrices))
     feedback = solved.pop("feedback", None)
-    times = {matrix.name: matrix.mapped.activations for matrix in (A, B)}
+    times = {matrix.name: matrix.mapped.activations for matrix in matrices}
     record = Record(
         **vars(_made(problem, design, engine, seed)),
         solver=plain(options.describe()),
@@ -206,6 +230,12 @@ def cosimulate(
     return Cosimulation(record, reads, analog.trajectory.z, analog.parameters)
 
 
+def digital_run(problem: Problem, solver: SolverOptions) -> Run:
+    """The run on digital matrices, which is the same whatever the arrays are."""
+    with one_thread():
+        return solve_model(problem, problem.model.field, solver.iterative)
+
+
 @final
 @dataclass(frozen=True)
 class Run:
@@ -217,6 +247,7 @@ class Run:
         parameters: its gradients by name, those of kernels included; with leading axes if they are split.
         loss: NaN if a sample is not finite.
         accuracy: None where nothing is classified.
+        encoder: the cotangent of what the encoder's matrix makes of inputs; None without an encoder.
     """
 
     trajectory: Trajectory
@@ -224,6 +255,7 @@ class Run:
     parameters: dict[str, FloatArray]
     loss: float
     accuracy: float | None
+    encoder: FloatArray | None = None
 
     @property
     def convergence(self) -> dict[str, Any]:
@@ -240,18 +272,42 @@ class Run:
         }
 
 
-def solve_model(problem: Problem, model_field: Field, options: SolverOptions, by: Split = ()) -> Run:
+def solve_model(
+    problem: Problem,
+    model_field: Field | Layers,
+    options: SolverOptions,
+    by: Split = (),
+    ends: Mapping[str, LinearOperator] = MappingProxyType({}),
+) -> Run:
     """Solve and differentiate a model whose field is given, whatever its operators are; `by` as for `gradients`.
 
     Nothing is said here about samples that did not converge: whoever asks for a run makes its `convergence` part of the
     result, or raises an error.
+
+    Args:
+        problem: model, samples and loss.
+        model_field: the model's field on any operators.
+        options: tolerances.
+        by: what the field's gradients are split by.
+        ends: what stands in for "encoder.weight" and "classifier.weight", by name; digital where left out.
     """
-    model = problem.model
+    model, objective = problem.model, problem.objective
+    if isinstance(model_field, Layers) and "step" in split_axes(by):
+        raise InvalidInputError(
+            "by='step' parts the gradients of weights that serve several steps; those of weights that belong to one "
+            "step each are parted already, along the first axis: leave 'step' out"
+        )
+    if "classifier.weight" in ends:
+        objective = objective.read_by(ends["classifier.weight"])
+    z0, encoder, driven = problem.z0, model.encoder, None
+    if encoder is not None:
+        driven = encoder.sums(problem.inputs, ends.get("encoder.weight"))
+        z0 = encoder.of_sums(driven)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # `Run.convergence` says which samples failed
         trajectory = integrate(
             model_field,
-            problem.z0,
+            z0,
             method=model.method,
             h=model.h,
             steps=model.steps,
@@ -261,24 +317,18 @@ def solve_model(problem: Problem, model_field: Field, options: SolverOptions, by
         )
         final = trajectory.z[-1]
         finite = np.isfinite(final).all(axis=0)
-        scored = problem.objective.evaluate(np.where(finite, final, 0.0))
+        scored = objective.evaluate(np.where(finite, final, 0.0))
         pulled = gradients(trajectory, np.where(finite, scored.cotangent, 0.0), by=by)
-    parameters = named_gradients(model, pulled.A, pulled.B, pulled.z0)
+    parameters = named_gradients(model, pulled.parameters, lead=len(split_axes(by))) | {"z0": pulled.z0}
+    if encoder is not None and driven is not None:
+        driven = encoder.pulled(driven, np.where(np.isfinite(pulled.z0), pulled.z0, 0.0))
+        parameters |= encoder.weight_gradient(driven, problem.inputs)
+    if isinstance(scored, CrossEntropyScore):
+        parameters |= {"classifier.weight": scored.weight, "classifier.bias": scored.bias}
     loss = scored.loss if finite.all() else float("nan")  # a sample that ran away has no loss, nor has their mean
     # Zeros stood in for it so that the others have their gradients; it is not classified correctly by being zero.
-    accuracy = problem.objective.evaluate(np.where(finite, final, np.nan)).accuracy
-    return Run(trajectory, pulled, parameters, loss, accuracy)
-
-
-def named_gradients(model: Model, A: FloatArray, B: FloatArray, z0: FloatArray | None = None) -> dict[str, FloatArray]:
-    """Gradients by the name of their parameter, with those of the kernels if the model has some.
-
-    A and B may have leading axes, as split gradients do.
-    """
-    parameters = {"A": A, "B": B} | ({} if z0 is None else {"z0": z0})
-    if model.kernels is not None:
-        parameters |= {"a": model.kernels.gradient_a(A), "b": model.kernels.gradient_b(B)}
-    return parameters
+    accuracy = objective.evaluate(np.where(finite, final, np.nan)).accuracy if not finite.all() else scored.accuracy
+    return Run(trajectory, pulled, parameters, loss, accuracy, driven)
 
 
 def _compared(analog: Run, digital: Run) -> dict[str, Any]:

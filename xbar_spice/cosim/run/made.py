@@ -13,16 +13,20 @@ from typing import Any, final
 import numpy as np
 
 from xbar_spice.engines.base import Engine
+from xbar_spice.linear.convolution import Convolution
 from xbar_spice.mapping.design import Design
 from xbar_spice.parts import ENGINES, MAPPINGS
 from xbar_spice.registry import Registry, source_hash
 from xbar_spice.settings import entries
+from xbar_spice.solve.fields.field import Field, ReluField
+from xbar_spice.solve.integrators.layers import Layers
 from xbar_spice.spice.libraries import opamp_subcircuit
 from xbar_spice.version import commit, versions
 from xbar_spice.weights import Model
 
 __all__ = ["Conditions", "PartEntry", "WeightsEntry", "fingerprint", "made_by", "plain"]
 
+_MOST_ENTRIES = 2**24  # of a matrix whose numbers are all looked at, beside those of its kernel
 _FROM_FILE = re.compile(r"^_xbar_spice_part_[0-9a-f]+_(\w+):")
 
 
@@ -112,18 +116,48 @@ def made_by(model: Model, design: Design, engine: str | Engine, seed: int, *, sa
 def fingerprint(model: Model) -> str:
     """Hash of all numbers of a model, whatever file they came in."""
     digest = hashlib.sha256()
-    parts = {"A": model.A, "B": model.B, "h": model.h, "steps": model.steps}
-    if model.kernels is not None:
+    classic = isinstance(model.field, ReluField) and all(
+        operator.shape[0] * operator.shape[1] <= _MOST_ENTRIES for operator in model.operators.values()
+    )
+    parts: dict[str, Any] = {"A": model.A, "B": model.B} if classic else dict(model.tensors)
+    parts |= {"h": model.h, "steps": model.steps}
+    if classic and model.kernels is not None:
         parts |= {"a": model.kernels.a, "b": model.kernels.b, "image_shape": model.kernels.image_shape}
     if model.classifier is not None:
         parts |= {"classifier.weight": model.classifier.weight, "classifier.bias": model.classifier.bias}
     if model.weight_range is not None:
         parts["weight_range"] = model.weight_range
+    if model.encoder is not None:
+        parts |= {"encoder.weight": model.encoder.weight, "encoder.bias": model.encoder.bias}
+    if model.grid is not None:
+        parts["grid"] = model.grid
     for name, value in parts.items():
         array = np.asarray(value, dtype="<f8")
         digest.update(f"{name} {array.shape} ".encode() + array.tobytes())
     digest.update(model.method.encode() + (b"" if model.kernels is None else model.kernels.padding.encode()))
+    for said in () if classic else (_said_of(model.field),):
+        digest.update(said.encode())
+    if model.encoder is not None:
+        digest.update(repr(plain(model.encoder)).encode())
+    if model.classifier is not None and not model.classifier.plain:
+        digest.update(repr(plain(model.classifier)).encode())
+    if model.on_arrays:
+        digest.update(repr(model.on_arrays).encode())
     return digest.hexdigest()
+
+
+def _said_of(field: Field | Layers) -> str:
+    """What a field is beside its tensors: its class, and all it holds that is a text, a number or a convolution."""
+    if isinstance(field, Layers):
+        return "; ".join(map(_said_of, field.fields))
+    held: dict[str, Any] = {name: value for name, value in vars(field).items() if isinstance(value, str | int | float)}
+    held |= {
+        name: (operator.image_shape, operator.padding, operator.stride)
+        for name, operator in field.operators.items()
+        if isinstance(operator, Convolution)
+    }
+    activation = getattr(getattr(field, "activation", None), "name", "")
+    return f"{type(field).__qualname__} {activation} {sorted(held.items())} {source_hash(field)}"
 
 
 def plain(value: Any) -> Any:

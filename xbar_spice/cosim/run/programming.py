@@ -1,20 +1,52 @@
-"""A model written to its arrays: the devices of A and B, the scale of a chip, and the noise of its reads."""
+"""A model written to its arrays: the devices of its matrices, the scale of a chip, and the noise of its reads."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 
 import numpy as np
 
 from xbar_spice.engines.base import Engine
 from xbar_spice.engines.registry import get_engine
-from xbar_spice.linear.operator import FloatArray
+from xbar_spice.hardware.crossbar import Side
+from xbar_spice.linear.operator import FloatArray, LinearOperator
 from xbar_spice.mapping.analog_matrix import AnalogMatrix, ReadTrace, program
 from xbar_spice.mapping.design import Design
+from xbar_spice.solve.fields.field import Field, ReluField
+from xbar_spice.solve.integrators.layers import Layers
 from xbar_spice.streams import Streams
 from xbar_spice.weights import Model
 
-__all__ = ["expected_noise", "program_model", "weight_scales"]
+__all__ = ["ends_on", "expected_noise", "field_on", "fields_of", "program_model", "weight_scales", "weights_on_arrays"]
+
+_DRAWS = 8  # of noise, by which that of a field is measured whose formula is not known here
+
+
+def weights_on_arrays(model: Model) -> dict[str, FloatArray]:
+    """The matrices of a model that live on arrays, by name: those of its field, then what else it says."""
+    ends = {"encoder": model.encoder, "classifier": model.classifier}
+    others = {name: end for name, end in ends.items() if end is not None and name in model.on_arrays}
+    return {**model.matrices, **{f"{name}.weight": end.operator.to_dense() for name, end in others.items()}}
+
+
+def field_on(
+    model: Model, matrices: Iterable[AnalogMatrix], wrapped: Callable[[AnalogMatrix], LinearOperator] | None = None
+) -> Field | Layers:
+    """The field of a model with its matrices on arrays, or with what a function makes of each of these."""
+    return model.field.replaced({m.name: wrapped(m) if wrapped else m for m in matrices if m.name in model.operators})
+
+
+def fields_of(field: Field | Layers) -> tuple[Field, ...]:
+    """The fields of all layers, or the one."""
+    return field.fields if isinstance(field, Layers) else (field,)
+
+
+def ends_on(
+    model: Model, matrices: Iterable[AnalogMatrix], wrapped: Callable[[AnalogMatrix], LinearOperator] | None = None
+) -> dict[str, LinearOperator]:
+    """Those of encoder and classifier that live on arrays, by name."""
+    return {m.name: wrapped(m) if wrapped else m for m in matrices if m.name not in model.operators}
 
 
 def program_model(
@@ -25,8 +57,10 @@ def program_model(
     seed: int = 0,
     trace: ReadTrace | None = None,
     occasion: str = "",
-) -> tuple[AnalogMatrix, AnalogMatrix]:
-    """Program A and B; each draws its devices, and its read noise, from streams of its own, found by seed and name.
+) -> tuple[AnalogMatrix, ...]:
+    """Program the matrices of a model, such as A and B, in their order.
+
+    Each draws its devices, and its read noise, from streams of its own, found by seed and name.
 
     Args:
         model: the weights; one with a `weight_range` is written to the chip that holds this range.
@@ -54,37 +88,75 @@ def program_model(
                     cycle_rng=streams.cycle(name, occasion),
                 )
             )
-            for name, W in (("A", model.A), ("B", model.B))
+            for name, W in weights_on_arrays(model).items()
         ]
         opened.pop_all()
-    return programmed[0], programmed[1]
+    return tuple(programmed)
 
 
 def weight_scales(model: Model, design: Design) -> dict[str, float]:
-    """Siemens per weight of "A" and "B" where the model says which weights its chip holds; empty where it does not."""
+    """Siemens per weight of each matrix where the model says which weights its chip holds; empty where it does not."""
     if model.weight_range is None:
         return {}
     window = design.mapping.window(design.g_min, design.g_max)
-    return {name: window / largest for name, largest in zip("AB", model.weight_range, strict=True)}
+    return {name: window / largest for name, largest in zip(model.operators, model.weight_range, strict=True)}
 
 
-def expected_noise(model: Model, A: AnalogMatrix, B: AnalogMatrix, states: FloatArray) -> float:
+def expected_noise(model: Model, matrices: Sequence[AnalogMatrix], states: FloatArray) -> float:
     """What read noise and converters leave of the equation base + c f(z) - z = 0 of an implicit step.
 
     Args:
         model: the digital model, whose step length is taken for c.
-        A: its programmed A.
-        B: its programmed B.
+        matrices: its programmed matrices.
         states: (steps + 1, n, samples) through which it goes.
 
     Returns:
         The largest root mean square of c f(z) over all states and samples, relative to |z|; 0 for exact reads.
     """
-    if A.mapped.design.exact_reads and B.mapped.design.exact_reads:
+    if all(matrix.mapped.design.exact_reads for matrix in matrices):
         return 0.0
     z = np.concatenate(list(states), axis=1)
     z = z[:, np.isfinite(z).all(axis=0) & z.any(axis=0)]
+    if not isinstance(model.field, ReluField):
+        return _measured_noise(model, matrices, z)
+    A, B = matrices[:2]
     z = z / np.abs(z).max(axis=0)  # reads are scaled to `v_read`, so that the size of a state does not matter
     s = A.mapped.programmed @ z  # stuck devices make large products, and these large noise
     variance = B.spread(np.maximum(s, 0.0)) ** 2 + B.mapped.programmed**2 @ (A.spread(z) ** 2 * (s > 0))
     return float((model.h * np.sqrt(variance.sum(axis=0)) / np.linalg.norm(z, axis=0)).max(initial=0.0))
+
+
+def _measured_noise(model: Model, matrices: Sequence[AnalogMatrix], z: FloatArray) -> float:
+    """The same of any field: what draws of the deviation that each read is expected to have make of f."""
+    rng = np.random.default_rng(0)
+    largest = 0.0
+    exact = field_on(model, matrices, lambda matrix: _Noisy(matrix, None))
+    noisy = field_on(model, matrices, lambda matrix: _Noisy(matrix, rng))
+    for clean, drawn in zip(fields_of(exact), fields_of(noisy), strict=True):
+        f = clean.evaluate(z).value
+        squares = np.mean([np.sum((drawn.evaluate(z).value - f) ** 2, axis=0) for _ in range(_DRAWS)], axis=0)
+        largest = max(largest, float((model.h * np.sqrt(squares) / np.linalg.norm(z, axis=0)).max(initial=0.0)))
+    return largest
+
+
+class _Noisy(LinearOperator):
+    """The programmed weights of a matrix, with the noise that reads of it are expected to have."""
+
+    def __init__(self, matrix: AnalogMatrix, rng: np.random.Generator | None) -> None:
+        self._matrix, self._rng = matrix, rng
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self._matrix.shape
+
+    def _forward(self, x: FloatArray) -> FloatArray:
+        return self._read(self._matrix.mapped.programmed, x, "rows")
+
+    def _transposed(self, y: FloatArray) -> FloatArray:
+        return self._read(self._matrix.mapped.programmed.T, y, "cols")
+
+    def _read(self, weights: FloatArray, x: FloatArray, side: Side) -> FloatArray:
+        product = weights @ x
+        if self._rng is None:
+            return product
+        return product + self._matrix.spread(x, side) * self._rng.standard_normal(product.shape)

@@ -8,17 +8,17 @@ a training: it is drawn by the seed and the occasion, which is the minibatch.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Literal, final, get_args
 
 import numpy as np
 
 from xbar_spice.checks import SEED, settle
-from xbar_spice.cosim.gradients.circuit_field import CircuitField, hybrid_field
-from xbar_spice.cosim.gradients.true_gradient import weight_gradients, with_devices
-from xbar_spice.cosim.run.programming import expected_noise, program_model
+from xbar_spice.cosim.gradients.circuit_field import TapedReads
+from xbar_spice.cosim.gradients.true_gradient import taped_field, weight_gradients, with_devices
+from xbar_spice.cosim.run.programming import ends_on, expected_noise, field_on, program_model
 from xbar_spice.engines.base import Engine
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear.operator import FloatArray
@@ -26,9 +26,8 @@ from xbar_spice.mapping.analog_matrix import AnalogMatrix
 from xbar_spice.mapping.design import Design
 from xbar_spice.parts import ENGINES
 from xbar_spice.solve.adjoint.discrete import Gradients
-from xbar_spice.solve.fields.field import ReluField
 from xbar_spice.train.processor import Processor, Programmed
-from xbar_spice.weights import Model
+from xbar_spice.weights import Model, named_gradients
 
 __all__ = ["Chip", "GradientKind"]
 
@@ -83,9 +82,8 @@ class Chip(Processor):
         """The model with the range of weights that the chip will hold, which one that comes with a range keeps."""
         if model.weight_range is not None:
             return model
-        largest = [float(np.abs(W).max()) or 1.0 for W in (model.A, model.B)]
-        headroom = self.design.headroom
-        return replace(model, weight_range=(headroom * largest[0], headroom * largest[1]))
+        largest = [float(np.abs(W).max()) or 1.0 for W in model.matrices.values()]
+        return replace(model, weight_range=tuple(self.design.headroom * one for one in largest))
 
     @contextmanager
     def programmed(self, model: Model, occasion: str = "") -> Iterator[Programmed]:
@@ -104,23 +102,25 @@ class Chip(Processor):
                 "a chip needs the range of weights that it holds, got a model without one; "
                 "take Chip.prepared(model), or set Model.weight_range"
             )
-        A, B = program_model(model, self.design, self.engine, seed=self.seed, occasion=occasion)
-        with A, B:
-            yield self._run(model, A, B)
+        with ExitStack() as opened:
+            matrices = program_model(model, self.design, self.engine, seed=self.seed, occasion=occasion)
+            for matrix in matrices:
+                opened.enter_context(matrix)
+            yield self._run(model, matrices)
 
-    def _run(self, model: Model, A: AnalogMatrix, B: AnalogMatrix) -> Programmed:
+    def _run(self, model: Model, matrices: Sequence[AnalogMatrix]) -> Programmed:
         def noise(z0: FloatArray) -> float:
-            return expected_noise(model, A, B, z0[np.newaxis])
+            return expected_noise(model, matrices, z0[np.newaxis])
 
         if self.gradient == "hardware":
-            return Programmed(ReluField(A, B), noise=noise)
+            return Programmed(field_on(model, matrices), noise=noise, ends=ends_on(model, matrices))
+        reads = [TapedReads(matrix, exact=self.gradient == "true") for matrix in matrices]
+        field, ends = taped_field(model, reads)
         if self.gradient == "hybrid":
-            return Programmed(hybrid_field(A, B), noise=noise)
-        field = CircuitField(A, B)
+            return Programmed(field, noise=noise, ends=ends)
 
-        def programmed_weights(found: Gradients) -> tuple[FloatArray, FloatArray]:
-            devices = with_devices(field, found.parameters).devices
-            true = weight_gradients(A, B, devices)
-            return true["A"], true["B"]
+        def of_tensors(found: Gradients) -> dict[str, FloatArray]:
+            parts = with_devices(reads, found.parameters)
+            return named_gradients(model, {**parts.effective, **weight_gradients(matrices, parts.devices)})
 
-        return Programmed(field, programmed_weights, noise)
+        return Programmed(field, of_tensors, noise, ends)

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any, final
 
 import numpy as np
 
 from xbar_spice.cosim.run.cosimulation import Problem, Run, SolverOptions, solve_model
-from xbar_spice.cosim.run.programming import program_model
+from xbar_spice.cosim.run.programming import ends_on, field_on, program_model
 from xbar_spice.engines.base import Engine
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.mapping.design import Design
-from xbar_spice.solve.fields.field import ReluField
 from xbar_spice.weights import Model
 
 __all__ = ["Descent", "Step"]
@@ -60,28 +60,21 @@ class Descent:
         length = self.step * _joint_norm(weights, weights) / max(_joint_norm(gradient, weights), np.finfo(float).tiny)
         moved = {name: values - length * gradient[name] for name, values in weights.items()}
         expected = length * sum(float(np.vdot(gradient[name], true[name])) for name in weights)
-        run = self._run(_moved(self.problem.model, moved))
+        run = self._run(self.problem.model.with_tensors(moved))
         return Step({"expected": expected, "measured": loss - run.loss}, run.convergence)
 
     def _run(self, model: Model) -> Run:
-        A, B = program_model(model, self.design, self.engine, seed=self.seed)
-        with A, B:
-            return solve_model(replace(self.problem, model=model), ReluField(A, B), self.options)
+        with ExitStack() as opened:
+            matrices = program_model(model, self.design, self.engine, seed=self.seed)
+            for matrix in matrices:
+                opened.enter_context(matrix)
+            field, ends = field_on(model, matrices), ends_on(model, matrices)
+            return solve_model(replace(self.problem, model=model), field, self.options, ends=ends)
 
 
 def _free_parameters(model: Model) -> dict[str, FloatArray]:
-    """What a trainer changes: the kernels, or the matrices."""
-    if model.kernels is not None:
-        return {"a": model.kernels.a, "b": model.kernels.b}
-    return {"A": model.A, "B": model.B}
-
-
-def _moved(model: Model, parameters: Mapping[str, FloatArray]) -> Model:
-    if model.kernels is None:
-        return replace(model, A=parameters["A"], B=parameters["B"])
-    kernels = replace(model.kernels, a=parameters["a"], b=parameters["b"])
-    A, B = kernels.matrices()
-    return replace(model, A=A, B=B, kernels=kernels)
+    """What a trainer of the field changes: its kernels or matrices, and biases."""
+    return {name: value for name, value in model.tensors.items() if not name.startswith(("encoder.", "classifier."))}
 
 
 def _joint_norm(values: Mapping[str, FloatArray], names: Mapping[str, FloatArray]) -> float:

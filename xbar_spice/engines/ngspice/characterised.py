@@ -11,6 +11,7 @@ from xbar_spice.engines.base import Bank
 from xbar_spice.errors import CharacterisationError, InvalidInputError
 from xbar_spice.hardware.biases import End
 from xbar_spice.hardware.crossbar import Crossbar, Edge, Side, other
+from xbar_spice.hardware.reads import reciprocal
 from xbar_spice.linear.operator import FloatArray
 
 __all__ = ["CharacterisedBank", "require_linear"]
@@ -68,7 +69,7 @@ class CharacterisedBank(Bank):
         """(sensed ports, driven ports) of each array, siemens."""
         opposite = other(side)
         if side not in self._transfer:
-            if opposite in self._transfer and all(crossbar.reciprocal for crossbar in self.crossbars):
+            if opposite in self._transfer and all(map(reciprocal, self.crossbars)):
                 self._transfer[side] = [K.T for K in self._transfer[opposite]]
             else:
                 self._transfer[side] = self._measure(side)

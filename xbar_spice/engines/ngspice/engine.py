@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -22,6 +22,7 @@ from xbar_spice.engines.ngspice.supervised_circuit import ResidentProcess
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.hardware.biases import End
 from xbar_spice.hardware.crossbar import Crossbar, Edge, Side, other
+from xbar_spice.hardware.reads import circuit_of, reciprocal
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.spice.netlist import Deck, Terminal, bank_deck, biased_deck
 
@@ -149,7 +150,7 @@ class NgspiceBank(Bank):
         self._engine = engine
         self._groups = share([crossbar.conductance.size for crossbar in self.crossbars], engine.workers)
         self._circuits: dict[Side, list[Circuit]] = {}
-        self._biased: dict[object, Circuit] = {}
+        self._biased: dict[Hashable, Circuit] = {}
         self.after_fork()
         renew_after_fork(self)
 
@@ -180,10 +181,10 @@ class NgspiceBank(Bank):
             currents = results * circuit.amperes_per_result
             for index in circuit.arrays:
                 crossbar = self.crossbars[index]
-                ends = crossbar.hookup(side).sensed
-                found = np.zeros((crossbar.ports(ends[0].side), currents.shape[1]))  # an open line carries nothing
-                lines = list(crossbar.connected(ends[0].side))
-                found[lines] = np.sum([currents[circuit.rows(index, connection.edge)] for connection in ends], axis=0)
+                edges, sensed_side = crossbar.hookup(side).sensed, other(side)
+                found = np.zeros((crossbar.ports(sensed_side), currents.shape[1]))  # an open line carries nothing
+                lines = list(crossbar.connected(sensed_side))
+                found[lines] = np.sum([currents[circuit.rows(index, edge)] for edge in edges], axis=0)
                 sensed[index] = found
         return sensed
 
@@ -191,8 +192,8 @@ class NgspiceBank(Bank):
         volts = np.zeros((len(sources(circuit.deck)), drives[0].shape[1]))
         for index in circuit.arrays:
             crossbar = self.crossbars[index]
-            for connection in crossbar.hookup(side).driven:
-                volts[circuit.rows(index, connection.edge)] = drives[index][list(crossbar.connected(side))]
+            for edge in crossbar.hookup(side).driven:
+                volts[circuit.rows(index, edge)] = drives[index][list(crossbar.connected(side))]
         return volts
 
     def _bias(self, ends: Mapping[Edge, End]) -> Mapping[Edge, FloatArray]:
@@ -211,7 +212,7 @@ class NgspiceBank(Bank):
 
     def _biased_circuit(self, ends: Mapping[Edge, End]) -> Circuit:
         """The circuit of an array with such ends, whatever their voltages; few of them are kept."""
-        key = tuple((end.connected.tobytes(), end.ohms.tobytes(), end.amplifier is None) for end in ends.values())
+        key = circuit_of(ends)
         if key not in self._biased:
             while len(self._biased) >= KEPT:
                 self._biased.pop(next(iter(self._biased))).process.close()
@@ -236,7 +237,7 @@ class NgspiceBank(Bank):
 
     def _circuits_for(self, side: Side) -> list[Circuit]:
         if side not in self._circuits:
-            shared = other(side) in self._circuits and all(crossbar.reciprocal for crossbar in self.crossbars)
+            shared = other(side) in self._circuits and all(map(reciprocal, self.crossbars))
             self._circuits[side] = (
                 self._circuits[other(side)] if shared else [self._circuit(arrays, side) for arrays in self._groups]
             )

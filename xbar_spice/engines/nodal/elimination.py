@@ -1,4 +1,4 @@
-"""The whole transfer matrix at once: lines are eliminated one after the other, with dense blocks.
+"""The transfer matrix of short arrays: lines are eliminated one after the other, with dense blocks.
 
 The array is cut between two rungs; a rung is one line along axis 1 and its cells. What lies on the far side of the cut
 is, seen from the n lines that cross it, an n x n admittance Y and a transfer W from the rungs' terminals to short
@@ -13,10 +13,7 @@ result is accurate in itself, over any range of conductances (Grassmann, Taksar 
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Self, final
+from typing import final
 
 import numpy as np
 from scipy.linalg import solve_triangular
@@ -32,15 +29,13 @@ __all__ = ["STACKED_TO", "transfer_matrices", "transfer_matrix"]
 STACKED_TO = 64  # cells on a rung up to which many arrays at once are found faster than one after the other
 
 DOMINATED = 1e4  # ratio of couplings to row sums from which a diagonal made of both loses too many digits of the sums
-BACKLOG = 4  # blocks that may wait for the second thread
 
 
-def transfer_matrix(grid: Grid, *, overlap: bool = False) -> FloatArray:
+def transfer_matrix(grid: Grid) -> FloatArray:
     """Short-circuit currents of the lines along axis 0 for 1 V at each line along axis 1.
 
     Args:
         grid: linear cells; the lines along axis 0 have one terminal.
-        overlap: carry W along in a second thread, while the first one is at the next Y.
 
     Returns:
         (n0, n1), siemens, all >= 0.
@@ -51,20 +46,15 @@ def transfer_matrix(grid: Grid, *, overlap: bool = False) -> FloatArray:
     coupling = np.zeros((n1, n1))  # -Y; the lower triangle without the diagonal counts, the rest is spoilt
     transfer = rungs.leak.T.copy()  # column by column, each right from the rung where it begins
     leak = np.zeros(n1)  # row sums of Y
-
-    def carry(crossing: FloatArray, index: int) -> None:
-        transfer[:, index:] = crossing @ transfer[:, index:]
-
-    with _Background(overlap) as background:
-        for index in range(n0 - 1, -1, -1):
-            coupling += rungs.coupling(index)
-            leak += rungs.leak[index]
-            resistance = front.segment if index else front.terminal
-            if resistance > 0:
-                crossing = _crossing(coupling, leak, resistance)
-                background.run(carry, crossing, index)
-                leak = crossing @ leak
-                coupling = crossing / resistance
+    for index in range(n0 - 1, -1, -1):
+        coupling += rungs.coupling(index)
+        leak += rungs.leak[index]
+        resistance = front.segment if index else front.terminal
+        if resistance > 0:
+            crossing = _crossing(coupling, leak, resistance)
+            transfer[:, index:] = crossing @ transfer[:, index:]
+            leak = crossing @ leak
+            coupling = crossing / resistance
     return np.ascontiguousarray(transfer.T)
 
 
@@ -96,31 +86,6 @@ def transfer_matrices(conductances: FloatArray, lines: tuple[Line, Line]) -> Flo
             leak = np.matmul(crossing, leak[:, :, np.newaxis])[:, :, 0]
             coupling = crossing / resistance
     return np.ascontiguousarray(transfer.swapaxes(-1, -2))
-
-
-@final
-class _Background:
-    """Runs one call after the other, in a thread of their own if asked to."""
-
-    def __init__(self, threaded: bool) -> None:
-        self._pool = ThreadPoolExecutor(1) if threaded else None
-        self._pending: deque[Future[None]] = deque()
-
-    def run(self, work: Callable[[FloatArray, int], None], crossing: FloatArray, index: int) -> None:
-        """Start a call; waits while more than `BACKLOG` of them are not done."""
-        if self._pool is None:
-            work(crossing, index)
-            return
-        self._pending.append(self._pool.submit(work, crossing, index))
-        if len(self._pending) > BACKLOG:
-            self._pending.popleft().result()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._pool:
-            self._pool.shutdown()
 
 
 def _crossing(coupling: FloatArray, leak: FloatArray, resistance: float) -> FloatArray:

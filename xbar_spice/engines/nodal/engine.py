@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import final, get_args
 
 import numpy as np
@@ -11,14 +11,15 @@ from xbar_spice.checks import checked
 from xbar_spice.engines.base import Bank, Engine
 from xbar_spice.engines.nodal.amplifiers import Array, end_conductances, read_saturating
 from xbar_spice.engines.nodal.biased import BiasedArray
-from xbar_spice.engines.nodal.grid import Placement, circuit_key, gridded, place
+from xbar_spice.engines.nodal.grid import Placement, gridded, place
 from xbar_spice.engines.nodal.laws import Laws
 from xbar_spice.engines.nodal.newton import read_nonlinear
 from xbar_spice.engines.nodal.solver import LinearCircuit, Method
 from xbar_spice.engines.nodal.stacked import eliminate_together, read_stacked, stacks
 from xbar_spice.errors import InvalidInputError
-from xbar_spice.hardware.biases import Currents, End, read_biases
-from xbar_spice.hardware.crossbar import Connection, Crossbar, Edge, Side, other
+from xbar_spice.hardware.biases import Currents, End
+from xbar_spice.hardware.crossbar import Crossbar, Edge, Side, other
+from xbar_spice.hardware.reads import circuit_of, read_ends
 from xbar_spice.linear.operator import FloatArray
 
 __all__ = ["NodalBank", "NodalEngine"]
@@ -63,11 +64,11 @@ class NodalBank(Bank):
         super().__init__(crossbars)
         self._method: Method = method
         self._tolerance = tolerance
-        self._circuits: list[dict[frozenset[Connection], LinearCircuit]] = [{} for _ in self.crossbars]
+        self._circuits: list[dict[Hashable, LinearCircuit]] = [{} for _ in self.crossbars]
         self._placed: dict[tuple[int, Side], tuple[LinearCircuit, Placement]] = {}
         self._laws = Laws()
         self._grids: dict[tuple[int, Side], bool] = {}
-        self._biased_arrays: dict[object, BiasedArray] = {}
+        self._biased_arrays: dict[Hashable, BiasedArray] = {}
         self._ends: dict[tuple[int, Side], FloatArray | None] = {}
 
     def _read(self, drives: Sequence[FloatArray], side: Side) -> list[FloatArray]:
@@ -107,7 +108,7 @@ class NodalBank(Bank):
 
     def _biased(self, index: int, ends: Mapping[Edge, End], *, loose: bool = False) -> BiasedArray:
         """An array with such ends, prepared once whatever their voltages."""
-        key = (index, tuple((end.connected.tobytes(), end.load.tobytes()) for end in ends.values()))
+        key = (index, circuit_of(ends))
         if key not in self._biased_arrays:
             crossbar = self.crossbars[index]
             while len(self._biased_arrays) >= KEPT:
@@ -118,10 +119,9 @@ class NodalBank(Bank):
     def _read_biased(self, index: int, volts: FloatArray, side: Side) -> FloatArray:
         """A read without a grid, as the biases that it is."""
         crossbar = self.crossbars[index]
-        biases = read_biases(crossbar, volts, side)
-        ends = biases.ends(crossbar)
-        currents = Currents.of_ends(ends, self._biased(index, ends, loose=True).currents(ends), biases.batch)
-        sensed = [getattr(currents, connection.edge) for connection in crossbar.hookup(side).sensed]
+        ends = read_ends(crossbar, side, volts)
+        currents = Currents.of_ends(ends, self._biased(index, ends, loose=True).currents(ends), volts.shape[1])
+        sensed = [getattr(currents, edge) for edge in crossbar.hookup(side).sensed]
         return np.asarray(np.sum(sensed, axis=0))
 
     def _has_grid(self, index: int, side: Side) -> bool:
@@ -187,8 +187,9 @@ class NodalBank(Bank):
         """The circuit of a read and how the array lies in it, prepared at the first read of that side."""
         if (index, side) not in self._placed:
             crossbar = self.crossbars[index]
-            grid, placement = place(crossbar, side)
-            known, key = self._circuits[index], circuit_key(crossbar, side)
+            ends = read_ends(crossbar, side)
+            grid, placement = place(crossbar, side, ends)
+            known, key = self._circuits[index], circuit_of(ends)
             if key not in known:
                 known[key] = LinearCircuit(grid, self._method, self._tolerance)
             self._placed[index, side] = known[key], placement

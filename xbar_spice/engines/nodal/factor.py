@@ -74,21 +74,35 @@ class FactorPreconditioner:
         return any(bool((factor.U.diagonal() <= 0).any()) for factor in self._factors if factor is not None)
 
 
-def factorise(branches: Branches, count: int) -> SuperLU | None:
-    """The factor of the equations of `count` nodes with conductances between them and `GROUND`; None without nodes."""
+def factorise(
+    branches: Branches, count: int, controlled: tuple[IntArray, IntArray, FloatArray] | None = None
+) -> SuperLU | None:
+    """The factor of the equations of `count` nodes with conductances between them and `GROUND`; None without nodes.
+
+    Args:
+        branches: first and second nodes, and siemens between them.
+        count: of the nodes.
+        controlled: first and second nodes, and siemens by which the voltage of the second sends a current from the
+            first to the second.
+    """
     if not count:
         return None
     first, second, siemens = (np.concatenate(parts) for parts in zip(*branches, strict=True))
     rows = np.concatenate([first, second, first, second])
     cols = np.concatenate([first, second, second, first])
     entries = np.concatenate([siemens, siemens, -siemens, -siemens])
+    if controlled is not None:
+        first, second, siemens = controlled
+        rows, cols = np.concatenate([rows, first, second]), np.concatenate([cols, second, second])
+        entries = np.concatenate([entries, siemens, -siemens])
     inner = (rows != GROUND) & (cols != GROUND)
     matrix = coo_array((entries[inner], (rows[inner], cols[inner])), shape=(count, count))
+    factor = _factor if controlled is None else splu
     try:
-        return _factor(matrix.tocsc())
+        return factor(matrix.tocsc())
     except RuntimeError:  # how SuperLU says that a pivot is exactly zero
         largest = float(np.abs(matrix.data).max(initial=0.0)) or 1.0
-        return _factor((matrix + SHIFT * largest * eye_array(count)).tocsc())
+        return factor((matrix + SHIFT * largest * eye_array(count)).tocsc())
 
 
 def _factor(matrix: csc_array) -> SuperLU:

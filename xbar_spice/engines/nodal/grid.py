@@ -8,6 +8,7 @@ what the lines lose, the word line's loss plus the bit line's. An ohmic cell ask
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import final
 
@@ -17,10 +18,12 @@ from numpy.typing import NDArray
 from xbar_spice.engines.nodal.floating import FloatingLines
 from xbar_spice.engines.nodal.line import Line, RealArray
 from xbar_spice.errors import InvalidInputError
-from xbar_spice.hardware.crossbar import Connection, Crossbar, Side
+from xbar_spice.hardware.biases import End
+from xbar_spice.hardware.crossbar import Crossbar, Edge, Side
+from xbar_spice.hardware.reads import read_ends
 from xbar_spice.linear.operator import FloatArray
 
-__all__ = ["BoolArray", "Grid", "IntArray", "Placement", "RealArray", "circuit_key", "gridded", "place"]
+__all__ = ["BoolArray", "Grid", "IntArray", "Placement", "RealArray", "gridded", "place"]
 
 BoolArray = NDArray[np.bool_]
 IntArray = NDArray[np.int64]
@@ -155,7 +158,7 @@ class Placement:
         return lines[:, ::-1] if array_axis in self.flips else lines
 
 
-def place(crossbar: Crossbar, side: Side) -> tuple[Grid, Placement]:
+def place(crossbar: Crossbar, side: Side, ends: Mapping[Edge, End] | None = None) -> tuple[Grid, Placement]:
     """The grid of a read that drives `side`; the same grid for both sides of one circuit.
 
     Axis 0 gets the longer lines, which is the cheaper way round for every method, but never lines with terminals at
@@ -165,11 +168,14 @@ def place(crossbar: Crossbar, side: Side) -> tuple[Grid, Placement]:
     if crossbar.even and not gridded(crossbar, side):
         raise InvalidInputError(
             "this takes one set of lines with terminals at both ends, got drive='double' and sense='double'; use "
-            "reads, biases, solve_array or BiasSensitivity, which take both"
+            "reads, biases, solve_array or sensitivities, which take both"
         )
-    driven, sensed = _line(crossbar, hookup.driven), _line(crossbar, hookup.sensed)
+    ends = read_ends(crossbar, side) if ends is None else ends
+    driven, sensed = (
+        _line(crossbar, ends[edges[0]], double=len(edges) == 2) for edges in (hookup.driven, hookup.sensed)
+    )
     word, bit = (driven, sensed) if side == "rows" else (sensed, driven)
-    near = {connections[0].edge for connections in (hookup.driven, hookup.sensed)}
+    near = {hookup.driven[0], hookup.sensed[0]}
     # Axis 0 of the array runs along the bit lines, axis 1 along the word lines.
     flips = tuple(axis for axis, edge in ((0, "bottom"), (1, "right")) if edge in near)
     swapped = bit.double or (word.cells > bit.cells and not word.double)
@@ -184,11 +190,6 @@ def gridded(crossbar: Crossbar, side: Side) -> bool:
     return crossbar.even and min(len(hookup.driven), len(hookup.sensed)) == 1
 
 
-def circuit_key(crossbar: Crossbar, side: Side) -> frozenset[Connection]:
-    """Equal keys mean one circuit, whichever side is driven."""
-    return crossbar.hookup(side).connections
-
-
 def _floating(crossbar: Crossbar, placement: Placement, word: Line) -> FloatingLines | None:
     """The open word lines; one without cells carries nothing, whatever is connected to it."""
     if not crossbar.floating_rows:
@@ -198,8 +199,8 @@ def _floating(crossbar: Crossbar, placement: Placement, word: Line) -> FloatingL
     return FloatingLines(word, 0 if placement.swapped else 1, places)
 
 
-def _line(crossbar: Crossbar, connections: tuple[Connection, ...]) -> Line:
-    near = connections[0]
+def _line(crossbar: Crossbar, near: End, *, double: bool) -> Line:
+    """The lines that end here, which a read terminates alike."""
     segment = crossbar.segment_resistance(near.side)
     cells = crossbar.shape[1] if near.side == "rows" else crossbar.shape[0]
-    return Line(cells, segment, near.load + segment, double=len(connections) == 2)
+    return Line(cells, segment, float(near.load[0]) + segment, double)

@@ -21,21 +21,24 @@ from numpy.typing import ArrayLike
 from xbar_spice.checks import Array, Real, checked, settle
 from xbar_spice.engines.base import DRIVE
 from xbar_spice.engines.nodal.approach import approach
+from xbar_spice.engines.nodal.biased_sensitivity import BiasGradient, BiasSensitivity
 from xbar_spice.engines.nodal.checks import LOADED, ReductionCheck, SenseCheck
 from xbar_spice.engines.nodal.conjugate_gradients import Outcome
-from xbar_spice.engines.nodal.grid import place
+from xbar_spice.engines.nodal.grid import gridded, place
 from xbar_spice.engines.nodal.laws import Laws
 from xbar_spice.engines.nodal.newton import operating_point
 from xbar_spice.engines.nodal.promise import balanced, for_each_current
 from xbar_spice.engines.nodal.solver import LinearCircuit, require_convergence
 from xbar_spice.errors import InvalidInputError
-from xbar_spice.hardware.crossbar import Crossbar, Side, other
+from xbar_spice.hardware.biases import Currents
+from xbar_spice.hardware.crossbar import EDGE_SIDE, Crossbar, Edge, Side, other
+from xbar_spice.hardware.reads import read_biases, read_ends, require_known_voltages
 from xbar_spice.linear.operator import FloatArray
 
 __all__ = ["Change", "Sensitivity"]
 
-RESISTANCES = ("r_word", "r_bit", "r_driver", "r_sense")
-FINITE, NUMBER = Array(), Real("ohm")
+RESISTANCES = ("r_word", "r_bit", "r_driver", "r_sense", "r_feedback")
+FINITE = Array()
 
 
 @final
@@ -45,7 +48,9 @@ class Change:
 
     Attributes:
         conductance: (rows, cols); siemens, or result per siemens.
-        r_word: ohm, or result per ohm; likewise the others.
+        r_word: ohm more in each segment, or result per ohm; likewise the others.
+        r_feedback: ohm of the amplifiers' feedback.
+        gain: of the amplifiers.
     """
 
     conductance: FloatArray
@@ -53,10 +58,11 @@ class Change:
     r_bit: float = 0.0
     r_driver: float = 0.0
     r_sense: float = 0.0
+    r_feedback: float = 0.0
+    gain: float = 0.0
 
     def __post_init__(self) -> None:
-        ohm = Real("ohm")
-        settle(self, conductance=Array(), r_word=ohm, r_bit=ohm, r_driver=ohm, r_sense=ohm)
+        settle(self, conductance=Array(), **dict.fromkeys(RESISTANCES, Real("ohm")), gain=Real())
 
 
 @final
@@ -70,7 +76,7 @@ class Sensitivity:
         tolerance: relative error of the solves, and of each of the currents.
 
     Raises:
-        InvalidInputError: a drive of another shape or not finite, or amplifiers that saturate.
+        InvalidInputError: a drive of another shape or not finite, or op-amps of the user's own.
         DeviceError: a law whose slope does not fit its current, or which gives no number where the circuit needs one.
         ConvergenceError: a solve did not converge.
     """
@@ -84,20 +90,20 @@ class Sensitivity:
                 f"side={side!r} of this array takes finite drives of shape ({crossbar.ports(side)}, batch), "
                 f"got {volts.shape}"
             )
-        if not crossbar.amplifier.linear:
-            raise InvalidInputError(
-                f"sensitivities are those of linear amplifiers, got {crossbar.amplifier!r}; leave its saturation out"
-            )
         volts = crossbar.applied(volts, side)
-        crossbar.require_known_voltages(volts, side)
+        require_known_voltages(crossbar, read_ends(crossbar, side, volts))
         self._crossbar = crossbar
-        self._share = crossbar.amplifier.returned_share
+        self._amplifier, self._share = crossbar.amplifier, crossbar.amplifier.returned_share
         self._side: Side = side
         self._tolerance = tolerance
+        self._shape = (crossbar.ports(other(side)), volts.shape[1])
+        self._biased: BiasSensitivity | None = None
+        if not (gridded(crossbar, side) and crossbar.amplifier.linear):
+            self._biased = BiasSensitivity(crossbar, read_biases(crossbar, volts, side), tolerance=tolerance)
+            return
         self._grid, self._placement = place(crossbar, side)
         between_ends = self._placement.sign * self._placement.drive_to_grid(volts)
         self._between_ends, self._laws = between_ends, Laws()
-        self._shape = (crossbar.ports(other(side)), volts.shape[1])
         self._programmed = programmed = LinearCircuit(self._grid, tolerance=tolerance)
         if crossbar.device.linear and programmed.subtle:
             self._linearise(programmed.refined(between_ends))
@@ -138,6 +144,8 @@ class Sensitivity:
     @cached_property
     def currents(self) -> FloatArray:
         """(ports, batch) sense currents of the reads themselves, amperes, each to the tolerance."""
+        if self._biased:
+            return self._sensed(self._biased.currents)
         axis = self._placement.sense_axis
         outcome = for_each_current(
             self._outcome, self._small_signal, axis, self._tolerance, lambda: self._state(each=True)
@@ -155,6 +163,11 @@ class Sensitivity:
             ConvergenceError: the solve did not converge.
         """
         change = self._checked(change)
+        if self._biased:
+            names = self._crossbar.resistance_names(self._side)
+            at_ends = {edge: getattr(change, names[EDGE_SIDE[edge]]) for edge in self._edges()}
+            values = {name: getattr(change, name) for name in ("conductance", "r_word", "r_bit", "r_feedback", "gain")}
+            return self._sensed(self._biased.jvp(**values, ohms=at_ends))
         source = self._by_conductance * self._placement.to_grid(change.conductance)
         for axis in (0, 1):
             segment, terminal = self._resistances(change, axis)
@@ -168,7 +181,9 @@ class Sensitivity:
             wanted = self._tolerance / max(1.0, self._circuit.load / LOADED)
             outcome = self._circuit.solve(source, ReductionCheck(source, wanted))
         require_convergence(outcome)
-        return self._sum(outcome.currents + outcome.residual)
+        returned = change.gain / (1.0 + self._amplifier.gain) / self._amplifier.gain  # of A / (1 + A)
+        moved = self._sum(outcome.currents + outcome.residual)
+        return moved + returned * self._sum(self._cells) if change.gain and self._amplifier.present else moved
 
     def vjp(self, weights: ArrayLike) -> Change:
         """The gradient of sum(weights * currents) over all ports and reads.
@@ -184,10 +199,19 @@ class Sensitivity:
         wanted = wanted[:, np.newaxis] if wanted.ndim == 1 else wanted
         if wanted.shape != self._shape:
             raise InvalidInputError(f"weights must have the shape of the currents, {self._shape}, got {wanted.shape}")
+        if self._biased:
+            return self._of_edges(self._biased.vjp(**dict.fromkeys(self._crossbar.hookup(self._side).sensed, wanted)))
         adjoint, volts = self._adjoint(wanted)
         cells = (self._by_conductance * volts).sum(axis=0)
         by_line = [self._line_gradient(adjoint, axis) for axis in (0, 1)]
-        return self._named(self._placement.to_array(cells), by_line)
+        found = self._named(self._placement.to_array(cells), by_line)
+        if not self._amplifier.present:
+            return found
+        by_load = by_line[self._placement.sense_axis][1]  # R / (1 + A) at each end, and A / (1 + A) of the current
+        whole = 1.0 + self._amplifier.gain
+        by_gain = float((wanted * self._sum(self._cells)).sum()) / whole / self._amplifier.gain
+        by_gain -= by_load * self._amplifier.r_feedback / whole**2
+        return replace(found, r_feedback=by_load / whole, gain=by_gain)
 
     def conductance_gradients(self, weights: ArrayLike) -> FloatArray:
         """The gradients of weighted sums of the currents of linear cells, over all combinations of reads and ports.
@@ -214,6 +238,8 @@ class Sensitivity:
             raise InvalidInputError(
                 f"weights must have the shape (sums, {self._shape[0]}, {self._shape[1]}), got {weights.shape}"
             )
+        if self._biased:
+            return np.stack([self.vjp(wanted).conductance for wanted in weights])
         ports = list(self._crossbar.connected(other(self._side)))  # others carry no current
         reads = self._by_conductance.reshape(len(self._cells), -1)
         terminals = self._adjoint(np.eye(weights.shape[1])[:, ports])[1].reshape(len(ports), -1)
@@ -249,8 +275,25 @@ class Sensitivity:
                 f"conductance of a change must have the shape of the array, {self._crossbar.shape}, "
                 f"got {conductance.shape}"
             )
-        ohms = {name: NUMBER(f"{name} of a change", getattr(change, name)) for name in RESISTANCES}
-        return Change(conductance, **ohms)
+        if not self._amplifier.present and (change.r_feedback or change.gain):
+            raise InvalidInputError("there is no amplifier whose r_feedback or gain could change; leave them out")
+        return change
+
+    def _edges(self) -> tuple[Edge, ...]:
+        hookup = self._crossbar.hookup(self._side)
+        return hookup.driven + hookup.sensed
+
+    def _sensed(self, currents: Currents) -> FloatArray:
+        """(ports, batch) amperes of the sensed ends, added up."""
+        return np.asarray(sum(getattr(currents, edge) for edge in self._crossbar.hookup(self._side).sensed))
+
+    def _of_edges(self, gradient: BiasGradient) -> Change:
+        """The gradient with respect to the four resistances."""
+        names, ends = self._crossbar.resistance_names(self._side), {"r_driver": 0.0, "r_sense": 0.0}
+        for edge in self._edges():
+            ends[names[EDGE_SIDE[edge]]] += float(gradient.ohms[edge].sum())
+        word, bit = float(gradient.r_word.sum()), float(gradient.r_bit.sum())
+        return Change(gradient.conductance, word, bit, **ends, r_feedback=gradient.r_feedback, gain=gradient.gain)
 
     def _sum(self, cells: FloatArray) -> FloatArray:
         sensed = cells.sum(axis=1 + self._placement.sense_axis)
@@ -279,14 +322,18 @@ class Sensitivity:
 
     def _roles(self) -> tuple[str, str]:
         """The resistances in the terminals of the word lines and of the bit lines."""
-        swapped = self._side == "cols" and self._crossbar.terminations.transposed != "same_ends"
-        return ("r_sense", "r_driver") if swapped else ("r_driver", "r_sense")
+        names = self._crossbar.resistance_names(self._side)
+        return names["rows"], names["cols"]
 
     def _resistances(self, change: Change, axis: int) -> tuple[float, float]:
         """Change of each segment, and of each terminal (its segment included), of the lines along an axis."""
         is_word = (axis == 0) == self._placement.swapped
         segment = change.r_word if is_word else change.r_bit
-        return segment, segment + float(getattr(change, self._roles()[0 if is_word else 1]))
+        load = 0.0
+        if axis == self._placement.sense_axis and self._amplifier.present:
+            whole = 1.0 + self._amplifier.gain
+            load = change.r_feedback / whole - change.gain * self._amplifier.r_feedback / whole**2
+        return segment, segment + load + float(getattr(change, self._roles()[0 if is_word else 1]))
 
     def _named(self, conductance: FloatArray, by_line: list[tuple[float, float]]) -> Change:
         word, bit = by_line if self._placement.swapped else by_line[::-1]

@@ -21,9 +21,10 @@ from xbar_spice.engines.nodal.newton import operating_point
 from xbar_spice.engines.nodal.promise import balanced, for_each_current
 from xbar_spice.engines.nodal.solver import LinearCircuit, require_convergence
 from xbar_spice.errors import InvalidInputError, SingularCircuitError
-from xbar_spice.hardware.biases import Biases, Currents, End, read_biases
+from xbar_spice.hardware.biases import Biases, Currents, End
 from xbar_spice.hardware.cells import Device
 from xbar_spice.hardware.crossbar import Crossbar, Edge, Side
+from xbar_spice.hardware.reads import read_biases, read_ends, require_known_voltages
 from xbar_spice.linear.operator import FloatArray
 
 __all__ = ["Solution", "solve_array"]
@@ -80,6 +81,9 @@ class Solution:
             raise InvalidInputError(
                 "biases do not say which terminals sense; take currents.left, .right, .top, .bottom"
             )
+        if not self.crossbar.amplifier.linear:
+            sensed_edges = self.crossbar.hookup(self.side).sensed
+            return np.asarray(sum(getattr(self.currents, edge) for edge in sensed_edges))
         sensed = self.cell_currents.sum(axis=0) if self.side == "rows" else -self.cell_currents.sum(axis=1)
         if self.side == "cols":
             sensed[list(self.crossbar.open_rows)] = 0.0  # but for rounding, it is
@@ -126,7 +130,8 @@ class Solution:
     def periphery_power(self) -> float:
         """Watts in the resistances of terminals, and into the inputs of amplifiers."""
         amperes = self._into_terminals()
-        return float(sum(np.sum(end.load * amperes[edge] ** 2) for edge, end in self.ends.items()))
+        lost = {edge: end.lost(amperes[edge][:, np.newaxis])[:, 0] for edge, end in self.ends.items()}
+        return float(sum(lost[edge][end.connected] @ amperes[edge][end.connected] for edge, end in self.ends.items()))
 
     @property
     def source_power(self) -> float:
@@ -156,7 +161,7 @@ def solve_array(
         tolerance: error of each sense current, or of that of every terminal, relative to it.
 
     Raises:
-        InvalidInputError: a drive of another shape or not finite, or amplifiers that saturate.
+        InvalidInputError: a drive of another shape or not finite, or op-amps of the user's own.
         DeviceError: a law whose slope does not fit its current, or which gives no number where the circuit needs one.
         ConvergenceError: the iteration did not converge.
         SingularCircuitError: an open word line whose cells do not conduct, so that it has no level, or another part
@@ -169,14 +174,9 @@ def solve_array(
         raise InvalidInputError(
             f"side={side!r} of this array takes one finite drive of shape ({crossbar.ports(side)},), got {volts.shape}"
         )
-    if not crossbar.amplifier.linear:
-        raise InvalidInputError(
-            f"the inside of an array is known for linear amplifiers, got {crossbar.amplifier!r}; "
-            "leave its saturation out"
-        )
     volts = crossbar.applied(volts, side)
-    crossbar.require_known_voltages(volts, side)
-    if not gridded(crossbar, side):
+    require_known_voltages(crossbar, read_ends(crossbar, side, volts))
+    if not (gridded(crossbar, side) and crossbar.amplifier.linear):
         return _under_biases(crossbar, read_biases(crossbar, volts, side), tolerance, side)
     grid, placement = place(crossbar, side)
     between_ends = placement.sign * placement.drive_to_grid(volts[:, np.newaxis])
@@ -191,7 +191,9 @@ def _under_biases(crossbar: Crossbar, biases: Biases, tolerance: float, side: Si
         raise InvalidInputError(
             f"what is inside is that of one set of voltages, got a batch of {biases.batch}; leave the second axis out"
         )
-    (state,) = BiasedArray(crossbar, biases.ends(crossbar), tolerance).solve()
+    ends = biases.ends(crossbar)
+    require_known_voltages(crossbar, ends)
+    (state,) = BiasedArray(crossbar, ends, tolerance).solve()
     word, bit = (part.nodes.rounded()[0] for part in (state.word, state.bit))
     along, down = (part.through.rounded()[0] for part in (state.word, state.bit))
     return Solution(crossbar, biases, word, bit.T, state.cells.rounded()[0], along, down.T, side)

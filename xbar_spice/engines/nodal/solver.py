@@ -1,7 +1,8 @@
 """One circuit, prepared once and solved for many drives: which method answers, and what is kept for the next read.
 
-The transfer matrix answers any number of reads but costs n0 n1^3; a vector by conjugate gradients costs a multiple
-of n0 n1^2. The constants below are times measured by experiments/bench_nodal.py; only their ratio matters.
+The transfer matrix answers any number of reads but costs more than a vector by conjugate gradients: two or three times
+as much where lines are long, more where wires have 0 ohm. The constants below are times measured by
+experiments/bench_nodal.py; only their ratio matters.
 """
 
 from __future__ import annotations
@@ -14,12 +15,13 @@ import numpy as np
 
 from xbar_spice.engines.nodal.checks import SenseCheck
 from xbar_spice.engines.nodal.conjugate_gradients import Check, Outcome, Preconditioner, solve_currents
-from xbar_spice.engines.nodal.elimination import transfer_matrix
+from xbar_spice.engines.nodal.dissection import dissected_transfer
+from xbar_spice.engines.nodal.elimination import STACKED_TO, transfer_matrix
 from xbar_spice.engines.nodal.factor import FACTOR_CELLS, FactorPreconditioner
 from xbar_spice.engines.nodal.grid import Grid, Placement
 from xbar_spice.engines.nodal.refined import refine_linear
 from xbar_spice.engines.nodal.spectral import FloatingPreconditioner, SpectralPreconditioner
-from xbar_spice.engines.nodal.threads import allowed_threads, single_thread, suitable_threads
+from xbar_spice.engines.nodal.threads import suitable_threads
 from xbar_spice.errors import ConvergenceError
 from xbar_spice.linear.operator import FloatArray
 
@@ -28,7 +30,6 @@ __all__ = ["LinearCircuit", "Method", "batches", "require_convergence"]
 Method = Literal["auto", "direct", "iterative"]
 
 SINGLE_PRECISION_FROM = 192  # cells on a line; below, matrix products are too short for single precision to pay
-OVERLAP_FROM = 96  # cells on a rung; below, handing over a product costs as much as the product
 BATCH_BYTES = 400e6  # working memory of vectors that are solved together
 WORKING_ARRAYS = 10
 REFINED_FROM = 1e3  # load of a line that takes so many digits that rounding shows in the rest
@@ -66,9 +67,8 @@ class LinearCircuit:
         """(n0, n1) siemens: current of each line along axis 0 for 1 V at each line along axis 1."""
         if self.grid.floating:
             return self._transfer_by_vectors()
-        overlap = self.grid.shape[1] >= OVERLAP_FROM and allowed_threads() > 1
-        with single_thread():  # each of the two that overlap
-            return transfer_matrix(self.grid, overlap=overlap)
+        with suitable_threads(self.grid.shape[1]):
+            return dissected_transfer(self.grid) if dissects(self.grid) else transfer_matrix(self.grid)
 
     def _transfer_by_vectors(self) -> FloatArray:
         """For arrays with floating lines, which elimination does not know."""
@@ -210,15 +210,22 @@ def require_convergence(outcome: Outcome, first: int = 0) -> None:
         )
 
 
+def dissects(grid: Grid) -> bool:
+    """Whether the transfer matrix is found by dissection, which long lines are worth, and which knows no 0 ohm."""
+    return grid.shape[1] > STACKED_TO and min(line.segment for line in grid.lines) > 0
+
+
 def transfer_seconds(grid: Grid) -> float:
     """About what the transfer matrix takes."""
     n0, n1 = grid.shape
     if grid.floating:
         return n0 * vector_seconds(grid)
+    if dissects(grid):
+        return 3e-3 + n0 * n1 * (1e-6 + 1.3e-9 * n1)
     return n0 * (60e-6 + 2.4 * n1**3 / 26e9)
 
 
 def vector_seconds(grid: Grid) -> float:
     """About what one vector takes by conjugate gradients."""
     n0, n1 = grid.shape
-    return 20 * (30e-6 + 1.1e-6 * n0 + 4 * n0 * n1**2 / 150e9 + 2e-8 * n0 * n1)
+    return 20 * (60e-6 + 4 * n0 * n1**2 / 150e9 + 3e-8 * n0 * n1)

@@ -17,7 +17,7 @@ from xbar_spice.engines.nodal.laws import Laws
 from xbar_spice.engines.nodal.line import Line
 from xbar_spice.engines.nodal.newton import WORKING_ARRAYS, operating_point, require_operating_point
 from xbar_spice.engines.nodal.solver import LinearCircuit, batches
-from xbar_spice.engines.nodal.spectral import DENSE_TO, SpectralPreconditioner, StackedPreconditioner
+from xbar_spice.engines.nodal.spectral import SpectralPreconditioner
 from xbar_spice.hardware.cells import Device
 from xbar_spice.linear.operator import FloatArray
 
@@ -52,7 +52,7 @@ def stacks(placed: Mapping[int, tuple[LinearCircuit, Placement, Device]]) -> lis
     """The numbers of arrays that can be read together: small ones with the same lines and cells, none that floats."""
     found: dict[object, list[int]] = {}  # a device that a user brings need not be hashable, but it is one object
     for number, (circuit, placement, device) in placed.items():
-        if circuit.grid.floating is None and circuit.grid.shape[0] <= DENSE_TO:
+        if circuit.grid.floating is None and circuit.grid.shape[0] <= STACKED_TO:
             found.setdefault((circuit.grid.lines, placement, id(device)), []).append(number)
     return [stack for stack in found.values() if len(stack) > 1]
 
@@ -86,7 +86,7 @@ def read_stacked(
         conductances = np.repeat(np.stack([circuit.grid.conductance for circuit in circuits]), together, axis=0)
         grid = replace(circuits[0].grid, conductance=conductances)
         between_ends = np.concatenate([placement.drive_to_grid(volts[:, columns]) for volts in drives])
-        preconditioner = StackedPreconditioner(
+        preconditioner = SpectralPreconditioner.stacked(
             [one for one in spectral if isinstance(one, SpectralPreconditioner)], together
         )
         outcome = operating_point(

@@ -9,15 +9,16 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import lru_cache
 
 import numpy as np
+import scipy.linalg  # noqa: F401 - brings a BLAS of its own, which is limited, too
 from threadpoolctl import ThreadpoolController
 
-__all__ = ["allowed_threads", "single_thread", "suitable_threads"]
+__all__ = ["single_thread", "suitable_threads"]
 
 PARALLEL_FROM = 768  # cells on a line; shorter products are over before a second thread is awake
 PROBE = 320  # size of a product that takes a few milliseconds
+_CONTROLLER = ThreadpoolController()  # its search for libraries takes longer than a read of a small array
 
 
 @contextmanager
@@ -30,22 +31,11 @@ def suitable_threads(size: int) -> Iterator[None]:
         yield
 
 
-def allowed_threads() -> int:
-    """How many threads a matrix product may use by the caller's own limit."""
-    pools = [pool["num_threads"] for pool in _controller().info() if pool["user_api"] == "blas"]
-    return min(pools, default=1)
-
-
 @contextmanager
 def single_thread() -> Iterator[None]:
     """Keep every matrix product to the thread that asks for it."""
-    with _controller().limit(limits=1, user_api="blas"):
+    with _CONTROLLER.limit(limits=1, user_api="blas"):
         yield
-
-
-@lru_cache(maxsize=1)
-def _controller() -> ThreadpoolController:
-    return ThreadpoolController()
 
 
 def _threads_pay() -> bool:

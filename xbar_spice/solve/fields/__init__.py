@@ -5,22 +5,35 @@ from xbar_spice.solve.fields.contributions import By, Contributions, Split, spli
 from xbar_spice.solve.fields.evaluation import BoolArray, Evaluation, IndexArray, Parameters, Tie
 from xbar_spice.solve.fields.field import ActivationField, CircuitSolver, Field, ReluField
 from xbar_spice.solve.fields.layer_field import LayerField
+from xbar_spice.solve.fields.residual import ResidualField
 from xbar_spice.solve.fields.split import SplitField, prefixed, unprefixed
-from xbar_spice.solve.fields.systems import antisymmetric_field, convolution_field, hamiltonian_field, parabolic_field
+from xbar_spice.solve.fields.systems import (
+    AntisymmetricField,
+    HamiltonianField,
+    ParabolicField,
+    antisymmetric_field,
+    convolution_field,
+    hamiltonian_field,
+    parabolic_field,
+)
 
 __all__ = [
     "Activation",
     "ActivationField",
+    "AntisymmetricField",
     "BoolArray",
     "By",
     "CircuitSolver",
     "Contributions",
     "Evaluation",
     "Field",
+    "HamiltonianField",
     "IndexArray",
     "LayerField",
+    "ParabolicField",
     "Parameters",
     "ReluField",
+    "ResidualField",
     "Split",
     "SplitField",
     "Tie",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import final
+from typing import Any, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,11 @@ class Activation:
 
     def __post_init__(self) -> None:
         settle(self)
+
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        """A known one goes to another process by its name, because its functions have none."""
+        known = ACTIVATIONS.get(self.name) is self
+        return (get_activation, (self.name,)) if known else (Activation, (self.name, self.value, self.slope))
 
 
 def _sigmoid(s: FloatArray) -> FloatArray:

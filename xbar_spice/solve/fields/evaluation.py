@@ -11,7 +11,10 @@ from numpy.typing import NDArray
 
 from xbar_spice.linear.operator import FloatArray
 
-__all__ = ["BoolArray", "Evaluation", "IndexArray", "Parameters", "Tie"]
+__all__ = ["READS", "BoolArray", "Evaluation", "IndexArray", "Parameters", "Tie"]
+
+READS = "@"
+"""With which the names of gradients with respect to reads of arrays begin; no tensor has such a name."""
 
 BoolArray = NDArray[np.bool_]
 IndexArray = NDArray[np.intp]
@@ -29,12 +32,14 @@ class Evaluation:
         value: f(z), (n, batch).
         slope: Derivative of the activation at each hidden unit, (m, batch); bits for relu.
         hidden: Activation of each hidden unit, (m, batch).
+        inputs: What drove each read, (lines, batch), where a field keeps that, in the order of the reads.
     """
 
     z: FloatArray
     value: FloatArray
     slope: BoolArray | FloatArray
     hidden: FloatArray
+    inputs: tuple[FloatArray, ...] = ()
 
     @property
     def batch(self) -> int:
@@ -45,13 +50,22 @@ class Evaluation:
         """The evaluation of some samples, given by distinct ascending indices."""
         if samples.size == self.batch:
             return self
-        return Evaluation(self.z[:, samples], self.value[:, samples], self.slope[:, samples], self.hidden[:, samples])
+        return Evaluation(
+            self.z[:, samples],
+            self.value[:, samples],
+            self.slope[:, samples],
+            self.hidden[:, samples],
+            tuple(x[:, samples] for x in self.inputs),
+        )
 
     def with_columns(self, samples: IndexArray, other: Evaluation) -> Evaluation:
         """This evaluation with the given samples replaced by the columns of another one."""
         if samples.size == self.batch:
             return other
-        merged = Evaluation(self.z.copy(), self.value.copy(), self.slope.copy(), self.hidden.copy())
+        inputs = tuple(x.copy() for x in self.inputs)
+        merged = Evaluation(self.z.copy(), self.value.copy(), self.slope.copy(), self.hidden.copy(), inputs)
+        for x, read in zip(inputs, other.inputs, strict=True):
+            x[:, samples] = read
         merged.z[:, samples], merged.value[:, samples] = other.z, other.value
         merged.slope[:, samples], merged.hidden[:, samples] = other.slope, other.hidden
         return merged

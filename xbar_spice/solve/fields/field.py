@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from copy import copy
 from dataclasses import replace
-from typing import Protocol, final
+from types import MappingProxyType
+from typing import ClassVar, Protocol, Self, final
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from xbar_spice.checks import checked
+from xbar_spice.checks import ANYTHING, Array, checked
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear.operator import FloatArray, LinearOperator, as_operator
 from xbar_spice.solve.fields.activation import Activation, get_activation
 from xbar_spice.solve.fields.evaluation import BoolArray, Evaluation, Parameters, Tie
 
-__all__ = ["ActivationField", "CircuitSolver", "Field", "ReluField"]
+__all__ = ["ActivationField", "CircuitSolver", "Field", "ReluField", "bias_gradient", "checked_bias", "spread_bias"]
 
 
 class Field(ABC):
@@ -27,10 +30,15 @@ class Field(ABC):
     Attributes:
         twin: The same field with the target weights, digitally, for the linear solver "chord"; None without one.
         circuit: The field's arrays in a circuit that solves its linear systems, for "feedback"; None without one.
+        kept_inputs: How many inputs of reads its evaluations keep.
+        digital: Names that a model gives to what is trained beside the matrices, with the attributes that hold them;
+            their gradients are named as the attributes are.
     """
 
     twin: Field | None = None
     circuit: CircuitSolver | None = None
+    kept_inputs: int = 0
+    digital: ClassVar[Mapping[str, str]] = MappingProxyType({})
 
     @property
     @abstractmethod
@@ -84,6 +92,24 @@ class Field(ABC):
         """How the matrices depend on the field's parameters; by default they are the parameters."""
         return Tie()
 
+    @property
+    def operators(self) -> Mapping[str, LinearOperator]:
+        """The matrices by name, which arrays can take the place of; by default every attribute that is an operator."""
+        return {name: value for name, value in vars(self).items() if isinstance(value, LinearOperator)}
+
+    @property
+    def vectors(self) -> Parameters:
+        """What is trained beside the matrices, such as biases, by the name that a model gives it."""
+        held = {name: getattr(self, attribute) for name, attribute in self.digital.items()}
+        return {name: value for name, value in held.items() if isinstance(value, np.ndarray)}
+
+    def replaced(self, values: Mapping[str, LinearOperator | FloatArray]) -> Self:
+        """The same field with other operators, or vectors, of these names."""
+        made = copy(self)
+        for name, value in values.items():
+            object.__setattr__(made, self.digital.get(name, name), value)
+        return made
+
     def evaluate_finite(self, z: FloatArray) -> Evaluation:
         """Evaluate f where z is finite; no array is driven with infinity, such a sample keeps the value NaN."""
         finite = np.isfinite(z).all(axis=0)
@@ -102,46 +128,58 @@ class Field(ABC):
 
 
 class ActivationField(Field):
-    """f(z) = B sig(A z), or with a bias on the array B sig(A [z; 1]), the last input of A held at one.
+    """f(z) = B sig(A z + bias) + output_bias; or with a bias on the array B sig(A [z; 1]), its last input held at one.
 
     With s = A z, r = sig(s) and D = diag(sig'(s)) the Jacobian is J = B D A.
 
     Args:
-        A: m x n matrix or operator; m x (n + 1) with a bias, the bias being its last column.
+        A: m x n matrix or operator; m x (n + 1) with a bias on the array, the bias being its last column.
         B: n x m matrix or operator.
         activation: Name of an activation, or an `Activation`.
-        bias: Whether A has a column for a bias.
+        bias: (m,), added digitally; or whether A has a column for it. Of a convolution also one number a channel.
+        output_bias: (n,), added digitally; none when left out.
         tie: Parameters that A and B share; by default they are the parameters themselves.
 
     Raises:
-        InvalidInputError: The shapes of A and B do not belong together, a matrix is not finite, or the activation is
-            unknown.
+        InvalidInputError: The shapes of A and B do not belong together, a matrix or a bias is not finite, or the
+            activation is unknown.
 
     Example:
         >>> field = ActivationField([[1.0, 0.5]], [[2.0]], "identity", bias=True)  # 2 (z + 0.5)
         >>> field.evaluate(np.array([[1.0]])).value[:, 0]
         array([3.])
+        >>> field = ActivationField([[1.0]], [[2.0]], "identity", bias=[0.5], output_bias=[1.0])
+        >>> field.evaluate(np.array([[1.0]])).value[:, 0]
+        array([4.])
     """
 
-    @checked()
+    digital: ClassVar[Mapping[str, str]] = MappingProxyType({"bias": "bias", "output_bias": "output_bias"})
+
+    @checked(bias=ANYTHING)
     def __init__(
         self,
         A: ArrayLike | LinearOperator,
         B: ArrayLike | LinearOperator,
         activation: str | Activation = "relu",
         *,
-        bias: bool = False,
+        bias: bool | ArrayLike | None = False,
+        output_bias: ArrayLike | None = None,
         tie: Tie | None = None,
     ) -> None:
         self.A = as_operator(A, "A")
         self.B = as_operator(B, "B")
         self.activation = get_activation(activation)
-        self.bias = bias
-        self._tie = tie or Tie()
         n, m = self.B.shape
-        if self.A.shape != (m, n + bias):
+        self.bias = (
+            bool(bias) if bias is None or isinstance(bias, bool | np.bool_) else checked_bias("bias", bias, self.A)
+        )
+        self.output_bias = None if output_bias is None else checked_bias("output_bias", output_bias, self.B)
+        self._tie = tie or Tie()
+        if self.A.shape != (m, n + self._column):
             formula, inputs = (
-                (f"B {self.activation.name}(A [z; 1])", "n + 1") if bias else (f"B {self.activation.name}(A z)", "n")
+                (f"B {self.activation.name}(A [z; 1])", "n + 1")
+                if self._column
+                else (f"B {self.activation.name}(A z)", "n")
             )
             raise InvalidInputError(
                 f"{formula} needs A of shape (m, {inputs}) and B of shape (n, m), "
@@ -160,10 +198,16 @@ class ActivationField(Field):
     def tie(self) -> Tie:
         return self._tie
 
+    @property
+    def _column(self) -> bool:
+        """Whether the bias is a column of A."""
+        return self.bias is True
+
     def evaluate(self, z: FloatArray) -> Evaluation:
-        s = self.A.mv(self._driven(z, 1.0))
+        s = spread_bias(self.A.mv(self._driven(z, 1.0)), self.bias)
         r = self.activation.value(s)
-        return Evaluation(z=z, value=self.B.mv(r), slope=self.activation.slope(s, r), hidden=r)
+        value = spread_bias(self.B.mv(r), self.output_bias)
+        return Evaluation(z=z, value=value, slope=self.activation.slope(s, r), hidden=r)
 
     def jvp(self, evaluation: Evaluation, direction: FloatArray) -> FloatArray:
         return self.B.mv(evaluation.slope * self.A.mv(self._driven(direction, 0.0)))  # B D A x
@@ -180,19 +224,54 @@ class ActivationField(Field):
         return {
             "A": hidden_cotangent @ self._driven(evaluation.z, 1.0).T,  # p z^T
             "B": cotangent @ evaluation.hidden.T,  # w r^T
+            **bias_gradient("bias", self.bias, hidden_cotangent),
+            **bias_gradient("output_bias", self.output_bias, cotangent),
         }
 
     def parameter_jvp(self, evaluation: Evaluation, direction: Parameters) -> FloatArray:
         change = np.zeros_like(evaluation.value)
         if "A" in direction:
             change += self.B.mv(evaluation.slope * (direction["A"] @ self._driven(evaluation.z, 1.0)))  # B D dA z
+        if "bias" in direction:
+            change += self.B.mv(evaluation.slope * spread_bias(np.zeros_like(evaluation.hidden), direction["bias"]))
         if "B" in direction:
             change += direction["B"] @ evaluation.hidden  # dB r
-        return change
+        return spread_bias(change, direction.get("output_bias"))
 
     def _driven(self, z: FloatArray, last: float) -> FloatArray:
-        """What drives A: the state, and with a bias the constant below it."""
-        return np.vstack([z, np.full((1, z.shape[1]), last)]) if self.bias else z
+        """What drives A: the state, and with a bias on the array the constant below it."""
+        return np.vstack([z, np.full((1, z.shape[1]), last)]) if self._column else z
+
+
+def checked_bias(name: str, bias: ArrayLike, operator: LinearOperator) -> FloatArray:
+    """A bias behind an operator: one number for each of its outputs, or behind a convolution for each of its channels.
+
+    Raises:
+        InvalidInputError: It has another shape, or is not finite.
+    """
+    vector = np.array(Array()(name, bias))
+    outputs, channels = operator.shape[0], operator.channels
+    if vector.shape not in ((outputs,), (channels,)):
+        allowed = f"({outputs},)" + (f" or ({channels},)" if channels not in (None, outputs) else "")
+        raise InvalidInputError(
+            f"{name} must be finite and of shape {allowed} for a matrix of shape {operator.shape}, got {vector.shape}"
+        )
+    vector.setflags(write=False)
+    return vector
+
+
+def spread_bias(sums: FloatArray, bias: FloatArray | bool | None) -> FloatArray:
+    """(m, batch) sums with a bias added, (m,) or one number for each channel; as they are without one."""
+    if not isinstance(bias, np.ndarray):
+        return sums
+    return sums + np.repeat(bias, len(sums) // len(bias))[:, np.newaxis]
+
+
+def bias_gradient(name: str, bias: FloatArray | bool | None, cotangent: FloatArray) -> dict[str, FloatArray]:
+    """The gradient of w^T s with respect to a bias of s, by its name; nothing without a bias."""
+    if not isinstance(bias, np.ndarray):
+        return {}
+    return {name: cotangent.sum(axis=1).reshape(len(bias), -1).sum(axis=1)}
 
 
 @final

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import final
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -12,18 +14,17 @@ from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear.operator import FloatArray, LinearOperator, as_operator
 from xbar_spice.solve.fields.activation import Activation, get_activation
 from xbar_spice.solve.fields.evaluation import Evaluation, Parameters, Tie
-from xbar_spice.solve.fields.field import Field
+from xbar_spice.solve.fields.field import Field, bias_gradient, checked_bias, spread_bias
 
 __all__ = ["LayerField"]
 
 
-@final
 class LayerField(Field):
     """f(y) = sign sig(K y + b), one read of one array; the bias is added behind it, digitally.
 
     Args:
         K: l x k matrix or operator; square unless it is a part of a `SplitField`.
-        b: (l,); none when left out.
+        b: (l,), of a convolution also one number a channel; none when left out. Models call it "bias".
         activation: Name of an activation, or an `Activation`.
         sign: 1 or -1.
         tie: As for `ActivationField`.
@@ -36,6 +37,8 @@ class LayerField(Field):
         array([ 2., -1.])
     """
 
+    digital: ClassVar[Mapping[str, str]] = MappingProxyType({"bias": "b"})
+
     @checked()
     def __init__(
         self,
@@ -47,12 +50,10 @@ class LayerField(Field):
         tie: Tie | None = None,
     ) -> None:
         self.K = as_operator(K, "K")
-        self.b: FloatArray | None = None if b is None else np.array(b, dtype=float)
+        self.b: FloatArray | None = None if b is None else checked_bias("b", b, self.K)
         self.activation = get_activation(activation)
         self.sign = sign
         self._tie = tie or Tie()
-        if self.b is not None and (self.b.shape != self.K.shape[:1] or not np.isfinite(self.b).all()):
-            raise InvalidInputError(f"b must be finite and of shape {self.K.shape[:1]} for K {self.K.shape}, got {b!r}")
         if sign not in (-1, 1):
             raise InvalidInputError(f"sign must be 1 or -1, got {sign}")
 
@@ -73,9 +74,7 @@ class LayerField(Field):
         return self._tie
 
     def evaluate(self, z: FloatArray) -> Evaluation:
-        s = self.K.mv(z)
-        if self.b is not None:
-            s = s + self.b[:, np.newaxis]
+        s = spread_bias(self.K.mv(z), self.b)
         r = self.activation.value(s)
         return Evaluation(z=z, value=self.sign * r, slope=self.activation.slope(s, r), hidden=r)
 
@@ -91,13 +90,11 @@ class LayerField(Field):
     def parameter_gradients(
         self, evaluation: Evaluation, cotangent: FloatArray, hidden_cotangent: FloatArray
     ) -> Parameters:
-        gradients = {"K": hidden_cotangent @ evaluation.z.T}  # p y^T
-        return gradients if self.b is None else gradients | {"b": hidden_cotangent.sum(axis=1)}
+        return {"K": hidden_cotangent @ evaluation.z.T, **bias_gradient("b", self.b, hidden_cotangent)}  # p y^T
 
     def parameter_jvp(self, evaluation: Evaluation, direction: Parameters) -> FloatArray:
         change = np.zeros_like(evaluation.value)
         if "K" in direction:
             change += direction["K"] @ evaluation.z
-        if "b" in direction:
-            change += direction["b"][:, np.newaxis]
+        change = spread_bias(change, direction.get("b"))
         return self.sign * (evaluation.slope * change)  # D (dK y + db)

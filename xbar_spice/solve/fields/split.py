@@ -5,20 +5,23 @@ dy/dt = velocity(z),   dz/dt = force(y),   the state being [y; z]
 
 from __future__ import annotations
 
-from typing import cast, final
+from collections.abc import Mapping
+from copy import copy
+from typing import Self, TypeVar, cast
 
 import numpy as np
 
 from xbar_spice.checks import checked
 from xbar_spice.errors import InvalidInputError
-from xbar_spice.linear.operator import FloatArray
+from xbar_spice.linear.operator import FloatArray, LinearOperator
 from xbar_spice.solve.fields.evaluation import BoolArray, Evaluation, Parameters, Tie
 from xbar_spice.solve.fields.field import Field
 
 __all__ = ["SplitField", "prefixed", "unprefixed"]
 
+Value = TypeVar("Value")
 
-@final
+
 class SplitField(Field):
     """dy/dt = velocity(z), dz/dt = force(y) as one field of [y; z].
 
@@ -67,6 +70,24 @@ class SplitField(Field):
     def tie(self) -> Tie:
         return self._tie
 
+    @property
+    def operators(self) -> Mapping[str, LinearOperator]:
+        return {
+            f"{part}.{name}": operator
+            for part, field in (("velocity", self.velocity), ("force", self.force))
+            for name, operator in field.operators.items()
+        }
+
+    @property
+    def vectors(self) -> Parameters:
+        return {**prefixed("velocity", self.velocity.vectors), **prefixed("force", self.force.vectors)}
+
+    def replaced(self, values: Mapping[str, LinearOperator | FloatArray]) -> Self:
+        made = copy(self)
+        made.velocity = self.velocity.replaced(unprefixed("velocity", values))
+        made.force = self.force.replaced(unprefixed("force", values))
+        return made
+
     def evaluate(self, z: FloatArray) -> Evaluation:
         velocity = self.velocity.evaluate(z[self.y_size :])
         force = self.force.evaluate(z[: self.y_size])
@@ -75,6 +96,7 @@ class SplitField(Field):
             value=np.vstack([velocity.value, force.value]),
             slope=cast("BoolArray | FloatArray", np.vstack([velocity.slope, force.slope])),  # bits stay bits
             hidden=np.vstack([velocity.hidden, force.hidden]),
+            inputs=(*velocity.inputs, *force.inputs),
         )
 
     def jvp(self, evaluation: Evaluation, direction: FloatArray) -> FloatArray:
@@ -122,8 +144,21 @@ class SplitField(Field):
         """What each part has left behind; the hidden units of both are one below the other."""
         k = self.y_size
         m = self.velocity.hidden_units
-        velocity = Evaluation(evaluation.z[k:], evaluation.value[:k], evaluation.slope[:m], evaluation.hidden[:m])
-        force = Evaluation(evaluation.z[:k], evaluation.value[k:], evaluation.slope[m:], evaluation.hidden[m:])
+        kept = self.velocity.kept_inputs
+        velocity = Evaluation(
+            evaluation.z[k:],
+            evaluation.value[:k],
+            evaluation.slope[:m],
+            evaluation.hidden[:m],
+            evaluation.inputs[:kept],
+        )
+        force = Evaluation(
+            evaluation.z[:k],
+            evaluation.value[k:],
+            evaluation.slope[m:],
+            evaluation.hidden[m:],
+            evaluation.inputs[kept:],
+        )
         return velocity, force
 
 
@@ -132,7 +167,7 @@ def prefixed(part: str, values: Parameters) -> Parameters:
     return {f"{part}.{name}": value for name, value in values.items()}
 
 
-def unprefixed(part: str, values: Parameters) -> Parameters:
+def unprefixed(part: str, values: Mapping[str, Value]) -> dict[str, Value]:
     """Those parameters of the whole field that belong to a part, under their names there."""
     start = f"{part}."
     return {name.removeprefix(start): value for name, value in values.items() if name.startswith(start)}

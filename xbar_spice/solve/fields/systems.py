@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from copy import copy
 from math import isqrt
+from types import MappingProxyType
+from typing import ClassVar, Self, cast, final
 
+import numpy as np
 from numpy.typing import ArrayLike
 
-from xbar_spice.checks import Array, checked
+from xbar_spice.checks import ANYTHING, Array, checked
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear.compose import FirstRows, ProductOperator, ScaledOperator, SumOperator
 from xbar_spice.linear.convolution import Padding, convolution_matrix, kernel_gradient
@@ -17,7 +22,15 @@ from xbar_spice.solve.fields.field import ActivationField
 from xbar_spice.solve.fields.layer_field import LayerField
 from xbar_spice.solve.fields.split import SplitField
 
-__all__ = ["antisymmetric_field", "convolution_field", "hamiltonian_field", "parabolic_field"]
+__all__ = [
+    "AntisymmetricField",
+    "HamiltonianField",
+    "ParabolicField",
+    "antisymmetric_field",
+    "convolution_field",
+    "hamiltonian_field",
+    "parabolic_field",
+]
 
 
 @checked()
@@ -81,10 +94,56 @@ def _kernel_part(
     return kernel_gradient(gradient, image_shape, channels, size=isqrt(kernel.shape[-1]), padding=padding)
 
 
+@final
+class AntisymmetricField(LayerField):
+    """f(y) = sig((K - K^T) y + b): one array, read once from each side.
+
+    Args:
+        K: n x n matrix or operator.
+        b: (n,); none when left out. Models call it "bias".
+        activation: sig.
+
+    Raises:
+        InvalidInputError: K is not square, or b does not belong to it.
+    """
+
+    @checked()
+    def __init__(
+        self, K: ArrayLike | LinearOperator, b: ArrayLike | None = None, activation: str | Activation = "tanh"
+    ) -> None:
+        array = as_operator(K, "K")
+        if array.shape[0] != array.shape[1]:
+            raise InvalidInputError(f"K - K^T needs a square K, got {array.shape}")
+
+        super().__init__(_from_both_sides(array), b, activation, tie=Tie(_antisymmetric, _antisymmetric))
+        self._array = array
+
+    @property
+    def operators(self) -> Mapping[str, LinearOperator]:
+        return {"K": self._array}
+
+    def replaced(self, values: Mapping[str, LinearOperator | FloatArray]) -> Self:
+        made = super().replaced(values)
+        if "K" in values:
+            made._array = as_operator(values["K"], "K")
+            made.K = _from_both_sides(made._array)
+        return made
+
+
+def _from_both_sides(array: LinearOperator) -> LinearOperator:
+    """K - K^T."""
+    return SumOperator(array, ScaledOperator(-1.0, array.T))
+
+
+def _antisymmetric(values: Parameters) -> Parameters:
+    """How K - K^T depends on K; its own adjoint."""
+    return {name: value - value.T if name == "K" else value for name, value in values.items()}
+
+
 @checked()
 def antisymmetric_field(
     K: ArrayLike | LinearOperator, b: ArrayLike | None = None, activation: str | Activation = "tanh"
-) -> LayerField:
+) -> AntisymmetricField:
     """f(y) = sig((K - K^T) y + b): one array, read once from each side.
 
     Args:
@@ -103,31 +162,80 @@ def antisymmetric_field(
         >>> turn.evaluate(np.array([[1.0], [2.0]])).value[:, 0]
         array([ 2., -1.])
     """
-    array = as_operator(K, "K")
-    if array.shape[0] != array.shape[1]:
-        raise InvalidInputError(f"K - K^T needs a square K, got {array.shape}")
-
-    def antisymmetric(values: Parameters) -> Parameters:  # its own adjoint
-        return {name: value - value.T if name == "K" else value for name, value in values.items()}
-
-    return LayerField(
-        SumOperator(array, ScaledOperator(-1.0, array.T)), b, activation, tie=Tie(antisymmetric, antisymmetric)
-    )
+    return AntisymmetricField(K, b, activation)
 
 
-@checked()
-def parabolic_field(
-    K: ArrayLike | LinearOperator, activation: str | Activation = "relu", *, bias: bool = False
-) -> ActivationField:
-    """f(y) = -K^T sig(K y), or -K^T sig(K y + b): one array, driven from both sides; it can only contract.
+@final
+class ParabolicField(ActivationField):
+    """f(y) = -K^T sig(K y), or -K^T sig(K y + bias): one array, driven from both sides; it can only contract.
 
     Args:
-        K: m x n matrix or operator; m x (n + 1) with a bias, which is its last column and stays out of K^T.
+        K: m x n matrix or operator; m x (n + 1) with a bias on the array, which is its last column and stays out of
+            K^T.
         activation: sig.
-        bias: Whether K has a column for a bias.
+        bias: (m,), added digitally; or whether K has a column for it.
 
     Raises:
-        InvalidInputError: The activation is unknown.
+        InvalidInputError: The activation is unknown, or the bias does not belong to K.
+    """
+
+    @checked(bias=ANYTHING)
+    def __init__(
+        self,
+        K: ArrayLike | LinearOperator,
+        activation: str | Activation = "relu",
+        *,
+        bias: bool | ArrayLike | None = False,
+    ) -> None:
+        array = as_operator(K, "K")
+        column = isinstance(bias, bool | np.bool_) and bool(bias)
+        super().__init__(array, _back(array, column), activation, bias=bias)
+
+    @property
+    def tie(self) -> Tie:
+        return Tie(self._spread, self._collect)
+
+    def _spread(self, change: Parameters) -> Parameters:
+        others = {name: value for name, value in change.items() if name != "K"}
+        return others | ({"A": change["K"], "B": -change["K"].T[: self.states]} if "K" in change else {})
+
+    def _collect(self, gradients: Parameters) -> Parameters:
+        total = gradients["A"].copy()
+        total[:, : self.states] -= gradients["B"].T
+        return {"K": total} | {name: value for name, value in gradients.items() if name not in ("A", "B")}
+
+    @property
+    def operators(self) -> Mapping[str, LinearOperator]:
+        return {"K": self.A}
+
+    def replaced(self, values: Mapping[str, LinearOperator | FloatArray]) -> Self:
+        made = super().replaced({name: value for name, value in values.items() if name != "K"})
+        if "K" in values:
+            made.A = as_operator(values["K"], "K")
+            made.B = _back(made.A, self.bias is True)
+        return made
+
+
+def _back(array: LinearOperator, column: bool) -> LinearOperator:
+    """-K^T, without the column of a bias."""
+    back = ScaledOperator(-1.0, array.T)
+    return ProductOperator(FirstRows(array.shape[1] - 1, array.shape[1]), back) if column else back
+
+
+@checked(bias=ANYTHING)
+def parabolic_field(
+    K: ArrayLike | LinearOperator, activation: str | Activation = "relu", *, bias: bool | ArrayLike | None = False
+) -> ParabolicField:
+    """f(y) = -K^T sig(K y), or -K^T sig(K y + bias): one array, driven from both sides; it can only contract.
+
+    Args:
+        K: m x n matrix or operator; m x (n + 1) with a bias on the array, which is its last column and stays out of
+            K^T.
+        activation: sig.
+        bias: (m,), added digitally; or whether K has a column for it.
+
+    Raises:
+        InvalidInputError: The activation is unknown, or the bias does not belong to K.
 
     Source: Ruthotto and Haber, Deep neural networks motivated by partial differential equations, JMIV 62 (2020) 352.
 
@@ -136,27 +244,72 @@ def parabolic_field(
         >>> parabolic_field([[2.0]]).evaluate(np.array([[1.0, -1.0]])).value
         array([[-4., 0.]])
     """
-    array = as_operator(K, "K")
-    n = array.shape[1] - bias
-    back: LinearOperator = ScaledOperator(-1.0, array.T)
-    if bias:
-        back = ProductOperator(FirstRows(n, n + 1), back)
+    return ParabolicField(K, activation, bias=bias)
 
-    def spread(change: Parameters) -> Parameters:
-        return {"A": change["K"], "B": -change["K"].T[:n]} if "K" in change else {}
 
-    def collect(gradients: Parameters) -> Parameters:
-        total = gradients["A"].copy()
-        total[:, :n] -= gradients["B"].T
-        return {"K": total}
+@final
+class HamiltonianField(SplitField):
+    """dy/dt = sig(K^T z + b), dz/dt = -sig(K y + b) on the state [y; z]: one array, read from both sides.
 
-    return ActivationField(array, back, activation, bias=bias, tie=Tie(spread, collect))
+    Args:
+        K: l x k matrix or operator; square with a bias.
+        b: (l,), shared by both parts; none when left out. Models call it "bias".
+        activation: sig.
+
+    Raises:
+        InvalidInputError: b does not belong to K and K^T, or the activation is unknown.
+    """
+
+    digital: ClassVar[Mapping[str, str]] = MappingProxyType({"bias": "b"})
+
+    @checked()
+    def __init__(
+        self, K: ArrayLike | LinearOperator, b: ArrayLike | None = None, activation: str | Activation = "tanh"
+    ) -> None:
+        self.K = as_operator(K, "K")
+        velocity, force = LayerField(self.K.T, b, activation), LayerField(self.K, b, activation, sign=-1)
+        self.b, self.activation = force.b, force.activation
+
+        super().__init__(velocity, force)
+
+    @property
+    def tie(self) -> Tie:
+        return Tie(self._spread, self._collect)
+
+    def _spread(self, change: Parameters) -> Parameters:
+        values: dict[str, FloatArray] = {}
+        if "K" in change:
+            values |= {"velocity.K": change["K"].T, "force.K": change["K"]}
+        if "b" in change:
+            values |= {"velocity.b": change["b"], "force.b": change["b"]}
+        return values
+
+    def _collect(self, gradients: Parameters) -> Parameters:
+        total = {"K": gradients["force.K"] + gradients["velocity.K"].T}
+        return total if self.b is None else total | {"b": gradients["force.b"] + gradients["velocity.b"]}
+
+    @property
+    def operators(self) -> Mapping[str, LinearOperator]:
+        return {"K": self.K}
+
+    @property
+    def vectors(self) -> Parameters:
+        return {} if self.b is None else {"bias": self.b}
+
+    def replaced(self, values: Mapping[str, LinearOperator | FloatArray]) -> Self:
+        made = copy(self)
+        made.K = as_operator(values.get("K", self.K), "K")
+        made.b = cast("FloatArray | None", values.get("bias", self.b))
+        biases = {} if made.b is None else {"bias": made.b}
+        made.velocity = self.velocity.replaced({"K": made.K.T, **biases})
+        made.force = self.force.replaced({"K": made.K, **biases})
+        return made
 
 
 @checked()
 def hamiltonian_field(
     K: ArrayLike | LinearOperator, b: ArrayLike | None = None, activation: str | Activation = "tanh"
-) -> SplitField:
+) -> HamiltonianField:
     """dy/dt = sig(K^T z + b), dz/dt = -sig(K y + b) on the state [y; z]: one array, read from both sides.
 
     Args:
@@ -175,19 +328,4 @@ def hamiltonian_field(
         >>> spring.evaluate(np.array([[1.0], [3.0]])).value[:, 0]
         array([ 6., -2.])
     """
-    array = as_operator(K, "K")
-
-    def spread(change: Parameters) -> Parameters:
-        values: dict[str, FloatArray] = {}
-        if "K" in change:
-            values |= {"velocity.K": change["K"].T, "force.K": change["K"]}
-        if "b" in change:
-            values |= {"velocity.b": change["b"], "force.b": change["b"]}
-        return values
-
-    def collect(gradients: Parameters) -> Parameters:
-        total = {"K": gradients["force.K"] + gradients["velocity.K"].T}
-        return total if b is None else total | {"b": gradients["force.b"] + gradients["velocity.b"]}
-
-    velocity, force = LayerField(array.T, b, activation), LayerField(array, b, activation, sign=-1)
-    return SplitField(velocity, force, tie=Tie(spread, collect))
+    return HamiltonianField(K, b, activation)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import final
 
 from xbar_spice.checks import checked
 from xbar_spice.errors import InvalidInputError
+from xbar_spice.linear.operator import FloatArray, LinearOperator
 from xbar_spice.solve.fields.field import Field
 from xbar_spice.solve.integrators.method import Grid
 
@@ -50,6 +51,24 @@ class Layers:
     def states(self) -> int:
         """Length n of the state."""
         return self.fields[0].states
+
+    @property
+    def operators(self) -> Mapping[str, LinearOperator]:
+        """The matrices of all layers by name and layer, such as "K[0]"."""
+        return {
+            f"{name}[{layer}]": operator
+            for layer, field in enumerate(self.fields)
+            for name, operator in field.operators.items()
+        }
+
+    def replaced(self, values: Mapping[str, LinearOperator | FloatArray]) -> Layers:
+        """The same layers with other operators, or vectors, of these names."""
+        return Layers(
+            [
+                field.replaced({name.removesuffix(end): value for name, value in values.items() if name.endswith(end)})
+                for field, end in ((field, f"[{layer}]") for layer, field in enumerate(self.fields))
+            ]
+        )
 
     def pieces(self, grid: Grid) -> Iterator[tuple[Field, Grid]]:
         """Each field with its part of a grid.

@@ -14,8 +14,11 @@ from xbar_spice.checks import settle
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear.norms import norms
 from xbar_spice.linear.operator import FloatArray
+from xbar_spice.settings import setting
 
 __all__ = ["AdaptiveOptions"]
+
+GROUP = "Adaptive steps, of dopri5"  # of the settings
 
 _SAFETY = 0.9
 _SMALLEST, _LARGEST = 0.2, 5.0  # factors between one step and the next
@@ -41,11 +44,21 @@ class AdaptiveOptions:
         InvalidInputError: A value is out of range.
     """
 
-    rtol: float = 1e-6
-    atol: float = 1e-9
-    max_attempts: int = 1000
-    max_rejections: int = 200
-    noise: float = 0.0
+    rtol: float = setting(1e-6, "Error of a step relative to the state.", GROUP, unit="part", flag="--step-rtol")
+    atol: float = setting(1e-9, "Error of a step on top, for each entry of the state.", GROUP, flag="--step-atol")
+    max_attempts: int = setting(
+        1000, "Steps tried by each sample between two points of the grid.", GROUP, unit="count", flag="--attempts"
+    )
+    max_rejections: int = setting(
+        200,
+        "Steps tried in vain by each sample between two points of the grid.",
+        GROUP,
+        unit="count",
+        flag="--rejections",
+    )
+    noise: float = setting(
+        0.0, "Error that noisy reads make in a step, relative to the state.", GROUP, unit="part", flag="--step-noise"
+    )
 
     def __post_init__(self) -> None:
         settle(self)

@@ -19,11 +19,14 @@ from xbar_spice.linear.norms import norms
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.parts import LINEAR_SOLVERS
 from xbar_spice.read_context import stage
+from xbar_spice.settings import setting
 from xbar_spice.solve.fields.evaluation import IndexArray
 from xbar_spice.solve.linear_solvers.cycle import Product
 from xbar_spice.solve.linear_solvers.solver import LinearSolver, check_damping, check_restart
 
 __all__ = ["KrylovOptions", "KrylovResult", "SolverLike", "get_linear_solver", "solve_linear"]
+
+GROUP = "Linear systems of implicit steps"  # of the settings
 
 _EPS = float(np.finfo(float).eps)
 _ROUNDING = 4.0 * _EPS  # backward error |rhs - M x| / (|M| |x|) below which float64 has nothing left to gain
@@ -53,12 +56,30 @@ class KrylovOptions:
         InvalidInputError: A value is out of range, or no solver has this text.
     """
 
-    rtol: float = 1e-15
-    max_iterations: int = 1000
-    restart: int | None = None
-    method: str = "gmres"
-    damping: float = 1.0
-    warm_start: bool = False
+    rtol: float = setting(
+        1e-15,
+        "Residual at which a linear system is solved, relative to its right-hand side.",
+        GROUP,
+        unit="part",
+        flag="--linear-rtol",
+    )
+    max_iterations: int = setting(
+        1000, "Iterations of each sample in a linear system.", GROUP, unit="count", flag="--linear-iterations"
+    )
+    restart: int | None = setting(
+        None, "Iterations after which GMRES forgets its basis.", GROUP, unit="count", none="never"
+    )
+    method: str = setting(
+        "gmres",
+        "Linear solver of implicit steps; feedback is a circuit of the arrays and op-amps.",
+        GROUP,
+        flag="--linear-solver",
+        registry=LINEAR_SOLVERS,
+    )
+    damping: float = setting(1.0, "Part of each correction that Richardson's iteration takes.", GROUP, unit="part")
+    warm_start: bool = setting(
+        False, "Start from the solution of the last system.", GROUP, flag="--warm-start/--cold-start"
+    )
 
     def __post_init__(self) -> None:
         if not isinstance(self.method, str):

@@ -7,8 +7,11 @@ from typing import Literal, final, get_args
 
 from xbar_spice.checks import settle
 from xbar_spice.errors import InvalidInputError
+from xbar_spice.settings import setting
 
 __all__ = ["NewtonOptions"]
+
+GROUP = "Newton's method of implicit steps"  # of the settings
 
 Forcing = Literal["tight", "eisenstat-walker"]
 Start = Literal["last", "extrapolated"]
@@ -42,15 +45,41 @@ class NewtonOptions:
         InvalidInputError: A value is out of range.
     """
 
-    rtol: float = 1e-14
-    floor: float = 1e-8
-    max_iterations: int = 50
-    max_backtracks: int = 8
-    max_uphill: int = 2
-    continuation: int = 6
-    noise: float = 0.0
-    forcing: Forcing = "tight"
-    start: Start = "last"
+    rtol: float = setting(
+        1e-14, "Residual, relative to the state, at which a step is solved.", GROUP, unit="part", flag="--newton-rtol"
+    )
+    floor: float = setting(
+        1e-8,
+        "Residual at which a step that cannot be improved counts as solved.",
+        GROUP,
+        unit="part",
+        flag="--newton-floor",
+    )
+    max_iterations: int = setting(
+        50, "Newton iterations of each sample in a step.", GROUP, unit="count", flag="--newton-iterations"
+    )
+    max_backtracks: int = setting(
+        8, "Halvings of an iteration that does not reduce the residual.", GROUP, unit="count", flag="--backtracks"
+    )
+    max_uphill: int = setting(
+        2,
+        "Full iterations taken although not even a halved one reduces the residual.",
+        GROUP,
+        unit="count",
+        flag="--uphill",
+    )
+    continuation: int = setting(
+        6, "Halvings of the step length with which a sample that was not solved is tried again.", GROUP, unit="count"
+    )
+    noise: float = setting(
+        0.0,
+        "Relative error of a read, below three times of which a step is solved.",
+        GROUP,
+        unit="part",
+        flag="--newton-noise",
+    )
+    forcing: Forcing = setting("tight", "How exactly each iteration solves its linear system.", GROUP)
+    start: Start = setting("last", "The state from which a step starts.", GROUP, flag="--newton-start")
 
     def __post_init__(self) -> None:
         settle(self)

@@ -1,0 +1,125 @@
+"""Makes the files of tests/weights/torch: what PyTorch writes of small networks, and what it computes with them.
+
+Needs torch, which the tests do not: `python scripts/torch_files.py`. Made with torch 2.13.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+FOLDER = Path(__file__).parents[1] / "tests" / "weights" / "torch"
+STEPS, H = 4, 0.25
+
+
+class Tanh(nn.Module):
+    """B tanh(A z + b1) + b2."""
+
+    def __init__(self, states: int, hidden: int, bias: bool = True) -> None:
+        super().__init__()
+        self.l1, self.l2 = nn.Linear(states, hidden, bias=bias), nn.Linear(hidden, states, bias=bias)
+
+    def forward(self, z: torch.Tensor) -> torch.Tensor:
+        return self.l2(torch.tanh(self.l1(z)))
+
+
+class Convolutions(nn.Module):
+    """Two convolutions of images of one channel, with eight hidden ones."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1, self.conv2 = nn.Conv2d(1, 8, 3, padding=1), nn.Conv2d(8, 1, 3, padding=1)
+
+    def forward(self, z: torch.Tensor) -> torch.Tensor:
+        return self.conv2(torch.relu(self.conv1(z.reshape(-1, 1, 4, 4)))).flatten(1)
+
+
+class Layer(nn.Module):
+    """tanh(K z + b)."""
+
+    def __init__(self, states: int) -> None:
+        super().__init__()
+        self.K = nn.Linear(states, states)
+
+    def forward(self, z: torch.Tensor) -> torch.Tensor:
+        return torch.tanh(self.K(z))
+
+
+class Net(nn.Module):
+    """An encoder, a neural ODE by RK4 and a classifier."""
+
+    def __init__(self, ode: nn.Module, inputs: int, states: int) -> None:
+        super().__init__()
+        self.embed = nn.Linear(inputs, states) if inputs != states else None
+        self.odefunc = ode
+        self.fc = nn.Linear(states, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        z = x if self.embed is None else self.embed(x)
+        for _ in range(STEPS):
+            k1 = self.odefunc(z)
+            k2 = self.odefunc(z + H / 2 * k1)
+            k3 = self.odefunc(z + H / 2 * k2)
+            k4 = self.odefunc(z + H * k3)
+            z = z + H / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
+        return self.fc(z)
+
+
+def main() -> None:
+    FOLDER.mkdir(exist_ok=True)
+    torch.manual_seed(0)
+    x, labels = torch.randn(20, 5), torch.randint(3, (20,))
+    images = torch.rand(20, 16)
+    tanh, plain = Net(Tanh(4, 6), 5, 4), Net(Tanh(5, 7, bias=False), 5, 5)
+    convolutions, layer = Net(Convolutions(), 16, 16), Net(Layer(5), 5, 5)
+
+    optimizer = torch.optim.Adam(tanh.parameters())
+    nn.functional.cross_entropy(tanh(x), labels).backward()
+    optimizer.step()
+    wrapped = {f"module.{name}": value for name, value in tanh.state_dict().items()}
+    torch.save(
+        {"epoch": 7, "best": np.float64(0.5), "state_dict": wrapped, "optimizer": optimizer.state_dict()},
+        FOLDER / "checkpoint.pt",
+    )
+    torch.save(tanh, FOLDER / "whole_module.pt")
+    torch.save(tanh.state_dict(), FOLDER / "before_1_6.pth", _use_new_zipfile_serialization=False)
+    torch.jit.script(tanh.odefunc).save(FOLDER / "torchscript.pt")
+    torch.save({f"_orig_mod.{n}": v.bfloat16() for n, v in tanh.state_dict().items()}, FOLDER / "bfloat16.pt")
+    torch.save(plain.half().state_dict(), FOLDER / "half_without_bias.pt")
+    torch.save({"net": convolutions.state_dict(), "args": {"lr": 0.1}}, FOLDER / "convolutions.pt")
+    torch.save(layer.state_dict() | {"h": H, "steps": STEPS, "method": "rk4"}, FOLDER / "layer.pt")
+    names = {"A": "odefunc.l1.weight", "B": "odefunc.l2.weight", "bias": "odefunc.l1.bias",
+             "output_bias": "odefunc.l2.bias", "encoder.weight": "embed.weight", "encoder.bias": "embed.bias",
+             "classifier.weight": "fc.weight", "classifier.bias": "fc.bias"}  # fmt: skip
+    documented = {name: tanh.state_dict()[there] for name, there in names.items()}
+    documented |= {"h": H, "steps": STEPS, "method": "rk4", "activation": "tanh", "field": "activation"}
+    torch.save(documented, FOLDER / "documented.pt")
+    torch.save({"A": torch.zeros(1).expand(10**5, 10**5)}, FOLDER / "shown_larger.pt")
+    torch.save(torch.ones(2, 2), FOLDER / "single_tensor.pt")
+    torch.save({"A": torch.ones(3, 2, dtype=torch.complex64), "h": 0.1, "steps": 1}, FOLDER / "complex.pt")
+
+    expected = {"x": x.double().numpy(), "images": images.double().numpy(), "labels": labels.numpy()}
+    nets = {
+        "tanh": (tanh, x),
+        "half_without_bias": (plain, x),
+        "convolutions": (convolutions, images),
+        "layer": (layer, x),
+    }
+    for name, (net, inputs) in nets.items():
+        net.double().zero_grad()
+        logits = net(inputs.double())
+        loss = nn.functional.cross_entropy(logits, labels)
+        loss.backward()
+        expected |= {f"{name}.logits": logits.detach().numpy(), f"{name}.loss": loss.detach().numpy()}
+        expected |= {f"{name}.grad.{key}": value.grad.numpy() for key, value in net.named_parameters()}
+    coarse = Net(Tanh(4, 6), 5, 4)
+    coarse.load_state_dict({name: value.bfloat16() for name, value in tanh.float().state_dict().items()})
+    expected["bfloat16.logits"] = coarse.double()(x.double()).detach().numpy()
+    np.savez_compressed(FOLDER / "expected.npz", **expected)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,186 @@
+"""Models of any field through everything: gradients against central differences of the loss on the same chip."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import xbar_spice as xs
+from xbar_spice.cosim.run import Run, program_model, solve_model
+from xbar_spice.cosim.run.programming import ends_on, field_on, weights_on_arrays
+from xbar_spice.linear.operator import as_operator
+from xbar_spice.solve.fields import AntisymmetricField, Evaluation, HamiltonianField, ParabolicField, Parameters
+
+WIRED = xs.Design(r_word=20.0, r_bit=20.0, r_driver=50.0, r_sense=50.0, headroom=2.0)
+TIGHT = xs.SolverOptions(xs.NewtonOptions(rtol=1e-12), xs.KrylovOptions(rtol=1e-12))
+SAMPLES = 2
+rng = np.random.default_rng(5)
+
+
+def numbers(*shape: int) -> np.ndarray:
+    return rng.standard_normal(shape) / 2
+
+
+def image(*channels: int) -> xs.Convolution:
+    return xs.Convolution(numbers(*channels, 3, 3), (2, 2), "zero")
+
+
+FIELDS: dict[str, xs.Field | xs.Layers] = {
+    "activation": xs.ActivationField(
+        numbers(4, 3), numbers(3, 4), "tanh", bias=numbers(4), output_bias=numbers(3)
+    ),
+    "softplus": xs.ActivationField(numbers(2, 3), numbers(3, 2), "softplus", bias=numbers(2)),
+    "layer": xs.LayerField(numbers(3, 3), numbers(3), "tanh"),
+    "residual": xs.ResidualField("tanh", K1=numbers(4, 3), b1=numbers(4), K2=numbers(3, 4), b2=numbers(3)),
+    "antisymmetric": AntisymmetricField(numbers(3, 3), numbers(3), "tanh"),
+    "parabolic": ParabolicField(numbers(4, 3), "tanh", bias=numbers(4)),
+    "hamiltonian": HamiltonianField(numbers(2, 2), numbers(2), "tanh"),
+    "convolutions": xs.ActivationField(image(2, 1), image(1, 2), "tanh", bias=numbers(2), output_bias=numbers(1)),
+    "convolution layer": HamiltonianField(image(1, 1), numbers(1), "tanh"),
+    "weights of each step": xs.Layers([xs.LayerField(numbers(3, 3), numbers(3), "tanh") for _ in range(2)]),
+}  # fmt: skip
+METHODS = {"hamiltonian": "verlet", "weights of each step": "ab3", "layer": "rk4", "residual": "trapezoid"}
+
+
+def problem_of(field: xs.Field | xs.Layers, method: str = "implicit_euler", **others: object) -> xs.Problem:
+    draw = np.random.default_rng(6)
+    n = field.states
+    model = xs.Model(
+        field=field,
+        h=0.25,
+        steps=2,
+        method=method,
+        encoder=xs.Encoder(draw.standard_normal((n, 2)), draw.standard_normal(n), activation="tanh"),
+        classifier=xs.Classifier(draw.standard_normal((3, n)), draw.standard_normal(3)),
+        **others,  # type: ignore[arg-type]
+    )
+    return xs.Problem(model, draw.standard_normal((2, SAMPLES)), xs.CrossEntropy(model.classifier, np.array([0, 2])))
+
+
+def run(problem: xs.Problem, scale: tuple[float, ...], design: xs.Design = WIRED) -> Run:
+    """On a chip of this range of weights."""
+    model = replace(problem.model, weight_range=scale)
+    matrices = program_model(model, design, "nodal", seed=3)
+    return solve_model(problem, field_on(model, matrices), TIGHT, ends=ends_on(model, matrices))
+
+
+def range_of(model: xs.Model) -> tuple[float, ...]:
+    return tuple(2.0 * float(np.abs(W).max()) for W in model.matrices.values())
+
+
+def moved(problem: xs.Problem, name: str, direction: np.ndarray, step: float) -> xs.Problem:
+    model = problem.model.with_tensors({name: problem.model.tensors[name] + step * direction})
+    objective = problem.objective
+    if isinstance(objective, xs.CrossEntropy):
+        objective = replace(objective, classifier=model.classifier)
+    return replace(problem, model=model, objective=objective)
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_the_true_gradient_of_every_field_is_that_of_the_loss_on_the_chip(name: str) -> None:
+    problem = problem_of(FIELDS[name], METHODS.get(name, "implicit_euler"))
+    model, scale = problem.model, range_of(problem.model)
+    held = replace(problem, model=replace(model, weight_range=scale))
+    found = xs.three_gradients(held, WIRED, seed=3, solver=TIGHT, step=None).gradients["true"]
+    draw = np.random.default_rng(7)
+    for tensor, value in model.tensors.items():
+        direction = draw.standard_normal(value.shape)
+        up, down = (run(moved(problem, tensor, direction, step), scale).loss for step in (1e-5, -1e-5))
+        expected = (up - down) / 2e-5
+        assert np.vdot(found[tensor], direction) == pytest.approx(expected, rel=1e-6, abs=1e-9), tensor
+
+
+def test_encoder_and_classifier_can_live_on_arrays() -> None:
+    problem = problem_of(FIELDS["layer"], "rk4", on_arrays=("encoder", "classifier"))
+    found = xs.cosimulate(problem, WIRED, engine="nodal", seed=3, solver=TIGHT)
+    assert {"K forward", "encoder.weight forward", "classifier.weight transposed"} <= set(found.record["reads"])
+    study = xs.three_gradients(problem, WIRED, seed=3, solver=TIGHT, step=None)
+    scales = [matrix.mapped.siemens_per_weight for matrix in program_model(problem.model, WIRED, "nodal", seed=3)]
+
+    def loss(model: xs.Model) -> float:
+        """On the chip that was programmed first."""
+        matrices = chip_of(model, scales)
+        objective = replace(problem.objective, classifier=model.classifier)  # type: ignore[type-var]
+        moved = replace(problem, model=model, objective=objective)
+        return solve_model(moved, field_on(model, matrices), TIGHT, ends=ends_on(model, matrices)).loss
+
+    for tensor, value in problem.model.tensors.items():
+        up, down = (loss(problem.model.with_tensors({tensor: value + step * (value > 0)})) for step in (1e-5, -1e-5))
+        slope = float((study.gradients["true"][tensor] * (value > 0)).sum())
+        assert slope == pytest.approx((up - down) / 2e-5, rel=1e-6, abs=1e-9), tensor
+
+
+def chip_of(model: xs.Model, scales: list[float]) -> list[xs.AnalogMatrix]:
+    streams = xs.Streams(3)
+    return [
+        xs.program(W, WIRED, rng=streams.devices(name), name=name, siemens_per_weight=scale)
+        for (name, W), scale in zip(weights_on_arrays(model).items(), scales, strict=True)
+    ]
+
+
+@pytest.mark.parametrize("name", ["activation", "residual", "weights of each step"])
+def test_hardware_gradients_are_those_of_the_effective_matrices(name: str) -> None:
+    """Reciprocal arrays return the transposes of what they do: autograd on effective matrices finds the same."""
+    problem = problem_of(FIELDS[name], METHODS.get(name, "implicit_euler"))
+    found = xs.cosimulate(problem, WIRED, engine="nodal", seed=3, solver=TIGHT)
+    effective = {m.name: m.to_dense() for m in program_model(problem.model, WIRED, "nodal", seed=3)}
+    field = problem.model.field.replaced({name: as_operator(W) for name, W in effective.items()})
+    exact = solve_model(problem, field, TIGHT).parameters
+    for tensor, gradient in found.gradients.items():
+        np.testing.assert_allclose(gradient, exact[tensor], rtol=1e-9, atol=1e-10, err_msg=tensor)
+    assert found.record["gradients"].keys() == exact.keys()
+
+
+class SineField(xs.Field):
+    """A field of a user's own, f(z) = V sin(W z), without a word on which matrices it has."""
+
+    def __init__(self, W: np.ndarray, V: np.ndarray) -> None:
+        self.W, self.V = as_operator(W), as_operator(V)
+
+    @property
+    def states(self) -> int:
+        return self.V.shape[0]
+
+    @property
+    def hidden_units(self) -> int:
+        return self.W.shape[0]
+
+    def evaluate(self, z: np.ndarray) -> Evaluation:
+        s = self.W.mv(z)
+        return Evaluation(z=z, value=self.V.mv(np.sin(s)), slope=np.cos(s), hidden=np.sin(s))
+
+    def jvp(self, evaluation: Evaluation, direction: np.ndarray) -> np.ndarray:
+        return self.V.mv(evaluation.slope * self.W.mv(direction))
+
+    def pull_hidden(self, evaluation: Evaluation, cotangent: np.ndarray) -> np.ndarray:
+        return evaluation.slope * self.V.T.mv(cotangent)
+
+    def pull_state(self, evaluation: Evaluation, hidden_cotangent: np.ndarray) -> np.ndarray:
+        return self.W.T.mv(hidden_cotangent)
+
+    def parameter_gradients(
+        self, evaluation: Evaluation, cotangent: np.ndarray, hidden_cotangent: np.ndarray
+    ) -> dict[str, np.ndarray]:
+        return {"W": hidden_cotangent @ evaluation.z.T, "V": cotangent @ evaluation.hidden.T}
+
+    def parameter_jvp(self, evaluation: Evaluation, direction: Parameters) -> np.ndarray:
+        raise NotImplementedError
+
+
+def test_a_field_of_one_s_own_goes_through_everything() -> None:
+    draw = np.random.default_rng(0)  # no weight so near zero that a step would cross it
+    problem = problem_of(SineField(draw.standard_normal((3, 2)), draw.standard_normal((2, 3))), "forward_euler")
+    sinh, scale = replace(WIRED, device=xs.Sinh(0.5)), range_of(problem.model)
+    held = replace(problem, model=replace(problem.model, weight_range=scale))
+    found = xs.three_gradients(held, sinh, seed=3, solver=TIGHT, step=1e-4)
+    for tensor in ("W", "V"):
+        direction = np.ones_like(problem.model.tensors[tensor])
+        up, down = (run(moved(problem, tensor, direction, step), scale, sinh).loss for step in (1e-5, -1e-5))
+        assert found.gradients["true"][tensor].sum() == pytest.approx((up - down) / 2e-5, rel=1e-6)
+    descent = found.record["descent"]["true"]
+    assert descent["measured"] == pytest.approx(descent["expected"], rel=0.01)
+    varied = xs.Design(r_word=20.0, variation=xs.Variation(programming=0.05))
+    assert set(xs.attribute(problem, varied, seed=3).errors) >= {"state", "gradient of W", "gradient of V"}
+    assert {device.matrix for device in xs.sensitivity_map(problem, varied).ranked(24)} == {"W", "V"}

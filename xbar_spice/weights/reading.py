@@ -1,0 +1,270 @@
+"""A weight file as it was read: its tensors, what each is taken for, and the model that they make."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xbar_spice.disk import Arrays
+from xbar_spice.errors import InvalidInputError, WeightsError
+from xbar_spice.linear.convolution import Padding
+from xbar_spice.parts import FIELDS
+from xbar_spice.weights.ends import Classifier, Encoder
+from xbar_spice.weights.fields import field_named, kernel_name
+from xbar_spice.weights.formats import NUMBERS, TEXTS, read_tables
+from xbar_spice.weights.kernels import Kernels
+from xbar_spice.weights.layouts import ENDS, Layout, flattened, laid_out
+from xbar_spice.weights.model import Model
+
+__all__ = ["Reading", "model_of", "no_code", "read_weights"]
+
+_DEFAULTS = {"field": "activation", "activation": "relu"}
+_LISTS = ("on_arrays", "frozen")  # texts of several names, with commas between them
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """What stands in a weight file, and what it is taken for.
+
+    Attributes:
+        path: The file.
+        tensors: All numbers and texts, by their names in the file.
+        left_out: What is no tensor, by name, with the reason.
+        layout: What is taken for what.
+        given: Settings that somebody gave, which count more than those in the file.
+    """
+
+    path: Path
+    tensors: Arrays
+    left_out: Mapping[str, str]
+    layout: Layout
+    given: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """The tensors and settings of the model, by the names that they have there."""
+        found = {name: self.tensors[there] for name, there in self.layout.taken.items()}
+        if self.layout.field:
+            found["field"] = np.array(self.layout.field)
+        return found | dict(self.given)
+
+    @property
+    def assumed(self) -> str:
+        """Kind and activation of the field in words, and whether anybody has said so."""
+        values, found = self.values, []
+        for name, default in _DEFAULTS.items():
+            said = "" if name in values else " (the default, nobody has said so)"
+            found.append(f"{name} {_text(name, values[name]) if name in values else default}{said}")
+        return ", ".join(found)
+
+    def model(self) -> Model:
+        """The model.
+
+        Raises:
+            WeightsError: There is none in it, or a tensor or setting is missing or does not fit.
+        """
+        try:
+            if self.layout.problem:
+                raise WeightsError(self.layout.problem)
+            values = self.values
+            if self.layout.foreign:
+                _require_padding(values)
+            return model_of(values, str(self.path), ", ".join(sorted(self.tensors)), trusted=self.given)
+        except InvalidInputError as error:
+            raise WeightsError(f"{self.path}: {error}") from error.__cause__
+
+
+def read_weights(
+    path: Path, mapping: Mapping[str, str] | None = None, settings: Mapping[str, Any] | None = None
+) -> Reading:
+    """Read a weight file, whatever names its tensors have.
+
+    Args:
+        path: A `.npz`, `.safetensors`, `.pt` or `.pth` file.
+        mapping: From names of the model, such as "A" and "bias", to names in the file; see `laid_out`.
+        settings: Such as `h`, `steps` and `activation`, in place of those in the file.
+
+    Raises:
+        WeightsError: The file cannot be read, or the mapping or a setting names what is not there.
+    """
+    tables = read_tables(path)
+    try:
+        given = {name: _setting(name, value) for name, value in (settings or {}).items() if value is not None}
+        tensors, left_out = flattened(tables)
+        field = str(given["field"]) if "field" in given else ""
+        return Reading(path, tensors, left_out, laid_out(tensors, mapping or {}, field), given)
+    except InvalidInputError as error:
+        raise WeightsError(f"{path}: {error}") from error.__cause__
+
+
+def _setting(name: str, value: Any) -> NDArray[Any]:
+    if name not in TEXTS + NUMBERS:
+        raise WeightsError(f"setting {name!r}: expected one of {', '.join(TEXTS + NUMBERS)}")
+    held = np.asarray(value)
+    if held.dtype.kind not in ("U" if name in TEXTS else "iuf"):
+        raise WeightsError(f"setting {name!r}: expected {'a text' if name in TEXTS else 'numbers'}, got {value!r}")
+    return held
+
+
+def _require_padding(values: Mapping[str, Any]) -> None:
+    """Frameworks and this package pad convolutions differently unless told otherwise: nobody guesses."""
+    kernels = [name for name, value in values.items() if np.ndim(value) in (4, 5) and name not in ENDS]
+    if kernels and "padding" not in values:
+        raise WeightsError(
+            f"tensor {kernels[0]!r} is the kernel of a convolution, and the file does not say what lies beyond the "
+            "edges of an image: give padding 'zero' (what frameworks do by default) or 'circular' (--set padding=zero)"
+        )
+
+
+# --- a model of named tensors ---------------------------------------------------------------------------------------
+
+
+def model_of(values: Mapping[str, Any], source: str = "", names: str = "", *, trusted: Collection[str] = ()) -> Model:
+    """The model of tensors and settings in the documented format.
+
+    Args:
+        values: By name.
+        source: Where they come from.
+        names: What there is, for errors; the names of the values when left out.
+        trusted: Settings that may name a class of the user's own, because no file says them.
+
+    Raises:
+        WeightsError: A tensor or setting is missing, unknown, or does not fit.
+    """
+    names = names or ", ".join(sorted(values))
+
+    def need(name: str) -> Any:
+        if name not in values:
+            hint = "; say it by a setting (--set " + name + "=...)" if name in NUMBERS else ""
+            raise WeightsError(f"tensor {name!r} is missing; the file has {names or 'none'}{hint}")
+        return values[name]
+
+    texts = _DEFAULTS | {name: _text(name, values[name]) for name in TEXTS if name in values}
+    for name in ("field", "method"):
+        if name in texts and name not in trusted:
+            no_code(name, texts[name])
+    _require_kind(values)
+    if values.keys() & {"A", "B"} and values.keys() & {"a", "b", "image_shape", "padding"}:
+        _require_one_kind(values)
+    others: dict[str, Any] = {"source": source}
+    if "grid" in values:
+        others["grid"] = values["grid"]
+    else:
+        others |= {"h": need("h"), "steps": need("steps")}
+    if "method" in texts:
+        others["method"] = texts["method"]
+    others |= {name: texts[name] for name in ("trained_on",) if name in texts}
+    others |= {name: _listed(texts[name]) for name in _LISTS if name in texts}
+    others |= {name: values[name] for name in ("weight_range",) if name in values}
+    for end, kind in (("encoder", Encoder), ("classifier", Classifier)):
+        if any(name.startswith(f"{end}.") for name in values):
+            others[end] = _end(kind, end, need(f"{end}.weight"), values, texts)
+    tensors = {name: value for name, value in values.items() if name not in TEXTS + NUMBERS + ENDS}
+    return _with_field(texts["field"], tensors, values, texts, need, others)
+
+
+def _with_field(
+    kind: str,
+    tensors: dict[str, Any],
+    values: Mapping[str, Any],
+    texts: Mapping[str, str],
+    need: Any,
+    others: dict[str, Any],
+) -> Model:
+    """The model whose field is of a kind; the classic ones are made as they always were."""
+    padding = cast(Padding, texts.get("padding", "circular"))
+    tensors = {kernel_name(name) if np.ndim(value) == 4 else name: value for name, value in tensors.items()}
+    convolved = "image_shape" in values or any(name in ("a", "b") or np.ndim(one) == 4 for name, one in tensors.items())
+    if kind == "activation":
+        for name in "ab" if convolved else "AB":
+            tensors[name] = need(name) if name not in tensors else tensors[name]
+        by_step = all(np.ndim(one) == (5 if convolved else 3) for one in tensors.values())
+        if texts["activation"] == "relu" and len(tensors) == 2 and not by_step:
+            if convolved:
+                kernels = Kernels(tensors["a"], tensors["b"], need("image_shape"), padding)
+                return Model.from_kernels(kernels, **others)
+            return Model(tensors["A"], tensors["B"], **others)
+    _require_known(kind, tensors)
+    shape = need("image_shape") if convolved else values.get("image_shape")
+    made = field_named(
+        kind,
+        tensors,
+        texts["activation"],
+        image_shape=None if shape is None else cast("tuple[int, int]", tuple(np.ravel(shape).tolist())),
+        padding=padding,
+        steps=None if "steps" not in values else int(np.ravel(values["steps"])[0]),
+    )
+    return Model(field=made, **others)
+
+
+def _require_known(kind: str, tensors: Mapping[str, Any]) -> None:
+    """Refuse a tensor that the field does not have."""
+    made = FIELDS.loaded(kind)
+    parameters = inspect.signature(made).parameters
+    if any(one.kind is inspect.Parameter.VAR_KEYWORD for one in parameters.values()):
+        return
+    digital = getattr(made, "digital", {})
+    known = [name for name in parameters if name not in ("activation", "tie", "sign", *digital.values())] + list(
+        digital
+    )
+    for name in tensors:
+        if name not in known and name not in map(kernel_name, known):
+            raise WeightsError(f"tensor {name!r}: a field {kind!r} has {', '.join(known)}")
+
+
+def _require_kind(values: Mapping[str, Any]) -> None:
+    """Ask for the kind of field where tensors are those of others than the default one."""
+    others = sorted(name for name in values if name[:1] in "Kk" and name not in TEXTS)
+    if others and "field" not in values:
+        kinds = ", ".join(name for name in FIELDS if name != _DEFAULTS["field"])
+        raise WeightsError(
+            f"tensor {others[0]!r} belongs to none of the default kind of field, {_DEFAULTS['field']!r}: say which it "
+            f"is, 'field' = one of {kinds} (--set field=layer)"
+        )
+
+
+def _require_one_kind(values: Mapping[str, Any]) -> None:
+    dense = sorted(name for name in ("A", "B") if np.ndim(values.get(name, 0)) not in (0, 4))
+    kernels = sorted({"a", "b", "image_shape", "padding"} & values.keys())
+    if dense and kernels:
+        raise WeightsError(f"expected either dense 'A', 'B' or kernels 'a', 'b', got {', '.join(dense + kernels)}")
+
+
+def _end(kind: Any, end: str, weight: Any, values: Mapping[str, Any], texts: Mapping[str, str]) -> Any:
+    """An encoder or a classifier, with its settings."""
+    options: dict[str, Any] = {"bias": values.get(f"{end}.bias")}
+    for name in ("activation", "padding", "pooling"):
+        if f"{end}.{name}" in texts:
+            options[name] = texts[f"{end}.{name}"]
+    for name in ("stride", "block", "image_shape"):
+        if f"{end}.{name}" in values:
+            numbers = np.ravel(values[f"{end}.{name}"]).tolist()
+            options[name] = tuple(numbers) if name == "image_shape" else numbers[0]
+    return kind(weight, **options)
+
+
+def no_code(name: str, text: str) -> str:
+    """The name of a part; one that names a class of a file or module is refused, because files are data."""
+    if ":" in text:
+        raise WeightsError(
+            f"'{name}': a weight file names a {name} of this package and no code, got {text!r}; keep the weights "
+            f"without it, and set it in Python: dataclasses.replace(model, {name}=...)"
+        )
+    return text
+
+
+def _text(name: str, value: NDArray[Any]) -> str:
+    if value.dtype.kind != "U" or value.size != 1:
+        raise WeightsError(f"'{name}': expected one text, got {value.dtype} of shape {value.shape}")
+    return str(value.item())
+
+
+def _listed(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
