@@ -13,6 +13,7 @@ from xbar_spice.errors import InvalidInputError
 from xbar_spice.hardware.biases import Biases, require_held
 from xbar_spice.hardware.crossbar import Crossbar, Side
 from xbar_spice.hardware.pulse import LineCapacitance, Pulse
+from xbar_spice.hardware.reads import read_ends
 from xbar_spice.spice.libraries import behaviour, cell_templates, compiled_libraries, libraries
 from xbar_spice.spice.netlist import Deck, Terminal, array_variables, drive_volts
 from xbar_spice.spice.render import render

@@ -27,8 +27,9 @@ from xbar_spice.errors import (
     SimulationError,
     SingularCircuitError,
 )
-from xbar_spice.hardware.biases import End, read_ends
+from xbar_spice.hardware.biases import End
 from xbar_spice.hardware.crossbar import Crossbar, Edge, Side, other
+from xbar_spice.hardware.reads import read_ends
 from xbar_spice.hardware.verilog_a.compiler import run_limited, tools
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.spice.vacask import VacaskDeck, module_of, vacask_deck
@@ -105,12 +106,11 @@ class VacaskBank(Bank):
     def _read(self, drives: Sequence[FloatArray], side: Side) -> list[FloatArray]:
         if not drives[0].shape[1]:
             return [np.zeros((crossbar.ports(other(side)), 0)) for crossbar in self.crossbars]
-        ends = [read_ends(crossbar, volts, side) for crossbar, volts in zip(self.crossbars, drives, strict=True)]
+        ends = [read_ends(crossbar, side, volts) for crossbar, volts in zip(self.crossbars, drives, strict=True)]
         found = self._currents(ends, side, drives[0].shape[1])
         sensed = []
         for crossbar, currents in zip(self.crossbars, found, strict=True):
-            edges = [connection.edge for connection in crossbar.hookup(side).sensed]
-            sensed.append(np.sum([currents[edge] for edge in edges], axis=0))
+            sensed.append(np.sum([currents[edge] for edge in crossbar.hookup(side).sensed], axis=0))
         return sensed
 
     def _bias(self, ends: Mapping[Edge, End]) -> Mapping[Edge, FloatArray]:
