@@ -21,6 +21,7 @@ from xbar_spice.cli.options import (
     pulse_options,
     seed_option,
 )
+from xbar_spice.cli.readback import readback
 from xbar_spice.cli.results import compare, export, ls, report
 from xbar_spice.cli.show import show
 from xbar_spice.cli.studies import show_study, study
@@ -214,6 +215,7 @@ for _verb in (
     train,
     inspect,
     netlist,
+    readback,
     show,
     cosim,
     gradients,

@@ -166,7 +166,7 @@ class MappedMatrix:
             cols.collect(by_output, cells.T)
             block = np.zeros((rows.span.stop, cols.span.stop))
             rows.collect(block, by_output.T)
-            yield array.cols.span, array.rows.span, array.factor * block.T - self._baseline / array.cols.divisor
+            yield array.cols.span, array.rows.span, array.factor * block.T - self.baseline / array.cols.divisor
 
     def weight_gradient(self, weights: FloatArray, devices: FloatArray) -> FloatArray:
         """The gradient with respect to the weights, from that with respect to the devices.
@@ -245,18 +245,19 @@ class MappedMatrix:
         total = np.zeros((self.shape[0] if side == "rows" else self.shape[1], vectors.shape[1]))
         for array, amperes in zip(self.arrays, currents, strict=True):
             array.lines(other(side)).collect(total, amperes if array.factor == 1 else array.factor * amperes)
-        if self._baseline:
+        if self.baseline:
             self._subtract_baseline(total, vectors, side)
         return np.where(vectors.any(axis=0), total / self.siemens_per_weight / self.volts_per_unit(vectors), 0.0)
 
     @property
-    def _baseline(self) -> float:
+    def baseline(self) -> float:
+        """Siemens that every weight has on top, and that the digital side subtracts, times a tile's summed inputs."""
         return self.design.mapping.baseline(self.design.g_min, self.design.g_max)
 
     def _subtract_baseline(self, total: FloatArray, vectors: FloatArray, side: Side) -> None:
         for array, volts in zip(self.arrays, self.drives(vectors, side), strict=True):
             sensed = array.lines(other(side))
-            total[sensed.span] -= self._baseline * volts.sum(axis=0) / sensed.divisor
+            total[sensed.span] -= self.baseline * volts.sum(axis=0) / sensed.divisor
 
 
 @checked()
