@@ -41,7 +41,7 @@ side_option = click.option(
 
 @click.group(cls=Verbs)
 def show() -> None:
-    """Look into one array of a model."""
+    """Look into one array of a model, or at what a study is."""
 
 
 def bias_options(command: Any) -> Any:
@@ -209,13 +209,14 @@ def _waves(read: PulseRead, word: FloatArray, bit: FloatArray) -> dict[str, Floa
 def _arrays(weights: Path, name: str, design: Any, seed: int) -> list[MappedArray]:
     """The array of a name such as A.t0_0p; of A.t0_0 both halves of a pair."""
     from xbar_spice.cosim import weight_scales
+    from xbar_spice.cosim.run.programming import weights_on_arrays
     from xbar_spice.mapping.matrix import map_weights
     from xbar_spice.streams import Streams
     from xbar_spice.weights import load_model
 
-    matrix, dot, wanted = name.partition(".")
+    matrix, dot, wanted = name.rpartition(".")
     model = load_model(weights)
-    matrices = {"A": model.A, "B": model.B}
+    matrices = weights_on_arrays(model)
     if matrix not in matrices or not dot:
         raise click.UsageError(f"--name is a matrix, a dot and an array, such as A.t0_0, got {name!r}")
     scale = weight_scales(model, design).get(matrix)

@@ -176,6 +176,14 @@ class Wiring:
         """(batch, rows, cols) volts across the cells from those of the nodes."""
         return np.asarray((nodes[self._nodes[0]] - nodes[self._nodes[1]]).T.reshape(-1, *self.shape))
 
+    def answer(self, factor: SuperLU | None, amperes: FloatArray) -> FloatArray:
+        """(rows, cols) volts by which the voltages of the cells change for (rows, cols) amperes that they carry on top.
+
+        In plain precision, for those who come back to an array often; `corrected` is exact.
+        """
+        none = [np.zeros((int(lines.floating.sum()), 1)) for lines in (self.word, self.bit)]
+        return np.asarray(self.across(self.spread(factor, amperes[np.newaxis], none))[0])
+
     def corrected(
         self, state: State, residual: FloatArray, tangent: Tangent, factor: SuperLU | None, part: float
     ) -> tuple[State, float]:
