@@ -257,6 +257,8 @@ CALLS: dict[str, Callable[[Parts], dict[str, Any]]] = {
     "Study": lambda p: {"problem": p.problem, "design": xs.Design(), "axes": {"tile": [1, 2]}, "engine": "nodal"},
     "load_results": lambda p: {"folder": p.folder / "empty"},
     "load_traces": lambda p: {"folder": p.folder / "empty"},
+    "iterate_study": lambda p: {"study": p.study, "folder": p.folder / "iterated"},
+    "preview_study": lambda p: {"study": p.study, "folder": p.folder / "store"},
     "run_study": lambda p: {"study": p.study, "folder": p.folder / "store"},
     "write_report": lambda p: {"store_folder": p.folder / "empty", "output": p.folder / "report.html"},
     "tune": lambda p: {"model": p.deployed, "digits": p.digits, "schedule": xs.Schedule(epochs=1)},
@@ -375,7 +377,8 @@ ALSO_RIGHT = {
     ("Subcircuit", "parameters"): {"no number", "empty array"},
     ("convolution_field", "a"): {"one value"},
     ("convolution_field", "b"): {"one value"},
-    ("run_study", "wait"): {"infinity", "a huge whole number"},
+    ("iterate_study", "scheduler"): {"a text"},  # nobody is asked before the first case is
+    **{(name, "wait"): {"infinity", "a huge whole number"} for name in ("iterate_study", "run_study")},
     ("WriteVerify", "raise_volts"): {"negative"},
     ("WriteVerify", "lower_volts"): {"negative"},
     ("write_report", "extra"): {"no number", "empty array"},

@@ -222,11 +222,15 @@ FIGURES: Registry[Figure] = Registry(
     "figure",
     "xbar_spice.report.figure:Figure",
     {
-        "state_error": "xbar_spice.report.figures:StateError",
-        "gradient_error": "xbar_spice.report.figures:GradientError",
-        "gradient_cosine": "xbar_spice.report.figures:GradientAngle",
-        "cell_deficit": "xbar_spice.report.figures:CellDeficit",
-        "reads": "xbar_spice.report.figures:Reads",
+        "accuracy": "xbar_spice.report.curve_figures:Accuracy",
+        "state_error": "xbar_spice.report.curve_figures:StateError",
+        "loss_error": "xbar_spice.report.curve_figures:LossError",
+        "gradient_error": "xbar_spice.report.curve_figures:GradientError",
+        "gradient_cosine": "xbar_spice.report.curve_figures:GradientAngle",
+        "effort": "xbar_spice.report.curve_figures:Effort",
+        "cell_deficit": "xbar_spice.report.array_figures:CellDeficit",
+        "reads": "xbar_spice.report.array_figures:Reads",
+        "attribution": "xbar_spice.report.array_figures:Attribution",
     },
 )
 """What a report draws of the results of a study, in this order."""

@@ -21,8 +21,10 @@ from xbar_spice.cli.options import (
     pulse_options,
     seed_option,
 )
+from xbar_spice.cli.readback import readback
 from xbar_spice.cli.results import compare, export, ls, report
 from xbar_spice.cli.show import show
+from xbar_spice.cli.studies import show_study, study
 from xbar_spice.disk import reason
 from xbar_spice.errors import XbarError
 from xbar_spice.parts import TASKS
@@ -172,51 +174,6 @@ def netlist(
     click.echo(f"run one by hand: {by_hand(behaviour(mapped.crossbars), loads)} {files[0]}")
 
 
-@click.command(cls=Verb)
-@click.argument("study_file", metavar="STUDY.toml", type=existing_file)
-@click.option(
-    "--output", type=click.Path(file_okay=False, path_type=Path), help="Folder of the results.  [default: runs/NAME]"
-)
-@click.option(
-    "--jobs", type=click.IntRange(min=1), metavar="N", help="Cases side by side.  [default: one for each core]"
-)
-@click.option("--scheduler", metavar="ADDRESS", help="An existing Dask scheduler instead of a local cluster.")
-@click.option("--wait", type=click.FloatRange(min=0), metavar="SECONDS", default=30, show_default=True,
-              help="How long that scheduler may be without any worker.")  # fmt: skip
-def study(study_file: Path, output: Path | None, jobs: int | None, scheduler: str | None, wait: float) -> None:
-    """Run the cases of a study that are not there yet.
-
-    Finished cases are kept at once; run the same command again after an interruption or a change of the axes.
-    """
-    from xbar_spice.cli.progress import interruptible, study_progress, training_progress
-    from xbar_spice.study.runner import run_study
-    from xbar_spice.study.study_file import load_study
-
-    parsed = load_study(study_file)
-    folder = output or Path("runs") / study_file.stem
-    kept = f"finished cases are kept in {folder}; the same command goes on from there"
-    with (
-        interruptible(kept),
-        training_progress("training") as on_training,
-        study_progress(parsed.name) as on_progress,
-    ):
-        summary = run_study(
-            parsed,
-            folder,
-            study_file=study_file,
-            jobs=jobs,
-            scheduler=scheduler,
-            wait=wait,
-            on_waiting=lambda text: click.echo(text, err=True),
-            on_progress=on_progress,
-            on_training=on_training,
-        )
-    click.echo(f"{summary} in {summary.seconds:.0f} s")
-    click.echo(f"results: {folder}; now: xbar-spice report {folder}")
-    if summary.failed or summary.unconverged:
-        sys.exit(1)
-
-
 @click.command("check-model", cls=Verb)
 @click.argument("file", type=existing_file)
 @click.option("--name", metavar="CELL", help="Subcircuit or module of a file with more than one.")
@@ -258,6 +215,7 @@ for _verb in (
     train,
     inspect,
     netlist,
+    readback,
     show,
     cosim,
     gradients,
@@ -272,6 +230,9 @@ for _verb in (
     doctor,
 ):
     app.add_command(_verb)
+
+
+show.add_command(show_study)
 
 
 def main() -> None:

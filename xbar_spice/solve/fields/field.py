@@ -233,8 +233,8 @@ class ActivationField(Field):
         self, evaluation: Evaluation, cotangent: FloatArray, hidden_cotangent: FloatArray
     ) -> Parameters:
         return {
-            "A": hidden_cotangent @ self._driven(evaluation.z, 1.0).T,  # p z^T
-            "B": cotangent @ evaluation.hidden.T,  # w r^T
+            "A": self.A.outer(hidden_cotangent, self._driven(evaluation.z, 1.0)),  # p z^T
+            "B": self.B.outer(cotangent, evaluation.hidden),  # w r^T
             **bias_gradient("bias", self.bias, hidden_cotangent),
             **bias_gradient("output_bias", self.output_bias, cotangent),
         }

@@ -129,7 +129,10 @@ class ResidualField(Field):
         inputs = (evaluation.z, *self._split(evaluation.hidden))
         found: dict[str, FloatArray] = {}
         for layer, (p, b) in enumerate(zip(self._split(hidden_cotangent), self._biases, strict=True), start=1):
-            found |= {f"K{layer}": p @ inputs[layer - 1].T, **bias_gradient(f"b{layer}", b, p)}
+            found |= {
+                f"K{layer}": self._layers[layer - 1].outer(p, inputs[layer - 1]),
+                **bias_gradient(f"b{layer}", b, p),
+            }
         return found
 
     def parameter_jvp(self, evaluation: Evaluation, direction: Parameters) -> FloatArray:
