@@ -195,6 +195,7 @@ CALLS: dict[str, Callable[[Parts], dict[str, Any]]] = {
     "SolverOptions": lambda p: {},
     "SplitField": lambda p: {"velocity": p.layer, "force": p.layer},
     "SquaredDistance": lambda p: {"target": np.zeros((2, 2))},
+    "SquaredDistances": lambda p: {"target": np.zeros((2, 2, 2)), "times": [0.0, 1.0]},
     "Subcircuit": lambda p: {"name": "c", "library": p.subcircuit.library},
     "SubcircuitCell": lambda p: {"subcircuit": p.subcircuit},
     "Terminations": lambda p: {},
@@ -208,6 +209,7 @@ CALLS: dict[str, Callable[[Parts], dict[str, Any]]] = {
     "continuous_gradients": lambda p: {"trajectory": p.trajectory, "cotangent": [1.0, 0.0]},
     "convolution_field": lambda p: {"a": np.ones(9), "b": np.ones(9), "image_shape": (2, 3)},
     "Convolution": lambda p: {"kernel": np.ones(9), "image_shape": (2, 3)},
+    "PerceptronField": lambda p: {"activation": "relu", "K1": p.weights},
     "ResidualField": lambda p: {"activation": "relu", "K1": p.weights},
     "field_named": lambda p: {"name": "layer", "tensors": {"K": p.weights}},
     "convolution_matrix": lambda p: {"kernel": np.ones(9), "image_shape": (2, 3)},
@@ -358,6 +360,10 @@ ALSO_RIGHT = {
     ("Kernels", "a"): {"one value"},  # a kernel of one tap
     ("Kernels", "b"): {"one value"},
     ("Model", "h"): {"one value"},
+    ("Classifier", "bias"): {"None"},
+    ("Encoder", "bias"): {"None"},
+    ("SquaredDistances", "target"): {"array of three axes"},
+    ("integrate", "stops"): {"no number", "empty array"},
     ("Model", "on_arrays"): {"no number"},
     ("Model", "frozen"): {"no number"},
     ("parabolic_field", "bias"): {"True"},  # which it may have on the array

@@ -94,6 +94,7 @@ from .solve.fields.field import ActivationField as ActivationField
 from .solve.fields.field import Field as Field
 from .solve.fields.field import ReluField as ReluField
 from .solve.fields.layer_field import LayerField as LayerField
+from .solve.fields.residual import PerceptronField as PerceptronField
 from .solve.fields.residual import ResidualField as ResidualField
 from .solve.fields.split import SplitField as SplitField
 from .solve.fields.systems import antisymmetric_field as antisymmetric_field
@@ -129,6 +130,7 @@ from .study.study_file import load_study as load_study
 from .train.losses import CrossEntropy as CrossEntropy
 from .train.losses import Objective as Objective
 from .train.losses import SquaredDistance as SquaredDistance
+from .train.losses import SquaredDistances as SquaredDistances
 from .train.tasks import Schedule as Schedule
 from .train.training import train as train
 from .train.training import tune as tune

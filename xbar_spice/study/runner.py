@@ -27,7 +27,7 @@ from xbar_spice.study.store import Store, StoredCase
 from xbar_spice.study.study import Study
 from xbar_spice.study.study_file import StudyFile
 from xbar_spice.version import versions
-from xbar_spice.weights import Model
+from xbar_spice.weights import Model, formula_of
 
 __all__ = ["Planned", "Progress", "StudySummary", "iterate_study", "planned", "run_study"]
 
@@ -353,6 +353,8 @@ def _describe_model(text: str, model: Model) -> dict[str, Any]:
         "fingerprint": fingerprint(model),
         "states": model.states,
         "hidden": model.hidden,
+        "formula": formula_of(model.field),
+        "matrices": {name: list(operator.shape) for name, operator in model.operators.items()},
         "kernels": None if kernels is None else {"a": list(kernels.a.shape), "b": list(kernels.b.shape)},
         "trained_on": model.trained_on,
         "method": model.method,
