@@ -142,7 +142,7 @@ def test_commands_exist_with_their_options(page):
         verb = app.commands[name]
         while isinstance(verb, click.Group) and words and words[0] in verb.commands:
             verb = verb.commands[words.pop(0)]
-        known = {flag for option in verb.params for flag in option.opts} | {"--help"}
+        known = {flag for one in verb.params for flag in (*one.opts, *one.secondary_opts)} | {"--help"}
         assert {word for word in words if word.startswith("--")} <= known, line
 
 
