@@ -20,16 +20,20 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 CALLS = 5
-Gradient = tuple[float, np.ndarray, float]
+Array = NDArray[np.float64]
+Gradient = tuple[float, Array, float]
 """The sum in amperes, and its gradient: (rows, cols) per siemens, and per ohm of all wires."""
 
 
-def example(size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def example(size: int) -> tuple[Array, Array, Array]:
     """Devices of 1 to 100 kohm, drives up to 0.2 V, and weights of the sense currents."""
     rng = np.random.default_rng(size)
     return 10 ** rng.uniform(-5, -3, (size, size)), rng.uniform(0.0, 0.2, size), rng.standard_normal(size)
@@ -37,12 +41,10 @@ def example(size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def voltax(size: int) -> Callable[[], Gradient]:
     """The peer's circuit: wires in front of every cell, sources at the left, 0 V below."""
-    import jax  # noqa: PLC0415 - in the Python of the peer alone
-
+    jax: Any = import_module("jax")  # in the Python of the peer alone
     jax.config.update("jax_enable_x64", True)
-    import jax.numpy as jnp  # noqa: PLC0415
-    import voltax as peer  # noqa: PLC0415
-
+    jnp: Any = import_module("jax.numpy")
+    peer: Any = import_module("voltax")
     conductance, volts, weights = example(size)
     builder = peer.CircuitBuilder()
     for i in range(size):
@@ -56,16 +58,14 @@ def voltax(size: int) -> Callable[[], Gradient]:
     circuit = builder.build()
     options = peer.Options(gmin=0.0)
 
-    @jax.jit
-    def both(cells: jax.Array, wire: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-        def total(cells: jax.Array, wire: jax.Array) -> jax.Array:
-            changed = circuit
-            for group, ohms in (("cells", 1 / cells.ravel()), ("wires", jnp.full(2 * size * size, wire))):
-                changed = changed.replace(group, circuit.elements[group].set(slice(None), r=ohms))
-            solution = peer.dc(changed, options=options)
-            return sum(weights[i] * solution.i(f"S{i}") for i in range(size))
+    def total(cells: Any, wire: Any) -> Any:
+        changed = circuit
+        for group, ohms in (("cells", 1 / cells.ravel()), ("wires", jnp.full(2 * size * size, wire))):
+            changed = changed.replace(group, circuit.elements[group].set(slice(None), r=ohms))
+        solution = peer.dc(changed, options=options)
+        return sum(weights[i] * solution.i(f"S{i}") for i in range(size))
 
-        return jax.value_and_grad(total, argnums=(0, 1))(cells, wire)
+    both = jax.jit(jax.value_and_grad(total, argnums=(0, 1)))
 
     def work() -> Gradient:
         value, (cells, wire) = both(jnp.asarray(conductance), jnp.asarray(1.0))
@@ -139,7 +139,8 @@ def main() -> None:
         if options.peer_python is None:
             continue
         first, theirs, other = measure(str(options.peer_python), "voltax", size)
-        apart = [float(np.max(np.abs(np.subtract(a, b))) / np.max(np.abs(b))) for a, b in zip(ours, other, strict=True)]
+        pairs = [(np.asarray(one), np.asarray(two)) for one, two in zip(ours, other, strict=True)]
+        apart = [float(np.abs(one - two).max() / np.abs(two).max()) for one, two in pairs]
         print(
             f"{'':5}  voltax  {1e3 * theirs:9.2f} ms, built and compiled in {first:.1f} s\n"
             f"{'':7}{theirs / least:.2f} x faster; apart {apart[0]:.1e}, devices {apart[1]:.1e}, wires {apart[2]:.1e}",

@@ -156,9 +156,10 @@ class DenseOperator(LinearOperator):
 
 def _constant(array: FloatArray) -> bool:
     """Whether nobody can write to an array, nor to the one that it is a view of."""
-    owner = array.base
-    kept = owner is None or (isinstance(owner, np.ndarray) and not owner.flags.writeable)
-    return kept and not array.flags.writeable
+    owner: object = array.base
+    if owner is not None and (not isinstance(owner, np.ndarray) or owner.flags.writeable):
+        return False
+    return not array.flags.writeable
 
 
 def as_operator(matrix: ArrayLike | LinearOperator, name: str = "a matrix") -> LinearOperator:
