@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Time and memory of the nodal engine beside its peers, each measurement in a process of its own.
 
-Prints the machine, versions, and one line for each piece of work: median seconds, peak memory, the ratio to the peer
-and the largest relative difference of a sense current from an independent solution. Peers: badcrossbar (from PyPI, in
+Prints the machine, versions, and one line for each piece of work: median CPU seconds with one thread (of the clock
+for ngspice), peak memory, the ratio to the peer and the largest relative difference of a sense current from an
+independent solution. Peers: badcrossbar (from PyPI, in
 the Python given by --peer-python), SciPy's sparse LU and ngspice; those that are missing are left out. Writes the
 measurements as nodal.csv, and their plot as nodal.png and nodal.svg. To install the peer:
 
@@ -36,6 +37,7 @@ from xbar_spice.report.style import colours, new_figure, set_abscissa
 
 WORK = ROOT / "experiments" / "nodal_work.py"
 LARGEST_FOR_NGSPICE = 256
+ONE_THREAD = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 DRAWN = ("nodal", "badcrossbar", "sparse LU", "ngspice")
 
 
@@ -76,7 +78,9 @@ def measure(python: str, who: str, size: int, vectors: int, repeats: int, *, uni
         path = f"{folder}/currents.npy"
         command = [python, str(WORK), who, str(size), str(vectors), path, *(["--uniform"] if uniform else [])]
         for _ in range(repeats):
-            done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True)
+            done = subprocess.run(
+                command, env=ONE_THREAD, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True
+            )
             runs.append(json.loads(done.stdout.splitlines()[-1]))
         currents = np.load(path)
     seconds = statistics.median(run["seconds"] for run in runs)

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """One piece of work of bench_nodal.py, in a process of its own: reads of one array by one solver.
 
-Writes the currents to a file and prints the seconds and the peak memory (MB) as JSON. It is run by a Python that has
-the solver, which a peer's has not to share with the project: nothing is imported before it is needed.
+Writes the currents to a file and prints the seconds and the peak memory (MB) as JSON. Seconds are of CPU, which other
+processes disturb less; those of ngspice, whose worker is another process, are of the clock. It is run by a Python that
+has the solver, which a peer's has not to share with the project: nothing is imported before it is needed.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -43,13 +45,13 @@ def nodal(method: NodalMethod, reads: int = 1) -> Work:
         from xbar_spice.engines.nodal.engine import NodalEngine  # noqa: PLC0415
         from xbar_spice.hardware.crossbar import Crossbar  # noqa: PLC0415
 
-        start = time.perf_counter()
+        start = time.process_time()
         session = NodalEngine(method).program(Crossbar(conductance, R_WIRE, R_WIRE))
         for read in range(reads):
             if read:
-                start = time.perf_counter()
+                start = time.process_time()
             currents = session.read(volts)
-        return currents, time.perf_counter() - start
+        return currents, time.process_time() - start
 
     return work
 
@@ -60,7 +62,7 @@ def sparse_lu(conductance: Array, volts: Array) -> tuple[Array, float]:
     from xbar_spice.engines.nodal.grid import place  # noqa: PLC0415
     from xbar_spice.hardware.crossbar import Crossbar  # noqa: PLC0415
 
-    start = time.perf_counter()
+    start = time.process_time()
     grid, placement = place(Crossbar(conductance, R_WIRE, R_WIRE), "rows")
     factor = FactorPreconditioner(grid)
     columns = []
@@ -68,7 +70,7 @@ def sparse_lu(conductance: Array, volts: Array) -> tuple[Array, float]:
         ideal = grid.conductance * placement.drive_to_grid(column[:, np.newaxis])
         lost = grid.conductance * factor(ideal)
         columns.append(placement.from_sense((ideal - lost).sum(axis=1 + placement.sense_axis)))
-    return np.concatenate(columns, axis=1), time.perf_counter() - start
+    return np.concatenate(columns, axis=1), time.process_time() - start
 
 
 def ngspice(conductance: Array, volts: Array) -> tuple[Array, float]:
@@ -88,9 +90,9 @@ def badcrossbar(conductance: Array, volts: Array) -> tuple[Array, float]:
     import badcrossbar as peer  # noqa: PLC0415
 
     logging.disable(logging.CRITICAL)
-    start = time.perf_counter()
+    start = time.process_time()
     solution = peer.compute(volts, 1 / conductance, R_WIRE, node_voltages=False, all_currents=False)
-    return solution.currents.output.T, time.perf_counter() - start
+    return solution.currents.output.T, time.process_time() - start
 
 
 WORKERS: dict[str, Work] = {
@@ -101,6 +103,15 @@ WORKERS: dict[str, Work] = {
     "ngspice": ngspice,
     "badcrossbar": badcrossbar,
 }
+
+
+def peak(who: str) -> float:
+    """The most memory, MB, of this process, or of its worker if ngspice has one."""
+    own = Path("/proc/self/status")
+    if own.exists() and who != "ngspice":  # what the system counts begins with the memory of the parent
+        return float(own.read_text().split("VmHWM:")[1].split()[0]) / 1024
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN if who == "ngspice" else resource.RUSAGE_SELF)
+    return usage.ru_maxrss / (1024.0 if sys.platform != "darwin" else 1024.0**2)
 
 
 def main() -> None:
@@ -116,9 +127,7 @@ def main() -> None:
         volts = np.eye(options.size)
     currents, seconds = WORKERS[options.who](conductance, volts)
     np.save(options.path, currents)
-    who = resource.RUSAGE_CHILDREN if options.who == "ngspice" else resource.RUSAGE_SELF
-    peak = resource.getrusage(who).ru_maxrss / (1024.0 if sys.platform != "darwin" else 1024.0**2)
-    print(json.dumps({"seconds": seconds, "peak": peak}))
+    print(json.dumps({"seconds": seconds, "peak": peak(options.who)}))
 
 
 if __name__ == "__main__":

@@ -277,7 +277,9 @@ class Convolution(LinearOperator):
         if self.stride > 1:
             whole = np.ascontiguousarray(whole.reshape(self.channels, -1, self.shape[1])[:, self._kept])
         matrix = whole.reshape(self.shape)
-        matrix.setflags(write=False)
+        for part in (matrix, matrix.base):
+            if isinstance(part, np.ndarray):
+                part.setflags(write=False)
         return matrix
 
     def gradient(self, cotangent: FloatArray, x: FloatArray) -> FloatArray:

@@ -131,7 +131,8 @@ class DenseOperator(LinearOperator):
     """The digital twin: a matrix held in memory."""
 
     def __init__(self, matrix: ArrayLike, name: str = "a matrix") -> None:
-        dense = np.array(Array()(name, matrix))
+        given = Array()(name, matrix)
+        dense = given if _constant(given) else np.array(given)
         if dense.ndim != 2 or not dense.size:
             raise InvalidInputError(f"{name} must have shape (m, n) with m, n >= 1, got shape {dense.shape}")
         dense.setflags(write=False)
@@ -155,6 +156,14 @@ class DenseOperator(LinearOperator):
 
     def to_dense(self) -> FloatArray:
         return self._matrix.copy()
+
+
+def _constant(array: FloatArray) -> bool:
+    """Whether nobody can write to an array, nor to the one that it is a view of."""
+    owner: object = array.base
+    if owner is not None and (not isinstance(owner, np.ndarray) or owner.flags.writeable):
+        return False
+    return not array.flags.writeable
 
 
 def as_operator(matrix: ArrayLike | LinearOperator, name: str = "a matrix") -> LinearOperator:

@@ -129,13 +129,20 @@ class Circuit:
         return {terminal: row for row, terminal in enumerate(sources(self.deck) + outputs(self.deck))}
 
     @cached_property
+    def _rows(self) -> dict[tuple[int, Edge], list[int]]:
+        """Those found so far: to look them up would take a good part of a small read."""
+        return {}
+
+    @cached_property
     def amperes_per_result(self) -> FloatArray:
         """(results, 1), what turns the results of the process into the currents of the terminals."""
         return np.array([[terminal.amperes_per_result] for terminal in self._numbers])
 
     def rows(self, array: int, edge: Edge) -> list[int]:
         """Rows of the voltages and currents that belong to an edge of one of its arrays."""
-        return [self._numbers[end] for end in self.deck.at(self.arrays.index(array), edge)]
+        if (array, edge) not in self._rows:
+            self._rows[array, edge] = [self._numbers[end] for end in self.deck.at(self.arrays.index(array), edge)]
+        return self._rows[array, edge]
 
 
 @final

@@ -3,7 +3,8 @@
 libngspice keeps its state in globals and may exit, hang or crash, so it lives here and a supervisor (`worker_handle`)
 in the user's program talks to it through a socket. Requests are tuples of a word and its arguments; the answer to each
 is any number of ("part", array), then ("done", value), ("failed", cause, text, lines), or ("unavailable", text) if the
-library cannot be used at all. Standard output and error are the log.
+library cannot be used at all. The last part of a read stands behind the value, since each message costs a small read
+as much as the simulator does. Standard output and error are the log.
 Standard input is a lifeline: when the supervisor's end closes, for whatever reason, the worker ends at once.
 """
 
@@ -43,6 +44,7 @@ def serve(connection: Connection) -> None:  # noqa: PLR0912 - a branch for each 
         except (EOFError, ConnectionError):
             return
         value: object = None
+        last: list[NDArray[np.float64]] = []
         try:
             ngspice.warnings.clear()
             if word == "info":
@@ -58,8 +60,13 @@ def serve(connection: Connection) -> None:  # noqa: PLR0912 - a branch for each 
                 circuit = load(ngspice, Ways(single, swept, paired), *others)
                 value = ngspice.warnings, ngspice.busy
             elif word == "read" and circuit is not None:
+                left = arguments[0].shape[1]
                 for part in circuit.read(*arguments):
-                    connection.send(("part", part))
+                    left -= part.shape[1]
+                    if left:
+                        connection.send(("part", part))
+                    else:
+                        last.append(part)
                 value = ngspice.warnings, ngspice.busy
             elif word == "move":
                 moving = MovingCircuit(ngspice, *arguments)
@@ -76,7 +83,7 @@ def serve(connection: Connection) -> None:  # noqa: PLR0912 - a branch for each 
         except LibraryFailure as failure:
             connection.send(("failed", failure.cause, failure.text, failure.lines))
         else:
-            connection.send(("done", value))
+            connection.send(("done", value, *last))
 
 
 def main(descriptor: int) -> None:

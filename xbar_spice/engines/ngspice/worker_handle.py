@@ -126,6 +126,7 @@ class Worker:
             made.pop_all()  # from here on the finalizer closes them
             theirs.close()
         self._socket, self._connection, self._log = ours, connection, log
+        self._limited = 0.0  # seconds, as set for both directions
 
     @property
     def pid(self) -> int:
@@ -150,15 +151,15 @@ class Worker:
         """
         os.ftruncate(self._log.fileno(), 0)
         parts: list[FloatArray] = []
-        self._limit_sending(time_limit)
+        self._limit(time_limit)
         try:
             self._connection.send(request)
-            while self._connection.poll(time_limit):
+            while True:
                 word, *content = self._connection.recv()
                 if word == "part":
                     parts.append(content[0])
                 elif word == "done":
-                    return content[0], parts
+                    return content[0], [*parts, *content[1:]]
                 elif word == "unavailable":
                     raise EngineUnavailableError(unusable(content[0]))
                 else:
@@ -181,11 +182,15 @@ class Worker:
         if behaviour or compiled:
             self.ask(("behave", behaviour, [str(path) for path in compiled]), time_limit)
 
-    def _limit_sending(self, seconds: float) -> None:
-        """Without this a worker that is stopped while the pipe is full would block the supervisor for ever."""
+    def _limit(self, seconds: float) -> None:
+        """Without this a worker that does not answer, or is stopped while the pipe is full, would block for ever."""
+        if seconds == self._limited:
+            return
         whole = int(seconds)
         limit = struct.pack("ll", whole, max(1, int((seconds - whole) * 1e6)))
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
+        for direction in (socket.SO_SNDTIMEO, socket.SO_RCVTIMEO):
+            self._socket.setsockopt(socket.SOL_SOCKET, direction, limit)
+        self._limited = seconds
 
     def last_lines(self) -> list[str]:
         """The end of what the simulator printed since the last request."""

@@ -129,6 +129,8 @@ class Contributions:
         if not self._totals:
             return tie.collect({})
         found = {key: tie.collect(total) for key, total in self._totals.items()}
+        if not self._axes:
+            return found[()]
         lengths = {"step": len(self._steps), "sample": self._batch}
         lead = tuple(lengths[axis] for axis in self._axes)
         starts = {"step": self._steps.start, "sample": 0}
