@@ -24,7 +24,7 @@ from xbar_spice.cosim.run.programming import ends_on, expected_noise, field_on, 
 from xbar_spice.cosim.run.record import Accuracy, Circuit, Loss, Record, RunEntry
 from xbar_spice.engines.base import Engine
 from xbar_spice.errors import ConvergenceWarning, InvalidInputError
-from xbar_spice.linear.operator import DenseOperator, FloatArray, LinearOperator
+from xbar_spice.linear.operator import FloatArray, LinearOperator
 from xbar_spice.mapping.analog_matrix import ReadTrace
 from xbar_spice.mapping.design import Design
 from xbar_spice.parts import LINEAR_SOLVERS
@@ -209,7 +209,7 @@ def cosimulate(
             for matrix in matrices:
                 opened.enter_context(matrix)
             on_arrays = field_on(model, matrices)
-            meant = field_on(model, matrices, lambda matrix: DenseOperator(matrix.weights))
+            meant = field_on(model, matrices, lambda matrix: matrix.digital)
             for one, twin in zip(fields_of(on_arrays), fields_of(meant), strict=True):
                 opened.enter_context(get_linear_solver(options.krylov).prepared(one, twin, engine, solved))
             noise = expected_noise(model, matrices, digital.trajectory.z)
