@@ -42,6 +42,7 @@ FIELDS: dict[str, xs.Field | xs.Layers] = {
     "convolution layer": HamiltonianField(image(1, 1), numbers(1), "tanh"),
     "weights of each step": xs.Layers([xs.LayerField(numbers(3, 3), numbers(3), "tanh") for _ in range(2)]),
 }  # fmt: skip
+ON_A_LINE = ("activation", "layer", "parabolic", "convolutions", "weights of each step")
 METHODS = {"hamiltonian": "verlet", "weights of each step": "ab3", "layer": "rk4", "residual": "trapezoid"}
 
 
@@ -68,7 +69,7 @@ def run(problem: xs.Problem, scale: tuple[float, ...], design: xs.Design = WIRED
 
 
 def range_of(model: xs.Model) -> tuple[float, ...]:
-    return tuple(2.0 * float(np.abs(W).max()) for W in model.matrices.values())
+    return tuple(2.0 * model.largest(name) for name in model.operators)
 
 
 def moved(problem: xs.Problem, name: str, direction: np.ndarray, step: float) -> xs.Problem:
@@ -79,9 +80,11 @@ def moved(problem: xs.Problem, name: str, direction: np.ndarray, step: float) ->
     return replace(problem, model=model, objective=objective)
 
 
-@pytest.mark.parametrize("name", FIELDS)
-def test_the_true_gradient_of_every_field_is_that_of_the_loss_on_the_chip(name: str) -> None:
-    problem = problem_of(FIELDS[name], METHODS.get(name, "implicit_euler"))
+@pytest.mark.parametrize(("name", "on_arrays"), [(name, ()) for name in FIELDS] + [(n, ("bias",)) for n in ON_A_LINE])
+def test_the_true_gradient_of_every_field_is_that_of_the_loss_on_the_chip(
+    name: str, on_arrays: tuple[str, ...]
+) -> None:
+    problem = problem_of(FIELDS[name], METHODS.get(name, "implicit_euler"), on_arrays=on_arrays)
     model, scale = problem.model, range_of(problem.model)
     held = replace(problem, model=replace(model, weight_range=scale))
     found = xs.three_gradients(held, WIRED, seed=3, solver=TIGHT, step=None).gradients["true"]

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from copy import copy
 from dataclasses import replace
 from types import MappingProxyType
-from typing import ClassVar, Protocol, Self, final
+from typing import Any, ClassVar, Protocol, Self, cast, final
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -115,6 +115,16 @@ class Field(ABC):
             object.__setattr__(made, self.digital.get(name, name), value)
         return made
 
+    def with_bias_lines(self) -> Field:
+        """The same field with its bias on the array, as one more column of a matrix, whose input is held at one.
+
+        Raises:
+            InvalidInputError: The field has no such form.
+        """
+        raise InvalidInputError(
+            f"{type(self).__name__} has no bias that could be one more line of an array; leave 'bias' out of on_arrays"
+        )
+
     def evaluate_finite(self, z: FloatArray) -> Evaluation:
         """Evaluate f where z is finite; no array is driven with infinity, such a sample keeps the value NaN."""
         finite = np.isfinite(z).all(axis=0)
@@ -209,6 +219,11 @@ class ActivationField(Field):
     def tie(self) -> Tie:
         return self._tie
 
+    def with_bias_lines(self) -> Field:
+        if not isinstance(self.bias, np.ndarray):
+            return super().with_bias_lines()
+        return self.replaced({next(iter(self.operators)): beside(self.A, self.bias), "bias": cast(Any, True)})
+
     @property
     def _column(self) -> bool:
         """Whether the bias is a column of A."""
@@ -276,6 +291,12 @@ def spread_bias(sums: FloatArray, bias: FloatArray | bool | None) -> FloatArray:
     if not isinstance(bias, np.ndarray):
         return sums
     return sums + np.repeat(bias, len(sums) // len(bias))[:, np.newaxis]
+
+
+def beside(operator: LinearOperator, bias: FloatArray) -> LinearOperator:
+    """A matrix with a bias, (m,) or one number a channel, as its last column."""
+    dense = operator.to_dense()
+    return as_operator(np.hstack([dense, np.repeat(bias, len(dense) // len(bias))[:, np.newaxis]]))
 
 
 def bias_gradient(name: str, bias: FloatArray | bool | None, cotangent: FloatArray) -> dict[str, FloatArray]:
