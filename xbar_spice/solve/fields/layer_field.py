@@ -51,8 +51,11 @@ class LayerField(Field):
         tie: Tie | None = None,
     ) -> None:
         self.K = as_operator(K, "K")
-        held = b is None or isinstance(b, bool | np.bool_)
-        self.b: FloatArray | bool | None = (b is not None and bool(b)) or None if held else checked_bias("b", b, self.K)
+        self.b: FloatArray | bool | None = None
+        if isinstance(b, bool):
+            self.b = b or None
+        elif b is not None:
+            self.b = checked_bias("b", cast("ArrayLike", b), self.K)
         self.activation = get_activation(activation)
         self.sign = sign
         self._tie = tie or Tie()

@@ -290,7 +290,7 @@ class HamiltonianField(SplitField):
     ) -> None:
         self.K = as_operator(K, "K")
         velocity, force = LayerField(self.K.T, b, activation), LayerField(self.K, b, activation, sign=-1)
-        self.b, self.activation = force.b, force.activation
+        self.b, self.activation = cast("FloatArray | None", force.b), force.activation
 
         super().__init__(velocity, force)
 
