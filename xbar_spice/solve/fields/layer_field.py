@@ -55,7 +55,7 @@ class LayerField(Field):
         if isinstance(b, bool):
             self.b = b or None
         elif b is not None:
-            self.b = checked_bias("b", cast("ArrayLike", b), self.K)
+            self.b = checked_bias("b", b, self.K)
         self.activation = get_activation(activation)
         self.sign = sign
         self._tie = tie or Tie()
