@@ -20,7 +20,7 @@ from xbar_spice.cosim import Cosimulation, Problem
 from xbar_spice.cosim.run.convergence import warn_of_failures
 from xbar_spice.engines.ngspice.installation import Installation, describe
 from xbar_spice.mapping.design import Design
-from xbar_spice.report.data import load_results
+from xbar_spice.report.data import read_results
 from xbar_spice.report.findings import findings
 from xbar_spice.report.html import Section, write_report
 from xbar_spice.streams import random_stream
@@ -66,7 +66,7 @@ def main() -> None:
     store = studied(weights, output / "study", quick=options.quick)
 
     step("5. Report")
-    found = findings(load_results(store))
+    found = findings(read_results(store))
     numbers = [agreement(problem, result), errors(result), found[1]]
     section = Section(
         "One co-simulation, read by read",

@@ -53,6 +53,7 @@ def constraints(project: dict[str, Any]) -> str:
         *BUILDERS,
         *project["project"]["dependencies"],
         *project["project"]["optional-dependencies"]["dev"],
+        *project["project"]["optional-dependencies"]["verilog-a"],
     ]
     found: dict[str, dict[str, str]] = {}
     with tempfile.TemporaryDirectory() as folder:

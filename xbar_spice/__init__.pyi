@@ -39,6 +39,7 @@ from .hardware.drift import CmoDrift as CmoDrift
 from .hardware.drift import Drift as Drift
 from .hardware.drift import DriftLaw as DriftLaw
 from .hardware.drift import PcmDrift as PcmDrift
+from .hardware.dynamic import DynamicDevice as DynamicDevice
 from .hardware.pulse import LineCapacitance as LineCapacitance
 from .hardware.pulse import Pulse as Pulse
 from .hardware.read_noise import Noise as Noise
@@ -78,7 +79,11 @@ from .mapping.pairs import Differential as Differential
 from .mapping.pairs import Interleaved as Interleaved
 from .mapping.pairs import SignedRows as SignedRows
 from .mapping.slices import BitSliced as BitSliced
+from .programming.write import WriteVerify as WriteVerify
+from .programming.write import write_verify as write_verify
 from .report.html import write_report as write_report
+from .report.table import load_results as load_results
+from .report.table import load_traces as load_traces
 from .solve.adjoint.continuous import continuous_gradients as continuous_gradients
 from .solve.adjoint.discrete import gradients as gradients
 from .solve.adjoint.memory import checkpointed_gradients as checkpointed_gradients
@@ -89,6 +94,7 @@ from .solve.fields.field import ActivationField as ActivationField
 from .solve.fields.field import Field as Field
 from .solve.fields.field import ReluField as ReluField
 from .solve.fields.layer_field import LayerField as LayerField
+from .solve.fields.residual import PerceptronField as PerceptronField
 from .solve.fields.residual import ResidualField as ResidualField
 from .solve.fields.split import SplitField as SplitField
 from .solve.fields.systems import antisymmetric_field as antisymmetric_field
@@ -115,7 +121,9 @@ from .spice.netlist import netlist as netlist
 from .streams import Streams as Streams
 from .streams import random_stream as random_stream
 from .study.axes import latin_hypercube as latin_hypercube
+from .study.preview import preview_study as preview_study
 from .study.problem import make_problem as make_problem
+from .study.runner import iterate_study as iterate_study
 from .study.runner import run_study as run_study
 from .study.study import Study as Study
 from .study.study_file import load_study as load_study

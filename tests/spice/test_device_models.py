@@ -13,10 +13,20 @@ def test_shipped_parameter_sets():
         "diode_1s1r",
         "hfo2_milo2021",
         "hfo2_polynomial",
+        "hp_biolek",
+        "hp_joglekar",
+        "hp_prodromakis",
         "neurosim_1t1r",
+        "pershin",
         "selector_1s1r",
         "sinh_series",
         "stanford_gap",
+        "stanford_gap_dynamic",
+        "vteam",
+        "vteam_read",
+        "yakopcic_fast",
+        "yakopcic_i",
+        "yakopcic_iii",
     )
     assert load_device("ohmic") == Ohmic()
     assert load_device("hfo2_milo2021") == Polynomial()

@@ -483,3 +483,13 @@ def test_a_cell_and_an_op_amp_of_one_file(tmp_path):
 def test_rails_that_are_refused(keys, message, tmp_path):
     with pytest.raises(DeviceError, match=message):
         load_opamp(write_model(tmp_path, RAILED, subcircuit="op/2", **keys))
+
+
+def test_unused_parts_of_a_library_stay_out_of_decks():
+    unused = ".subckt other p n\nX1 p n inner\n.ends other\n.subckt inner p n\nR1 p n 1\n.ends inner\n"
+    used = ".param k=2\n.subckt cell p n g=1e-6\nX1 p n part g={g}\n.ends cell\n"
+    part = ".subckt part p n g=1e-6\nR1 p n\n+ {1/g}\n.ends part\n"
+    text = netlist(Crossbar([[1e-4]], device=SubcircuitCell(Subcircuit("cell", unused + used + part))))
+    assert ".subckt other" not in text
+    assert ".subckt inner" not in text
+    assert used + part in text

@@ -57,8 +57,11 @@ def assert_same_bits(found: Any, wanted: Any) -> None:
 
 def run_by_hand(deck: Path) -> dict[str, float]:
     """Source currents, by the source's name, and voltages of nodes that `ngspice -b` prints for a deck."""
-    done = subprocess.run(["ngspice", "-b", str(deck)], capture_output=True, text=True, check=True, timeout=300)
+    loads = [str(path) for path in (deck.parent / "load.sp", deck.parents[1] / "load.sp") if path.is_file()]
+    command = ["ngspice", "-b", *loads, str(deck)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
     rows = re.findall(r"^\s+([a-z]\w*)(?:#branch)?\s+(-?\d\S*)$", done.stdout, re.M)
+    rows += re.findall(r"^[iv]\((\w+)\) = (-?\d\S*)$", done.stdout, re.M)  # of exported decks
     return {name: float(value) for name, value in rows}
 
 

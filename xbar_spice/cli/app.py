@@ -21,7 +21,10 @@ from xbar_spice.cli.options import (
     pulse_options,
     seed_option,
 )
+from xbar_spice.cli.readback import readback
+from xbar_spice.cli.results import compare, export, ls, report
 from xbar_spice.cli.show import show
+from xbar_spice.cli.studies import show_study, study
 from xbar_spice.disk import reason
 from xbar_spice.errors import XbarError
 from xbar_spice.parts import TASKS
@@ -61,12 +64,13 @@ def app() -> None:
     "--seed", type=click.IntRange(min=0), metavar="N", default=0, show_default=True, help="Of split, start and batches."
 )
 def train(task: str, output: Path | None, seed: int) -> None:
-    """Train a neural ODE on handwritten digits, on digital matrices.
+    """Train a neural ODE to tell the classes of a set of samples apart, on digital matrices.
 
-    digits-conv has circular 3x3 convolutions for A and B, digits-dense has dense matrices. The images are those of
-    scikit-learn, and the gradients those of the discrete adjoint, the same that co-simulation runs on arrays.
+    digits-conv has circular 3x3 convolutions for A and B, digits-dense has dense matrices; the others have an encoder
+    in front. The gradients are those of the discrete adjoint, the same that co-simulation runs on arrays.
     """
     from xbar_spice.cli.progress import interruptible, training_progress
+    from xbar_spice.train.digits import DIGITS
     from xbar_spice.train.training import train as train_task
     from xbar_spice.weights import require_savable, save_model
 
@@ -75,7 +79,9 @@ def train(task: str, output: Path | None, seed: int) -> None:
     with interruptible(f"no weights were written to {path}"), training_progress(f"training {task}") as progress:
         result = train_task(task, seed=seed, progress=progress)
     save_model(path, result.model)
-    click.echo("data             handwritten digits, a quarter of them held back for the test")
+    name = result.model.trained_on or task
+    kind = "handwritten digits" if name == DIGITS else name
+    click.echo(f"data             {kind}, a part of them held back for the test")
     click.echo(f"test accuracy    {result.test_accuracy:.2%} ({result.linear_accuracy:.2%} for the classifier alone)")
     click.echo(f"train accuracy   {result.train_accuracy:.2%}")
     click.echo(f"time             {result.seconds:.1f} s")
@@ -121,7 +127,7 @@ def netlist(
     from xbar_spice.mapping.export import deck_name, write_netlists
     from xbar_spice.mapping.matrix import map_weights
     from xbar_spice.mapping.measured import conductance_map
-    from xbar_spice.spice.libraries import behaviour, by_hand
+    from xbar_spice.spice.libraries import LOADER, behaviour, by_hand, compiled_libraries
     from xbar_spice.streams import Streams
 
     pulse, capacitance = make_pulse(circuit)
@@ -164,89 +170,37 @@ def netlist(
         if feedback:
             for path in write_first_step(model, design, output, seed=seed, weights=weights.name, netlists=netlists):
                 click.echo(f"{path}")
-    click.echo(f"run one by hand: {by_hand(behaviour(mapped.crossbars))} {files[0]}")
-
-
-@click.command(cls=Verb)
-@click.argument("study_file", metavar="STUDY.toml", type=existing_file)
-@click.option(
-    "--output", type=click.Path(file_okay=False, path_type=Path), help="Folder of the results.  [default: runs/NAME]"
-)
-@click.option(
-    "--jobs", type=click.IntRange(min=1), metavar="N", help="Cases side by side.  [default: one for each core]"
-)
-@click.option("--scheduler", metavar="ADDRESS", help="An existing Dask scheduler instead of a local cluster.")
-@click.option("--wait", type=click.FloatRange(min=0), metavar="SECONDS", default=30, show_default=True,
-              help="How long that scheduler may be without any worker.")  # fmt: skip
-def study(study_file: Path, output: Path | None, jobs: int | None, scheduler: str | None, wait: float) -> None:
-    """Run the cases of a study that are not there yet.
-
-    Finished cases are kept at once; run the same command again after an interruption or a change of the axes.
-    """
-    from xbar_spice.cli.progress import interruptible, study_progress, training_progress
-    from xbar_spice.study.runner import run_study
-    from xbar_spice.study.study_file import load_study
-
-    parsed = load_study(study_file)
-    folder = output or Path("runs") / study_file.stem
-    kept = f"finished cases are kept in {folder}; the same command goes on from there"
-    with (
-        interruptible(kept),
-        training_progress("training") as on_training,
-        study_progress(parsed.name) as on_progress,
-    ):
-        summary = run_study(
-            parsed,
-            folder,
-            study_file=study_file,
-            jobs=jobs,
-            scheduler=scheduler,
-            wait=wait,
-            on_waiting=lambda text: click.echo(text, err=True),
-            on_progress=on_progress,
-            on_training=on_training,
-        )
-    click.echo(f"{summary} in {summary.seconds:.0f} s")
-    click.echo(f"results: {folder}; now: xbar-spice report {folder}")
-    if summary.failed or summary.unconverged:
-        sys.exit(1)
-
-
-@click.command(cls=Verb)
-@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="[default: FOLDER/report.html]")
-@click.option(
-    "--figure", "figures", metavar="FILE.py:CLASS", multiple=True, help="A figure of your own, after the built-in ones."
-)
-def report(folder: Path, output: Path | None, figures: tuple[str, ...]) -> None:
-    """Write the HTML report and the figures of a study."""
-    from xbar_spice.cli.progress import interruptible
-    from xbar_spice.report.html import write_report
-
-    with interruptible("the page was not written; the results are as they were"):
-        click.echo(f"report: {write_report(folder, output or folder / 'report.html', figures=figures)}")
+    loads = str(output / LOADER) if compiled_libraries(mapped.crossbars) else ""
+    click.echo(f"run one by hand: {by_hand(behaviour(mapped.crossbars), loads)} {files[0]}")
 
 
 @click.command("check-model", cls=Verb)
 @click.argument("file", type=existing_file)
-@click.option("--name", metavar="SUBCIRCUIT", help="Of a library with more than one cell.")
-@click.option("--parameter", metavar="NAME", help="That takes the conductance, of a library.  [default: g]")
+@click.option("--name", metavar="CELL", help="Subcircuit or module of a file with more than one.")
+@click.option("--parameter", metavar="NAME", help="That takes the conductance, of a library or source.  [default: g]")
 @click.option("--compat", type=click.Choice(["psa", "lt", "hs"]), help="Dialect of a library.")
 @click.option("--g-min", type=float, metavar="S", default=1e-6, show_default=True, help="Lowest conductance.")
 @click.option("--g-max", type=float, metavar="S", default=1e-4, show_default=True, help="Highest conductance.")
 def check_model(
     file: Path, name: str | None, parameter: str | None, compat: str | None, g_min: float, g_max: float
 ) -> None:
-    """Measure a cell that is a SPICE subcircuit, alone, by ngspice.
+    """Measure a cell that is a SPICE subcircuit or a Verilog-A module, alone.
 
-    FILE is a device model (.toml) or a SPICE library. Printed is whether the cell is static, odd and passive, and how
+    FILE is a device model (.toml), a SPICE library, or a Verilog-A source (.va), which is compiled to native code and
+    run: check only what you would run as a program. Printed is whether the cell is static, odd and passive, and how
     far its conductance is from the programmed one. The exit status is 1 if it is refused; arrays refuse it likewise.
     """
     from xbar_spice.cli.check_model import cell_of, print_check
+    from xbar_spice.cli.check_verilog_a import print_module
+    from xbar_spice.hardware.verilog_a import VerilogACell
 
     if not 0 < g_min < g_max < float("inf"):
         raise click.UsageError(f"0 < --g-min < --g-max is needed, got {g_min:g} and {g_max:g}")
-    print_check(cell_of(file, name, parameter, compat), g_min, g_max)
+    cell = cell_of(file, name, parameter, compat)
+    if isinstance(cell, VerilogACell):
+        print_module(cell, g_min, g_max)
+    else:
+        print_check(cell, g_min, g_max)
 
 
 @click.command(cls=Verb)
@@ -257,8 +211,28 @@ def doctor() -> None:
     print_findings()
 
 
-for _verb in (train, inspect, netlist, show, cosim, gradients, attribute, tune, study, report, check_model, doctor):
+for _verb in (
+    train,
+    inspect,
+    netlist,
+    readback,
+    show,
+    cosim,
+    gradients,
+    attribute,
+    tune,
+    study,
+    report,
+    compare,
+    export,
+    ls,
+    check_model,
+    doctor,
+):
     app.add_command(_verb)
+
+
+show.add_command(show_study)
 
 
 def main() -> None:

@@ -14,13 +14,14 @@ from xbar_spice.engines.ngspice.model_check import ODD, Characteristics, charact
 from xbar_spice.errors import DeviceError
 from xbar_spice.hardware.cells import SubcircuitCell
 from xbar_spice.hardware.subcircuit import Subcircuit
+from xbar_spice.hardware.verilog_a import VerilogACell
 from xbar_spice.spice.device_models import load_device
 
-__all__ = ["cell_of", "print_check"]
+__all__ = ["cell_of", "print_check", "print_end", "print_row"]
 
 
-def cell_of(file: Path, name: str | None, parameter: str | None, compat: str | None) -> SubcircuitCell:
-    """The cell of a parameter set, or of a library with one subcircuit of two pins or one of this name.
+def cell_of(file: Path, name: str | None, parameter: str | None, compat: str | None) -> SubcircuitCell | VerilogACell:
+    """The cell of a parameter set, or of a library or a Verilog-A source with one cell of two pins or one of this name.
 
     Raises:
         DeviceError: there is none, or it is not a subcircuit.
@@ -31,9 +32,13 @@ def cell_of(file: Path, name: str | None, parameter: str | None, compat: str | N
                 "--name, --parameter and --compat choose within a library; a .toml file says all three"
             )
         device = load_device(file)
-        if not isinstance(device, SubcircuitCell):
+        if not isinstance(device, SubcircuitCell | VerilogACell):
             raise DeviceError(f"{file}: {device!r} is a law of this package, there is nothing to check")
         return device
+    if file.suffix.lower() in (".va", ".vams"):
+        if compat:
+            raise click.UsageError("--compat is the dialect of a SPICE library; a Verilog-A source has none")
+        return VerilogACell.from_file(file, name or "", parameter or "g")
     name = name or _only_cell(file, compat or "")
     return SubcircuitCell(Subcircuit.from_file(file, name, compat=compat or ""), parameter or "g")
 
@@ -43,26 +48,26 @@ def print_check(cell: SubcircuitCell, low: float, high: float) -> None:
     require_library()
     subcircuit = cell.subcircuit
     parameter, _ = cell.setting(1.0)
-    _row("subcircuit", f"{subcircuit.name}, word line {subcircuit.pins[0]}, bit line {subcircuit.pins[1]}")
-    _row("programmed by", f"{parameter}, {'ohm' if cell.resistance_parameter else 'siemens'}")
-    _row("left out", "; ".join(subcircuit.left_out) or "nothing")
+    print_row("subcircuit", f"{subcircuit.name}, word line {subcircuit.pins[0]}, bit line {subcircuit.pins[1]}")
+    print_row("programmed by", f"{parameter}, {'ohm' if cell.resistance_parameter else 'siemens'}")
+    print_row("left out", "; ".join(subcircuit.left_out) or "nothing")
     try:
         found = characterise(cell, low, high)
     except DeviceError as error:
-        _row("state", "stateful")
-        _end([str(error)])
-    _row("state", f"stateful: {'; '.join(found.held)}" if found.held else "static")
-    _row("odd", "yes" if found.asymmetry <= ODD else f"no: both signs differ by {found.asymmetry:.2%}")
-    _row("passive", "no" if any("source of energy" in text for text in found.refusals) else "yes")
+        print_row("state", "stateful")
+        print_end([str(error)])
+    print_row("state", f"stateful: {'; '.join(found.held)}" if found.held else "static")
+    print_row("odd", "yes" if found.asymmetry <= ODD else f"no: both signs differ by {found.asymmetry:.2%}")
+    print_row("passive", "no" if any("source of energy" in text for text in found.refusals) else "yes")
     small = np.sort(found.small_signal)
-    _row("conductance", f"{low:.3g} to {high:.3g} S; around 0 V it has {small[0]:.3g} to {small[-1]:.3g} S")
-    _row("small signal", _worst(found, found.small_signal / found.conductances, "around 0 V"))
+    print_row("conductance", f"{low:.3g} to {high:.3g} S; around 0 V it has {small[0]:.3g} to {small[-1]:.3g} S")
+    print_row("small signal", _worst(found, found.small_signal / found.conductances, "around 0 V"))
     ratios = found.ratios
     column = int(np.argmax(np.where(found.inside, np.abs(ratios - 1).max(axis=0), -1.0)))
-    _row("worst mismatch", _worst(found, ratios[:, column], f"at {found.volts[column]:g} V"))
+    print_row("worst mismatch", _worst(found, ratios[:, column], f"at {found.volts[column]:g} V"))
     for remark in found.remarks:
-        _row("note", remark)
-    _end(found.refusals)
+        print_row("note", remark)
+    print_end(found.refusals)
 
 
 def _only_cell(file: Path, compat: str) -> str:
@@ -81,13 +86,15 @@ def _worst(found: Characteristics, ratios: np.ndarray, where: str) -> str:
     return f"{ratios[row] * programmed:.4g} S for {programmed:.4g} S {where}, {ratios[row] - 1:+.2%}"
 
 
-def _row(name: str, value: str) -> None:
+def print_row(name: str, value: str) -> None:
+    """A line of the findings."""
     click.echo(f"{name:<16} {value}")
 
 
-def _end(refusals: Sequence[str]) -> None:
+def print_end(refusals: Sequence[str]) -> None:
+    """Say whether a cell is usable; the exit status is 1 if it is not."""
     for refusal in refusals:
-        _row("refused", refusal)
+        print_row("refused", refusal)
     if refusals:
         sys.exit(1)
-    _row("usable", "yes")
+    print_row("usable", "yes")

@@ -25,6 +25,7 @@ __all__ = [
     "circuit_options",
     "engine_option",
     "existing_file",
+    "existing_folder",
     "make_design",
     "make_pulse",
     "make_solver",
@@ -36,6 +37,7 @@ __all__ = [
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 existing_file = click.Path(exists=True, dir_okay=False, path_type=Path)
+existing_folder = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
 @final

@@ -41,7 +41,7 @@ side_option = click.option(
 
 @click.group(cls=Verbs)
 def show() -> None:
-    """Look into one array of a model."""
+    """Look into one array of a model, or at what a study is."""
 
 
 def bias_options(command: Any) -> Any:
@@ -56,6 +56,7 @@ def bias_options(command: Any) -> Any:
     ]
     rows += [
         ("--gates", "VOLT,...", "Of the gate lines of cells with a transistor: one number or one a word line."),
+        ("--amplified", "EDGE,...", "Where amplifiers hold these volts: left, right, top, bottom; with --r-feedback."),
         ("--select", "ROW,COL", "One cell, by a scheme, in place of voltages of your own."),
     ]
     for flag, unit, text in reversed(rows):
@@ -75,17 +76,18 @@ def _make_biases(options: dict[str, Any]) -> Callable[[Crossbar, float], Biases]
 
     volts = {edge: options.pop(edge) for edge in _EDGES}
     ohms = {f"r_{edge}": options.pop(f"r_{edge}") for edge in _EDGES}
-    gates, select, scheme = (options.pop(name) for name in ("gates", "select", "scheme"))
+    gates, amplified, select, scheme = (options.pop(name) for name in ("gates", "amplified", "select", "scheme"))
     if any(volts.values()) and select:
         raise click.UsageError("--select sets all voltages: leave --left, --right, --top and --bottom out")
     others = {key: _numbers(key, text) for key, text in (ohms | {"gates": gates}).items()}
+    edges = {"amplified": tuple(edge.strip() for edge in amplified.split(","))} if amplified else {}
     if any(volts.values()):
         ends = {edge: _numbers(edge, text) for edge, text in volts.items()}
-        return lambda crossbar, level: Biases(**ends, **others)
+        return lambda crossbar, level: Biases(**ends, **others, **edges)
     if select:
         cell = _cell(select)
-        return lambda crossbar, level: replace(half_select(crossbar, cell, level, scheme), **others)
-    if given := [f"--{name.replace('_', '-')}" for name, value in others.items() if value is not None]:
+        return lambda crossbar, level: replace(half_select(crossbar, cell, level, scheme), **others, **edges)
+    if given := [f"--{name.replace('_', '-')}" for name, value in (others | edges).items() if value is not None]:
         raise click.UsageError(f"{', '.join(given)} of a read: give --select, --left, --right, --top or --bottom, too")
     return None
 

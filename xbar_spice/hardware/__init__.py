@@ -37,6 +37,7 @@ from xbar_spice.hardware.statistics import Correlated, InTurn, Levels, MeasuredP
 from xbar_spice.hardware.subcircuit import Subcircuit
 from xbar_spice.hardware.technology import Technology, technology, wire_technology
 from xbar_spice.hardware.variation import Programmed, ProgrammingError, Variation
+from xbar_spice.hardware.verilog_a import VerilogACell
 
 __all__ = [
     "Amplifier",
@@ -75,6 +76,7 @@ __all__ = [
     "Technology",
     "Terminations",
     "Variation",
+    "VerilogACell",
     "across_cells",
     "circuit_of",
     "half_select",

@@ -15,6 +15,7 @@ import numpy as np
 
 from xbar_spice.checks import DEVIATION, PART, OneOf, refuse_idle, settle
 from xbar_spice.errors import InvalidInputError
+from xbar_spice.hardware.crossbar import Crossbar
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.settings import setting
 
@@ -36,6 +37,11 @@ class Programmed:
     conductance: FloatArray
     slope: FloatArray
 
+    @classmethod
+    def as_meant(cls, conductance: FloatArray) -> Programmed:
+        """Devices that follow their targets, dG/dT = 1, which takes no memory."""
+        return cls(conductance, np.broadcast_to(1.0, conductance.shape))
+
 
 class ProgrammingError(ABC):
     """What makes a programmed device differ from its target.
@@ -44,6 +50,9 @@ class ProgrammingError(ABC):
     `Design(variation=...)`. Everything that it draws comes from the generator that it is given, in one order and
     number, so that one seed is one chip.
     """
+
+    in_circuit: ClassVar[bool] = False
+    """Whether devices are programmed in the circuit of their array, by `program_array`, and not one by one."""
 
     @property
     @abstractmethod
@@ -63,6 +72,19 @@ class ProgrammingError(ABC):
         Raises:
             InvalidInputError: There is no generator although one is needed, or a target that it does not know.
         """
+
+    def program_array(
+        self, crossbar: Crossbar, g_min: float, g_max: float, rng: np.random.Generator | None
+    ) -> Programmed:
+        """The conductances of one array, where they depend on its circuit (`in_circuit`); the arrays come in turn.
+
+        Args:
+            crossbar: The array with its wires, and with the targets as its conductances.
+            g_min: See `program`.
+            g_max: See there.
+            rng: See there.
+        """
+        return self.program(crossbar.conductance, g_min, g_max, rng)
 
     def without(self, part: Literal["error", "stuck devices"]) -> ProgrammingError:
         """The same without one of its parts, as attribution asks for it; the other draws stay what they were."""
@@ -152,7 +174,7 @@ class Variation(ProgrammingError):
 
     def program(self, target: FloatArray, g_min: float, g_max: float, rng: np.random.Generator | None) -> Programmed:
         if not self.random:
-            return Programmed(target, np.ones_like(target))
+            return Programmed.as_meant(target)
         if rng is None:
             raise InvalidInputError(
                 f"{self!r} draws random numbers: pass rng=numpy.random.default_rng(seed), got no generator"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, cast, final
 
 import numpy as np
@@ -92,8 +92,8 @@ class ReadTrace:
 
     def columns(self) -> dict[str, list[Any]]:
         """The trace as columns by name, ready for a table."""
-        rows = [asdict(record) for record in self._records]
-        return {field.name: [row[field.name] for row in rows] for field in fields(ReadRecord)}
+        names = [field.name for field in fields(ReadRecord)]
+        return {name: [getattr(record, name) for record in self._records] for name in names}
 
 
 def _checked_calibration(calibration: ArrayLike, mapped: MappedMatrix) -> FloatArray:

@@ -11,7 +11,7 @@ grow and for the larger conductances of a compensated array.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast, final
 
 import numpy as np
@@ -165,7 +165,7 @@ class MappedMatrix:
             cols.collect(by_output, cells.T)
             block = np.zeros((rows.span.stop, cols.span.stop))
             rows.collect(block, by_output.T)
-            yield array.cols.span, array.rows.span, array.factor * block.T - self._baseline / array.cols.divisor
+            yield array.cols.span, array.rows.span, array.factor * block.T - self.baseline / array.cols.divisor
 
     def weight_gradient(self, weights: FloatArray, devices: FloatArray) -> FloatArray:
         """The gradient with respect to the weights, from that with respect to the devices.
@@ -244,18 +244,19 @@ class MappedMatrix:
         total = np.zeros((self.shape[0] if side == "rows" else self.shape[1], vectors.shape[1]))
         for array, amperes in zip(self.arrays, currents, strict=True):
             array.lines(other(side)).collect(total, amperes if array.factor == 1 else array.factor * amperes)
-        if self._baseline:
+        if self.baseline:
             self._subtract_baseline(total, vectors, side)
         return np.where(vectors.any(axis=0), total / self.siemens_per_weight / self.volts_per_unit(vectors), 0.0)
 
     @property
-    def _baseline(self) -> float:
+    def baseline(self) -> float:
+        """Siemens that every weight has on top, and that the digital side subtracts, times a tile's summed inputs."""
         return self.design.mapping.baseline(self.design.g_min, self.design.g_max)
 
     def _subtract_baseline(self, total: FloatArray, vectors: FloatArray, side: Side) -> None:
         for array, volts in zip(self.arrays, self.drives(vectors, side), strict=True):
             sensed = array.lines(other(side))
-            total[sensed.span] -= self._baseline * volts.sum(axis=0) / sensed.divisor
+            total[sensed.span] -= self.baseline * volts.sum(axis=0) / sensed.divisor
 
 
 @checked()
@@ -311,7 +312,8 @@ def map_weights(
     if design.compensated:
         target = _compensated(target, design, used, scale)
     if conductance is None:
-        written, programmed = programmed_devices(target, design, rng, cycle_rng)
+        whole = _cut(target, target, replace(design, active_rows=None), used, scale)
+        written, programmed = programmed_devices(target, design, whole, rng, cycle_rng)
     else:
         written = programmed = measured_devices(conductance, target, design)
     arrays = tuple(_cut(programmed.conductance, target, design, used, scale))
@@ -377,7 +379,12 @@ def _cut(
             word_order, bit_order = _orders(target[place], design)
             word = layout.rows.moved(rows.start, word_order)
             bit = layout.cols.moved(cols.start, bit_order, divisor)
-            device = np.broadcast_to(layout.device, (word_order.size, bit_order.size))[np.ix_(word_order, bit_order)]
+            shape = word_order.size, bit_order.size
+            orders = [
+                order if count > 1 else np.zeros(1, dtype=np.int64)
+                for order, count in zip((word_order, bit_order), layout.device.shape, strict=True)
+            ]
+            device = np.broadcast_to(layout.device[np.ix_(*orders)], shape)  # without a number for every cell
             conductance = devices[device, word.index[:, np.newaxis], bit.index]
             name = f"t{rows.start // size}_{cols.start // size}{layout.suffix}"
             step = design.active_rows or word_order.size

@@ -2,23 +2,52 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Protocol
+
 import numpy as np
 from numpy.typing import ArrayLike
 
 from xbar_spice.checks import Array
 from xbar_spice.errors import InvalidInputError
+from xbar_spice.hardware.crossbar import Crossbar
 from xbar_spice.hardware.variation import Programmed, Variation
 from xbar_spice.linear.operator import FloatArray
+from xbar_spice.mapping.base import IntArray
 from xbar_spice.mapping.design import Design
 
 __all__ = ["measured_devices", "programmed_devices"]
 
 
+class Placed(Protocol):
+    """An array of the matrix, and where its devices are among all of them."""
+
+    @property
+    def crossbar(self) -> Crossbar:
+        """With targets as its conductances."""
+
+    @property
+    def devices(self) -> tuple[IntArray, IntArray, IntArray]:
+        """Indices that pick its (rows, cols) out of (devices, inputs, outputs)."""
+
+
 def programmed_devices(
-    target: FloatArray, design: Design, rng: np.random.Generator | None, cycle_rng: np.random.Generator | None
+    target: FloatArray,
+    design: Design,
+    arrays: Iterable[Placed],
+    rng: np.random.Generator | None,
+    cycle_rng: np.random.Generator | None,
 ) -> tuple[Programmed, Programmed]:
-    """What programming leaves, the devices' own error and that of the occasion, and what time leaves of that."""
-    own = design.variation.program(target, design.g_min, design.g_max, rng)
+    """What programming leaves, the devices' own error and that of the occasion, and what time leaves of that.
+
+    Args:
+        target: (devices, inputs, outputs) siemens.
+        design: How the arrays are built.
+        arrays: Them, with the targets as their conductances; for programming in the circuit.
+        rng: Of the devices.
+        cycle_rng: Of the occasion.
+    """
+    own = _own(target, design, arrays, rng)
     time = rng.spawn(1)[0] if design.after and rng is not None else None
     if design.cycle != Variation():
         occasion = rng.spawn(1)[0] if cycle_rng is None and rng is not None else cycle_rng
@@ -31,6 +60,17 @@ def programmed_devices(
     return own, _drifted(own, target, design, time)
 
 
+def _own(target: FloatArray, design: Design, arrays: Iterable[Placed], rng: np.random.Generator | None) -> Programmed:
+    """What the design's own programming leaves; of devices that are in no array, the target."""
+    if not design.variation.in_circuit:
+        return design.variation.program(target, design.g_min, design.g_max, rng)
+    conductance, slope = target.copy(), np.ones_like(target)
+    for array in arrays:
+        found = design.variation.program_array(array.crossbar, design.g_min, design.g_max, rng)
+        conductance[array.devices], slope[array.devices] = found.conductance, found.slope
+    return Programmed(conductance, slope)
+
+
 def measured_devices(conductance: ArrayLike, target: FloatArray, design: Design) -> Programmed:
     """A map of measured conductances, as if programming had left it."""
     design.refuse_measured("conductance")
@@ -40,7 +80,7 @@ def measured_devices(conductance: ArrayLike, target: FloatArray, design: Design)
             f"measured conductances must be >= 0 S and of shape {target.shape} (devices of a weight with "
             f"{design.mapping!r}, inputs, outputs), got shape {measured.shape} and {measured.min(initial=0.0):g} S"
         )
-    return Programmed(measured, np.ones_like(target))
+    return Programmed.as_meant(measured)
 
 
 def _drifted(

@@ -2,18 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cache, cached_property
 from pathlib import Path
-from typing import Any, cast, final
+from typing import Any, final
 
+import numpy as np
 import pandas as pd
 
-from xbar_spice.cosim.run.record import Record
+from xbar_spice.cosim import SolverOptions
+from xbar_spice.errors import StudyError
+from xbar_spice.mapping.design import Design
+from xbar_spice.report.quantities import WORST_READ, columns_of, gradient, place
+from xbar_spice.settings import KIND, Entry, entries
+from xbar_spice.study.segments import plain
 from xbar_spice.study.setups import exact
-from xbar_spice.study.store import Store, unconverged
+from xbar_spice.study.store import Store
 
-__all__ = ["Axis", "Results", "entry", "load_results"]
+__all__ = [
+    "FAILED",
+    "MISSING",
+    "OK",
+    "UNCONVERGED",
+    "Axis",
+    "Results",
+    "default_settings",
+    "field_unit",
+    "flat",
+    "read_results",
+]
 
 OK, UNCONVERGED, FAILED, MISSING = "ok", "not converged", "failed", "not run"
 
@@ -22,60 +41,50 @@ _SIZE = ("circuit.tile",)
 _WIRES = ("circuit.r_word", "circuit.r_bit")
 _DEVICES = "circuit.variation."
 _CURVE = 3  # values that make a curve
+_PLAIN = ("", "part", "times", "count")  # units that say no more than a number does
+_NOT_RUN = {"status": MISSING}
 
 
-@final
-class _Path:
-    """A record in which every entry is the name of its column."""
-
-    def __init__(self, name: str = "") -> None:
-        self._name = name
-
-    def __getattr__(self, entry: str) -> _Path:
-        return self[entry]
-
-    def __getitem__(self, entry: str) -> _Path:
-        return _Path(f"{self._name}.{entry}" if self._name else entry)
-
-    def __str__(self) -> str:
-        return self._name
+_GRADIENT = re.compile(r"gradient\.(.+)\.relative_error")
 
 
-def entry(of: Callable[[Record], Any]) -> str:
-    """The column of `Results.cases` that holds an entry of the records.
+def field_unit(field: str) -> str:
+    """The unit of a setting that a study names, such as "circuit.r_word"; empty where it has none.
 
     Example:
-        >>> entry(lambda record: record.gradients["A"].cosine)
-        'gradients.A.cosine'
+        >>> field_unit("circuit.r_word"), field_unit("circuit.tile"), field_unit("model.weights")
+        ('ohm', '', '')
     """
-    return str(of(cast(Record, _Path())))
+    known = _settings().get(field)
+    return "" if known is None or known.about.unit in _PLAIN else known.about.unit
 
 
-STATE_ERROR = entry(lambda record: record.state.relative_error)
-LOSS_ERROR = entry(lambda record: record.loss.relative_error)
-ACCURACY = entry(lambda record: record.accuracy.analog)
-DIGITAL_ACCURACY = entry(lambda record: record.accuracy.digital)
-WORST_READ = entry(lambda record: record.worst_read_error)
-READS = entry(lambda record: record.reads)
-SECONDS = entry(lambda record: record.seconds)
-ENGINE = entry(lambda record: record.engine)
-CASE_ID = entry(lambda record: record.case and record.case.id)
-"""Columns of `Results.cases`; those of gradients go by the name of the parameter."""
+def default_settings() -> dict[str, Any]:
+    """What each setting of the circuit and the solver is when it is left out, as plain values."""
+    found = {f"solver.{name}": value for name, value in flat(plain(asdict(SolverOptions()))).items()}
+    return found | {
+        field: entry.shown if entry.registry is not None else entry.default for field, entry in _settings().items()
+    }
 
 
-def gradient_error(name: str) -> str:
-    """The column of the error of a gradient."""
-    return entry(lambda record: record.gradients[name].relative_error)
+def flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings by dotted name; of a part, the text that says all of it."""
+    found: dict[str, Any] = {}
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            text = value.get(KIND)
+            found |= flat(value, f"{prefix}{name}.") if text is None else {f"{prefix}{name}": text}
+        else:
+            found[f"{prefix}{name}"] = value
+    return found
 
 
-def gradient_cosine(name: str) -> str:
-    """The column of the cosine between hardware and digital gradient."""
-    return entry(lambda record: record.gradients[name].cosine)
-
-
-def gradient_signs(name: str) -> str:
-    """The column of the share of entries whose signs agree."""
-    return entry(lambda record: record.gradients[name].sign_agreement)
+@cache
+def _settings() -> dict[str, Entry]:
+    sections = {"circuit": Design(), "solver": SolverOptions()}
+    return {
+        ".".join((section, *entry.path)): entry for section, settings in sections.items() for entry in entries(settings)
+    }
 
 
 @final
@@ -111,9 +120,14 @@ class Axis:
         return all(isinstance(value, int | float) and not isinstance(value, bool) for value in self.values)
 
     @property
+    def is_size(self) -> bool:
+        """Whether it is the size of the arrays."""
+        return self.fields == _SIZE
+
+    @property
     def label(self) -> str:
         """For the axis of a plot."""
-        if self.fields == _SIZE and not self.unit:
+        if self.is_size and not self.unit:
             return "array size T (tiles of T x T weights)"
         return self.heading
 
@@ -125,7 +139,7 @@ class Axis:
     @property
     def title(self) -> str:
         """What it is, in words."""
-        return "array size" if self.fields == _SIZE else self.name
+        return "array size" if self.is_size else self.name
 
     def text(self, value: Any) -> str:
         """A value with its unit."""
@@ -169,7 +183,7 @@ class Results:
 
     def size(self, axis: Axis, value: Any) -> Any:
         """A value of an axis as a figure has it: a tile that is larger than all matrices is an array of their size."""
-        return value if axis.fields != _SIZE or self.whole is None else min(value, max(self.whole))
+        return value if not axis.is_size or self.whole is None else min(value, max(self.whole))
 
     def count(self, status: str) -> int:
         """Number of cases of a status."""
@@ -180,9 +194,35 @@ class Results:
         """The cases with a converged result."""
         return self.cases[self.cases["status"] == OK]
 
+    @property
+    def gradients(self) -> list[str]:
+        """Names of the parameters whose gradients any case has, in the order of the records."""
+        names = [found[1] for column in self.cases if (found := _GRADIENT.fullmatch(str(column)))]
+        return [name for name in names if self.column(gradient(name, "relative_error"))]
+
+    @property
+    def shown_gradients(self) -> list[str]:
+        """Those that figures show: a kernel "a" in place of the matrix "A" that it makes."""
+        names = self.gradients
+        return [name for name in names if name.lower() == name or name.lower() not in names]
+
     def column(self, name: str) -> bool:
         """Whether any case has a value of this entry."""
         return name in self.cases and bool(self.cases[name].notna().any())
+
+    @cached_property
+    def worst_reads(self) -> tuple[str, pd.DataFrame] | None:
+        """Label and reads of the case with the largest read error; None if there is none that can be drawn."""
+        ranked = self.usable if len(self.usable) else self.cases[self.cases["status"] == UNCONVERGED]
+        if not len(ranked) or WORST_READ not in ranked or not ranked[WORST_READ].notna().any():
+            return None
+        case = ranked.iloc[int(np.nanargmax(ranked[WORST_READ].to_numpy(dtype=float)))]
+        try:
+            trace = self.store.trace(str(case["id"]))
+        except StudyError:
+            return None
+        usable = len(trace) and {"phase", "matrix", "direction", "relative_error"} <= set(trace.columns)
+        return (str(case["label"]), trace) if usable else None
 
     def roles(self) -> tuple[Axis | None, Axis | None, Axis | None, tuple[Axis, ...]]:
         """Axes for the abscissa, the curves, the panels, and those that are left.
@@ -205,7 +245,7 @@ class Results:
         return x, curves, panels, tuple(left)
 
 
-def load_results(folder: Path) -> Results:
+def read_results(folder: Path) -> Results:
     """Read a store.
 
     Raises:
@@ -213,38 +253,37 @@ def load_results(folder: Path) -> Results:
     """
     store = Store(folder)
     study = store.study()
-    axes = tuple(
-        Axis(axis["name"], axis.get("unit", ""), tuple(axis["fields"]), tuple(axis["values"]))
-        for axis in study.get("axes", [])
-    )
-    records, problems = store.results()
+    axes = tuple(_axis(axis) for axis in study.get("axes", []))
+    problems: list[str] = []
+    rows = {
+        case.id: columns_of(case.content) | {"status": OK if case.converged else UNCONVERGED}
+        for case in store.cases(problems)
+    }
     failures = store.failures()
+    errors = {str(failure["id"]): str(failure.get("error", "no error text")) for failure in failures}
     # The study says where a case lies on the axes: its record may be from a time when they had other names.
-    listed = pd.DataFrame(
-        [
-            {"id": case["id"], "label": case["label"], "seed": case["seed"]}
-            | {f"axis.{name}": value for name, value in case["axes"].items()}
-            for case in study["cases"]
-        ],
-        columns=["id", "label", "seed", *(axis.key for axis in axes)],
-    )
-    found = pd.DataFrame({"id": []}, dtype=object)
-    if records:
-        table = pd.json_normalize([dict(record) for record in records])
-        found = table.rename(columns={CASE_ID: "id"}).drop(columns=set(listed.columns) - {"id"}, errors="ignore")
-    cases = listed.merge(found, on="id", how="left")
-    finished, failed, lost = set(found["id"]), {str(failure["id"]) for failure in failures}, unconverged(records)
-    cases["status"] = [
-        (UNCONVERGED if case in lost else OK) if case in finished else FAILED if case in failed else MISSING
-        for case in cast(list[str], cases["id"].tolist())
+    listed = [
+        {"id": case["id"], "label": case["label"], "seed": case["seed"]}
+        | {f"axis.{name}": value for name, value in case["axes"].items()}
+        | rows.get(case["id"], {"status": FAILED, "error": errors[case["id"]]} if case["id"] in errors else _NOT_RUN)
+        for case in study["cases"]
     ]
-    known = set(listed["id"])
+    columns = ["id", "label", "seed", *(axis.key for axis in axes), "status"]
+    columns += sorted({name for row in listed for name in row} - set(columns), key=place)
+    known = {str(case["id"]) for case in study["cases"]}
     return Results(
         study=study,
         axes=axes,
-        cases=cases,
-        failures=[failure for failure in failures if failure["id"] in known - set(found["id"])],
+        cases=pd.DataFrame(listed, columns=columns),
+        failures=[failure for failure in failures if failure["id"] in known - rows.keys()],
         problems=problems,
-        others=len(set(found["id"]) - known),
+        others=len(rows.keys() - known),
         store=store,
     )
+
+
+def _axis(axis: dict[str, Any]) -> Axis:
+    fields = tuple(axis["fields"])
+    units = {field_unit(field) for field in fields}
+    unit = axis.get("unit") or (units.pop() if len(units) == 1 else "")
+    return Axis(axis["name"], unit, fields, tuple(axis["values"]))

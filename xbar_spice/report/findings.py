@@ -3,146 +3,142 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, cast
 
 import numpy as np
-import pandas as pd
 
-from xbar_spice.report.curves import NOTHING
-from xbar_spice.report.data import (
-    ENGINE,
-    FAILED,
-    MISSING,
-    OK,
-    READS,
-    SECONDS,
-    STATE_ERROR,
-    UNCONVERGED,
-    Results,
-    gradient_cosine,
-    gradient_error,
-)
-from xbar_spice.report.figures import gradient_names
+from xbar_spice.report.answers import Bounds, largest, limits, percent, size_text
+from xbar_spice.report.comparison import Change
+from xbar_spice.report.data import FAILED, MISSING, UNCONVERGED, Axis, Results
+from xbar_spice.report.grid import Grid
+from xbar_spice.report.quantities import ACCURACY, DIGITAL_ACCURACY, READS, SECONDS, STATE_ERROR, gradient
+from xbar_spice.report.statistics import ENOUGH, NOTHING, Estimate, medians
 from xbar_spice.study.setups import exact
 
-__all__ = ["findings", "percent"]
+__all__ = ["change_cells", "changed", "findings"]
 
-_TOLERABLE = 0.1  # error up to which "how large may my array be" is answered
-
-
-def findings(results: Results) -> list[str]:
-    """The most telling sentences, as far as the results allow them."""
-    return [*_solution(results), *_largest(results), *_direction(results), *_effort(results), *_counts(results)]
+_MOST = 4  # answers that are named one by one, and questions that are answered in sentences
 
 
-def percent(value: float) -> str:
-    r"""A part of one, to two digits.
+def findings(results: Results, bounds: Bounds | None = None) -> list[str]:
+    """The most telling sentences, as far as the results allow them.
 
-    Example:
-        >>> percent(0.12345), percent(2.5e-15), percent(0.0)
-        ('12\xa0%', '2.5e-15', '0')
+    Args:
+        results: Of a study.
+        bounds: Errors that are tolerated when it is asked how large an array may be.
     """
-    if not np.isfinite(value):
-        return "-"
-    if value == 0:
-        return "0"
-    return f"{100 * float(f'{value:.2g}'):.10g}\u00a0%" if abs(value) >= 1e-5 else f"{value:.1e}"
+    grid = Grid.of(results)
+    return [
+        *_accuracy(grid),
+        *_solution(grid),
+        *_largest(grid, bounds or Bounds()),
+        *_direction(grid),
+        *_effort(results),
+        *_counts(results),
+        *_chips(grid),
+    ]
 
 
-def _solution(results: Results) -> Iterator[str]:
-    """Smallest and largest median error of the final state."""
-    medians = _medians(results, STATE_ERROR)
-    if not medians:
+def _accuracy(grid: Grid) -> Iterator[str]:
+    """Accuracy on the arrays beside the digital one."""
+    found, digital = medians(grid.values(ACCURACY)), medians(grid.values(DIGITAL_ACCURACY))
+    if np.isnan(found).all():
         return
-    worst, best = max(medians, key=medians.__getitem__), min(medians, key=medians.__getitem__)
-    if medians[worst] <= NOTHING:
-        yield "The arrays give the digital solution: the final state differs by rounding only."
-        return
-    if len(medians) == 1:
-        yield f"The final state is off by {percent(medians[worst])}."
+    lost = digital - found
+    best, worst = int(np.nanargmin(lost)), int(np.nanargmax(lost))
+    if best == worst or lost[best] == lost[worst]:
+        yield f"Accuracy: {_accuracies(found[best], digital[best])}{' everywhere' if len(found) > 1 else ''}."
         return
     yield (
-        f"The final state is off by {percent(medians[best])} at best ({_place(results, best)}) "
-        f"and by {percent(medians[worst])} at worst ({_place(results, worst)})."
+        f"Accuracy: {_accuracies(found[best], digital[best])} at best ({grid.place(best)}), "
+        f"{_accuracies(found[worst], digital[worst])} at worst ({grid.place(worst)})."
     )
 
 
-def _largest(results: Results) -> Iterator[str]:
-    """How large an array may be for each gradient, for each curve of the figures."""
+def _accuracies(analog: float, digital: float) -> str:
+    return f"{100 * analog:.3g}\u00a0% on the arrays against {100 * digital:.3g}\u00a0% digital"
+
+
+def _solution(grid: Grid) -> Iterator[str]:
+    """Smallest and largest median error of the final state."""
+    errors = medians(grid.values(STATE_ERROR))
+    if np.isnan(errors).all():
+        return
+    best, worst = int(np.nanargmin(errors)), int(np.nanargmax(errors))
+    if errors[worst] <= NOTHING:
+        yield "The arrays give the digital solution: the final state differs by rounding only."
+    elif len(errors) == 1:
+        yield f"The final state is off by {percent(errors[worst])}."
+    else:
+        yield (
+            f"The final state is off by {percent(errors[best])} at best ({grid.place(best)}) "
+            f"and by {percent(errors[worst])} at worst ({grid.place(worst)})."
+        )
+
+
+def _largest(grid: Grid, bounds: Bounds) -> Iterator[str]:
+    """How large an array may be, for each curve of the figures, at the first values of the axes that are left."""
+    results = grid.results
     x, curves, panels, rest = results.roles()
-    if x is None or "circuit.tile" not in x.fields:
+    if x is None:
         return
-    cases = results.cases
+    asked = [limit for limit in limits(results, bounds) if not limit.column.endswith((".angle", STATE_ERROR))]
     fixed = (*([panels] if panels else []), *rest)
-    for axis in fixed:
-        cases = cases[cases[axis.key] == axis.values[0]]
-    where = ", ".join(f"{axis.name} {axis.text(axis.values[0])}" for axis in fixed)
-    for name in gradient_names(results):
-        answers = []
-        for value in curves.values if curves else (None,):
-            chosen = cases if curves is None else cases[cases[curves.key] == value]
-            if (chosen["status"] == OK).any():
-                size = _largest_size(results, chosen, x.key, gradient_error(name))
-                answers.append(f"{size} at {curves.name} {curves.text(value)}" if curves else size)
-        if answers:
-            yield (
-                f"Largest array size of the study at which the gradient of {name} is within {percent(_TOLERABLE)}"
-                f"{f' ({where})' if where else ''}: {'; '.join(answers)}."
-            )
-
-
-def _largest_size(results: Results, cases: pd.DataFrame, key: str, column: str) -> str:
-    """The largest size up to which the median error is tolerable, and no smaller one is worse or unknown."""
-    whole = results.whole
-
-    def words(size: float) -> str:
-        if whole is not None and size >= max(whole):
-            return f"the whole matrices ({whole[0]} x {whole[1]} weights)"
-        return exact(size)
-
-    best: float | None = None
-    for size, group in sorted((float(cast(float, size)), group) for size, group in cases.groupby(key)):
-        lost = next((status for status in (UNCONVERGED, FAILED, MISSING) if (group["status"] == status).any()), None)
-        if lost is not None or not group[column].astype(float).median() <= _TOLERABLE:
-            found = words(best) if best is not None else f"less than {words(size)}"
-            return f"{found} (not every case of {exact(size)} has a result: {lost})" if lost else found
-        best = size
-    return "none" if best is None else words(best)
-
-
-def _direction(results: Results) -> Iterator[str]:
-    """The gradient that points worst."""
-    found = [
-        (cosine, name, point)
-        for name in gradient_names(results)
-        for point, cosine in _medians(results, gradient_cosine(name)).items()
+    answers = [
+        answer for answer in largest(grid, x, asked) if all(grid.code(answer.points[0], axis) == 0 for axis in fixed)
     ]
-    if not found:
+    if curves is not None:
+        answers.sort(key=lambda answer: grid.code(answer.points[0], curves))
+    where = ", ".join(f"{axis.name} {axis.text(axis.values[0])}" for axis in fixed)
+    for number, limit in enumerate(asked[:_MOST]):
+        if not np.isfinite(grid.values(limit.column)).any():
+            continue
+        alike: dict[str, list[str]] = {}  # values of the curves' axis with the same answer
+        for answer in answers:
+            text = size_text(answer.found[number], answer, results, x)
+            value = "" if curves is None else exact(curves.values[grid.code(answer.points[0], curves)])
+            alike.setdefault(f"{text} ({answer.note})" if answer.note else text, []).append(value)
+        texts = [_at(text, values, curves) for text, values in alike.items()]
+        said = "; ".join(texts) if len(texts) <= _MOST else f"from {texts[0]} to {texts[-1]}"
+        yield f"Largest {x.title} at which {limit.sentence}{f' ({where})' if where else ''}: {said}."
+
+
+def _at(text: str, values: list[str], curves: Axis | None) -> str:
+    if curves is None:
+        return text
+    listed = " and ".join(filter(None, [", ".join(values[:-1]), values[-1]]))
+    return f"{text} at {curves.name} {listed} {curves.unit}".rstrip()
+
+
+def _direction(grid: Grid) -> Iterator[str]:
+    """The gradient that points worst."""
+    names = grid.results.shown_gradients
+    cosines = [medians(grid.values(gradient(name, "cosine"))) for name in names]
+    known = [(float(np.nanmin(found)), int(np.nanargmin(found)), name)
+             for name, found in zip(names, cosines, strict=True) if not np.isnan(found).all()]  # fmt: skip
+    if not known:
         return
-    cosine, name, point = min(found, key=lambda entry: entry[0])
+    cosine, point, name = min(known)
     if cosine > 1.0 - 1e-9:
         yield "All hardware gradients point in the direction of the digital ones."
         return
     angle = np.degrees(np.arccos(max(-1.0, cosine)))
-    place = f" ({_place(results, point)})" if _place(results, point) else ""
+    place = f" ({grid.place(point)})" if grid.place(point) else ""
     yield f"The hardware gradient that turns away most is that of {name}: cosine {cosine:.4g}, {angle:.2g}°{place}."
 
 
 def _effort(results: Results) -> Iterator[str]:
-    reads = [name for name in results.cases if str(name).startswith(f"{READS}.")]
-    if not reads:
+    if not results.column(READS):
         return
-    cases = results.distinct
-    total, seconds = int(cases[reads].sum().sum()), float(cases[SECONDS].sum())
-    engines = ", ".join(sorted(set(cases[ENGINE].dropna()))) if ENGINE in cases else ""
-    done = int(cases[reads].notna().any(axis=1).sum())
+    cases = results.distinct.dropna(subset=[READS])
+    total, seconds, done = int(cases[READS].sum()), float(cases[SECONDS].sum()), len(cases)
+    engines = ", ".join(sorted(set(cases["engine"])))
     yield f"{done} cases took {total} reads of the arrays through {engines} and {_duration(seconds)} of computing."
 
 
 def _counts(results: Results) -> Iterator[str]:
     unconverged, total = results.count(UNCONVERGED), len(results.distinct)
     if unconverged:
-        yield f"{unconverged} of {total} cases did not converge; they are in no median."
+        yield f"{unconverged} of {total} cases did not converge; they are in no median, and keep no bound."
     elif len(results.usable):
         yield "Every solve converged."
     if results.count(FAILED):
@@ -151,22 +147,38 @@ def _counts(results: Results) -> Iterator[str]:
         yield f"{results.count(MISSING)} of {total} cases have not been run yet."
 
 
-def _medians(results: Results, column: str) -> dict[tuple[Any, ...], float]:
-    """Median over seeds at each point of the study, by the values of its axes."""
-    if not results.column(column):
-        return {}
-    keys = [axis.key for axis in results.axes]
-    points: dict[tuple[Any, ...], list[float]] = {}
-    for row in results.usable.dropna(subset=[column]).to_dict("records"):
-        points.setdefault(tuple(row[key] for key in keys), []).append(float(row[column]))
-    return {point: float(np.median(values)) for point, values in points.items()}
-
-
-def _place(results: Results, point: tuple[Any, ...]) -> str:
-    """A point of the study in words, axes with one value left out."""
-    pairs = zip(results.axes, point, strict=True)
-    return ", ".join(f"{axis.name} {axis.text(value)}" for axis, value in pairs if axis.varies)
+def _chips(grid: Grid) -> Iterator[str]:
+    """A word of caution where numbers rest on few chips."""
+    counts = np.count_nonzero(~np.isnan(grid.values(STATE_ERROR)), axis=1)
+    chips = int(counts.max(initial=0))
+    if chips == 1:
+        yield "Every number is of one chip: another one may give others."
+    elif 1 < chips < ENOUGH:
+        yield f"Medians are over {chips} chips at most; intervals from fewer than {ENOUGH} are too narrow."
 
 
 def _duration(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+
+
+def change_cells(change: Change) -> tuple[str, ...]:
+    """A change between two studies as the cells of a row: quantity, place, both medians, the change, chips."""
+    return (
+        change.quantity,
+        change.place,
+        f"{change.first:.4g}",
+        f"{change.second:.4g}",
+        changed(change.change, difference=change.difference),
+        str(change.change.chips),
+    )
+
+
+def changed(found: Estimate, *, difference: bool) -> str:
+    """A change with its interval: a ratio, or a difference of accuracies in per cent of the samples."""
+
+    def text(value: float) -> str:
+        return f"{100 * value:+.3g}\u00a0%" if difference else f"x {value:.3g}"
+
+    if not np.isfinite(found.value):
+        return "-"
+    return text(found.value) if found.chips < 2 else f"{text(found.value)} ({text(found.low)} to {text(found.high)})"

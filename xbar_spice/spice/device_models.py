@@ -14,6 +14,7 @@ from xbar_spice.hardware.cells import Device, SubcircuitCell
 from xbar_spice.hardware.subcircuit import Subcircuit
 from xbar_spice.hardware.subcircuit.rails import on_rails
 from xbar_spice.hardware.table_cell import TableCell
+from xbar_spice.hardware.verilog_a import VerilogACell
 from xbar_spice.parts import DEVICES
 from xbar_spice.registry import Choice
 from xbar_spice.spice.resources import search_path
@@ -22,6 +23,7 @@ __all__ = ["Lookup", "device_names", "load_device", "load_opamp", "opamp_names"]
 
 TABLE = "table"
 SUBCIRCUIT = "subcircuit"
+VERILOG_A = "verilog_a"
 PARAMETERS = ("conductance_parameter", "resistance_parameter")  # a cell has one of them
 OPAMPS = "opamps"  # the folder of them within a folder of models
 
@@ -46,7 +48,10 @@ def load_device(name: str | Path, models: Sequence[Path] = ()) -> Device:
     `xbar_spice.parts`, whose fields the parameters are; or "subcircuit", with `library` (a SPICE file beside it), the
     name of a `subcircuit` with the pins word line and bit line, and its `conductance_parameter`, which gets siemens, or
     its `resistance_parameter`, which gets ohm. `compat` says which dialect the library is written in: "psa", "lt" or
-    "hs". Or it is "table", with the `file` of a measured table beside it, see `TableCell.from_csv`.
+    "hs". Or it is "table", with the `file` of a measured table beside it, see `TableCell.from_csv`. Or it is
+    "verilog_a", with the `source_file` beside it, the name of a `module` with two terminals, and its
+    `conductance_parameter` or `resistance_parameter`; the module is compiled to native code and run: load such files
+    only from whom you trust.
 
     Args:
         name: "ohmic", the name of a file in `models/` without its ending, the path of a TOML file, or the text of a law
@@ -55,6 +60,7 @@ def load_device(name: str | Path, models: Sequence[Path] = ()) -> Device:
 
     Raises:
         DeviceError: no such file, or one that does not describe a device; the text names it.
+        EngineUnavailableError: a Verilog-A module without the extra `verilog-a`, which has its compiler.
 
     Example:
         >>> load_device("stanford_gap")
@@ -74,6 +80,8 @@ def load_device(name: str | Path, models: Sequence[Path] = ()) -> Device:
             return SubcircuitCell(subcircuit, **given)
         except DeviceError as error:
             raise DeviceError(f"{path}: {error}") from error
+    if law == VERILOG_A:
+        return _verilog_a(path, content)
     if law == TABLE:
         if set(content) - {"source", "law", "file"}:
             raise DeviceError(f"{path}: a law from a table has the keys source, law and file, got {', '.join(content)}")
@@ -81,7 +89,8 @@ def load_device(name: str | Path, models: Sequence[Path] = ()) -> Device:
     if set(content) - {"source", "law", "parameters"} or law not in DEVICES.names:
         raise DeviceError(
             f"{path}: a device model has the keys source, law and parameters, and law is one of "
-            f"{', '.join([*DEVICES.names, SUBCIRCUIT, TABLE])}; got the keys {', '.join(content)} and the law {law!r}"
+            f"{', '.join([*DEVICES.names, SUBCIRCUIT, TABLE, VERILOG_A])}; got the keys {', '.join(content)} and the "
+            f"law {law!r}"
         )
     try:
         return DEVICES.get(law, **_values(content.get("parameters", {})))
@@ -196,6 +205,23 @@ def _subcircuit(path: Path, content: dict[str, Any], more: Sequence[str] = ()) -
     compat = _text(path, content, "compat") if "compat" in content else ""
     try:
         return Subcircuit.from_file(library, name, parameters, compat)
+    except DeviceError as error:
+        raise DeviceError(f"{path}: {error}") from error
+
+
+def _verilog_a(path: Path, content: dict[str, Any]) -> VerilogACell:
+    """The cell of a module that a parameter set names, from the source beside it."""
+    keys = {"source", "law", "source_file", "module", "parameters", *PARAMETERS}
+    if set(content) - keys:
+        raise DeviceError(f"{path}: a Verilog-A cell has the keys {', '.join(sorted(keys))}; got {', '.join(content)}")
+    parameters = content.get("parameters", {})
+    if not isinstance(parameters, dict):
+        raise DeviceError(f"{path}: parameters must be a table of numbers, got {parameters!r}")
+    file = path.parent / _text(path, content, "source_file")
+    module = _text(path, content, "module") if "module" in content else ""
+    given = {key: _text(path, content, key) for key in PARAMETERS if key in content}
+    try:
+        return VerilogACell.from_file(file, module, parameters=parameters, **given)
     except DeviceError as error:
         raise DeviceError(f"{path}: {error}") from error
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from pathlib import Path
 
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.hardware.amplifier import Amplifier
@@ -14,9 +15,23 @@ from xbar_spice.hardware.crossbar import Crossbar
 from xbar_spice.hardware.subcircuit import Subcircuit
 from xbar_spice.hardware.subcircuit.apart import Placed, kept_apart
 from xbar_spice.hardware.subcircuit.definition import COMPAT, parsed
+from xbar_spice.hardware.subcircuit.used import used_part
+from xbar_spice.hardware.verilog_a import VerilogACell
 from xbar_spice.spice.resources import search_path
 
-__all__ = ["behaviour", "by_hand", "cell_templates", "libraries", "opamp_subcircuit"]
+__all__ = [
+    "LOADER",
+    "behaviour",
+    "by_hand",
+    "cell_templates",
+    "compiled_libraries",
+    "libraries",
+    "loader",
+    "opamp_subcircuit",
+]
+
+LOADER = "load.sp"
+"""The file that has ngspice load compiled libraries before a deck."""
 
 # What means something else in a mode of ngspice than without one: powers of negative numbers, and the node gnd.
 CHANGES_MEANING = re.compile(r"\^|\*\*|\bpow\s*\(|\bpwrs?\s*\(|\bgnd\b", re.IGNORECASE)
@@ -38,7 +53,7 @@ def libraries(crossbars: Sequence[Crossbar], names: Sequence[str]) -> list[str]:
     Raises:
         InvalidInputError: one deck would have two subcircuits of one name, or libraries of two dialects.
     """
-    found = _subcircuits(crossbars)
+    found, own = _subcircuits(crossbars), _of_users(crossbars)
     mode = behaviour(crossbars)
     by_text = {subcircuit.library: subcircuit for subcircuit in found}
     wrappers = {subcircuit.wrapper: subcircuit for subcircuit in found if subcircuit.wrapper}
@@ -51,7 +66,9 @@ def libraries(crossbars: Sequence[Crossbar], names: Sequence[str]) -> list[str]:
         )
     given = _given(crossbars)
     texts = kept_apart([Placed(text, one.compat, given.get(text, frozenset())) for text, one in by_text.items()])
+    texts = [_used(text, one, found) if one in own else text for text, one in zip(texts, by_text.values(), strict=True)]
     texts += wrappers
+    texts += _model_cards(crossbars)
     said = f"* for a dialect of SPICE: run this deck by hand with {by_hand(mode)} DECK\n"
     return [said + text if mode and not number else text for number, text in enumerate(texts)]
 
@@ -87,14 +104,42 @@ def behaviour(crossbars: Sequence[Crossbar]) -> str:
     return COMPAT[dialect]
 
 
-def by_hand(mode: str) -> str:
+def by_hand(mode: str, loads: str = "") -> str:
     """The command that runs decks of this mode of ngspice.
 
+    Args:
+        mode: as `behaviour` says it.
+        loads: path of the file that loads the deck's compiled libraries; empty for none.
+
     Example:
-        >>> by_hand(""), by_hand("psa")
-        ('ngspice -b', 'ngspice -D ngbehavior=psa -b')
+        >>> by_hand(""), by_hand("psa"), by_hand("", "load.sp")
+        ('ngspice -b', 'ngspice -D ngbehavior=psa -b', 'ngspice -b load.sp')
     """
-    return f"ngspice -D ngbehavior={mode} -b" if mode else "ngspice -b"
+    command = f"ngspice -D ngbehavior={mode} -b" if mode else "ngspice -b"
+    return f"{command} {loads}" if loads else command
+
+
+def compiled_libraries(crossbars: Sequence[Crossbar]) -> tuple[Path, ...]:
+    """The compiled libraries of Verilog-A cells that ngspice has to load before the deck of some arrays, each once."""
+    found = (crossbar.device.library for crossbar in crossbars if isinstance(crossbar.device, VerilogACell))
+    return tuple(dict.fromkeys(found))
+
+
+def loader(paths: Sequence[Path]) -> str:
+    """Text of a file that goes before a deck, so that ngspice loads compiled libraries first."""
+    commands = "".join(f"pre_osdi {path}\n" for path in paths)
+    return f"* loads the compiled Verilog-A modules of a deck: {by_hand('', LOADER)} DECK\n.control\n{commands}.endc\n"
+
+
+def _model_cards(crossbars: Sequence[Crossbar]) -> list[str]:
+    """The model card of each kind of Verilog-A cell."""
+    cells = dict.fromkeys(crossbar.device for crossbar in crossbars if isinstance(crossbar.device, VerilogACell))
+    return [
+        f"* {cell.module} in Verilog-A: run this deck by hand with {by_hand('', LOADER)} DECK, where {LOADER} says\n"
+        f"* pre_osdi and the path of the compiled module; xbar-spice netlist writes both\n"
+        f".model {cell.model} {cell.card()}\n"
+        for cell in cells
+    ]
 
 
 def _given(crossbars: Sequence[Crossbar]) -> dict[str, frozenset[str]]:
@@ -110,6 +155,19 @@ def _given(crossbars: Sequence[Crossbar]) -> dict[str, frozenset[str]]:
             library = crossbar.device.subcircuit.library
             given[library] |= {crossbar.device.setting(1.0)[0].lower()}
     return given
+
+
+def _used(text: str, library: Subcircuit, found: Sequence[Subcircuit]) -> str:
+    """The part of a library that the subcircuits of a deck need."""
+    wanted = [one.name.lower() for one in found if one.library == library.library]
+    wrapped = [word for one in found if one.library == library.library for word in one.wrapper.lower().split()]
+    return used_part(text, library.compat, {*wanted, *wrapped})
+
+
+def _of_users(crossbars: Sequence[Crossbar]) -> list[Subcircuit]:
+    """The subcircuits from libraries of users; the shipped library of op-amps explains itself as a whole."""
+    cells = [subcircuit for crossbar in crossbars for subcircuit in crossbar.device.subcircuits]
+    return cells + [opamp for crossbar in crossbars if (opamp := crossbar.amplifier.opamp) is not None]
 
 
 def _subcircuits(crossbars: Sequence[Crossbar]) -> list[Subcircuit]:

@@ -27,7 +27,7 @@ from xbar_spice.hardware.crossbar import EDGE_SIDE, SIDES, Crossbar, Edge, Side
 from xbar_spice.hardware.gate_lines import GateLines
 from xbar_spice.hardware.reads import read_ends, require_known_voltages
 from xbar_spice.linear.operator import FloatArray
-from xbar_spice.spice.libraries import behaviour, cell_templates, libraries, opamp_subcircuit
+from xbar_spice.spice.libraries import behaviour, cell_templates, compiled_libraries, libraries, opamp_subcircuit
 from xbar_spice.spice.nodes import line_nodes, nodes_of
 from xbar_spice.spice.render import number, render
 from xbar_spice.spice.tolerances import newton_options
@@ -65,6 +65,7 @@ class Terminal:
         r_feedback: ohm of the amplifier's feedback resistor.
         resistance: ohm between it and the line.
         segment: ohm of the wire between that and the first cell.
+        level: volts at which an amplifier holds the line.
     """
 
     array: int
@@ -76,6 +77,7 @@ class Terminal:
     r_feedback: float = 0.0
     resistance: float = 0.0
     segment: float = 0.0
+    level: float = 0.0
 
     @property
     def side(self) -> Side:
@@ -103,12 +105,14 @@ class Deck:
         terminals: the connected ends of the lines.
         unique: whether it has one solution at most, as far as is known.
         behaviour: the mode that ngspice needs for the dialect of its libraries; empty for none.
+        compiled: libraries of Verilog-A modules that ngspice loads before it.
     """
 
     text: str
     terminals: tuple[Terminal, ...]
     unique: bool = True
     behaviour: str = ""
+    compiled: tuple[Path, ...] = ()
     _by_edge: dict[tuple[int, Edge], tuple[Terminal, ...]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -276,7 +280,13 @@ def _deck(
     }
     terminals = tuple(terminal for array in arrays for terminal in array["terminals"])  # type: ignore[attr-defined]
     text = render(template, variables, netlists=netlists)
-    return Deck(text, terminals, unique=one_solution(crossbars), behaviour=behaviour(crossbars))
+    return Deck(
+        text,
+        terminals,
+        unique=one_solution(crossbars),
+        behaviour=behaviour(crossbars),
+        compiled=compiled_libraries(crossbars),
+    )
 
 
 def drive_volts(crossbar: Crossbar, drive: ArrayLike | None, side: Side) -> FloatArray:
@@ -360,7 +370,7 @@ def array_variables(
         "bit_segments": segments["cols"],
         "conductance": crossbar.conductance.tolist(),
         "bare_rows": np.flatnonzero(bare).tolist(),
-        "device": crossbar.device,
+        "device": crossbar.device.read_law,
         "gates": lines.above_threshold[:, 0].tolist() if lines else [],
         "connections": connections,
         "terminals": terminals,
@@ -386,8 +396,5 @@ def _terminal(index: int, prefix: str, end: End, line: int, segment: float) -> T
     name, ohm = f"{prefix}{end.edge}{line}", float(end.ohms[line])
     if end.amplifier is None:
         return Terminal(index, end.edge, line, f"V{name}", float(end.volts[line, 0]), resistance=ohm, segment=segment)
-    if end.volts[line, 0]:
-        raise InvalidInputError(
-            "an amplifier in a deck holds its lines at 0 V; shift all voltages, or leave the amplifiers out"
-        )
-    return Terminal(index, end.edge, line, "", 0.0, f"out_{name}", end.amplifier.r_feedback, ohm, segment)
+    r_feedback, level = end.amplifier.r_feedback, float(end.volts[line, 0])
+    return Terminal(index, end.edge, line, "", 0.0, f"out_{name}", r_feedback, ohm, segment, level)

@@ -14,7 +14,7 @@ from xbar_spice.hardware.biases import Biases, require_held
 from xbar_spice.hardware.crossbar import Crossbar, Side
 from xbar_spice.hardware.pulse import LineCapacitance, Pulse
 from xbar_spice.hardware.reads import read_ends
-from xbar_spice.spice.libraries import behaviour, cell_templates, libraries
+from xbar_spice.spice.libraries import behaviour, cell_templates, compiled_libraries, libraries
 from xbar_spice.spice.netlist import Deck, Terminal, array_variables, drive_volts
 from xbar_spice.spice.render import render
 from xbar_spice.spice.tolerances import transient_options
@@ -82,7 +82,8 @@ def pulse_deck(
         "options": transient_options(crossbar, least_charge, accuracy),
     }
     terminals: tuple[Terminal, ...] = tuple(array["terminals"])
-    return Deck(render("pulse.cir.j2", variables, netlists=netlists), terminals, behaviour=behaviour([crossbar]))
+    text, compiled = render("pulse.cir.j2", variables, netlists=netlists), compiled_libraries([crossbar])
+    return Deck(text, terminals, behaviour=behaviour([crossbar]), compiled=compiled)
 
 
 def _capacitors(

@@ -52,7 +52,12 @@ class SimulatedRead(PulseRead):
         names += [name for name in dict.fromkeys(name for row in bit for name in row) if name not in names]
         sources = [terminal.source for terminal in self._deck.terminals]
         self._times, self._into, volts = run_transient(
-            self._deck.text, sources, names, time_limit=time_limit, behaviour=self._deck.behaviour
+            self._deck.text,
+            sources,
+            names,
+            time_limit=time_limit,
+            behaviour=self._deck.behaviour,
+            compiled=self._deck.compiled,
         )
         row_of = {name: row for row, name in enumerate(names)}
         volts = np.vstack([volts, np.zeros_like(self._times)])  # a line that nothing is connected to

@@ -315,6 +315,7 @@ def check_opamp(opamp: Subcircuit) -> None:
             time_limit=10.0,
             failures=Path(folder),
             behaviour=deck.behaviour,
+            compiled=deck.compiled,
             unique=deck.unique,
         ) as process,
     ):

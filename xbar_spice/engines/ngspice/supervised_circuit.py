@@ -49,6 +49,7 @@ class ResidentProcess:
         unique: whether the circuit has one solution at most, whatever its voltages. One that may have several is solved
             for each vector as the deck by hand is, from nothing, and not from the vector before, which takes longer.
         behaviour: the mode that ngspice needs for the dialect of the deck's libraries; empty for none.
+        compiled: libraries of Verilog-A modules that are loaded before the deck.
 
     Raises:
         InvalidInputError: a source is not in the deck, a name is not a plain word, or a limit is not positive.
@@ -65,6 +66,7 @@ class ResidentProcess:
         failures: Path | None = None,
         unique: bool = True,
         behaviour: str = "",
+        compiled: Sequence[Path] = (),
     ) -> None:
         for name, limit in (("time_limit", time_limit), ("start_limit", start_limit)):
             if not 0 < limit < float("inf"):
@@ -83,6 +85,7 @@ class ResidentProcess:
         self._start_limit = start_limit
         self._failures = failures
         self._behaviour = behaviour
+        self._compiled = tuple(compiled)
         self._worker: Worker | None = None
         # Answers of two threads' requests would be mixed up. A signal handler may close the circuit in its own read.
         self._lock = threading.RLock()
@@ -177,7 +180,7 @@ class ResidentProcess:
             if worker is None:
                 worker = self._worker = Worker()
                 self._check_open(closings)  # `close` ends a worker that it sees, and this one comes after those
-                worker.behave(self._behaviour, self._start_limit)
+                worker.behave(self._behaviour, self._start_limit, self._compiled)
                 ways = self._single, self._cards, self._paired
                 request = ("load", *ways, self._sources, self._nodes, self._points)
                 self._note(worker.ask(request, self._start_limit)[0])
@@ -198,4 +201,5 @@ class ResidentProcess:
 
     def _error(self, error: WorkerError, volts: FloatArray) -> SimulationError:
         failed = volts[:, min(error.solved, volts.shape[1] - 1)].tolist()
-        return simulation_error(error, with_volts(self._deck, self._sources, failed), self._failures, self._behaviour)
+        deck = with_volts(self._deck, self._sources, failed)
+        return simulation_error(error, deck, self._failures, self._behaviour, self._compiled)

@@ -30,6 +30,7 @@ def run_transient(
     time_limit: float = 600.0,
     failures: Path | None = None,
     behaviour: str = "",
+    compiled: Sequence[Path] = (),
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Run the `.tran` analysis of a deck.
 
@@ -40,6 +41,7 @@ def run_transient(
         time_limit: seconds that the analysis may take; when they are over it is tried once more.
         failures: folder for the deck of a failed analysis; a temporary one when left out.
         behaviour: the mode that ngspice needs for the dialect of the deck; empty for none.
+        compiled: libraries of Verilog-A modules that are loaded before the deck.
 
     Returns:
         (T,) seconds as the simulator chose its steps, (sources, T) amperes from a source's first node through it to the
@@ -61,7 +63,7 @@ def run_transient(
 
     def attempt() -> FloatArray:
         with contextlib.closing(Worker()) as worker:
-            worker.behave(behaviour, time_limit)
+            worker.behave(behaviour, time_limit, compiled)
             value, parts = worker.ask(("transient", cards, probes), time_limit)
         for line in value[0]:
             logger.warning("ngspice: %s", line)
@@ -74,7 +76,7 @@ def run_transient(
             logger.warning("ngspice was lost in the middle of an analysis (%s); starting it again", loss)
             found = attempt()
     except WorkerError as error:
-        raise simulation_error(error, deck, failures, behaviour) from error
+        raise simulation_error(error, deck, failures, behaviour, compiled) from error
     return found[0], found[1 : 1 + len(sources)], found[1 + len(sources) :]
 
 

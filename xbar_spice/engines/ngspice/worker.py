@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from xbar_spice.engines.ngspice.library import LibraryFailure, Ngspice
 from xbar_spice.engines.ngspice.messages import Cause
+from xbar_spice.engines.ngspice.moving import MovingCircuit
 from xbar_spice.engines.ngspice.resident import ResidentCircuit, Ways, load
 
 __all__ = ["main", "serve", "waveforms"]
@@ -35,6 +36,7 @@ def serve(connection: Connection) -> None:  # noqa: PLR0912 - a branch for each 
         connection.send(("unavailable", f"{type(error).__name__}: {error}"))
         return
     circuit: ResidentCircuit | None = None
+    moving: MovingCircuit | None = None
     while True:
         try:
             word, *arguments = connection.recv()
@@ -46,7 +48,11 @@ def serve(connection: Connection) -> None:  # noqa: PLR0912 - a branch for each 
             if word == "info":
                 value = {"version": ngspice.ngspice_version, "library": ngspice.library_path, "klu": ngspice.klu}
             elif word == "behave":
-                ngspice.run(f"set ngbehavior={arguments[0]}")
+                behaviour, compiled = arguments
+                if behaviour:
+                    ngspice.run(f"set ngbehavior={behaviour}")
+                for path in compiled:
+                    ngspice.run(f"osdi {path}")
             elif word == "load":
                 single, swept, paired, *others = arguments
                 circuit = load(ngspice, Ways(single, swept, paired), *others)
@@ -54,6 +60,12 @@ def serve(connection: Connection) -> None:  # noqa: PLR0912 - a branch for each 
             elif word == "read" and circuit is not None:
                 for part in circuit.read(*arguments):
                     connection.send(("part", part))
+                value = ngspice.warnings, ngspice.busy
+            elif word == "move":
+                moving = MovingCircuit(ngspice, *arguments)
+                value = ngspice.warnings, ngspice.busy
+            elif word == "pulse" and moving is not None:
+                connection.send(("part", moving.pulse(*arguments)))
                 value = ngspice.warnings, ngspice.busy
             elif word == "transient":
                 for part in waveforms(ngspice, *arguments):

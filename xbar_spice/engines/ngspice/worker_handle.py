@@ -172,14 +172,14 @@ class Worker:
         text = f"silent for {time_limit:g} s"
         raise WorkerHung(text, self.last_lines(), _columns(parts), ReadTimeoutError)
 
-    def behave(self, behaviour: str, time_limit: float) -> None:
-        """Have the simulator read decks in one of its modes from now on; nothing happens if it is empty.
+    def behave(self, behaviour: str, time_limit: float, compiled: Sequence[Path] = ()) -> None:
+        """Have the simulator read decks in one of its modes from now on, if it is not empty, and load libraries first.
 
         Raises:
             as `ask`.
         """
-        if behaviour:
-            self.ask(("behave", behaviour), time_limit)
+        if behaviour or compiled:
+            self.ask(("behave", behaviour, [str(path) for path in compiled]), time_limit)
 
     def _limit_sending(self, seconds: float) -> None:
         """Without this a worker that is stopped while the pipe is full would block the supervisor for ever."""

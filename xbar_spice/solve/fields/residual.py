@@ -16,10 +16,9 @@ from xbar_spice.solve.fields.activation import Activation, get_activation
 from xbar_spice.solve.fields.evaluation import BoolArray, Evaluation, Parameters
 from xbar_spice.solve.fields.field import Field, bias_gradient, checked_bias, spread_bias
 
-__all__ = ["ResidualField"]
+__all__ = ["PerceptronField", "ResidualField"]
 
 
-@final
 class ResidualField(Field):
     """f(z) = sig(K2 sig(K1 z + b1) + b2), or as many layers as there are matrices K1, K2, ..., one read of each.
 
@@ -64,10 +63,16 @@ class ResidualField(Field):
 
     @property
     def formula(self) -> str:
-        text, name = "z", self.activation.name
-        for layer, b in enumerate(self._biases, start=1):
-            text = f"{name}(K{layer} {text}{'' if b is None else f' + b{layer}'})"
+        text = "z"
+        for layer, (b, activation) in enumerate(zip(self._biases, self._activations, strict=True), start=1):
+            sums = f"K{layer} {text}{'' if b is None else f' + b{layer}'}"
+            text = sums if activation.name == "identity" else f"{activation.name}({sums})"
         return text
+
+    @property
+    def _activations(self) -> Sequence[Activation]:
+        """The sig of each layer."""
+        return (self.activation,) * len(self._layers)
 
     @property
     def states(self) -> int:
@@ -93,10 +98,10 @@ class ResidualField(Field):
 
     def evaluate(self, z: FloatArray) -> Evaluation:
         r, slopes, hidden = z, [], []
-        for K, b in zip(self._layers, self._biases, strict=True):
+        for K, b, activation in zip(self._layers, self._biases, self._activations, strict=True):
             s = spread_bias(K.mv(r), b)
-            r = self.activation.value(s)
-            slopes.append(self.activation.slope(s, r))
+            r = activation.value(s)
+            slopes.append(activation.slope(s, r))
             hidden.append(r)
         slope = cast("BoolArray | FloatArray", np.vstack(slopes))  # bits stay bits
         return Evaluation(z=z, value=r, slope=slope, hidden=np.vstack(hidden))
@@ -143,3 +148,25 @@ class ResidualField(Field):
     def _split(self, stacked: FloatArray | BoolArray) -> Sequence[FloatArray]:
         """What is one layer below the other, by layer."""
         return np.split(stacked, np.cumsum([K.shape[0] for K in self._layers])[:-1])
+
+
+@final
+class PerceptronField(ResidualField):
+    """f(z) = K3 sig(K2 sig(K1 z + b1) + b2) + b3, or of any number of layers: the last one has no activation.
+
+    Args:
+        activation: Name of an activation, or an `Activation`.
+        **tensors: As for `ResidualField`.
+
+    Raises:
+        InvalidInputError: See `ResidualField`.
+
+    Example:
+        >>> field = PerceptronField("relu", K1=[[1.0], [-1.0]], K2=[[1.0, 1.0]], b2=[-4.0])
+        >>> field.evaluate(np.array([[-3.0]])).value[:, 0]
+        array([-1.])
+    """
+
+    @property
+    def _activations(self) -> Sequence[Activation]:
+        return (*super()._activations[1:], get_activation("identity"))

@@ -1,0 +1,184 @@
+"""One pulse on an array whose cells move, by two engines with one result.
+
+Both take the same equations: Kirchhoff's for the whole array at every moment, and the rate of each state at the voltage
+across its cell. Lines hold no charge, so that a pulse is rectangular at every cell but for what the motion itself does.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Hashable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Self, final
+
+import numpy as np
+
+from xbar_spice.errors import ConvergenceError, DeviceError, InvalidInputError
+from xbar_spice.hardware.biases import Biases
+from xbar_spice.hardware.crossbar import Crossbar
+from xbar_spice.hardware.dynamic import DynamicDevice, moved
+from xbar_spice.linear.operator import FloatArray
+from xbar_spice.programming.network import Network
+
+__all__ = ["FastPulses", "Pulsed", "Pulses", "dynamic_law"]
+
+ERROR = 1e-6  # of the span of the states, about what a pulse may be wrong by
+HALVINGS = 30
+SETTLED = 1e-8  # of the largest voltage: states and voltages of a step agree
+REPEATS = 20
+STRIDE = 0.1  # of the span, that a step may move a state: energies are integrals over steps
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Pulsed:
+    """What a pulse did.
+
+    Attributes:
+        state: (rows, cols) afterwards.
+        energy: Joule that the terminals delivered.
+    """
+
+    state: FloatArray
+    energy: float
+
+
+class Pulses(AbstractContextManager["Pulses"], ABC):
+    """An engine that applies pulses; it prepares an array when it meets it, and keeps it for the pulses that follow."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of what the engine holds."""
+
+    @abstractmethod
+    def apply(
+        self,
+        crossbar: Crossbar,
+        state: FloatArray,
+        biases: Biases,
+        seconds: float,
+        speed: FloatArray | None = None,
+    ) -> Pulsed:
+        """One pulse.
+
+        Args:
+            crossbar: Wires, device, and by its conductances which cells are there.
+            state: (rows, cols) before it.
+            biases: While it lasts.
+            seconds: How long that is.
+            speed: (rows, cols) by which the rate of each cell is larger in this pulse than its law says; 1 when left
+                out.
+
+        Raises:
+            ConvergenceError: A state runs away, or the network has none.
+        """
+
+
+def dynamic_law(crossbar: Crossbar) -> DynamicDevice:
+    """The law of an array whose cells move.
+
+    Raises:
+        DeviceError: They do not.
+        InvalidInputError: The array is sensed by amplifiers.
+    """
+    if not isinstance(crossbar.device, DynamicDevice):
+        raise DeviceError(
+            f"pulses move cells with a state, got {crossbar.device!r}; take xs.load_device('yakopcic_fast'), "
+            "'stanford_gap_dynamic', 'vteam_read' or another dynamic set of models/"
+        )
+    if crossbar.amplifier.present:
+        raise InvalidInputError(
+            f"pulses take terminals that are sources, got {crossbar.amplifier!r}; leave the amplifier out"
+        )
+    return crossbar.device
+
+
+@final
+class FastPulses(Pulses):
+    """The exact network at each step, and states by a step that is implicit in the voltages.
+
+    The voltages of a step are those of the network at the states half-way, which these voltages lead to: an implicit
+    midpoint rule, of second order in what a step changes of the voltages. At these voltages the states follow their own
+    equation, as exactly as `moved` does. A step whose change of voltage matters too much is halved.
+    """
+
+    def __init__(self) -> None:
+        self._crossbar: Crossbar | None = None
+        self._networks: dict[Hashable, Network] = {}
+
+    def apply(
+        self,
+        crossbar: Crossbar,
+        state: FloatArray,
+        biases: Biases,
+        seconds: float,
+        speed: FloatArray | None = None,
+    ) -> Pulsed:
+        device = dynamic_law(crossbar)
+        network = self._network(crossbar, biases)
+        source = network.open_circuit(biases)
+        times = np.where(crossbar.conductance > 0, 1.0 if speed is None else speed, 0.0)
+        energy, left, h = 0.0, seconds, seconds
+        while left > 0:
+            h = min(h, left)
+            after, watts, error = _step(crossbar, network, state, biases, source, h * times)
+            stride = float(np.abs(after - state).max())
+            if error > ERROR * device.span or stride > STRIDE * device.span:
+                h /= 2.0
+                if h < seconds * 2.0**-HALVINGS:
+                    raise ConvergenceError(
+                        f"a cell of {device!r} runs away under a pulse of {np.abs(source).max():g} V: its state "
+                        "jumps within no time; lower the voltage, or put more resistance in series"
+                    )
+                continue
+            state, energy = after, energy + watts * h
+            left = 0.0 if h >= left else left - h
+            if error < 0.1 * ERROR * device.span and stride < 0.3 * STRIDE * device.span:
+                h *= 2.0
+        return Pulsed(state, energy)
+
+    def _network(self, crossbar: Crossbar, biases: Biases) -> Network:
+        if crossbar is not self._crossbar:
+            self._crossbar, self._networks = crossbar, {}
+        key = tuple(end.circuit for end in biases.ends(crossbar).values())
+        if key not in self._networks:
+            self._networks[key] = Network(crossbar, biases)
+        return self._networks[key]
+
+
+def _step(
+    crossbar: Crossbar, network: Network, state: FloatArray, biases: Biases, source: FloatArray, seconds: FloatArray
+) -> tuple[FloatArray, float, float]:
+    """States after a step of (rows, cols) seconds, watts within it, and an estimate of the error."""
+    device, there = dynamic_law(crossbar), crossbar.conductance > 0
+
+    def siemens(states: FloatArray) -> FloatArray:
+        return np.where(there, device.conductance_of(states), 0.0)
+
+    first = volts = network.solve(siemens(state), biases, source)
+    enough = SETTLED * float(np.abs(source).max())
+    for _ in range(REPEATS):
+        half = moved(device, state, volts, 0.5 * seconds)
+        before, volts = volts, network.solve(siemens(half), biases, source)
+        if float(np.abs(volts - before).max()) <= enough:
+            break
+    else:
+        return state, 0.0, np.inf
+    after = moved(device, state, volts, seconds)
+    powers = [
+        float(np.sum(source * device.current(siemens(x), v)))
+        for x, v in ((state, first), (half, volts), (after, volts))
+    ]
+    watts = (powers[0] + 4.0 * powers[1] + powers[2]) / 6.0
+    # What the change of the voltages within the step does to the states, times the share by which things change.
+    shift = float(np.abs(after - moved(device, state, first, seconds)).max())
+    old, new = siemens(state), siemens(after)
+    change = np.abs(new - old) / np.maximum(np.maximum(new, old), np.finfo(float).tiny)
+    share = (shift + float(np.abs(after - state).max())) / device.span + float(change.max())
+    return after, watts, 0.1 * shift * min(1.0, share)

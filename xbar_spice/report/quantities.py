@@ -1,0 +1,171 @@
+"""What the columns of a study's table are: made from the records, each with its unit and its meaning."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any, final
+
+__all__ = [
+    "ACCURACY",
+    "ACCURACY_LOSS",
+    "DIGITAL_ACCURACY",
+    "LOSS_ERROR",
+    "READS",
+    "SECONDS",
+    "STATE_ERROR",
+    "WORST_READ",
+    "Quantity",
+    "columns_of",
+    "gradient",
+    "place",
+    "quantity",
+]
+
+STATE_ERROR, LOSS_ERROR = "state.relative_error", "loss.relative_error"
+ACCURACY, DIGITAL_ACCURACY, ACCURACY_LOSS = "accuracy.analog", "accuracy.digital", "accuracy.loss"
+READS, SECONDS, WORST_READ = "reads", "seconds", "worst_read_error"
+_NO_ANGLE = 1e-14  # that rounding leaves of 1 - cosine
+
+Scalar = bool | int | float | str | None
+
+
+def gradient(name: str, entry: str) -> str:
+    """The column of an entry of the gradient of a parameter, such as "relative_error", "cosine" or "angle"."""
+    return f"gradient.{name}.{entry}"
+
+
+@final
+@dataclass(frozen=True)
+class Quantity:
+    """What the columns of one kind hold.
+
+    Attributes:
+        pattern: Their names, with * for that of a parameter, a matrix or a run.
+        unit: Of the values; empty if they have none.
+        text: What they are, in which {} stands for what * is.
+    """
+
+    pattern: str
+    unit: str
+    text: str
+
+
+QUANTITIES = (
+    Quantity("id", "", "content of everything that can change the result, as a hash: the name of the case"),
+    Quantity("label", "", "the case in words: values on the axes, and the seed"),
+    Quantity("seed", "", "from which the devices of the chip were drawn; the same seed is the same chip on all axes"),
+    Quantity("status", "", "ok, not converged, failed, or not run"),
+    Quantity("error", "", "why the case failed"),
+    Quantity("engine", "", "who answered the reads"),
+    Quantity("samples", "", "number of samples"),
+    Quantity("state.relative_error", "", "|analog - digital| / |digital| of the final state, over all samples"),
+    Quantity("state.cosine", "", "cosine of the angle between the analog and the digital final state"),
+    Quantity("state.angle", "degree", "that angle"),
+    Quantity("state.sign_agreement", "", "part of the entries of the final state that matter whose signs agree"),
+    Quantity("gradient.*.relative_error", "", "|hardware - digital| / |digital| of the gradient of {}"),
+    Quantity("gradient.*.cosine", "", "cosine of the angle between the hardware and the digital gradient of {}"),
+    Quantity("gradient.*.angle", "degree", "angle between the hardware and the digital gradient of {}"),
+    Quantity(
+        "gradient.*.sign_agreement", "", "part of the entries of the gradient of {} that matter whose signs agree"
+    ),
+    Quantity("loss.*", "", "loss of the {} run"),
+    Quantity(LOSS_ERROR, "", "|analog - digital| / |digital| of the loss"),
+    Quantity("accuracy.*", "", "part of the samples that the {} run classifies correctly"),
+    Quantity(ACCURACY_LOSS, "", "digital less analog accuracy, as a part of the samples"),
+    Quantity("newton.*", "", "Newton steps of the {} run: the most of any sample, added over the time steps"),
+    Quantity("krylov.*", "", "products of the linear solves of the {} forward run, counted likewise"),
+    Quantity("adjoint_krylov.*", "", "products of the linear solves of the {} adjoint run, counted likewise"),
+    Quantity("residual.*", "", "largest |F| that the {} run left of an implicit equation"),
+    Quantity(READS, "", "reads of the arrays; one serves all samples"),
+    Quantity("reads.*", "", "reads of the arrays of {}"),
+    Quantity(WORST_READ, "", "largest relative error of a read against the digital product"),
+    Quantity("noise", "", "what read noise and converters leave of an implicit equation, relative to the state"),
+    Quantity("activations", "", "selections of rows that the reads took"),
+    Quantity("read_seconds", "second", "time of the reads"),
+    Quantity(SECONDS, "second", "time of the case"),
+    Quantity("written", "", "when the result was kept, UTC"),
+)
+"""The data dictionary, without the axes of the study; where two patterns fit, the longer one holds."""
+
+
+def quantity(column: str) -> Quantity | None:
+    """What a column holds; None of one that nobody has described.
+
+    Example:
+        >>> quantity("gradient.encoder.weight.angle")
+        Quantity(pattern='gradient.encoder.weight.angle', unit='degree', text='angle between the hardware and the \
+digital gradient of encoder.weight')
+    """
+    best = _known(column)
+    if best is None:
+        return None
+    before, _, after = best.pattern.partition("*")
+    return Quantity(column, best.unit, best.text.format(column[len(before) : len(column) - len(after)]))
+
+
+def place(column: str) -> tuple[int, str]:
+    """Where a column stands in a table: in the order of the data dictionary, and what nobody has described at the end.
+
+    Example:
+        >>> sorted(["seconds", "gradient.A.angle", "state.cosine"], key=place)
+        ['state.cosine', 'gradient.A.angle', 'seconds']
+    """
+    known = _known(column)
+    return (len(QUANTITIES) if known is None else QUANTITIES.index(known), column)
+
+
+def _known(column: str) -> Quantity | None:
+    fitting = [known for known in QUANTITIES if fnmatchcase(column, known.pattern)]
+    return max(fitting, key=lambda known: len(known.pattern), default=None)
+
+
+def columns_of(record: Mapping[str, Any]) -> dict[str, Scalar]:
+    """The entries of a record as columns, derived ones included; what it does not have is left out.
+
+    Args:
+        record: As the plain values that JSON holds, which has no NaN but null.
+    """
+    found: dict[str, Scalar] = {"engine": record["engine"], "samples": record.get("samples")}
+    found |= dict(_compared("state", record["state"]))
+    for name, compared in record["gradients"].items():
+        found |= dict(_compared(f"gradient.{name}", compared))
+    found |= {f"loss.{name}": _number(value) for name, value in record["loss"].items()}
+    accuracy = record.get("accuracy") or {}
+    if accuracy.get("analog") is not None and accuracy.get("digital") is not None:
+        found |= {ACCURACY: accuracy["analog"], DIGITAL_ACCURACY: accuracy["digital"]}
+        found[ACCURACY_LOSS] = accuracy["digital"] - accuracy["analog"]
+    for run, entry in record["convergence"].items():
+        found |= dict(_solved(run, entry))
+    reads = record["reads"]
+    found |= {READS: sum(reads.values())} | {f"reads.{kind}": count for kind, count in reads.items()}
+    found |= {
+        name: record.get(name) for name in (WORST_READ, "noise", "activations", "read_seconds", SECONDS, "written")
+    }
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else value
+
+
+def _compared(name: str, compared: Mapping[str, Any]) -> Iterator[tuple[str, Scalar]]:
+    for entry, value in compared.items():
+        yield f"{name}.{entry}", _number(value)
+    yield f"{name}.angle", _angle(_number(compared.get("cosine")))
+
+
+def _angle(cosine: float) -> float:
+    """Degrees; rounding may leave a cosine a little off 1, which is no angle."""
+    if math.isnan(cosine) or 1.0 - cosine > _NO_ANGLE:
+        return math.degrees(math.acos(min(1.0, max(-1.0, cosine))))
+    return 0.0
+
+
+def _solved(run: str, entry: Mapping[str, Any]) -> Iterator[tuple[str, Scalar]]:
+    for name in ("newton", "krylov", "adjoint_krylov"):
+        if counts := entry.get(f"{name}_iterations"):
+            yield f"{name}.{run}", sum(counts)
+    yield f"residual.{run}", entry.get("worst_residual")
