@@ -48,14 +48,23 @@ FIELDS: dict[str, xs.Field | xs.Layers] = {
     "convolutions": xs.ActivationField(image(2, 1), image(1, 2), "tanh", bias=numbers(2), output_bias=numbers(1)),
     "convolution layer": HamiltonianField(image(1, 1), numbers(1), "tanh"),
     "weights of each step": xs.Layers([xs.LayerField(numbers(3, 3), numbers(3), "tanh") for _ in range(2)]),
+    "time as a line": xs.TimedField(
+        xs.ActivationField(numbers(4, 4), numbers(3, 4), "tanh", bias=numbers(4), time=True)
+    ),
 }  # fmt: skip
-ON_A_LINE = ("activation", "layer", "parabolic", "convolutions", "weights of each step")
-METHODS = {"hamiltonian": "verlet", "weights of each step": "ab3", "layer": "rk4", "residual": "trapezoid"}
+ON_A_LINE = ("activation", "layer", "parabolic", "convolutions", "weights of each step", "time as a line")
+METHODS = {
+    "time as a line": "rk4",
+    "hamiltonian": "verlet",
+    "weights of each step": "ab3",
+    "layer": "rk4",
+    "residual": "trapezoid",
+}
 
 
 def problem_of(field: xs.Field | xs.Layers, method: str = "implicit_euler", **others: object) -> xs.Problem:
     draw = np.random.default_rng(6)
-    n = field.states
+    n = field.states - isinstance(field, xs.TimedField)
     model = xs.Model(
         field=field,
         h=0.25,

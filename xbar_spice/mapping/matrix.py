@@ -177,8 +177,6 @@ class MappedMatrix:
         Returns:
             (..., m, n).
         """
-        if by_tile(devices) is not None:
-            raise InvalidInputError("devices of large convolutions have a gradient by kernel: see `kernel_gradient`")
         slopes = self.siemens_per_weight * self.slope * devices
         of_weights = self.design.mapping.slopes(self.scale * weights.T) * self.scale
         return np.asarray(np.swapaxes((of_weights * slopes).sum(axis=-3), -1, -2))
@@ -316,12 +314,10 @@ def map_weights(
         written, programmed = programmed_devices(target, design, whole, rng, cycle_rng)
     else:
         written = programmed = measured_devices(conductance, target, design)
-    arrays = tuple(_cut(programmed.conductance, target, design, used, scale))
-    rows, cols = matrix.shape
-    drawn = programmed.conductance
-    return MappedMatrix(
-        (rows, cols), design, arrays, siemens, drawn, target, programmed.slope, scale, clipped, written.conductance
-    )
+    (rows, cols), drawn, slope = matrix.shape, programmed.conductance, programmed.slope
+    arrays = tuple(_cut(drawn, target, design, used, scale))
+    left = written.conductance
+    return MappedMatrix((rows, cols), design, arrays, siemens, drawn, target, slope, scale, clipped, left)
 
 
 def _mapped_by_tile(operator: Convolution, design: Design, siemens_per_weight: float | None) -> MappedMatrix:

@@ -16,6 +16,7 @@ from xbar_spice.errors import WeightsError
 from xbar_spice.linear.convolution import Convolution
 from xbar_spice.linear.operator import DenseOperator, FloatArray, LinearOperator
 from xbar_spice.solve.fields.field import Field, ReluField
+from xbar_spice.solve.fields.timed import TimedField
 from xbar_spice.solve.integrators.layers import Layers
 from xbar_spice.weights.ends import Classifier, Encoder
 from xbar_spice.weights.fields import kernel_name
@@ -225,8 +226,12 @@ class Model:
 
     @property
     def states(self) -> int:
-        """Length n of the state."""
-        return self.field.states
+        """Length n of the state, without the time of a field that depends on it."""
+        return self.field.states - self._timed
+
+    @property
+    def _timed(self) -> bool:
+        return any(isinstance(field, TimedField) for field in _fields(self.field))
 
     @property
     def inputs(self) -> int:
@@ -242,6 +247,14 @@ class Model:
     def hidden(self) -> int:
         """Number m of hidden units."""
         return max(field.hidden_units for field in _fields(self.field))
+
+    def started(self, z0: FloatArray) -> FloatArray:
+        """Initial states, (n, samples), with the time below them if the field depends on it."""
+        return np.vstack([z0, np.zeros((1, z0.shape[1]))]) if self._timed else z0
+
+    def ended(self, z: FloatArray) -> FloatArray:
+        """States of a run, (..., n, samples), without the time."""
+        return z[..., : self.states, :]
 
     def initial(self, x: FloatArray) -> FloatArray:
         """(n, samples) initial states of inputs, (inputs, samples)."""

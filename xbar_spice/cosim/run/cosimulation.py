@@ -229,7 +229,7 @@ def cosimulate(
         feedback=None if feedback is None else Circuit(**feedback),
         solved=solved or None,
     )
-    return Cosimulation(record, reads, analog.trajectory.z, analog.parameters)
+    return Cosimulation(record, reads, model.ended(analog.trajectory.z), analog.parameters)
 
 
 def digital_run(problem: Problem, solver: SolverOptions) -> Run:
@@ -249,6 +249,7 @@ class Run:
         parameters: its gradients by name, those of kernels included; with leading axes if they are split.
         loss: NaN if a sample is not finite.
         accuracy: None where nothing is classified.
+        final: (n, samples) states at the end.
         encoder: the cotangent of what the encoder's matrix makes of inputs; None without an encoder.
     """
 
@@ -258,6 +259,7 @@ class Run:
     loss: float
     accuracy: float | None
     encoder: FloatArray | None = None
+    final: FloatArray = field(default_factory=lambda: np.zeros((0, 0)))
 
     @property
     def convergence(self) -> dict[str, Any]:
@@ -309,17 +311,18 @@ def solve_model(
         warnings.simplefilter("ignore", ConvergenceWarning)  # `Run.convergence` says which samples failed
         trajectory = integrate(
             model_field,
-            z0,
+            model.started(z0),
             method=model.method,
             **model.times,
             newton=options.newton,
             krylov=options.krylov,
             adaptive=options.adaptive,
         )
-        final = trajectory.z[-1]
+        final = model.ended(trajectory.z[-1])
         finite = np.isfinite(final).all(axis=0)
         scored = objective.evaluate(np.where(finite, final, 0.0))
-        pulled = gradients(trajectory, np.where(finite, scored.cotangent, 0.0), by=by)
+        pulled = gradients(trajectory, model.started(np.where(finite, scored.cotangent, 0.0)), by=by)
+        pulled = replace(pulled, z0=model.ended(pulled.z0))
     parameters = named_gradients(model, pulled.parameters, lead=len(split_axes(by))) | {"z0": pulled.z0}
     if encoder is not None and driven is not None:
         driven = encoder.pulled(driven, np.where(np.isfinite(pulled.z0), pulled.z0, 0.0))
@@ -329,12 +332,12 @@ def solve_model(
     loss = scored.loss if finite.all() else float("nan")  # a sample that ran away has no loss, nor has their mean
     # Zeros stood in for it so that the others have their gradients; it is not classified correctly by being zero.
     accuracy = objective.evaluate(np.where(finite, final, np.nan)).accuracy if not finite.all() else scored.accuracy
-    return Run(trajectory, pulled, parameters, loss, accuracy, driven)
+    return Run(trajectory, pulled, parameters, loss, accuracy, driven, final)
 
 
 def _compared(analog: Run, digital: Run) -> dict[str, Any]:
     return {
-        "state": compare(analog.trajectory.z[-1], digital.trajectory.z[-1]),
+        "state": compare(analog.final, digital.final),
         "loss": Loss(
             analog.loss,
             digital.loss,

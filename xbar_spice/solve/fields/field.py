@@ -154,6 +154,7 @@ class ActivationField(Field):
         bias: (m,), added digitally; or whether A has a column for it. Of a convolution also one number a channel.
         output_bias: (n,), added digitally; none when left out.
         tie: Parameters that A and B share; by default they are the parameters themselves.
+        time: Whether A has a column for the time, behind those of the state, for a `TimedField`.
 
     Raises:
         InvalidInputError: The shapes of A and B do not belong together, a matrix or a bias is not finite, or the
@@ -180,6 +181,7 @@ class ActivationField(Field):
         bias: bool | ArrayLike | None = False,
         output_bias: ArrayLike | None = None,
         tie: Tie | None = None,
+        time: bool = False,
     ) -> None:
         self.A = as_operator(A, "A")
         self.B = as_operator(B, "B")
@@ -190,7 +192,7 @@ class ActivationField(Field):
         )
         self.output_bias = None if output_bias is None else checked_bias("output_bias", output_bias, self.B)
         self._tie = tie or Tie()
-        if self.A.shape != (m, n + self._column):
+        if self.A.shape != (m, n + time + self._column):
             formula, inputs = (
                 (f"B {self.activation.name}(A [z; 1])", "n + 1")
                 if self._column
@@ -209,6 +211,10 @@ class ActivationField(Field):
 
     @property
     def states(self) -> int:
+        return self.A.shape[1] - self._column
+
+    @property
+    def outputs(self) -> int:
         return self.B.shape[0]
 
     @property
