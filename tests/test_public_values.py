@@ -318,6 +318,7 @@ SAID_AS = {
     ("measured_noise", "z"): "vectors of shape",
     ("save_model", "path"): "a name ending in",
     ("sign_flips", "found"): "gradients",
+    ("ActivationField", "time"): "A of shape",
     ("field_named", "name"): "field",
     ("field_named", "tensors"): "kernel 'a'",
     ("sign_flips", "reference"): "gradients",
@@ -364,6 +365,7 @@ ALSO_RIGHT = {
     ("Encoder", "bias"): {"None"},
     ("Model", "on_arrays"): {"no number"},
     ("Model", "frozen"): {"no number"},
+    ("LayerField", "b"): {"True"},
     ("parabolic_field", "bias"): {"True"},  # which it may have on the array
     ("OneTransistorOneResistor", "v_threshold"): {"negative"},
     ("OpAmp", "gain"): {"infinity", "a huge whole number"},

@@ -316,16 +316,15 @@ def map_weights(
         written = programmed = measured_devices(conductance, target, design)
     (rows, cols), drawn, slope = matrix.shape, programmed.conductance, programmed.slope
     arrays = tuple(_cut(drawn, target, design, used, scale))
-    left = written.conductance
-    return MappedMatrix((rows, cols), design, arrays, siemens, drawn, target, slope, scale, clipped, left)
+    after = written.conductance
+    return MappedMatrix((rows, cols), design, arrays, siemens, drawn, target, slope, scale, clipped, after)
 
 
 def _mapped_by_tile(operator: Convolution, design: Design, siemens_per_weight: float | None) -> MappedMatrix:
     """A large convolution without programming error, of which only the tiles are made that its kernel reaches."""
     siemens, targets, clipped = tiled_targets(operator, design, siemens_per_weight)
-    tiled, built = cast(FloatArray, targets), cast("NDArray[np.bool_]", BuiltTiles(targets.blocks))
-    slope, scale = np.broadcast_to(1.0, targets.shape), np.ones((1, 1))
-    arrays = tuple(_cut(tiled, tiled, design, built, scale))
+    tiled, slope, scale = cast(FloatArray, targets), np.broadcast_to(1.0, targets.shape), np.ones((1, 1))
+    arrays = tuple(_cut(tiled, tiled, design, cast("NDArray[np.bool_]", BuiltTiles(targets.blocks)), scale))
     return MappedMatrix(operator.shape, design, arrays, siemens, tiled, tiled, slope, scale, clipped, tiled)
 
 
