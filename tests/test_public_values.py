@@ -210,6 +210,7 @@ CALLS: dict[str, Callable[[Parts], dict[str, Any]]] = {
     "convolution_field": lambda p: {"a": np.ones(9), "b": np.ones(9), "image_shape": (2, 3)},
     "Convolution": lambda p: {"kernel": np.ones(9), "image_shape": (2, 3)},
     "PerceptronField": lambda p: {"activation": "relu", "K1": p.weights},
+    "TimedField": lambda p: {"field": xs.LayerField([[0.0, 1.0]])},
     "ResidualField": lambda p: {"activation": "relu", "K1": p.weights},
     "field_named": lambda p: {"name": "layer", "tensors": {"K": p.weights}},
     "convolution_matrix": lambda p: {"kernel": np.ones(9), "image_shape": (2, 3)},
@@ -318,6 +319,7 @@ SAID_AS = {
     ("measured_noise", "z"): "vectors of shape",
     ("save_model", "path"): "a name ending in",
     ("sign_flips", "found"): "gradients",
+    ("ActivationField", "time"): "A of shape",
     ("field_named", "name"): "field",
     ("field_named", "tensors"): "kernel 'a'",
     ("sign_flips", "reference"): "gradients",
@@ -366,6 +368,7 @@ ALSO_RIGHT = {
     ("integrate", "stops"): {"no number", "empty array"},
     ("Model", "on_arrays"): {"no number"},
     ("Model", "frozen"): {"no number"},
+    ("LayerField", "b"): {"True"},
     ("parabolic_field", "bias"): {"True"},  # which it may have on the array
     ("OneTransistorOneResistor", "v_threshold"): {"negative"},
     ("OpAmp", "gain"): {"infinity", "a huge whole number"},

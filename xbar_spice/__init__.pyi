@@ -101,6 +101,7 @@ from .solve.fields.systems import antisymmetric_field as antisymmetric_field
 from .solve.fields.systems import convolution_field as convolution_field
 from .solve.fields.systems import hamiltonian_field as hamiltonian_field
 from .solve.fields.systems import parabolic_field as parabolic_field
+from .solve.fields.timed import TimedField as TimedField
 from .solve.integrators.dormand_prince import DormandPrince as DormandPrince
 from .solve.integrators.integration import integrate as integrate
 from .solve.integrators.layers import Layers as Layers

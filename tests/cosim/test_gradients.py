@@ -14,7 +14,7 @@ from xbar_spice.cosim import (
     program_model,
     three_gradients,
 )
-from xbar_spice.cosim.gradients.circuit_field import ReadDerivative
+from xbar_spice.cosim.gradients.read_derivative import ReadDerivative
 from xbar_spice.cosim.gradients.three_gradients import adjoint_mismatch
 from xbar_spice.cosim.run.cosimulation import solve_model
 from xbar_spice.hardware.cells import Ohmic, Sinh

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import xbar_spice as xs
+from xbar_spice.cosim.gradients import ReadDerivative
 from xbar_spice.cosim.run import Run, program_model, solve_model
 from xbar_spice.cosim.run.programming import ends_on, field_on, weights_on_arrays
 from xbar_spice.linear.operator import as_operator
@@ -47,13 +48,23 @@ FIELDS: dict[str, xs.Field | xs.Layers] = {
     "convolutions": xs.ActivationField(image(2, 1), image(1, 2), "tanh", bias=numbers(2), output_bias=numbers(1)),
     "convolution layer": HamiltonianField(image(1, 1), numbers(1), "tanh"),
     "weights of each step": xs.Layers([xs.LayerField(numbers(3, 3), numbers(3), "tanh") for _ in range(2)]),
+    "time as a line": xs.TimedField(
+        xs.ActivationField(numbers(4, 4), numbers(3, 4), "tanh", bias=numbers(4), time=True)
+    ),
 }  # fmt: skip
-METHODS = {"hamiltonian": "verlet", "weights of each step": "ab3", "layer": "rk4", "residual": "trapezoid"}
+ON_A_LINE = ("activation", "layer", "parabolic", "convolutions", "weights of each step", "time as a line")
+METHODS = {
+    "time as a line": "rk4",
+    "hamiltonian": "verlet",
+    "weights of each step": "ab3",
+    "layer": "rk4",
+    "residual": "trapezoid",
+}
 
 
 def problem_of(field: xs.Field | xs.Layers, method: str = "implicit_euler", **others: object) -> xs.Problem:
     draw = np.random.default_rng(6)
-    n = field.states
+    n = field.states - isinstance(field, xs.TimedField)
     model = xs.Model(
         field=field,
         h=0.25,
@@ -74,7 +85,7 @@ def run(problem: xs.Problem, scale: tuple[float, ...], design: xs.Design = WIRED
 
 
 def range_of(model: xs.Model) -> tuple[float, ...]:
-    return tuple(2.0 * float(np.abs(W).max()) for W in model.matrices.values())
+    return tuple(2.0 * model.largest(name) for name in model.operators)
 
 
 def moved(problem: xs.Problem, name: str, direction: np.ndarray, step: float) -> xs.Problem:
@@ -85,9 +96,11 @@ def moved(problem: xs.Problem, name: str, direction: np.ndarray, step: float) ->
     return replace(problem, model=model, objective=objective)
 
 
-@pytest.mark.parametrize("name", FIELDS)
-def test_the_true_gradient_of_every_field_is_that_of_the_loss_on_the_chip(name: str) -> None:
-    problem = problem_of(FIELDS[name], METHODS.get(name, "implicit_euler"))
+@pytest.mark.parametrize(("name", "on_arrays"), [(name, ()) for name in FIELDS] + [(n, ("bias",)) for n in ON_A_LINE])
+def test_the_true_gradient_of_every_field_is_that_of_the_loss_on_the_chip(
+    name: str, on_arrays: tuple[str, ...]
+) -> None:
+    problem = problem_of(FIELDS[name], METHODS.get(name, "implicit_euler"), on_arrays=on_arrays)
     model, scale = problem.model, range_of(problem.model)
     held = replace(problem, model=replace(model, weight_range=scale))
     found = xs.three_gradients(held, WIRED, seed=3, solver=TIGHT, step=None).gradients["true"]
@@ -191,3 +204,39 @@ def test_a_field_of_one_s_own_goes_through_everything() -> None:
     varied = xs.Design(r_word=20.0, variation=xs.Variation(programming=0.05))
     assert set(xs.attribute(problem, varied, seed=3).errors) >= {"state", "gradient of W", "gradient of V"}
     assert {device.matrix for device in xs.sensitivity_map(problem, varied).ranked(24)} == {"W", "V"}
+
+
+LARGE = xs.Convolution(numbers(1, 1, 3, 3), (33, 32), "zero")  # so many entries that its zeros take no memory
+
+
+def test_a_large_convolution_is_kept_by_tile_and_acts_as_its_dense_matrix() -> None:
+    back = LARGE.with_kernel(numbers(1, 1, 3, 3))
+    design = xs.Design(tile=64, skip_empty=True)
+    sparse = xs.Model(field=xs.ActivationField(LARGE, back, "tanh"), h=0.25, steps=1, method="forward_euler")
+    draw = np.random.default_rng(8)
+    x, target = draw.standard_normal((2, sparse.states, 1))
+    dense = replace(sparse, field=sparse.field.replaced({n: as_operator(W) for n, W in sparse.matrices.items()}))
+    found, wanted = (
+        xs.cosimulate(xs.Problem(model, x, xs.SquaredDistance(target)), design, engine="ideal")
+        for model in (sparse, dense)
+    )
+    np.testing.assert_allclose(found.z, wanted.z, rtol=1e-12)
+    for kernel, matrix, operator in (("a", "A", LARGE), ("b", "B", back)):
+        expected = operator.kernel_gradient(wanted.gradients[matrix])
+        np.testing.assert_allclose(found.gradients[kernel], expected, rtol=1e-9)
+        assert matrix not in found.gradients
+
+
+def test_devices_of_a_large_convolution_have_the_gradients_of_its_dense_matrix() -> None:
+    design = xs.Design(tile=32, r_word=1.0, r_bit=1.0, skip_empty=True)
+    by_tile, dense = xs.map_weights(LARGE, design), xs.map_weights(LARGE.matrix, design)
+    some = {array.name: array for array in by_tile.arrays[:4]}
+    same = [array for array in dense.arrays if array.name in some]
+    draw = np.random.default_rng(9)
+    w, x = draw.standard_normal((2, LARGE.shape[0], 2))
+    found = [
+        (derivative := ReadDerivative(replace(mapped, arrays=tuple(arrays)))).devices_of(derivative.outer(w, x))
+        for mapped, arrays in ((by_tile, some.values()), (replace(dense, drawn=by_tile.drawn), same))
+    ]
+    for array in same:
+        np.testing.assert_allclose(found[0][array.devices], found[1][array.devices], rtol=1e-9)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from support import engine_or_skip, relative, truth
 
-from xbar_spice.cosim.gradients.circuit_field import ReadDerivative
+from xbar_spice.cosim.gradients.read_derivative import ReadDerivative
 from xbar_spice.engines.nodal.engine import NodalEngine
 from xbar_spice.engines.nodal.sensitivity import Change, Sensitivity
 from xbar_spice.engines.nodal.solution import solve_array

@@ -26,13 +26,12 @@ from xbar_spice.mapping.base import IntArray, Lines
 from xbar_spice.mapping.compensation import compensate
 from xbar_spice.mapping.design import Design
 from xbar_spice.mapping.programming import measured_devices, programmed_devices
-from xbar_spice.mapping.tiled import BuiltTiles, TiledDevices, stays_sparse, weight_blocks
+from xbar_spice.mapping.tiled import CLIPPED, BuiltTiles, by_tile, stays_sparse, tiled_targets
 
 __all__ = ["MappedArray", "MappedMatrix", "map_weights"]
 
 SMALLEST = 1e-300  # entry of a vector that is scaled to `v_read`
 COMPENSATED = 1e-3  # of the largest conductance: less than programming can hit
-CLIPPED = 1e-12  # rounding, by which the largest weight may exceed the range that it made
 
 
 @final
@@ -125,7 +124,7 @@ class MappedMatrix:
 
         Nothing reads them. Derivatives need them: a weight of such a tile that leaves zero builds it.
         """
-        if isinstance(self.drawn, TiledDevices):
+        if by_tile(self.drawn) is not None:
             return ()  # no weight of such a tile can leave zero: the kernel does not reach it
         missing = np.asarray(~self.present.any(axis=0))
         return tuple(_cut(self.drawn, self.target, self.design, missing, self.scale))
@@ -178,8 +177,6 @@ class MappedMatrix:
         Returns:
             (..., m, n).
         """
-        if isinstance(devices, TiledDevices):
-            raise InvalidInputError("devices of large convolutions have a gradient by kernel: see `kernel_gradient`")
         slopes = self.siemens_per_weight * self.slope * devices
         of_weights = self.design.mapping.slopes(self.scale * weights.T) * self.scale
         return np.asarray(np.swapaxes((of_weights * slopes).sum(axis=-3), -1, -2))
@@ -317,29 +314,17 @@ def map_weights(
         written, programmed = programmed_devices(target, design, whole, rng, cycle_rng)
     else:
         written = programmed = measured_devices(conductance, target, design)
-    arrays = tuple(_cut(programmed.conductance, target, design, used, scale))
-    rows, cols = matrix.shape
-    drawn = programmed.conductance
-    return MappedMatrix(
-        (rows, cols), design, arrays, siemens, drawn, target, programmed.slope, scale, clipped, written.conductance
-    )
+    (rows, cols), drawn, slope = matrix.shape, programmed.conductance, programmed.slope
+    arrays = tuple(_cut(drawn, target, design, used, scale))
+    after = written.conductance
+    return MappedMatrix((rows, cols), design, arrays, siemens, drawn, target, slope, scale, clipped, after)
 
 
 def _mapped_by_tile(operator: Convolution, design: Design, siemens_per_weight: float | None) -> MappedMatrix:
     """A large convolution without programming error, of which only the tiles are made that its kernel reaches."""
-    mapping, size = design.mapping, design.tile or 1
-    window, largest = mapping.window(design.g_min, design.g_max), float(np.abs(operator.sparse.data).max(initial=0.0))
-    siemens = siemens_per_weight or (window / design.headroom) / (largest if largest > 0 else 1.0)
-    blocks, beyond = {}, 0
-    for place, weights in weight_blocks(operator, size):
-        wanted = mapping.targets(weights, siemens, design.g_min, design.g_max)
-        blocks[place] = np.minimum(wanted, design.g_max)
-        beyond += int((siemens * np.abs(weights) > window * (1 + CLIPPED)).sum())
-    (outputs, inputs), devices = operator.shape, next(iter(blocks.values())).shape[0]
-    tiled = cast(FloatArray, TiledDevices((devices, inputs, outputs), size, blocks))
-    slope, scale = np.broadcast_to(1.0, (devices, inputs, outputs)), np.ones((1, 1))
-    arrays = tuple(_cut(tiled, tiled, design, cast("NDArray[np.bool_]", BuiltTiles(blocks)), scale))
-    clipped = beyond / operator.entries
+    siemens, targets, clipped = tiled_targets(operator, design, siemens_per_weight)
+    tiled, slope, scale = cast(FloatArray, targets), np.broadcast_to(1.0, targets.shape), np.ones((1, 1))
+    arrays = tuple(_cut(tiled, tiled, design, cast("NDArray[np.bool_]", BuiltTiles(targets.blocks)), scale))
     return MappedMatrix(operator.shape, design, arrays, siemens, tiled, tiled, slope, scale, clipped, tiled)
 
 

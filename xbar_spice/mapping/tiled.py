@@ -12,7 +12,9 @@ from xbar_spice.linear.convolution import Convolution
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.mapping.design import Design
 
-__all__ = ["BuiltTiles", "TiledDevices", "stays_sparse", "weight_blocks"]
+__all__ = ["BuiltTiles", "TiledDevices", "by_tile", "stays_sparse", "tiled_targets", "weight_blocks"]
+
+CLIPPED = 1e-12  # rounding, by which the largest weight may exceed the range that it made
 
 Place = tuple[int, int]
 """First input and first output of a tile."""
@@ -46,6 +48,11 @@ class TiledDevices:
         for (top, left), block in self.blocks.items():
             whole[:, top : top + block.shape[-2], left : left + block.shape[-1]] = block
         return whole
+
+
+def by_tile(devices: Any) -> TiledDevices | None:
+    """The devices of a matrix that is kept tile by tile; None for those of any other."""
+    return devices if isinstance(devices, TiledDevices) else None
 
 
 @final
@@ -82,3 +89,18 @@ def weight_blocks(operator: Convolution, size: int) -> Iterator[tuple[Place, Flo
         stripe = sparse[left : left + size]
         for top in np.unique(stripe.indices // size * size).tolist():
             yield (top, left), stripe[:, top : min(top + size, inputs)].toarray().T
+
+
+def tiled_targets(
+    operator: Convolution, design: Design, siemens_per_weight: float | None
+) -> tuple[float, TiledDevices, float]:
+    """Siemens of a unit weight, what programming aims at on each tile, and the part of all weights that are clipped."""
+    mapping, size = design.mapping, design.tile or max(operator.shape)
+    window, largest = mapping.window(design.g_min, design.g_max), float(np.abs(operator.sparse.data).max(initial=0.0))
+    siemens = siemens_per_weight or (window / design.headroom) / (largest if largest > 0 else 1.0)
+    blocks, beyond = {}, 0
+    for place, weights in weight_blocks(operator, size):
+        blocks[place] = np.minimum(mapping.targets(weights, siemens, design.g_min, design.g_max), design.g_max)
+        beyond += int((siemens * np.abs(weights) > window * (1 + CLIPPED)).sum())
+    (outputs, inputs), devices = operator.shape, next(iter(blocks.values())).shape[0]
+    return siemens, TiledDevices((devices, inputs, outputs), size, blocks), beyond / operator.entries

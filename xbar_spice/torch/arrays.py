@@ -13,7 +13,7 @@ from typing import Any, Literal, final, get_args
 import numpy as np
 
 from xbar_spice.checks import SEED, Optional, Real
-from xbar_spice.cosim.gradients.circuit_field import ReadDerivative
+from xbar_spice.cosim.gradients.read_derivative import ReadDerivative
 from xbar_spice.engines.base import Engine
 from xbar_spice.engines.registry import get_engine
 from xbar_spice.errors import DesignWarning, InvalidInputError

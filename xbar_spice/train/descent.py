@@ -120,15 +120,15 @@ def loss_and_gradients(
             objective = objective.read_by(programmed.ends["classifier.weight"])
         z0, driven = _initial(programmed, model, data.x)
         trajectory = _integrate(programmed, model, z0, tolerance)
-        score = cast(CrossEntropyScore, objective.evaluate(trajectory.z[-1]))
+        score = cast(CrossEntropyScore, objective.evaluate(model.ended(trajectory.z[-1])))
         found = {"classifier.weight": score.weight, "classifier.bias": score.bias}
         if not matrices:
             return score, found
-        pulled = gradients(trajectory, score.cotangent)
+        pulled = gradients(trajectory, model.started(score.cotangent))
         of_tensors = programmed.of_tensors
         found = {**(named_gradients(model, pulled.parameters) if of_tensors is None else of_tensors(pulled)), **found}
     if model.encoder is not None and driven is not None:
-        found |= model.encoder.weight_gradient(model.encoder.pulled(driven, pulled.z0), data.x)
+        found |= model.encoder.weight_gradient(model.encoder.pulled(driven, model.ended(pulled.z0)), data.x)
     return score, {name: found[name] for name in model.tensors if name in found and name not in model.frozen}
 
 
@@ -220,7 +220,7 @@ def final_states(
     """(n, samples) states at the end of the run from inputs, (inputs, samples)."""
     with (processor or Digital()).programmed(model, occasion) as programmed:
         z0, _ = _initial(programmed, model, x)
-        states: FloatArray = _integrate(programmed, model, z0, tolerance).z[-1]
+        states: FloatArray = model.ended(_integrate(programmed, model, z0, tolerance).z[-1])
     return states
 
 
@@ -230,7 +230,7 @@ def _integrate(programmed: Programmed, model: Model, z0: FloatArray, tolerance: 
     newton, krylov = allowing_noise(*exact, noise)
     return integrate(
         programmed.field,
-        z0,
+        model.started(z0),
         method=model.method,
         **model.times,
         newton=newton,

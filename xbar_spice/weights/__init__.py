@@ -5,7 +5,7 @@ from xbar_spice.weights.fields import field_named, formula_of
 from xbar_spice.weights.files import load_model, require_savable, save_model
 from xbar_spice.weights.gradients import named_gradients
 from xbar_spice.weights.kernels import Kernels
-from xbar_spice.weights.model import Model
+from xbar_spice.weights.model import Model, matrix_of
 
 __all__ = [
     "Classifier",
@@ -15,6 +15,7 @@ __all__ = [
     "field_named",
     "formula_of",
     "load_model",
+    "matrix_of",
     "named_gradients",
     "require_savable",
     "save_model",

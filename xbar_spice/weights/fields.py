@@ -15,6 +15,7 @@ from xbar_spice.linear.convolution import Convolution, Padding
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.parts import FIELDS
 from xbar_spice.solve.fields.field import Field
+from xbar_spice.solve.fields.timed import TimedField
 from xbar_spice.solve.integrators.layers import Layers
 from xbar_spice.weights.tensors import real
 
@@ -51,6 +52,7 @@ def field_named(
     image_shape: tuple[int, int] | None = None,
     padding: Padding = "circular",
     steps: int | None = None,
+    time: bool = False,
     **options: Any,
 ) -> Field | Layers:
     """The field of a kind over tensors of these names.
@@ -67,6 +69,7 @@ def field_named(
         image_shape: (height, width) of the images that kernels belong to.
         padding: Of convolutions.
         steps: Number of time steps; tensors that belong to one each are found by it.
+        time: Whether the first matrix has one more column, for the time as an input line.
         **options: Further options of the field.
 
     Raises:
@@ -77,12 +80,13 @@ def field_named(
         2
     """
     given = {key: real(key, value) for key, value in tensors.items()}
+    all_of = {**options, "time": time}
     count = _time_steps(given, steps)
     if count is None:
-        return _one_field(name, given, activation, image_shape, padding, options)
+        return _one_field(name, given, activation, image_shape, padding, all_of)
     return Layers(
         [
-            _one_field(name, {key: value[k] for key, value in given.items()}, activation, image_shape, padding, options)
+            _one_field(name, {key: value[k] for key, value in given.items()}, activation, image_shape, padding, all_of)
             for k in range(count)
         ]
     )
@@ -104,7 +108,12 @@ def _one_field(
         arguments[digital.get(matrix, matrix)] = held
     if "activation" in inspect.signature(made).parameters:
         arguments["activation"] = activation
-    return FIELDS.get(name, **arguments, **options)
+    others = dict(options)
+    time = others.pop("time")
+    if time and "time" in inspect.signature(made).parameters:
+        others["time"] = True
+    field = FIELDS.get(name, **arguments, **others)
+    return TimedField(field) if time else field
 
 
 def _time_steps(tensors: Mapping[str, FloatArray], steps: int | None) -> int | None:

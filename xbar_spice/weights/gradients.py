@@ -9,6 +9,7 @@ import numpy as np
 from xbar_spice.linear.convolution import Convolution
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.solve.fields.evaluation import READS
+from xbar_spice.solve.fields.field import Field
 from xbar_spice.solve.integrators.layers import Layers
 from xbar_spice.weights.fields import kernel_name
 from xbar_spice.weights.model import Model
@@ -34,6 +35,8 @@ def named_gradients(model: Model, found: Mapping[str, FloatArray], *, lead: int 
     for key in found if len(fields) == 1 else dict.fromkeys(name.rpartition("[")[0] for name in found):
         parts = [found[key if len(fields) == 1 else f"{key}[{layer}]"] for layer in range(len(fields))]
         by_name[names.get(key, key)] = np.stack(parts, axis=lead) if len(fields) > 1 else parts[0]
+    if "bias" in model.on_arrays:
+        by_name |= _from_bias_lines(fields[0], by_name)
     for name, operator in fields[0].operators.items():
         if not isinstance(operator, Convolution) or name not in by_name:
             continue
@@ -42,3 +45,15 @@ def named_gradients(model: Model, found: Mapping[str, FloatArray], *, lead: int 
         else:
             by_name[kernel_name(name)] = operator.kernel_gradient(by_name[name])
     return by_name
+
+
+def _from_bias_lines(field: Field, found: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
+    """The gradients of a matrix and its bias, from that of the matrix which has the bias as its last column."""
+    parts: dict[str, FloatArray] = {}
+    for name, operator in field.operators.items():
+        whole = found.get(name)
+        if whole is not None and whole.shape[-1] == operator.shape[1] + 1:
+            count = len(field.vectors["bias"])  # one number a channel, or a line
+            bias = whole[..., -1].reshape(*whole.shape[:-2], count, -1).sum(axis=-1)
+            parts |= {name: whole[..., :-1], "bias": bias}
+    return parts

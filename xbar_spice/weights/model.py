@@ -16,13 +16,14 @@ from xbar_spice.errors import WeightsError
 from xbar_spice.linear.convolution import Convolution
 from xbar_spice.linear.operator import DenseOperator, FloatArray, LinearOperator
 from xbar_spice.solve.fields.field import Field, ReluField
+from xbar_spice.solve.fields.timed import TimedField
 from xbar_spice.solve.integrators.layers import Layers
 from xbar_spice.weights.ends import Classifier, Encoder
 from xbar_spice.weights.fields import kernel_name
 from xbar_spice.weights.kernels import Kernels
 from xbar_spice.weights.tensors import array_of, brief, real, step_count, step_length
 
-__all__ = ["Model"]
+__all__ = ["Model", "matrix_of"]
 
 _OTHERS = ("bias", "encoder", "classifier")
 _LAYER = re.compile(r"(.+)\[(\d+)\]")
@@ -147,9 +148,21 @@ class Model:
         return self.field.operators
 
     @cached_property
+    def deployed(self) -> Field | Layers:
+        """The field as its matrices are written to arrays: with the biases in them that shall be there.
+
+        Raises:
+            InvalidInputError: The field cannot have its bias on an array.
+        """
+        if "bias" not in self.on_arrays:
+            return self.field
+        fields = [field.with_bias_lines() for field in _fields(self.field)]
+        return Layers(fields) if isinstance(self.field, Layers) else fields[0]
+
+    @cached_property
     def matrices(self) -> Mapping[str, FloatArray]:
         """The matrices of the field by name, (m, n); nobody can write to them."""
-        return {name: _matrix(operator) for name, operator in self.operators.items()}
+        return {name: matrix_of(operator) for name, operator in self.operators.items()}
 
     @property
     def A(self) -> FloatArray:  # noqa: N802 - the matrix of the formula
@@ -213,8 +226,12 @@ class Model:
 
     @property
     def states(self) -> int:
-        """Length n of the state."""
-        return self.field.states
+        """Length n of the state, without the time of a field that depends on it."""
+        return self.field.states - self._timed
+
+    @property
+    def _timed(self) -> bool:
+        return any(isinstance(field, TimedField) for field in _fields(self.field))
 
     @property
     def inputs(self) -> int:
@@ -230,6 +247,14 @@ class Model:
     def hidden(self) -> int:
         """Number m of hidden units."""
         return max(field.hidden_units for field in _fields(self.field))
+
+    def started(self, z0: FloatArray) -> FloatArray:
+        """Initial states, (n, samples), with the time below them if the field depends on it."""
+        return np.vstack([z0, np.zeros((1, z0.shape[1]))]) if self._timed else z0
+
+    def ended(self, z: FloatArray) -> FloatArray:
+        """States of a run, (..., n, samples), without the time."""
+        return z[..., : self.states, :]
 
     def initial(self, x: FloatArray) -> FloatArray:
         """(n, samples) initial states of inputs, (inputs, samples)."""
@@ -254,12 +279,12 @@ class Model:
 
     def matrix(self, name: str) -> FloatArray:
         """(m, n) one matrix of the field, which nobody can write to."""
-        return _matrix(self.operators[name])
+        return matrix_of(self.operators[name])
 
     def largest(self, name: str) -> float:
         """The largest |weight| of a matrix of the field."""
-        operator = self.operators[name]
-        values = operator.kernel if isinstance(operator, Convolution) else self.matrix(name)
+        operator = self.deployed.operators[name]
+        values = operator.kernel if isinstance(operator, Convolution) else matrix_of(operator)
         return float(np.abs(values).max())
 
     def _matrix_named(self, name: str) -> FloatArray:
@@ -326,7 +351,8 @@ def _of_shape(name: str, value: FloatArray, shape: tuple[int, ...]) -> FloatArra
     return value
 
 
-def _matrix(operator: LinearOperator) -> FloatArray:
+def matrix_of(operator: LinearOperator) -> FloatArray:
+    """(m, n) of an operator; nobody can write to it."""
     if isinstance(operator, DenseOperator | Convolution):
         return operator.matrix
     matrix = operator.to_dense()
@@ -335,7 +361,7 @@ def _matrix(operator: LinearOperator) -> FloatArray:
 
 
 def _tensor(operator: LinearOperator) -> FloatArray:
-    return operator.kernel if isinstance(operator, Convolution) else _matrix(operator)
+    return operator.kernel if isinstance(operator, Convolution) else matrix_of(operator)
 
 
 def _tensor_name(name: str, operator: LinearOperator) -> str:

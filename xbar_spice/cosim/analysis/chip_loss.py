@@ -123,7 +123,7 @@ def _loss_of(run: Run, chip: str) -> float:
 
 def allowed_options(options: SolverOptions, problem: Problem, matrices: Sequence[AnalogMatrix]) -> SolverOptions:
     """The options as far as the noise of these arrays allows, judged by the initial states."""
-    return options.allowing(expected_noise(problem.model, matrices, problem.z0[np.newaxis]))
+    return options.allowing(expected_noise(problem.model, matrices, problem.model.started(problem.z0)[np.newaxis]))
 
 
 def _with_devices_of(mapped: MappedMatrix, conductance: FloatArray) -> MappedMatrix:

@@ -221,8 +221,11 @@ def sensitivity_map(
             opened.enter_context(matrix)
         reads = [TapedReads(matrix) for matrix in matrices]
         run, slopes = device_run(problem, reads, allowed_options(options, problem, matrices))
-        roots = problem.objective.curvature(run.trajectory.z[-1])
-        pulled = [gradients(run.trajectory, root, by="sample", nonconvergence="ignore") for root in roots]
+        roots = problem.objective.curvature(run.final)
+        pulled = [
+            gradients(run.trajectory, problem.model.started(root), by="sample", nonconvergence="ignore")
+            for root in roots
+        ]
         stacked = {name: np.stack([part.parameters[name] for part in pulled]) for name in pulled[0].parameters}
         states = with_devices(reads, stacked).devices  # (k, samples, devices, inputs, outputs)
     convergence = {"chip": run.convergence} | {

@@ -18,7 +18,8 @@ from typing import Any, cast, final
 import numpy as np
 from scipy.sparse import coo_array
 
-from xbar_spice.cosim.gradients.circuit_field import ReadDerivative, TapedReads, circuit_field
+from xbar_spice.cosim.gradients.circuit_field import TapedReads, circuit_field
+from xbar_spice.cosim.gradients.read_derivative import ReadDerivative
 from xbar_spice.cosim.run.cosimulation import Problem, Run, SolverOptions, solve_model
 from xbar_spice.cosim.run.programming import field_on
 from xbar_spice.errors import InvalidInputError
@@ -27,7 +28,7 @@ from xbar_spice.linear.convolution import Convolution
 from xbar_spice.linear.operator import FloatArray, LinearOperator
 from xbar_spice.mapping.analog_matrix import AnalogMatrix
 from xbar_spice.mapping.matrix import MappedMatrix
-from xbar_spice.mapping.tiled import TiledDevices, weight_blocks
+from xbar_spice.mapping.tiled import TiledDevices, by_tile, weight_blocks
 from xbar_spice.solve.fields.contributions import By, Split, split_axes, summed
 from xbar_spice.solve.fields.evaluation import READS, Parameters
 from xbar_spice.solve.fields.field import Field
@@ -193,9 +194,9 @@ def weight_gradients(matrices: Sequence[AnalogMatrix], devices: Mapping[str, Flo
         InvalidInputError: the arrays are compensated.
     """
     return {
-        matrix.name: _kernel_gradient(matrix, given)
-        if isinstance(given := devices[matrix.name], TiledDevices)
-        else weight_gradient(matrix.weights, matrix.mapped, given)
+        matrix.name: weight_gradient(matrix.weights, matrix.mapped, devices[matrix.name])
+        if (tiles := by_tile(devices[matrix.name])) is None
+        else _kernel_gradient(matrix, tiles)
         for matrix in matrices
         if matrix.name in devices
     }

@@ -25,7 +25,7 @@ from xbar_spice.cosim.run.programming import ends_on, expected_noise, field_on, 
 from xbar_spice.cosim.run.record import Accuracy, Circuit, Loss, Record, RunEntry
 from xbar_spice.engines.base import Engine
 from xbar_spice.errors import ConvergenceWarning, InvalidInputError
-from xbar_spice.linear.operator import DenseOperator, FloatArray, LinearOperator
+from xbar_spice.linear.operator import FloatArray, LinearOperator
 from xbar_spice.mapping.analog_matrix import ReadTrace
 from xbar_spice.mapping.design import Design
 from xbar_spice.parts import LINEAR_SOLVERS
@@ -210,7 +210,7 @@ def cosimulate(
             for matrix in matrices:
                 opened.enter_context(matrix)
             on_arrays = field_on(model, matrices)
-            meant = field_on(model, matrices, lambda matrix: DenseOperator(matrix.weights))
+            meant = field_on(model, matrices, lambda matrix: matrix.digital)
             for one, twin in zip(fields_of(on_arrays), fields_of(meant), strict=True):
                 opened.enter_context(get_linear_solver(options.krylov).prepared(one, twin, engine, solved))
             noise = expected_noise(model, matrices, digital.trajectory.z)
@@ -230,7 +230,7 @@ def cosimulate(
         feedback=None if feedback is None else Circuit(**feedback),
         solved=solved or None,
     )
-    return Cosimulation(record, reads, analog.trajectory.z, analog.parameters)
+    return Cosimulation(record, reads, model.ended(analog.trajectory.z), analog.parameters)
 
 
 def digital_run(problem: Problem, solver: SolverOptions) -> Run:
@@ -250,6 +250,7 @@ class Run:
         parameters: its gradients by name, those of kernels included; with leading axes if they are split.
         loss: NaN if a sample is not finite.
         accuracy: None where nothing is classified.
+        final: (n, samples) states at the end.
         encoder: the cotangent of what the encoder's matrix makes of inputs; None without an encoder.
     """
 
@@ -259,6 +260,7 @@ class Run:
     loss: float
     accuracy: float | None
     encoder: FloatArray | None = None
+    final: FloatArray = field(default_factory=lambda: np.zeros((0, 0)))
 
     @property
     def convergence(self) -> dict[str, Any]:
@@ -311,7 +313,7 @@ def solve_model(
         warnings.simplefilter("ignore", ConvergenceWarning)  # `Run.convergence` says which samples failed
         trajectory = integrate(
             model_field,
-            z0,
+            model.started(z0),
             method=model.method,
             **model.times,
             newton=options.newton,
@@ -319,12 +321,16 @@ def solve_model(
             adaptive=options.adaptive,
             stops=points,
         )
-        finite = np.isfinite(trajectory.z[-1]).all(axis=0)
-        seen = trajectory.z[list(points)]
+        states = model.ended(trajectory.z)
+        final = states[-1]
+        finite = np.isfinite(final).all(axis=0)
+        seen = states[list(points)]
         scored = objective.evaluate_path(np.where(finite, seen, 0.0))
-        pulled_at = dict(zip(points, np.where(finite, scored.cotangent, 0.0), strict=True))
+        cotangents = np.where(finite, scored.cotangent, 0.0)
+        pulled_at = {point: model.started(one) for point, one in zip(points, cotangents, strict=True)}
         last = pulled_at.pop(model.steps, np.zeros_like(trajectory.z[-1]))
         pulled = gradients(trajectory, last, by=by, at=pulled_at)
+        pulled = replace(pulled, z0=model.ended(pulled.z0))
     parameters = named_gradients(model, pulled.parameters, lead=len(split_axes(by))) | {"z0": pulled.z0}
     if encoder is not None and driven is not None:
         driven = encoder.pulled(driven, np.where(np.isfinite(pulled.z0), pulled.z0, 0.0))
@@ -334,12 +340,12 @@ def solve_model(
     loss = scored.loss if finite.all() else float("nan")  # a sample that ran away has no loss, nor has their mean
     # Zeros stood in for it so that the others have their gradients; it is not classified correctly by being zero.
     accuracy = objective.evaluate_path(np.where(finite, seen, np.nan)).accuracy if not finite.all() else scored.accuracy
-    return Run(trajectory, pulled, parameters, loss, accuracy, driven)
+    return Run(trajectory, pulled, parameters, loss, accuracy, driven, final)
 
 
 def _compared(analog: Run, digital: Run) -> dict[str, Any]:
     return {
-        "state": compare(analog.trajectory.z[-1], digital.trajectory.z[-1]),
+        "state": compare(analog.final, digital.final),
         "loss": Loss(
             analog.loss,
             digital.loss,

@@ -17,7 +17,7 @@ from xbar_spice.mapping.design import Design
 from xbar_spice.solve.fields.field import Field, ReluField
 from xbar_spice.solve.integrators.layers import Layers
 from xbar_spice.streams import Streams
-from xbar_spice.weights import Model
+from xbar_spice.weights import Model, matrix_of
 
 __all__ = ["ends_on", "expected_noise", "field_on", "fields_of", "program_model", "weight_scales", "weights_on_arrays"]
 
@@ -32,8 +32,8 @@ def weights_on_arrays(model: Model) -> dict[str, FloatArray | LinearOperator]:
     ends = {"encoder": model.encoder, "classifier": model.classifier}
     others = {name: end for name, end in ends.items() if end is not None and name in model.on_arrays}
     field = {
-        name: operator if isinstance(operator, Convolution) and operator.large else model.matrix(name)
-        for name, operator in model.operators.items()
+        name: operator if isinstance(operator, Convolution) and operator.large else matrix_of(operator)
+        for name, operator in model.deployed.operators.items()
     }
     return {**field, **{f"{name}.weight": end.operator.to_dense() for name, end in others.items()}}
 
@@ -42,7 +42,9 @@ def field_on(
     model: Model, matrices: Iterable[AnalogMatrix], wrapped: Callable[[AnalogMatrix], LinearOperator] | None = None
 ) -> Field | Layers:
     """The field of a model with its matrices on arrays, or with what a function makes of each of these."""
-    return model.field.replaced({m.name: wrapped(m) if wrapped else m for m in matrices if m.name in model.operators})
+    return model.deployed.replaced(
+        {m.name: wrapped(m) if wrapped else m for m in matrices if m.name in model.operators}
+    )
 
 
 def fields_of(field: Field | Layers) -> tuple[Field, ...]:

@@ -119,7 +119,7 @@ def programmed_on(model: Model, matrices: Sequence[AnalogMatrix], gradient: Grad
     """
 
     def noise(z0: FloatArray) -> float:
-        return expected_noise(model, matrices, z0[np.newaxis])
+        return expected_noise(model, matrices, model.started(z0)[np.newaxis])
 
     if gradient == "hardware":
         return Programmed(field_on(model, matrices), noise=noise, ends=ends_on(model, matrices))

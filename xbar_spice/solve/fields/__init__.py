@@ -16,6 +16,7 @@ from xbar_spice.solve.fields.systems import (
     hamiltonian_field,
     parabolic_field,
 )
+from xbar_spice.solve.fields.timed import TimedField
 
 __all__ = [
     "Activation",
@@ -38,6 +39,7 @@ __all__ = [
     "Split",
     "SplitField",
     "Tie",
+    "TimedField",
     "antisymmetric_field",
     "convolution_field",
     "get_activation",

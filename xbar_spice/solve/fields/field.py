@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from copy import copy
 from dataclasses import replace
 from types import MappingProxyType
-from typing import ClassVar, Protocol, Self, final
+from typing import Any, ClassVar, Protocol, Self, cast, final
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -115,6 +115,16 @@ class Field(ABC):
             object.__setattr__(made, self.digital.get(name, name), value)
         return made
 
+    def with_bias_lines(self) -> Field:
+        """The same field with its bias on the array, as one more column of a matrix, whose input is held at one.
+
+        Raises:
+            InvalidInputError: The field has no such form.
+        """
+        raise InvalidInputError(
+            f"{type(self).__name__} has no bias that could be one more line of an array; leave 'bias' out of on_arrays"
+        )
+
     def evaluate_finite(self, z: FloatArray) -> Evaluation:
         """Evaluate f where z is finite; no array is driven with infinity, such a sample keeps the value NaN."""
         finite = np.isfinite(z).all(axis=0)
@@ -144,6 +154,7 @@ class ActivationField(Field):
         bias: (m,), added digitally; or whether A has a column for it. Of a convolution also one number a channel.
         output_bias: (n,), added digitally; none when left out.
         tie: Parameters that A and B share; by default they are the parameters themselves.
+        time: Whether A has a column for the time, behind those of the state, for a `TimedField`.
 
     Raises:
         InvalidInputError: The shapes of A and B do not belong together, a matrix or a bias is not finite, or the
@@ -170,6 +181,7 @@ class ActivationField(Field):
         bias: bool | ArrayLike | None = False,
         output_bias: ArrayLike | None = None,
         tie: Tie | None = None,
+        time: bool = False,
     ) -> None:
         self.A = as_operator(A, "A")
         self.B = as_operator(B, "B")
@@ -180,7 +192,7 @@ class ActivationField(Field):
         )
         self.output_bias = None if output_bias is None else checked_bias("output_bias", output_bias, self.B)
         self._tie = tie or Tie()
-        if self.A.shape != (m, n + self._column):
+        if self.A.shape != (m, n + time + self._column):
             formula, inputs = (
                 (f"B {self.activation.name}(A [z; 1])", "n + 1")
                 if self._column
@@ -199,6 +211,10 @@ class ActivationField(Field):
 
     @property
     def states(self) -> int:
+        return self.A.shape[1] - self._column
+
+    @property
+    def outputs(self) -> int:
         return self.B.shape[0]
 
     @property
@@ -208,6 +224,11 @@ class ActivationField(Field):
     @property
     def tie(self) -> Tie:
         return self._tie
+
+    def with_bias_lines(self) -> Field:
+        if not isinstance(self.bias, np.ndarray):
+            return super().with_bias_lines()
+        return self.replaced({next(iter(self.operators)): beside(self.A, self.bias), "bias": cast(Any, True)})
 
     @property
     def _column(self) -> bool:
@@ -276,6 +297,12 @@ def spread_bias(sums: FloatArray, bias: FloatArray | bool | None) -> FloatArray:
     if not isinstance(bias, np.ndarray):
         return sums
     return sums + np.repeat(bias, len(sums) // len(bias))[:, np.newaxis]
+
+
+def beside(operator: LinearOperator, bias: FloatArray) -> LinearOperator:
+    """A matrix with a bias, (m,) or one number a channel, as its last column."""
+    dense = operator.to_dense()
+    return as_operator(np.hstack([dense, np.repeat(bias, len(dense) // len(bias))[:, np.newaxis]]))
 
 
 def bias_gradient(name: str, bias: FloatArray | bool | None, cotangent: FloatArray) -> dict[str, FloatArray]:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from xbar_spice.checks import checked
+from xbar_spice.checks import ANYTHING, checked
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear.operator import FloatArray, LinearOperator, as_operator
 from xbar_spice.solve.fields.activation import Activation, get_activation
 from xbar_spice.solve.fields.evaluation import Evaluation, Parameters, Tie
-from xbar_spice.solve.fields.field import Field, bias_gradient, checked_bias, spread_bias
+from xbar_spice.solve.fields.field import Field, beside, bias_gradient, checked_bias, spread_bias
 
 __all__ = ["LayerField"]
 
@@ -24,7 +24,8 @@ class LayerField(Field):
 
     Args:
         K: l x k matrix or operator; square unless it is a part of a `SplitField`.
-        b: (l,), of a convolution also one number a channel; none when left out. Models call it "bias".
+        b: (l,), of a convolution also one number a channel; none when left out. Models call it "bias". True says that
+            it is on the array: the last column of K, (l, k + 1), whose input is held at one.
         activation: Name of an activation, or an `Activation`.
         sign: 1 or -1.
         tie: As for `ActivationField`.
@@ -39,18 +40,22 @@ class LayerField(Field):
 
     digital: ClassVar[Mapping[str, str]] = MappingProxyType({"bias": "b"})
 
-    @checked()
+    @checked(b=ANYTHING)
     def __init__(
         self,
         K: ArrayLike | LinearOperator,
-        b: ArrayLike | None = None,
+        b: ArrayLike | bool | None = None,
         activation: str | Activation = "tanh",
         *,
         sign: int = 1,
         tie: Tie | None = None,
     ) -> None:
         self.K = as_operator(K, "K")
-        self.b: FloatArray | None = None if b is None else checked_bias("b", b, self.K)
+        self.b: FloatArray | bool | None = None
+        if isinstance(b, bool):
+            self.b = b or None
+        elif b is not None:
+            self.b = checked_bias("b", b, self.K)
         self.activation = get_activation(activation)
         self.sign = sign
         self._tie = tie or Tie()
@@ -63,7 +68,7 @@ class LayerField(Field):
 
     @property
     def states(self) -> int:
-        return self.K.shape[1]
+        return self.K.shape[1] - (self.b is True)
 
     @property
     def outputs(self) -> int:
@@ -78,27 +83,39 @@ class LayerField(Field):
         return self._tie
 
     def evaluate(self, z: FloatArray) -> Evaluation:
-        s = spread_bias(self.K.mv(z), self.b)
+        s = spread_bias(self.K.mv(self._driven(z, 1.0)), self.b)
         r = self.activation.value(s)
         return Evaluation(z=z, value=self.sign * r, slope=self.activation.slope(s, r), hidden=r)
 
     def jvp(self, evaluation: Evaluation, direction: FloatArray) -> FloatArray:
-        return self.sign * (evaluation.slope * self.K.mv(direction))  # D K x
+        return self.sign * (evaluation.slope * self.K.mv(self._driven(direction, 0.0)))  # D K x
 
     def pull_hidden(self, evaluation: Evaluation, cotangent: FloatArray) -> FloatArray:
         return self.sign * (evaluation.slope * cotangent)  # p = D w
 
     def pull_state(self, evaluation: Evaluation, hidden_cotangent: FloatArray) -> FloatArray:
-        return self.K.T.mv(hidden_cotangent)  # K^T p
+        return self.K.T.mv(hidden_cotangent)[: self.states]  # K^T p
 
     def parameter_gradients(
         self, evaluation: Evaluation, cotangent: FloatArray, hidden_cotangent: FloatArray
     ) -> Parameters:
-        return {"K": hidden_cotangent @ evaluation.z.T, **bias_gradient("b", self.b, hidden_cotangent)}  # p y^T
+        return {
+            "K": hidden_cotangent @ self._driven(evaluation.z, 1.0).T,
+            **bias_gradient("b", self.b, hidden_cotangent),
+        }  # p y^T
 
     def parameter_jvp(self, evaluation: Evaluation, direction: Parameters) -> FloatArray:
         change = np.zeros_like(evaluation.value)
         if "K" in direction:
-            change += direction["K"] @ evaluation.z
+            change += direction["K"] @ self._driven(evaluation.z, 1.0)
         change = spread_bias(change, direction.get("b"))
         return self.sign * (evaluation.slope * change)  # D (dK y + db)
+
+    def with_bias_lines(self) -> Field:
+        if not isinstance(self.b, np.ndarray):
+            return super().with_bias_lines()
+        return self.replaced({"K": beside(self.K, self.b), "bias": cast(Any, True)})
+
+    def _driven(self, y: FloatArray, last: float) -> FloatArray:
+        """What drives K: the state, and with a bias on the array the constant below it."""
+        return np.vstack([y, np.full((1, y.shape[1]), last)]) if self.b is True else y

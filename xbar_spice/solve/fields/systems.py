@@ -18,7 +18,7 @@ from xbar_spice.linear.convolution import Padding, convolution_matrix, kernel_gr
 from xbar_spice.linear.operator import FloatArray, LinearOperator, as_operator
 from xbar_spice.solve.fields.activation import Activation
 from xbar_spice.solve.fields.evaluation import Evaluation, Parameters, Tie
-from xbar_spice.solve.fields.field import ActivationField
+from xbar_spice.solve.fields.field import ActivationField, Field
 from xbar_spice.solve.fields.layer_field import LayerField
 from xbar_spice.solve.fields.split import SplitField
 
@@ -126,6 +126,9 @@ class AntisymmetricField(LayerField):
     def operators(self) -> Mapping[str, LinearOperator]:
         return {"K": self._array}
 
+    def with_bias_lines(self) -> Field:
+        return Field.with_bias_lines(self)  # one more column would not be one of K - K^T
+
     def replaced(self, values: Mapping[str, LinearOperator | FloatArray]) -> Self:
         made = super().replaced(values)
         if "K" in values:
@@ -231,7 +234,7 @@ class ParabolicField(ActivationField):
         made = super().replaced({name: value for name, value in values.items() if name != "K"})
         if "K" in values:
             made.A = as_operator(values["K"], "K")
-            made.B = _back(made.A, self.bias is True)
+            made.B = _back(made.A, made.bias is True)
         return made
 
 
@@ -287,7 +290,7 @@ class HamiltonianField(SplitField):
     ) -> None:
         self.K = as_operator(K, "K")
         velocity, force = LayerField(self.K.T, b, activation), LayerField(self.K, b, activation, sign=-1)
-        self.b, self.activation = force.b, force.activation
+        self.b, self.activation = cast("FloatArray | None", force.b), force.activation
 
         super().__init__(velocity, force)
 
