@@ -23,6 +23,7 @@ from xbar_spice.cli.options import (
 )
 from xbar_spice.cli.results import compare, export, ls, report
 from xbar_spice.cli.show import show
+from xbar_spice.cli.write import write
 from xbar_spice.disk import reason
 from xbar_spice.errors import XbarError
 from xbar_spice.parts import TASKS
@@ -255,6 +256,7 @@ for _verb in (
     inspect,
     netlist,
     show,
+    write,
     cosim,
     gradients,
     attribute,
