@@ -2,7 +2,7 @@
 """How near must write-verify come for a gradient, what does it cost, and what do half-selected cells lose?
 
 A random neural ODE of --states states on pairs of arrays whose cells (yakopcic_fast) are written by pulses, row by row,
-with --cycle of noise from pulse to pulse and one seed for each chip. Three tables: the gradient's error against the
+with --cycle of noise from pulse to pulse and one seed for each chip. Two tables: the gradient's error against the
 digital one by tolerance, beside those of chips with a uniform and with a normal error of the same deviation, with
 pulses, time and energy; what pulses for others do to cells by scheme, voltage and array size; and both medians over the
 chips with the least and the largest. Draws write_verify.png.
