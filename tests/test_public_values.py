@@ -263,6 +263,7 @@ CALLS: dict[str, Callable[[Parts], dict[str, Any]]] = {
     "run_study": lambda p: {"study": p.study, "folder": p.folder / "store"},
     "write_report": lambda p: {"store_folder": p.folder / "empty", "output": p.folder / "report.html"},
     "tune": lambda p: {"model": p.deployed, "digits": p.digits, "schedule": xs.Schedule(epochs=1)},
+    "PulseUpdate": lambda p: {"rise": (0.0, 1.0, 1.5), "fall": (1.5, 0.5, 0.0)},
     "WriteVerify": lambda p: {},
     "write_verify": lambda p: {
         "crossbar": xs.Crossbar([[4e-5, 8e-5]], r_word=1.0, device=xs.load_device("yakopcic_fast"))

@@ -42,6 +42,7 @@ from .hardware.drift import PcmDrift as PcmDrift
 from .hardware.dynamic import DynamicDevice as DynamicDevice
 from .hardware.pulse import LineCapacitance as LineCapacitance
 from .hardware.pulse import Pulse as Pulse
+from .hardware.pulse_update import PulseUpdate as PulseUpdate
 from .hardware.read_noise import Noise as Noise
 from .hardware.read_noise import ReadNoise as ReadNoise
 from .hardware.read_noise import cmo_read_noise as cmo_read_noise

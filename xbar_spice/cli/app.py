@@ -25,6 +25,7 @@ from xbar_spice.cli.readback import readback
 from xbar_spice.cli.results import compare, export, ls, report
 from xbar_spice.cli.show import show
 from xbar_spice.cli.studies import show_study, study
+from xbar_spice.cli.write import write
 from xbar_spice.disk import reason
 from xbar_spice.errors import XbarError
 from xbar_spice.parts import TASKS
@@ -217,6 +218,7 @@ for _verb in (
     netlist,
     readback,
     show,
+    write,
     cosim,
     gradients,
     attribute,

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from xbar_spice.cosim import SolverOptions
     from xbar_spice.hardware.pulse import LineCapacitance, Pulse
     from xbar_spice.mapping.design import Design
+    from xbar_spice.programming import WriteVerify
 
 
 __all__ = [
@@ -29,9 +30,11 @@ __all__ = [
     "make_design",
     "make_pulse",
     "make_solver",
+    "make_write",
     "pulse_options",
     "seed_option",
     "solver_options",
+    "write_options",
 ]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -175,6 +178,21 @@ def make_design(given: dict[str, Any]) -> Design:
 
     lookup = Lookup(models=tuple(given.pop("models", None) or ()))
     return cast("Design", build(Design(), _nested(Design(), given), lookup))
+
+
+def write_options() -> list[click.Parameter]:
+    """The options of all settings of `WriteVerify`, in the same way."""
+    from xbar_spice.programming import WriteVerify
+
+    return _options(WriteVerify(), groups(WriteVerify()))
+
+
+def make_write(given: dict[str, Any]) -> WriteVerify:
+    """What the options of `write_options` describe; takes them out of what is given."""
+    from xbar_spice.programming import WriteVerify
+
+    chosen = {entry.option: given.pop(entry.option) for entry in entries(WriteVerify())}
+    return cast("WriteVerify", build(WriteVerify(), _nested(WriteVerify(), chosen)))
 
 
 def make_solver(given: dict[str, Any]) -> SolverOptions:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from xbar_spice.mapping.matrix import MappedArray
     from xbar_spice.transient import PulseRead
 
-__all__ = ["show"]
+__all__ = ["arrays_named", "show"]
 
 _EDGES = ("left", "right", "top", "bottom")
 _SHOWN = 5  # cells in the table of the worst ones
@@ -121,7 +121,7 @@ def show_array(
     from xbar_spice.engines.nodal.solution import solve_array
 
     biases, design = _make_biases(options), make_design(options)
-    for array in _arrays(weights, name, design, seed):
+    for array in arrays_named(weights, name, design, seed):
         crossbar, level = array.crossbar, design.v_read if volts is None else volts
         solution = solve_array(
             crossbar, biases(crossbar, level) if biases else np.full(crossbar.ports(side), level), side
@@ -175,7 +175,7 @@ def show_pulse(
 
     biases, design = _make_biases(options), make_design(options)
     pulse = Pulse(width, 0.1 * width if rise is None else rise)
-    for array in _arrays(weights, name, design, seed):
+    for array in arrays_named(weights, name, design, seed):
         crossbar, title = array.crossbar, f"{name.split('.', maxsplit=1)[0]}.{array.name}"
         engine: Any = "modal" if crossbar.device.linear else "ngspice"
         level = design.v_read if volts is None else volts
@@ -209,7 +209,7 @@ def _waves(read: PulseRead, word: FloatArray, bit: FloatArray) -> dict[str, Floa
     return {f"cells that see most, {len(order)} of {len(across)}": across[order]}
 
 
-def _arrays(weights: Path, name: str, design: Any, seed: int) -> list[MappedArray]:
+def arrays_named(weights: Path, name: str, design: Any, seed: int) -> list[MappedArray]:
     """The array of a name such as A.t0_0p; of A.t0_0 both halves of a pair."""
     from xbar_spice.cosim import weight_scales
     from xbar_spice.cosim.run.programming import weights_on_arrays

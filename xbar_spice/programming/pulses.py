@@ -106,9 +106,13 @@ class FastPulses(Pulses):
     The voltages of a step are those of the network at the states half-way, which these voltages lead to: an implicit
     midpoint rule, of second order in what a step changes of the voltages. At these voltages the states follow their own
     equation, as exactly as `moved` does. A step whose change of voltage matters too much is halved.
+
+    Args:
+        error: About what a pulse may be wrong by, relative to the span of the states.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, error: float = ERROR) -> None:
+        self._error = error
         self._crossbar: Crossbar | None = None
         self._networks: dict[Hashable, Network] = {}
 
@@ -129,7 +133,7 @@ class FastPulses(Pulses):
             h = min(h, left)
             after, watts, error = _step(crossbar, network, state, biases, source, h * times)
             stride = float(np.abs(after - state).max())
-            if error > ERROR * device.span or stride > STRIDE * device.span:
+            if error > self._error * device.span or stride > STRIDE * device.span:
                 h /= 2.0
                 if h < seconds * 2.0**-HALVINGS:
                     raise ConvergenceError(
@@ -139,7 +143,7 @@ class FastPulses(Pulses):
                 continue
             state, energy = after, energy + watts * h
             left = 0.0 if h >= left else left - h
-            if error < 0.1 * ERROR * device.span and stride < 0.3 * STRIDE * device.span:
+            if error < 0.1 * self._error * device.span and stride < 0.3 * STRIDE * device.span:
                 h *= 2.0
         return Pulsed(state, energy)
 

@@ -50,6 +50,8 @@ class SimulatedPulses(Pulses):
         biases: Biases,
         seconds: float,
         speed: FloatArray | None = None,
+        *,
+        steps: int = STEPS,
     ) -> Pulsed:
         device, ends = dynamic_law(crossbar), biases.ends(crossbar)
         key = tuple(end.circuit for end in ends.values())
@@ -65,7 +67,7 @@ class SimulatedPulses(Pulses):
         values |= {f"{name} ic": float(x) for name, x in zip(deck.capacitors, state[rows, cols], strict=True)}
         farad = np.ones(rows.size) if speed is None else 1.0 / speed[rows, cols]
         values |= {name: float(c) for name, c in zip(deck.capacitors, farad, strict=True)}
-        (found,) = self._ask(deck, ("pulse", values, volts, seconds, seconds / STEPS))
+        (found,) = self._ask(deck, ("pulse", values, volts, seconds, seconds / steps))
         after = state.copy()
         after[rows, cols] = device.within(found[:-1])
         return Pulsed(after, float(found[-1]))

@@ -17,10 +17,12 @@ from xbar_spice.hardware.variation import Programmed, ProgrammingError
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.programming.pulses import FastPulses, Pulses, dynamic_law
 from xbar_spice.programming.schemes import SCHEMES, Scheme, Selector
+from xbar_spice.settings import setting
 
 __all__ = ["WriteVerify", "Written", "write_verify"]
 
 ENGINES = ("fast", "ngspice")
+GROUP = "Pulses"  # of the settings
 LEVELS = 33  # conductances at which the rate of a law is looked at for the width of a first pulse
 
 
@@ -98,19 +100,27 @@ class WriteVerify(ProgrammingError):
 
     in_circuit = True
 
-    tolerance: float = 0.01
-    scheme: Scheme = "v/2"
-    engine: Literal["fast", "ngspice"] = "fast"
-    together: Literal["cell", "row"] = "cell"
-    raise_volts: float | None = None
-    lower_volts: float | None = None
-    width: float | None = None
-    widen: float = 1.5
-    step_volts: float = 0.0
-    most: int = 60
-    passes: int = 10
-    cycle_noise: float = 0.0
-    read_noise: float = 0.0
+    tolerance: float = setting(0.01, "Part of g_max - g_min around a target that is near enough.", GROUP, unit="part")
+    scheme: Scheme = setting("v/2", "What the lines of other cells get.", GROUP)
+    engine: Literal["fast", "ngspice"] = setting("fast", "Who solves the pulses.", GROUP, flag="--pulse-engine")
+    together: Literal["cell", "row"] = setting("cell", "What is written at a time.", GROUP)
+    raise_volts: float | None = setting(
+        None, "Of pulses that raise the conductance.", GROUP, unit="volt", none="those of the device"
+    )
+    lower_volts: float | None = setting(
+        None, "Of pulses that lower it.", GROUP, unit="volt", none="those of the device"
+    )
+    width: float | None = setting(None, "Of a first pulse.", GROUP, unit="second", none="one that fits the device")
+    widen: float = setting(1.5, "Factor of the width from pulse to pulse.", GROUP, unit="times")
+    step_volts: float = setting(0.0, "By which the voltage of the next pulse is larger.", GROUP, unit="volt")
+    most: int = setting(60, "Pulses in one pass after which a cell is given up.", GROUP, unit="count")
+    passes: int = setting(10, "Most passes through the array.", GROUP, unit="count")
+    cycle_noise: float = setting(
+        0.0, "Relative spread of how far a pulse moves a cell.", GROUP, unit="part", deviation=True
+    )
+    read_noise: float = setting(
+        0.0, "Relative deviation of a verifying read.", GROUP, unit="part", flag="--verify-noise", deviation=True
+    )
 
     def __post_init__(self) -> None:
         volts = Optional(Real("V"), "for those of the device")

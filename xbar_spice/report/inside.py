@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.report.style import INK, QUIET, colours, new_figure, set_whole, styled
 
-__all__ = ["draw_array", "draw_pulse"]
+__all__ = ["draw_array", "draw_pulse", "draw_written"]
 
 
 def draw_array(
@@ -45,6 +46,23 @@ def draw_array(
         ends.set_ylabel("uA")
         if terminals:
             ends.legend()
+    return figure
+
+
+def draw_written(error: FloatArray, pulses: NDArray[np.int64], disturb: FloatArray) -> Figure:
+    """Maps of what writing an array left and took.
+
+    Args:
+        error: (rows, cols) siemens, reached minus target.
+        pulses: (rows, cols) how many each cell got.
+        disturb: (rows, cols) siemens by which pulses for others changed each cell.
+    """
+    with styled():
+        figure, (left, took, moved) = new_figure(1, 3, width=4.0, height=3.4, share=False)
+        for axes, values, title in ((left, error, "reached minus target"), (moved, disturb, "disturbed by others")):
+            most = max(1e6 * float(np.abs(values).max()), 1e-12)
+            _draw_map(axes, 1e6 * values, title, "uS", "RdBu_r", limits=(-most, most))
+        _draw_map(took, pulses.astype(float), "pulses", "", "viridis")
     return figure
 
 

@@ -211,7 +211,8 @@ def _step(
     moving = {name: parameters[name] for name in slopes}
     slopes = {name: slope + decay[name] * moving[name] for name, slope in slopes.items()}
     rate = schedule.learning_rate * 0.5 * (1.0 + math.cos(math.pi * done))
-    return score, model.with_tensors({**parameters, **adam.step(moving, slopes, rate)})
+    wanted = model.with_tensors({**parameters, **adam.step(moving, slopes, rate)})
+    return score, (processor or Digital()).rewritten(model, wanted, occasion)
 
 
 def final_states(

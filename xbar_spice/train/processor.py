@@ -64,6 +64,16 @@ class Processor(ABC):
                 one whenever the occasion is.
         """
 
+    def rewritten(self, model: Model, wanted: Model, occasion: str = "") -> Model:
+        """What a step of the optimiser leaves.
+
+        Args:
+            model: Before the step.
+            wanted: As the optimiser asks for it.
+            occasion: As in `programmed`.
+        """
+        return wanted
+
 
 @final
 class Digital(Processor):

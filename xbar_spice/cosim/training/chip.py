@@ -21,11 +21,13 @@ from xbar_spice.cosim.gradients.true_gradient import taped_field, weight_gradien
 from xbar_spice.cosim.run.programming import ends_on, expected_noise, field_on, program_model
 from xbar_spice.engines.base import Engine
 from xbar_spice.errors import InvalidInputError
+from xbar_spice.hardware.pulse_update import PulseUpdate
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.mapping.analog_matrix import AnalogMatrix
 from xbar_spice.mapping.design import Design
 from xbar_spice.parts import ENGINES
 from xbar_spice.solve.adjoint.discrete import Gradients
+from xbar_spice.streams import Streams
 from xbar_spice.train.processor import Processor, Programmed
 from xbar_spice.weights import Model, named_gradients
 
@@ -46,6 +48,8 @@ class Chip(Processor):
         gradient: where the transposed products come from: "hardware" reads the other side of the same arrays, "hybrid"
             (straight-through) multiplies with the weights as they were meant, "true" differentiates the forward reads
             through the circuit down to every device.
+        update: how pulses move the weights, along potentiation and depression curves; exactly as the optimiser asks
+            when left out.
 
     Raises:
         InvalidInputError: an unknown gradient, or the true one of a compensated design.
@@ -60,6 +64,7 @@ class Chip(Processor):
     engine: str | Engine = "nodal"
     seed: int = 0
     gradient: GradientKind = "hardware"
+    update: PulseUpdate | None = None
 
     def __post_init__(self) -> None:
         settle(self, seed=SEED)
@@ -84,6 +89,26 @@ class Chip(Processor):
             return model
         largest = [model.largest(name) or 1.0 for name in model.operators]
         return replace(model, weight_range=tuple(self.design.headroom * one for one in largest))
+
+    def rewritten(self, model: Model, wanted: Model, occasion: str = "") -> Model:
+        """The weights that the pulses of `update` leave of those that were asked for.
+
+        Raises:
+            InvalidInputError: a weight of the model is no device of its own, such as a kernel's.
+        """
+        if self.update is None:
+            return wanted
+        moved, streams = {}, Streams(self.seed)
+        for (name, W), largest in zip(model.matrices.items(), model.weight_range or (), strict=True):
+            if name not in wanted.tensors or wanted.tensors[name].shape != W.shape:
+                raise InvalidInputError(
+                    f"pulses move the entries of matrices, and {name} of this model is made of others, such as a "
+                    "kernel's taps; leave update out, or tune a model of plain matrices"
+                )
+            moved[name] = self.update.moved(
+                W, wanted.tensors[name], largest, streams.cycle(name, f"pulses, {occasion}")
+            )
+        return wanted.with_tensors(moved)
 
     @contextmanager
     def programmed(self, model: Model, occasion: str = "") -> Iterator[Programmed]:

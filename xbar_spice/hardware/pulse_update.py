@@ -1,0 +1,95 @@
+"""What pulses make of a wanted change of a weight: finite, uneven and different steps up and down."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self, final
+
+import numpy as np
+
+from xbar_spice.checks import Many, Real, Whole, checked, settle
+from xbar_spice.errors import InvalidInputError
+from xbar_spice.linear.operator import FloatArray
+
+__all__ = ["PulseUpdate"]
+
+
+@final
+@dataclass(frozen=True)
+class PulseUpdate:
+    """Weights that pulses move along measured curves, for `Chip(update=...)`.
+
+    A weight is one device whose conductance takes the range of both curves; -w_max and w_max are its ends. A wanted
+    change becomes that many pulses of the mean step, the rest by chance, and each pulse goes on along its curve from
+    where the device is: a step up and a step down do not undo each other, and steps shrink towards an end if the
+    curves say so.
+
+    Attributes:
+        rise: Conductances after 0, 1, 2, ... pulses that raise it (potentiation), in any unit, ascending.
+        fall: After 0, 1, 2, ... pulses that lower it (depression), descending.
+        noise: Deviation of one pulse's step, relative to the mean step.
+
+    Raises:
+        InvalidInputError: Curves of fewer than two points, that do not ascend or descend, or have no range in common.
+
+    Example:
+        >>> even = PulseUpdate((0.0, 1.0, 2.0), (2.0, 1.0, 0.0))
+        >>> even.moved(np.array([0.0]), np.array([0.5]), 1.0, np.random.default_rng(0))
+        array([1.])
+    """
+
+    rise: tuple[float, ...]
+    fall: tuple[float, ...]
+    noise: float = 0.0
+
+    def __post_init__(self) -> None:
+        curve = Many(Real(), least=2)
+        settle(self, rise=curve, fall=curve, noise=Real(least=0))
+        for name, values in (("rise", np.diff(self.rise)), ("fall", -np.diff(self.fall))):
+            if not (values > 0).all():
+                word = "ascend" if name == "rise" else "descend"
+                raise InvalidInputError(f"{name} must {word} from pulse to pulse, got a step of {values.min():g}")
+        low, high = self.ends
+        if not low < high:
+            raise InvalidInputError(f"rise and fall must have a range in common, got it from {low:g} to {high:g}")
+
+    @classmethod
+    @checked(step=Real(above=0, below=1), pulses=Whole(2))
+    def soft_bounds(cls, step: float, *, pulses: int = 1000, noise: float = 0.0) -> Self:
+        """The curves of soft bounds, w += a (1 - w / w_max) up and w -= a (1 - w / w_min) down.
+
+        Args:
+            step: a, relative to w_max = -w_min = 1.
+            pulses: How far the curves go.
+            noise: See the attribute.
+        """
+        rise = 1.0 - 2.0 * (1.0 - step) ** np.arange(pulses + 1)
+        return cls(tuple(rise.tolist()), tuple((-rise).tolist()), noise)
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """The range that both curves have in common."""
+        return max(self.rise[0], self.fall[-1]), min(self.rise[-1], self.fall[0])
+
+    def moved(self, weights: FloatArray, wanted: FloatArray, largest: float, rng: np.random.Generator) -> FloatArray:
+        """The weights that pulses leave.
+
+        Args:
+            weights: Before.
+            wanted: What an optimiser asks for, of the same shape.
+            largest: w_max.
+            rng: Of the rests of pulses, and of the noise.
+        """
+        low, high = self.ends
+        scale = 0.5 * (high - low) / largest
+        before = np.clip(low + scale * (weights + largest), low, high)
+        change = scale * (wanted - weights)
+        found = before.copy()
+        for curve, chosen in ((np.array(self.rise), change > 0), (np.array(self.fall)[::-1], change < 0)):
+            mean = (curve[-1] - curve[0]) / (curve.size - 1)
+            counts = np.floor(np.abs(change) / mean + rng.random(change.shape))
+            places = np.interp(before, curve, np.arange(curve.size)) + np.sign(change) * counts
+            after = np.interp(places, np.arange(curve.size), curve)
+            after = after + self.noise * mean * np.sqrt(counts) * rng.standard_normal(change.shape)
+            found = np.where(chosen, after, found)
+        return np.asarray(np.where(change == 0, weights, (np.clip(found, low, high) - low) / scale - largest))
