@@ -126,6 +126,7 @@ FIELDS: Registry[Field] = Registry(
         "activation": "xbar_spice.solve.fields.field:ActivationField",
         "layer": "xbar_spice.solve.fields.layer_field:LayerField",
         "residual": "xbar_spice.solve.fields.residual:ResidualField",
+        "perceptron": "xbar_spice.solve.fields.residual:PerceptronField",
         "antisymmetric": "xbar_spice.solve.fields.systems:AntisymmetricField",
         "parabolic": "xbar_spice.solve.fields.systems:ParabolicField",
         "hamiltonian": "xbar_spice.solve.fields.systems:HamiltonianField",
@@ -207,6 +208,12 @@ TASKS: Registry[Task] = Registry(
     {
         "digits-conv": "xbar_spice.train.digits:digits_conv",
         "digits-dense": "xbar_spice.train.digits:digits_dense",
+        "two-moons": "xbar_spice.train.named:two_moons",
+        "swiss-roll": "xbar_spice.train.named:swiss_roll",
+        "ellipses": "xbar_spice.train.named:ellipses",
+        "peaks": "xbar_spice.train.named:peaks",
+        "breast-cancer": "xbar_spice.train.named:breast_cancer",
+        "wine": "xbar_spice.train.named:wine",
     },
 )
 """What models are trained for."""
@@ -215,11 +222,15 @@ FIGURES: Registry[Figure] = Registry(
     "figure",
     "xbar_spice.report.figure:Figure",
     {
-        "state_error": "xbar_spice.report.figures:StateError",
-        "gradient_error": "xbar_spice.report.figures:GradientError",
-        "gradient_cosine": "xbar_spice.report.figures:GradientAngle",
-        "cell_deficit": "xbar_spice.report.figures:CellDeficit",
-        "reads": "xbar_spice.report.figures:Reads",
+        "accuracy": "xbar_spice.report.curve_figures:Accuracy",
+        "state_error": "xbar_spice.report.curve_figures:StateError",
+        "loss_error": "xbar_spice.report.curve_figures:LossError",
+        "gradient_error": "xbar_spice.report.curve_figures:GradientError",
+        "gradient_cosine": "xbar_spice.report.curve_figures:GradientAngle",
+        "effort": "xbar_spice.report.curve_figures:Effort",
+        "cell_deficit": "xbar_spice.report.array_figures:CellDeficit",
+        "reads": "xbar_spice.report.array_figures:Reads",
+        "attribution": "xbar_spice.report.array_figures:Attribution",
     },
 )
 """What a report draws of the results of a study, in this order."""

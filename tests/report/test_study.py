@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import errno
+import gzip
 import html.parser
+import json
 import os
 import re
 from pathlib import Path
@@ -17,9 +20,10 @@ from support.stores import DEVICES, DRIVE, MAPPING, TILES, WIRES, StoreMaker, al
 
 from xbar_spice import disk
 from xbar_spice.errors import InvalidInputError, StudyError
+from xbar_spice.parts import FIGURES
 from xbar_spice.registry import Registry
 from xbar_spice.report import figures
-from xbar_spice.report.curves import Curve, curve_of, draw_curves, fitted_slope
+from xbar_spice.report.curves import Curve, Ordinate, curve_of, draw_curves, fitted_slope
 from xbar_spice.report.data import read_results
 from xbar_spice.report.findings import findings
 from xbar_spice.report.html import Section, write_report
@@ -59,13 +63,27 @@ ODD: dict[str, tuple[tuple[dict[str, Any], ...], dict[str, Any]]] = {
 }
 
 
-def save_quickly(figure: Figure, folder: Path, name: str) -> tuple[Path, Path]:
+FEW = {
+    "state_error": "xbar_spice.report.curve_figures:StateError",
+    "gradient_cosine": "xbar_spice.report.curve_figures:GradientAngle",
+    "cell_deficit": "xbar_spice.report.array_figures:CellDeficit",
+    "reads": "xbar_spice.report.array_figures:Reads",
+}
+
+
+@pytest.fixture(autouse=True)
+def few_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One figure of each kind, since each takes its time to draw; a test of all of them says so."""
+    monkeypatch.setattr(figures, "FIGURES", Registry("figure", FIGURE, FEW))
+
+
+def save_quickly(figure: Figure, folder: Path, name: str) -> tuple[Path, ...]:
     """Draw everything once, without care for the layout."""
     folder.mkdir(parents=True, exist_ok=True)
     figure.set_layout_engine("none")
     figure.savefig(folder / f"{name}.png", dpi=20)
     (folder / f"{name}.svg").write_text("<svg/>")
-    return folder / f"{name}.png", folder / f"{name}.svg"
+    return tuple(folder / f"{name}.{kind}" for kind in ("png", "svg", "pdf"))
 
 
 @pytest.mark.parametrize(("axes", "odd"), ODD.values(), ids=ODD)
@@ -75,9 +93,17 @@ def test_every_store_makes_a_report(
     monkeypatch.setattr(figures, "save", save_quickly)
     report = write_report(maker.make(*axes, **odd), maker.folder.parent / "out" / "report.html")
     text = report.read_text()
-    assert "nan" not in re.sub(r"(?s)<script>.*</script>", "", text).lower()
-    assert len(read_results(maker.folder).cases) == text.count("<tr") - 1
-    assert text.count("<figure>") == len(list((report.parent / "figures").glob("*.png")))
+    assert "nan" not in re.sub(r"(?s)<script.*</script>", "", text).lower()
+    cases = page_numbers(text)["tables"]["cases"]["columns"]
+    assert len(read_results(maker.folder).cases) == len(cases[0]["values"])
+    assert text.count("<figure ") == len(list((report.parent / "figures").glob("*.png")))
+
+
+def page_numbers(page: str) -> Any:
+    """What the page's script reads."""
+    found = re.search(r'<script type="text/plain" id="numbers">([^<]*)</script>', page)
+    assert found is not None
+    return json.loads(gzip.decompress(base64.b64decode(found[1])))
 
 
 @final
@@ -95,22 +121,27 @@ class References(html.parser.HTMLParser):
         self.found += [value or "" for name, value in attrs if name in ("src", "href", "srcset", "action", "data")]
 
 
-def test_the_page_needs_no_network_and_its_links_exist(maker: StoreMaker) -> None:
+def test_the_page_needs_no_network_and_its_links_exist(maker: StoreMaker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(figures, "FIGURES", FIGURES)
     section = Section("More", ["Text."], ["name"], [["value"]], {"store": maker.folder})
     report = write_report(maker.make(TILES, WIRES, seeds=(0, 1)), maker.folder.parent / "report.html", [section])
     page = References(report.read_text())
     names = {path.name for path in (report.parent / "figures").iterdir()}
     assert names == {
         f"{name}.{kind}"
-        for name in ("state_error", "gradient_error", "gradient_cosine", "reads")
-        for kind in ("png", "svg")
+        for name in ("state_error", "loss_error", "gradient_error", "gradient_cosine", "effort", "reads")
+        for kind in ("png", "svg", "pdf")
     }
     assert page.found
     assert not [address for address in page.found if re.match(r"(https?:)?//", address)]
-    assert not re.search(r"@import|url\(", report.read_text())
+    own = re.sub(r'(?s)<script type="text/plain".*?</script>', "", report.read_text())
+    assert not re.search(r"@import|url\(|fetch\(|XMLHttp", own)
     assert "link" not in page.tags
     for address in page.found:
-        assert address.startswith("data:image/svg+xml;base64,") or (report.parent / address).exists()
+        if address.startswith("#"):
+            assert f'id="{address[1:]}"' in report.read_text()
+        else:
+            assert address.startswith("data:image/svg+xml;base64,") or (report.parent / address).exists()
 
 
 def test_a_figure_of_ones_own_stands_behind_the_built_in_ones(maker: StoreMaker) -> None:
@@ -157,7 +188,7 @@ def test_the_voltages_of_an_array_are_drawn(maker: StoreMaker) -> None:
     Store(folder).write_arrays("cell_deficit", ARRAY | {"cells": cells, "drive": drive, "case": "case0"})
     text = write_report(folder, folder / "report.html").read_text()
     assert (folder / "figures" / "cell_deficit.png").exists()
-    assert "Median 15.0%, worst 20.0%" in text
+    assert "Median 15\u00a0%, worst 20\u00a0%" in text
     assert "Grey word lines" in text
 
 
@@ -207,7 +238,7 @@ def test_a_study_with_odd_names_makes_a_report(maker: StoreMaker, monkeypatch: p
     axes = (TILES | {"unit": r"$\ohm$"}, MAPPING | {"name": "$a_{", "values": ["$x", "\x0b"]})
     folder = maker.make(*axes, seeds=(0,))
 
-    def save_soon(figure: Figure, folder: Path, name: str) -> tuple[Path, Path]:
+    def save_soon(figure: Figure, folder: Path, name: str) -> tuple[Path, ...]:
         make_drawable(figure)
         return save_quickly(figure, folder, name)
 
@@ -223,17 +254,19 @@ def test_a_failure_that_says_little_is_no_failure_of_the_report(
     folder = maker.make(TILES, seeds=(0,), missing=always)
     (folder / "failures").mkdir()
     (folder / "failures" / "case0.json").write_text(content)
-    assert ("<h2>Failures</h2>" in write_report(folder, folder / "r.html").read_text()) == (content[8:13] == "case0")
+    assert ('<h2 id="failures">' in write_report(folder, folder / "r.html").read_text()) == (content[8:13] == "case0")
 
 
 @pytest.mark.parametrize("full", ["figures/reads.svg", "report.html"])
 def test_a_full_disk_leaves_the_page_of_before_and_no_draft(
     full: str, maker: StoreMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(figures, "FIGURES", Registry("figure", FIGURE, {"reads": "xbar_spice.report.figures:Reads"}))
+    monkeypatch.setattr(
+        figures, "FIGURES", Registry("figure", FIGURE, {"reads": "xbar_spice.report.array_figures:Reads"})
+    )
     folder = maker.make(TILES, seeds=(0,))
     before = write_report(folder, folder / "report.html").read_bytes()
-    real = disk._write_durably
+    real = disk.write_durably
     size = (folder / full).stat().st_size
 
     def write(path: Path, content: str | bytes) -> None:
@@ -241,7 +274,7 @@ def test_a_full_disk_leaves_the_page_of_before_and_no_draft(
         if path.stat().st_size == size:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(disk, "_write_durably", write)
+    monkeypatch.setattr(disk, "write_durably", write)
     with pytest.raises(StudyError, match="No space left on device"):
         write_report(folder, folder / "report.html")
     assert (folder / "report.html").read_bytes() == before
@@ -342,7 +375,7 @@ def test_the_largest_array_is_one_that_exists_and_was_solved(
 def test_a_tile_beyond_the_matrix_is_drawn_at_the_size_of_the_matrix(maker: StoreMaker) -> None:
     error = {"error": lambda point, _: 1e-3 * min(point["tile"], 8)}
     results = read_results(maker.make(TILES | {"values": [2, 4, 1024]}, models=[SHAPE], **error))
-    figure = draw_curves(results, ["state.relative_error"], [""], "error")
+    figure = draw_curves(results, ["state.relative_error"], [""], Ordinate("error"))
     (line,) = figure.axes[0].get_lines()
     assert np.asarray(line.get_xdata()).tolist() == [2.0, 4.0, 8.0]
     assert line.get_label() == "(slope 1.00)"

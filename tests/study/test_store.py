@@ -19,7 +19,7 @@ from support.studies import a_study, first_run
 from xbar_spice import disk
 from xbar_spice.cosim import Cosimulation
 from xbar_spice.errors import StudyError
-from xbar_spice.report.data import load_results
+from xbar_spice.report.data import read_results
 from xbar_spice.report.findings import findings
 from xbar_spice.study import store as store_module
 from xbar_spice.study.case_folder import write_case
@@ -72,7 +72,7 @@ def test_what_is_not_finite_is_null_in_json(result: Cosimulation, tmp_path: Path
     assert json.loads(segment.read_text(), parse_constant=pytest.fail)["record"]["odd"] == [None, None, 1.5, 2]
 
 
-@pytest.mark.parametrize("broken", ["_write_durably", "_sync"])
+@pytest.mark.parametrize("broken", ["write_durably", "sync_folder"])
 def test_a_crash_while_writing_leaves_nothing_that_only_looks_finished(
     broken: str, result: Cosimulation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -88,7 +88,7 @@ def test_a_crash_while_writing_leaves_nothing_that_only_looks_finished(
         patch.setattr(pathlib.Path, "unlink", lambda *_, **__: None)  # a killed process clears nothing away
         with pytest.raises(KeyboardInterrupt):
             store.write_segment(lines)
-    assert store.finished() == (set() if broken == "_write_durably" else {"a", "b"})
+    assert store.finished() == (set() if broken == "write_durably" else {"a", "b"})
     assert len(list((tmp_path / "segments").iterdir())) == 1
     with store.locked():
         assert len(list((tmp_path / "segments").iterdir())) == len(store.finished()) / 2
@@ -97,7 +97,7 @@ def test_a_crash_while_writing_leaves_nothing_that_only_looks_finished(
     assert store.results()[1] == []
 
 
-@pytest.mark.parametrize("broken", ["_write_durably", "_sync", "_move"])
+@pytest.mark.parametrize("broken", ["write_durably", "sync_folder", "move_folder"])
 def test_a_crash_while_writing_a_folder_leaves_no_half_of_it(
     broken: str, result: Cosimulation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -272,7 +272,7 @@ def test_a_line_that_is_damaged_is_no_finished_case_and_is_run_again(
     kept = 0 if kind == "empty" else 1
     assert store.finished() == {case.id for case in whole[:kept]}
     assert len(store.records()[1]) == kept
-    assert f"{2 - kept} of 2 cases have not been run yet." in findings(load_results(store.folder))
+    assert f"{2 - kept} of 2 cases have not been run yet." in findings(read_results(store.folder))
     damaged = path.read_bytes()
     summary = run_study(finished[0], store.folder, jobs=1)
     assert (summary.present, summary.done, len(summary.problems)) == (kept, 2 - kept, kept)

@@ -19,13 +19,34 @@ __all__ = ["compare", "export", "ls", "report"]
 @click.option(
     "--figure", "figures", metavar="FILE.py:CLASS", multiple=True, help="A figure of your own, after the built-in ones."
 )
-def report(folder: Path, output: Path | None, figures: tuple[str, ...]) -> None:
-    """Write the HTML report and the figures of a study."""
+@click.option("--against", metavar="FOLDER", type=existing_folder, help="Another study to compare this one with.")
+@click.option("--gradient-error", type=float, metavar="PART", default=0.1, show_default=True,
+              help="Error of gradients and states that an array may have, as a part of one.")  # fmt: skip
+@click.option("--accuracy-loss", type=float, metavar="PART", default=0.01, show_default=True,
+              help="Accuracy that it may lose.")  # fmt: skip
+@click.option("--angle", type=float, metavar="DEGREES", default=15.0, show_default=True,
+              help="Angle by which its gradients may turn away.")  # fmt: skip
+def report(
+    folder: Path,
+    output: Path | None,
+    figures: tuple[str, ...],
+    against: Path | None,
+    gradient_error: float,
+    accuracy_loss: float,
+    angle: float,
+) -> None:
+    """Write the HTML report and the figures of a study.
+
+    The page says first how large an array may be for the error, the loss of accuracy and the angle that are tolerated.
+    """
     from xbar_spice.cli.progress import interruptible
+    from xbar_spice.report.answers import Bounds
     from xbar_spice.report.html import write_report
 
+    bounds = Bounds(gradient_error, accuracy_loss, angle)
     with interruptible("the page was not written; the results are as they were"):
-        click.echo(f"report: {write_report(folder, output or folder / 'report.html', figures=figures)}")
+        page = write_report(folder, output or folder / "report.html", figures=figures, bounds=bounds, against=against)
+        click.echo(f"report: {page}")
 
 
 @click.command(cls=Verb)

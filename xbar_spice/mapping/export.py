@@ -30,7 +30,7 @@ from xbar_spice.spice.pulse_netlist import pulse_deck, require_pulsable, require
 from xbar_spice.spice.render import number
 from xbar_spice.spice.travel import with_table, write_companions
 
-__all__ = ["design_comments", "write_netlists"]
+__all__ = ["deck_name", "design_comments", "write_netlists"]
 
 DIRECTION: dict[Side, str] = {"rows": "forward", "cols": "transposed"}
 ABOUT = (
@@ -42,6 +42,16 @@ ABOUT = (
 )
 BASELINE = " From every index of an array its 'baseline_amperes' are subtracted first, which the digital side knows."
 ROUNDED = " 'vector' is what the DACs, of {kind} over +- {full_scale} V, make of 'vector_before_dacs'."
+
+
+def deck_name(matrix: str) -> str:
+    """What the files of a matrix are called.
+
+    Example:
+        >>> deck_name("A"), deck_name("K[2]"), deck_name("encoder.weight")
+        ('A', 'K_2', 'encoder_weight')
+    """
+    return re.sub(r"\W+", "_", matrix).strip("_")
 
 
 @checked()

@@ -118,9 +118,9 @@ def _note(grid: Grid, points: Integers) -> str:
     return ", ".join(f"{count} of {total} cases {kind}" for kind, count in counts.items() if count)
 
 
-def size_text(found: Estimate, answer: Answer, results: Results, axis: Axis) -> str:
-    """An answer in words, with its interval where there is more than one chip."""
-    text = _value(found.value, answer, results, axis)
+def size_text(found: Estimate, answer: Answer, results: Results, axis: Axis, *, short: bool = False) -> str:
+    """An answer in words, or in signs where it is to be short, with its interval where there is more than one chip."""
+    text = _end(found.value, answer, axis) if short else _value(found.value, answer, results, axis)
     if found.chips < 2 or found.low == found.high:
         return text
     return f"{text} ({_end(found.low, answer, axis)} to {_end(found.high, answer, axis)})"

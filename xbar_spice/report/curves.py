@@ -10,15 +10,16 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
 
 from xbar_spice.linear.operator import FloatArray
-from xbar_spice.report.data import UNCONVERGED, Axis, Results
-from xbar_spice.report.style import MARKERS, QUIET, colours, new_figure, set_abscissa, set_log_ordinate
+from xbar_spice.report.data import OK, UNCONVERGED, Axis, Results
+from xbar_spice.report.statistics import NOTHING
+from xbar_spice.report.style import INK, MARKERS, QUIET, colours, new_figure, set_abscissa, set_log_ordinate
 from xbar_spice.study.setups import exact
 
-__all__ = ["Curve", "curve_of", "draw_curves", "drawable", "fitted_slope"]
+__all__ = ["Curve", "Ordinate", "curve_of", "draw_curves", "drawable", "fitted_slope"]
 
-NOTHING = 1e-12  # an error below this is rounding: it has no law
 _FIT_POINTS = 3
 
 
@@ -71,36 +72,67 @@ def drawable(results: Results, columns: Sequence[str]) -> bool:
     return any(column in drawn and bool(drawn[column].notna().any()) for column in columns)
 
 
-def draw_curves(
-    results: Results, columns: Sequence[str], titles: Sequence[str], label: str, *, percent: bool = True
-) -> Figure:
+@final
+@dataclass(frozen=True)
+class Ordinate:
+    """What curves measure, and how that is drawn.
+
+    Attributes:
+        label: What it is.
+        form: How a value is written, see `xbar_spice.report.cells`.
+        log: Whether its axis is logarithmic, and curves have slopes.
+        reference: A column that is drawn as a broken line; none if empty.
+        title: What that is.
+    """
+
+    label: str
+    form: str = "percent"
+    log: bool = True
+    reference: str = ""
+    title: str = ""
+
+    @property
+    def percent(self) -> bool:
+        """Whether values are parts of one."""
+        return self.form in ("percent", "share")
+
+
+def _floor(cases: pd.DataFrame, columns: Sequence[str]) -> float:
+    """What is as good as zero: rounding, unless there is nothing else."""
+    found = np.concatenate([cases[column].to_numpy(dtype=float) for column in columns if column in cases])
+    return NOTHING if (found > NOTHING).any() else 0.0
+
+
+def draw_curves(results: Results, columns: Sequence[str], titles: Sequence[str], look: Ordinate) -> Figure:
     """One panel for each column and each value of the panel axis; `drawable` says whether there is anything to draw.
 
     Args:
         results: the cases.
         columns: entries of the record, none of them negative.
         titles: of the columns; an empty one stands for none.
-        label: what all of them measure.
-        percent: label the ordinate in percent.
+        look: what all of them measure, and how it is drawn.
     """
     x, curves, panels, rest = results.roles()
     drawn = _at_first_values(results.cases, rest)
     if x is not None:
         drawn = drawn.assign(**{x.key: [results.size(x, value) for value in drawn[x.key]]})
+    floor = _floor(drawn, columns)
     parts: Sequence[Any] = panels.values if panels else (None,)
     grid = [(column, title, part) for part in parts for column, title in zip(columns, titles, strict=True)]
     cols = len(columns) if len(columns) > 1 else min(len(parts), 3)
     rows = -(-len(grid) // cols)
-    figure, axes = new_figure(rows, cols, width=3.4 if cols > 1 else 5.6, height=3.1 if cols > 1 else 3.7)
+    figure, axes = new_figure(
+        rows, cols, width=3.4 if cols > 1 else 5.6, height=3.1 if cols > 1 else 3.7, share=look.log
+    )
     for panel, (column, title, part) in zip(axes, grid, strict=False):
         chosen = drawn if panels is None else drawn[drawn[panels.key] == part]
-        _draw_panel(panel, chosen, column, x, curves)
+        _draw_panel(panel, chosen, column, (x, curves), floor, look)
         heading = [title] if title else []
         heading += [f"{panels.name} {panels.text(part)}"] if panels else []
         panel.set_title(", ".join(heading))
     for panel in axes[len(grid) :]:
         panel.set_visible(False)
-    _set_ordinate(axes[: len(grid)], drawn, columns, percent=percent)
+    _set_ordinate(axes[: len(grid)], drawn, columns, floor, look)
     abscissas = sorted({float(results.size(x, value)) for value in x.values}) if x else []
     for index, panel in enumerate(axes[: len(grid)]):
         if abscissas:
@@ -109,7 +141,7 @@ def draw_curves(
             panel.set_xlabel(x.label)
             panel.tick_params(labelbottom=True)
         if index % cols == 0:
-            panel.set_ylabel(label)
+            panel.set_ylabel(look.label)
     for panel in axes[: len(grid)]:
         if curves is not None or panel.get_legend_handles_labels()[1]:
             panel.legend(title=curves.heading if curves else None, title_fontsize=9, alignment="left")
@@ -123,19 +155,26 @@ def _at_first_values(cases: pd.DataFrame, rest: Sequence[Axis]) -> pd.DataFrame:
     return cases
 
 
-def _draw_panel(axes: Axes, cases: pd.DataFrame, column: str, x: Axis | None, curves: Axis | None) -> None:
+def _draw_panel(
+    axes: Axes,
+    cases: pd.DataFrame,
+    column: str,
+    roles: tuple[Axis | None, Axis | None],
+    floor: float,
+    look: Ordinate,
+) -> None:
+    x, curves = roles
     values: Sequence[Any] = curves.values if curves else (None,)
     shades = colours(values, ordered=bool(curves and curves.numeric))
+    place = x.key if x else _POSITION
+    if place == _POSITION:
+        cases = cases.assign(**{_POSITION: 0.0})
     for value, shade, marker in zip(values, shades, MARKERS * len(values), strict=False):
         chosen = cases if curves is None else cases[cases[curves.key] == value]
-        name = exact(value) if curves else ""
-        _draw_curve(
-            axes,
-            chosen.assign(**{} if x else {_POSITION: 0.0}),
-            x.key if x else _POSITION,
-            column,
-            (shade, marker, name),
-        )
+        _draw_curve(axes, chosen, place, column, (shade, marker, exact(value) if curves else ""), floor, look)
+    if look.reference in cases:
+        line = curve_of(cases[cases["status"] == OK], place, look.reference)
+        axes.plot(line.x, line.median, ls="--", color=INK, lw=1.2, label=look.title)
     if x is None:
         axes.set_xticks([])
 
@@ -143,36 +182,53 @@ def _draw_panel(axes: Axes, cases: pd.DataFrame, column: str, x: Axis | None, cu
 _POSITION = " position"  # of the only point of a study without an abscissa
 
 
-def _draw_curve(axes: Axes, cases: pd.DataFrame, x: str, column: str, look: tuple[Any, str, str]) -> None:
+def _draw_curve(
+    axes: Axes,
+    cases: pd.DataFrame,
+    x: str,
+    column: str,
+    style: tuple[Any, str, str],
+    floor: float,
+    look: Ordinate,
+) -> None:
     """One curve; zeros lie on the lower edge as hollow triangles, cases that did not converge are crosses."""
-    shade, marker, name = look
+    shade, marker, name = style
     if column not in cases:
         return
-    curve = curve_of(cases[cases["status"] == "ok"], x, column)
-    slope = fitted_slope(curve)
+    curve = curve_of(cases[cases["status"] == OK], x, column)
+    slope = fitted_slope(curve) if look.log else None
     label = name if slope is None else f"{name}  (slope {slope:.2f})".strip()
-    positive = curve.median > 0
+    positive = curve.median > floor if look.log else np.ones(len(curve.x), dtype=bool)
     shown = np.where(positive, curve.median, np.nan)
     axes.plot(curve.x, shown, marker=marker, color=shade, label=label or None)
     if (curve.seeds > 1).any():
-        low = np.where(curve.low > 0, curve.low, np.where(positive, curve.median, np.nan))
+        low = np.where((curve.low > floor) | (not look.log), curve.low, np.where(positive, curve.median, np.nan))
         axes.fill_between(curve.x, low, np.where(positive, curve.high, np.nan), color=shade, alpha=0.18, linewidth=0)
     if (~positive).any():
         edge = axes.get_xaxis_transform()
         zeros = curve.x[~positive]
         axes.plot(zeros, np.full(zeros.size, 0.03), "v", mfc="none", mec=shade, ms=8, transform=edge, clip_on=False)
-    lost = cases[(cases["status"] == UNCONVERGED) & (cases[column] > 0)]
+    lost = cases[(cases["status"] == UNCONVERGED) & (cases[column] > floor)]
     if len(lost):
         axes.plot(lost[x].astype(float), lost[column].astype(float), "x", color=shade, ms=7, mew=1.6)
 
 
-def _set_ordinate(panels: Sequence[Axes], cases: pd.DataFrame, columns: Sequence[str], *, percent: bool) -> None:
-    """A logarithmic scale; a note in its place if nothing is above zero."""
+def _set_ordinate(
+    panels: Sequence[Axes], cases: pd.DataFrame, columns: Sequence[str], floor: float, look: Ordinate
+) -> None:
+    """A logarithmic scale, if that is asked for; a note in its place if nothing is above zero."""
+    if not look.log:
+        for panel in panels:
+            panel.yaxis.set_major_formatter(
+                FuncFormatter(lambda value, _: f"{100 * value:g} %" if look.percent else f"{value:g}")
+            )
+            panel.margins(y=0.12)
+        return
     found = np.concatenate([cases[column].to_numpy(dtype=float) for column in columns if column in cases])
-    positive = found[np.isfinite(found) & (found > 0)]
+    positive = found[np.isfinite(found) & (found > floor)]
     for panel in panels:
         if positive.size:
-            set_log_ordinate(panel, positive, percent=percent)
+            set_log_ordinate(panel, positive, percent=look.percent)
             continue
         panel.set_yticks([])
         panel.text(0.5, 0.5, "exactly zero in every case", transform=panel.transAxes, ha="center", color=QUIET)

@@ -3,22 +3,36 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cache
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, final
 
+import numpy as np
 import pandas as pd
 
 from xbar_spice.cosim import SolverOptions
+from xbar_spice.errors import StudyError
 from xbar_spice.mapping.design import Design
-from xbar_spice.report.quantities import columns_of, gradient, place
-from xbar_spice.settings import entries
+from xbar_spice.report.quantities import WORST_READ, columns_of, gradient, place
+from xbar_spice.settings import KIND, Entry, entries
+from xbar_spice.study.segments import plain
 from xbar_spice.study.setups import exact
 from xbar_spice.study.store import Store
 
-__all__ = ["FAILED", "MISSING", "OK", "UNCONVERGED", "Axis", "Results", "field_unit", "read_results"]
+__all__ = [
+    "FAILED",
+    "MISSING",
+    "OK",
+    "UNCONVERGED",
+    "Axis",
+    "Results",
+    "default_settings",
+    "field_unit",
+    "flat",
+    "read_results",
+]
 
 OK, UNCONVERGED, FAILED, MISSING = "ok", "not converged", "failed", "not run"
 
@@ -41,18 +55,36 @@ def field_unit(field: str) -> str:
         >>> field_unit("circuit.r_word"), field_unit("circuit.tile"), field_unit("model.weights")
         ('ohm', '', '')
     """
-    return _units().get(field, "")
+    known = _settings().get(field)
+    return "" if known is None or known.about.unit in _PLAIN else known.about.unit
+
+
+def default_settings() -> dict[str, Any]:
+    """What each setting of the circuit and the solver is when it is left out, as plain values."""
+    found = {f"solver.{name}": value for name, value in flat(plain(asdict(SolverOptions()))).items()}
+    return found | {
+        field: entry.shown if entry.registry is not None else entry.default for field, entry in _settings().items()
+    }
+
+
+def flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings by dotted name; of a part, the text that says all of it."""
+    found: dict[str, Any] = {}
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            text = value.get(KIND)
+            found |= flat(value, f"{prefix}{name}.") if text is None else {f"{prefix}{name}": text}
+        else:
+            found[f"{prefix}{name}"] = value
+    return found
 
 
 @cache
-def _units() -> dict[str, str]:
+def _settings() -> dict[str, Entry]:
     sections = {"circuit": Design(), "solver": SolverOptions()}
-    found = {
-        ".".join((section, *entry.path)): entry.about.unit
-        for section, settings in sections.items()
-        for entry in entries(settings)
+    return {
+        ".".join((section, *entry.path)): entry for section, settings in sections.items() for entry in entries(settings)
     }
-    return {field: unit for field, unit in found.items() if unit not in _PLAIN}
 
 
 @final
@@ -177,6 +209,20 @@ class Results:
     def column(self, name: str) -> bool:
         """Whether any case has a value of this entry."""
         return name in self.cases and bool(self.cases[name].notna().any())
+
+    @cached_property
+    def worst_reads(self) -> tuple[str, pd.DataFrame] | None:
+        """Label and reads of the case with the largest read error; None if there is none that can be drawn."""
+        ranked = self.usable if len(self.usable) else self.cases[self.cases["status"] == UNCONVERGED]
+        if not len(ranked) or WORST_READ not in ranked or not ranked[WORST_READ].notna().any():
+            return None
+        case = ranked.iloc[int(np.nanargmax(ranked[WORST_READ].to_numpy(dtype=float)))]
+        try:
+            trace = self.store.trace(str(case["id"]))
+        except StudyError:
+            return None
+        usable = len(trace) and {"phase", "matrix", "direction", "relative_error"} <= set(trace.columns)
+        return (str(case["label"]), trace) if usable else None
 
     def roles(self) -> tuple[Axis | None, Axis | None, Axis | None, tuple[Axis, ...]]:
         """Axes for the abscissa, the curves, the panels, and those that are left.

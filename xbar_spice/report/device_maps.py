@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from xbar_spice.linear.operator import FloatArray
-from xbar_spice.report.style import INK, colours, new_figure, styled
+from xbar_spice.report.style import INK, colours, new_figure, set_whole, styled
 
 __all__ = ["draw_device_maps"]
 
@@ -48,6 +48,7 @@ def draw_device_maps(
         for axes, (title, half) in zip(images, halves, strict=True):
             image = axes.imshow(np.maximum(half, norm.vmin or 0.0), norm=norm, cmap="magma_r", interpolation="nearest")
             axes.set_title(title)
+            set_whole(axes)
             axes.grid(visible=False)
             axes.set_ylabel("word line")
             axes.set_xlabel("bit line")

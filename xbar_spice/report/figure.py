@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from xbar_spice.report.data import Results
 
@@ -35,6 +36,13 @@ class Figure(ABC):
     @abstractmethod
     def caption(self, results: Results) -> str:
         """What is seen, in full sentences."""
+
+    def interactive(self, results: Results) -> Mapping[str, Any] | None:
+        """What the page draws in place of the image, where it can: `{"plot": {"data": [...], "layout": {...}}}`.
+
+        That is a figure of Plotly, of JSON's plain values; pointing at it shows its numbers. None leaves the image.
+        """
+        return None
 
     @abstractmethod
     def draw(self, results: Results) -> matplotlib.figure.Figure:

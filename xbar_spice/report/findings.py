@@ -8,14 +8,13 @@ import numpy as np
 
 from xbar_spice.report.answers import Bounds, largest, limits, percent, size_text
 from xbar_spice.report.comparison import Change
-from xbar_spice.report.curves import NOTHING
 from xbar_spice.report.data import FAILED, MISSING, UNCONVERGED, Axis, Results
 from xbar_spice.report.grid import Grid
 from xbar_spice.report.quantities import ACCURACY, DIGITAL_ACCURACY, READS, SECONDS, STATE_ERROR, gradient
-from xbar_spice.report.statistics import ENOUGH, Estimate, medians
+from xbar_spice.report.statistics import ENOUGH, NOTHING, Estimate, medians
 from xbar_spice.study.setups import exact
 
-__all__ = ["change_cells", "findings"]
+__all__ = ["change_cells", "changed", "findings"]
 
 _MOST = 4  # answers that are named one by one, and questions that are answered in sentences
 
@@ -169,12 +168,14 @@ def change_cells(change: Change) -> tuple[str, ...]:
         change.place,
         f"{change.first:.4g}",
         f"{change.second:.4g}",
-        _changed(change.change, difference=change.difference),
+        changed(change.change, difference=change.difference),
         str(change.change.chips),
     )
 
 
-def _changed(found: Estimate, *, difference: bool) -> str:
+def changed(found: Estimate, *, difference: bool) -> str:
+    """A change with its interval: a ratio, or a difference of accuracies in per cent of the samples."""
+
     def text(value: float) -> str:
         return f"{100 * value:+.3g}\u00a0%" if difference else f"x {value:.3g}"
 

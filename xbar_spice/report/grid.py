@@ -12,6 +12,7 @@ import pandas as pd
 
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.report.data import OK, UNCONVERGED, Axis, Results
+from xbar_spice.report.statistics import medians
 
 __all__ = ["Grid"]
 
@@ -70,9 +71,11 @@ class Grid:
         values = np.where(self.status == OK, every[self.rows], np.nan)
         return np.where(self.status == UNCONVERGED, unconverged, values)
 
-    def point(self, index: int) -> dict[str, Any]:
-        """The values of a point by the name of the axis."""
-        return {axis.name: axis.values[code] for axis, code in zip(self.axes, self.codes[index], strict=True)}
+    def shared(self, column: str) -> FloatArray:
+        """The same for comparing points: where nothing is drawn, the one case of a point stands for all chips."""
+        values = self.values(column)
+        alone = np.count_nonzero(self.rows >= 0, axis=1) == 1
+        return np.where(alone[:, np.newaxis], medians(values)[:, np.newaxis], values)
 
     def code(self, index: int, axis: Axis) -> int:
         """The position of a point's value on an axis."""
@@ -92,6 +95,18 @@ class Grid:
         size = self.sizes(axis)
         order = np.lexsort((size, group.ravel()))
         return np.split(order, np.flatnonzero(np.diff(group.ravel()[order])) + 1) if len(order) else []
+
+    def pairs(self, axis: Axis, first: int, second: int) -> tuple[Integers, Integers]:
+        """Points at two values of an axis, given by position, that are alike on all other axes."""
+        k = self.axes.index(axis)
+        others = [tuple(codes) for codes in np.delete(self.codes, k, axis=1).tolist()]
+        found = {other: point for point, other in enumerate(others) if self.codes[point, k] == second}
+        pairs = [
+            (point, found[other])
+            for point, other in enumerate(others)
+            if self.codes[point, k] == first and other in found
+        ]
+        return tuple(np.array(pairs, dtype=np.int64).reshape(-1, 2).T)  # type: ignore[return-value] # two of them
 
     def sizes(self, axis: Axis) -> FloatArray:
         """(points,) value of each point on a numeric axis; of tiles beyond the matrices, the size of these."""

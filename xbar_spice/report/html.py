@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,32 +12,28 @@ from pathlib import Path
 from typing import Any, final
 
 import jinja2
-import numpy as np
-import pandas as pd
 
 from xbar_spice.checks import checked
 from xbar_spice.disk import make_folder, read_bytes, require_writable, write
 from xbar_spice.errors import StudyError
-from xbar_spice.report.answers import percent
-from xbar_spice.report.data import (
-    OK,
-    Axis,
-    Results,
-    read_results,
-)
+from xbar_spice.report.answers import Bounds
+from xbar_spice.report.cells import PAPER
+from xbar_spice.report.comparison import compare
+from xbar_spice.report.data import Axis, Results, default_settings, field_unit, flat, read_results
 from xbar_spice.report.figure import Figure
 from xbar_spice.report.figures import StoredFigure, write_figures
 from xbar_spice.report.findings import findings
-from xbar_spice.report.quantities import (
-    ACCURACY,
-    DIGITAL_ACCURACY,
-    LOSS_ERROR,
-    SECONDS,
-    STATE_ERROR,
-    WORST_READ,
-    gradient,
+from xbar_spice.report.grid import Grid
+from xbar_spice.report.payload import asset, library, packed, points_of
+from xbar_spice.report.statistics import ENOUGH
+from xbar_spice.report.tables import (
+    answers_table,
+    cases_table,
+    comparison_table,
+    effects_table,
+    laws_table,
+    points_table,
 )
-from xbar_spice.settings import KIND
 
 __all__ = ["Section", "write_report"]
 
@@ -63,37 +60,69 @@ class Section:
 
 @checked()
 def write_report(
-    store_folder: Path, output: Path, extra: Sequence[Section] = (), *, figures: Sequence[str | Figure] = ()
+    store_folder: Path,
+    output: Path,
+    extra: Sequence[Section] = (),
+    *,
+    figures: Sequence[str | Figure] = (),
+    bounds: Bounds | None = None,
+    against: Path | None = None,
 ) -> Path:
-    """Write the report of a study; its figures also lie in a folder `figures` beside it, as PNG and SVG.
+    """Write the report of a study; its figures also lie in a folder `figures` beside it, as PNG, SVG and PDF.
 
     Args:
         store_folder: the study's results.
         output: the HTML file.
         extra: parts to add.
         figures: figures of one's own, after the built-in ones: objects of a class of `Figure`, or their texts.
+        bounds: errors that are tolerated when the page says how large an array may be; those of `Bounds()` by default.
+        against: results of another study to compare these with, where their axes and seeds agree.
 
     Returns:
         The HTML file.
 
     Raises:
-        StudyError: the folder is not that of a study, or the report or a figure cannot be written.
+        StudyError: the folder is not that of a study, the two have nothing in common, or the report or a figure cannot
+            be written.
         InvalidInputError: a text names no figure.
     """
-    output = Path(output)
+    output, asked = Path(output), bounds or Bounds()
     results = read_results(Path(store_folder))
+    other = None if against is None else read_results(Path(against))
     make_folder(output.parent, error=StudyError)
     require_writable(output, error=StudyError)
+    grid = Grid.of(results)
     drawn = write_figures(results, output.parent / "figures", figures)
+    tables = {
+        "answers": answers_table(grid, asked),
+        "points": points_table(grid) if len(grid.codes) else None,
+        "effects": effects_table(grid),
+        "laws": laws_table(grid),
+        "comparison": None if other is None else comparison_table(compare(results, other)),
+        "cases": cases_table(results),
+    }
+    live = {figure.name: figure.interactive for figure in drawn if figure.interactive is not None}
+    columns = [measure["column"] for figure in live.values() for measure in figure.get("measures", ())]
+    columns += [figure["reference"] for figure in live.values() if figure.get("reference")]
     page = _template().render(
         study=results.study,
-        findings=findings(results),
+        findings=findings(results, asked),
         facts=_facts(results),
+        settings=_settings(results),
+        x=results.roles()[0],
         figures=[_figure(figure, output.parent) for figure in drawn],
         sections=[_section(section, output.parent) for section in extra],
-        table=_table(results),
+        tables=tables,
         results=results,
+        other=None if other is None else {"study": other.study, "folder": _relative(other.store.folder, output.parent)},
         folder=_relative(Path(store_folder), output.parent),
+        provenance=_provenance(results),
+        paper=PAPER,
+        enough=ENOUGH,
+        style=asset("report.css").decode(),
+        script=asset("report.js").decode(),
+        library=library(),
+        numbers=packed(live, [table for table in tables.values() if table is not None], points_of(grid, columns)),
     )
     return write(output, page, error=StudyError)
 
@@ -106,15 +135,15 @@ def _template() -> jinja2.Template:
     return environment.from_string(text)
 
 
-def _figure(figure: StoredFigure, base: Path) -> dict[str, str]:
+def _figure(figure: StoredFigure, base: Path) -> dict[str, Any]:
     content = base64.b64encode(read_bytes(figure.svg, error=StudyError)).decode()
     return {
+        "name": figure.name,
         "title": figure.title,
         "caption": figure.caption,
         "kind": "wide" if figure.wide else "",
         "image": f"data:image/svg+xml;base64,{content}",
-        "png": _relative(figure.png, base),
-        "svg": _relative(figure.svg, base),
+        "files": {path.suffix[1:].upper(): _relative(path, base) for path in (figure.png, figure.svg, figure.pdf)},
     }
 
 
@@ -138,21 +167,13 @@ def _relative(path: Path, base: Path) -> str:
 
 def _facts(results: Results) -> list[tuple[str, str]]:
     """What was simulated, in pairs of a heading and a text."""
-    study, parameters = results.study, results.study.get("parameters", {})
-    varied = {field for axis in results.axes for field in axis.fields}
+    study, parameters, varied = results.study, results.study.get("parameters", {}), _varied(results)
     circuit, data = parameters.get("circuit", {}), parameters.get("data", {})
     found = [("Model", _model(model)) for model in study.get("models", [])]
     if data:
         found.append(("Data", "; ".join(study.get("data") or [_data_of_old(study, data)])))
     if "engine" in circuit:
         found.append(("Engine", "varied" if "circuit.engine" in varied else str(circuit["engine"])))
-    settings = [
-        f"{name} = {value:g}" if isinstance(value, float) else f"{name} = {value}"
-        for name, value in _flat(circuit).items()
-        if f"circuit.{name}" not in varied and name not in ("engine",) and value is not None
-    ]
-    if settings:
-        found.append(("Circuit", ", ".join(settings) + " (ohm, siemens, volt, second)"))
     found += [(f"Axis: {axis.name}", _axis(axis)) for axis in results.axes]
     found.append(
         ("Seeds", ", ".join(map(str, study.get("seeds", []))) + "; where nothing is drawn, the first one only")
@@ -160,6 +181,32 @@ def _facts(results: Results) -> list[tuple[str, str]]:
     versions = study.get("versions", {})
     found.append(("Versions", ", ".join(f"{name} {number}" for name, number in versions.items())))
     return found
+
+
+def _varied(results: Results) -> set[str]:
+    return {field for axis in results.axes for field in axis.fields}
+
+
+def _settings(results: Results) -> dict[str, list[tuple[str, str, str]]]:
+    """Settings of the circuit and the solver with their units: those that were chosen, and those left as they are."""
+    parameters, known, varied = results.study.get("parameters", {}), default_settings(), _varied(results)
+    found: dict[str, list[tuple[str, str, str]]] = {"chosen": [], "left": []}
+    for section in ("circuit", "solver"):
+        for name, value in flat(parameters.get(section, {})).items():
+            field = f"{section}.{name}"
+            if field in varied or field == "circuit.engine" or value is None:
+                continue
+            text = f"{value:g}" if isinstance(value, float) else str(value)
+            kind = "left" if field in known and known[field] == value else "chosen"
+            found[kind].append((field, text, field_unit(field)))
+    return found
+
+
+def _provenance(results: Results) -> str:
+    """What was asked, as JSON: from it the same cases follow."""
+    kept = ("name", "axes", "seeds", "parameters", "models_folders", "netlists", "models", "versions", "written")
+    content = {name: results.study[name] for name in kept if name in results.study}
+    return json.dumps(content, indent=1, ensure_ascii=False)
 
 
 def _data_of_old(study: Mapping[str, Any], data: Mapping[str, Any]) -> str:
@@ -172,11 +219,13 @@ def _data_of_old(study: Mapping[str, Any], data: Mapping[str, Any]) -> str:
 def _model(model: Mapping[str, Any]) -> str:
     kernels = model.get("kernels")
     shape = f"A {model['hidden']} x {model['states']}, B {model['states']} x {model['hidden']}"
+    if "matrices" in model:
+        shape = ", ".join(f"{name} {rows} x {cols}" for name, (rows, cols) in model["matrices"].items())
     if kernels:
         shape += f", convolutions with kernels a {tuple(kernels['a'])} and b {tuple(kernels['b'])}"
     return (
-        f"dz/dt = B relu(A z) from {model['source']}: {shape}; {model['steps']} steps of {model['method']}, "
-        f"h = {model['h']:g}; weights {model['fingerprint'][:12]}"
+        f"dz/dt = {model.get('formula', 'B relu(A z)')} from {model['source']}: {shape}; "
+        f"{model['steps']} steps of {model['method']}, h = {model['h']:g}; weights {model['fingerprint'][:12]}"
     )
 
 
@@ -185,59 +234,3 @@ def _axis(axis: Axis) -> str:
         axis.text(value) if index + 1 == len(axis.values) else f"{value}" for index, value in enumerate(axis.values)
     )
     return f"{values} ({', '.join(axis.fields)})"
-
-
-def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for name, value in settings.items():
-        if isinstance(value, Mapping) and value.get(KIND) is not None:  # a text says all of a part
-            found[f"{prefix}{name}"] = value[KIND]
-            continue
-        found |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
-    return found
-
-
-# --- the table of cases ---------------------------------------------------------------------------------------------
-
-
-def _table(results: Results) -> dict[str, Any]:
-    """Headings and rows; a cell is a text and the value to sort by."""
-    columns: list[tuple[str, str, Any]] = [(axis.heading, axis.key, None) for axis in results.axes]
-    columns += [("seed", "seed", None), ("status", "status", None)]
-    columns += [
-        ("error of z_T", STATE_ERROR, percent),
-        ("error of the loss", LOSS_ERROR, percent),
-    ]
-    columns += [("accuracy", ACCURACY, percent), ("digital accuracy", DIGITAL_ACCURACY, percent)]
-    for name in results.shown_gradients:
-        columns.append((f"error of d{name}", gradient(name, "relative_error"), percent))
-        columns.append((f"cosine of d{name}", gradient(name, "cosine"), _cosine))
-        columns.append((f"signs of d{name}", gradient(name, "sign_agreement"), percent))
-    columns += [
-        ("worst read error", WORST_READ, percent),
-        ("seconds", SECONDS, _seconds),
-        ("case", "id", None),
-    ]
-    shown = [column for column in columns if results.column(column[1])]
-    rows = [
-        {"status": row["status"], "cells": [_cell(row[key], show) for _, key, show in shown]}
-        for row in results.cases.to_dict("records")
-    ]
-    return {"columns": [heading for heading, _, _ in shown], "rows": rows, "ok": OK}
-
-
-def _cell(value: Any, show: Any) -> dict[str, Any]:
-    if value is None or (isinstance(value, float) and not np.isfinite(value)) or value is pd.NA:
-        return {"text": "-", "sort": "", "number": show is not None}
-    if show is not None:
-        return {"text": show(float(value)), "sort": repr(float(value)), "number": True}
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    return {"text": f"{value:g}" if isinstance(value, float) else str(value), "sort": str(value), "number": number}
-
-
-def _cosine(value: float) -> str:
-    return f"{value:.5f}"
-
-
-def _seconds(value: float) -> str:
-    return f"{value:.1f}"

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from xbar_spice.linear.operator import FloatArray
-from xbar_spice.report.style import INK, QUIET, colours, new_figure, styled
+from xbar_spice.report.style import INK, QUIET, colours, new_figure, set_whole, styled
 
 __all__ = ["draw_array", "draw_pulse"]
 
@@ -53,6 +53,7 @@ def _draw_map(
 ) -> None:
     low, high = limits or (None, None)
     image: Any = axes.imshow(values, cmap=colour_map, interpolation="nearest", aspect="auto", vmin=low, vmax=high)
+    set_whole(axes)
     axes.grid(visible=False)
     axes.set_title(title)
     axes.set_xlabel("bit line")

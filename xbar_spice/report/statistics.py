@@ -14,12 +14,16 @@ import numpy as np
 
 from xbar_spice.linear.operator import FloatArray
 
-__all__ = ["ENOUGH", "Estimate", "bootstrap", "crossing", "estimates", "medians", "quantile"]
+__all__ = ["ENOUGH", "NOTHING", "Estimate", "bootstrap", "crossing", "estimates", "medians", "quantile", "slope"]
 
 ENOUGH = 8
 """Chips below which a number is said to rest on few."""
 
+NOTHING = 1e-12
+"""An error below this is rounding: it has no law, and stretches no axis."""
+
 _DRAWS = 400
+_LAW = 3  # sizes that make a law
 _LEVEL = 0.95
 _BLOCK = 4_000_000  # numbers that are sorted at once
 
@@ -113,9 +117,38 @@ def crossing(sizes: FloatArray, errors: FloatArray, bound: float) -> Estimate:
         >>> round(found.value, 3)
         22.627
     """
+    errors = _known_chips(errors)
     value = _crossings(sizes, medians(errors)[:, np.newaxis], bound)[0]
     low, high = _ends(_crossings(sizes, bootstrap(errors), bound))
     chips = int(np.count_nonzero(~np.isnan(errors), axis=1).min())
+    return Estimate(float(value), float(low), float(high), chips)
+
+
+def _known_chips(errors: FloatArray) -> FloatArray:
+    """The chips that have any value; one chip without any if none has."""
+    known = ~np.isnan(errors).all(axis=0)
+    return errors[:, known] if known.any() else errors[:, :1]
+
+
+def slope(sizes: FloatArray, errors: FloatArray) -> Estimate:
+    """Exponent p of error ~ size^p, by least squares through the medians' logarithms, with its interval.
+
+    Args:
+        sizes: (sizes,), > 0.
+        errors: (sizes, chips); NaN where a chip has no value.
+
+    Example:
+        >>> round(slope(np.array([8.0, 16.0, 32.0]), np.array([[1.0], [4.0], [16.0]])).value, 6)
+        2.0
+    """
+    errors = _known_chips(errors)
+    drawn = np.concatenate([medians(errors)[:, np.newaxis], bootstrap(errors)], axis=1)
+    known = np.isfinite(drawn).all(axis=1) & (drawn > NOTHING).all(axis=1)
+    chips = int(np.count_nonzero(~np.isnan(errors), axis=1).min())
+    if np.count_nonzero(known) < _LAW:
+        return Estimate(np.nan, np.nan, np.nan, chips)
+    value, *found = np.polyfit(np.log(sizes[known]), np.log(drawn[known]), 1)[0]
+    low, high = _ends(np.array(found))
     return Estimate(float(value), float(low), float(high), chips)
 
 

@@ -23,6 +23,7 @@ from matplotlib.ticker import (
     FuncFormatter,
     LogFormatterSciNotation,
     LogLocator,
+    MaxNLocator,
     NullFormatter,
     NullLocator,
 )
@@ -41,6 +42,7 @@ __all__ = [
     "save",
     "set_abscissa",
     "set_log_ordinate",
+    "set_whole",
     "styled",
 ]
 
@@ -127,6 +129,12 @@ def set_log_ordinate(axes: Axes, values: FloatArray, *, percent: bool) -> None:
         )
 
 
+def set_whole(axes: Axes) -> None:
+    """Ticks of a map of lines, which are numbered by whole numbers."""
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(MaxNLocator(integer=True))
+
+
 _LONGEST = 72  # letters of a text in a figure
 
 
@@ -151,18 +159,19 @@ def make_drawable(figure: Figure) -> None:
                 text.set_parse_math(False)
 
 
-def save(figure: Figure, folder: Path, name: str) -> tuple[Path, Path]:
-    """Write NAME.png and NAME.svg."""
+def save(figure: Figure, folder: Path, name: str) -> tuple[Path, ...]:
+    """Write NAME.png, NAME.svg and NAME.pdf."""
     make_drawable(figure)
     make_folder(folder, error=StudyError)
-    contents = BytesIO(), BytesIO()
+    contents = BytesIO(), BytesIO(), BytesIO()
     with warnings.catch_warnings():
         # Where long names leave no room, the panels are drawn at their first places, over the names.
         warnings.filterwarnings("ignore", "constrained_layout not applied", UserWarning)
         figure.savefig(contents[0], format="png", dpi=160)
+        figure.set_layout_engine(None)  # the panels have their places, and one drawing less is needed
         figure.savefig(contents[1], format="svg", metadata={"Date": None})
-    png, svg = (
+        figure.savefig(contents[2], format="pdf", metadata={"CreationDate": None})
+    return tuple(
         write(folder / f"{name}.{ending}", content.getvalue(), error=StudyError)
-        for ending, content in zip(("png", "svg"), contents, strict=True)
+        for ending, content in zip(("png", "svg", "pdf"), contents, strict=True)
     )
-    return png, svg

@@ -13,13 +13,14 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from types import MappingProxyType
-from typing import Any, cast, final
+from typing import Any, final
 
 import numpy as np
 
 from xbar_spice.checks import SEED, Array, Optional, checked, settle
 from xbar_spice.cosim.run.comparison import compare
 from xbar_spice.cosim.run.made import Conditions, made_by, plain
+from xbar_spice.cosim.run.observed import grid_points
 from xbar_spice.cosim.run.programming import ends_on, expected_noise, field_on, fields_of, program_model
 from xbar_spice.cosim.run.record import Accuracy, Circuit, Loss, Record, RunEntry
 from xbar_spice.engines.base import Engine
@@ -66,7 +67,7 @@ class Problem:
             the encoder makes initial states.
         objective: the loss of the final states.
         data: what the states are, in words; every record has them.
-        x: (inputs, samples) what goes into the model; the initial states where there is no encoder.
+        x: (inputs, samples) what goes into the encoder; None without one.
     """
 
     model: Model
@@ -78,7 +79,9 @@ class Problem:
     def __post_init__(self) -> None:
         settle(self, z0=Array(), x=Optional(Array()))
         model = self.model
-        if model.encoder is None or self.x is None:
+        if model.encoder is None and self.x is not None:
+            raise InvalidInputError("x is what goes into an encoder, and this model has none: leave it out")
+        if model.encoder is not None and self.x is None:
             object.__setattr__(self, "x", self.z0)
         if self.inputs.ndim != 2 or self.inputs.shape[0] != model.inputs or not self.inputs.shape[1]:
             raise InvalidInputError(
@@ -91,7 +94,7 @@ class Problem:
     @property
     def inputs(self) -> FloatArray:
         """(inputs, samples) what goes into the model."""
-        return cast(FloatArray, self.x)
+        return self.z0 if self.x is None else self.x
 
 
 @final
@@ -303,6 +306,7 @@ def solve_model(
         )
     if "classifier.weight" in ends:
         objective = objective.read_by(ends["classifier.weight"])
+    points = grid_points(model, objective.times)
     z0, encoder, driven = problem.z0, model.encoder, None
     if encoder is not None:
         driven = encoder.sums(problem.inputs, ends.get("encoder.weight"))
@@ -313,16 +317,18 @@ def solve_model(
             model_field,
             z0,
             method=model.method,
-            h=model.h,
-            steps=model.steps,
+            **model.times,
             newton=options.newton,
             krylov=options.krylov,
             adaptive=options.adaptive,
+            stops=points,
         )
-        final = trajectory.z[-1]
-        finite = np.isfinite(final).all(axis=0)
-        scored = objective.evaluate(np.where(finite, final, 0.0))
-        pulled = gradients(trajectory, np.where(finite, scored.cotangent, 0.0), by=by)
+        finite = np.isfinite(trajectory.z[-1]).all(axis=0)
+        seen = trajectory.z[list(points)]
+        scored = objective.evaluate_path(np.where(finite, seen, 0.0))
+        pulled_at = dict(zip(points, np.where(finite, scored.cotangent, 0.0), strict=True))
+        last = pulled_at.pop(model.steps, np.zeros_like(trajectory.z[-1]))
+        pulled = gradients(trajectory, last, by=by, at=pulled_at)
     parameters = named_gradients(model, pulled.parameters, lead=len(split_axes(by))) | {"z0": pulled.z0}
     if encoder is not None and driven is not None:
         driven = encoder.pulled(driven, np.where(np.isfinite(pulled.z0), pulled.z0, 0.0))
@@ -331,7 +337,7 @@ def solve_model(
         parameters |= {"classifier.weight": scored.weight, "classifier.bias": scored.bias}
     loss = scored.loss if finite.all() else float("nan")  # a sample that ran away has no loss, nor has their mean
     # Zeros stood in for it so that the others have their gradients; it is not classified correctly by being zero.
-    accuracy = objective.evaluate(np.where(finite, final, np.nan)).accuracy if not finite.all() else scored.accuracy
+    accuracy = objective.evaluate_path(np.where(finite, seen, np.nan)).accuracy if not finite.all() else scored.accuracy
     return Run(trajectory, pulled, parameters, loss, accuracy, driven)
 
 

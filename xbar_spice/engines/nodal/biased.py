@@ -40,6 +40,7 @@ __all__ = ["BiasedArray"]
 CORRECTIONS = 60
 SAFETY = 0.1  # the part of the allowed error that the last correction may still make
 STEADY = 1e-13  # of the largest voltage: a correction of the voltages below is noise
+NOTHING = 1e-26  # of such currents, in numbers of twice the usual precision
 CONDUCTS = 1e-12  # of the programmed conductances: slopes below hold a line nowhere
 TOGETHER = 2**18  # cells of the sets of voltages that are solved at once, so that a cache holds them
 
@@ -54,6 +55,9 @@ class BiasedArray:
         tolerance: relative to the current of every terminal.
         laws: what a session knows of its devices.
         loose: let parts without any terminal be, at 0 V, where only currents are asked for.
+
+    Attributes:
+        wiring: the lines and what is connected to them, whatever the cells are.
 
     Raises:
         InvalidInputError: op-amps of the user's own, which only ngspice knows.
@@ -77,6 +81,7 @@ class BiasedArray:
             )
         self._device, self._conductance = crossbar.device, crossbar.conductance
         self._offset: FloatArray | float = 0.0
+        self._by_bit: FloatArray | None = None
         volts = ends["left"].gates
         self._gates = None if volts is None else GateLines.beside(crossbar.device, volts)
         self._tolerance, self._laws, self._loose = tolerance, laws or Laws(), loose
@@ -88,7 +93,7 @@ class BiasedArray:
 
     def _connect(self, ends: Mapping[Edge, End], conducts: BoolArray) -> None:
         self._ends, self._conducts = ends, conducts
-        self._wiring = Wiring(self._segments, ends, conducts)
+        self.wiring = Wiring(self._segments, ends, conducts)
         self._linear_factor: SuperLU | None = None
         self._between_amplifiers: FloatArray | None = None
 
@@ -127,15 +132,17 @@ class BiasedArray:
             return self._between_amplifiers
         amplified = {edge: end.connected for edge, end in self._ends.items() if end.amplifier}
         units = np.eye(sum(int(lines.sum()) for lines in amplified.values()))
-        parts = [part.at_ends() for part in self.linearised(self.slopes(state))._solve_sources(alone(units))]
+        parts = [part.at_ends() for part in self.linearised(self.tangent(state))._solve_sources(alone(units))]
         found = np.hstack([np.vstack([part[edge][lines] for edge, lines in amplified.items()]) for part in parts])
         if self._device.linear:
             self._between_amplifiers = found
         return found
 
-    def slopes(self, state: State) -> FloatArray:
-        """(rows, cols) siemens of the cells in a state; of a batch the first one where they differ."""
-        return self._conductance if self._device.linear else self._at(state).slope[0]
+    def tangent(self, state: State) -> Tangent:
+        """The cells in a state; of a batch, the first one where they differ."""
+        if self._device.linear:
+            return Tangent(state.cells.high, self._conductance[np.newaxis])
+        return self._at(state)
 
     def _solve_sources(self, ends: Mapping[Edge, End]) -> list[State]:
         batch = ends["left"].volts.shape[1]
@@ -151,28 +158,32 @@ class BiasedArray:
             for first in range(0, batch, together)
         ]
 
-    def linearised(
-        self, slopes: FloatArray, ends: Mapping[Edge, End] | None = None, offset: FloatArray | float = 0.0
-    ) -> BiasedArray:
+    def linearised(self, tangent: Tangent, ends: Mapping[Edge, End] | None = None) -> BiasedArray:
         """The same wires with cells that are straight lines.
 
         Args:
-            slopes: (rows, cols) siemens of any sign.
+            tangent: slopes of any sign; the currents do not count.
             ends: other terminals at the same places; the same ones when left out.
-            offset: (batch, rows, cols) amperes of the cells at 0 V.
         """
-        array = copy(self)
-        same = ends is None and slopes is self._conductance
-        array._device, array._conductance, array._offset = Ohmic(), slopes, offset
+        array, slopes = copy(self), tangent.slope[0]
+        same = ends is None and self._device.linear
+        array._device, array._conductance = Ohmic(), slopes
+        array._by_bit = None if tangent.by_bit is None else tangent.by_bit[0]
         if ends is not None:
             array._connect(ends, self._conducts)
         array._linear_factor = self._linear_factor if same else None
         return array
 
+    def shifted(self, offset: FloatArray) -> BiasedArray:
+        """A linearised array whose cells carry (batch, rows, cols) amperes more."""
+        array = copy(self)
+        array._offset = offset
+        return array
+
     def _solve_part(self, ends: Mapping[Edge, End], columns: slice, span: float) -> State:
-        rest = self._wiring.apply(ends, columns)
+        rest = self.wiring.apply(ends, columns)
         if self._device.linear:
-            self._linear_factor = self._linear_factor or self._wiring.factor(self._conductance)
+            self._linear_factor = self._linear_factor or self.wiring.factor(self._conductance, self._by_bit)
             found = self._refined(rest, self._linear_factor)
         else:
             found = self._approached(rest, span)
@@ -199,9 +210,9 @@ class BiasedArray:
             if not (np.isfinite(residual).all() and tangent.finite):
                 return None
             factor = factor if given else self._factor(tangent)
-            moved, size = self._wiring.corrected(state, residual, tangent, factor, 1.0)
+            moved, size = self.wiring.corrected(state, residual, tangent, factor, 1.0)
             largest = float(np.abs(moved.volts.high).max(initial=0.0))
-            steady = size <= STEADY * largest or not residual.any()
+            steady = size <= max(STEADY * largest, NOTHING * moved.reach) or not residual.any()
             steady &= self._still(state, moved)
             if steady:
                 return moved
@@ -212,25 +223,31 @@ class BiasedArray:
         return None
 
     def _still(self, state: State, moved: State) -> bool:
-        """Whether a correction has left the currents of all terminals where they were."""
-        gross = {"rows": np.abs(moved.cells.high).sum(axis=2).T, "cols": np.abs(moved.cells.high).sum(axis=1).T}
+        """Whether a correction has left the currents of all terminals where they were.
+
+        A line that carries nothing, because what it leads to floats, has rounding in it of currents that others carry
+        or could carry.
+        """
+        sizes = np.abs(moved.cells.high)
+        gross = {"rows": sizes.sum(axis=2).T, "cols": sizes.sum(axis=1).T}
+        least = NOTHING * (float(sizes.max()) + moved.reach * float(np.abs(self._conductance).max()))
         old, new = state.at_ends(), moved.at_ends()
-        return all(
-            bool(
-                (
-                    np.abs(new[edge] - old[edge])
-                    <= np.maximum(SAFETY * self._tolerance * np.abs(new[edge]), CANCELLATION * gross[EDGE_SIDE[edge]])
-                ).all()
-            )
-            for edge in new
-        )
+        for edge, end in self._ends.items():
+            allowed = np.maximum(SAFETY * self._tolerance * np.abs(new[edge]), CANCELLATION * gross[EDGE_SIDE[edge]])
+            still = np.abs(new[edge] - old[edge]) <= np.maximum(allowed, least)
+            if not still[end.connected].all():
+                return False
+        return True
 
     def _exact_law(self, state: State) -> tuple[Extended, Tangent]:
         volts = state.volts
         if self._device.linear:
             straight = exact(np.broadcast_to(self._conductance, volts.high.shape)) * volts
-            tangent = Tangent(volts.high, self._conductance[np.newaxis])
-            return straight + exact(np.broadcast_to(self._offset, volts.high.shape)), tangent
+            straight = straight + exact(np.broadcast_to(self._offset, volts.high.shape))
+            if self._by_bit is None:
+                return straight, Tangent(volts.high, self._conductance[np.newaxis])
+            straight = straight + exact(np.broadcast_to(self._by_bit, volts.high.shape)) * state.bit_volts
+            return straight, Tangent(volts.high, self._conductance[np.newaxis], self._by_bit[np.newaxis])
         tangent = self._law(volts.high, state.bit_volts.high)
         found = exact(tangent.current) + exact(tangent.slope * volts.low)
         if tangent.by_bit is not None:
@@ -250,7 +267,7 @@ class BiasedArray:
         return self._law(state.volts.rounded(), state.bit_volts.rounded())
 
     def _factor(self, tangent: Tangent) -> SuperLU | None:
-        return self._wiring.factor(tangent.slope[0], None if tangent.by_bit is None else tangent.by_bit[0])
+        return self.wiring.factor(tangent.slope[0], None if tangent.by_bit is None else tangent.by_bit[0])
 
     def _approached(self, rest: State, span: float) -> State | None:
         """The state of cells that are not linear: straight from 0 V, or along states at parts of the voltages."""
@@ -297,7 +314,7 @@ class BiasedArray:
 
     def _settled(self, state: State, volts: FloatArray, part: float, span: float) -> tuple[State, FloatArray] | None:
         """The state at a part of the voltages, and where its cells are linearised; None if they do not settle."""
-        state = self._wiring.state(state.cells, state.levels, part)
+        state = self.wiring.state(state.cells, state.levels, part)
         bit = state.bit_volts.rounded()
         tangent = self._law(volts, bit)
         if not tangent.finite:
@@ -306,7 +323,7 @@ class BiasedArray:
             with np.errstate(over="ignore", invalid="ignore"):
                 beyond = state.volts.rounded() - volts
                 residual = tangent.current + tangent.slope * beyond - state.cells.rounded()
-                state, _ = self._wiring.corrected(state, residual, tangent, self._factor(tangent), part)
+                state, _ = self.wiring.corrected(state, residual, tangent, self._factor(tangent), part)
             aim, bit = state.volts.rounded(), state.bit_volts.rounded()
             if not np.isfinite(aim).all():
                 return None

@@ -6,10 +6,10 @@ a terminal, and lines that nothing holds, are no unknowns.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import final
+from typing import Any, final
 
 import numpy as np
 from scipy.sparse.linalg import SuperLU
@@ -21,7 +21,7 @@ from xbar_spice.hardware.biases import BoolArray, End, held_lines
 from xbar_spice.hardware.crossbar import Edge
 from xbar_spice.linear.operator import FloatArray
 
-__all__ = ["State", "Tangent", "Wiring"]
+__all__ = ["State", "Tangent", "Wiring", "turned"]
 
 
 @final
@@ -50,6 +50,11 @@ class State:
     def volts(self) -> Extended:
         """(batch, rows, cols) across the cells, word line minus bit line."""
         return self.word.nodes - self.bit_volts
+
+    @cached_property
+    def reach(self) -> float:
+        """Volts of the node that is furthest from 0 V."""
+        return max(float(np.abs(lines.nodes.high).max(initial=0.0)) for lines in (self.word, self.bit))
 
     def at_ends(self) -> dict[Edge, FloatArray]:
         """(lines, batch) amperes into the terminals of every edge."""
@@ -119,7 +124,7 @@ class Wiring:
         branches = [(*self._nodes, slopes.ravel()), *self._wires]
         return factorise(branches, self._count, None if by_bit is None else (*self._nodes, by_bit.ravel()))
 
-    def _spread(self, factor: SuperLU | None, residual: FloatArray, strays: list[FloatArray]) -> FloatArray:
+    def spread(self, factor: SuperLU | None, residual: FloatArray, strays: list[FloatArray]) -> FloatArray:
         """(nodes + 1, batch) volts by which the nodes move, the ground behind them, for a residual of the cells.
 
         Args:
@@ -127,15 +132,57 @@ class Wiring:
             residual: (batch, rows, cols) amperes that the cells would carry on top.
             strays: (floating lines, batch) amperes that word lines and bit lines lose beside their cells.
         """
-        flows = residual.reshape(len(residual), -1).T
-        nodes = np.zeros((self._count + 1, flows.shape[1]))
-        np.add.at(nodes, self._nodes[0], -flows)
-        np.add.at(nodes, self._nodes[1], flows)
-        for lasts, stray in zip(self._lasts, strays, strict=True):
+        return self.solve(factor, -residual, residual, strays)
+
+    def solve(
+        self,
+        factor: SuperLU | None,
+        word: FloatArray,
+        bit: FloatArray,
+        strays: Sequence[FloatArray] = (),
+        *,
+        transpose: bool = False,
+    ) -> FloatArray:
+        """(nodes + 1, batch) volts of the nodes, the ground behind them, for currents sent into them.
+
+        Args:
+            factor: of the equations.
+            word: (batch, rows, cols) amperes into the word lines at the cells.
+            bit: likewise into the bit lines.
+            strays: (floating lines, batch) amperes out of the last nodes of word lines and bit lines.
+            transpose: solve with the transposed equations.
+        """
+        nodes = np.zeros((self._count + 1, len(word)))
+        for numbers, flows in zip(self._nodes, (word, bit), strict=True):
+            np.add.at(nodes, numbers, flows.reshape(len(flows), -1).T)
+        for lasts, stray in zip(self._lasts, strays, strict=False):
             np.add.at(nodes, lasts, -stray)
-        nodes[:-1] = nodes[:-1] if factor is None else factor.solve(nodes[:-1])
+        if factor is not None:
+            direction: Any = ("T",) if transpose else ()  # the stubs of SciPy know no direction
+            nodes[:-1] = factor.solve(nodes[:-1], *direction)
         nodes[-1] = 0.0
         return nodes
+
+    def raised(self, levels: tuple[Extended, Extended], nodes: FloatArray) -> tuple[Extended, Extended]:
+        """The levels of floating lines after their nodes have moved."""
+        found = []
+        for lines, level, firsts in zip((self.word, self.bit), levels, self._firsts, strict=True):
+            rise = np.zeros(level.high.shape)
+            rise[:, lines.floating] = nodes[firsts].T
+            found.append(level + exact(rise))
+        return found[0], found[1]
+
+    def across(self, nodes: FloatArray) -> FloatArray:
+        """(batch, rows, cols) volts across the cells from those of the nodes."""
+        return np.asarray((nodes[self._nodes[0]] - nodes[self._nodes[1]]).T.reshape(-1, *self.shape))
+
+    def answer(self, factor: SuperLU | None, amperes: FloatArray) -> FloatArray:
+        """(rows, cols) volts by which the voltages of the cells change for (rows, cols) amperes that they carry on top.
+
+        In plain precision, for those who come back to an array often; `corrected` is exact.
+        """
+        none = [np.zeros((int(lines.floating.sum()), 1)) for lines in (self.word, self.bit)]
+        return np.asarray(self.across(self.spread(factor, amperes[np.newaxis], none))[0])
 
     def corrected(
         self, state: State, residual: FloatArray, tangent: Tangent, factor: SuperLU | None, part: float
@@ -153,19 +200,14 @@ class Wiring:
             draws.total(2).rounded()[:, lines.floating, 0].T
             for lines, draws in ((self.word, state.cells), (self.bit, -turned(state.cells)))
         ]
-        nodes = self._spread(factor, residual, strays)
-        word, bit = (nodes[numbers].T.reshape(-1, *self.shape) for numbers in self._nodes)
-        moved = word - bit
-        levels = []
-        for lines, level, firsts in zip((self.word, self.bit), state.levels, self._firsts, strict=True):
-            rise = np.zeros(level.high.shape)
-            rise[:, lines.floating] = nodes[firsts].T
-            levels.append(level + exact(rise))
+        nodes = self.spread(factor, residual, strays)
+        moved = self.across(nodes)
+        levels = self.raised(state.levels, nodes)
         change = residual + tangent.slope * moved
         if tangent.by_bit is not None:
-            change += tangent.by_bit * bit
+            change += tangent.by_bit * nodes[self._nodes[1]].T.reshape(-1, *self.shape)
         cells = state.cells + exact(change)
-        return self.state(cells, (levels[0], levels[1]), part), float(np.abs(moved).max(initial=0.0))
+        return self.state(cells, levels, part), float(np.abs(moved).max(initial=0.0))
 
 
 def turned(values: Extended) -> Extended:
