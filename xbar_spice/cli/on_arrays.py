@@ -11,6 +11,7 @@ import click
 from xbar_spice.cli.help import Verb
 from xbar_spice.cli.inputs import data_options, given_model, given_problem, given_split, model_options, samples_option
 from xbar_spice.cli.options import (
+    PartOf,
     circuit_options,
     engine_option,
     existing_file,
@@ -20,6 +21,7 @@ from xbar_spice.cli.options import (
     solver_options,
 )
 from xbar_spice.disk import make_folder, require_writable
+from xbar_spice.parts import ENGINES
 
 if TYPE_CHECKING:
     from xbar_spice.cosim import SolverOptions
@@ -46,6 +48,10 @@ def _solver(given: dict[str, Any], noise_floor: float | None) -> SolverOptions:
 @click.option(
     "--characterise", is_flag=True, help="Read transfer matrices once through ngspice, and check them on the way."
 )
+@click.option("--verify-with", type=PartOf(ENGINES), metavar="ENGINE",
+              help="Have a sample of the reads answered by this engine, too.")  # fmt: skip
+@click.option("--verify", type=click.FloatRange(0, 1, min_open=True), metavar="PART", default=0.02, show_default=True,
+              help="Of the reads that --verify-with answers.")  # fmt: skip
 @samples_option()
 @data_options
 @noise_floor_option
@@ -57,6 +63,8 @@ def cosim(
     weights: Path,
     engine: str,
     characterise: bool,
+    verify_with: str | None,
+    verify: float,
     samples: int | None,
     data: str | None,
     data_map: Any,
@@ -77,11 +85,14 @@ def cosim(
     from xbar_spice.cosim import cosimulate
     from xbar_spice.cosim.run.convergence import warn_of_failures
     from xbar_spice.engines.registry import get_engine
+    from xbar_spice.engines.verified import VerifiedEngine
     from xbar_spice.study.case_folder import require_case_folder, write_case
 
     if characterise and engine != "ngspice":
         raise click.UsageError(f"--characterise is for --engine ngspice, got {engine}")
     answering = get_engine(engine, **({"characterise": True} if characterise else {}))
+    if verify_with is not None:
+        answering = VerifiedEngine(answering, get_engine(verify_with), verify)
     problem = given_problem(given_model(weights), data, data_map, data_seed, samples, seed)
     solver, design = _solver(circuit, noise_floor), make_design(circuit)
     if output is not None:

@@ -49,6 +49,11 @@ def print_cosimulation(record: Record) -> None:
         lines.append(f"accuracy         {accuracy.analog:.2%} analog, {accuracy.digital:.2%} digital")
     reads = ", ".join(f"{count} {kind}" for kind, count in record.reads.items())
     lines.append(f"reads            {sum(record.reads.values())} ({reads}) in {record.read_seconds:.1f} s")
+    if record.verified is not None:
+        judged = record.verified
+        lines.append(
+            f"verified         {judged.reads} of {judged.of} reads by {judged.engine}, {judged.worst:.1e} apart"
+        )
     if record.activations is not None:
         lines.append(f"activations      {record.activations}: every read takes some rows at a time")
     if record.feedback is not None:

@@ -24,6 +24,7 @@ from xbar_spice.cosim.run.observed import grid_points
 from xbar_spice.cosim.run.programming import ends_on, expected_noise, field_on, fields_of, program_model
 from xbar_spice.cosim.run.record import Accuracy, Circuit, Loss, Record, RunEntry
 from xbar_spice.engines.base import Engine
+from xbar_spice.engines.verified import VerifiedEngine
 from xbar_spice.errors import ConvergenceWarning, InvalidInputError
 from xbar_spice.linear.operator import FloatArray, LinearOperator
 from xbar_spice.mapping.analog_matrix import ReadTrace
@@ -186,7 +187,7 @@ def cosimulate(
     Args:
         problem: model, samples and loss.
         design: how the arrays are built.
-        engine: who answers the reads.
+        engine: who answers the reads; a `VerifiedEngine` has a sample of them judged by another one.
         seed: from which the devices are drawn.
         solver: tolerances of both runs.
         trace: gets every read of this run, too, after whatever it holds from other runs.
@@ -197,6 +198,8 @@ def cosimulate(
         EngineUnavailableError: the engine needs something that this machine lacks.
     """
     start = time.perf_counter()
+    engine = replace(engine) if isinstance(engine, VerifiedEngine) else engine  # which counts from 0 on
+    answering = engine.answering if isinstance(engine, VerifiedEngine) else engine
     options = solver or SolverOptions()
     reads = ReadTrace(None if trace is None else trace.append)
     solved: dict[str, Any] = {}
@@ -212,13 +215,13 @@ def cosimulate(
             on_arrays = field_on(model, matrices)
             meant = field_on(model, matrices, lambda matrix: matrix.digital)
             for one, twin in zip(fields_of(on_arrays), fields_of(meant), strict=True):
-                opened.enter_context(get_linear_solver(options.krylov).prepared(one, twin, engine, solved))
+                opened.enter_context(get_linear_solver(options.krylov).prepared(one, twin, answering, solved))
             noise = expected_noise(model, matrices, digital.trajectory.z)
             analog = solve_model(problem, on_arrays, options.allowing(noise), ends=ends_on(model, matrices))
     feedback = solved.pop("feedback", None)
     times = {matrix.name: matrix.mapped.activations for matrix in matrices}
     record = Record(
-        **vars(_made(problem, design, engine, seed)),
+        **vars(_made(problem, design, answering, seed)),
         solver=plain(options.describe()),
         noise=noise,
         **_compared(analog, digital),
@@ -229,6 +232,7 @@ def cosimulate(
         activations=sum(times[read.matrix] for read in reads) if design.active_rows is not None else None,
         feedback=None if feedback is None else Circuit(**feedback),
         solved=solved or None,
+        verified=engine.verdict() if isinstance(engine, VerifiedEngine) else None,
     )
     return Cosimulation(record, reads, model.ended(analog.trajectory.z), analog.parameters)
 

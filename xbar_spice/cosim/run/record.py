@@ -12,6 +12,7 @@ from typing import Any, Union, final, get_args, get_origin, get_type_hints
 
 from xbar_spice.cosim.run.comparison import Comparison
 from xbar_spice.cosim.run.made import Conditions, plain
+from xbar_spice.engines.verified import Verdict
 from xbar_spice.errors import StudyError
 
 __all__ = ["Accuracy", "CaseEntry", "Circuit", "Loss", "Record", "RunEntry", "read_record"]
@@ -114,6 +115,7 @@ class Record(Conditions, dict[str, Any]):
         activations: Selections of rows that the reads took, where a design reads some rows at a time.
         feedback: What the solves by a circuit were like, if there was one.
         solved: What a linear solver of the user's own reports.
+        verified: How far another engine's answers to a sample of the reads are from these, where one was asked.
         case: Of a study.
         written: When it was kept.
     """
@@ -132,6 +134,7 @@ class Record(Conditions, dict[str, Any]):
     activations: int | None = None
     feedback: Circuit | None = None
     solved: Mapping[str, Any] | None = None
+    verified: Verdict | None = None
     case: CaseEntry | None = None
     written: str | None = None
 
