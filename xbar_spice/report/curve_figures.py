@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure as Drawing
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from xbar_spice.report.curves import Ordinate, draw_curves, drawable
+from xbar_spice.report.curves import MOST_CURVES, MOST_PANELS, Ordinate, draw_curves, drawable, some
 from xbar_spice.report.data import UNCONVERGED, Axis, Results
 from xbar_spice.report.figure import Figure
 from xbar_spice.report.quantities import ACCURACY, DIGITAL_ACCURACY, LOSS_ERROR, READS, SECONDS, STATE_ERROR, gradient
@@ -214,7 +214,7 @@ def cosine_text(angle: float) -> str:
 
 def _how_to_read(results: Results) -> str:
     """Sentences on bands, slopes, crosses and triangles, as far as they occur."""
-    x, _, panels, rest = results.roles()
+    x, curves, panels, rest = results.roles()
     cases = results.cases
     sentences = []
     most = (
@@ -232,6 +232,11 @@ def _how_to_read(results: Results) -> str:
         sentences.append(f"{x.name} {', '.join(map(x.text, larger))} is drawn where the whole matrices are.")
     if panels is not None:
         sentences.append(f"Panels differ in {panels.name}.")
+    if any(
+        axis is not None and some(axis, most) is not axis
+        for axis, most in ((curves, MOST_CURVES), (panels, MOST_PANELS))
+    ):
+        sentences.append("The image has room for some of the values only, the table of points has all.")
     for axis in rest:
         sentences.append(f"Shown for {axis.name} = {axis.text(axis.values[0])}; the table has the other values.")
     if results.count(UNCONVERGED):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, final
 
 import numpy as np
@@ -18,9 +18,20 @@ from xbar_spice.report.statistics import NOTHING
 from xbar_spice.report.style import INK, MARKERS, QUIET, colours, new_figure, set_abscissa, set_log_ordinate
 from xbar_spice.study.setups import exact
 
-__all__ = ["Curve", "Ordinate", "curve_of", "draw_curves", "drawable", "fitted_slope"]
+__all__ = [
+    "MOST_CURVES",
+    "MOST_PANELS",
+    "Curve",
+    "Ordinate",
+    "curve_of",
+    "draw_curves",
+    "drawable",
+    "fitted_slope",
+    "some",
+]
 
 _FIT_POINTS = 3
+MOST_CURVES, MOST_PANELS = 7, 3  # that an image has room for
 
 
 @final
@@ -114,6 +125,9 @@ def draw_curves(results: Results, columns: Sequence[str], titles: Sequence[str],
     """
     x, curves, panels, rest = results.roles()
     drawn = _at_first_values(results.cases, rest)
+    curves, panels = some(curves, MOST_CURVES), some(panels, MOST_PANELS)
+    for axis in filter(None, (curves, panels)):
+        drawn = drawn[drawn[axis.key].isin(axis.values)]
     if x is not None:
         drawn = drawn.assign(**{x.key: [results.size(x, value) for value in drawn[x.key]]})
     floor = _floor(drawn, columns)
@@ -146,6 +160,14 @@ def draw_curves(results: Results, columns: Sequence[str], titles: Sequence[str],
         if curves is not None or panel.get_legend_handles_labels()[1]:
             panel.legend(title=curves.heading if curves else None, title_fontsize=9, alignment="left")
     return figure
+
+
+def some(axis: Axis | None, most: int) -> Axis | None:
+    """An axis with no more values than an image has room for, the first and the last among them."""
+    if axis is None or len(axis.values) <= most:
+        return axis
+    chosen = np.linspace(0, len(axis.values) - 1, most).round().astype(int)
+    return replace(axis, values=tuple(axis.values[place] for place in chosen))
 
 
 def _at_first_values(cases: pd.DataFrame, rest: Sequence[Axis]) -> pd.DataFrame:

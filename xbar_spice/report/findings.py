@@ -81,15 +81,13 @@ def _largest(grid: Grid, bounds: Bounds) -> Iterator[str]:
     x, curves, panels, rest = results.roles()
     if x is None:
         return
-    asked = [limit for limit in limits(results, bounds) if not limit.column.endswith((".angle", STATE_ERROR))]
+    asked = [limit for limit in limits(results, bounds) if not limit.column.endswith((".angle", STATE_ERROR))][:_MOST]
     fixed = (*([panels] if panels else []), *rest)
-    answers = [
-        answer for answer in largest(grid, x, asked) if all(grid.code(answer.points[0], axis) == 0 for axis in fixed)
-    ]
+    answers = largest(grid, x, asked, fixed)
     if curves is not None:
         answers.sort(key=lambda answer: grid.code(answer.points[0], curves))
     where = ", ".join(f"{axis.name} {axis.text(axis.values[0])}" for axis in fixed)
-    for number, limit in enumerate(asked[:_MOST]):
+    for number, limit in enumerate(asked):
         if not np.isfinite(grid.values(limit.column)).any():
             continue
         alike: dict[str, list[str]] = {}  # values of the curves' axis with the same answer
