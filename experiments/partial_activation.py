@@ -40,6 +40,7 @@ def main() -> None:
         "one end, all rows": {},
         "double drive": {"terminations": xs.Terminations(drive="double")},
         "two-sided sensing": {"terminations": xs.Terminations(sense="double")},
+        "both at both ends": {"terminations": xs.Terminations(drive="double", sense="double")},
         "half the rows": {"active_rows": options.size // 2},
         "a quarter": {"active_rows": options.size // 4},
         "an eighth": {"active_rows": options.size // 8},

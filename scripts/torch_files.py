@@ -48,6 +48,18 @@ class Layer(nn.Module):
         return torch.tanh(self.K(z))
 
 
+class Perceptron(nn.Module):
+    """Three layers with ELU between them, as of a latent ODE."""
+
+    def __init__(self, states: int, hidden: int) -> None:
+        super().__init__()
+        self.fc1, self.fc2 = nn.Linear(states, hidden), nn.Linear(hidden, hidden)
+        self.fc3, self.elu = nn.Linear(hidden, states), nn.ELU()
+
+    def forward(self, z: torch.Tensor) -> torch.Tensor:
+        return self.fc3(self.elu(self.fc2(self.elu(self.fc1(z)))))
+
+
 class Net(nn.Module):
     """An encoder, a neural ODE by RK4 and a classifier."""
 
@@ -75,6 +87,7 @@ def main() -> None:
     images = torch.rand(20, 16)
     tanh, plain = Net(Tanh(4, 6), 5, 4), Net(Tanh(5, 7, bias=False), 5, 5)
     convolutions, layer = Net(Convolutions(), 16, 16), Net(Layer(5), 5, 5)
+    perceptron = Net(Perceptron(4, 6), 5, 4)
 
     optimizer = torch.optim.Adam(tanh.parameters())
     nn.functional.cross_entropy(tanh(x), labels).backward()
@@ -91,6 +104,7 @@ def main() -> None:
     torch.save(plain.half().state_dict(), FOLDER / "half_without_bias.pt")
     torch.save({"net": convolutions.state_dict(), "args": {"lr": 0.1}}, FOLDER / "convolutions.pt")
     torch.save(layer.state_dict() | {"h": H, "steps": STEPS, "method": "rk4"}, FOLDER / "layer.pt")
+    torch.save({"model_state_dict": perceptron.state_dict(), "loss": 0.5}, FOLDER / "perceptron.pt")
     names = {"A": "odefunc.l1.weight", "B": "odefunc.l2.weight", "bias": "odefunc.l1.bias",
              "output_bias": "odefunc.l2.bias", "encoder.weight": "embed.weight", "encoder.bias": "embed.bias",
              "classifier.weight": "fc.weight", "classifier.bias": "fc.bias"}  # fmt: skip
@@ -107,6 +121,7 @@ def main() -> None:
         "half_without_bias": (plain, x),
         "convolutions": (convolutions, images),
         "layer": (layer, x),
+        "perceptron": (perceptron, x),
     }
     for name, (net, inputs) in nets.items():
         net.double().zero_grad()

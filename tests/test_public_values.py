@@ -208,6 +208,7 @@ CALLS: dict[str, Callable[[Parts], dict[str, Any]]] = {
     "continuous_gradients": lambda p: {"trajectory": p.trajectory, "cotangent": [1.0, 0.0]},
     "convolution_field": lambda p: {"a": np.ones(9), "b": np.ones(9), "image_shape": (2, 3)},
     "Convolution": lambda p: {"kernel": np.ones(9), "image_shape": (2, 3)},
+    "PerceptronField": lambda p: {"activation": "relu", "K1": p.weights},
     "ResidualField": lambda p: {"activation": "relu", "K1": p.weights},
     "field_named": lambda p: {"name": "layer", "tensors": {"K": p.weights}},
     "convolution_matrix": lambda p: {"kernel": np.ones(9), "image_shape": (2, 3)},
@@ -255,6 +256,8 @@ CALLS: dict[str, Callable[[Parts], dict[str, Any]]] = {
     "Study": lambda p: {"problem": p.problem, "design": xs.Design(), "axes": {"tile": [1, 2]}, "engine": "nodal"},
     "load_results": lambda p: {"folder": p.folder / "empty"},
     "load_traces": lambda p: {"folder": p.folder / "empty"},
+    "iterate_study": lambda p: {"study": p.study, "folder": p.folder / "iterated"},
+    "preview_study": lambda p: {"study": p.study, "folder": p.folder / "store"},
     "run_study": lambda p: {"study": p.study, "folder": p.folder / "store"},
     "write_report": lambda p: {"store_folder": p.folder / "empty", "output": p.folder / "report.html"},
     "tune": lambda p: {"model": p.deployed, "digits": p.digits, "schedule": xs.Schedule(epochs=1)},
@@ -356,6 +359,8 @@ ALSO_RIGHT = {
     ("Kernels", "a"): {"one value"},  # a kernel of one tap
     ("Kernels", "b"): {"one value"},
     ("Model", "h"): {"one value"},
+    ("Classifier", "bias"): {"None"},
+    ("Encoder", "bias"): {"None"},
     ("Model", "on_arrays"): {"no number"},
     ("Model", "frozen"): {"no number"},
     ("parabolic_field", "bias"): {"True"},  # which it may have on the array
@@ -369,7 +374,8 @@ ALSO_RIGHT = {
     ("Subcircuit", "parameters"): {"no number", "empty array"},
     ("convolution_field", "a"): {"one value"},
     ("convolution_field", "b"): {"one value"},
-    ("run_study", "wait"): {"infinity", "a huge whole number"},
+    ("iterate_study", "scheduler"): {"a text"},  # nobody is asked before the first case is
+    **{(name, "wait"): {"infinity", "a huge whole number"} for name in ("iterate_study", "run_study")},
     ("WriteVerify", "raise_volts"): {"negative"},
     ("WriteVerify", "lower_volts"): {"negative"},
     ("write_report", "extra"): {"no number", "empty array"},

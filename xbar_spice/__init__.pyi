@@ -94,6 +94,7 @@ from .solve.fields.field import ActivationField as ActivationField
 from .solve.fields.field import Field as Field
 from .solve.fields.field import ReluField as ReluField
 from .solve.fields.layer_field import LayerField as LayerField
+from .solve.fields.residual import PerceptronField as PerceptronField
 from .solve.fields.residual import ResidualField as ResidualField
 from .solve.fields.split import SplitField as SplitField
 from .solve.fields.systems import antisymmetric_field as antisymmetric_field
@@ -120,7 +121,9 @@ from .spice.netlist import netlist as netlist
 from .streams import Streams as Streams
 from .streams import random_stream as random_stream
 from .study.axes import latin_hypercube as latin_hypercube
+from .study.preview import preview_study as preview_study
 from .study.problem import make_problem as make_problem
+from .study.runner import iterate_study as iterate_study
 from .study.runner import run_study as run_study
 from .study.study import Study as Study
 from .study.study_file import load_study as load_study

@@ -126,6 +126,7 @@ FIELDS: Registry[Field] = Registry(
         "activation": "xbar_spice.solve.fields.field:ActivationField",
         "layer": "xbar_spice.solve.fields.layer_field:LayerField",
         "residual": "xbar_spice.solve.fields.residual:ResidualField",
+        "perceptron": "xbar_spice.solve.fields.residual:PerceptronField",
         "antisymmetric": "xbar_spice.solve.fields.systems:AntisymmetricField",
         "parabolic": "xbar_spice.solve.fields.systems:ParabolicField",
         "hamiltonian": "xbar_spice.solve.fields.systems:HamiltonianField",
@@ -207,6 +208,12 @@ TASKS: Registry[Task] = Registry(
     {
         "digits-conv": "xbar_spice.train.digits:digits_conv",
         "digits-dense": "xbar_spice.train.digits:digits_dense",
+        "two-moons": "xbar_spice.train.named:two_moons",
+        "swiss-roll": "xbar_spice.train.named:swiss_roll",
+        "ellipses": "xbar_spice.train.named:ellipses",
+        "peaks": "xbar_spice.train.named:peaks",
+        "breast-cancer": "xbar_spice.train.named:breast_cancer",
+        "wine": "xbar_spice.train.named:wine",
     },
 )
 """What models are trained for."""

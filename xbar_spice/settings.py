@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from types import MappingProxyType
 from typing import Any, Literal, final, get_args, get_origin, get_type_hints
 
@@ -141,7 +142,7 @@ def entries(value: Any, path: tuple[str, ...] = ()) -> Iterator[Entry]:
         >>> [entry.flag for entry in entries(Variation())]
         ['--programming', '--distribution', '--stuck-on', '--stuck-off']
     """
-    hints, needs = get_type_hints(type(value)), getattr(type(value), "NEEDS", {})
+    hints, needs = _hints(value), getattr(type(value), "NEEDS", {})
     for field in dataclasses.fields(value):
         held, choice = getattr(value, field.name), vars(type(value)).get(field.name)
         part = choice if isinstance(choice, Choice) else None
@@ -175,6 +176,16 @@ def table(value: Any, headings: tuple[str, ...] = ()) -> str:
     return "\n".join(rows)
 
 
+def _hints(value: Any) -> dict[str, Any]:
+    kind: Any = type(value)
+    return _hints_of(kind)
+
+
+@cache
+def _hints_of(kind: Any) -> dict[str, Any]:
+    return get_type_hints(kind)
+
+
 def literals(kind: Any) -> tuple[str, ...]:
     """The words of a Literal type; empty for any other."""
     return get_args(kind) if get_origin(kind) is Literal else ()
@@ -193,7 +204,7 @@ def build(default: Any, values: Mapping[str, Any], found: Callable[[Any, str], A
         >>> build(Design(), {"tile": 8, "variation": {"programming": 0.1}, "engine": "nodal"}).variation.programming
         0.1
     """
-    hints = get_type_hints(type(default))
+    hints = _hints(default)
     changes: dict[str, Any] = {}
     for field in dataclasses.fields(default):
         if field.name not in values:

@@ -32,8 +32,12 @@ def shown(weights, *options, verb="array", code=0):
         (("--drive", "double", "--r-driver", "20"), ["left", "right", "bottom"]),
         (("--left", "0.2", "--top", "0,open,0,open", "--r-top", "50"), ["left", "top"]),
         (("--select", "1,2", "--scheme", "floating", "--volts", "1.2"), ["left", "bottom"]),
+        (
+            ("--left", "0.2", "--bottom", "0.1", "--amplified", "bottom", "--r-feedback", "1e4", "--gain", "1e7"),
+            ["left", "bottom"],
+        ),
     ],
-    ids=["read", "transposed", "double", "biases", "scheme"],
+    ids=["read", "transposed", "double", "biases", "scheme", "amplifiers"],
 )
 def test_show_array_prints_what_solve_array_finds(weights, options, connected):
     said = shown(weights, "--name", "A.t0_0p", *options)

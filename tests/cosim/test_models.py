@@ -11,7 +11,13 @@ import xbar_spice as xs
 from xbar_spice.cosim.run import Run, program_model, solve_model
 from xbar_spice.cosim.run.programming import ends_on, field_on, weights_on_arrays
 from xbar_spice.linear.operator import as_operator
-from xbar_spice.solve.fields import AntisymmetricField, Evaluation, HamiltonianField, ParabolicField, Parameters
+from xbar_spice.solve.fields import (
+    AntisymmetricField,
+    Evaluation,
+    HamiltonianField,
+    ParabolicField,
+    Parameters,
+)
 
 WIRED = xs.Design(r_word=20.0, r_bit=20.0, r_driver=50.0, r_sense=50.0, headroom=2.0)
 TIGHT = xs.SolverOptions(xs.NewtonOptions(rtol=1e-12), xs.KrylovOptions(rtol=1e-12))
@@ -34,6 +40,7 @@ FIELDS: dict[str, xs.Field | xs.Layers] = {
     "softplus": xs.ActivationField(numbers(2, 3), numbers(3, 2), "softplus", bias=numbers(2)),
     "layer": xs.LayerField(numbers(3, 3), numbers(3), "tanh"),
     "residual": xs.ResidualField("tanh", K1=numbers(4, 3), b1=numbers(4), K2=numbers(3, 4), b2=numbers(3)),
+    "perceptron": xs.PerceptronField("elu", K1=numbers(4, 3), b1=numbers(4), K2=numbers(2, 4), K3=numbers(3, 2)),
     "antisymmetric": AntisymmetricField(numbers(3, 3), numbers(3), "tanh"),
     "parabolic": ParabolicField(numbers(4, 3), "tanh", bias=numbers(4)),
     "hamiltonian": HamiltonianField(numbers(2, 2), numbers(2), "tanh"),

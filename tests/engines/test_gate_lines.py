@@ -67,6 +67,13 @@ def test_rows_are_selected_by_their_gate_lines(circuit):
     assert spent + inside.periphery_power == pytest.approx(inside.source_power, rel=1e-9)
 
 
+def test_amplifiers_that_saturate_sense_selected_rows(circuit):
+    crossbar = replace(circuit[0], amplifier=xs.Amplifier(2e4, 50.0, saturation=0.3))
+    biases = xs.Biases(left=[0.9, 0.5, 0.3, -0.2], bottom=0.1, gates=GATES, amplified=["bottom"])
+    found = engine_or_skip("ngspice").program(crossbar).bias(biases)
+    assert xs.solve_array(crossbar, biases).currents.bottom == pytest.approx(found.bottom, rel=1e-7)
+
+
 def test_gates_above_bit_lines_at_0_volts_are_gate_lines(circuit):
     """Without resistance in the bit lines both kinds of gate are one."""
     crossbar = replace(circuit[0], r_bit=0.0, r_sense=0.0)

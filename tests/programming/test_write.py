@@ -81,3 +81,69 @@ def test_a_design_reads_what_was_written():
         off = np.abs(mapped.drawn - mapped.target)
         assert 0 < off.max() <= 0.05 * (design.g_max - design.g_min)
         np.testing.assert_allclose(W_hw.to_dense(), W, atol=0.15)
+
+
+PULSED = {  # a conductance as a part of the range, volts, seconds
+    "vteam": (0.1, 0.1, 3e-7),
+    "vteam_read": (0.3, -0.5, 1e-8),
+    "yakopcic_i": (0.2, 0.4, 2e-4),
+    "yakopcic_iii": (0.6, -0.8, 0.2),
+    "yakopcic_fast": (0.3, 0.9, 1e-7),
+    "stanford_gap_dynamic": (0.1, -1.0, 1e-6),
+    "hp_joglekar": (0.02, 1.0, 0.05),
+    "hp_biolek": (0.1, -1.0, 0.05),
+    "hp_prodromakis": (0.02, 1.0, 0.1),
+    "pershin": (0.5, 2.0, 2e-6),
+}
+
+
+@pytest.fixture(scope="module")
+def simulator():
+    from xbar_spice.programming.simulated import SimulatedPulses
+
+    with SimulatedPulses() as pulses:
+        yield pulses
+
+
+@pytest.mark.ngspice
+@pytest.mark.parametrize("name", PULSED)
+def test_the_subcircuit_of_every_set_moves_as_its_law(name, simulator):
+    part, volts, seconds = PULSED[name]
+    device = xs.load_device(name)
+    low, high = device.conductance_range
+    r = 0.1 / high  # so that the voltage moves with the state
+    crossbar = xs.Crossbar([[low + part * (high - low)]], r_driver=r, device=device)
+    state = device.state_of(crossbar.conductance)
+    biases = xs.Biases(left=[volts], bottom=[0.0])
+    fast = FastPulses().apply(crossbar, state, biases, seconds)
+    slow = simulator.apply(crossbar, state, biases, seconds)
+    assert abs(fast.state - state).max() > 1e-3 * device.span
+    np.testing.assert_allclose(slow.state, fast.state, atol=3e-5 * device.span)
+    assert slow.energy == pytest.approx(fast.energy, rel=2e-3)
+
+
+@pytest.mark.ngspice
+def test_both_engines_write_the_same():
+    crossbar = array(shape=(3, 3))
+    fast, slow = (
+        xs.write_verify(
+            crossbar, tolerance=0.05, engine=engine, together="row", cycle_noise=0.2, rng=np.random.default_rng(1)
+        )
+        for engine in ("fast", "ngspice")
+    )
+    np.testing.assert_array_equal(fast.pulses, slow.pulses)
+    np.testing.assert_allclose(fast.conductance, slow.conductance, rtol=1e-5)
+    np.testing.assert_allclose(fast.disturb, slow.disturb, atol=1e-5 * crossbar.conductance.max())
+    assert fast.seconds == slow.seconds
+    assert fast.energy == pytest.approx(slow.energy, rel=1e-3)
+
+
+@pytest.mark.ngspice
+def test_a_law_of_ones_own_is_written_by_both_engines():
+    own = Path(__file__).parents[1] / "parts" / "soft_switch.py"
+    device = xs.load_device(f"{own}:SoftSwitch(k=15.0)")
+    crossbar = xs.Crossbar([[2e-5, 8e-5]], r_word=50.0, r_driver=100.0, device=device)
+    fast, slow = (xs.write_verify(crossbar, engine=engine, tolerance=0.05) for engine in ("fast", "ngspice"))
+    assert fast.reached.all()
+    np.testing.assert_array_equal(fast.pulses, slow.pulses)
+    np.testing.assert_allclose(fast.conductance, slow.conductance, rtol=1e-5)

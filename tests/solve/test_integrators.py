@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from scipy.linalg import expm
 from support.solver_table import ANY_FIELD, REFERENCE, numbers
 
+import xbar_spice as xs
 from xbar_spice.errors import ConvergenceError, ConvergenceWarning, InvalidInputError
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.solve.fields.field import ReluField
@@ -222,3 +223,37 @@ def test_bad_arguments_are_named(changes: dict[str, Any], message: str) -> None:
     arguments: dict[str, Any] = {"z0": np.zeros(2), "h": 0.1, "steps": 2} | changes
     with pytest.raises(InvalidInputError, match=message):
         integrate(ReluField(np.eye(2), np.eye(2)), **arguments)
+
+
+@pytest.mark.parametrize("method", ["rk4", "implicit_euler", "dopri5", "velocity_verlet"])
+def test_a_grid_of_unequal_steps_is_steps_one_after_the_other(method):
+    """Also its gradients, which add up over the steps, as those of one run do."""
+    rng = np.random.default_rng(0)
+    K, b, z0, w = (rng.standard_normal(shape) for shape in ((2, 2), 2, (4, 3), (4, 3)))
+    times = np.array([0.0, 0.25, 0.5, 0.6, 1.0])
+    field = xs.hamiltonian_field(K, b)
+    whole = xs.integrate(field, z0, method, grid=times)
+    z = z0
+    for step in np.diff(times):
+        z = xs.integrate(field, z, method, h=float(step), steps=1).z[-1]
+    adaptive = method == "dopri5"  # whose first step is another one in a run that goes on
+    np.testing.assert_allclose(whole.z[-1], z, rtol=1e-5 if adaptive else 1e-12)
+    np.testing.assert_allclose(whole.t, times, rtol=1e-12)
+    if method == "velocity_verlet":
+        gradient = xs.gradients(whole, w).parameters["K"]
+        up, down = (
+            np.vdot(w, xs.integrate(xs.hamiltonian_field(K + step, b), z0, method, grid=times).z[-1])
+            for step in (1e-6, -1e-6)
+        )
+        assert gradient.sum() == pytest.approx((up - down) / 2e-6, rel=1e-7)
+    equal = xs.integrate(field, z0, method, grid=np.linspace(0, 1, 11))
+    np.testing.assert_array_equal(equal.z, xs.integrate(field, z0, method, h=0.1, steps=10).z)
+
+
+def test_methods_of_several_steps_need_equal_ones():
+    with pytest.raises(InvalidInputError, match="ab3 cannot look back over: take a method of one step"):
+        xs.integrate(xs.LayerField([[1.0]]), [1.0], "ab3", grid=[0.0, 0.1, 0.3])
+    with pytest.raises(InvalidInputError, match="leave h and steps out"):
+        xs.integrate(xs.LayerField([[1.0]]), [1.0], "rk4", grid=[0.0, 0.1, 0.3], steps=2)
+    with pytest.raises(InvalidInputError, match="h is missing"):
+        xs.integrate(xs.LayerField([[1.0]]), [1.0], "rk4", steps=2)

@@ -37,7 +37,7 @@ from xbar_spice.study.execute import Workers
 from xbar_spice.study.problem import fingerprint, make_problem
 from xbar_spice.study.runner import Progress, run_study
 from xbar_spice.study.store import Store
-from xbar_spice.study.study_file import StudyFile
+from xbar_spice.study.study_file import StudyFile, load_study
 from xbar_spice.weights import Classifier, Model, save_model
 
 PARTS = Path(__file__).parents[1] / "parts"
@@ -517,3 +517,59 @@ def test_a_scheduler_that_goes_ends_the_run(
     address, process = scheduler
     with pytest.raises(StudyError, match="has gone; finished cases are kept"):
         run_study(a_study(weights), tmp_path / "out", scheduler=address, wait=600, on_waiting=lambda _: process.kill())
+
+
+# --- samples and models of one's own --------------------------------------------------------------------------------
+
+OWN = """
+name = "own"
+[model]
+weights = "net.npz"
+mapping = { A = "up", B = "down" }
+set = { h = 0.25, steps = 2, activation = "tanh" }
+[data]
+file = "data.csv"
+samples = 4
+[circuit]
+engine = "nodal"
+[[axes]]
+name = "data seed"
+fields = ["data.seed"]
+values = [0, 1]
+"""
+
+
+def test_a_study_of_ones_own_model_and_table(tmp_path: Path, rng: np.random.Generator) -> None:
+    np.savez(tmp_path / "net.npz", **{"up.weight": rng.normal(size=(4, 3)), "down.weight": rng.normal(size=(3, 4))})
+    table = rng.normal(size=(9, 6))
+    header = "a,b,c,target0,target1,target2"
+    np.savetxt(tmp_path / "data.csv", table, delimiter=",", header=header, comments="")
+    path = tmp_path / "study.toml"
+    path.write_text(OWN)
+
+    def ran() -> list[dict[str, Any]]:
+        run_study(load_study(path), tmp_path / "run", study_file=path, jobs=1)
+        usable = read_results(tmp_path / "run").usable
+        study = Store(tmp_path / "run").study()
+        assert sorted(usable["id"]) == sorted(case["id"] for case in study["cases"])
+        assert set(study["data"]) == {f"4 of 9 samples of data.csv, drawn with seed {k}" for k in (0, 1)}
+        return study["cases"]
+
+    cases = ran()
+    assert ran() == cases
+    table[0, 0] += 1.0  # another number in the table, and cases that have it, are others
+    np.savetxt(tmp_path / "data.csv", table, delimiter=",", header=header, comments="")
+    assert [case["id"] for case in ran()] != [case["id"] for case in cases]
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ({"file": "a.csv", "task": "random"}, "give either file or task, got both"),
+        ({"mapping": {"labels": "y"}}, "mapping says what is what in a file"),
+        ({"task": "faces"}, "data set must be one of 'digits'"),
+    ],
+)
+def test_settings_of_data_that_do_not_belong_together(data: dict[str, Any], message: str) -> None:
+    with pytest.raises(StudyError, match=message):
+        a_study(data=data)

@@ -19,7 +19,7 @@ from support.studies import a_study, first_run
 from xbar_spice import disk
 from xbar_spice.cosim import Cosimulation
 from xbar_spice.errors import StudyError
-from xbar_spice.report.data import load_results
+from xbar_spice.report.data import read_results
 from xbar_spice.report.findings import findings
 from xbar_spice.study import store as store_module
 from xbar_spice.study.case_folder import write_case
@@ -272,7 +272,7 @@ def test_a_line_that_is_damaged_is_no_finished_case_and_is_run_again(
     kept = 0 if kind == "empty" else 1
     assert store.finished() == {case.id for case in whole[:kept]}
     assert len(store.records()[1]) == kept
-    assert f"{2 - kept} of 2 cases have not been run yet." in findings(load_results(store.folder))
+    assert f"{2 - kept} of 2 cases have not been run yet." in findings(read_results(store.folder))
     damaged = path.read_bytes()
     summary = run_study(finished[0], store.folder, jobs=1)
     assert (summary.present, summary.done, len(summary.problems)) == (kept, 2 - kept, kept)

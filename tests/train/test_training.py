@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from xbar_spice.errors import InvalidInputError
-from xbar_spice.parts import TASKS
+from xbar_spice.parts import DATA, TASKS
+from xbar_spice.study.problem import make_problem
 from xbar_spice.train.descent import Epoch, evaluate, loss_and_gradients
 from xbar_spice.train.digits import DigitsTask, load_digits
 from xbar_spice.train.samples import Samples
@@ -21,7 +22,8 @@ def rescheduled(task: DigitsTask, **changes: object) -> DigitsTask:
     return replace(task, schedule=replace(task.schedule, **changes))  # type: ignore[arg-type]
 
 
-SHORT = {name: rescheduled(TASKS.get(name), epochs=1, batch=256) for name in TASKS}
+DIGITS = ("digits-conv", "digits-dense")
+SHORT = {name: rescheduled(TASKS.get(name), epochs=1, batch=256) for name in DIGITS}
 
 rng = np.random.default_rng(0)
 CLASSIFIER = Classifier(rng.normal(size=(3, 20)), rng.normal(size=3))
@@ -79,7 +81,7 @@ def test_a_model_without_a_classifier_cannot_be_evaluated() -> None:
         evaluate(replace(MODELS["dense"], classifier=None), SAMPLES)
 
 
-@pytest.mark.parametrize("name", TASKS.names)
+@pytest.mark.parametrize("name", DIGITS)
 def test_the_start_has_the_stiffness_of_its_task(name: str) -> None:
     model = TASKS.get(name).initial(np.random.default_rng(0))
     assert (model.A.shape, model.B.shape) == ((64, 64), (64, 64))
@@ -87,7 +89,7 @@ def test_the_start_has_the_stiffness_of_its_task(name: str) -> None:
     assert model.h * norms == pytest.approx(TASKS.get(name).stiffness, rel=1e-12)
 
 
-@pytest.mark.parametrize("name", TASKS.names)
+@pytest.mark.parametrize("name", DIGITS)
 def test_a_short_training_reduces_the_loss(name: str) -> None:
     """Of the neural ODE with its own classifier, of which both have been fitted before on the same samples."""
     seen: list[Epoch] = []
@@ -119,10 +121,28 @@ def test_accuracy_on_images_held_back(name: str, least: float) -> None:
     assert (result.model.kernels is not None) == (TASKS.get(name).structure == "convolution")
 
 
+def test_a_task_of_a_named_set() -> None:
+    """Of the swiss roll, whose classes no line tells apart; the model finds its own data again."""
+    result = train("swiss-roll")
+    assert result.linear_accuracy < 0.6
+    assert result.test_accuracy > 0.97
+    problem = make_problem(result.model, samples=100)
+    assert problem.data == "100 of 513 held-back points of the swiss roll, drawn with seed 0"
+    assert set(result.model.tensors) >= {"A", "B", "bias", "encoder.weight", "classifier.bias"}
+
+
+@pytest.mark.parametrize("name", sorted(set(TASKS.names) - set(DIGITS)))
+def test_tasks_of_named_sets_say_what_they_are(name: str) -> None:
+    task = TASKS.get(name)
+    assert task.name == name
+    assert task.trained_on in DATA.names
+    assert task.schedule.jitter == 0.0
+
+
 def test_an_unknown_task() -> None:
     with pytest.raises(
         InvalidInputError,
-        match=r"one of 'digits-conv', 'digits-dense', an object of your own class of Task, .* got 'digits'",
+        match=r"one of 'digits-conv', 'digits-dense', .*, an object of your own class of Task, .* got 'digits'",
     ):
         train("digits")
     with pytest.raises(InvalidInputError, match="seed must be a whole number >= 0, got -1"):

@@ -30,6 +30,7 @@ NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
     "half_without_bias.pt": ("half_without_bias", TANH),
     "convolutions.pt": ("convolutions", RK4 | {"image_shape": (4, 4), "padding": "zero"}),
     "layer.pt": ("layer", {"field": "layer", "activation": "tanh"}),
+    "perceptron.pt": ("perceptron", RK4 | {"activation": "elu"}),
 }
 
 
@@ -51,6 +52,7 @@ GRADIENTS = {
     "checkpoint.pt": {"A": "l1.weight", "bias": "l1.bias", "B": "l2.weight", "output_bias": "l2.bias"},
     "half_without_bias.pt": {"A": "l1.weight", "B": "l2.weight"},
     "layer.pt": {"K": "K.weight", "b": "K.bias"},
+    "perceptron.pt": {f"{of}{k}": f"fc{k}.{part}" for of, part in (("K", "weight"), ("b", "bias")) for k in (1, 2, 3)},
 }
 
 
@@ -128,10 +130,37 @@ def test_layouts(tmp_path: Path, case: str, suffix: str) -> None:
     assert ("output_bias" in model.tensors) == any(value is LAYERS["v"] for value in tensors.values())
 
 
+def test_weights_of_each_step(tmp_path: Path) -> None:
+    """A list of modules, and one of blocks of two layers: a leading axis of steps, of as many as there are."""
+    rng = np.random.default_rng(0)
+    K, b = rng.normal(size=(12, 4, 4)), rng.normal(size=(12, 4))
+    order = (0, *range(11, 0, -1))
+    steps = {f"layers.{k}.weight": K[k] for k in order} | {f"layers.{k}.bias": b[k] for k in order}
+    safetensors.numpy.save_file(steps | linear(opening=W, head=C), tmp_path / "net.safetensors")
+    given = {"h": 0.5, "method": "ab3", "field": "antisymmetric", "activation": "tanh"}
+    model = xs.load_model(tmp_path / "net.safetensors", **given)
+    assert model.steps == 12
+    np.testing.assert_array_equal(model.tensors["K"], K)
+    np.testing.assert_array_equal(model.tensors["bias"], b)
+    assert model.inputs == 5
+    told = xs.load_model(tmp_path / "net.safetensors", {"K": "layers.*", "encoder.weight": "opening"}, **given)
+    np.testing.assert_array_equal(told.tensors["bias"], b)
+    xs.save_model(tmp_path / "again.npz", told)
+    np.testing.assert_array_equal(xs.load_model(tmp_path / "again.npz").tensors["K"], K)
+    blocks = {f"blocks.{k}.{name}.weight": (k + 1) * W for k in range(2) for name, W in (("fc1", A), ("fc2", B))}
+    np.savez(tmp_path / "blocks.npz", **blocks)
+    model = xs.load_model(tmp_path / "blocks.npz", h=0.5)
+    np.testing.assert_array_equal(model.tensors["B"], [B, 2 * B])
+
+
 REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
-    "three layers": (linear(f__0=A, f__1=np.ones((6, 6)), f__2=B), {}, "seems to have 3 layers .*f.0 .*--map"),
+    "three layers": (linear(f__0=A, f__1=B, f__2=A), {"field": "layer"}, "seems to have 3 layers .*f.0 .*--map"),
     "one layer": (linear(f__0=np.ones((4, 4))), {}, "may be a field of several kinds: say which, field='layer'"),
-    "a normalisation": (linear(f__0=A, f__1=B) | {"f.norm.weight": LAYERS["w"]}, {}, "'f.norm.weight': belongs to no"),
+    "a normalisation": (
+        linear(f__0=A, f__1=B) | {"f.norm.weight": LAYERS["w"]},
+        {},
+        "'f.norm.weight': seems to be of a normalisation",
+    ),
     "two encoders": (
         linear(embed__0=W, embed__1=np.ones((4, 4)), f__0=A, f__1=B),
         {},

@@ -21,8 +21,10 @@ from xbar_spice.cli.options import (
     pulse_options,
     seed_option,
 )
+from xbar_spice.cli.readback import readback
 from xbar_spice.cli.results import compare, export, ls, report
 from xbar_spice.cli.show import show
+from xbar_spice.cli.studies import show_study, study
 from xbar_spice.disk import reason
 from xbar_spice.errors import XbarError
 from xbar_spice.parts import TASKS
@@ -62,12 +64,13 @@ def app() -> None:
     "--seed", type=click.IntRange(min=0), metavar="N", default=0, show_default=True, help="Of split, start and batches."
 )
 def train(task: str, output: Path | None, seed: int) -> None:
-    """Train a neural ODE on handwritten digits, on digital matrices.
+    """Train a neural ODE to tell the classes of a set of samples apart, on digital matrices.
 
-    digits-conv has circular 3x3 convolutions for A and B, digits-dense has dense matrices. The images are those of
-    scikit-learn, and the gradients those of the discrete adjoint, the same that co-simulation runs on arrays.
+    digits-conv has circular 3x3 convolutions for A and B, digits-dense has dense matrices; the others have an encoder
+    in front. The gradients are those of the discrete adjoint, the same that co-simulation runs on arrays.
     """
     from xbar_spice.cli.progress import interruptible, training_progress
+    from xbar_spice.train.digits import DIGITS
     from xbar_spice.train.training import train as train_task
     from xbar_spice.weights import require_savable, save_model
 
@@ -76,7 +79,9 @@ def train(task: str, output: Path | None, seed: int) -> None:
     with interruptible(f"no weights were written to {path}"), training_progress(f"training {task}") as progress:
         result = train_task(task, seed=seed, progress=progress)
     save_model(path, result.model)
-    click.echo("data             handwritten digits, a quarter of them held back for the test")
+    name = result.model.trained_on or task
+    kind = "handwritten digits" if name == DIGITS else name
+    click.echo(f"data             {kind}, a part of them held back for the test")
     click.echo(f"test accuracy    {result.test_accuracy:.2%} ({result.linear_accuracy:.2%} for the classifier alone)")
     click.echo(f"train accuracy   {result.train_accuracy:.2%}")
     click.echo(f"time             {result.seconds:.1f} s")
@@ -118,7 +123,8 @@ def netlist(
     from xbar_spice.cli.feedback import feedback_decks, write_first_step
     from xbar_spice.cli.progress import interruptible
     from xbar_spice.cosim import weight_scales
-    from xbar_spice.mapping.export import write_netlists
+    from xbar_spice.cosim.run.programming import weights_on_arrays
+    from xbar_spice.mapping.export import deck_name, write_netlists
     from xbar_spice.mapping.matrix import map_weights
     from xbar_spice.mapping.measured import conductance_map
     from xbar_spice.spice.libraries import LOADER, behaviour, by_hand, compiled_libraries
@@ -138,7 +144,7 @@ def netlist(
     model = given_model(weights)
     scales = weight_scales(model, design)
     with interruptible(f"decks in {output} are whole, but not all of them are there"):
-        for name, matrix in (("A", model.A), ("B", model.B)):
+        for name, matrix in weights_on_arrays(model).items():
             rng = Streams(seed).devices(name)
             mapped = map_weights(
                 matrix,
@@ -152,7 +158,7 @@ def netlist(
             files = write_netlists(
                 mapped,
                 output,
-                name=name,
+                name=deck_name(name),
                 side=side,
                 comments=comments,
                 netlists=netlists,
@@ -166,51 +172,6 @@ def netlist(
                 click.echo(f"{path}")
     loads = str(output / LOADER) if compiled_libraries(mapped.crossbars) else ""
     click.echo(f"run one by hand: {by_hand(behaviour(mapped.crossbars), loads)} {files[0]}")
-
-
-@click.command(cls=Verb)
-@click.argument("study_file", metavar="STUDY.toml", type=existing_file)
-@click.option(
-    "--output", type=click.Path(file_okay=False, path_type=Path), help="Folder of the results.  [default: runs/NAME]"
-)
-@click.option(
-    "--jobs", type=click.IntRange(min=1), metavar="N", help="Cases side by side.  [default: one for each core]"
-)
-@click.option("--scheduler", metavar="ADDRESS", help="An existing Dask scheduler instead of a local cluster.")
-@click.option("--wait", type=click.FloatRange(min=0), metavar="SECONDS", default=30, show_default=True,
-              help="How long that scheduler may be without any worker.")  # fmt: skip
-def study(study_file: Path, output: Path | None, jobs: int | None, scheduler: str | None, wait: float) -> None:
-    """Run the cases of a study that are not there yet.
-
-    Finished cases are kept at once; run the same command again after an interruption or a change of the axes.
-    """
-    from xbar_spice.cli.progress import interruptible, study_progress, training_progress
-    from xbar_spice.study.runner import run_study
-    from xbar_spice.study.study_file import load_study
-
-    parsed = load_study(study_file)
-    folder = output or Path("runs") / study_file.stem
-    kept = f"finished cases are kept in {folder}; the same command goes on from there"
-    with (
-        interruptible(kept),
-        training_progress("training") as on_training,
-        study_progress(parsed.name) as on_progress,
-    ):
-        summary = run_study(
-            parsed,
-            folder,
-            study_file=study_file,
-            jobs=jobs,
-            scheduler=scheduler,
-            wait=wait,
-            on_waiting=lambda text: click.echo(text, err=True),
-            on_progress=on_progress,
-            on_training=on_training,
-        )
-    click.echo(f"{summary} in {summary.seconds:.0f} s")
-    click.echo(f"results: {folder}; now: xbar-spice report {folder}")
-    if summary.failed or summary.unconverged:
-        sys.exit(1)
 
 
 @click.command("check-model", cls=Verb)
@@ -254,6 +215,7 @@ for _verb in (
     train,
     inspect,
     netlist,
+    readback,
     show,
     cosim,
     gradients,
@@ -268,6 +230,9 @@ for _verb in (
     doctor,
 ):
     app.add_command(_verb)
+
+
+show.add_command(show_study)
 
 
 def main() -> None:

@@ -9,11 +9,13 @@ import numpy as np
 
 from xbar_spice.cosim import program_model
 from xbar_spice.disk import border
+from xbar_spice.errors import InvalidInputError
 from xbar_spice.feedback import FeedbackLoop, FeedbackSolver
 from xbar_spice.feedback.export import write_feedback
 from xbar_spice.mapping.design import Design
 from xbar_spice.mapping.export import design_comments
 from xbar_spice.mapping.matrix import map_weights
+from xbar_spice.solve.fields.field import ActivationField
 from xbar_spice.streams import random_stream
 from xbar_spice.weights import Model
 
@@ -44,8 +46,14 @@ def write_first_step(
         The decks.
     """
     state = random_stream(seed, "feedback", "state").standard_normal(model.states)
-    hidden = model.A @ state
-    slopes, rhs = hidden > 0, model.h * model.B @ np.maximum(hidden, 0.0)
+    if not isinstance(model.field, ActivationField) or not {"A", "B"} <= model.operators.keys():
+        raise InvalidInputError(
+            f"the circuit solves steps of fields B sig(A z), got {type(model.field).__name__}; leave feedback out"
+        )
+    at = model.field.evaluate(state[:, np.newaxis])
+    slopes, rhs = at.slope[:, 0], model.h * model.B @ at.hidden[:, 0]
+    if model.field.output_bias is not None:
+        rhs = model.h * at.value[:, 0]
     system = np.eye(model.states) - model.h * (model.B * slopes) @ model.A
     mapped = map_weights(system, design, rng=random_stream(seed, "devices", "I - h B D A"))
     A, B = program_model(model, design, "nodal", seed=seed)

@@ -89,7 +89,8 @@ def given_model(weights: Path) -> Model:
     model = reading.model()
     if reading.layout.foreign:
         said = ", ".join(f"{name} = {there}" for name, there in reading.layout.taken.items() if name != there)
-        click.echo(f"read from {weights.name}: {said}; {reading.assumed}", err=True)
+        rest = f"; not used: {', '.join(reading.layout.unused)}" if reading.layout.unused else ""
+        click.echo(f"read from {weights.name}: {said}; {reading.assumed}{rest}", err=True)
     return model
 
 

@@ -69,8 +69,13 @@ def inspect(
 def _print_tensors(reading: Reading) -> None:
     from xbar_spice.cli.tables import print_rows
     from xbar_spice.weights.formats import NUMBERS, TEXTS
+    from xbar_spice.weights.layouts import named_by
 
-    meant = {there: name for name, there in reading.layout.taken.items()}
+    meant = {
+        name: role + (f"[{number}]" if "*" in there else "")
+        for role, there in reading.layout.taken.items()
+        for number, name in enumerate(named_by(reading.tensors, there))
+    }
     rows: list[tuple[str, ...]] = []
     for name, value in reading.tensors.items():
         role = meant.get(name, "nothing")
@@ -82,7 +87,10 @@ def _print_tensors(reading: Reading) -> None:
 
 
 def _print_model(reading: Reading, model: Model) -> None:
-    click.echo(f"taken            {reading.assumed}")
+    from xbar_spice.weights import formula_of
+
+    click.echo(f"field            dz/dt = {formula_of(model.field)}")
+    click.echo(f"                 {reading.assumed}")
     matrices = ", ".join(f"{name} {operator.shape}" for name, operator in model.operators.items())
     click.echo(f"matrices         {matrices}")
     click.echo(

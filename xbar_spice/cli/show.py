@@ -41,7 +41,7 @@ side_option = click.option(
 
 @click.group(cls=Verbs)
 def show() -> None:
-    """Look into one array of a model."""
+    """Look into one array of a model, or at what a study is."""
 
 
 def bias_options(command: Any) -> Any:
@@ -56,6 +56,7 @@ def bias_options(command: Any) -> Any:
     ]
     rows += [
         ("--gates", "VOLT,...", "Of the gate lines of cells with a transistor: one number or one a word line."),
+        ("--amplified", "EDGE,...", "Where amplifiers hold these volts: left, right, top, bottom; with --r-feedback."),
         ("--select", "ROW,COL", "One cell, by a scheme, in place of voltages of your own."),
     ]
     for flag, unit, text in reversed(rows):
@@ -75,17 +76,18 @@ def _make_biases(options: dict[str, Any]) -> Callable[[Crossbar, float], Biases]
 
     volts = {edge: options.pop(edge) for edge in _EDGES}
     ohms = {f"r_{edge}": options.pop(f"r_{edge}") for edge in _EDGES}
-    gates, select, scheme = (options.pop(name) for name in ("gates", "select", "scheme"))
+    gates, amplified, select, scheme = (options.pop(name) for name in ("gates", "amplified", "select", "scheme"))
     if any(volts.values()) and select:
         raise click.UsageError("--select sets all voltages: leave --left, --right, --top and --bottom out")
     others = {key: _numbers(key, text) for key, text in (ohms | {"gates": gates}).items()}
+    edges = {"amplified": tuple(edge.strip() for edge in amplified.split(","))} if amplified else {}
     if any(volts.values()):
         ends = {edge: _numbers(edge, text) for edge, text in volts.items()}
-        return lambda crossbar, level: Biases(**ends, **others)
+        return lambda crossbar, level: Biases(**ends, **others, **edges)
     if select:
         cell = _cell(select)
-        return lambda crossbar, level: replace(half_select(crossbar, cell, level, scheme), **others)
-    if given := [f"--{name.replace('_', '-')}" for name, value in others.items() if value is not None]:
+        return lambda crossbar, level: replace(half_select(crossbar, cell, level, scheme), **others, **edges)
+    if given := [f"--{name.replace('_', '-')}" for name, value in (others | edges).items() if value is not None]:
         raise click.UsageError(f"{', '.join(given)} of a read: give --select, --left, --right, --top or --bottom, too")
     return None
 
@@ -207,13 +209,14 @@ def _waves(read: PulseRead, word: FloatArray, bit: FloatArray) -> dict[str, Floa
 def _arrays(weights: Path, name: str, design: Any, seed: int) -> list[MappedArray]:
     """The array of a name such as A.t0_0p; of A.t0_0 both halves of a pair."""
     from xbar_spice.cosim import weight_scales
+    from xbar_spice.cosim.run.programming import weights_on_arrays
     from xbar_spice.mapping.matrix import map_weights
     from xbar_spice.streams import Streams
     from xbar_spice.weights import load_model
 
-    matrix, dot, wanted = name.partition(".")
+    matrix, dot, wanted = name.rpartition(".")
     model = load_model(weights)
-    matrices = {"A": model.A, "B": model.B}
+    matrices = weights_on_arrays(model)
     if matrix not in matrices or not dot:
         raise click.UsageError(f"--name is a matrix, a dot and an array, such as A.t0_0, got {name!r}")
     scale = weight_scales(model, design).get(matrix)

@@ -9,11 +9,11 @@ from typing import final
 import numpy as np
 
 from xbar_spice.engines.base import Bank, Engine, refuse_numbers
+from xbar_spice.engines.ideal_levels import CellsBetweenLines, let_float
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.hardware.amplifier import Amplifier
 from xbar_spice.hardware.biases import OPPOSITE_EDGES, End, name_lines
 from xbar_spice.hardware.crossbar import Crossbar, Edge, Side
-from xbar_spice.hardware.gate_lines import GateLines
 from xbar_spice.linear.operator import FloatArray
 
 __all__ = ["IdealBank", "IdealEngine"]
@@ -36,16 +36,10 @@ class IdealBank(Bank):
     def _bias(self, ends: Mapping[Edge, End]) -> Mapping[Edge, FloatArray]:
         (crossbar,) = self.crossbars
         (word, one_word), (bit, one_bit) = (_levels(ends[near], ends[far]) for near, far in OPPOSITE_EDGES)
-        _let_float(crossbar, word, bit)
-        across, siemens, levels = np.broadcast_arrays(
-            word[:, np.newaxis] - bit, crossbar.conductance[:, :, np.newaxis], bit
-        )
-        with np.errstate(over="ignore", invalid="ignore"):
-            if ends["left"].gates is None:
-                flows = crossbar.device.current(siemens, across)
-            else:
-                lines = GateLines.beside(crossbar.device, ends["left"].gates)
-                flows = np.moveaxis(lines.current(*(np.moveaxis(x, 2, 0) for x in (siemens, across, levels))), 0, 2)
+        cells = CellsBetweenLines(crossbar, ends["left"].gates)
+        let_float(cells, ends, word, bit)
+        flows, _, _ = cells.at(word, bit)
+        across, siemens = np.broadcast_arrays(word[:, np.newaxis] - bit, crossbar.conductance[:, :, np.newaxis])
         refuse_numbers(crossbar.device, siemens, across, flows, "current")
         drawn, received = -flows.sum(axis=1) * one_word, flows.sum(axis=0) * one_bit
         return {"left": drawn, "right": drawn, "top": received, "bottom": received}
@@ -73,26 +67,6 @@ def _levels(near: End, far: End) -> tuple[FloatArray, FloatArray]:
     held = near.connected | far.connected
     levels = np.where(near.connected[:, np.newaxis], near.volts, far.volts)
     return np.where(held[:, np.newaxis], levels, np.nan), np.where(both, 0.5, 1.0)[:, np.newaxis]
-
-
-def _let_float(crossbar: Crossbar, word: FloatArray, bit: FloatArray) -> None:
-    """Put the levels at which floating lines carry nothing in the place of NaN."""
-    levels = np.concatenate([word, bit])
-    free = np.isnan(levels).any(axis=1)
-    if not free.any():
-        return
-    if not crossbar.device.linear:
-        raise InvalidInputError(
-            f"the ideal engine finds the levels of floating lines for linear cells, got {crossbar.device!r}; read with "
-            "engine='nodal', which needs no wire resistance either"
-        )
-    rows, cols = crossbar.shape
-    laplacian = np.zeros((rows + cols, rows + cols))
-    laplacian[:rows, rows:] = -crossbar.conductance
-    laplacian += laplacian.T
-    np.fill_diagonal(laplacian, -laplacian.sum(axis=1))
-    levels[free] = np.linalg.solve(laplacian[free][:, free], -laplacian[free][:, ~free] @ levels[~free])
-    word[:], bit[:] = levels[:rows], levels[rows:]
 
 
 def _connected_cells(crossbar: Crossbar) -> FloatArray:

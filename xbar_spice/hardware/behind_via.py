@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import final
 
 import numpy as np
@@ -51,6 +51,10 @@ class BehindVia(Device):
     def linear(self) -> bool:
         """Never, to the solvers: slopes are not the programmed conductances."""
         return False
+
+    @property
+    def read_law(self) -> Device:
+        return self if self.cell.read_law is self.cell else replace(self, cell=self.cell.read_law)
 
     @property
     def template(self) -> str:

@@ -79,6 +79,10 @@ class Device(ABC):
     def differential_conductance(self, conductance: FloatArray, voltage: FloatArray) -> FloatArray:
         """dI/dV at V in siemens."""
 
+    def current_and_slope(self, conductance: FloatArray, voltage: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """`current` and `differential_conductance` at once, which some laws find from one thing inside the cell."""
+        return self.current(conductance, voltage), self.differential_conductance(conductance, voltage)
+
     def conductance_sensitivity(self, conductance: FloatArray, voltage: FloatArray) -> FloatArray:
         """dI/dG at V in volts: what a change of the programmed conductance does.
 
@@ -297,20 +301,22 @@ class OneSelectorOneResistor(Device):
         return np.asarray(np.copysign(self.v0 * self._levels(conductance, voltage), voltage))
 
     def current(self, conductance: FloatArray, voltage: FloatArray) -> FloatArray:
-        return np.asarray(np.copysign(self.i0 * np.sinh(self._levels(conductance, voltage)), voltage))
+        return self.current_and_slope(conductance, voltage)[0]
 
     def differential_conductance(self, conductance: FloatArray, voltage: FloatArray) -> FloatArray:
-        selector = self._selector_conductance(conductance, voltage)
-        return np.asarray(conductance * selector / (conductance + selector))
+        return self.current_and_slope(conductance, voltage)[1]
+
+    def current_and_slope(self, conductance: FloatArray, voltage: FloatArray) -> tuple[FloatArray, FloatArray]:
+        level = self._levels(conductance, voltage)
+        selector = self.i0 / self.v0 * np.cosh(level)  # siemens
+        slope = np.asarray(conductance * selector / (conductance + selector))
+        return np.asarray(np.copysign(self.i0 * np.sinh(level), voltage)), slope
 
     def conductance_sensitivity(self, conductance: FloatArray, voltage: FloatArray) -> FloatArray:
-        selector = self._selector_conductance(conductance, voltage)
-        over_resistor = voltage - self.selector_voltage(conductance, voltage)
+        level = self._levels(conductance, voltage)
+        selector = self.i0 / self.v0 * np.cosh(level)
+        over_resistor = voltage - np.copysign(self.v0 * level, voltage)
         return np.asarray(over_resistor * selector / (conductance + selector))
-
-    def _selector_conductance(self, conductance: FloatArray, voltage: FloatArray) -> FloatArray:
-        """Differential conductance of the selector, siemens."""
-        return np.asarray(self.i0 / self.v0 * np.cosh(self._levels(conductance, voltage)))
 
     def _levels(self, conductance: FloatArray, voltage: FloatArray) -> FloatArray:
         return in_blocks(self._level, np.asarray(conductance), np.abs(voltage))

@@ -63,7 +63,7 @@ class NoDrift(DriftLaw):
         after: float,
         rng: np.random.Generator | None,
     ) -> Programmed:
-        return Programmed(conductance, np.ones_like(conductance))
+        return Programmed.as_meant(conductance)
 
 
 @final

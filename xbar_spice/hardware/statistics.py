@@ -242,7 +242,7 @@ class Stuck(ProgrammingError):
 
     def program(self, target: FloatArray, g_min: float, g_max: float, rng: np.random.Generator | None) -> Programmed:
         if not self.random:
-            return Programmed(target, np.ones_like(target))
+            return Programmed.as_meant(target)
         generator = _generator(self, rng)
         lot = generator.random(target.shape)
         rows = generator.random((*target.shape[:-1], 1)) < self.word_lines
@@ -284,7 +284,7 @@ class Correlated(ProgrammingError):
 
     def program(self, target: FloatArray, g_min: float, g_max: float, rng: np.random.Generator | None) -> Programmed:
         if not self.random:
-            return Programmed(target, np.ones_like(target))
+            return Programmed.as_meant(target)
         x = _generator(self, rng).standard_normal(target.shape)
         for axis in (-2, -1):  # the root of a correlation that is a product of one for the rows and one for the columns
             x = np.moveaxis(np.tensordot(_root(x.shape[axis], self.length), x, axes=([1], [x.ndim + axis])), 0, axis)

@@ -37,6 +37,11 @@ class Programmed:
     conductance: FloatArray
     slope: FloatArray
 
+    @classmethod
+    def as_meant(cls, conductance: FloatArray) -> Programmed:
+        """Devices that follow their targets, dG/dT = 1, which takes no memory."""
+        return cls(conductance, np.broadcast_to(1.0, conductance.shape))
+
 
 class ProgrammingError(ABC):
     """What makes a programmed device differ from its target.
@@ -169,7 +174,7 @@ class Variation(ProgrammingError):
 
     def program(self, target: FloatArray, g_min: float, g_max: float, rng: np.random.Generator | None) -> Programmed:
         if not self.random:
-            return Programmed(target, np.ones_like(target))
+            return Programmed.as_meant(target)
         if rng is None:
             raise InvalidInputError(
                 f"{self!r} draws random numbers: pass rng=numpy.random.default_rng(seed), got no generator"

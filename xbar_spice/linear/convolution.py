@@ -228,6 +228,29 @@ class Convolution(LinearOperator):
         """Number of entries of the matrix, zeros included."""
         return self.shape[0] * self.shape[1]
 
+    @property
+    def large(self) -> bool:
+        """Whether it is so large that nothing is made of it whose zeros take memory."""
+        return self.entries > _MOST_ENTRIES_OF_DENSE_PRODUCTS
+
+    def rows_in_turn(self, size: int = 256) -> Iterator[FloatArray]:
+        """The matrix with its zeros, some rows after the other."""
+        for first in range(0, self.shape[0], size):
+            yield self.sparse[first : first + size].toarray()
+
+    def outer(self, cotangent: FloatArray, x: FloatArray) -> FloatArray:
+        return self.gradient(cotangent, x) if self.large else cotangent @ x.T
+
+    def sparse_gradient(self, matrix_gradient: csr_array) -> FloatArray:
+        """dL/d(kernel) from a dL/dW that is known where the kernel reaches, (m, n)."""
+        (height, width), outputs = self.image_shape, self.shape[0] // self.channels
+        total = np.zeros((self.channels, self.channels_in, self.kernel.shape[-1]))
+        for tap, (target, source) in enumerate(self._moves()):
+            for out, into in np.ndindex(total.shape[:2]):
+                entries = matrix_gradient[out * outputs + target, into * height * width + source]
+                total[out, into, tap] = entries.sum()
+        return total.reshape(self.kernel.shape)
+
     @cached_property
     def sparse(self) -> csr_array:
         """(m, n) matrix without its zeros."""
@@ -293,7 +316,7 @@ class Convolution(LinearOperator):
 
     @property
     def _product(self) -> FloatArray | csr_array:
-        return self.matrix if self.entries <= _MOST_ENTRIES_OF_DENSE_PRODUCTS else self.sparse
+        return self.sparse if self.large else self.matrix
 
     @property
     def _kept(self) -> NDArray[np.intp]:

@@ -61,6 +61,10 @@ class LinearOperator(ABC):
             return self._forward(vectors[:, np.newaxis])[:, 0]
         return self._forward(vectors)
 
+    def outer(self, cotangent: FloatArray, x: FloatArray) -> FloatArray:
+        """The gradient of sum(cotangent * (W x)) with respect to W, (m, n); of a large convolution, to its kernel."""
+        return cotangent @ x.T
+
     def scaled_mv(self, factor: float, x: FloatArray) -> FloatArray:
         """Factor W x, scaled behind the product."""
         return factor * self.mv(x)

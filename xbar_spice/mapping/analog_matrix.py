@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, Literal, final
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal, cast, final
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -15,6 +15,7 @@ from xbar_spice.engines.base import Bank, Closeable, Engine
 from xbar_spice.engines.registry import get_engine
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.hardware.crossbar import Side, other
+from xbar_spice.linear.convolution import Convolution
 from xbar_spice.linear.operator import DenseOperator, FloatArray, LinearOperator
 from xbar_spice.mapping.design import Design
 from xbar_spice.mapping.matrix import MappedMatrix, map_weights
@@ -91,8 +92,8 @@ class ReadTrace:
 
     def columns(self) -> dict[str, list[Any]]:
         """The trace as columns by name, ready for a table."""
-        rows = [asdict(record) for record in self._records]
-        return {field.name: [row[field.name] for row in rows] for field in fields(ReadRecord)}
+        names = [field.name for field in fields(ReadRecord)]
+        return {name: [getattr(record, name) for record in self._records] for name in names}
 
 
 def _checked_calibration(calibration: ArrayLike, mapped: MappedMatrix) -> FloatArray:
@@ -120,7 +121,7 @@ class AnalogMatrix(LinearOperator, Closeable):
     @checked()
     def __init__(
         self,
-        weights: ArrayLike,
+        weights: ArrayLike | LinearOperator,
         mapped: MappedMatrix,
         bank: Bank,
         *,
@@ -129,7 +130,7 @@ class AnalogMatrix(LinearOperator, Closeable):
         readout: Readout | None = None,
         calibration: ArrayLike | None = None,
     ) -> None:
-        self._digital = DenseOperator(weights, "weights")
+        self._digital = weights if isinstance(weights, Convolution) else DenseOperator(cast(Any, weights), "weights")
         self._calibration = None if calibration is None else _checked_calibration(calibration, mapped)
         self._bank = bank
         self._readout = readout or Readout(mapped)
@@ -173,6 +174,14 @@ class AnalogMatrix(LinearOperator, Closeable):
         rounded = (squares_of_weights if side == "rows" else squares_of_weights.T) @ (x != 0) * step**2 / 12
         deviation = np.sqrt(variance / (mapped.siemens_per_weight * scale) ** 2 + rounded)
         return np.where(x.any(axis=0), deviation, 0.0)  # the product of a vector of zeros is exact, see `products`
+
+    @property
+    def digital(self) -> DenseOperator | Convolution:
+        """The wanted matrix as an operator."""
+        return self._digital
+
+    def outer(self, cotangent: FloatArray, x: FloatArray) -> FloatArray:
+        return self._digital.outer(cotangent, x)
 
     def _forward(self, x: FloatArray) -> FloatArray:
         return self._read(x, "rows")
@@ -249,7 +258,7 @@ def _added(values: FloatArray, parts: FloatArray) -> FloatArray:
 
 @checked()
 def program(  # noqa: PLR0913 - all that a chip is made of
-    weights: ArrayLike,
+    weights: ArrayLike | LinearOperator,
     design: Design | None = None,
     *,
     engine: str | Engine = "nodal",

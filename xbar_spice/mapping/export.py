@@ -23,13 +23,14 @@ from xbar_spice.linear.operator import FloatArray
 from xbar_spice.mapping.base import Lines
 from xbar_spice.mapping.design import Design
 from xbar_spice.mapping.matrix import MappedArray, MappedMatrix
+from xbar_spice.mapping.readback import deck_hash
 from xbar_spice.parts import CONVERTERS, MAPPINGS
 from xbar_spice.spice.netlist import Deck, array_deck, bank_deck
 from xbar_spice.spice.pulse_netlist import pulse_deck, require_pulsable, require_simulable
 from xbar_spice.spice.render import number
 from xbar_spice.spice.travel import with_table, write_companions
 
-__all__ = ["design_comments", "write_netlists"]
+__all__ = ["deck_name", "design_comments", "write_netlists"]
 
 DIRECTION: dict[Side, str] = {"rows": "forward", "cols": "transposed"}
 ABOUT = (
@@ -39,7 +40,18 @@ ABOUT = (
     "has them: 'shared' is the sign with which it counts for every index of its array on top, and everything that "
     "belongs to an index is divided by 'scale'. Indices count from 0."
 )
+BASELINE = " From every index of an array its 'baseline_amperes' are subtracted first, which the digital side knows."
 ROUNDED = " 'vector' is what the DACs, of {kind} over +- {full_scale} V, make of 'vector_before_dacs'."
+
+
+def deck_name(matrix: str) -> str:
+    """What the files of a matrix are called.
+
+    Example:
+        >>> deck_name("A"), deck_name("K[2]"), deck_name("encoder.weight")
+        ('A', 'K_2', 'encoder_weight')
+    """
+    return re.sub(r"\W+", "_", matrix).strip("_")
 
 
 @checked()
@@ -113,12 +125,17 @@ def write_netlists(
         single = array_deck(array.crossbar, volts, side, **said)
         path = f"{name}/{array.name}.{DIRECTION[side]}"
         written.append(_write(folder / f"{path}.cir", with_table(single.text, single.terminals, side)))
-        entry = {"array": array.name, "deck": f"{path}.cir"}
+        entry: dict[str, Any] = {"array": array.name, "deck": f"{path}.cir"}
         if pulse is not None:
             timed = pulse_deck(array.crossbar, volts, pulse, capacitance or LineCapacitance(), side, **said)
             written.append(_write(folder / f"{path}.pulse.cir", timed.text))
             entry["pulse_deck"] = f"{path}.pulse.cir"
+        if mapped.baseline:
+            entry["baseline_amperes"] = mapped.baseline * float(volts.sum())
         entries.append(entry | {"factor": array.factor, "terminals": _terminals(deck, index, single, array, side)})
+    weights = mapped.programmed if side == "rows" else mapped.programmed.T
+    decks = [f"{stem}.cir", *(entry["deck"] for entry in entries)]
+    texts = [path.read_text(encoding="utf-8") for path in (folder / deck for deck in decks)]
     written += write_companions(mapped.crossbars, folder)
     manifest = {
         "about": ABOUT,
@@ -130,7 +147,12 @@ def write_netlists(
         **scale,
         "vector": values.tolist(),
         "arrays": entries,
+        "behaviour": deck.behaviour,
+        "written": {name: deck_hash(text) for name, text in zip(decks, texts, strict=True)},
     } | _rounded(mapped, values)
+    if mapped.baseline:
+        manifest["about"] = f"{manifest['about']}{BASELINE}"
+    manifest["product"] = (weights @ np.array(manifest["vector"])).tolist()
     written.append(_write(folder / f"{stem}.json", json.dumps(manifest, indent=1) + "\n"))
     return written
 

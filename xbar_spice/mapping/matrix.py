@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import final
+from typing import cast, final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -20,11 +20,13 @@ from numpy.typing import ArrayLike, NDArray
 from xbar_spice.checks import Array, Instance, Optional, Real, checked
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.hardware.crossbar import Crossbar, Side, other
-from xbar_spice.linear.operator import FloatArray
+from xbar_spice.linear.convolution import Convolution
+from xbar_spice.linear.operator import FloatArray, LinearOperator
 from xbar_spice.mapping.base import IntArray, Lines
 from xbar_spice.mapping.compensation import compensate
 from xbar_spice.mapping.design import Design
 from xbar_spice.mapping.programming import measured_devices, programmed_devices
+from xbar_spice.mapping.tiled import BuiltTiles, TiledDevices, stays_sparse, weight_blocks
 
 __all__ = ["MappedArray", "MappedMatrix", "map_weights"]
 
@@ -123,6 +125,8 @@ class MappedMatrix:
 
         Nothing reads them. Derivatives need them: a weight of such a tile that leaves zero builds it.
         """
+        if isinstance(self.drawn, TiledDevices):
+            return ()  # no weight of such a tile can leave zero: the kernel does not reach it
         missing = np.asarray(~self.present.any(axis=0))
         return tuple(_cut(self.drawn, self.target, self.design, missing, self.scale))
 
@@ -162,7 +166,7 @@ class MappedMatrix:
             cols.collect(by_output, cells.T)
             block = np.zeros((rows.span.stop, cols.span.stop))
             rows.collect(block, by_output.T)
-            yield array.cols.span, array.rows.span, array.factor * block.T - self._baseline / array.cols.divisor
+            yield array.cols.span, array.rows.span, array.factor * block.T - self.baseline / array.cols.divisor
 
     def weight_gradient(self, weights: FloatArray, devices: FloatArray) -> FloatArray:
         """The gradient with respect to the weights, from that with respect to the devices.
@@ -174,6 +178,8 @@ class MappedMatrix:
         Returns:
             (..., m, n).
         """
+        if isinstance(devices, TiledDevices):
+            raise InvalidInputError("devices of large convolutions have a gradient by kernel: see `kernel_gradient`")
         slopes = self.siemens_per_weight * self.slope * devices
         of_weights = self.design.mapping.slopes(self.scale * weights.T) * self.scale
         return np.asarray(np.swapaxes((of_weights * slopes).sum(axis=-3), -1, -2))
@@ -239,23 +245,24 @@ class MappedMatrix:
         total = np.zeros((self.shape[0] if side == "rows" else self.shape[1], vectors.shape[1]))
         for array, amperes in zip(self.arrays, currents, strict=True):
             array.lines(other(side)).collect(total, amperes if array.factor == 1 else array.factor * amperes)
-        if self._baseline:
+        if self.baseline:
             self._subtract_baseline(total, vectors, side)
         return np.where(vectors.any(axis=0), total / self.siemens_per_weight / self.volts_per_unit(vectors), 0.0)
 
     @property
-    def _baseline(self) -> float:
+    def baseline(self) -> float:
+        """Siemens that every weight has on top, and that the digital side subtracts, times a tile's summed inputs."""
         return self.design.mapping.baseline(self.design.g_min, self.design.g_max)
 
     def _subtract_baseline(self, total: FloatArray, vectors: FloatArray, side: Side) -> None:
         for array, volts in zip(self.arrays, self.drives(vectors, side), strict=True):
             sensed = array.lines(other(side))
-            total[sensed.span] -= self._baseline * volts.sum(axis=0) / sensed.divisor
+            total[sensed.span] -= self.baseline * volts.sum(axis=0) / sensed.divisor
 
 
 @checked()
 def map_weights(
-    weights: ArrayLike,
+    weights: ArrayLike | LinearOperator,
     design: Design | None = None,
     *,
     rng: np.random.Generator | None = None,
@@ -269,7 +276,7 @@ def map_weights(
     tile size.
 
     Args:
-        weights: (m, n), finite.
+        weights: (m, n), finite; of a convolution that is large the operator, which is mapped without its zeros.
         design: how to build it; the default design when left out.
         rng: source of the programming error.
         siemens_per_weight: k of an earlier programming, for new weights on the same chip; weights beyond its range are
@@ -285,10 +292,12 @@ def map_weights(
     design = Design() if design is None else design
     Instance(Design, example="Design(r_word=1.0)")("design", design)
     Optional(Instance(np.random.Generator, example="numpy.random.default_rng(0)"))("rng", rng)
-    matrix = Array()("weights", weights)
+    Optional(Real("S", above=0))("siemens_per_weight", siemens_per_weight)
+    if isinstance(weights, Convolution) and stays_sparse(weights, design) and conductance is None:
+        return _mapped_by_tile(weights, design, siemens_per_weight)
+    matrix = Array()("weights", weights.to_dense() if isinstance(weights, LinearOperator) else weights)
     if matrix.ndim != 2 or not matrix.size:
         raise InvalidInputError(f"weights must have shape (m, n) with m, n >= 1, got {matrix.shape}")
-    Optional(Real("S", above=0))("siemens_per_weight", siemens_per_weight)
     mapping = design.mapping
     window = mapping.window(design.g_min, design.g_max)
     sizes = np.abs(matrix.T)
@@ -314,6 +323,24 @@ def map_weights(
     return MappedMatrix(
         (rows, cols), design, arrays, siemens, drawn, target, programmed.slope, scale, clipped, written.conductance
     )
+
+
+def _mapped_by_tile(operator: Convolution, design: Design, siemens_per_weight: float | None) -> MappedMatrix:
+    """A large convolution without programming error, of which only the tiles are made that its kernel reaches."""
+    mapping, size = design.mapping, design.tile or 1
+    window, largest = mapping.window(design.g_min, design.g_max), float(np.abs(operator.sparse.data).max(initial=0.0))
+    siemens = siemens_per_weight or (window / design.headroom) / (largest if largest > 0 else 1.0)
+    blocks, beyond = {}, 0
+    for place, weights in weight_blocks(operator, size):
+        wanted = mapping.targets(weights, siemens, design.g_min, design.g_max)
+        blocks[place] = np.minimum(wanted, design.g_max)
+        beyond += int((siemens * np.abs(weights) > window * (1 + CLIPPED)).sum())
+    (outputs, inputs), devices = operator.shape, next(iter(blocks.values())).shape[0]
+    tiled = cast(FloatArray, TiledDevices((devices, inputs, outputs), size, blocks))
+    slope, scale = np.broadcast_to(1.0, (devices, inputs, outputs)), np.ones((1, 1))
+    arrays = tuple(_cut(tiled, tiled, design, cast("NDArray[np.bool_]", BuiltTiles(blocks)), scale))
+    clipped = beyond / operator.entries
+    return MappedMatrix(operator.shape, design, arrays, siemens, tiled, tiled, slope, scale, clipped, tiled)
 
 
 def _scale(sizes: FloatArray, largest: float, design: Design) -> FloatArray:
@@ -362,7 +389,12 @@ def _cut(
             word_order, bit_order = _orders(target[place], design)
             word = layout.rows.moved(rows.start, word_order)
             bit = layout.cols.moved(cols.start, bit_order, divisor)
-            device = np.broadcast_to(layout.device, (word_order.size, bit_order.size))[np.ix_(word_order, bit_order)]
+            shape = word_order.size, bit_order.size
+            orders = [
+                order if count > 1 else np.zeros(1, dtype=np.int64)
+                for order, count in zip((word_order, bit_order), layout.device.shape, strict=True)
+            ]
+            device = np.broadcast_to(layout.device[np.ix_(*orders)], shape)  # without a number for every cell
             conductance = devices[device, word.index[:, np.newaxis], bit.index]
             name = f"t{rows.start // size}_{cols.start // size}{layout.suffix}"
             step = design.active_rows or word_order.size

@@ -22,7 +22,7 @@ from xbar_spice.hardware.crossbar import Side
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.mapping.matrix import MappedMatrix
 
-__all__ = ["MergedReads"]
+__all__ = ["MergedReads", "summed_tiles"]
 
 FILLED = 0.3  # part of a matrix above which a dense product takes less time than that of its tiles alone
 
@@ -68,11 +68,11 @@ class MergedReads:
         if self._sums and side not in self._effective:
             transfers = self._bank.transfers(side)
             if transfers is not None:
-                self._effective[side] = _sum(self._mapped, transfers)
+                self._effective[side] = summed_tiles(self._mapped, transfers)
         return self._effective.get(side)
 
 
-def _sum(mapped: MappedMatrix, transfers: Sequence[FloatArray]) -> FloatArray | csr_array:
+def summed_tiles(mapped: MappedMatrix, transfers: Sequence[FloatArray]) -> FloatArray | csr_array:
     """(m, n) siemens by which arrays with these transfers act, never dense where few tiles were built."""
     tiles: dict[tuple[int, int], FloatArray] = {}
     for outputs, inputs, block in mapped.blocks(transfers):

@@ -34,12 +34,17 @@ class _Pairs(Mapping):
 
     def targets(self, weights: FloatArray, siemens_per_weight: float, g_min: float, g_max: float) -> FloatArray:
         each = siemens_per_weight / self.devices
-        signed = np.stack([weights, -weights])
+        pair = np.stack([weights, -weights])  # in place from here on: it may be the largest array of all
         if self.rest == "g_min":
-            pair = g_min + each * np.maximum(signed, 0.0)
+            np.maximum(pair, 0.0, out=pair)
+            pair *= each
+            pair += g_min
         else:
-            pair = np.maximum(g_max + each * np.minimum(signed, 0.0), g_min)
-        return np.asarray(np.repeat(pair, self.devices, axis=0))
+            np.minimum(pair, 0.0, out=pair)
+            pair *= each
+            pair += g_max
+            np.maximum(pair, g_min, out=pair)
+        return pair if self.devices == 1 else np.repeat(pair, self.devices, axis=0)
 
     def slopes(self, weights: FloatArray) -> FloatArray:
         up = np.sign(weights) if self.rest == "g_min" else -np.sign(weights)

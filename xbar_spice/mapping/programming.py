@@ -80,7 +80,7 @@ def measured_devices(conductance: ArrayLike, target: FloatArray, design: Design)
             f"measured conductances must be >= 0 S and of shape {target.shape} (devices of a weight with "
             f"{design.mapping!r}, inputs, outputs), got shape {measured.shape} and {measured.min(initial=0.0):g} S"
         )
-    return Programmed(measured, np.ones_like(target))
+    return Programmed.as_meant(measured)
 
 
 def _drifted(

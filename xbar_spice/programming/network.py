@@ -2,7 +2,7 @@
 
 The open-circuit voltages v0 of the cells follow from the terminals alone. Cells that carry I(v) move the nodes by w,
 L w = -A^T I(v0 + A w), where L are the conductances of the lines and A takes nodes to cells. The factor of L + A^T g A
-of the product's nodal solver (`BiasedArray`) serves for many such equations: it is made anew only where the iteration
+of the nodal engine (`Wiring`) serves for many such equations: it is made anew only where the iteration
 with an old one falls behind.
 """
 
@@ -15,7 +15,8 @@ import numpy as np
 from scipy.sparse.linalg import SuperLU
 
 from xbar_spice.engines.nodal.biased import BiasedArray
-from xbar_spice.hardware.biases import Biases, End
+from xbar_spice.engines.nodal.wiring import Wiring
+from xbar_spice.hardware.biases import Biases, End, require_held, require_resistance
 from xbar_spice.hardware.crossbar import Crossbar
 from xbar_spice.linear.operator import FloatArray
 
@@ -36,17 +37,19 @@ class Network:
     """
 
     def __init__(self, crossbar: Crossbar, biases: Biases) -> None:
-        self._array = BiasedArray(crossbar, biases.ends(crossbar))
+        ends, there = biases.ends(crossbar), crossbar.conductance > 0
+        require_resistance(crossbar, ends)
+        require_held(ends, there)
+        self._wiring = Wiring((crossbar.segments("rows"), crossbar.segments("cols")), ends, there)
         self._crossbar = crossbar
-        self._floating = [np.zeros((int(lines.floating.sum()), 1)) for lines in (self._array.word, self._array.bit)]
         self._factored: tuple[FloatArray, SuperLU | None] | None = None  # slopes of the cells, and the factor
         self._moved = np.zeros(crossbar.shape)  # from the open-circuit voltages, in the last solution
 
     def open_circuit(self, biases: Biases) -> FloatArray:
         """(rows, cols) volts that the terminals would put across cells that do not conduct."""
         ends = biases.ends(self._crossbar)
-        word = _levels(self._array.word.ohms, ends["left"], ends["right"])
-        return word - _levels(self._array.bit.ohms, ends["top"], ends["bottom"]).T
+        word = _levels(self._wiring.word.ohms, ends["left"], ends["right"])
+        return word - _levels(self._wiring.bit.ohms, ends["top"], ends["bottom"]).T
 
     def solve(self, conductance: FloatArray, biases: Biases, source: FloatArray) -> FloatArray:
         """(rows, cols) volts across the cells.
@@ -78,10 +81,9 @@ class Network:
             if not (np.isfinite(current).all() and np.isfinite(slopes).all()):
                 return None
             if self._factored is None or stale:
-                self._factored = slopes, self._array.factor(slopes)
+                self._factored = slopes, self._wiring.factor(slopes)
             slopes, factor = self._factored
-            nodes = self._array.spread(factor, (current - slopes * (volts - source))[np.newaxis], self._floating)
-            aim: FloatArray = source + self._array.across(nodes)[0]
+            aim = source + self._wiring.answer(factor, current - slopes * (volts - source))
             moved = float(np.abs(aim - volts).max())
             if not np.isfinite(moved):
                 return None

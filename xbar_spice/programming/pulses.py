@@ -7,6 +7,7 @@ across its cell. Lines hold no charge, so that a pulse is rectangular at every c
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Hashable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Self, final
@@ -14,7 +15,7 @@ from typing import Self, final
 import numpy as np
 
 from xbar_spice.errors import ConvergenceError, DeviceError, InvalidInputError
-from xbar_spice.hardware.biases import EDGES, Biases
+from xbar_spice.hardware.biases import Biases
 from xbar_spice.hardware.crossbar import Crossbar
 from xbar_spice.hardware.dynamic import DynamicDevice, moved
 from xbar_spice.linear.operator import FloatArray
@@ -109,7 +110,7 @@ class FastPulses(Pulses):
 
     def __init__(self) -> None:
         self._crossbar: Crossbar | None = None
-        self._networks: dict[tuple[bytes, ...], Network] = {}
+        self._networks: dict[Hashable, Network] = {}
 
     def apply(
         self,
@@ -145,8 +146,7 @@ class FastPulses(Pulses):
     def _network(self, crossbar: Crossbar, biases: Biases) -> Network:
         if crossbar is not self._crossbar:
             self._crossbar, self._networks = crossbar, {}
-        ends = biases.ends(crossbar)
-        key = tuple(part.tobytes() for edge in EDGES for part in (ends[edge].connected, ends[edge].ohms))
+        key = tuple(end.circuit for end in biases.ends(crossbar).values())
         if key not in self._networks:
             self._networks[key] = Network(crossbar, biases)
         return self._networks[key]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Hashable
 from typing import final
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from xbar_spice.engines.ngspice.failure import simulation_error
 from xbar_spice.engines.ngspice.locate import require_library
 from xbar_spice.engines.ngspice.worker_handle import Worker, WorkerError
-from xbar_spice.hardware.biases import EDGES, Biases
+from xbar_spice.hardware.biases import Biases
 from xbar_spice.hardware.crossbar import Crossbar
 from xbar_spice.hardware.subcircuit.text import split_lines
 from xbar_spice.linear.operator import FloatArray
@@ -36,7 +37,7 @@ class SimulatedPulses(Pulses):
     def __init__(self, time_limit: float = 600.0) -> None:
         require_library()
         self._worker, self._limit = Worker(), time_limit
-        self._loaded: tuple[Crossbar, tuple[bytes, ...]] | None = None
+        self._loaded: tuple[Crossbar, Hashable] | None = None
         self._deck: WriteDeck | None = None
 
     def close(self) -> None:
@@ -51,7 +52,7 @@ class SimulatedPulses(Pulses):
         speed: FloatArray | None = None,
     ) -> Pulsed:
         device, ends = dynamic_law(crossbar), biases.ends(crossbar)
-        key = tuple(part.tobytes() for edge in EDGES for part in (ends[edge].connected, ends[edge].ohms))
+        key = tuple(end.circuit for end in ends.values())
         deck = self._deck
         if deck is None or self._loaded is None or self._loaded[0] is not crossbar or self._loaded[1] != key:
             deck = self._deck = write_deck(crossbar, biases, seconds)

@@ -219,11 +219,13 @@ def _data_of_old(study: Mapping[str, Any], data: Mapping[str, Any]) -> str:
 def _model(model: Mapping[str, Any]) -> str:
     kernels = model.get("kernels")
     shape = f"A {model['hidden']} x {model['states']}, B {model['states']} x {model['hidden']}"
+    if "matrices" in model:
+        shape = ", ".join(f"{name} {rows} x {cols}" for name, (rows, cols) in model["matrices"].items())
     if kernels:
         shape += f", convolutions with kernels a {tuple(kernels['a'])} and b {tuple(kernels['b'])}"
     return (
-        f"dz/dt = B relu(A z) from {model['source']}: {shape}; {model['steps']} steps of {model['method']}, "
-        f"h = {model['h']:g}; weights {model['fingerprint'][:12]}"
+        f"dz/dt = {model.get('formula', 'B relu(A z)')} from {model['source']}: {shape}; "
+        f"{model['steps']} steps of {model['method']}, h = {model['h']:g}; weights {model['fingerprint'][:12]}"
     )
 
 

@@ -65,6 +65,7 @@ class Terminal:
         r_feedback: ohm of the amplifier's feedback resistor.
         resistance: ohm between it and the line.
         segment: ohm of the wire between that and the first cell.
+        level: volts at which an amplifier holds the line.
     """
 
     array: int
@@ -76,6 +77,7 @@ class Terminal:
     r_feedback: float = 0.0
     resistance: float = 0.0
     segment: float = 0.0
+    level: float = 0.0
 
     @property
     def side(self) -> Side:
@@ -394,8 +396,5 @@ def _terminal(index: int, prefix: str, end: End, line: int, segment: float) -> T
     name, ohm = f"{prefix}{end.edge}{line}", float(end.ohms[line])
     if end.amplifier is None:
         return Terminal(index, end.edge, line, f"V{name}", float(end.volts[line, 0]), resistance=ohm, segment=segment)
-    if end.volts[line, 0]:
-        raise InvalidInputError(
-            "an amplifier in a deck holds its lines at 0 V; shift all voltages, or leave the amplifiers out"
-        )
-    return Terminal(index, end.edge, line, "", 0.0, f"out_{name}", end.amplifier.r_feedback, ohm, segment)
+    r_feedback, level = end.amplifier.r_feedback, float(end.volts[line, 0])
+    return Terminal(index, end.edge, line, "", 0.0, f"out_{name}", r_feedback, ohm, segment, level)

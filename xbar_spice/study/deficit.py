@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from xbar_spice.cosim.run.programming import weight_scales
+from xbar_spice.cosim.run.programming import weight_scales, weights_on_arrays
 from xbar_spice.engines.nodal.solution import solve_array
 from xbar_spice.mapping.matrix import map_weights
 from xbar_spice.mapping.measured import conductance_map
@@ -32,7 +32,7 @@ def hardness(setup: Setup) -> tuple[float, float] | None:
 
 
 def first_read_voltages(case: Case, setup: Setup) -> dict[str, Any]:
-    """Voltages in the array of A that carries the strongest drive, when A first reads an initial state.
+    """Voltages in the array of the first matrix with the strongest drive, when that first reads an initial state.
 
     Of the samples, the one with the largest sum of entries is read.
 
@@ -42,18 +42,22 @@ def first_read_voltages(case: Case, setup: Setup) -> dict[str, Any]:
     """
     problem, design = setup.problem(), setup.design
     model = problem.model
-    scale = weight_scales(model, design).get("A")
-    streams, measured = Streams(case.seed), conductance_map(design, "A")
-    drawn = {"rng": streams.devices("A"), "cycle_rng": streams.cycle("A")}
-    A = map_weights(model.A, design, siemens_per_weight=scale, conductance=measured, **drawn)
+    name, weights = next(iter(weights_on_arrays(model).items()))
+    scale = weight_scales(model, design).get(name)
+    streams, measured = Streams(case.seed), conductance_map(design, name)
+    drawn = {"rng": streams.devices(name), "cycle_rng": streams.cycle(name)}
+    mapped = map_weights(weights, design, siemens_per_weight=scale, conductance=measured, **drawn)
     sample = int(np.abs(problem.z0).sum(axis=0).argmax())
-    drives = [volts[:, 0] for volts in A.drives(problem.z0[:, [sample]], "rows")]
+    read = np.ones((weights.shape[1], 1))  # what is no state is a line that is held at one
+    count = min(len(read), model.states)
+    read[:count] = problem.z0[:count, [sample]]
+    drives = [volts[:, 0] for volts in mapped.drives(read, "rows")]
     strongest = int(np.argmax([np.abs(volts).sum() for volts in drives]))
-    array = A.arrays[strongest]
+    array = mapped.arrays[strongest]
     return {
         "cells": solve_array(array.crossbar, drives[strongest], "rows").cell_voltages,
         "drive": drives[strongest],
         "case": case.id,
         "label": case.label,
-        "array": f"A {array.name}",
+        "array": f"{name} {array.name}",
     }

@@ -37,7 +37,8 @@ class Estimate:
 def estimate(setup: Setup) -> Estimate:
     """What a case will take, by what it is made of."""
     first, weight, product, size = _COSTS.get(setup.engine_name.partition("(")[0], _COSTS["nodal"])
-    weights, steps = setup.model.A.size + setup.model.B.size, setup.model.steps
+    shapes, steps = [operator.shape for operator in setup.model.operators.values()], setup.model.steps
+    weights = sum(rows * columns for rows, columns in shapes)
     linear = setup.design.device.linear and setup.design.amplifier.linear
     times = 1.0 if linear or setup.engine_name == "ideal" else _NONLINEAR
     return Estimate(

@@ -59,6 +59,8 @@ class FileSource(Source):
         study_file: Path | None,
         kept: Path,
         on_training: Callable[..., None] | None = None,
+        *,
+        dry: bool = False,
     ) -> FileSource:
         """Find the models of a study, or train them.
 
@@ -67,6 +69,7 @@ class FileSource(Source):
             study_file: where it comes from; names of weight files are relative to it.
             kept: folder of the weights of training tasks.
             on_training: the training's progress callback.
+            dry: train nothing, see `find_model`.
 
         Raises:
             XbarError: see `find_model`.
@@ -76,7 +79,7 @@ class FileSource(Source):
         named = {
             key: (
                 model.weights or f"training task {model.task}, seed {model.seed}",
-                find_model(model, study_file, kept, on_training, study.lookup),
+                find_model(model, study_file, kept, on_training, study.lookup, dry=dry),
             )
             for key, model in settings.items()
         }

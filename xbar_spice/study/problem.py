@@ -19,7 +19,7 @@ from xbar_spice.study.config import DataSettings, ModelSettings
 from xbar_spice.study.samples import AUTO, taken_samples
 from xbar_spice.train.losses import CrossEntropy, Objective, SquaredDistance
 from xbar_spice.train.training import train
-from xbar_spice.weights import Model, load_model, save_model
+from xbar_spice.weights import Classifier, Model, load_model, save_model
 
 __all__ = ["find_model", "find_samples", "fingerprint", "make_problem", "problem_of"]
 
@@ -107,6 +107,8 @@ def find_model(
     kept: Path,
     on_training: Callable[..., None] | None = None,
     lookup: Lookup | None = None,
+    *,
+    dry: bool = False,
 ) -> Model:
     """The model of a study: read from its file, or trained once and kept.
 
@@ -116,6 +118,7 @@ def find_model(
         kept: folder of the weights of training tasks.
         on_training: the training's progress callback.
         lookup: where the file of a task of one's own is looked up.
+        dry: take an untrained model in place of one that has to be trained first.
 
     Raises:
         WeightsError: the weight file cannot be used.
@@ -129,6 +132,11 @@ def find_model(
     text = found.part(settings.task or "")  # ModelSettings sees to it that there is one
     task, code = TASKS.get(text), TASKS.source_hash(text)
     path = kept / f"{task.name}-{f'{code[:8]}-' if code else ''}{settings.seed}.npz"
+    if dry and not path.exists():
+        model = task.initial(np.random.default_rng(settings.seed))
+        classes = task.data().classes
+        classifier = Classifier(np.zeros((classes, model.states)), np.zeros(classes))
+        return replace(model, classifier=classifier, trained_on=task.trained_on)
     if not path.exists():
         model = train(task, seed=settings.seed, progress=on_training).model
         kept.mkdir(parents=True, exist_ok=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,20 +14,20 @@ from xbar_spice.cosim.run.made import fingerprint
 from xbar_spice.errors import StudyError
 from xbar_spice.study.axes import Point
 from xbar_spice.study.cases import Case, expand
-from xbar_spice.study.chunks import now
+from xbar_spice.study.chunks import Outcome, now
 from xbar_spice.study.cluster import WAIT
 from xbar_spice.study.deficit import first_read_voltages, hardness
 from xbar_spice.study.estimate import Estimate, estimate
 from xbar_spice.study.execute import Workers, cores, run_cases
-from xbar_spice.study.segments import Status
+from xbar_spice.study.segments import Line, Status
 from xbar_spice.study.setups import Plan, Source
-from xbar_spice.study.store import Store
+from xbar_spice.study.store import Store, StoredCase
 from xbar_spice.study.study import Study
 from xbar_spice.study.study_file import StudyFile
 from xbar_spice.version import versions
-from xbar_spice.weights import Model
+from xbar_spice.weights import Model, formula_of
 
-__all__ = ["Progress", "StudySummary", "run_study"]
+__all__ = ["Planned", "Progress", "StudySummary", "iterate_study", "planned", "run_study"]
 
 
 @final
@@ -128,48 +128,125 @@ def run_study(  # noqa: PLR0913 - what is run, where it is kept, who runs it and
     start = time.perf_counter()
     store = Store(folder)
     with store.locked():
-        damaged = store.tidy()
-        source = study.source(study_file, store.folder / "weights", on_training)
-        plan = planned(study, source)
-        keep_description(store, study, plan, source)
-        notes = _keep_voltages(store, plan, source)
-        before = _known(store, plan)
-        counter = _Counter(len(plan.cases), on_progress)
-        missing = []
-        for case in plan.cases.values():
-            status = before.get(case.id)
-            if status is None or (status == "failed" and retry_failed):
-                missing.append(case)
-            elif status == "failed":
-                counter.settle(case, "failed", "failed before, and was not tried again")
-            else:
-                counter.settle(case, "present")
-        present = len(plan.cases) - len(missing) - len(counter.failed)
+        ready = _prepare(store, study, study_file, on_training, retry_failed)
+        counter = _Counter(len(ready.plan.cases), on_progress)
+        found = dict(ready.before)
+        missing = {case.id for case in ready.missing}
+        for case in ready.plan.cases.values():
+            if case.id not in missing:
+                failed = found[case.id] == "failed"
+                counter.settle(case, "failed" if failed else "present", _KEPT if failed else "")
+        present = len(ready.plan.cases) - len(missing) - len(counter.failed)
         workers = Workers(jobs or cores(), scheduler, wait, on_waiting)
-        found: dict[str, Status] = {name: status for name, status in before.items() if status == "unconverged"}
         # Closed at once when something goes wrong here, so that no worker outlives the run.
-        with closing(run_cases(source, missing, plan.seconds, workers)) as outcomes:
-            for settled in outcomes:
-                try:
-                    store.write_segment([outcome.line for outcome in settled])
-                except StudyError as error:  # a full disk, say: nothing that comes could be kept either
-                    kept = "finished cases are kept: the same command goes on from there"
-                    raise StudyError(f"{error}; {kept}") from error
-                for outcome in settled:
-                    found[outcome.case.id] = outcome.status
-                    counter.settle(outcome.case, "failed" if outcome.error else "done", outcome.error)
+        with closing(_written(store, ready, workers)) as outcomes:
+            for outcome in outcomes:
+                found[outcome.case.id] = outcome.status
+                counter.settle(outcome.case, "failed" if outcome.error else "done", outcome.error)
         problems = store.tidy()
-    failed = counter.failed
     return StudySummary(
         folder=store.folder,
-        total=len(plan.cases),
+        total=len(ready.plan.cases),
         present=present,
-        done=sum(case.id in found and found[case.id] != "failed" for case in missing),
-        failed=failed,
-        unconverged=[case.label for case in plan.cases.values() if found.get(case.id) == "unconverged"],
-        problems=list(dict.fromkeys(damaged + problems + notes)),
+        done=sum(found[name] != "failed" for name in missing),
+        failed=counter.failed,
+        unconverged=[case.label for case in ready.plan.cases.values() if found[case.id] == "unconverged"],
+        problems=list(dict.fromkeys(ready.problems + problems)),
         seconds=time.perf_counter() - start,
     )
+
+
+@checked(
+    study=Instance(Study, StudyFile, example='load_study("study.toml")'),
+    jobs=Optional(Whole(1)),
+    scheduler=Optional(Text()),
+    wait=Real("s", least=0, infinite=True),
+    retry_failed=Flag(),
+)
+def iterate_study(
+    study: Plan,
+    folder: Path,
+    *,
+    study_file: Path | None = None,
+    jobs: int | None = None,
+    scheduler: str | None = None,
+    wait: float = WAIT,
+    retry_failed: bool = True,
+) -> Iterator[StoredCase]:
+    """The finished cases of a study, as they come: those that are there, and then each that is run.
+
+    What has come is kept, so that one may stop at any time. Cases that fail are left out; `run_study` says why.
+
+    Args:
+        study: what to run; as the others, see `run_study`.
+        folder: see there.
+        study_file: see there.
+        jobs: see there.
+        scheduler: see there.
+        wait: see there.
+        retry_failed: see there.
+
+    Raises:
+        StudyError: see `run_study`.
+    """
+    store = Store(folder)
+    with store.locked():
+        ready = _prepare(store, study, study_file, None, retry_failed)
+        yield from (case for case in store.cases() if case.id in ready.plan.cases)
+        workers = Workers(jobs or cores(), scheduler, wait)
+        with closing(_written(store, ready, workers)) as outcomes:
+            for outcome in outcomes:
+                if outcome.status != "failed":
+                    yield StoredCase.of(Line(outcome.case.id, outcome.status, outcome.line))
+        store.tidy()
+
+
+_KEPT = "failed before, and was not tried again"
+
+
+@final
+@dataclass(frozen=True)
+class _Ready:
+    """A study whose store is in order.
+
+    Attributes:
+        source: of the cases.
+        plan: all of them.
+        before: what came of those that have been run.
+        missing: those to be run.
+        problems: what is wrong in the store, in words.
+    """
+
+    source: Source
+    plan: Planned
+    before: dict[str, Status]
+    missing: list[Case]
+    problems: list[str]
+
+
+def _prepare(
+    store: Store, study: Plan, study_file: Path | None, on_training: Callable[..., None] | None, retry_failed: bool
+) -> _Ready:
+    problems = store.tidy()
+    source = study.source(study_file, store.folder / "weights", on_training)
+    plan = planned(study, source)
+    keep_description(store, study, plan, source)
+    problems += _keep_voltages(store, plan, source)
+    before = {name: status for name, status in store.status().items() if name in plan.cases}
+    run = {None, "failed"} if retry_failed else {None}
+    missing = [case for case in plan.cases.values() if before.get(case.id) in run]
+    return _Ready(source, plan, before, missing, problems)
+
+
+def _written(store: Store, ready: _Ready, workers: Workers) -> Generator[Outcome, None, None]:
+    """Run what is missing; what comes out of here is on the disk."""
+    with closing(run_cases(ready.source, ready.missing, ready.plan.seconds, workers)) as outcomes:
+        for settled in outcomes:
+            try:
+                store.write_segment([outcome.line for outcome in settled])
+            except StudyError as error:  # a full disk, say: nothing that comes could be kept either
+                raise StudyError(f"{error}; finished cases are kept: the same command goes on from there") from error
+            yield from settled
 
 
 @final
@@ -228,10 +305,6 @@ def planned(study: Plan, source: Source) -> Planned:
     return plan
 
 
-def _known(store: Store, plan: Planned) -> dict[str, Status]:
-    return {name: status for name, status in store.status().items() if name in plan.cases}
-
-
 def _keep_voltages(store: Store, plan: Planned, source: Source) -> list[str]:
     """Cell voltages of one array for the report; a study does not fail for want of them, but says so."""
     case = plan.hardest
@@ -271,6 +344,8 @@ def _describe_model(text: str, model: Model) -> dict[str, Any]:
         "fingerprint": fingerprint(model),
         "states": model.states,
         "hidden": model.hidden,
+        "formula": formula_of(model.field),
+        "matrices": {name: list(operator.shape) for name, operator in model.operators.items()},
         "kernels": None if kernels is None else {"a": list(kernels.a.shape), "b": list(kernels.b.shape)},
         "trained_on": model.trained_on,
         "method": model.method,

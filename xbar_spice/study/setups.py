@@ -128,7 +128,9 @@ class Plan(Protocol):
         """The points that are run."""
         ...
 
-    def source(self, study_file: Path | None, kept: Path, on_training: Callable[..., None] | None) -> Source:
+    def source(
+        self, study_file: Path | None, kept: Path, on_training: Callable[..., None] | None, *, dry: bool = False
+    ) -> Source:
         """Where its cases come from; see `FileSource.of`."""
         ...
 

@@ -192,7 +192,7 @@ class Store:
         for line in self._lines(found):
             if line.status != "failed" and line.case_id not in seen:
                 seen.add(line.case_id)
-                yield StoredCase(line.case_id, line.status == "done", line)
+                yield StoredCase.of(line)
         for folder in sorted(self._cases.iterdir()) if self._cases.is_dir() else []:
             if folder.name.startswith(DRAFT) or folder.name in seen:
                 continue
@@ -292,6 +292,11 @@ class StoredCase:
     converged: bool
     _kept: Line | Record
     _folder: Path | None = None
+
+    @classmethod
+    def of(cls, line: Line) -> StoredCase:
+        """The case of a line that has a result."""
+        return cls(line.case_id, line.status == "done", line)
 
     @property
     def content(self) -> Mapping[str, Any]:

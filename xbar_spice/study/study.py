@@ -136,7 +136,12 @@ class Study:
         return list(points(self.groups, self._rules, self._source.setting))
 
     def source(
-        self, study_file: Path | None = None, kept: Path | None = None, on_training: Callable[..., None] | None = None
+        self,
+        study_file: Path | None = None,
+        kept: Path | None = None,
+        on_training: Callable[..., None] | None = None,
+        *,
+        dry: bool = False,
     ) -> Source:
         """Where its cases come from; a study of objects needs none of the arguments."""
         return self._source

@@ -49,6 +49,8 @@ def start_copies(descriptor: int) -> None:
         alive -= {child for child in alive if os.waitpid(child, os.WNOHANG)[0]}
     for child in alive:  # none has been waited for, so that each number is still that of the copy
         os.kill(child, signal.SIGTERM)
+    for child in alive:
+        os.waitpid(child, 0)
 
 
 def serve(descriptor: int) -> None:

@@ -143,7 +143,7 @@ def train(
             train_accuracy=found[0],
             test_accuracy=found[1],
             linear_accuracy=scored(linear, data.test.x, data.test).accuracy,
-            bypassed_accuracy=scored(classifier_of(model), data.test.x, data.test).accuracy,
+            bypassed_accuracy=scored(classifier_of(model), model.initial(data.test.x), data.test).accuracy,
             seconds=time.perf_counter() - start,
         )
 
@@ -182,13 +182,13 @@ def tune(
     if digits is None and model.trained_on != DIGITS:
         raise InvalidInputError(
             f"the model does not say that it was trained on the digits (trained_on is {model.trained_on!r}), so that "
-            "they may not be its samples: give them as `digits`, such as load_digits(); `--data digits` on the command "
-            "line"
+            "they may not be its samples: give them as `digits`, such as load_digits(); `--data digits`, or "
+            "`--data FILE`, on the command line"
         )
     data = digits or load_digits()
-    if model.states != data.train.x.shape[0]:
+    if model.inputs != data.train.x.shape[0]:
         raise InvalidInputError(
-            f"samples of length {data.train.x.shape[0]} need a model of as many states, got {model.states}"
+            f"samples of length {data.train.x.shape[0]} need a model of as many inputs, got {model.inputs}"
         )
     model.require_runnable(max(data.train.x.shape[1], data.test.x.shape[1]))
     with threadpool_limits(limits=1, user_api="blas"):

@@ -1,7 +1,7 @@
 """Trained weights: the model as a value, and the files that it comes from."""
 
 from xbar_spice.weights.ends import Classifier, Encoder
-from xbar_spice.weights.fields import field_named
+from xbar_spice.weights.fields import field_named, formula_of
 from xbar_spice.weights.files import load_model, require_savable, save_model
 from xbar_spice.weights.gradients import named_gradients
 from xbar_spice.weights.kernels import Kernels
@@ -13,6 +13,7 @@ __all__ = [
     "Kernels",
     "Model",
     "field_named",
+    "formula_of",
     "load_model",
     "named_gradients",
     "require_savable",

@@ -18,10 +18,17 @@ from xbar_spice.solve.fields.field import Field
 from xbar_spice.solve.integrators.layers import Layers
 from xbar_spice.weights.tensors import real
 
-__all__ = ["field_named", "kernel_name"]
+__all__ = ["field_named", "formula_of", "kernel_name"]
 
 _BIAS = re.compile(r"(.*\.)?(bias|output_bias|b\d+)")
 _KERNEL = re.compile(r"(.*\.)?(a|b|k\d*)")
+
+
+def formula_of(field: Field | Layers) -> str:
+    """The right-hand side in words."""
+    if isinstance(field, Layers):
+        return f"{field.fields[0].formula} with weights of their own in each of {len(field.fields)} layers"
+    return field.formula
 
 
 def kernel_name(matrix: str) -> str:

@@ -35,6 +35,10 @@ def named_gradients(model: Model, found: Mapping[str, FloatArray], *, lead: int 
         parts = [found[key if len(fields) == 1 else f"{key}[{layer}]"] for layer in range(len(fields))]
         by_name[names.get(key, key)] = np.stack(parts, axis=lead) if len(fields) > 1 else parts[0]
     for name, operator in fields[0].operators.items():
-        if isinstance(operator, Convolution) and name in by_name:
+        if not isinstance(operator, Convolution) or name not in by_name:
+            continue
+        if operator.large and by_name[name].shape[-operator.kernel.ndim :] == operator.kernel.shape:
+            by_name[kernel_name(name)] = by_name.pop(name)
+        else:
             by_name[kernel_name(name)] = operator.kernel_gradient(by_name[name])
     return by_name

@@ -20,7 +20,7 @@ from xbar_spice.errors import WeightsError
 from xbar_spice.weights.formats import NUMBERS, TEXTS
 from xbar_spice.weights.torch_files import Opaque
 
-__all__ = ["ENDS", "Layout", "flattened", "laid_out"]
+__all__ = ["ENDS", "Layout", "flattened", "laid_out", "named_by"]
 
 ENDS = ("encoder.weight", "encoder.bias", "classifier.weight", "classifier.bias")
 _FIELD = re.compile(r"(?:(?:velocity|force)\.)?(?:[AB]|K\d*|[ab]|k\d*|bias|output_bias|b\d+)")
@@ -29,12 +29,12 @@ _BIASES = {"A": "bias", "B": "output_bias", "K": "bias", "a": "bias", "b": "outp
 _BACK_TO_STATES = ("B", "b", "K", "k", "K2", "k2")  # a matrix of as many rows as there are states, or channels
 _OF_LAYERS = {  # what the layers of a field are, in their order
     "activation": ("A", "B"),
-    "residual": ("K1", "K2"),
     "layer": ("K",),
     "antisymmetric": ("K",),
     "parabolic": ("K",),
     "hamiltonian": ("K",),
 }
+_CHAINS = ("residual", "perceptron")  # fields of any number of layers
 _WRAPPERS = {"module", "_orig_mod"}
 _CONTAINERS = {"state_dict", "model_state_dict", "model_state", "model", "net", "network"}
 _ODE = {
@@ -65,7 +65,14 @@ class Layer:
 
     def has(self, words: set[str]) -> bool:
         """Whether one of these words is a part of its name."""
-        return any(word.lower() in words or word.lower().rstrip("0123456789_") in words for word in _words(self.path))
+        return any(word.lower() in words for word in _words(self.path))
+
+    @property
+    def is_inside(self) -> bool:
+        """Whether its name puts it into the right-hand side; layers of which each time step has one are there, too."""
+        return "*" in self.path or any(
+            word.lower().removesuffix("_state_dict").rstrip("0123456789_") in _ODE for word in _words(self.path)
+        )
 
 
 @final
@@ -74,7 +81,8 @@ class Layout:
     """What is taken for what.
 
     Attributes:
-        taken: The name of a tensor of the model to the name in the file.
+        taken: The name of a tensor of the model to the name in the file; with a star for the number of a time step,
+            "layers.*.weight", where each step has its own, see `named_by`.
         field: The kind of field that its layers make up; empty if the names say nothing of it.
         foreign: Whether the names are those of a framework.
         unused: Tensors that belong to nothing.
@@ -96,6 +104,9 @@ def flattened(tables: Mapping[str, Any]) -> tuple[Arrays, dict[str, str]]:
     found: Arrays = {}
     left_out: dict[str, str] = {}
     _flatten(tables, "", found, left_out)
+    for name in [name for name in found if name in tables and not _documented(name)]:
+        if any("." in other and other not in tables for other in found):  # weights are in the tables of this file
+            left_out[name] = f"an array of shape {found.pop(name).shape} beside the tables of weights"
     return found, left_out
 
 
@@ -110,7 +121,7 @@ def _flatten(table: Mapping[str, Any], prefix: str, found: Arrays, left_out: dic
         elif isinstance(value, np.ndarray):
             found[name] = value
         elif isinstance(value, bool | int | float | str):
-            if _words(name)[-1] in TEXTS + NUMBERS or name in TEXTS + NUMBERS:
+            if _documented(name) in TEXTS + NUMBERS:
                 found[name] = np.asarray(value)
             else:
                 left_out[name] = f"a setting, {str(value)[:40]}"
@@ -164,7 +175,8 @@ def laid_out(tensors: Arrays, mapping: Mapping[str, str], field: str = "") -> La
     Args:
         tensors: By their names in the file.
         mapping: From names of the model to names in the file, or to their ends, such as "odefunc.l1.weight"; the name
-            of a layer stands for its weight and bias, and nothing for a tensor that the model shall not have.
+            of a layer stands for its weight and bias, and nothing for a tensor that the model shall not have. A star
+            stands for the numbers of time steps.
         field: The kind of field, if somebody has said so; one of the user's own names its tensors as it likes.
 
     Raises:
@@ -204,6 +216,8 @@ def _mapped(tensors: Arrays, mapping: Mapping[str, str]) -> Layout:
             continue
         found = _ending_with(tensors, there)
         layer = [] if found else _ending_with(tensors, f"{there}.weight")
+        if "*" in there and not (found or layer):
+            found = [one for one in (there, f"{there}.weight") if named_by(tensors, one)][:1]
         if len(found or layer) != 1:
             what = f"fits {', '.join((found or layer)[:3])}" if found or layer else "is not there"
             raise WeightsError(
@@ -213,13 +227,32 @@ def _mapped(tensors: Arrays, mapping: Mapping[str, str]) -> Layout:
     for name, there in list(taken.items()):
         sibling = f"{there.removesuffix('weight')}bias"
         bias = _bias_of(name)
-        if there.endswith(".weight") and sibling in tensors and bias not in mapping and name not in TEXTS + NUMBERS:
+        if (
+            there.endswith(".weight")
+            and named_by(tensors, sibling)
+            and bias not in mapping
+            and name not in TEXTS + NUMBERS
+        ):
             taken[bias] = sibling
     for name in tensors:  # settings keep their names
         if (said := _documented(name)) in TEXTS + NUMBERS:
             taken.setdefault(said, name)
-    unused = tuple(name for name in tensors if name not in taken.values() and not _is_count(tensors[name]))
-    return Layout(taken, "", True, unused)
+    return Layout(taken, "", True, tuple(_left(tensors, tensors, taken)))
+
+
+def _left(names: Iterable[str], tensors: Arrays, taken: Mapping[str, str]) -> list[str]:
+    """Those that are taken for nothing."""
+    used = {name for there in taken.values() for name in named_by(tensors, there)}
+    return [name for name in names if name not in used and not _is_count(tensors[name])]
+
+
+def named_by(tensors: Iterable[str], there: str) -> list[str]:
+    """The tensors that a name stands for: itself, or with a star those of one time step after the other."""
+    if "*" not in there:
+        return [name for name in tensors if name == there]
+    pattern = re.compile(r"(?:.*\.)?" + re.escape(there).replace(r"\*", r"(\d+)"))
+    matched = [found for name in tensors if (found := pattern.fullmatch(name))]
+    return [found.string for found in sorted(matched, key=lambda found: [int(part) for part in found.groups()])]
 
 
 def _ending_with(tensors: Iterable[str], name: str) -> list[str]:
@@ -236,7 +269,7 @@ def _with_ends(taken: dict[str, str], others: list[str], tensors: Arrays) -> Lay
     found = dict(taken)
     if states and len(front) < 2 and len(back) < 2 and not loose:
         found |= _tensors_of([("encoder.weight", front), ("classifier.weight", back)])
-    unused = tuple(name for name in others if name not in found.values() and not _is_count(tensors[name]))
+    unused = tuple(_left(others, tensors, found))
     problem = f"tensor {unused[0]!r}: expected one of A, B, {', '.join(ENDS)}; {_MAP_HINT}" if unused else ""
     return Layout(found, foreign=len(found) > len(taken), unused=unused, problem=problem)
 
@@ -245,10 +278,12 @@ def _guess(names: list[str], tensors: Arrays, field: str) -> Layout:
     """What the layers of a framework are: one field, and perhaps an encoder and a classifier of one layer each."""
     layers, loose = _layers(names, tensors)
     if loose:
-        return Layout({}, unused=tuple(loose), problem=f"tensor {loose[0]!r}: belongs to no layer; {_MAP_HINT}")
+        norm = _words(loose[0])[-1] in ("weight", "bias", "running_mean") and tensors[loose[0]].ndim == 1
+        kind = "seems to be of a normalisation, which no field here has" if norm else "belongs to no layer"
+        return Layout({}, unused=tuple(loose), problem=f"tensor {loose[0]!r}: {kind}; {_MAP_HINT}")
     front, inside, back = _parts(layers)
     kinds = [kind for kind, matrices in _OF_LAYERS.items() if len(matrices) == len(inside)]
-    kind = field or ("activation" if len(inside) == 2 else "")
+    kind = field or {0: "", 1: "", 2: "activation"}.get(len(inside), "perceptron")
     matrices = _matrices(kind, len(inside))
     taken = _tensors_of(
         [
@@ -265,18 +300,18 @@ def _guess(names: list[str], tensors: Arrays, field: str) -> Layout:
             f"{', '.join(kinds)} (--set field=layer)"
         )
     elif len(matrices) != len(inside):
-        wanted = f"a field {kind!r} has {len(matrices)}" if kind else "fields have one or two, or are 'residual'"
+        wanted = f"a field {kind!r} has {len(matrices)}" if kind else "a field has one at least"
         problem = f"the right-hand side seems to have {len(inside)} layers ({said}), and {wanted}; {_MAP_HINT}"
     for name, end in (("encoder", front), ("classifier", back)):
         if len(end) > 1 and not problem:
             paths = ", ".join(layer.path for layer in end)
             problem = f"the {name} seems to have several layers ({paths}), and may have one; {_MAP_HINT}"
-    return Layout(taken, kind, True, tuple(name for name in names if name not in taken.values()), problem)
+    return Layout(taken, kind, True, tuple(_left(names, tensors, taken)), problem)
 
 
 def _parts(layers: list[Layer]) -> tuple[list[Layer], list[Layer], list[Layer]]:
     """The layers in front of the right-hand side, those of it, and those behind it."""
-    inside = [layer for layer in layers if layer.has(_ODE)]
+    inside = [layer for layer in layers if layer.is_inside]
     if not inside or len(inside) == len(layers):
         front = [layer for layer in layers if layer.has(_FRONT) and len(layers) > 1]
         back = [layer for layer in layers if layer.has(_BACK) and layer not in front and len(layers) > 1]
@@ -288,8 +323,8 @@ def _parts(layers: list[Layer]) -> tuple[list[Layer], list[Layer], list[Layer]]:
 
 
 def _matrices(kind: str, layers: int) -> tuple[str, ...]:
-    """What a field of a kind calls its layers, in their order; one of residual layers has as many as there are."""
-    return tuple(f"K{k + 1}" for k in range(layers)) if kind == "residual" else _OF_LAYERS.get(kind, ())
+    """What a field of a kind calls its layers, in their order; some have as many as there are."""
+    return tuple(f"K{k + 1}" for k in range(layers)) if kind in _CHAINS else _OF_LAYERS.get(kind, ())
 
 
 def _tensors_of(layers: Iterable[tuple[str, list[Layer]]]) -> dict[str, str]:
@@ -318,7 +353,32 @@ def _layers(names: list[str], tensors: Arrays) -> tuple[list[Layer], list[str]]:
             bias = bias if bias in tensors and tensors[bias].shape == value.shape[:1] else ""
             layers.append(Layer(path, name, bias, value.shape))
             used |= {name, bias}
-    return layers, [name for name in names if name not in used and not _is_count(tensors[name])]
+    return _by_step(layers), [name for name in names if name not in used and not _is_count(tensors[name])]
+
+
+def _by_step(layers: list[Layer]) -> list[Layer]:
+    """Layers of which there is one for each time step as one, with a star for its number.
+
+    They are of one shape and numbered from 0 on without a gap, as a list of modules is; a right-hand side of several
+    layers is no such list, and nor are two layers alone.
+    """
+    found: dict[str, list[Layer]] = {}
+    for layer in layers:
+        number = re.search(r"(?<![^.])\d+(?![^.])", layer.path)
+        several = number is not None and not layer.is_inside
+        key = f"{layer.path[: number.start()]}*{layer.path[number.end() :]}" if number and several else layer.path
+        found.setdefault(key, []).append(layer)
+    merged: list[Layer] = []
+    for key, group in found.items():
+        numbers = [_words(layer.path)[_words(key).index("*")] for layer in group] if "*" in key else []
+        least = 3 if key.endswith("*") else 2
+        alike = len({(layer.shape, bool(layer.bias)) for layer in group}) == 1
+        if len(group) < least or not alike or numbers != [str(k) for k in range(len(group))]:
+            merged += group
+        else:
+            bias = f"{key}.bias" if group[0].bias else ""
+            merged.append(Layer(key, f"{key}.weight", bias, group[0].shape))
+    return merged
 
 
 def _is_front(layer: Layer, states: int, *, before: bool) -> bool:

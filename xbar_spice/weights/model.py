@@ -222,6 +222,11 @@ class Model:
         return self.states if self.encoder is None else self.encoder.inputs
 
     @property
+    def times(self) -> dict[str, Any]:
+        """The grid as `integrate` takes it: h and steps, or the grid."""
+        return {"h": self.h, "steps": self.steps} if self.grid is None else {"grid": self.grid}
+
+    @property
     def hidden(self) -> int:
         """Number m of hidden units."""
         return max(field.hidden_units for field in _fields(self.field))
@@ -247,10 +252,20 @@ class Model:
                 "of the model, or take fewer samples"
             )
 
+    def matrix(self, name: str) -> FloatArray:
+        """(m, n) one matrix of the field, which nobody can write to."""
+        return _matrix(self.operators[name])
+
+    def largest(self, name: str) -> float:
+        """The largest |weight| of a matrix of the field."""
+        operator = self.operators[name]
+        values = operator.kernel if isinstance(operator, Convolution) else self.matrix(name)
+        return float(np.abs(values).max())
+
     def _matrix_named(self, name: str) -> FloatArray:
         if name not in self.operators:
             raise WeightsError(f"this model has no matrix {name}; it has {', '.join(self.operators)}")
-        return self.matrices[name]
+        return self.matrix(name)
 
 
 _MOST_STEPS_OF_A_RUN = 10**6

@@ -19,7 +19,7 @@ from xbar_spice.weights.ends import Classifier, Encoder
 from xbar_spice.weights.fields import field_named, kernel_name
 from xbar_spice.weights.formats import NUMBERS, TEXTS, read_tables
 from xbar_spice.weights.kernels import Kernels
-from xbar_spice.weights.layouts import ENDS, Layout, flattened, laid_out
+from xbar_spice.weights.layouts import ENDS, Layout, flattened, laid_out, named_by
 from xbar_spice.weights.model import Model
 
 __all__ = ["Reading", "model_of", "no_code", "read_weights"]
@@ -50,10 +50,19 @@ class Reading:
     @property
     def values(self) -> dict[str, Any]:
         """The tensors and settings of the model, by the names that they have there."""
-        found = {name: self.tensors[there] for name, there in self.layout.taken.items()}
+        found = {name: self._tensor(there) for name, there in self.layout.taken.items()}
+        counts = {len(named_by(self.tensors, there)) for there in self.layout.taken.values() if "*" in there}
+        if len(counts) == 1:  # one set of weights for each step says how many there are
+            found.setdefault("steps", np.array(counts.pop()))
         if self.layout.field:
             found["field"] = np.array(self.layout.field)
         return found | dict(self.given)
+
+    def _tensor(self, there: str) -> NDArray[Any]:
+        parts = [self.tensors[name] for name in named_by(self.tensors, there)]
+        if len({part.shape for part in parts}) > 1:
+            raise WeightsError(f"tensors {there!r}: expected one shape, got {', '.join(str(p.shape) for p in parts)}")
+        return np.stack(parts) if "*" in there else parts[0]
 
     @property
     def assumed(self) -> str:
@@ -247,6 +256,8 @@ def _end(kind: Any, end: str, weight: Any, values: Mapping[str, Any], texts: Map
         if f"{end}.{name}" in values:
             numbers = np.ravel(values[f"{end}.{name}"]).tolist()
             options[name] = tuple(numbers) if name == "image_shape" else numbers[0]
+    if "image_shape" in values and (np.ndim(weight) == 4 or "pooling" in options) and options.get("stride", 1) == 1:
+        options.setdefault("image_shape", tuple(np.ravel(values["image_shape"]).tolist()))  # that of the states
     return kind(weight, **options)
 
 

@@ -27,6 +27,8 @@ from xbar_spice.hardware.crossbar import Crossbar, Side, other
 from xbar_spice.linear.operator import FloatArray, LinearOperator
 from xbar_spice.mapping.analog_matrix import AnalogMatrix
 from xbar_spice.mapping.matrix import MappedMatrix
+from xbar_spice.mapping.merged import summed_tiles
+from xbar_spice.mapping.tiled import TiledDevices
 from xbar_spice.solve.fields.evaluation import READS, Evaluation, Parameters, Tie
 from xbar_spice.solve.fields.field import Field
 from xbar_spice.solve.fields.split import SplitField
@@ -78,6 +80,27 @@ class ReadDerivative:
         pairs = zip(x.T, cotangent.T, strict=True)
         return np.stack([self.jacobian(point).T @ w for point, w in pairs], axis=1)
 
+    def outer(self, cotangent: FloatArray, x: FloatArray) -> FloatArray:
+        """What the gradients of reads add up to, from x, (inputs, batch), and the cotangent, (products, batch).
+
+        Of linear cells the gradient with respect to the effective matrix, of a matrix that is kept by tile what of it
+        lies on the tiles, one after the other; of other cells `device_gradient`.
+        """
+        if not self.linear:
+            return self.device_gradient(x, cotangent)
+        if not isinstance(self._mapped.target, TiledDevices):
+            return cotangent @ x.T
+        tiles = self._tiles(self._mapped.target)
+        return np.concatenate([(cotangent[outputs] @ x[inputs].T).ravel() for inputs, outputs in tiles])
+
+    def _tiles(self, devices: TiledDevices) -> list[tuple[slice, slice]]:
+        """Driven and sensed lines of every tile."""
+        found = [
+            (slice(top, top + block.shape[-2]), slice(left, left + block.shape[-1]))
+            for (top, left), block in devices.blocks.items()
+        ]
+        return found if self._side == "rows" else [(outputs, inputs) for inputs, outputs in found]
+
     def device_gradient(self, x: FloatArray, cotangent: FloatArray) -> FloatArray:
         """The gradient of sum(cotangent * y(x)) with respect to all devices.
 
@@ -114,6 +137,8 @@ class ReadDerivative:
             (..., devices, n, m) per siemens, as `device_gradient`.
         """
         mapped = self._mapped
+        if isinstance(mapped.target, TiledDevices):
+            return cast(FloatArray, self._devices_of_tiles(gradient, mapped.target))
         outputs, inputs = mapped.shape if self._side == "rows" else mapped.shape[::-1]
         wanted = gradient.reshape(-1, outputs, inputs) / mapped.siemens_per_weight
         total = np.zeros((len(wanted), *mapped.target.shape))
@@ -125,6 +150,30 @@ class ReadDerivative:
             reads = Sensitivity(array.crossbar, np.eye(driven.index.size), self._side)
             total[(slice(None), *array.devices)] += reads.conductance_gradients(weights)
         return total.reshape(*gradient.shape[:-2], *mapped.target.shape)
+
+    def _devices_of_tiles(self, gradient: FloatArray, target: TiledDevices) -> TiledDevices:
+        """The same of what lies on the tiles, (..., entries), in the order of `outer`."""
+        lead, mapped = gradient.shape[:-1], self._mapped
+        flat = gradient.reshape(-1, gradient.shape[-1]) / mapped.siemens_per_weight
+        blocks = {place: np.zeros((len(flat), *block.shape)) for place, block in target.blocks.items()}
+        lines, start = self._tiles(target), 0
+        wanted: dict[tuple[int, int], FloatArray] = {}
+        for place, (driven, sensed) in zip(target.blocks, lines, strict=True):
+            shape = len(flat), sensed.stop - sensed.start, driven.stop - driven.start
+            wanted[place] = flat[:, start : start + shape[1] * shape[2]].reshape(shape)
+            start += shape[1] * shape[2]
+        for array in mapped.arrays:
+            place = target.place_of(array.inputs, array.outputs)
+            driven, sensed = array.lines(self._side).local, array.lines(self._sensed).local
+            of_tile = wanted[place]
+            by_line = sensed.spread(of_tile.swapaxes(0, 1).reshape(of_tile.shape[1], -1))
+            by_cell = driven.spread(by_line.reshape(-1, of_tile.shape[2]).T).reshape(driven.index.size, -1, len(flat))
+            reads = Sensitivity(array.crossbar, np.eye(driven.index.size), self._side)
+            device, inputs, outputs = array.devices
+            found = reads.conductance_gradients(array.factor * by_cell.transpose(2, 1, 0))
+            blocks[place][:, device, inputs - place[0], outputs - place[1]] += found
+        shaped = {place: block.reshape(*lead, *block.shape[1:]) for place, block in blocks.items()}
+        return TiledDevices(target.shape, target.size, shaped)
 
     def _linearised(self, x: FloatArray) -> FloatArray:
         mapped, column = self._mapped, x[:, np.newaxis]
@@ -143,7 +192,13 @@ class ReadDerivative:
 
 
 def _transfer(mapped: MappedMatrix, side: Side) -> FloatArray:
-    """(products, inputs) effective matrix of arrays with linear cells."""
+    """(products, inputs) effective matrix of arrays with linear cells; without its zeros, where it is kept by tile."""
+    if isinstance(mapped.target, TiledDevices):
+        with NodalEngine().program_bank(mapped.crossbars) as bank:
+            transfers = bank.transfers(side)
+        if transfers is not None:
+            whole = summed_tiles(mapped, transfers) / mapped.siemens_per_weight
+            return cast(FloatArray, whole if side == "rows" else whole.T)
     inputs = np.eye(mapped.shape[1] if side == "rows" else mapped.shape[0])
     with NodalEngine().program_bank(mapped.crossbars) as bank:
         return mapped.products(bank.read(mapped.drives(inputs, side), side), inputs, side)
@@ -376,7 +431,7 @@ class CircuitField(Field):
         for (matrix, side), x, w in tape.cotangents:
             derivative = cast(ReadDerivative, matrix.derivative(side))
             key = f"{READS}{matrix.matrix.name} {side}"
-            gradient = w @ x.T if derivative.linear else derivative.device_gradient(x, w)
+            gradient = derivative.outer(w, x)
             found[key] = found[key] + gradient if key in found else gradient
         return found
 

@@ -16,15 +16,18 @@ from dataclasses import dataclass
 from typing import Any, cast, final
 
 import numpy as np
+from scipy.sparse import coo_array
 
 from xbar_spice.cosim.gradients.circuit_field import ReadDerivative, TapedReads, circuit_field
 from xbar_spice.cosim.run.cosimulation import Problem, Run, SolverOptions, solve_model
 from xbar_spice.cosim.run.programming import field_on
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.hardware.crossbar import SIDES
+from xbar_spice.linear.convolution import Convolution
 from xbar_spice.linear.operator import FloatArray, LinearOperator
 from xbar_spice.mapping.analog_matrix import AnalogMatrix
 from xbar_spice.mapping.matrix import MappedMatrix
+from xbar_spice.mapping.tiled import TiledDevices, weight_blocks
 from xbar_spice.solve.fields.contributions import By, Split, split_axes, summed
 from xbar_spice.solve.fields.evaluation import READS, Parameters
 from xbar_spice.solve.fields.field import Field
@@ -156,8 +159,8 @@ def _end_reads(ends: Mapping[str, LinearOperator], run: Run) -> dict[str, FloatA
     for name, end in ends.items():
         if isinstance(end, _End):
             w = run.encoder if name == "encoder.weight" and run.encoder is not None else end.cotangent
-            linear, x = end.derivative.linear, end.driven
-            found[f"{READS}{name} rows"] = w @ x.T if linear else end.derivative.device_gradient(x, w)
+            x = end.driven
+            found[f"{READS}{name} rows"] = end.derivative.outer(w, x)
     return found
 
 
@@ -190,10 +193,34 @@ def weight_gradients(matrices: Sequence[AnalogMatrix], devices: Mapping[str, Flo
         InvalidInputError: the arrays are compensated.
     """
     return {
-        matrix.name: weight_gradient(matrix.weights, matrix.mapped, devices[matrix.name])
+        matrix.name: _kernel_gradient(matrix, given)
+        if isinstance(given := devices[matrix.name], TiledDevices)
+        else weight_gradient(matrix.weights, matrix.mapped, given)
         for matrix in matrices
         if matrix.name in devices
     }
+
+
+def _kernel_gradient(matrix: AnalogMatrix, devices: TiledDevices) -> FloatArray:
+    """dL/d(kernel), (..., *kernel.shape), of a large convolution that was mapped tile by tile."""
+    mapped, operator = matrix.mapped, cast(Convolution, matrix.digital)
+    lead = next(iter(devices.blocks.values())).shape[:-3]
+    found = np.zeros((int(np.prod(lead)), *operator.kernel.shape))
+    weights = dict(weight_blocks(operator, devices.size))
+    for number in range(len(found)):
+        rows, cols, values = [], [], []
+        for (top, left), block in devices.blocks.items():
+            one = block.reshape(-1, *block.shape[-3:])[number]
+            slopes = (mapped.design.mapping.slopes(weights[top, left]) * mapped.siemens_per_weight * one).sum(axis=0)
+            inputs, outputs = np.indices(slopes.shape)
+            rows.append((left + outputs).ravel())
+            cols.append((top + inputs).ravel())
+            values.append(slopes.ravel())
+        places = np.concatenate(rows), np.concatenate(cols)
+        found[number] = operator.sparse_gradient(
+            coo_array((np.concatenate(values), places), shape=operator.shape).tocsr()
+        )
+    return found.reshape(*lead, *operator.kernel.shape)
 
 
 def weight_gradient(weights: FloatArray, mapped: MappedMatrix, devices: FloatArray) -> FloatArray:

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from types import MappingProxyType
-from typing import Any, cast, final
+from typing import Any, final
 
 import numpy as np
 
@@ -65,7 +65,7 @@ class Problem:
             the encoder makes initial states.
         objective: the loss of the final states.
         data: what the states are, in words; every record has them.
-        x: (inputs, samples) what goes into the model; the initial states where there is no encoder.
+        x: (inputs, samples) what goes into the encoder; None without one.
     """
 
     model: Model
@@ -77,7 +77,9 @@ class Problem:
     def __post_init__(self) -> None:
         settle(self, z0=Array(), x=Optional(Array()))
         model = self.model
-        if model.encoder is None or self.x is None:
+        if model.encoder is None and self.x is not None:
+            raise InvalidInputError("x is what goes into an encoder, and this model has none: leave it out")
+        if model.encoder is not None and self.x is None:
             object.__setattr__(self, "x", self.z0)
         if self.inputs.ndim != 2 or self.inputs.shape[0] != model.inputs or not self.inputs.shape[1]:
             raise InvalidInputError(
@@ -90,7 +92,7 @@ class Problem:
     @property
     def inputs(self) -> FloatArray:
         """(inputs, samples) what goes into the model."""
-        return cast(FloatArray, self.x)
+        return self.z0 if self.x is None else self.x
 
 
 @final
@@ -309,8 +311,7 @@ def solve_model(
             model_field,
             z0,
             method=model.method,
-            h=model.h,
-            steps=model.steps,
+            **model.times,
             newton=options.newton,
             krylov=options.krylov,
             adaptive=options.adaptive,

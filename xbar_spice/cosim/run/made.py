@@ -14,6 +14,7 @@ import numpy as np
 
 from xbar_spice.engines.base import Engine
 from xbar_spice.linear.convolution import Convolution
+from xbar_spice.linear.operator import LinearOperator
 from xbar_spice.mapping.design import Design
 from xbar_spice.parts import ENGINES, MAPPINGS
 from xbar_spice.registry import Registry, source_hash
@@ -119,7 +120,7 @@ def fingerprint(model: Model) -> str:
     classic = isinstance(model.field, ReluField) and all(
         operator.shape[0] * operator.shape[1] <= _MOST_ENTRIES for operator in model.operators.values()
     )
-    parts: dict[str, Any] = {"A": model.A, "B": model.B} if classic else dict(model.tensors)
+    parts: dict[str, Any] = dict(model.operators) if classic else dict(model.tensors)
     parts |= {"h": model.h, "steps": model.steps}
     if classic and model.kernels is not None:
         parts |= {"a": model.kernels.a, "b": model.kernels.b, "image_shape": model.kernels.image_shape}
@@ -132,7 +133,12 @@ def fingerprint(model: Model) -> str:
     if model.grid is not None:
         parts["grid"] = model.grid
     for name, value in parts.items():
-        array = np.asarray(value, dtype="<f8")
+        if isinstance(value, Convolution) and value.large:  # the bytes of the whole matrix, but not all at once
+            digest.update(f"{name} {value.shape} ".encode())
+            for rows in value.rows_in_turn():
+                digest.update(rows.tobytes())
+            continue
+        array = np.asarray(model.matrix(name) if isinstance(value, LinearOperator) else value, dtype="<f8")
         digest.update(f"{name} {array.shape} ".encode() + array.tobytes())
     digest.update(model.method.encode() + (b"" if model.kernels is None else model.kernels.padding.encode()))
     for said in () if classic else (_said_of(model.field),):

@@ -10,6 +10,7 @@ import numpy as np
 from xbar_spice.engines.base import Engine
 from xbar_spice.engines.registry import get_engine
 from xbar_spice.hardware.crossbar import Side
+from xbar_spice.linear.convolution import Convolution
 from xbar_spice.linear.operator import FloatArray, LinearOperator
 from xbar_spice.mapping.analog_matrix import AnalogMatrix, ReadTrace, program
 from xbar_spice.mapping.design import Design
@@ -23,11 +24,18 @@ __all__ = ["ends_on", "expected_noise", "field_on", "fields_of", "program_model"
 _DRAWS = 8  # of noise, by which that of a field is measured whose formula is not known here
 
 
-def weights_on_arrays(model: Model) -> dict[str, FloatArray]:
-    """The matrices of a model that live on arrays, by name: those of its field, then what else it says."""
+def weights_on_arrays(model: Model) -> dict[str, FloatArray | LinearOperator]:
+    """The matrices of a model that live on arrays, by name: those of its field, then what else it says.
+
+    A large convolution comes as an operator, without its zeros.
+    """
     ends = {"encoder": model.encoder, "classifier": model.classifier}
     others = {name: end for name, end in ends.items() if end is not None and name in model.on_arrays}
-    return {**model.matrices, **{f"{name}.weight": end.operator.to_dense() for name, end in others.items()}}
+    field = {
+        name: operator if isinstance(operator, Convolution) and operator.large else model.matrix(name)
+        for name, operator in model.operators.items()
+    }
+    return {**field, **{f"{name}.weight": end.operator.to_dense() for name, end in others.items()}}
 
 
 def field_on(

@@ -29,7 +29,7 @@ from xbar_spice.solve.adjoint.discrete import Gradients
 from xbar_spice.train.processor import Processor, Programmed
 from xbar_spice.weights import Model, named_gradients
 
-__all__ = ["Chip", "GradientKind"]
+__all__ = ["Chip", "GradientKind", "programmed_on"]
 
 GradientKind = Literal["hardware", "hybrid", "true"]
 
@@ -82,7 +82,7 @@ class Chip(Processor):
         """The model with the range of weights that the chip will hold, which one that comes with a range keeps."""
         if model.weight_range is not None:
             return model
-        largest = [float(np.abs(W).max()) or 1.0 for W in model.matrices.values()]
+        largest = [model.largest(name) or 1.0 for name in model.operators]
         return replace(model, weight_range=tuple(self.design.headroom * one for one in largest))
 
     @contextmanager
@@ -106,21 +106,30 @@ class Chip(Processor):
             matrices = program_model(model, self.design, self.engine, seed=self.seed, occasion=occasion)
             for matrix in matrices:
                 opened.enter_context(matrix)
-            yield self._run(model, matrices)
+            yield programmed_on(model, matrices, self.gradient)
 
-    def _run(self, model: Model, matrices: Sequence[AnalogMatrix]) -> Programmed:
-        def noise(z0: FloatArray) -> float:
-            return expected_noise(model, matrices, z0[np.newaxis])
 
-        if self.gradient == "hardware":
-            return Programmed(field_on(model, matrices), noise=noise, ends=ends_on(model, matrices))
-        reads = [TapedReads(matrix, exact=self.gradient == "true") for matrix in matrices]
-        field, ends = taped_field(model, reads)
-        if self.gradient == "hybrid":
-            return Programmed(field, noise=noise, ends=ends)
+def programmed_on(model: Model, matrices: Sequence[AnalogMatrix], gradient: GradientKind) -> Programmed:
+    """A model on arrays that hold its matrices.
 
-        def of_tensors(found: Gradients) -> dict[str, FloatArray]:
-            parts = with_devices(reads, found.parameters)
-            return named_gradients(model, {**parts.effective, **weight_gradients(matrices, parts.devices)})
+    Args:
+        model: whose field is read.
+        matrices: its matrices on arrays, by the names that the model gives them.
+        gradient: where the transposed products come from, see `Chip`.
+    """
 
-        return Programmed(field, of_tensors, noise, ends)
+    def noise(z0: FloatArray) -> float:
+        return expected_noise(model, matrices, z0[np.newaxis])
+
+    if gradient == "hardware":
+        return Programmed(field_on(model, matrices), noise=noise, ends=ends_on(model, matrices))
+    reads = [TapedReads(matrix, exact=gradient == "true") for matrix in matrices]
+    field, ends = taped_field(model, reads)
+    if gradient == "hybrid":
+        return Programmed(field, noise=noise, ends=ends)
+
+    def of_tensors(found: Gradients) -> dict[str, FloatArray]:
+        parts = with_devices(reads, found.parameters)
+        return named_gradients(model, {**parts.effective, **weight_gradients(matrices, parts.devices)})
+
+    return Programmed(field, of_tensors, noise, ends)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from xbar_spice.engines.base import Bank, Engine
 from xbar_spice.engines.ngspice.characterised import CharacterisedBank, require_linear
@@ -27,6 +28,8 @@ from xbar_spice.linear.operator import FloatArray
 from xbar_spice.spice.netlist import Deck, Terminal, bank_deck, biased_deck
 
 __all__ = ["NgspiceBank", "NgspiceEngine", "share"]
+
+IntArray = NDArray[np.int64]
 
 # A worker of its own costs a quarter of a second to start and 45 MB; this many cells take ngspice 0.3 ms a vector.
 CELLS_WORTH_A_WORKER = 512
@@ -197,22 +200,23 @@ class NgspiceBank(Bank):
         return volts
 
     def _bias(self, ends: Mapping[Edge, End]) -> Mapping[Edge, FloatArray]:
-        ends = _counted_from_amplifiers(ends)
-        circuit = self._biased_circuit(ends)
-        volts = np.zeros((len(sources(circuit.deck)), ends["left"].volts.shape[1]))
-        rows = {edge: circuit.rows(0, edge) for edge in ends}
-        for edge, end in ends.items():
-            if not end.amplifier:
-                volts[rows[edge]] = end.volts[end.connected]
-        results = circuit.process.read(volts) * circuit.amperes_per_result
         found = {edge: np.zeros(end.volts.shape) for edge, end in ends.items()}
-        for edge, end in ends.items():
-            found[edge][end.connected] = results[rows[edge]]
+        for columns in _of_equal_levels(ends):
+            some = {edge: replace(end, volts=end.volts[:, columns]) for edge, end in ends.items()}
+            circuit = self._biased_circuit(some)
+            rows = {edge: circuit.rows(0, edge) for edge in some}
+            volts = np.zeros((len(sources(circuit.deck)), columns.size))
+            for edge, end in some.items():
+                if not end.amplifier:
+                    volts[rows[edge]] = end.volts[end.connected]
+            results = circuit.process.read(volts) * circuit.amperes_per_result
+            for edge, end in some.items():
+                found[edge][np.ix_(end.connected, columns)] = results[rows[edge]]
         return found
 
     def _biased_circuit(self, ends: Mapping[Edge, End]) -> Circuit:
-        """The circuit of an array with such ends, whatever their voltages; few of them are kept."""
-        key = circuit_of(ends)
+        """The circuit of an array with such ends, whatever the voltages of sources; few of them are kept."""
+        key = circuit_of(ends), tuple(end.volts[:, 0].tobytes() for end in ends.values() if end.amplifier)
         if key not in self._biased:
             while len(self._biased) >= KEPT:
                 self._biased.pop(next(iter(self._biased))).process.close()
@@ -271,22 +275,14 @@ class NgspiceBank(Bank):
         self._threads.shutdown()
 
 
-def _counted_from_amplifiers(ends: Mapping[Edge, End]) -> Mapping[Edge, End]:
-    """The same voltages counted from the level at which amplifiers hold their lines, which is 0 V in a deck.
-
-    Currents depend on differences alone.
-    """
-    held = [end.volts[end.connected] for end in ends.values() if end.amplifier]
-    if not held:
-        return ends
-    levels = np.concatenate(held)
-    if (levels != levels[:1]).any():
-        raise InvalidInputError(
-            "amplifiers of one deck hold their lines at one level, got several; read with engine='nodal', or bias an "
-            "array for each level"
-        )
-    level = levels[0] if levels.size else np.zeros(1)
-    return {edge: replace(end, volts=end.volts - level) for edge, end in ends.items()}
+def _of_equal_levels(ends: Mapping[Edge, End]) -> list[IntArray]:
+    """Vectors of a batch that go through one circuit each, because amplifiers hold their lines at the same levels."""
+    batch = ends["left"].volts.shape[1]
+    levels = [end.volts[end.connected] for end in ends.values() if end.amplifier]
+    if not levels:
+        return [np.arange(batch)]
+    _, kinds = np.unique(np.vstack(levels), axis=1, return_inverse=True)
+    return [np.flatnonzero(kinds.ravel() == kind) for kind in range(int(kinds.max(initial=-1)) + 1)]
 
 
 def _folder(name: str, folder: object) -> Path:

@@ -139,8 +139,7 @@ class _Path:
 
     def _law(self, volts: FloatArray) -> tuple[FloatArray, FloatArray]:
         with np.errstate(all="ignore"):
-            current = self._device.current(self._conductance, volts)
-            return current, self._device.differential_conductance(self._conductance, volts)
+            return self._device.current_and_slope(self._conductance, volts)
 
     def _factor(self, volts: FloatArray, slope: FloatArray | None = None) -> FactorPreconditioner:
         slope = self._law(volts)[1] if slope is None else slope

@@ -40,6 +40,7 @@ __all__ = ["BiasedArray"]
 CORRECTIONS = 60
 SAFETY = 0.1  # the part of the allowed error that the last correction may still make
 STEADY = 1e-13  # of the largest voltage: a correction of the voltages below is noise
+NOTHING = 1e-26  # of such currents, in numbers of twice the usual precision
 CONDUCTS = 1e-12  # of the programmed conductances: slopes below hold a line nowhere
 TOGETHER = 2**18  # cells of the sets of voltages that are solved at once, so that a cache holds them
 
@@ -54,6 +55,9 @@ class BiasedArray:
         tolerance: relative to the current of every terminal.
         laws: what a session knows of its devices.
         loose: let parts without any terminal be, at 0 V, where only currents are asked for.
+
+    Attributes:
+        wiring: the lines and what is connected to them, whatever the cells are.
 
     Raises:
         InvalidInputError: op-amps of the user's own, which only ngspice knows.
@@ -88,7 +92,7 @@ class BiasedArray:
 
     def _connect(self, ends: Mapping[Edge, End], conducts: BoolArray) -> None:
         self._ends, self._conducts = ends, conducts
-        self._wiring = Wiring(self._segments, ends, conducts)
+        self.wiring = Wiring(self._segments, ends, conducts)
         self._linear_factor: SuperLU | None = None
         self._between_amplifiers: FloatArray | None = None
 
@@ -170,9 +174,9 @@ class BiasedArray:
         return array
 
     def _solve_part(self, ends: Mapping[Edge, End], columns: slice, span: float) -> State:
-        rest = self._wiring.apply(ends, columns)
+        rest = self.wiring.apply(ends, columns)
         if self._device.linear:
-            self._linear_factor = self._linear_factor or self._wiring.factor(self._conductance)
+            self._linear_factor = self._linear_factor or self.wiring.factor(self._conductance)
             found = self._refined(rest, self._linear_factor)
         else:
             found = self._approached(rest, span)
@@ -199,9 +203,9 @@ class BiasedArray:
             if not (np.isfinite(residual).all() and tangent.finite):
                 return None
             factor = factor if given else self._factor(tangent)
-            moved, size = self._wiring.corrected(state, residual, tangent, factor, 1.0)
+            moved, size = self.wiring.corrected(state, residual, tangent, factor, 1.0)
             largest = float(np.abs(moved.volts.high).max(initial=0.0))
-            steady = size <= STEADY * largest or not residual.any()
+            steady = size <= max(STEADY * largest, NOTHING * moved.reach) or not residual.any()
             steady &= self._still(state, moved)
             if steady:
                 return moved
@@ -212,18 +216,21 @@ class BiasedArray:
         return None
 
     def _still(self, state: State, moved: State) -> bool:
-        """Whether a correction has left the currents of all terminals where they were."""
-        gross = {"rows": np.abs(moved.cells.high).sum(axis=2).T, "cols": np.abs(moved.cells.high).sum(axis=1).T}
+        """Whether a correction has left the currents of all terminals where they were.
+
+        A line that carries nothing, because what it leads to floats, has rounding in it of currents that others carry
+        or could carry.
+        """
+        sizes = np.abs(moved.cells.high)
+        gross = {"rows": sizes.sum(axis=2).T, "cols": sizes.sum(axis=1).T}
+        least = NOTHING * (float(sizes.max()) + moved.reach * float(np.abs(self._conductance).max()))
         old, new = state.at_ends(), moved.at_ends()
-        return all(
-            bool(
-                (
-                    np.abs(new[edge] - old[edge])
-                    <= np.maximum(SAFETY * self._tolerance * np.abs(new[edge]), CANCELLATION * gross[EDGE_SIDE[edge]])
-                ).all()
-            )
-            for edge in new
-        )
+        for edge, end in self._ends.items():
+            allowed = np.maximum(SAFETY * self._tolerance * np.abs(new[edge]), CANCELLATION * gross[EDGE_SIDE[edge]])
+            still = np.abs(new[edge] - old[edge]) <= np.maximum(allowed, least)
+            if not still[end.connected].all():
+                return False
+        return True
 
     def _exact_law(self, state: State) -> tuple[Extended, Tangent]:
         volts = state.volts
@@ -250,7 +257,7 @@ class BiasedArray:
         return self._law(state.volts.rounded(), state.bit_volts.rounded())
 
     def _factor(self, tangent: Tangent) -> SuperLU | None:
-        return self._wiring.factor(tangent.slope[0], None if tangent.by_bit is None else tangent.by_bit[0])
+        return self.wiring.factor(tangent.slope[0], None if tangent.by_bit is None else tangent.by_bit[0])
 
     def _approached(self, rest: State, span: float) -> State | None:
         """The state of cells that are not linear: straight from 0 V, or along states at parts of the voltages."""
@@ -297,7 +304,7 @@ class BiasedArray:
 
     def _settled(self, state: State, volts: FloatArray, part: float, span: float) -> tuple[State, FloatArray] | None:
         """The state at a part of the voltages, and where its cells are linearised; None if they do not settle."""
-        state = self._wiring.state(state.cells, state.levels, part)
+        state = self.wiring.state(state.cells, state.levels, part)
         bit = state.bit_volts.rounded()
         tangent = self._law(volts, bit)
         if not tangent.finite:
@@ -306,7 +313,7 @@ class BiasedArray:
             with np.errstate(over="ignore", invalid="ignore"):
                 beyond = state.volts.rounded() - volts
                 residual = tangent.current + tangent.slope * beyond - state.cells.rounded()
-                state, _ = self._wiring.corrected(state, residual, tangent, self._factor(tangent), part)
+                state, _ = self.wiring.corrected(state, residual, tangent, self._factor(tangent), part)
             aim, bit = state.volts.rounded(), state.bit_volts.rounded()
             if not np.isfinite(aim).all():
                 return None

@@ -12,12 +12,13 @@ from xbar_spice.engines.base import Bank, Engine
 from xbar_spice.engines.nodal.amplifiers import Array, end_conductances, read_saturating
 from xbar_spice.engines.nodal.biased import BiasedArray
 from xbar_spice.engines.nodal.grid import Placement, gridded, place
+from xbar_spice.engines.nodal.gridless import GridlessReads
 from xbar_spice.engines.nodal.laws import Laws
 from xbar_spice.engines.nodal.newton import read_nonlinear
 from xbar_spice.engines.nodal.solver import LinearCircuit, Method
 from xbar_spice.engines.nodal.stacked import eliminate_together, read_stacked, stacks
 from xbar_spice.errors import InvalidInputError
-from xbar_spice.hardware.biases import Currents, End
+from xbar_spice.hardware.biases import End
 from xbar_spice.hardware.crossbar import Crossbar, Edge, Side, other
 from xbar_spice.hardware.reads import circuit_of, read_ends
 from xbar_spice.linear.operator import FloatArray
@@ -69,6 +70,7 @@ class NodalBank(Bank):
         self._laws = Laws()
         self._grids: dict[tuple[int, Side], bool] = {}
         self._biased_arrays: dict[Hashable, BiasedArray] = {}
+        self._gridless: dict[int, GridlessReads] = {}
         self._ends: dict[tuple[int, Side], FloatArray | None] = {}
 
     def _read(self, drives: Sequence[FloatArray], side: Side) -> list[FloatArray]:
@@ -92,6 +94,12 @@ class NodalBank(Bank):
             return None
         found = []
         for index, crossbar in enumerate(self.crossbars):
+            if not self._has_grid(index, side):
+                transfer = self._without_grid(index).transfer(side)
+                if transfer is None:
+                    return None
+                found.append(transfer)
+                continue
             if (index, side) not in self._placed:
                 return None
             circuit, placement = self._placed[index, side]
@@ -104,25 +112,21 @@ class NodalBank(Bank):
         return found
 
     def _bias(self, ends: Mapping[Edge, End]) -> Mapping[Edge, FloatArray]:
-        return self._biased(0, ends).currents(ends)
+        return self._biased(ends).currents(ends)
 
-    def _biased(self, index: int, ends: Mapping[Edge, End], *, loose: bool = False) -> BiasedArray:
-        """An array with such ends, prepared once whatever their voltages."""
-        key = (index, circuit_of(ends))
+    def _biased(self, ends: Mapping[Edge, End]) -> BiasedArray:
+        """The only array with such ends, prepared once whatever their voltages."""
+        key = circuit_of(ends)
         if key not in self._biased_arrays:
-            crossbar = self.crossbars[index]
             while len(self._biased_arrays) >= KEPT:
                 self._biased_arrays.pop(next(iter(self._biased_arrays)))
-            self._biased_arrays[key] = BiasedArray(crossbar, ends, self._tolerance, laws=self._laws, loose=loose)
+            self._biased_arrays[key] = BiasedArray(self.crossbars[0], ends, self._tolerance, laws=self._laws)
         return self._biased_arrays[key]
 
-    def _read_biased(self, index: int, volts: FloatArray, side: Side) -> FloatArray:
-        """A read without a grid, as the biases that it is."""
-        crossbar = self.crossbars[index]
-        ends = read_ends(crossbar, side, volts)
-        currents = Currents.of_ends(ends, self._biased(index, ends, loose=True).currents(ends), volts.shape[1])
-        sensed = [getattr(currents, edge) for edge in crossbar.hookup(side).sensed]
-        return np.asarray(np.sum(sensed, axis=0))
+    def _without_grid(self, index: int) -> GridlessReads:
+        if index not in self._gridless:
+            self._gridless[index] = GridlessReads(self.crossbars[index], self._method, self._tolerance, self._laws)
+        return self._gridless[index]
 
     def _has_grid(self, index: int, side: Side) -> bool:
         if (index, side) not in self._grids:
@@ -152,7 +156,7 @@ class NodalBank(Bank):
         if not volts.shape[1]:
             return np.zeros((crossbar.ports(other(side)), 0))
         if not self._has_grid(index, side):
-            return self._read_biased(index, volts, side)
+            return self._without_grid(index).read(volts, side)
         circuit, placement = self._circuit(index, side)
         amplifier = crossbar.amplifier
         if not amplifier.linear:

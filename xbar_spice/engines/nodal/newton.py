@@ -100,8 +100,8 @@ def operating_point(
         drive: (batch, ...) volts between the ends of the lines, word line minus bit line; broadcasts to the cells.
         tolerance: relative to each sense current, or to the largest one.
         each: which of the two.
-        spectral: a preconditioner of the programmed array, which serves as long as no slope is far from its
-            conductance; left out, each linearised array gets one of its own.
+        spectral: a preconditioner of the programmed array. One serves as long as no slope is far from the conductance
+            that it was made for.
         laws: what this session knows of its devices.
 
     Raises:
@@ -113,13 +113,14 @@ def operating_point(
     state = _State(grid, device, drive)
     failed = np.zeros(drive.shape[0], dtype=bool)
     unfit = failed.copy()
-    iterations = 0
+    iterations, fit = 0, grid.conductance  # what the preconditioner was made for
     for _ in range(ITERATIONS):
         slopes, lost = state.slopes()
         unfit |= lost
         failed |= lost
-        near = spectral if _near(slopes, grid.conductance) else None
-        circuit = LinearCircuit(replace(grid, conductance=slopes), "iterative", tolerance, spectral=near)
+        if spectral is None or not _near(slopes, fit):
+            spectral, fit = None, slopes
+        circuit = LinearCircuit(replace(grid, conductance=slopes), "iterative", tolerance, spectral=spectral)
         check = SenseCheck(circuit.grid, placement.sense_axis, tolerance, each=each)
         error = check.error(state.residual) + check.drift(state.currents + state.residual)
         done = (error <= check.allowance(state.currents, state.residual)).all(axis=1)
@@ -127,7 +128,7 @@ def operating_point(
             break
         active = (~(done | failed))[:, np.newaxis, np.newaxis]
         residual = np.where(active, state.residual, 0.0)
-        inner = circuit.solve(residual, ReductionCheck(residual, FORCING))
+        inner, spectral = circuit.solve(residual, ReductionCheck(residual, FORCING)), circuit.spectral
         iterations += inner.iterations
         failed |= ~state.advance(inner.currents, inner.levels, active[:, 0, 0])
     rounding = np.abs(state.residual).sum(axis=(1, 2)) <= ROUNDING * state.ideal_current()
@@ -146,7 +147,7 @@ def operating_point(
 
 
 def _near(slopes: FloatArray, conductance: FloatArray) -> bool:
-    """Whether no slope is far from the programmed conductance of its cell."""
+    """Whether no slope is far from another conductance of its cell."""
     return bool((slopes <= NEAR * conductance).all() and (NEAR * slopes >= conductance).all())
 
 
@@ -160,7 +161,7 @@ class _State:
         self._drive = drive
         self.currents = np.zeros((drive.shape[0], *grid.shape))
         self.levels = np.zeros((drive.shape[0], grid.floating.places.size if grid.floating else 0))
-        self.volts, self.residual = self._evaluate(self.currents, self.levels)
+        self.volts, self.residual, self._slopes = self._evaluate(self.currents, self.levels)
 
     def ideal_current(self) -> FloatArray:
         """(batch,) amperes that all cells would carry at their full drive, about."""
@@ -171,8 +172,7 @@ class _State:
 
         Conjugate gradients take no slope below 0, and no method one that is not a number.
         """
-        with np.errstate(over="ignore", invalid="ignore"):
-            slopes = self._device.differential_conductance(self._grid.conductance, self.volts)
+        slopes = self._slopes
         usable = (slopes >= 0) & (slopes < BEYOND) & (np.abs(self.residual) < BEYOND)
         lost = np.asarray(~usable.all(axis=(1, 2)))
         if self._grid.floating:  # a line whose cells do not conduct has no level that could be found from slopes
@@ -188,7 +188,7 @@ class _State:
         before = np.abs(self.residual).sum(axis=(1, 2))
         for _ in range(HALVINGS):
             currents, levels = self.currents + length * step, self.levels + length[:, :, 0] * rise
-            volts, residual = self._evaluate(currents, levels)
+            volts, residual, slopes = self._evaluate(currents, levels)
             # A voltage so far off that the law overflows gives no number, which is not a smaller one.
             fallen = np.abs(residual).sum(axis=(1, 2)) <= (1.0 - 1e-4 * length[:, 0, 0]) * before
             fallen |= ~active | (before == 0)
@@ -200,9 +200,12 @@ class _State:
         self.levels = np.where(taken[:, :, 0], levels, self.levels)
         self.volts = np.where(taken, volts, self.volts)
         self.residual = np.where(taken, residual, self.residual)
+        self._slopes = np.where(taken, slopes, self._slopes)
         return np.asarray(fallen)
 
-    def _evaluate(self, currents: FloatArray, levels: FloatArray) -> tuple[FloatArray, FloatArray]:
+    def _evaluate(self, currents: FloatArray, levels: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Voltages, residual and slopes at these currents."""
         volts = self._grid.volts(self._drive, currents, levels)
         with np.errstate(over="ignore", invalid="ignore"):
-            return volts, self._device.current(self._grid.conductance, volts) - currents
+            wanted, slopes = self._device.current_and_slope(self._grid.conductance, volts)
+            return volts, wanted - currents, slopes

@@ -42,23 +42,23 @@ class SpectralPreconditioner:
         zeta, modes = grid.lines[1].modes()
         mean = grid.conductance.mean(axis=-1)
         mean = mean.mean(axis=0) if mean.ndim == 2 else mean
-        share = 1.0 / (1.0 + np.multiply.outer(zeta, mean))
+        share = 1.0 / (1.0 + np.multiply.outer(mean, zeta))
         # The part of a node's inflow that the next one gets, and the resistance to 0 V if nothing came back from there.
         passed, series = np.zeros_like(share), np.zeros_like(share)
         if ladder.terminal > 0:
-            shunts = (share * mean).T.copy()
+            shunts = mean[:, np.newaxis] * share
             admittance = shunts[0] + 1.0 / ladder.terminal
             for cell in range(ladder.cells - 1):
-                passed[:, cell] = 1.0 / (1.0 + ladder.segment * admittance)
-                admittance = shunts[cell + 1] + admittance * passed[:, cell]
+                passed[cell] = 1.0 / (1.0 + ladder.segment * admittance)
+                admittance = shunts[cell + 1] + admittance * passed[cell]
             series = ladder.segment * passed
-            series[:, -1] = 1.0 / (admittance + (1.0 / ladder.terminal if ladder.double else 0.0))
+            series[-1] = 1.0 / (admittance + (1.0 / ladder.terminal if ladder.double else 0.0))
         self.conductance: RealArray = mean.astype(dtype)[:, np.newaxis]
         self._modes, self._zeta = modes.astype(dtype), zeta.astype(dtype)[:, np.newaxis]
-        self._share = share.astype(dtype)
+        self._share = _by_mode(share, dtype)
         with np.errstate(divide="ignore", over="ignore"):  # nodes without resistance to 0 V
-            self._diagonal = (1.0 / series).astype(dtype)
-        self._beside = -passed.astype(dtype)
+            self._diagonal = _by_mode(1.0 / series, dtype)
+        self._beside = _by_mode(-passed, dtype)
 
     @classmethod
     def stacked(cls, arrays: Sequence[Self], vectors: int) -> Self:
@@ -86,6 +86,11 @@ class SpectralPreconditioner:
         volts += ladders.T.reshape(volts.shape)
         volts *= self._share
         return np.asarray(np.matmul(volts.swapaxes(1, 2), self._modes.T))
+
+
+def _by_mode(values: FloatArray, dtype: type[np.floating]) -> RealArray:
+    """(modes, n0), from (n0, modes)."""
+    return np.ascontiguousarray(values.T, dtype=dtype)
 
 
 @final

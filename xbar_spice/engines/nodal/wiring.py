@@ -51,6 +51,11 @@ class State:
         """(batch, rows, cols) across the cells, word line minus bit line."""
         return self.word.nodes - self.bit_volts
 
+    @cached_property
+    def reach(self) -> float:
+        """Volts of the node that is furthest from 0 V."""
+        return max(float(np.abs(lines.nodes.high).max(initial=0.0)) for lines in (self.word, self.bit))
+
     def at_ends(self) -> dict[Edge, FloatArray]:
         """(lines, batch) amperes into the terminals of every edge."""
         word, bit = (lines.through.rounded().transpose(1, 0, 2) for lines in (self.word, self.bit))
@@ -119,7 +124,7 @@ class Wiring:
         branches = [(*self._nodes, slopes.ravel()), *self._wires]
         return factorise(branches, self._count, None if by_bit is None else (*self._nodes, by_bit.ravel()))
 
-    def _spread(self, factor: SuperLU | None, residual: FloatArray, strays: list[FloatArray]) -> FloatArray:
+    def spread(self, factor: SuperLU | None, residual: FloatArray, strays: list[FloatArray]) -> FloatArray:
         """(nodes + 1, batch) volts by which the nodes move, the ground behind them, for a residual of the cells.
 
         Args:
@@ -137,6 +142,18 @@ class Wiring:
         nodes[-1] = 0.0
         return nodes
 
+    def across(self, nodes: FloatArray) -> FloatArray:
+        """(batch, rows, cols) volts across the cells from those of the nodes."""
+        return np.asarray((nodes[self._nodes[0]] - nodes[self._nodes[1]]).T.reshape(-1, *self.shape))
+
+    def answer(self, factor: SuperLU | None, amperes: FloatArray) -> FloatArray:
+        """(rows, cols) volts by which the voltages of the cells change for (rows, cols) amperes that they carry on top.
+
+        In plain precision, for those who come back to an array often; `corrected` is exact.
+        """
+        none = [np.zeros((int(lines.floating.sum()), 1)) for lines in (self.word, self.bit)]
+        return np.asarray(self.across(self.spread(factor, amperes[np.newaxis], none))[0])
+
     def corrected(
         self, state: State, residual: FloatArray, tangent: Tangent, factor: SuperLU | None, part: float
     ) -> tuple[State, float]:
@@ -153,9 +170,8 @@ class Wiring:
             draws.total(2).rounded()[:, lines.floating, 0].T
             for lines, draws in ((self.word, state.cells), (self.bit, -turned(state.cells)))
         ]
-        nodes = self._spread(factor, residual, strays)
-        word, bit = (nodes[numbers].T.reshape(-1, *self.shape) for numbers in self._nodes)
-        moved = word - bit
+        nodes = self.spread(factor, residual, strays)
+        moved = self.across(nodes)
         levels = []
         for lines, level, firsts in zip((self.word, self.bit), state.levels, self._firsts, strict=True):
             rise = np.zeros(level.high.shape)
@@ -163,7 +179,7 @@ class Wiring:
             levels.append(level + exact(rise))
         change = residual + tangent.slope * moved
         if tangent.by_bit is not None:
-            change += tangent.by_bit * bit
+            change += tangent.by_bit * nodes[self._nodes[1]].T.reshape(-1, *self.shape)
         cells = state.cells + exact(change)
         return self.state(cells, (levels[0], levels[1]), part), float(np.abs(moved).max(initial=0.0))
 

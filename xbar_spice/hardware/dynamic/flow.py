@@ -83,7 +83,8 @@ def _step(device: DynamicDevice, x: FloatArray, volts: FloatArray, h: FloatArray
     low, high = device.within(x - nudge), device.within(x + nudge)
     rate, below, above = _rate(device, np.concatenate([x, low, high]), np.tile(volts, 3)).reshape(3, -1)
     slope = (above - below) / (high - low)
-    half, (first, third, fourth) = _phi(0.5 * h * slope)[0], _phi(h * slope)
+    half, _, _ = _phi(0.5 * h * slope)
+    first, third, fourth = _phi(h * slope)
 
     def bend(there: FloatArray) -> FloatArray:
         return _rate(device, there, volts) - rate - slope * (there - x)
@@ -109,4 +110,4 @@ def _phi(z: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
     far = [np.expm1(safe) / safe]
     for n in (1.0, 2.0, 6.0):
         far.append((far[-1] - 1.0 / n) / safe)
-    return tuple(np.where(small, one, other) for one, other in ((first, far[0]), (third, far[2]), (fourth, far[3])))
+    return np.where(small, first, far[0]), np.where(small, third, far[2]), np.where(small, fourth, far[3])

@@ -120,7 +120,7 @@ def gradients(
     with np.errstate(over="ignore", invalid="ignore"):
         run, parameters = chained_adjoint(
             trajectory.scheme,
-            reversed(list(enumerate(trajectory.runs))),
+            [(run.grid.layer, run) for run in reversed(trajectory.runs)],
             np.where(lost, 0.0, batch),
             get_linear_solver(krylov, trajectory.options.krylov),
             axes,

@@ -5,7 +5,7 @@ from xbar_spice.solve.fields.contributions import By, Contributions, Split, spli
 from xbar_spice.solve.fields.evaluation import BoolArray, Evaluation, IndexArray, Parameters, Tie
 from xbar_spice.solve.fields.field import ActivationField, CircuitSolver, Field, ReluField
 from xbar_spice.solve.fields.layer_field import LayerField
-from xbar_spice.solve.fields.residual import ResidualField
+from xbar_spice.solve.fields.residual import PerceptronField, ResidualField
 from xbar_spice.solve.fields.split import SplitField, prefixed, unprefixed
 from xbar_spice.solve.fields.systems import (
     AntisymmetricField,
@@ -32,6 +32,7 @@ __all__ = [
     "LayerField",
     "ParabolicField",
     "Parameters",
+    "PerceptronField",
     "ReluField",
     "ResidualField",
     "Split",

@@ -9,6 +9,7 @@ from typing import Any, final
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtr
 
 from xbar_spice.checks import settle
 from xbar_spice.errors import InvalidInputError
@@ -51,6 +52,12 @@ _KNOWN = (
     Activation("abs", np.abs, lambda s, r: np.sign(s)),
     Activation("tanh", np.tanh, lambda s, r: 1.0 - r * r),
     Activation("sigmoid", _sigmoid, lambda s, r: r * (1.0 - r)),
+    Activation(
+        "elu", lambda s: np.where(s > 0, s, np.expm1(np.minimum(s, 0.0))), lambda s, r: np.where(s > 0, 1.0, 1.0 + r)
+    ),
+    Activation("silu", lambda s: s * _sigmoid(s), lambda s, r: _sigmoid(s) + r * (1.0 - _sigmoid(s))),
+    Activation("gelu", lambda s: s * ndtr(s), lambda s, r: ndtr(s) + s * np.exp(-0.5 * s * s) / np.sqrt(2.0 * np.pi)),
+    Activation("leaky_relu", lambda s: np.maximum(s, 0.01 * s), lambda s, r: np.where(s > 0.0, 1.0, 0.01)),
     Activation("softplus", lambda s: np.logaddexp(0.0, s), lambda s, r: _sigmoid(s)),
 )
 

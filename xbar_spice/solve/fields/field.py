@@ -88,6 +88,11 @@ class Field(ABC):
         return self.states
 
     @property
+    def formula(self) -> str:
+        """f(z) in words, for reports."""
+        return f"{type(self).__name__}(z)"
+
+    @property
     def tie(self) -> Tie:
         """How the matrices depend on the field's parameters; by default they are the parameters."""
         return Tie()
@@ -187,6 +192,12 @@ class ActivationField(Field):
             )
 
     @property
+    def formula(self) -> str:
+        inside = "A [z; 1]" if self._column else "A z" if not isinstance(self.bias, np.ndarray) else "A z + bias"
+        behind = "" if self.output_bias is None else " + output_bias"
+        return f"B {self.activation.name}({inside}){behind}"
+
+    @property
     def states(self) -> int:
         return self.B.shape[0]
 
@@ -222,8 +233,8 @@ class ActivationField(Field):
         self, evaluation: Evaluation, cotangent: FloatArray, hidden_cotangent: FloatArray
     ) -> Parameters:
         return {
-            "A": hidden_cotangent @ self._driven(evaluation.z, 1.0).T,  # p z^T
-            "B": cotangent @ evaluation.hidden.T,  # w r^T
+            "A": self.A.outer(hidden_cotangent, self._driven(evaluation.z, 1.0)),  # p z^T
+            "B": self.B.outer(cotangent, evaluation.hidden),  # w r^T
             **bias_gradient("bias", self.bias, hidden_cotangent),
             **bias_gradient("output_bias", self.output_bias, cotangent),
         }

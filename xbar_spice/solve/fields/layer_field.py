@@ -58,6 +58,10 @@ class LayerField(Field):
             raise InvalidInputError(f"sign must be 1 or -1, got {sign}")
 
     @property
+    def formula(self) -> str:
+        return f"{'-' if self.sign < 0 else ''}{self.activation.name}(K z{'' if self.b is None else ' + bias'})"
+
+    @property
     def states(self) -> int:
         return self.K.shape[1]
 

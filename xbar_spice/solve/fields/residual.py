@@ -16,10 +16,9 @@ from xbar_spice.solve.fields.activation import Activation, get_activation
 from xbar_spice.solve.fields.evaluation import BoolArray, Evaluation, Parameters
 from xbar_spice.solve.fields.field import Field, bias_gradient, checked_bias, spread_bias
 
-__all__ = ["ResidualField"]
+__all__ = ["PerceptronField", "ResidualField"]
 
 
-@final
 class ResidualField(Field):
     """f(z) = sig(K2 sig(K1 z + b1) + b2), or as many layers as there are matrices K1, K2, ..., one read of each.
 
@@ -63,6 +62,19 @@ class ResidualField(Field):
             )
 
     @property
+    def formula(self) -> str:
+        text = "z"
+        for layer, (b, activation) in enumerate(zip(self._biases, self._activations, strict=True), start=1):
+            sums = f"K{layer} {text}{'' if b is None else f' + b{layer}'}"
+            text = sums if activation.name == "identity" else f"{activation.name}({sums})"
+        return text
+
+    @property
+    def _activations(self) -> Sequence[Activation]:
+        """The sig of each layer."""
+        return (self.activation,) * len(self._layers)
+
+    @property
     def states(self) -> int:
         return self._layers[0].shape[1]
 
@@ -86,10 +98,10 @@ class ResidualField(Field):
 
     def evaluate(self, z: FloatArray) -> Evaluation:
         r, slopes, hidden = z, [], []
-        for K, b in zip(self._layers, self._biases, strict=True):
+        for K, b, activation in zip(self._layers, self._biases, self._activations, strict=True):
             s = spread_bias(K.mv(r), b)
-            r = self.activation.value(s)
-            slopes.append(self.activation.slope(s, r))
+            r = activation.value(s)
+            slopes.append(activation.slope(s, r))
             hidden.append(r)
         slope = cast("BoolArray | FloatArray", np.vstack(slopes))  # bits stay bits
         return Evaluation(z=z, value=r, slope=slope, hidden=np.vstack(hidden))
@@ -117,7 +129,10 @@ class ResidualField(Field):
         inputs = (evaluation.z, *self._split(evaluation.hidden))
         found: dict[str, FloatArray] = {}
         for layer, (p, b) in enumerate(zip(self._split(hidden_cotangent), self._biases, strict=True), start=1):
-            found |= {f"K{layer}": p @ inputs[layer - 1].T, **bias_gradient(f"b{layer}", b, p)}
+            found |= {
+                f"K{layer}": self._layers[layer - 1].outer(p, inputs[layer - 1]),
+                **bias_gradient(f"b{layer}", b, p),
+            }
         return found
 
     def parameter_jvp(self, evaluation: Evaluation, direction: Parameters) -> FloatArray:
@@ -133,3 +148,25 @@ class ResidualField(Field):
     def _split(self, stacked: FloatArray | BoolArray) -> Sequence[FloatArray]:
         """What is one layer below the other, by layer."""
         return np.split(stacked, np.cumsum([K.shape[0] for K in self._layers])[:-1])
+
+
+@final
+class PerceptronField(ResidualField):
+    """f(z) = K3 sig(K2 sig(K1 z + b1) + b2) + b3, or of any number of layers: the last one has no activation.
+
+    Args:
+        activation: Name of an activation, or an `Activation`.
+        **tensors: As for `ResidualField`.
+
+    Raises:
+        InvalidInputError: See `ResidualField`.
+
+    Example:
+        >>> field = PerceptronField("relu", K1=[[1.0], [-1.0]], K2=[[1.0, 1.0]], b2=[-4.0])
+        >>> field.evaluate(np.array([[-3.0]])).value[:, 0]
+        array([-1.])
+    """
+
+    @property
+    def _activations(self) -> Sequence[Activation]:
+        return (*super()._activations[1:], get_activation("identity"))

@@ -17,7 +17,7 @@ from xbar_spice.linear.compose import FirstRows, ProductOperator, ScaledOperator
 from xbar_spice.linear.convolution import Padding, convolution_matrix, kernel_gradient
 from xbar_spice.linear.operator import FloatArray, LinearOperator, as_operator
 from xbar_spice.solve.fields.activation import Activation
-from xbar_spice.solve.fields.evaluation import Parameters, Tie
+from xbar_spice.solve.fields.evaluation import Evaluation, Parameters, Tie
 from xbar_spice.solve.fields.field import ActivationField
 from xbar_spice.solve.fields.layer_field import LayerField
 from xbar_spice.solve.fields.split import SplitField
@@ -119,6 +119,10 @@ class AntisymmetricField(LayerField):
         self._array = array
 
     @property
+    def formula(self) -> str:
+        return f"{self.activation.name}((K - K^T) z{'' if self.b is None else ' + bias'})"
+
+    @property
     def operators(self) -> Mapping[str, LinearOperator]:
         return {"K": self._array}
 
@@ -192,6 +196,10 @@ class ParabolicField(ActivationField):
         super().__init__(array, _back(array, column), activation, bias=bias)
 
     @property
+    def formula(self) -> str:
+        return "-K^T" + super().formula[1:].replace("(A", "(K")
+
+    @property
     def tie(self) -> Tie:
         return Tie(self._spread, self._collect)
 
@@ -207,6 +215,17 @@ class ParabolicField(ActivationField):
     @property
     def operators(self) -> Mapping[str, LinearOperator]:
         return {"K": self.A}
+
+    def parameter_gradients(
+        self, evaluation: Evaluation, cotangent: FloatArray, hidden_cotangent: FloatArray
+    ) -> Parameters:
+        found = super().parameter_gradients(evaluation, cotangent, hidden_cotangent)
+        # Both add up to one matrix, and so neither may be that of a kernel.
+        return {
+            **found,
+            "A": hidden_cotangent @ self._driven(evaluation.z, 1.0).T,
+            "B": cotangent @ evaluation.hidden.T,
+        }
 
     def replaced(self, values: Mapping[str, LinearOperator | FloatArray]) -> Self:
         made = super().replaced({name: value for name, value in values.items() if name != "K"})
@@ -271,6 +290,11 @@ class HamiltonianField(SplitField):
         self.b, self.activation = force.b, force.activation
 
         super().__init__(velocity, force)
+
+    @property
+    def formula(self) -> str:
+        bias, name = "" if self.b is None else " + bias", self.activation.name
+        return f"[{name}(K^T z{bias}); -{name}(K y{bias})]"
 
     @property
     def tie(self) -> Tie:

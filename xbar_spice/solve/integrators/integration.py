@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import pairwise
 from typing import Literal, TypeVar, final, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from xbar_spice.checks import Array, Real, Whole, checked
+from xbar_spice.checks import Array, Real, Whole, checked, given
 from xbar_spice.errors import ConvergenceError, ConvergenceWarning, InvalidInputError, StabilityWarning
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.parts import METHODS
@@ -37,6 +39,7 @@ Nonconvergence = Literal["warn", "raise", "ignore"]
 
 Scalar = TypeVar("Scalar", bound=np.generic)
 
+_EQUAL = 1e-10  # steps whose lengths differ by no more than this part, as those of a grid that was rounded, are equal
 _REAL = 1e-3  # imaginary part of a mode that is not worth a word
 MOST_STEPS = 10**7  # whose states would fill the memory of any machine
 
@@ -53,7 +56,8 @@ class Trajectory:
     Attributes:
         method: Text of the method, such as its name.
         scheme: The method itself.
-        runs: The forward run of each layer, always with a batch axis; one run for a field that does not change.
+        runs: The forward run of each layer, always with a batch axis; one run for a field that does not change. On a
+            grid of unequal steps one run for each stretch of equal steps.
         options: How steps were solved; the adjoint's default.
         batched: Whether z0 had a batch axis.
     """
@@ -66,7 +70,7 @@ class Trajectory:
 
     @property
     def h(self) -> float:
-        """Distance of the grid's points."""
+        """Distance of the grid's first points."""
         return self.runs[0].grid.h
 
     @property
@@ -77,7 +81,10 @@ class Trajectory:
     @property
     def t(self) -> FloatArray:
         """Times of the grid points, (steps + 1,), from 0."""
-        return self.h * np.arange(self.steps + 1, dtype=float)
+        if len({run.grid.h for run in self.runs}) == 1:
+            return self.h * np.arange(self.steps + 1, dtype=float)
+        lengths = np.concatenate([np.full(run.grid.steps, run.grid.h) for run in self.runs])
+        return np.concatenate([[0.0], np.cumsum(lengths)])
 
     @cached_property
     def z(self) -> FloatArray:
@@ -132,13 +139,14 @@ class Trajectory:
 
 
 @checked()
-def integrate(
+def integrate(  # noqa: PLR0913 - a problem, its grid, and how it is solved
     field: Field | Layers,
     z0: ArrayLike,
     method: str | Method = "implicit_euler",
     *,
-    h: float,
-    steps: int,
+    h: float | None = None,
+    steps: int | None = None,
+    grid: ArrayLike | None = None,
     newton: NewtonOptions | None = None,
     krylov: SolverLike | None = None,
     adaptive: AdaptiveOptions | None = None,
@@ -152,6 +160,7 @@ def integrate(
         method: A name of `METHODS`, a `Method`, or a text such as "file.py:Class(option=1)".
         h: Step size, > 0; of an adaptive method the distance of the points at which states are returned.
         steps: Number of steps, >= 1; a multiple of the number of layers.
+        grid: (steps + 1,) growing times, in place of h and steps; of methods of one step.
         newton: How implicit equations are solved; `NewtonOptions()` by default.
         krylov: Who solves linear systems, here and by default in the adjoint: a `LinearSolver`, its text, or
             `KrylovOptions`; `Gmres()` by default.
@@ -173,14 +182,19 @@ def integrate(
         >>> integrate(decay, [8.0], h=1.0, steps=3).z[:, 0]
         array([8., 4., 2., 1.])
     """
-    layers, z, grid = checked_problem(field, z0, h, steps)
     scheme, name = METHODS.get(method), method_text(method)
+    lengths = None if grid is None else _lengths(grid, h, steps, scheme, name)
+    if lengths is not None:
+        h, steps = float(lengths.mean()), lengths.size
+    if h is None or steps is None:
+        raise InvalidInputError(f"{'h' if h is None else 'steps'} is missing: integrate takes h and steps, or a grid")
+    layers, z, points = checked_problem(field, z0, h, steps)
     check_nonconvergence(nonconvergence)
     options = SolveOptions(newton or NewtonOptions(), get_linear_solver(krylov), adaptive or AdaptiveOptions())
     runs: list[ForwardRun] = []
     carry: Carry = ()
     with np.errstate(over="ignore", invalid="ignore"):  # a diverging sample is reported below
-        for layer, piece in layers.pieces(grid):
+        for layer, piece in _stretches(layers.pieces(points), lengths):
             known = runs[-1].evaluations[-1] if runs and runs[-1].field is layer else ()
             runs.append(scheme.run(layer, z, piece, options, carry, known))
             z, carry = runs[-1].z[-1], runs[-1].carry
@@ -188,6 +202,36 @@ def integrate(
     handle_nonconvergence(f"{name} with h = {h:g}", trajectory.report, nonconvergence, scheme.hint)
     warn_of_instability(name, h, trajectory.report)
     return trajectory
+
+
+def _lengths(grid: ArrayLike, h: float | None, steps: int | None, scheme: Method, name: str) -> FloatArray:
+    """(steps,) lengths of the steps of a grid."""
+    times = Array()("grid", grid)
+    if times.ndim != 1 or times.size < 2 or not (np.diff(times) > 0).all():
+        raise InvalidInputError(f"grid must be growing times of shape (steps + 1,), got {given(times)}")
+    if h is not None or steps is not None:
+        raise InvalidInputError("a grid says steps and their lengths: leave h and steps out, or grid")
+    lengths = np.diff(times)
+    if np.allclose(lengths, lengths.mean(), rtol=_EQUAL, atol=0.0):
+        lengths = np.full(lengths.size, (times[-1] - times[0]) / lengths.size)
+    if not scheme.one_step and (lengths != lengths[0]).any():
+        raise InvalidInputError(
+            f"grid has unequal steps, which {name} cannot look back over: take a method of one step, such as "
+            "rk4 or implicit_euler, or give h and steps"
+        )
+    return lengths
+
+
+def _stretches(pieces: Iterable[tuple[Field, Grid]], lengths: FloatArray | None) -> Iterator[tuple[Field, Grid]]:
+    """The pieces, cut where the length of steps changes."""
+    for field, piece in pieces:
+        if lengths is None:
+            yield field, piece
+            continue
+        ours = lengths[piece.start : piece.start + piece.steps]
+        cuts = [0, *(np.flatnonzero(np.diff(ours)) + 1).tolist(), piece.steps]
+        for first, end in pairwise(cuts):
+            yield field, replace(piece, h=float(ours[first]), steps=end - first, start=piece.start + first)
 
 
 def method_text(method: str | Method) -> str:

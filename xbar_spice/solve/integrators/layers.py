@@ -82,4 +82,4 @@ class Layers:
                 f"steps must be a multiple of the number of layers, {len(self.fields)}, got {grid.steps}"
             )
         for layer, field in enumerate(self.fields):
-            yield field, Grid(grid.h, steps, grid.start + layer * steps)
+            yield field, Grid(grid.h, steps, grid.start + layer * steps, layer)

@@ -46,11 +46,13 @@ class Grid:
         h: Distance of the points; negative to go back in time.
         steps: Number of steps.
         start: Number of the first step, by which reads are labelled.
+        layer: Number of the layer whose steps these are.
     """
 
     h: float
     steps: int
     start: int = 0
+    layer: int = 0
 
     @property
     def numbers(self) -> range:

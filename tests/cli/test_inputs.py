@@ -1,0 +1,106 @@
+"""Models of frameworks and samples of one's own through the verbs, without a line of Python."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from xbar_spice.cli.app import app
+from xbar_spice.errors import DataError, StudyError, WeightsError
+from xbar_spice.weights import Classifier, Model, load_model, save_model
+
+TORCH = Path(__file__).parents[1] / "weights" / "torch"
+SETTINGS = ("--set", "h=0.25", "--set", "steps=4", "--set", "method=rk4", "--set", "activation=tanh")
+CIRCUIT = ("--engine", "nodal", "--r-word", "2", "--r-bit", "2")
+
+
+def run(*arguments, code=0):
+    done = CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
+    assert done.exit_code == code, done.output
+    return " ".join(done.output.split())
+
+
+@pytest.fixture
+def own(tmp_path, rng):
+    """A model of three states and a table of twelve samples for it."""
+    A, B = rng.standard_normal((4, 3)), rng.standard_normal((3, 4)) / 4
+    classifier = Classifier(rng.standard_normal((2, 3)), np.zeros(2))
+    save_model(tmp_path / "own.npz", Model(A, B, h=0.25, steps=2, classifier=classifier))
+    x = rng.standard_normal((12, 3))
+    table = np.column_stack([x, np.arange(12) % 2])
+    np.savetxt(tmp_path / "own.csv", table, delimiter=",", header="a,b,c,kind", comments="")
+    return tmp_path
+
+
+DATA = ("--data", "own.csv", "--data-map", "labels=kind")
+
+
+@pytest.mark.parametrize(
+    ("verb", "said"),
+    [
+        (("cosim", *CIRCUIT), "4 of 12 samples of own.csv, the first ones"),
+        (("gradients", *CIRCUIT, "--samples", 6, "--data-seed", 3), "6 of 12 samples of own.csv, drawn with seed 3"),
+        (("attribute", *CIRCUIT, "--jobs", 1, "--samples", 12), "all 12 samples of own.csv"),
+        (("tune", *CIRCUIT, "--epochs", 1, "--output", "tuned.npz"), "2 held-back samples of own.csv"),
+        (("inspect", "--output", "same.npz"), "data all 12 samples of own.csv digital loss"),
+    ],
+)
+def test_a_table_of_ones_own(own, verb, said, monkeypatch):
+    monkeypatch.chdir(own)
+    assert said in run(verb[0], "own.npz", *DATA, *verb[1:])
+    if "--output" in verb:
+        assert load_model(verb[-1]).states == 3
+
+
+def test_a_checkpoint_is_read_where_weights_are_taken(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    expected = np.load(TORCH / "expected.npz")
+    np.savez("data.npz", x=expected["x"], labels=expected["labels"])
+    accuracy = f"{(expected['tanh.logits'].argmax(axis=1) == expected['labels']).mean():.2%}"
+    output = run("inspect", TORCH / "checkpoint.pt", *SETTINGS, "--data", "data.npz", "--output", "net.npz")
+    for said in (
+        "state_dict.module.odefunc.l1.weight │ 6 x 4 │ float32 │ A │",
+        "left out optimizer: state of an optimiser",
+        "field activation, activation tanh",
+        "states 4, from 5 inputs",
+        f"digital accuracy {accuracy}",
+        "written net.npz",
+    ):
+        assert said in output
+    straight = run("cosim", TORCH / "checkpoint.pt", *SETTINGS, "--data", "data.npz", "--samples", 20, *CIRCUIT)
+    again = run("cosim", "net.npz", "--data", "data.npz", "--samples", 20, *CIRCUIT)
+    assert "read from checkpoint.pt: A = state_dict.module.odefunc.l1.weight" in straight
+    loss = again.split("loss ")[1].split(" reads")[0]
+    assert loss in straight
+    mapping = ("--map", "A=l1", "--map", "B=l2")
+    output = run("inspect", TORCH / "checkpoint.pt", *SETTINGS, *mapping)
+    assert "state_dict.module.fc.weight │ 3 x 4 │ float32 │ nothing │" in output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--set", "h=0.1"), "'steps' is missing"),
+        (("--map", "A=nowhere"), "mapping A=nowhere: 'nowhere' is not there"),
+        (("--set", "color=red"), "setting 'color': expected one of field, activation, method"),
+    ],
+)
+def test_what_is_wrong_with_a_weight_file_is_said_behind_its_tensors(arguments, said):
+    try:
+        output = run("inspect", TORCH / "checkpoint.pt", *arguments, code=1)
+    except WeightsError as error:
+        output = str(error)
+    assert said in output
+
+
+def test_options_that_mean_nothing(own, monkeypatch):
+    monkeypatch.chdir(own)
+    assert "give --data FILE, too" in run("cosim", "own.npz", "--data-map", "labels=kind", code=2)
+    assert "expected NAME=VALUE, got 'h'" in run("cosim", "own.npz", "--set", "h", code=2)
+    assert "data set must be one of 'digits'" in run("cosim", "own.npz", "--data", "faces", code=2)
+    assert "random states have no classes" in run("tune", "own.npz", "--data", "random", "--output", "t.npz", code=2)
+    with pytest.raises(StudyError, match="samples of 2 entries do not fit a model of 3 states"):
+        run("cosim", "own.npz", "--data", "spirals", *CIRCUIT)
+    with pytest.raises(DataError, match="cannot be read"):
+        run("cosim", "own.npz", "--data", "none.csv")

@@ -1,0 +1,155 @@
+"""Neural ODEs as torch modules, networks put on arrays, and what is written of them."""
+
+import json
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support import relative
+
+import xbar_spice as xs
+from xbar_spice.errors import DesignWarning, InvalidInputError
+from xbar_spice.solve.fields import ActivationField, HamiltonianField, LayerField
+
+torch = pytest.importorskip("torch", reason="the extra [torch] is not installed")
+
+from torch import nn  # noqa: E402
+from torch.func import functional_call  # noqa: E402
+
+from xbar_spice.torch import CrossbarConv2d, CrossbarLinear, OdeBlock, convert, export  # noqa: E402
+
+NOTEBOOK = Path(__file__).resolve().parents[2] / "examples" / "torch_network.ipynb"
+WIRES = xs.Design(r_word=3.0, r_bit=2.0, r_driver=40.0, r_sense=20.0)
+SOLVER = xs.SolverOptions(newton=xs.NewtonOptions(), krylov=xs.KrylovOptions())
+
+
+def fields(rng):
+    A, B, K = rng.standard_normal((3, 2)), rng.standard_normal((2, 3)) / 2, rng.standard_normal((2, 2)) / 2
+    return {
+        "activation": ActivationField(A, B, "tanh", bias=0.3 * rng.standard_normal(3)),
+        "layer": LayerField(K, rng.standard_normal(2), "tanh"),
+        "hamiltonian": HamiltonianField(rng.standard_normal((1, 1)), rng.standard_normal(1), "tanh"),
+    }
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    torch.manual_seed(0)
+
+
+@pytest.mark.parametrize(
+    "design", [None, WIRES, xs.Design(r_word=3.0, device=xs.Sinh(0.5))], ids=["digital", "wires", "nonlinear cells"]
+)
+@pytest.mark.parametrize("kind", ["activation", "layer"])
+def test_the_gradient_of_a_block_is_that_of_its_steps(kind, design, rng):
+    model = xs.Model(field=fields(rng)[kind], h=0.25, steps=2)
+    block = OdeBlock(model, design=design, solver=SOLVER, dtype=torch.float64)
+    names = [name for name, _ in block.named_parameters()]
+    z0 = torch.randn(1, model.states, dtype=torch.float64, requires_grad=True)
+
+    def forward(z, *tensors):
+        return functional_call(block, dict(zip(names, tensors, strict=True)), (z,))
+
+    parameters = [parameter.detach().clone().requires_grad_() for parameter in block.parameters()]
+    assert torch.autograd.gradcheck(forward, (z0, *parameters), atol=1e-6, rtol=1e-5)
+
+
+def test_a_block_is_the_run_of_its_model(rng):
+    for field in fields(rng).values():
+        model = xs.Model(field=field, h=0.25, steps=3, method="rk4")
+        block, z0 = OdeBlock(model, dtype=torch.float64), rng.standard_normal((4, model.states))
+        expected = xs.integrate(model.field, z0.T, "rk4", h=0.25, steps=3).z[-1].T
+        assert relative(block(torch.from_numpy(z0)).detach().numpy(), expected) < 1e-13
+        assert dict(block.named_parameters()).keys() == {name.replace(".", "_") for name in model.tensors}
+
+
+def classifier(rng):
+    A, B = torch.tensor(rng.standard_normal((6, 4))), torch.tensor(rng.standard_normal((4, 6)) / 6)
+    ode = OdeBlock(xs.Model(A.numpy(), B.numpy(), h=0.25, steps=3), dtype=torch.float64)
+    return nn.Sequential(nn.Linear(5, 4).double(), nn.Tanh(), ode, nn.Dropout(0.5), nn.Linear(4, 3).double()).eval()
+
+
+def test_a_converted_classifier_is_the_digital_one_on_ideal_arrays(rng):
+    net, x = classifier(rng), torch.tensor(rng.standard_normal((7, 5)))
+    on_arrays = convert(net, xs.Design())
+    torch.testing.assert_close(on_arrays(x), net(x), rtol=1e-7, atol=1e-8)
+    kinds = [type(part) for part in on_arrays if not isinstance(part, nn.Tanh | nn.Dropout)]
+    assert kinds == [CrossbarLinear, OdeBlock, CrossbarLinear]
+    assert on_arrays[2].chip is not None
+    assert net[2].chip is None
+    assert not on_arrays.training
+    wired = convert(net, WIRES, gradient="transposed")
+    assert relative(wired(x).detach().numpy(), net(x).detach().numpy()) > 1e-3
+    wired(x).sum().backward()
+    assert all(parameter.grad is not None for parameter in wired.parameters())
+
+
+def test_what_convert_leaves_it_names():
+    net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(8, 3))
+    net.append(net[3].__class__(3, 2))
+    with pytest.warns(DesignWarning, match=r"leaves these modules as they are: 1 \(BatchNorm2d\)"):
+        found = convert(net, WIRES)
+    assert isinstance(found[0], CrossbarConv2d)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = convert(net, WIRES, skip=["1", "4"])
+    assert type(found[4]) is nn.Linear
+    with pytest.raises(InvalidInputError, match=r"no module is called head; there are .*0, 1"):
+        convert(net, WIRES, skip=["head"])
+    shared = nn.Linear(3, 3)
+    twice = convert(nn.Sequential(shared, nn.ReLU(), shared), WIRES)
+    assert twice[0] is twice[2]
+
+
+def test_a_file_holds_the_network(rng, tmp_path):
+    net, x = classifier(rng), rng.standard_normal((7, 5))
+    with pytest.warns(DesignWarning, match=r"does nothing to an evaluated network: 3 \(Dropout\)"):
+        path = export(convert(net, WIRES), tmp_path / "net.npz")
+    model = xs.load_model(path)
+    run = xs.integrate(model.field, model.initial(x.T), model.method, h=model.h, steps=model.steps)
+    scores = model.classifier.logits(run.z[-1]).T
+    assert relative(scores, net(torch.from_numpy(x)).detach().numpy()) < 1e-7
+    for wrong, message in (
+        (nn.Linear(3, 2), "exactly one OdeBlock, found 0"),
+        (nn.Sequential(nn.Conv2d(1, 1, 2), net[2]), r"cannot keep 0 \(Conv2d\)"),
+        (nn.Sequential(net[2], nn.BatchNorm1d(4), net[4]), r"cannot keep .*1 \(BatchNorm1d\)"),
+    ):
+        with pytest.raises(InvalidInputError, match=message):
+            export(wrong, tmp_path / "wrong.npz")
+    assert not (tmp_path / "wrong.npz").exists()
+
+
+def test_a_layer_in_the_field_of_torchdiffeq(rng):
+    torchdiffeq = pytest.importorskip("torchdiffeq", reason="torchdiffeq is not installed")
+
+    class Flow(nn.Module):
+        def __init__(self, layer):
+            super().__init__()
+            self.layer = layer
+
+        def forward(self, t, z):
+            return torch.tanh(self.layer(z))
+
+    digital = Flow(nn.Linear(2, 2).double())
+    on_arrays = convert(digital, xs.Design())
+    z0, times = torch.tensor(rng.standard_normal((3, 2))), torch.linspace(0, 1, 3, dtype=torch.float64)
+    solved = [torchdiffeq.odeint(flow, z0, times, method="rk4") for flow in (digital, on_arrays)]
+    torch.testing.assert_close(*solved, rtol=1e-10, atol=1e-12)
+    for flow, z in zip((digital, on_arrays), solved, strict=True):
+        z[-1].square().sum().backward()
+        assert flow.layer.weight.grad is not None
+    torch.testing.assert_close(on_arrays.layer.weight.grad, digital.layer.weight.grad, rtol=1e-8, atol=1e-10)
+
+
+def test_the_notebook_runs(monkeypatch):
+    import matplotlib.pyplot as plt
+
+    plt.switch_backend("agg")
+    names = {}
+    for cell in json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]:
+        if cell["cell_type"] == "code":
+            exec(compile("".join(cell["source"]), NOTEBOOK.name, "exec"), names)
+    plt.close("all")
+    assert names["accuracy"](names["chips"][64]) > names["before"]
+    assert np.argmin(names["on_arrays"]) == len(names["sizes"]) - 1

@@ -1,0 +1,103 @@
+"""Tasks to tell the classes of the named sets apart."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import final
+
+import numpy as np
+
+from xbar_spice.parts import DATA
+from xbar_spice.solve.fields.activation import get_activation
+from xbar_spice.solve.fields.field import ActivationField
+from xbar_spice.train.samples import Split, split_of
+from xbar_spice.train.tasks import Schedule, Task, check_at_least_one, check_positive
+from xbar_spice.weights import Encoder, Model
+
+__all__ = ["NamedTask", "breast_cancer", "ellipses", "peaks", "swiss_roll", "two_moons", "wine"]
+
+
+@final
+@dataclass(frozen=True)
+class NamedTask(Task):
+    """A neural ODE B sig(A z + bias) between an encoder, which standardises its inputs, and a linear classifier.
+
+    Attributes:
+        data_set: A name of `DATA`, or the text of a set of one's own; it needs labels.
+        states: Length of the state.
+        hidden: Number of hidden units.
+        h: Step length.
+        steps: Number of steps.
+        activation: sig.
+        method: Of integration.
+        schedule: How it is trained.
+
+    Raises:
+        InvalidInputError: A value is out of range, or no set has this name.
+    """
+
+    data_set: str
+    states: int = 8
+    hidden: int = 16
+    h: float = 0.25
+    steps: int = 8
+    activation: str = "tanh"
+    method: str = "rk4"
+    schedule: Schedule = field(default_factory=lambda: Schedule(60, batch=64, jitter=0.0, learning_rate=0.02))
+
+    def __post_init__(self) -> None:
+        DATA.parsed(self.data_set)
+        get_activation(self.activation)
+        check_at_least_one(self, "states", "hidden", "steps")
+        check_positive(self, "h")
+
+    @property
+    def name(self) -> str:  # type: ignore[override]
+        """By which weight files say where they come from."""
+        return self.data_set.replace("_", "-")
+
+    @property
+    def trained_on(self) -> str:  # type: ignore[override]
+        """The name of its data."""
+        return self.data_set
+
+    def data(self) -> Split:
+        return split_of(*DATA.get(self.data_set).split())
+
+    def initial(self, rng: np.random.Generator) -> Model:
+        x = self.data().train.x
+        mean, deviation = x.mean(axis=1), np.maximum(x.std(axis=1), 1e-12)
+        lift = rng.standard_normal((self.states, len(x))) / np.sqrt(len(x)) / deviation
+        A, B = rng.standard_normal((self.hidden, self.states)), rng.standard_normal((self.states, self.hidden))
+        made = ActivationField(A / np.sqrt(self.states), B / self.hidden, self.activation, bias=np.zeros(self.hidden))
+        return Model(field=made, h=self.h, steps=self.steps, method=self.method, encoder=Encoder(lift, -lift @ mean))
+
+
+def peaks() -> NamedTask:
+    """The task "peaks"."""
+    return NamedTask("peaks")
+
+
+def ellipses() -> NamedTask:
+    """The task "ellipses"."""
+    return NamedTask("ellipses")
+
+
+def swiss_roll() -> NamedTask:
+    """The task "swiss-roll"."""
+    return NamedTask("swiss_roll")
+
+
+def two_moons() -> NamedTask:
+    """The task "two-moons"."""
+    return NamedTask("two_moons")
+
+
+def breast_cancer() -> NamedTask:
+    """The task "breast-cancer"."""
+    return NamedTask("breast_cancer")
+
+
+def wine() -> NamedTask:
+    """The task "wine"."""
+    return NamedTask("wine")
