@@ -94,6 +94,7 @@ class Ordinate:
         log: Whether its axis is logarithmic, and curves have slopes.
         reference: A column that is drawn as a broken line; none if empty.
         title: What that is.
+        slopes: Whether the legend has the slope of each curve.
     """
 
     label: str
@@ -101,6 +102,7 @@ class Ordinate:
     log: bool = True
     reference: str = ""
     title: str = ""
+    slopes: bool = True
 
     @property
     def percent(self) -> bool:
@@ -135,6 +137,7 @@ def draw_curves(results: Results, columns: Sequence[str], titles: Sequence[str],
     grid = [(column, title, part) for part in parts for column, title in zip(columns, titles, strict=True)]
     cols = len(columns) if len(columns) > 1 else min(len(parts), 3)
     rows = -(-len(grid) // cols)
+    look = replace(look, slopes=len(grid) == 1)
     figure, axes = new_figure(
         rows, cols, width=3.4 if cols > 1 else 5.6, height=3.1 if cols > 1 else 3.7, share=look.log
     )
@@ -156,9 +159,12 @@ def draw_curves(results: Results, columns: Sequence[str], titles: Sequence[str],
             panel.tick_params(labelbottom=True)
         if index % cols == 0:
             panel.set_ylabel(look.label)
-    for panel in axes[: len(grid)]:
-        if curves is not None or panel.get_legend_handles_labels()[1]:
-            panel.legend(title=curves.heading if curves else None, title_fontsize=9, alignment="left")
+    handles, names = axes[0].get_legend_handles_labels()
+    title = curves.heading if curves else None
+    if len(grid) > 1 and names:  # one for all panels
+        figure.legend(handles, names, title=title, title_fontsize=9, ncols=4, loc="outside lower center")
+    elif names or title:
+        axes[0].legend(title=title, title_fontsize=9, alignment="left")
     return figure
 
 
@@ -218,7 +224,7 @@ def _draw_curve(
     if column not in cases:
         return
     curve = curve_of(cases[cases["status"] == OK], x, column)
-    slope = fitted_slope(curve) if look.log else None
+    slope = fitted_slope(curve) if look.log and look.slopes else None
     label = name if slope is None else f"{name}  (slope {slope:.2f})".strip()
     positive = curve.median > floor if look.log else np.ones(len(curve.x), dtype=bool)
     shown = np.where(positive, curve.median, np.nan)
