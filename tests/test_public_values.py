@@ -195,6 +195,7 @@ CALLS: dict[str, Callable[[Parts], dict[str, Any]]] = {
     "SolverOptions": lambda p: {},
     "SplitField": lambda p: {"velocity": p.layer, "force": p.layer},
     "SquaredDistance": lambda p: {"target": np.zeros((2, 2))},
+    "SquaredDistances": lambda p: {"target": np.zeros((2, 2, 2)), "times": [0.0, 1.0]},
     "Subcircuit": lambda p: {"name": "c", "library": p.subcircuit.library},
     "SubcircuitCell": lambda p: {"subcircuit": p.subcircuit},
     "Terminations": lambda p: {},
@@ -361,6 +362,8 @@ ALSO_RIGHT = {
     ("Model", "h"): {"one value"},
     ("Classifier", "bias"): {"None"},
     ("Encoder", "bias"): {"None"},
+    ("SquaredDistances", "target"): {"array of three axes"},
+    ("integrate", "stops"): {"no number", "empty array"},
     ("Model", "on_arrays"): {"no number"},
     ("Model", "frozen"): {"no number"},
     ("parabolic_field", "bias"): {"True"},  # which it may have on the array

@@ -34,6 +34,7 @@ __all__ = [
     "border",
     "clear_drafts",
     "make_folder",
+    "move_folder",
     "npz_arrays",
     "read_bytes",
     "read_json",
@@ -42,7 +43,9 @@ __all__ = [
     "reason",
     "require_sane",
     "require_writable",
+    "sync_folder",
     "write",
+    "write_durably",
     "write_folder",
 ]
 
@@ -274,12 +277,12 @@ def write(path: PathLike, content: str | bytes, *, error: type[XbarError] = File
         target = _target(given)
         draft = _draft(target)
         try:
-            _write_durably(draft, content)
+            write_durably(draft, content)
             draft.replace(target)
         except BaseException:
             draft.unlink(missing_ok=True)
             raise
-        _sync(target.parent)
+        sync_folder(target.parent)
     return given
 
 
@@ -306,9 +309,9 @@ def write_folder(path: PathLike, contents: Mapping[str, str | bytes], *, error: 
         draft.mkdir()
         try:
             for name, content in contents.items():
-                _write_durably(draft / name, content)
-            _sync(draft)
-            _move(draft, folder)
+                write_durably(draft / name, content)
+            sync_folder(draft)
+            move_folder(draft, folder)
         finally:
             shutil.rmtree(draft, ignore_errors=True)
     return Path(path)
@@ -351,14 +354,15 @@ def _draft(path: Path) -> Path:
     return path.with_name(f"{DRAFT}{secrets.token_hex(8)}")
 
 
-def _write_durably(path: Path, content: str | bytes) -> None:
+def write_durably(path: Path, content: str | bytes) -> None:
+    """Write a file that is not there yet, down to the disk."""
     with open(path, "xb") as file:
         file.write(content.encode("utf-8") if isinstance(content, str) else content)
         file.flush()
         os.fsync(file.fileno())
 
 
-def _sync(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Make the names in a folder durable."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
@@ -367,7 +371,7 @@ def _sync(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _move(draft: Path, folder: Path) -> None:
+def move_folder(draft: Path, folder: Path) -> None:
     """Give a finished draft its name; a folder cannot replace one that is not empty, so that steps aside."""
     aside = None
     if folder.exists():
@@ -379,7 +383,7 @@ def _move(draft: Path, folder: Path) -> None:
         if aside is not None:
             aside.rename(folder)
         raise
-    _sync(folder.parent)
+    sync_folder(folder.parent)
     if aside is not None:
         shutil.rmtree(aside, ignore_errors=True)
 

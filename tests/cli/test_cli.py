@@ -439,7 +439,7 @@ def test_a_disk_that_takes_no_more_is_an_error_without_drafts(verb, number, weig
         path.write_bytes(b"half")
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr("xbar_spice.disk._write_durably", fail)
+    monkeypatch.setattr("xbar_spice.disk.write_durably", fail)
     options = () if verb == "netlist" else ("--engine", "ideal", "--data", "random")
     with pytest.raises(XbarError, match=f"cannot be written: {os.strerror(number)}; "):
         run(verb, weights, *options, "--output", tmp_path / "out")

@@ -95,13 +95,45 @@ def test_a_pulse_of_programming_meets_its_row(circuit):
     assert abs(read.energy().balance_error) < 5e-3
 
 
+@pytest.mark.parametrize(
+    "amplifier", [xs.Amplifier(), xs.Amplifier(2e4, 50.0, saturation=0.3)], ids=["sources", "limits"]
+)
+def test_derivatives_by_finite_differences(circuit, amplifier, rng):
+    crossbar, biases = (
+        replace(circuit[0], amplifier=amplifier),
+        replace(circuit[1], bottom=0.1, left=[0.9, np.nan, 0.3, 0]),
+    )
+    biases = replace(biases, right=[np.nan, 0.5, 0, 0], amplified=["bottom"] if amplifier.present else [])
+    slope = xs.BiasSensitivity(crossbar, biases, tolerance=1e-12)
+    weights = {"left": rng.normal(size=4), "bottom": rng.normal(size=3)}
+    found = slope.vjp(**weights)
+    steps = {
+        "conductance": crossbar.conductance * rng.normal(size=(4, 3)),
+        "r_bit": crossbar.r_bit * rng.normal(size=(5, 3)),
+        "gates": rng.normal(size=4) * np.array([1, 0, 1, 1]),  # the gate at 0 V stays below its threshold
+    }
+
+    def weighted(name, size):
+        array, under = crossbar, biases
+        if name == "gates":
+            under = replace(biases, gates=np.array(GATES) + size * steps[name])
+        else:
+            array = replace(crossbar, **{name: getattr(crossbar, name) + size * steps[name]})
+        currents = xs.solve_array(array, under, tolerance=1e-13).currents
+        return currents.left @ weights["left"] + currents.bottom @ weights["bottom"]
+
+    for name, step in steps.items():
+        wanted = (weighted(name, 1e-5) - weighted(name, -1e-5)) / 2e-5
+        assert (getattr(found, name) * step).sum() == pytest.approx(wanted, rel=1e-5), name
+        moved = slope.jvp(**{name: step})
+        assert moved.left @ weights["left"] + moved.bottom @ weights["bottom"] == pytest.approx(wanted, rel=1e-5), name
+
+
 def test_what_gate_lines_cannot_do_is_refused(circuit):
     crossbar, biases = circuit
     with pytest.raises(InvalidInputError, match="gate lines take cells with a transistor, got Ohmic"):
         xs.solve_array(replace(crossbar, device=xs.Ohmic()), biases)
     with pytest.raises(InvalidInputError, match="one for each of the 4 word lines"):
         xs.solve_array(crossbar, replace(biases, gates=[1.0, 1.0]))
-    with pytest.raises(InvalidInputError, match="got gate lines; leave gates out"):
-        xs.BiasSensitivity(crossbar, biases)
     with pytest.raises(SingularCircuitError, match=r"nothing holds word line 1: .* that conduct at these voltages"):
         xs.solve_array(crossbar, replace(biases, left=[0.9, np.nan, 0.3, -0.2], right=None))

@@ -269,7 +269,7 @@ def test_a_full_disk_leaves_the_page_of_before_and_no_draft(
     )
     folder = maker.make(TILES, seeds=(0,))
     before = write_report(folder, folder / "report.html").read_bytes()
-    real = disk._write_durably
+    real = disk.write_durably
     size = (folder / full).stat().st_size
 
     def write(path: Path, content: str | bytes) -> None:
@@ -277,7 +277,7 @@ def test_a_full_disk_leaves_the_page_of_before_and_no_draft(
         if path.stat().st_size == size:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(disk, "_write_durably", write)
+    monkeypatch.setattr(disk, "write_durably", write)
     with pytest.raises(StudyError, match="No space left on device"):
         write_report(folder, folder / "report.html")
     assert (folder / "report.html").read_bytes() == before

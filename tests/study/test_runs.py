@@ -287,7 +287,7 @@ def test_a_simulation_that_fails_for_the_side_file_is_told_and_no_more(
 def test_a_full_disk_ends_a_study_and_keeps_what_is_finished(
     weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, written = disk._write_durably, 0
+    real, written = disk.write_durably, 0
 
     def fills_up(path: Path, content: str | bytes) -> None:
         nonlocal written
@@ -297,7 +297,7 @@ def test_a_full_disk_ends_a_study_and_keeps_what_is_finished(
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patch:
-        patch.setattr(disk, "_write_durably", fills_up)
+        patch.setattr(disk, "write_durably", fills_up)
         with pytest.raises(StudyError, match=r"No space left on device; free some space.*finished cases are kept"):
             run_study(a_study(weights), tmp_path / "out", jobs=1)
     assert not [*tmp_path.rglob(f"{disk.DRAFT}*")]

@@ -72,7 +72,7 @@ def test_what_is_not_finite_is_null_in_json(result: Cosimulation, tmp_path: Path
     assert json.loads(segment.read_text(), parse_constant=pytest.fail)["record"]["odd"] == [None, None, 1.5, 2]
 
 
-@pytest.mark.parametrize("broken", ["_write_durably", "_sync"])
+@pytest.mark.parametrize("broken", ["write_durably", "sync_folder"])
 def test_a_crash_while_writing_leaves_nothing_that_only_looks_finished(
     broken: str, result: Cosimulation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -88,7 +88,7 @@ def test_a_crash_while_writing_leaves_nothing_that_only_looks_finished(
         patch.setattr(pathlib.Path, "unlink", lambda *_, **__: None)  # a killed process clears nothing away
         with pytest.raises(KeyboardInterrupt):
             store.write_segment(lines)
-    assert store.finished() == (set() if broken == "_write_durably" else {"a", "b"})
+    assert store.finished() == (set() if broken == "write_durably" else {"a", "b"})
     assert len(list((tmp_path / "segments").iterdir())) == 1
     with store.locked():
         assert len(list((tmp_path / "segments").iterdir())) == len(store.finished()) / 2
@@ -97,7 +97,7 @@ def test_a_crash_while_writing_leaves_nothing_that_only_looks_finished(
     assert store.results()[1] == []
 
 
-@pytest.mark.parametrize("broken", ["_write_durably", "_sync", "_move"])
+@pytest.mark.parametrize("broken", ["write_durably", "sync_folder", "move_folder"])
 def test_a_crash_while_writing_a_folder_leaves_no_half_of_it(
     broken: str, result: Cosimulation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -36,6 +36,7 @@ def print_findings() -> None:
         "xbar-spice": version("xbar-spice"),
         "Python": f"{platform.python_version()} on {platform.system()} {platform.machine()}",
         **{name: _version(name) for name in _PACKAGES},
+        "torch": f"{_version('torch')} (only needed for layers of PyTorch on arrays)",
         "netlists": ", ".join(map(str, search_path("netlists"))),
         "models": ", ".join(map(str, search_path("models"))),
         "libngspice": library,

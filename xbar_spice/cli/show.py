@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from xbar_spice.cli.help import SectionOption, Verb, Verbs
+from xbar_spice.cli.inputs import given_model, model_options
 from xbar_spice.cli.options import circuit_options, existing_file, make_design, seed_option
 
 if TYPE_CHECKING:
@@ -94,6 +95,7 @@ def _make_biases(options: dict[str, Any]) -> Callable[[Crossbar, float], Biases]
 
 @show.command("array", cls=Verb, later=(circuit_options,))
 @click.argument("weights", type=existing_file)
+@model_options
 @name_option
 @side_option
 @output_option
@@ -130,6 +132,7 @@ def show_array(
 
 @show.command("pulse", cls=Verb, later=(circuit_options,))
 @click.argument("weights", type=existing_file)
+@model_options
 @name_option
 @side_option
 @output_option
@@ -212,10 +215,9 @@ def _arrays(weights: Path, name: str, design: Any, seed: int) -> list[MappedArra
     from xbar_spice.cosim.run.programming import weights_on_arrays
     from xbar_spice.mapping.matrix import map_weights
     from xbar_spice.streams import Streams
-    from xbar_spice.weights import load_model
 
     matrix, dot, wanted = name.rpartition(".")
-    model = load_model(weights)
+    model = given_model(weights)
     matrices = weights_on_arrays(model)
     if matrix not in matrices or not dot:
         raise click.UsageError(f"--name is a matrix, a dot and an array, such as A.t0_0, got {name!r}")

@@ -74,6 +74,12 @@ class GateLines:
         passed = _ratio(conductance, conductance + at_drain)
         return passed * at_drain, passed * (at_drain - at_source)
 
+    def conductance_sensitivity(self, conductance: FloatArray, across: FloatArray, bit: FloatArray) -> FloatArray:
+        """(..., rows, cols) volts, dI/dG."""
+        at_drain = self.device.beta * self._at_drain(conductance, across, bit)
+        over_resistor = _ratio(self.current(conductance, across, bit), conductance)
+        return over_resistor * _ratio(at_drain, conductance + at_drain)
+
     def _at_drain(self, conductance: FloatArray, across: FloatArray, bit: FloatArray) -> FloatArray:
         """p(a - d) in volts, from beta / 2 p(a - d)^2 + G p(a - d) = beta / 2 p(a - b)^2 - G (w - a)."""
         beta, overdrive = self.device.beta, self.above_threshold - bit

@@ -11,13 +11,14 @@ import numpy as np
 from xbar_spice.checks import SEED, Optional, Whole, checked
 from xbar_spice.cosim import Problem
 from xbar_spice.cosim.run.made import fingerprint
+from xbar_spice.cosim.run.observed import grid_points
 from xbar_spice.data import Data, load_data
 from xbar_spice.errors import StudyError
 from xbar_spice.parts import TASKS
 from xbar_spice.spice.device_models import Lookup
 from xbar_spice.study.config import DataSettings, ModelSettings
 from xbar_spice.study.samples import AUTO, taken_samples
-from xbar_spice.train.losses import CrossEntropy, Objective, SquaredDistance
+from xbar_spice.train.losses import CrossEntropy, Objective, SquaredDistance, SquaredDistances
 from xbar_spice.train.training import train
 from xbar_spice.weights import Classifier, Model, load_model, save_model
 
@@ -36,7 +37,8 @@ def make_problem(
     """Choose samples for a model.
 
     Labels are scored by the cross-entropy of the model's classifier; without a classifier, or without labels, final
-    states by their squared distance from the targets. Samples with neither are scored by their distance from zero.
+    states by their squared distance from the targets, or the states at several times if the targets have some. Samples
+    with neither are scored by their distance from zero.
 
     Args:
         model: a trained neural ODE.
@@ -77,10 +79,11 @@ def _objective(model: Model, data: Data) -> Objective:
     if data.targets is None and data.labels is not None:
         raise StudyError(f"{data}: labels need a model with a classifier, and this one has none; give targets")
     targets = np.zeros((len(data), model.states)) if data.targets is None else data.targets
-    if data.times is not None:
-        raise StudyError(f"{data}: targets at several times need a loss of several times, which this model has not")
-    if targets.shape[1] != model.states:
+    if targets.shape[-1] != model.states:
         raise StudyError(f"{data}: targets need as many entries as the model has states, {model.states}")
+    if data.times is not None:
+        grid_points(model, data.times)  # says which time is none
+        return SquaredDistances(np.ascontiguousarray(np.moveaxis(targets, 0, 2)), data.times)
     return SquaredDistance(np.ascontiguousarray(targets.T))
 
 

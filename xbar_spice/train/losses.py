@@ -14,7 +14,15 @@ from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear.operator import FloatArray, LinearOperator
 from xbar_spice.weights import Classifier
 
-__all__ = ["CrossEntropy", "CrossEntropyScore", "Objective", "Score", "SquaredDistance", "softmax_cross_entropy"]
+__all__ = [
+    "CrossEntropy",
+    "CrossEntropyScore",
+    "Objective",
+    "Score",
+    "SquaredDistance",
+    "SquaredDistances",
+    "softmax_cross_entropy",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,11 +61,22 @@ class Objective(ABC):
     """A loss of the final states of a fixed set of samples.
 
     A loss of one's own subclasses this and goes where `CrossEntropy` goes, as the third part of a `Problem`.
+
+    Attributes:
+        times: (times,) when a loss looks at the states, if not at the end of the run alone; then `evaluate_path` is
+            asked in place of `evaluate`.
     """
+
+    times: FloatArray | None = None
 
     @abstractmethod
     def evaluate(self, z: FloatArray) -> Score:
         """Score the final states z, (n, batch)."""
+
+    def evaluate_path(self, z: FloatArray) -> Score:
+        """Score the states at `times`, (times, n, batch); the cotangent has their shape."""
+        score = self.evaluate(z[-1])
+        return replace(score, cotangent=score.cotangent[np.newaxis])
 
     def read_by(self, operator: LinearOperator) -> Objective:
         """The same loss, with the classifier's weight on arrays.
@@ -159,6 +178,37 @@ class SquaredDistance(Objective):
     def curvature(self, z: FloatArray) -> FloatArray:
         n, batch = z.shape
         return np.asarray(np.repeat(np.eye(n)[:, :, np.newaxis], batch, axis=2) / np.sqrt(batch))
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class SquaredDistances(Objective):
+    """Mean over the samples of the sum over the times of |z(t) - target(t)|^2 / 2.
+
+    Args:
+        target: (times, n, batch).
+        times: (times,), rising from 0 or later on.
+    """
+
+    target: FloatArray
+    times: FloatArray
+
+    def __post_init__(self) -> None:
+        settle(self, target=Array(), times=Array())
+        if self.times.ndim != 1 or self.target.ndim != 3 or len(self.target) != self.times.size or not self.target.size:
+            raise InvalidInputError(
+                f"target must have shape (times, n, batch) for times (times,), got {self.target.shape} and "
+                f"{self.times.shape}"
+            )
+        if self.times[0] < 0 or not (np.diff(self.times) > 0).all():
+            raise InvalidInputError(f"times must rise, from 0 or later on, got {given(self.times)}")
+
+    def evaluate(self, z: FloatArray) -> Score:
+        raise InvalidInputError(f"this loss looks at {self.times.size} times, not at the last state alone")
+
+    def evaluate_path(self, z: FloatArray) -> Score:
+        difference, batch = z - self.target, self.target.shape[2]
+        return Score(0.5 * float(np.vdot(difference, difference)) / batch, None, difference / batch)
 
 
 def softmax_cross_entropy(weight: FloatArray, bias: FloatArray, z: FloatArray, labels: ArrayLike) -> CrossEntropyScore:

@@ -100,4 +100,4 @@ class Task(ABC):
 
     @abstractmethod
     def initial(self, rng: np.random.Generator) -> Model:
-        """A random neural ODE to start with, without a classifier, of as many states as a sample has entries."""
+        """A random neural ODE to start with, without a classifier, of as many inputs as a sample has entries."""

@@ -103,7 +103,7 @@ def test_a_cell_is_measured_once_for_a_range(monkeypatch):
     engine = engine_or_skip("ngspice")
     measured = []
     original = model_check.characterise
-    monkeypatch.setattr(model_check, "_seen", {})
+    monkeypatch.setattr(model_check, "MEASURED", {})
     monkeypatch.setattr(model_check, "characterise", lambda *given: measured.append(given[1:]) or original(*given))
     device = load_device("sinh_series")
     for values in ([1e-6, 1e-4], [2e-6, 1.1e-4], [0.0, 5e-5]):

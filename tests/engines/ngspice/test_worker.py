@@ -226,17 +226,17 @@ def test_a_stopped_worker_is_replaced(volts: np.ndarray, monkeypatch: pytest.Mon
         before = circuit.read(volts)
         assert circuit.pid is not None
         os.kill(circuit.pid, signal.SIGSTOP)
-        drop = circuit._drop
+        drop = circuit.drop
 
         def drop_and_be_patient() -> None:
-            circuit._time_limit = PATIENCE  # the next worker is not stopped, and may be as slow as it is
+            circuit.time_limit = PATIENCE  # the next worker is not stopped, and may be as slow as it is
             drop()
 
-        circuit._time_limit = 0.2
-        monkeypatch.setattr(circuit, "_drop", drop_and_be_patient)
+        circuit.time_limit = 0.2
+        monkeypatch.setattr(circuit, "drop", drop_and_be_patient)
         many = np.tile(volts, 150)  # more than the pipe holds, so that sending it blocks
         np.testing.assert_array_equal(circuit.read(many)[:, :100], before)
-        assert circuit._time_limit == PATIENCE
+        assert circuit.time_limit == PATIENCE
 
 
 @pytest.mark.ngspice

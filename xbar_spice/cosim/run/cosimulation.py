@@ -20,6 +20,7 @@ import numpy as np
 from xbar_spice.checks import SEED, Array, Optional, checked, settle
 from xbar_spice.cosim.run.comparison import compare
 from xbar_spice.cosim.run.made import Conditions, made_by, plain
+from xbar_spice.cosim.run.observed import grid_points
 from xbar_spice.cosim.run.programming import ends_on, expected_noise, field_on, fields_of, program_model
 from xbar_spice.cosim.run.record import Accuracy, Circuit, Loss, Record, RunEntry
 from xbar_spice.engines.base import Engine
@@ -301,6 +302,7 @@ def solve_model(
         )
     if "classifier.weight" in ends:
         objective = objective.read_by(ends["classifier.weight"])
+    points = grid_points(model, objective.times)
     z0, encoder, driven = problem.z0, model.encoder, None
     if encoder is not None:
         driven = encoder.sums(problem.inputs, ends.get("encoder.weight"))
@@ -315,11 +317,14 @@ def solve_model(
             newton=options.newton,
             krylov=options.krylov,
             adaptive=options.adaptive,
+            stops=points,
         )
-        final = trajectory.z[-1]
-        finite = np.isfinite(final).all(axis=0)
-        scored = objective.evaluate(np.where(finite, final, 0.0))
-        pulled = gradients(trajectory, np.where(finite, scored.cotangent, 0.0), by=by)
+        finite = np.isfinite(trajectory.z[-1]).all(axis=0)
+        seen = trajectory.z[list(points)]
+        scored = objective.evaluate_path(np.where(finite, seen, 0.0))
+        pulled_at = dict(zip(points, np.where(finite, scored.cotangent, 0.0), strict=True))
+        last = pulled_at.pop(model.steps, np.zeros_like(trajectory.z[-1]))
+        pulled = gradients(trajectory, last, by=by, at=pulled_at)
     parameters = named_gradients(model, pulled.parameters, lead=len(split_axes(by))) | {"z0": pulled.z0}
     if encoder is not None and driven is not None:
         driven = encoder.pulled(driven, np.where(np.isfinite(pulled.z0), pulled.z0, 0.0))
@@ -328,7 +333,7 @@ def solve_model(
         parameters |= {"classifier.weight": scored.weight, "classifier.bias": scored.bias}
     loss = scored.loss if finite.all() else float("nan")  # a sample that ran away has no loss, nor has their mean
     # Zeros stood in for it so that the others have their gradients; it is not classified correctly by being zero.
-    accuracy = objective.evaluate(np.where(finite, final, np.nan)).accuracy if not finite.all() else scored.accuracy
+    accuracy = objective.evaluate_path(np.where(finite, seen, np.nan)).accuracy if not finite.all() else scored.accuracy
     return Run(trajectory, pulled, parameters, loss, accuracy, driven)
 
 

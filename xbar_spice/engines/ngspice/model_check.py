@@ -263,7 +263,8 @@ def _require_no_state(cell: SubcircuitCell) -> None:
             )
 
 
-_seen: dict[SubcircuitCell, list[tuple[float, float]]] = {}
+MEASURED: dict[SubcircuitCell, list[tuple[float, float]]] = {}
+"""The ranges of conductances, siemens, in which this process has measured a cell."""
 
 
 def check_cells(crossbars: Sequence[Crossbar]) -> None:
@@ -282,7 +283,7 @@ def check_cells(crossbars: Sequence[Crossbar]) -> None:
             low, high = ranges.get(crossbar.device, (np.inf, 0.0))
             ranges[crossbar.device] = (min(low, float(programmed.min())), max(high, float(programmed.max())))
     for cell, (low, high) in ranges.items():
-        if any(first <= 1.2 * low and high <= 1.2 * last for first, last in _seen.get(cell, ())):
+        if any(first <= 1.2 * low and high <= 1.2 * last for first, last in MEASURED.get(cell, ())):
             continue
         try:
             measured = characterise(cell, low, high)
@@ -291,9 +292,9 @@ def check_cells(crossbars: Sequence[Crossbar]) -> None:
             continue
         if measured.refusals:
             raise DeviceError(f"the cell {cell.subcircuit.name} cannot be a memristor: {'; '.join(measured.refusals)}")
-        for remark in measured.remarks if cell not in _seen else ():
+        for remark in measured.remarks if cell not in MEASURED else ():
             logger.warning("the cell %s: %s", cell.subcircuit.name, remark)
-        _seen.setdefault(cell, []).append((low, high))
+        MEASURED.setdefault(cell, []).append((low, high))
 
 
 @lru_cache

@@ -81,7 +81,7 @@ class ResidentProcess:
         linear = resistive(deck, sources)
         self._paired = paired_cards(deck, sources, self._points, nodes) if linear else None
         self._busy = 0.0
-        self._time_limit = time_limit
+        self.time_limit = time_limit
         self._start_limit = start_limit
         self._failures = failures
         self._behaviour = behaviour
@@ -157,7 +157,7 @@ class ResidentProcess:
         if worker is not None:
             worker.kill()  # a read of another thread sees the end of it; its channels are that thread's until then
         with self._lock:
-            self._drop()
+            self.drop()
 
     def _check_open(self, closings: int) -> None:
         if self._closings != closings:
@@ -169,7 +169,8 @@ class ResidentProcess:
     def __exit__(self, *error: object) -> None:
         self.close()
 
-    def _drop(self) -> None:
+    def drop(self) -> None:
+        """Give up the worker; the next read starts another one."""
         worker, self._worker = self._worker, None
         if worker is not None:
             worker.close()
@@ -184,9 +185,9 @@ class ResidentProcess:
                 ways = self._single, self._cards, self._paired
                 request = ("load", *ways, self._sources, self._nodes, self._points)
                 self._note(worker.ask(request, self._start_limit)[0])
-            value, parts = worker.ask(("read", volts), self._time_limit)
+            value, parts = worker.ask(("read", volts), self.time_limit)
         except BaseException:  # also Ctrl-C: half an answer may be in the pipe, and a failed sweep is of no more use
-            self._drop()
+            self.drop()
             raise
         self._note(value)
         return np.hstack(parts)

@@ -81,6 +81,7 @@ class BiasedArray:
             )
         self._device, self._conductance = crossbar.device, crossbar.conductance
         self._offset: FloatArray | float = 0.0
+        self._by_bit: FloatArray | None = None
         volts = ends["left"].gates
         self._gates = None if volts is None else GateLines.beside(crossbar.device, volts)
         self._tolerance, self._laws, self._loose = tolerance, laws or Laws(), loose
@@ -131,15 +132,17 @@ class BiasedArray:
             return self._between_amplifiers
         amplified = {edge: end.connected for edge, end in self._ends.items() if end.amplifier}
         units = np.eye(sum(int(lines.sum()) for lines in amplified.values()))
-        parts = [part.at_ends() for part in self.linearised(self.slopes(state))._solve_sources(alone(units))]
+        parts = [part.at_ends() for part in self.linearised(self.tangent(state))._solve_sources(alone(units))]
         found = np.hstack([np.vstack([part[edge][lines] for edge, lines in amplified.items()]) for part in parts])
         if self._device.linear:
             self._between_amplifiers = found
         return found
 
-    def slopes(self, state: State) -> FloatArray:
-        """(rows, cols) siemens of the cells in a state; of a batch the first one where they differ."""
-        return self._conductance if self._device.linear else self._at(state).slope[0]
+    def tangent(self, state: State) -> Tangent:
+        """The cells in a state; of a batch, the first one where they differ."""
+        if self._device.linear:
+            return Tangent(state.cells.high, self._conductance[np.newaxis])
+        return self._at(state)
 
     def _solve_sources(self, ends: Mapping[Edge, End]) -> list[State]:
         batch = ends["left"].volts.shape[1]
@@ -155,28 +158,32 @@ class BiasedArray:
             for first in range(0, batch, together)
         ]
 
-    def linearised(
-        self, slopes: FloatArray, ends: Mapping[Edge, End] | None = None, offset: FloatArray | float = 0.0
-    ) -> BiasedArray:
+    def linearised(self, tangent: Tangent, ends: Mapping[Edge, End] | None = None) -> BiasedArray:
         """The same wires with cells that are straight lines.
 
         Args:
-            slopes: (rows, cols) siemens of any sign.
+            tangent: slopes of any sign; the currents do not count.
             ends: other terminals at the same places; the same ones when left out.
-            offset: (batch, rows, cols) amperes of the cells at 0 V.
         """
-        array = copy(self)
-        same = ends is None and slopes is self._conductance
-        array._device, array._conductance, array._offset = Ohmic(), slopes, offset
+        array, slopes = copy(self), tangent.slope[0]
+        same = ends is None and self._device.linear
+        array._device, array._conductance = Ohmic(), slopes
+        array._by_bit = None if tangent.by_bit is None else tangent.by_bit[0]
         if ends is not None:
             array._connect(ends, self._conducts)
         array._linear_factor = self._linear_factor if same else None
         return array
 
+    def shifted(self, offset: FloatArray) -> BiasedArray:
+        """A linearised array whose cells carry (batch, rows, cols) amperes more."""
+        array = copy(self)
+        array._offset = offset
+        return array
+
     def _solve_part(self, ends: Mapping[Edge, End], columns: slice, span: float) -> State:
         rest = self.wiring.apply(ends, columns)
         if self._device.linear:
-            self._linear_factor = self._linear_factor or self.wiring.factor(self._conductance)
+            self._linear_factor = self._linear_factor or self.wiring.factor(self._conductance, self._by_bit)
             found = self._refined(rest, self._linear_factor)
         else:
             found = self._approached(rest, span)
@@ -236,8 +243,11 @@ class BiasedArray:
         volts = state.volts
         if self._device.linear:
             straight = exact(np.broadcast_to(self._conductance, volts.high.shape)) * volts
-            tangent = Tangent(volts.high, self._conductance[np.newaxis])
-            return straight + exact(np.broadcast_to(self._offset, volts.high.shape)), tangent
+            straight = straight + exact(np.broadcast_to(self._offset, volts.high.shape))
+            if self._by_bit is None:
+                return straight, Tangent(volts.high, self._conductance[np.newaxis])
+            straight = straight + exact(np.broadcast_to(self._by_bit, volts.high.shape)) * state.bit_volts
+            return straight, Tangent(volts.high, self._conductance[np.newaxis], self._by_bit[np.newaxis])
         tangent = self._law(volts.high, state.bit_volts.high)
         found = exact(tangent.current) + exact(tangent.slope * volts.low)
         if tangent.by_bit is not None:

@@ -21,10 +21,12 @@ from numpy.typing import ArrayLike
 from xbar_spice.checks import Array, Real, checked
 from xbar_spice.engines.nodal.biased import BiasedArray
 from xbar_spice.engines.nodal.biased_amplifiers import saturates
+from xbar_spice.engines.nodal.transposed import transposed
 from xbar_spice.engines.nodal.wiring import State
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.hardware.biases import EDGES, OPPOSITE_EDGES, Biases, Currents, End
 from xbar_spice.hardware.crossbar import Crossbar, Edge
+from xbar_spice.hardware.gate_lines import GateLines
 from xbar_spice.linear.operator import FloatArray
 
 __all__ = ["BiasGradient", "BiasSensitivity"]
@@ -46,6 +48,7 @@ class BiasGradient:
         r_feedback: per ohm of the amplifiers' feedback.
         gain: per unit of their gain.
         saturation: per volt of their saturation; 0 without one.
+        gates: (rows,) per volt of the gate lines; 0 without any.
     """
 
     conductance: FloatArray
@@ -55,7 +58,8 @@ class BiasGradient:
     volts: Mapping[Edge, FloatArray]
     r_feedback: float
     gain: float
-    saturation: float = 0.0
+    saturation: float
+    gates: FloatArray
 
 
 @final
@@ -87,10 +91,8 @@ class BiasSensitivity:
         self._crossbar = crossbar
         self._batch = biases.batch
         self._ends = biases.ends(crossbar)
-        if self._ends["left"].gates is not None:
-            raise InvalidInputError(
-                "derivatives are those of gates that follow their bit lines, got gate lines; leave gates out"
-            )
+        gates = self._ends["left"].gates
+        self._gates = None if gates is None else GateLines.beside(crossbar.device, gates)
         self._array = BiasedArray(crossbar, self._ends, tolerance)
         self._states = self._array.solve()
         flows = [state.at_ends() for state in self._states]
@@ -122,10 +124,16 @@ class BiasSensitivity:
         conductance = np.zeros((rows, cols))
         word, bit = np.zeros((rows, cols + 1)), np.zeros((cols, rows + 1))
         volts = {edge: np.zeros(weights[edge].shape) for edge in EDGES}
+        gates = np.zeros(rows)
         for columns, state in self._parts():
             array, ends, shares = self._linear(columns, state)
             held = {edge: replace(end, volts=shares[edge] * weights[edge][:, columns]) for edge, end in ends.items()}
-            (adjoint,) = array.solve(held)
+            tangent = self._array.tangent(state)
+            if tangent.by_bit is None:
+                (adjoint,) = array.solve(held)
+            else:
+                adjoint = transposed(array.wiring, tangent, held)
+                gates += (adjoint.volts.rounded() * tangent.by_bit).sum(axis=(0, 2))
             conductance -= (self._by_conductance(state) * adjoint.volts.rounded()).sum(axis=0)
             word += (state.word.through.rounded() * adjoint.word.through.rounded()).sum(axis=0)
             bit += (state.bit.through.rounded() * adjoint.bit.through.rounded()).sum(axis=0)
@@ -140,7 +148,7 @@ class BiasSensitivity:
         for edge, slopes in self._by_amplifiers().items():
             for name, (by_volts, by_amperes) in slopes.items():
                 of_amplifiers[name] += float((volts[edge] * by_volts + weights[edge] * by_amperes).sum())
-        return BiasGradient(conductance, word, bit.T, ohms, volts, **of_amplifiers)
+        return BiasGradient(conductance, word, bit.T, ohms, volts, **of_amplifiers, gates=gates)
 
     def jvp(
         self,
@@ -153,6 +161,7 @@ class BiasSensitivity:
         r_feedback: float = 0.0,
         gain: float = 0.0,
         saturation: float = 0.0,
+        gates: ArrayLike = 0.0,
     ) -> Currents:
         """By how much a small change moves the currents.
 
@@ -165,6 +174,7 @@ class BiasSensitivity:
             r_feedback: ohm of the amplifiers' feedback.
             gain: of the amplifiers.
             saturation: volts of the amplifiers.
+            gates: volts of the gate lines, one number or (rows,).
 
         Raises:
             InvalidInputError: a change of another shape, or not finite.
@@ -177,6 +187,7 @@ class BiasSensitivity:
         for (near, far), lines in zip(OPPOSITE_EDGES, (word, bit), strict=True):
             for edge, place in ((near, 0), (far, -1)):
                 lines[:, place] += self._at_ends(f"ohms at the {edge}", edge, (ohms or {}).get(edge, 0.0))[:, 0]
+        at_gates = self._inside("gates", gates, (rows,))
         moved = {edge: np.zeros(self._amperes[edge].shape) for edge in EDGES}
         change = {"r_feedback": r_feedback, "gain": gain, "saturation": saturation}
         for edge, slopes in self._by_amplifiers().items():
@@ -191,12 +202,14 @@ class BiasSensitivity:
                 lost = np.cumsum(lines * carried.through.rounded(), axis=2)
                 shifts.append(-lost[:, :, :-1])
                 behind[far] = lost[:, :, -1].T
-            siemens = array.slopes(state)
-            offset = siemens * (shifts[0] - np.swapaxes(shifts[1], 1, 2)) + self._by_conductance(state) * by_cell
+            tangent, at_bit = self._array.tangent(state), np.swapaxes(shifts[1], 1, 2)
+            offset = tangent.slope * (shifts[0] - at_bit) + self._by_conductance(state) * by_cell
+            if tangent.by_bit is not None:
+                offset += tangent.by_bit * (at_bit - at_gates[:, np.newaxis])
             held = {
                 edge: replace(end, volts=given[edge][:, columns] + behind.get(edge, 0.0)) for edge, end in ends.items()
             }
-            (found,) = array.linearised(siemens, offset=offset).solve(held)
+            (found,) = array.shifted(offset).solve(held)
             for edge, into in found.at_ends().items():
                 moved[edge][:, columns] += shares[edge] * into
         return Currents.of_ends(self._ends, moved, self._batch)
@@ -210,17 +223,20 @@ class BiasSensitivity:
         self, columns: slice, state: State
     ) -> tuple[BiasedArray, Mapping[Edge, End], Mapping[Edge, float | FloatArray]]:
         """The linearised array, what stands at its ends, and the share that each returns of a change."""
-        slopes = self._array.slopes(state)
+        tangent = self._array.tangent(state)
         if not saturates(self._ends):
             share = self._crossbar.amplifier.returned_share
             shares = {edge: share if end.amplifier else 1.0 for edge, end in self._ends.items()}
-            return self._array.linearised(slopes), self._ends, shares
+            return self._array.linearised(tangent), self._ends, shares
         small = {edge: end.small_signal(self._amperes[edge][:, columns]) for edge, end in self._ends.items()}
         ends = {edge: end for edge, (end, _) in small.items()}
-        return self._array.linearised(slopes, ends), ends, {edge: share for edge, (_, share) in small.items()}
+        return self._array.linearised(tangent, ends), ends, {edge: share for edge, (_, share) in small.items()}
 
     def _by_conductance(self, state: State) -> FloatArray:
         law, conductance = self._crossbar.device, self._crossbar.conductance
+        if self._gates:
+            bit = state.bit_volts.rounded()
+            return self._gates.conductance_sensitivity(conductance, state.volts.rounded(), bit)
         return law.conductance_sensitivity(conductance, state.volts.rounded())
 
     def _by_amplifiers(self) -> dict[Edge, dict[str, tuple[FloatArray, FloatArray]]]:
@@ -244,7 +260,7 @@ class BiasSensitivity:
         connected = self._ends[edge].connected[:, np.newaxis]
         return np.where(connected, np.broadcast_to(values, (lines, batch)), 0.0)
 
-    def _inside(self, name: str, given: ArrayLike, shape: tuple[int, int]) -> FloatArray:
+    def _inside(self, name: str, given: ArrayLike, shape: tuple[int, ...]) -> FloatArray:
         values = Array()(f"the change of {name}", given)
         if values.shape not in ((), shape):
             raise InvalidInputError(f"the change of {name} must be one number or of shape {shape}, got {values.shape}")

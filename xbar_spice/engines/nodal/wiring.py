@@ -6,10 +6,10 @@ a terminal, and lines that nothing holds, are no unknowns.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import final
+from typing import Any, final
 
 import numpy as np
 from scipy.sparse.linalg import SuperLU
@@ -21,7 +21,7 @@ from xbar_spice.hardware.biases import BoolArray, End, held_lines
 from xbar_spice.hardware.crossbar import Edge
 from xbar_spice.linear.operator import FloatArray
 
-__all__ = ["State", "Tangent", "Wiring"]
+__all__ = ["State", "Tangent", "Wiring", "turned"]
 
 
 @final
@@ -132,15 +132,45 @@ class Wiring:
             residual: (batch, rows, cols) amperes that the cells would carry on top.
             strays: (floating lines, batch) amperes that word lines and bit lines lose beside their cells.
         """
-        flows = residual.reshape(len(residual), -1).T
-        nodes = np.zeros((self._count + 1, flows.shape[1]))
-        np.add.at(nodes, self._nodes[0], -flows)
-        np.add.at(nodes, self._nodes[1], flows)
-        for lasts, stray in zip(self._lasts, strays, strict=True):
+        return self.solve(factor, -residual, residual, strays)
+
+    def solve(
+        self,
+        factor: SuperLU | None,
+        word: FloatArray,
+        bit: FloatArray,
+        strays: Sequence[FloatArray] = (),
+        *,
+        transpose: bool = False,
+    ) -> FloatArray:
+        """(nodes + 1, batch) volts of the nodes, the ground behind them, for currents sent into them.
+
+        Args:
+            factor: of the equations.
+            word: (batch, rows, cols) amperes into the word lines at the cells.
+            bit: likewise into the bit lines.
+            strays: (floating lines, batch) amperes out of the last nodes of word lines and bit lines.
+            transpose: solve with the transposed equations.
+        """
+        nodes = np.zeros((self._count + 1, len(word)))
+        for numbers, flows in zip(self._nodes, (word, bit), strict=True):
+            np.add.at(nodes, numbers, flows.reshape(len(flows), -1).T)
+        for lasts, stray in zip(self._lasts, strays, strict=False):
             np.add.at(nodes, lasts, -stray)
-        nodes[:-1] = nodes[:-1] if factor is None else factor.solve(nodes[:-1])
+        if factor is not None:
+            direction: Any = ("T",) if transpose else ()  # the stubs of SciPy know no direction
+            nodes[:-1] = factor.solve(nodes[:-1], *direction)
         nodes[-1] = 0.0
         return nodes
+
+    def raised(self, levels: tuple[Extended, Extended], nodes: FloatArray) -> tuple[Extended, Extended]:
+        """The levels of floating lines after their nodes have moved."""
+        found = []
+        for lines, level, firsts in zip((self.word, self.bit), levels, self._firsts, strict=True):
+            rise = np.zeros(level.high.shape)
+            rise[:, lines.floating] = nodes[firsts].T
+            found.append(level + exact(rise))
+        return found[0], found[1]
 
     def across(self, nodes: FloatArray) -> FloatArray:
         """(batch, rows, cols) volts across the cells from those of the nodes."""
@@ -172,16 +202,12 @@ class Wiring:
         ]
         nodes = self.spread(factor, residual, strays)
         moved = self.across(nodes)
-        levels = []
-        for lines, level, firsts in zip((self.word, self.bit), state.levels, self._firsts, strict=True):
-            rise = np.zeros(level.high.shape)
-            rise[:, lines.floating] = nodes[firsts].T
-            levels.append(level + exact(rise))
+        levels = self.raised(state.levels, nodes)
         change = residual + tangent.slope * moved
         if tangent.by_bit is not None:
             change += tangent.by_bit * nodes[self._nodes[1]].T.reshape(-1, *self.shape)
         cells = state.cells + exact(change)
-        return self.state(cells, (levels[0], levels[1]), part), float(np.abs(moved).max(initial=0.0))
+        return self.state(cells, levels, part), float(np.abs(moved).max(initial=0.0))
 
 
 def turned(values: Extended) -> Extended:

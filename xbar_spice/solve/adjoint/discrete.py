@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import final
 
 import numpy as np
@@ -78,6 +79,7 @@ def gradients(
     cotangent: ArrayLike,
     *,
     by: Split = (),
+    at: Mapping[int, ArrayLike] | None = None,
     krylov: SolverLike | None = None,
     nonconvergence: Nonconvergence = "warn",
 ) -> Gradients:
@@ -93,6 +95,8 @@ def gradients(
         by: "step", "sample" or both: gradients of the parameters as sums over what is not named, with a leading axis
             for what is. Part n of a split by step is the gradient with respect to the weights as step n uses them. An
             evaluation that serves several steps (`am3`, `ab3`, `velocity_verlet`) is then read once for each.
+        at: Of a loss that looks at earlier states, too: dL/dz_k by the number k of the grid point, 0 or one of the
+            `stops` of the trajectory.
         krylov: How linear systems are solved; as in the forward run by default.
         nonconvergence: As for `integrate`.
 
@@ -115,8 +119,12 @@ def gradients(
     axes = split_axes(by, batched=trajectory.batched)
     batch = checked_cotangent(cotangent, trajectory.z.shape[1:])
     check_nonconvergence(nonconvergence)
-
     lost = lost_samples(trajectory)
+    known = {0, *(run.grid.start for run in trajectory.runs)}
+    if unknown := [k for k in at or {} if k not in known]:
+        raise InvalidInputError(f"at has grid point {unknown[0]}: give it to integrate as one of its stops")
+    earlier = {k: np.where(lost, 0.0, checked_cotangent(w, trajectory.z.shape[1:])) for k, w in (at or {}).items()}
+
     with np.errstate(over="ignore", invalid="ignore"):
         run, parameters = chained_adjoint(
             trajectory.scheme,
@@ -124,6 +132,7 @@ def gradients(
             np.where(lost, 0.0, batch),
             get_linear_solver(krylov, trajectory.options.krylov),
             axes,
+            earlier,
         )
     give_up(run, lost)
     handle_nonconvergence(f"the adjoint of {trajectory.method}", run.report, nonconvergence, ADJOINT_HINT)
@@ -159,6 +168,7 @@ def chained_adjoint(
     cotangent: FloatArray,
     krylov: LinearSolver,
     axes: tuple[By, ...] = (),
+    earlier: Mapping[int, FloatArray] = MappingProxyType({}),
 ) -> tuple[AdjointRun, Parameters]:
     """The adjoint of runs that follow each other, and the gradients of the parameters of each layer.
 
@@ -168,6 +178,7 @@ def chained_adjoint(
         cotangent: dL/dz_N, (n, batch).
         krylov: How linear systems are solved.
         axes: What gradients are split by, of `split_axes`.
+        earlier: dL/dz_k of grid points at which runs begin, by their numbers.
     """
     totals: dict[int, Contributions] = {}
     ties: dict[int, Tie] = {}
@@ -178,6 +189,8 @@ def chained_adjoint(
         total.cover(run.grid.numbers)
         part = method.adjoint(run, cotangent, krylov, total, carry)
         cotangent, carry = part.z0, part.carry
+        if run.grid.start in earlier:
+            cotangent = cotangent + earlier[run.grid.start]
         reports.insert(0, part.report)
         ties[layer] = run.field.tie
     return AdjointRun(cotangent, SolveReport.joined(reports)), by_layer(totals, ties)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
@@ -150,6 +150,7 @@ def integrate(  # noqa: PLR0913 - a problem, its grid, and how it is solved
     newton: NewtonOptions | None = None,
     krylov: SolverLike | None = None,
     adaptive: AdaptiveOptions | None = None,
+    stops: Sequence[int] = (),
     nonconvergence: Nonconvergence = "warn",
 ) -> Trajectory:
     """Integrate dz/dt = f(z) from z0.
@@ -165,6 +166,8 @@ def integrate(  # noqa: PLR0913 - a problem, its grid, and how it is solved
         krylov: Who solves linear systems, here and by default in the adjoint: a `LinearSolver`, its text, or
             `KrylovOptions`; `Gmres()` by default.
         adaptive: How an adaptive method chooses its steps; `AdaptiveOptions()` by default.
+        stops: Numbers of grid points at which a loss looks at the state, beside the last one: `gradients` takes its
+            cotangents there, too.
         nonconvergence: What to do when a step is not solved or not finite: "warn" with a `ConvergenceWarning`, "raise"
             a `ConvergenceError`, or "ignore", which leaves it to the caller to look at `converged`.
 
@@ -194,7 +197,7 @@ def integrate(  # noqa: PLR0913 - a problem, its grid, and how it is solved
     runs: list[ForwardRun] = []
     carry: Carry = ()
     with np.errstate(over="ignore", invalid="ignore"):  # a diverging sample is reported below
-        for layer, piece in _stretches(layers.pieces(points), lengths):
+        for layer, piece in _stretches(layers.pieces(points), lengths, stops):
             known = runs[-1].evaluations[-1] if runs and runs[-1].field is layer else ()
             runs.append(scheme.run(layer, z, piece, options, carry, known))
             z, carry = runs[-1].z[-1], runs[-1].carry
@@ -222,16 +225,18 @@ def _lengths(grid: ArrayLike, h: float | None, steps: int | None, scheme: Method
     return lengths
 
 
-def _stretches(pieces: Iterable[tuple[Field, Grid]], lengths: FloatArray | None) -> Iterator[tuple[Field, Grid]]:
-    """The pieces, cut where the length of steps changes."""
+def _stretches(
+    pieces: Iterable[tuple[Field, Grid]], lengths: FloatArray | None, stops: Sequence[int]
+) -> Iterator[tuple[Field, Grid]]:
+    """The pieces, cut at the stops and where the length of steps changes."""
     for field, piece in pieces:
-        if lengths is None:
-            yield field, piece
-            continue
-        ours = lengths[piece.start : piece.start + piece.steps]
-        cuts = [0, *(np.flatnonzero(np.diff(ours)) + 1).tolist(), piece.steps]
-        for first, end in pairwise(cuts):
-            yield field, replace(piece, h=float(ours[first]), steps=end - first, start=piece.start + first)
+        cuts = {0, piece.steps} | {stop - piece.start for stop in stops if 0 < stop - piece.start < piece.steps}
+        if lengths is not None:
+            ours = lengths[piece.start : piece.start + piece.steps]
+            cuts |= set((np.flatnonzero(np.diff(ours)) + 1).tolist())
+        for first, end in pairwise(sorted(cuts)):
+            h = piece.h if lengths is None else float(lengths[piece.start + first])
+            yield field, replace(piece, h=h, steps=end - first, start=piece.start + first)
 
 
 def method_text(method: str | Method) -> str:
