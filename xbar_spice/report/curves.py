@@ -160,11 +160,11 @@ def draw_curves(results: Results, columns: Sequence[str], titles: Sequence[str],
         if index % cols == 0:
             panel.set_ylabel(look.label)
     handles, names = axes[0].get_legend_handles_labels()
-    title = curves.heading if curves else None
+    heading_of_curves = curves.heading if curves else None
     if len(grid) > 1 and names:  # one for all panels
-        figure.legend(handles, names, title=title, title_fontsize=9, ncols=4, loc="outside lower center")
-    elif names or title:
-        axes[0].legend(title=title, title_fontsize=9, alignment="left")
+        figure.legend(handles, names, title=heading_of_curves, title_fontsize=9, ncols=4, loc="outside lower center")
+    elif names or curves:
+        axes[0].legend(title=heading_of_curves, title_fontsize=9, alignment="left")
     return figure
 
 

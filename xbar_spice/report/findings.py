@@ -104,6 +104,8 @@ def _at(text: str, values: list[str], curves: Axis | None) -> str:
     if curves is None:
         return text
     listed = " and ".join(filter(None, [", ".join(values[:-1]), values[-1]]))
+    if len(values) > _MOST:
+        listed = f"{values[0]} to {values[-1]} ({len(values)} values)"
     return f"{text} at {curves.name} {listed} {curves.unit}".rstrip()
 
 
