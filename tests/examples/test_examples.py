@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import runpy
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,6 +24,17 @@ def test_example_runs(
     monkeypatch.setattr(sys, "argv", [str(example)])
     runpy.run_path(str(example), run_name="__main__")
     assert capsys.readouterr().out
+
+
+def test_the_notebook_on_results_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cell by cell in one namespace, as a kernel would."""
+    monkeypatch.chdir(tmp_path)
+    example = EXAMPLES / "results.ipynb"
+    names: dict[str, Any] = {}
+    for number, cell in enumerate(json.loads(example.read_text(encoding="utf-8"))["cells"]):
+        if cell["cell_type"] == "code":
+            exec(compile("".join(cell["source"]), f"{example.name}, cell {number}", "exec"), names)
+    assert names["table"].shape[0] == 24
 
 
 @pytest.mark.parametrize("example", sorted(EXAMPLES.glob("*.toml")), ids=lambda path: path.stem)

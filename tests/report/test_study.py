@@ -9,6 +9,7 @@ import html.parser
 import json
 import os
 import re
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, final
 
@@ -23,11 +24,13 @@ from xbar_spice.errors import InvalidInputError, StudyError
 from xbar_spice.parts import FIGURES
 from xbar_spice.registry import Registry
 from xbar_spice.report import figures
-from xbar_spice.report.curves import Curve, Ordinate, curve_of, draw_curves, fitted_slope
+from xbar_spice.report.answers import Bounds
+from xbar_spice.report.curve_figures import angles_apart, cosine_text
+from xbar_spice.report.curves import MOST_CURVES, Curve, Ordinate, curve_of, draw_curves, fitted_slope
 from xbar_spice.report.data import read_results
 from xbar_spice.report.findings import findings
 from xbar_spice.report.html import Section, write_report
-from xbar_spice.report.style import make_drawable, new_figure, save, set_log_ordinate, styled
+from xbar_spice.report.style import make_drawable, new_figure, save, set_log_ordinate, set_whole, styled
 from xbar_spice.study.store import Store
 
 FIGURE = "xbar_spice.report.figure:Figure"
@@ -410,3 +413,53 @@ def test_the_findings_count_what_went_wrong(maker: StoreMaker) -> None:
     said = " ".join(findings(read_results(folder)))
     assert "2 of 9 cases did not converge" in said
     assert "3 of 9 cases failed" in said
+
+
+# --- what is seen ---------------------------------------------------------------------------------------------------
+
+
+def test_cosines_have_room_and_zero_is_zero() -> None:
+    assert cosine_text(90.0) == "0"
+    seen = angles_apart(0.4, 90.0)
+    ratio = (90.0 / 0.4) ** 0.07
+    assert seen[0] == 0.5
+    assert all(right >= ratio * left for left, right in pairwise(seen))
+
+
+def test_an_exact_case_stretches_no_axis(maker: StoreMaker) -> None:
+    error = {"error": lambda point, _: 1e-16 if point["tile"] == 8 else 1e-3 * point["tile"]}
+    figure = draw_curves(read_results(maker.make(TILES, **error)), ["state.relative_error"], [""], Ordinate("error"))
+    assert figure.axes[0].get_ylim()[0] > 1e-3
+
+
+def test_maps_count_lines_in_whole_numbers() -> None:
+    _, (axes,) = new_figure(1, 1, width=3, height=3)
+    axes.imshow(np.zeros((2, 3)))
+    set_whole(axes)
+    ticks = [*axes.get_xticks(), *axes.get_yticks()]
+    assert all(float(tick).is_integer() for tick in ticks)
+
+
+def test_an_axis_without_a_unit_takes_that_of_its_field(maker: StoreMaker) -> None:
+    (axis,) = read_results(maker.make(WIRES | {"unit": ""})).axes
+    assert axis.label == "wires (ohm)"
+
+
+def test_two_studies_stand_in_one_page(maker: StoreMaker, tmp_path: Path) -> None:
+    folder = maker.make(TILES, seeds=(0, 1))
+    other = StoreMaker(tmp_path / "other").make(TILES, seeds=(0, 1), error=lambda *_: 0.5)
+    page = write_report(folder, folder / "r.html", against=other, bounds=Bounds(gradient_error=0.001)).read_text()
+    tables = page_numbers(page)["tables"]
+    assert "Two studies side by side" in page
+    assert tables["comparison"]["columns"][0]["values"][0] == "state.relative_error"
+    assert any("within 0.1" in column["title"] for column in tables["answers"]["columns"])
+
+
+def test_an_image_has_room_for_some_curves_and_the_page_for_all(maker: StoreMaker) -> None:
+    wires = [round(0.1 * k, 1) for k in range(1, 21)]
+    folder = maker.make(TILES, WIRES | {"values": wires}, seeds=(0,))
+    figure = draw_curves(read_results(folder), ["state.relative_error"], [""], Ordinate("error"))
+    assert len(figure.axes[0].get_lines()) == MOST_CURVES
+    page = page_numbers(write_report(folder, folder / "r.html").read_text())
+    assert len(page["points"]["codes"]) == 60
+    assert page["figures"]["state_error"]["measures"][0]["column"] == "state.relative_error"

@@ -15,6 +15,7 @@ from xbar_spice.report.answers import Bounds, largest, limits, size_text
 from xbar_spice.report.comparison import compare
 from xbar_spice.report.data import read_results
 from xbar_spice.report.grid import Grid
+from xbar_spice.report.quantities import dictionary
 from xbar_spice.report.statistics import bootstrap, crossing, estimates, quantile
 from xbar_spice.report.table import export_results
 
@@ -85,6 +86,11 @@ def test_what_is_exported_is_read_back(kind: str, maker: StoreMaker, tmp_path: P
     assert traces.groupby("case").size().to_dict() == dict.fromkeys(expected["id"], 2)
     with pytest.raises(InvalidInputError, match=r"must end in .csv or .parquet, got 'results.xlsx'"):
         export_results(folder, tmp_path / "results.xlsx")
+
+
+def test_the_page_on_results_has_the_data_dictionary() -> None:
+    page = Path(__file__).parents[2] / "docs" / "results.md"
+    assert dictionary() in page.read_text(encoding="utf-8")
 
 
 # --- numbers --------------------------------------------------------------------------------------------------------

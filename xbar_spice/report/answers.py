@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import final
 
@@ -95,8 +96,8 @@ def limits(results: Results, bounds: Bounds) -> list[Limit]:
     return [limit for limit in found if results.column(limit.column)]
 
 
-def largest(grid: Grid, axis: Axis, asked: list[Limit]) -> list[Answer]:
-    """The answers along an axis of numbers, one for each combination of the others.
+def largest(grid: Grid, axis: Axis, asked: Sequence[Limit], fixed: Sequence[Axis] = ()) -> list[Answer]:
+    """The answers along an axis of numbers, one for each combination of the others; of `fixed` ones the first value.
 
     A chip whose case did not converge keeps no bound; one whose case failed or was not run is left out, and the note
     says so.
@@ -104,6 +105,8 @@ def largest(grid: Grid, axis: Axis, asked: list[Limit]) -> list[Answer]:
     values = [grid.values(limit.column, unconverged=np.inf) for limit in asked]
     sizes, answers = grid.sizes(axis), []
     for points in grid.groups(axis):
+        if any(grid.code(points[0], other) for other in fixed):
+            continue
         found = [
             crossing(sizes[points], errors[points], limit.bound) for errors, limit in zip(values, asked, strict=True)
         ]

@@ -11,13 +11,22 @@ import numpy as np
 from matplotlib.figure import Figure as Drawing
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from xbar_spice.report.curves import Ordinate, draw_curves, drawable
+from xbar_spice.report.curves import MOST_CURVES, MOST_PANELS, Ordinate, draw_curves, drawable, some
 from xbar_spice.report.data import UNCONVERGED, Axis, Results
 from xbar_spice.report.figure import Figure
 from xbar_spice.report.quantities import ACCURACY, DIGITAL_ACCURACY, LOSS_ERROR, READS, SECONDS, STATE_ERROR, gradient
 from xbar_spice.report.statistics import NOTHING
 
-__all__ = ["Accuracy", "Effort", "GradientAngle", "GradientError", "LossError", "StateError"]
+__all__ = [
+    "Accuracy",
+    "Effort",
+    "GradientAngle",
+    "GradientError",
+    "LossError",
+    "StateError",
+    "angles_apart",
+    "cosine_text",
+]
 
 _ANGLES = (0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 40.0, 60.0, 90.0)  # degrees, at which cosines are given
 _ROOM = 0.07  # of the height of a panel, between two of them
@@ -185,13 +194,13 @@ def _show_cosines(figure: Drawing) -> None:
         spec = panel.get_subplotspec()
         if spec is not None and spec.is_last_col() and panel.get_visible():
             right = panel.secondary_yaxis("right")
-            right.yaxis.set_major_locator(FixedLocator(_apart(*panel.get_ylim())))
+            right.yaxis.set_major_locator(FixedLocator(angles_apart(*panel.get_ylim())))
             right.yaxis.set_minor_locator(NullLocator())
             right.yaxis.set_major_formatter(FuncFormatter(lambda angle, _: cosine_text(angle)))
             right.set_ylabel("cosine")
 
 
-def _apart(low: float, high: float) -> list[float]:
+def angles_apart(low: float, high: float) -> list[float]:
     """Angles in sight whose cosines have room beside each other, on an axis that is logarithmic."""
     seen = [angle for angle in _ANGLES if low <= angle <= high]
     room = (high / low) ** _ROOM if low > 0 else 1.0
@@ -214,7 +223,7 @@ def cosine_text(angle: float) -> str:
 
 def _how_to_read(results: Results) -> str:
     """Sentences on bands, slopes, crosses and triangles, as far as they occur."""
-    x, _, panels, rest = results.roles()
+    x, curves, panels, rest = results.roles()
     cases = results.cases
     sentences = []
     most = (
@@ -227,11 +236,16 @@ def _how_to_read(results: Results) -> str:
             f"Lines are medians over up to {most} seeds, bands reach from the lower to the upper quartile."
         )
     if x is not None and len(x.values) >= 3:
-        sentences.append(f"The slope is the exponent p of a fit error ~ {x.name}^p.")
+        sentences.append(f"Exponents p of a fit error ~ {x.name}^p are in the table of power laws.")
     if x is not None and (larger := [value for value in x.values if results.size(x, value) != value]):
         sentences.append(f"{x.name} {', '.join(map(x.text, larger))} is drawn where the whole matrices are.")
     if panels is not None:
         sentences.append(f"Panels differ in {panels.name}.")
+    if any(
+        axis is not None and some(axis, most) is not axis
+        for axis, most in ((curves, MOST_CURVES), (panels, MOST_PANELS))
+    ):
+        sentences.append("The image has room for some of the values only, the table of points has all.")
     for axis in rest:
         sentences.append(f"Shown for {axis.name} = {axis.text(axis.values[0])}; the table has the other values.")
     if results.count(UNCONVERGED):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, final
 
 import numpy as np
@@ -18,9 +18,20 @@ from xbar_spice.report.statistics import NOTHING
 from xbar_spice.report.style import INK, MARKERS, QUIET, colours, new_figure, set_abscissa, set_log_ordinate
 from xbar_spice.study.setups import exact
 
-__all__ = ["Curve", "Ordinate", "curve_of", "draw_curves", "drawable", "fitted_slope"]
+__all__ = [
+    "MOST_CURVES",
+    "MOST_PANELS",
+    "Curve",
+    "Ordinate",
+    "curve_of",
+    "draw_curves",
+    "drawable",
+    "fitted_slope",
+    "some",
+]
 
 _FIT_POINTS = 3
+MOST_CURVES, MOST_PANELS = 7, 3  # that an image has room for
 
 
 @final
@@ -83,6 +94,7 @@ class Ordinate:
         log: Whether its axis is logarithmic, and curves have slopes.
         reference: A column that is drawn as a broken line; none if empty.
         title: What that is.
+        slopes: Whether the legend has the slope of each curve.
     """
 
     label: str
@@ -90,6 +102,7 @@ class Ordinate:
     log: bool = True
     reference: str = ""
     title: str = ""
+    slopes: bool = True
 
     @property
     def percent(self) -> bool:
@@ -114,6 +127,9 @@ def draw_curves(results: Results, columns: Sequence[str], titles: Sequence[str],
     """
     x, curves, panels, rest = results.roles()
     drawn = _at_first_values(results.cases, rest)
+    curves, panels = some(curves, MOST_CURVES), some(panels, MOST_PANELS)
+    for axis in filter(None, (curves, panels)):
+        drawn = drawn[drawn[axis.key].isin(axis.values)]
     if x is not None:
         drawn = drawn.assign(**{x.key: [results.size(x, value) for value in drawn[x.key]]})
     floor = _floor(drawn, columns)
@@ -121,6 +137,7 @@ def draw_curves(results: Results, columns: Sequence[str], titles: Sequence[str],
     grid = [(column, title, part) for part in parts for column, title in zip(columns, titles, strict=True)]
     cols = len(columns) if len(columns) > 1 else min(len(parts), 3)
     rows = -(-len(grid) // cols)
+    look = replace(look, slopes=len(grid) == 1)
     figure, axes = new_figure(
         rows, cols, width=3.4 if cols > 1 else 5.6, height=3.1 if cols > 1 else 3.7, share=look.log
     )
@@ -142,10 +159,21 @@ def draw_curves(results: Results, columns: Sequence[str], titles: Sequence[str],
             panel.tick_params(labelbottom=True)
         if index % cols == 0:
             panel.set_ylabel(look.label)
-    for panel in axes[: len(grid)]:
-        if curves is not None or panel.get_legend_handles_labels()[1]:
-            panel.legend(title=curves.heading if curves else None, title_fontsize=9, alignment="left")
+    handles, names = axes[0].get_legend_handles_labels()
+    heading_of_curves = curves.heading if curves else None
+    if len(grid) > 1 and names:  # one for all panels
+        figure.legend(handles, names, title=heading_of_curves, title_fontsize=9, ncols=4, loc="outside lower center")
+    elif names or curves:
+        axes[0].legend(title=heading_of_curves, title_fontsize=9, alignment="left")
     return figure
+
+
+def some(axis: Axis | None, most: int) -> Axis | None:
+    """An axis with no more values than an image has room for, the first and the last among them."""
+    if axis is None or len(axis.values) <= most:
+        return axis
+    chosen = np.linspace(0, len(axis.values) - 1, most).round().astype(int)
+    return replace(axis, values=tuple(axis.values[place] for place in chosen))
 
 
 def _at_first_values(cases: pd.DataFrame, rest: Sequence[Axis]) -> pd.DataFrame:
@@ -196,7 +224,7 @@ def _draw_curve(
     if column not in cases:
         return
     curve = curve_of(cases[cases["status"] == OK], x, column)
-    slope = fitted_slope(curve) if look.log else None
+    slope = fitted_slope(curve) if look.log and look.slopes else None
     label = name if slope is None else f"{name}  (slope {slope:.2f})".strip()
     positive = curve.median > floor if look.log else np.ones(len(curve.x), dtype=bool)
     shown = np.where(positive, curve.median, np.nan)

@@ -81,15 +81,13 @@ def _largest(grid: Grid, bounds: Bounds) -> Iterator[str]:
     x, curves, panels, rest = results.roles()
     if x is None:
         return
-    asked = [limit for limit in limits(results, bounds) if not limit.column.endswith((".angle", STATE_ERROR))]
+    asked = [limit for limit in limits(results, bounds) if not limit.column.endswith((".angle", STATE_ERROR))][:_MOST]
     fixed = (*([panels] if panels else []), *rest)
-    answers = [
-        answer for answer in largest(grid, x, asked) if all(grid.code(answer.points[0], axis) == 0 for axis in fixed)
-    ]
+    answers = largest(grid, x, asked, fixed)
     if curves is not None:
         answers.sort(key=lambda answer: grid.code(answer.points[0], curves))
     where = ", ".join(f"{axis.name} {axis.text(axis.values[0])}" for axis in fixed)
-    for number, limit in enumerate(asked[:_MOST]):
+    for number, limit in enumerate(asked):
         if not np.isfinite(grid.values(limit.column)).any():
             continue
         alike: dict[str, list[str]] = {}  # values of the curves' axis with the same answer
@@ -106,6 +104,8 @@ def _at(text: str, values: list[str], curves: Axis | None) -> str:
     if curves is None:
         return text
     listed = " and ".join(filter(None, [", ".join(values[:-1]), values[-1]]))
+    if len(values) > _MOST:
+        listed = f"{values[0]} to {values[-1]} ({len(values)} values)"
     return f"{text} at {curves.name} {listed} {curves.unit}".rstrip()
 
 

@@ -19,6 +19,7 @@ __all__ = [
     "WORST_READ",
     "Quantity",
     "columns_of",
+    "dictionary",
     "gradient",
     "place",
     "quantity",
@@ -61,24 +62,26 @@ QUANTITIES = (
     Quantity("error", "", "why the case failed"),
     Quantity("engine", "", "who answered the reads"),
     Quantity("samples", "", "number of samples"),
-    Quantity("state.relative_error", "", "|analog - digital| / |digital| of the final state, over all samples"),
+    Quantity(
+        "state.relative_error", "", "norm of analog - digital over that of digital, of the final states of all samples"
+    ),
     Quantity("state.cosine", "", "cosine of the angle between the analog and the digital final state"),
     Quantity("state.angle", "degree", "that angle"),
     Quantity("state.sign_agreement", "", "part of the entries of the final state that matter whose signs agree"),
-    Quantity("gradient.*.relative_error", "", "|hardware - digital| / |digital| of the gradient of {}"),
+    Quantity("gradient.*.relative_error", "", "norm of hardware - digital over that of digital, of the gradient of {}"),
     Quantity("gradient.*.cosine", "", "cosine of the angle between the hardware and the digital gradient of {}"),
     Quantity("gradient.*.angle", "degree", "angle between the hardware and the digital gradient of {}"),
     Quantity(
         "gradient.*.sign_agreement", "", "part of the entries of the gradient of {} that matter whose signs agree"
     ),
     Quantity("loss.*", "", "loss of the {} run"),
-    Quantity(LOSS_ERROR, "", "|analog - digital| / |digital| of the loss"),
+    Quantity(LOSS_ERROR, "", "size of analog - digital over that of digital, of the loss"),
     Quantity("accuracy.*", "", "part of the samples that the {} run classifies correctly"),
     Quantity(ACCURACY_LOSS, "", "digital less analog accuracy, as a part of the samples"),
     Quantity("newton.*", "", "Newton steps of the {} run: the most of any sample, added over the time steps"),
     Quantity("krylov.*", "", "products of the linear solves of the {} forward run, counted likewise"),
     Quantity("adjoint_krylov.*", "", "products of the linear solves of the {} adjoint run, counted likewise"),
-    Quantity("residual.*", "", "largest |F| that the {} run left of an implicit equation"),
+    Quantity("residual.*", "", "largest residual that the {} run left of an implicit equation"),
     Quantity(READS, "", "reads of the arrays; one serves all samples"),
     Quantity("reads.*", "", "reads of the arrays of {}"),
     Quantity(WORST_READ, "", "largest relative error of a read against the digital product"),
@@ -104,6 +107,12 @@ digital gradient of encoder.weight')
         return None
     before, _, after = best.pattern.partition("*")
     return Quantity(column, best.unit, best.text.format(column[len(before) : len(column) - len(after)]))
+
+
+def dictionary() -> str:
+    """The data dictionary as a table in Markdown, for the page on results."""
+    rows = [f"| `{one.pattern}` | {one.unit} | {one.text.format('*')} |" for one in QUANTITIES]
+    return "\n".join(["| column | unit | is |", "|---|---|---|", *rows])
 
 
 def place(column: str) -> tuple[int, str]:

@@ -25,7 +25,7 @@ NOTHING = 1e-12
 _DRAWS = 400
 _LAW = 3  # sizes that make a law
 _LEVEL = 0.95
-_BLOCK = 4_000_000  # numbers that are sorted at once
+_BLOCK = 400_000  # numbers that are sorted at once
 
 
 @final
