@@ -107,5 +107,5 @@ def elapsed() -> float:
 def publish(draw: Callable[[], Figure], folder: Path, name: str) -> None:
     """Draw a figure in the style of all figures, write NAME.png and NAME.svg, and say so."""
     with styled():
-        png, svg = save(draw(), folder, name)
+        png, svg = save(draw(), folder, name, ("png", "svg"))
     print(f"\n{png.name} and {svg.name} in {folder}; {elapsed():.0f} s in all")

@@ -66,8 +66,8 @@ def main() -> None:
     store = studied(weights, output / "study", quick=options.quick)
 
     step("5. Report")
-    found = findings(read_results(store))
-    numbers = [agreement(problem, result), errors(result), found[1]]
+    largest = [sentence for sentence in findings(read_results(store)) if sentence.startswith("Largest")]
+    numbers = [agreement(problem, result), errors(result), *largest[:1]]
     section = Section(
         "One co-simulation, read by read",
         paragraphs=numbers[:2],

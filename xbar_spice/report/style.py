@@ -135,6 +135,7 @@ def set_whole(axes: Axes) -> None:
         axis.set_major_locator(MaxNLocator(integer=True))
 
 
+_WITHOUT_DATE = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}  # the same figure is the same file
 _LONGEST = 72  # letters of a text in a figure
 
 
@@ -159,19 +160,19 @@ def make_drawable(figure: Figure) -> None:
                 text.set_parse_math(False)
 
 
-def save(figure: Figure, folder: Path, name: str) -> tuple[Path, ...]:
-    """Write NAME.png, NAME.svg and NAME.pdf."""
+def save(figure: Figure, folder: Path, name: str, endings: Sequence[str] = ("png", "svg", "pdf")) -> tuple[Path, ...]:
+    """Write NAME.png and the others, in this order."""
     make_drawable(figure)
     make_folder(folder, error=StudyError)
-    contents = BytesIO(), BytesIO(), BytesIO()
+    contents: dict[str, bytes] = {}
     with warnings.catch_warnings():
         # Where long names leave no room, the panels are drawn at their first places, over the names.
         warnings.filterwarnings("ignore", "constrained_layout not applied", UserWarning)
-        figure.savefig(contents[0], format="png", dpi=160)
-        figure.set_layout_engine(None)  # the panels have their places, and one drawing less is needed
-        figure.savefig(contents[1], format="svg", metadata={"Date": None})
-        figure.savefig(contents[2], format="pdf", metadata={"CreationDate": None})
+        for ending in endings:
+            content = BytesIO()
+            figure.savefig(content, format=ending, dpi=160, metadata=_WITHOUT_DATE.get(ending))
+            figure.set_layout_engine(None)  # the panels have their places, and one drawing less is needed
+            contents[ending] = content.getvalue()
     return tuple(
-        write(folder / f"{name}.{ending}", content.getvalue(), error=StudyError)
-        for ending, content in zip(("png", "svg", "pdf"), contents, strict=True)
+        write(folder / f"{name}.{ending}", content, error=StudyError) for ending, content in contents.items()
     )
