@@ -85,6 +85,9 @@ function table(holder, content) {
   [...element.tHead.rows[0].cells].forEach((heading, column) => {
     const button = make("button", {type: "button"}, ...heading.childNodes);
     heading.replaceChildren(button);
+    // A button is not repeated on the next sheet of paper, a text is.
+    addEventListener("beforeprint", () => heading.replaceChildren(columns[column].title));
+    addEventListener("afterprint", () => heading.replaceChildren(button));
     button.addEventListener("click", () => {
       const down = heading.getAttribute("aria-sort") === "ascending";
       for (const other of element.tHead.rows[0].cells) other.removeAttribute("aria-sort");
