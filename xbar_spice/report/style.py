@@ -173,6 +173,4 @@ def save(figure: Figure, folder: Path, name: str, endings: Sequence[str] = ("png
             figure.savefig(content, format=ending, dpi=160, metadata=_WITHOUT_DATE.get(ending))
             figure.set_layout_engine(None)  # the panels have their places, and one drawing less is needed
             contents[ending] = content.getvalue()
-    return tuple(
-        write(folder / f"{name}.{ending}", content, error=StudyError) for ending, content in contents.items()
-    )
+    return tuple(write(folder / f"{name}.{ending}", content, error=StudyError) for ending, content in contents.items())
