@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from xbar_spice.data import Data
-from xbar_spice.errors import StudyError
+from xbar_spice.errors import InvalidInputError, StudyError
 from xbar_spice.parts import DATA
 from xbar_spice.streams import Streams
 from xbar_spice.train.digits import DIGITS, IMAGE_SHAPE, load_digits
@@ -42,7 +42,10 @@ def chosen_task(model: Model, task: str = AUTO) -> str:
                 "on the command line, data.task in a study, task= of make_problem. Samples of your own, a .npz or .csv "
                 "file: --data FILE, data.file, data=load_data(path)"
             )
-    DATA.parsed(task)
+    try:
+        DATA.parsed(task)
+    except InvalidInputError as error:
+        raise StudyError(f"task: {error}") from None
     if task == DIGITS and (model.inputs != _PIXELS or model.classifier is None):
         raise StudyError(
             f"data 'digits' needs a classifier and {_PIXELS} states, got a model of {model.inputs} states "
