@@ -9,6 +9,7 @@ runs all combinations of sources on every chip, or those along N random orders o
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -51,7 +52,7 @@ def main() -> None:
     publish(lambda: draw_attribution(records, MEASURES), options.out, "attribution")
 
 
-def print_attribution(records: list[dict[str, Any]]) -> None:
+def print_attribution(records: Sequence[Mapping[str, Any]]) -> None:
     """One table for each measure; a repair helps on the chips whose error is smaller without the source."""
     print(f"\nattribution: {len(records)} chips, {records[0]['runs']} co-simulations each; median (least to largest)")
     for measure in records[0]["measures"]:

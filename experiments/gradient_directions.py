@@ -9,6 +9,7 @@ gradient_directions.png and gradient_directions.svg.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -31,17 +32,19 @@ def main() -> None:
     seeds = range(options.seed, options.seed + options.draws)
     problems = [make_problem(model, samples=options.samples, seed=seed) for seed in seeds]
     print(f"{model_line(model, options)}, {options.draws} draws of them: median (least to largest)")
-    records: dict[str, list[list[dict[str, Any]]]] = {ends: [] for ends in ENDS}
+    records: dict[str, list[list[Mapping[str, Any]]]] = {ends: [] for ends in ENDS}
     for tile in options.tiles:
         for ends in ENDS:
             design = replace(NODE_32, tile=tile, terminations=xs.Terminations(transposed=ends))
-            draws = [xs.three_gradients(problem, design, step=STEP).record for problem in problems]
+            draws: list[Mapping[str, Any]] = [
+                xs.three_gradients(problem, design, step=STEP).record for problem in problems
+            ]
             records[ends].append(draws)
             print_gradients(f"tiles of {tile}, {ends.replace('_', ' ')}", draws)
     publish(lambda: draw_directions(options.tiles, records, ("a", "b")), options.out, "gradient_directions")
 
 
-def print_gradients(title: str, draws: list[dict[str, Any]]) -> None:
+def print_gradients(title: str, draws: Sequence[Mapping[str, Any]]) -> None:
     """Differences of the gradients of both kernels, and what a step against each is worth."""
     losses = (f"{spread([record['loss'][kind] for record in draws], '.4f')} {kind}" for kind in ("analog", "digital"))
     print(f"\n{title}: loss {', '.join(losses)}")

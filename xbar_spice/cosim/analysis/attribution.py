@@ -32,7 +32,8 @@ from xbar_spice.checks import SEED, Optional, Whole, checked
 from xbar_spice.cosim.gradients.three_gradients import three_gradients
 from xbar_spice.cosim.run.convergence import Convergence, failed_runs, warn_of_failures
 from xbar_spice.cosim.run.cosimulation import Problem, SolverOptions, conditions, cosimulate
-from xbar_spice.cosim.run.record import Record
+from xbar_spice.cosim.run.made import plain
+from xbar_spice.cosim.run.record import Record, RunEntry, Table, typed
 from xbar_spice.engines.base import Engine
 from xbar_spice.errors import ConvergenceWarning, InvalidInputError
 from xbar_spice.hardware.amplifier import Amplifier
@@ -69,6 +70,40 @@ CLIPPED = "clipped weights"
 
 Present = tuple[int, ...]
 """One combination: 1 for each source that is there, 0 for the others."""
+
+
+@final
+@dataclass(frozen=True)
+class Measure:
+    """What each source does to one error; see the methods of `Attribution`."""
+
+    total: float
+    none: float
+    alone: Mapping[str, float]
+    all_but: Mapping[str, float] = field(metadata={"key": "all but"})
+    shapley: Mapping[str, float]
+    shapley_error: Mapping[str, float] = field(metadata={"key": "shapley error"})
+
+
+@final
+@dataclass(frozen=True, kw_only=True, eq=False)
+class AttributionRecord(Table):
+    """What an attribution showed; also a table of plain values, `record["measures"]["state"]["shapley"]`.
+
+    Attributes:
+        sources: Those that the design has.
+        orders: Number of orders along which the Shapley values were estimated; 0 for all.
+        runs: Number of combinations that were run.
+        convergence: As `Attribution.convergence`.
+        measures: By the name of the error.
+    """
+
+    engine: str = ""
+    sources: Sequence[str]
+    orders: int
+    measures: Mapping[str, Measure]
+    convergence: Mapping[str, RunEntry]
+    runs: int | None = None
 
 
 @final
@@ -134,25 +169,28 @@ class Attribution:
         return dict(zip(self.sources, spread.tolist(), strict=True))
 
     @property
-    def record(self) -> dict[str, Any]:
-        """All of it as plain values that JSON can hold."""
-        return {
+    def record(self) -> AttributionRecord:
+        """All of it as one value."""
+        content: dict[str, Any] = {
             **self.conditions,
             "sources": list(self.sources),
             "orders": len(self.orders),
             "convergence": dict(self.convergence),
             "measures": {
-                measure: {
-                    "total": self.total(measure),
-                    "none": self.none(measure),
-                    "alone": self.alone(measure),
-                    "all but": self.all_but(measure),
-                    "shapley": self.shapley(measure),
-                    "shapley error": self.shapley_error(measure),
-                }
+                measure: plain(
+                    Measure(
+                        self.total(measure),
+                        self.none(measure),
+                        self.alone(measure),
+                        self.all_but(measure),
+                        self.shapley(measure),
+                        self.shapley_error(measure),
+                    )
+                )
                 for measure in self.errors
             },
         }
+        return typed(AttributionRecord, content)
 
     def _gains(self, measure: str) -> FloatArray:
         """(orders, sources) by how much each source changes the error when it comes in an order."""

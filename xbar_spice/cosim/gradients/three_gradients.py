@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, final
 
 import numpy as np
@@ -27,10 +27,11 @@ from xbar_spice.cosim.gradients.true_gradient import (
     taped_field,
     weight_gradients,
 )
-from xbar_spice.cosim.run.comparison import compare
+from xbar_spice.cosim.run.comparison import Comparison, compare
 from xbar_spice.cosim.run.convergence import failed_runs, warn_of_failures
 from xbar_spice.cosim.run.cosimulation import Problem, SolverOptions, conditions, solve_model
 from xbar_spice.cosim.run.programming import ends_on, expected_noise, field_on, program_model
+from xbar_spice.cosim.run.record import RunEntry, Table, typed
 from xbar_spice.cosim.training.descent import Descent
 from xbar_spice.engines.base import Engine
 from xbar_spice.linear.operator import FloatArray, LinearOperator
@@ -55,6 +56,55 @@ _ENDS = ("encoder.", "classifier.")
 
 
 @final
+@dataclass(frozen=True)
+class Decrease:
+    """Of the analog loss, by one small step of the weights."""
+
+    expected: float
+    measured: float
+
+
+@final
+@dataclass(frozen=True)
+class Losses:
+    """The losses before any step."""
+
+    analog: float
+    digital: float
+
+
+Compared = Mapping[str, Mapping[str, Comparison]]
+ComparedParts = Mapping[str, Mapping[str, Sequence[Comparison]]]
+
+
+@final
+@dataclass(frozen=True, kw_only=True, eq=False)
+class GradientRecord(Table):
+    """What the comparison of the gradients showed; also a table of plain values, `record["differences"]["bias"]`.
+
+    Attributes:
+        solver: `SolverOptions` of all runs.
+        loss: The losses.
+        differences: By the name of the difference and of the parameter, the first gradient against the second: "bias"
+            hardware and true, "shift" true and digital, "total" hardware and digital, "transpose" hardware and
+            effective, "hybrid" hybrid and true.
+        by: For "step" and "sample", as far as asked for, the same for each of them.
+        adjoint_mismatch: By matrix, how far transposed reads are from the transpose of forward reads.
+        convergence: By the name of the run.
+        descent: By the name of the gradient, the decrease by a step against it, expected to first order and measured;
+            less is measured where a weight is to grow beyond the range of the chip. None without steps.
+    """
+
+    loss: Losses
+    differences: Compared
+    by: Mapping[str, ComparedParts]
+    adjoint_mismatch: Mapping[str, float]
+    convergence: Mapping[str, RunEntry]
+    solver: Mapping[str, Any] = field(default_factory=dict)
+    descent: Mapping[str, Decrease] | None = None
+
+
+@final
 @dataclass(frozen=True, eq=False)
 class GradientStudy:
     """Gradients of one model on one set of arrays.
@@ -64,19 +114,13 @@ class GradientStudy:
         devices: dL/dG of each matrix, (devices, inputs, outputs) per siemens; where `skip_empty` left a tile out, those
             of the tile as it would be built.
         parts: by "step" and "sample", as far as asked for, the same gradients with a leading axis, without z0.
-        record: the comparisons, as plain values that JSON can hold. Under "differences", by the name of the difference
-            and of the parameter, the first gradient against the second: "bias" hardware and true, "shift" true and
-            digital, "total" hardware and digital, "transpose" hardware and effective, "hybrid" hybrid and true. Under
-            "by" lists of the same for "step" and "sample". Under "descent" the decrease of the analog loss by one small
-            step against each gradient, expected to first order and measured; less is measured where a weight is to grow
-            beyond the range of the chip. Under "adjoint_mismatch" that of A and B.
-            Under "convergence", by the name of the run, whether it converged and for which samples not.
+        record: the comparisons, see `GradientRecord`.
     """
 
     gradients: Mapping[str, Mapping[str, FloatArray]]
     devices: Mapping[str, FloatArray]
     parts: Mapping[By, Mapping[str, Mapping[str, FloatArray]]]
-    record: dict[str, Any]
+    record: GradientRecord
 
     @property
     def converged(self) -> bool:
@@ -150,7 +194,7 @@ def three_gradients(
         record["descent"] = {name: taken.decrease for name, taken in steps.items()}
         record["convergence"] |= {f"step against {name}": taken.convergence for name, taken in steps.items()}
     warn_of_failures("three gradients", record["convergence"])
-    return GradientStudy(found, exact.devices, parts, record)
+    return GradientStudy(found, exact.devices, parts, typed(GradientRecord, record))
 
 
 def _differences(gradients: Mapping[str, Mapping[str, FloatArray]]) -> dict[str, dict[str, dict[str, float]]]:

@@ -25,7 +25,7 @@ from xbar_spice.spice.libraries import opamp_subcircuit
 from xbar_spice.version import commit, versions
 from xbar_spice.weights import Model
 
-__all__ = ["Conditions", "PartEntry", "WeightsEntry", "fingerprint", "made_by", "plain"]
+__all__ = ["Conditions", "PartEntry", "WeightsEntry", "fingerprint", "key_of", "made_by", "plain"]
 
 _MOST_ENTRIES = 2**24  # of a matrix whose numbers are all looked at, beside those of its kernel
 _FROM_FILE = re.compile(r"^_xbar_spice_part_[0-9a-f]+_(\w+):")
@@ -169,7 +169,7 @@ def _said_of(field: Field | Layers) -> str:
 def plain(value: Any) -> Any:
     """A value as JSON can hold it: dataclasses become tables, and what is nothing of the kind its text."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        return {key_of(field): plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, Mapping):
         return {str(key): plain(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple):
@@ -177,6 +177,11 @@ def plain(value: Any) -> Any:
     if isinstance(value, np.ndarray | np.generic):
         return value.tolist()
     return value if value is None or isinstance(value, bool | int | float | str) else repr(value)
+
+
+def key_of(field: dataclasses.Field[Any]) -> str:
+    """What an entry is called in JSON: as its field, unless that says otherwise."""
+    return str(field.metadata.get("key", field.name))
 
 
 def _weights(model: Model) -> WeightsEntry:

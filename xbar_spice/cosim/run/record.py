@@ -8,14 +8,16 @@ import types
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any, Union, final, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, Union, final, get_args, get_origin, get_type_hints
 
 from xbar_spice.cosim.run.comparison import Comparison
-from xbar_spice.cosim.run.made import Conditions, plain
+from xbar_spice.cosim.run.made import Conditions, key_of, plain
 from xbar_spice.engines.verified import Verdict
 from xbar_spice.errors import StudyError
 
-__all__ = ["Accuracy", "CaseEntry", "Circuit", "Loss", "Record", "RunEntry", "read_record"]
+__all__ = ["Accuracy", "CaseEntry", "Circuit", "Loss", "Record", "RunEntry", "Table", "read_record", "typed"]
+
+Kind = TypeVar("Kind", bound="Table")
 
 
 @final
@@ -93,9 +95,18 @@ class CaseEntry:
     parameters: Mapping[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Table(Conditions, dict[str, Any]):
+    """A record whose fields are also a table of plain values that JSON can hold, without those that are None."""
+
+    def __post_init__(self) -> None:
+        found = {key: plain(getattr(self, name)) for name, key in _order(type(self))}
+        dict.update(self, {key: value for key, value in found.items() if value is not None})
+
+
 @final
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Record(Conditions, dict[str, Any]):
+class Record(Table):
     """What one co-simulation showed; also a table of plain values that JSON can hold, `record["state"]["cosine"]`.
 
     What it does not have is left out of that table.
@@ -143,14 +154,10 @@ class Record(Conditions, dict[str, Any]):
         """Whether both runs are solutions that can be compared."""
         return all(run in self.convergence and self.convergence[run].converged for run in ("analog", "digital"))
 
-    def __post_init__(self) -> None:
-        found = {name: plain(getattr(self, name)) for name in _order()}
-        dict.update(self, {name: value for name, value in found.items() if value is not None})
-
 
 @cache
-def _order() -> tuple[str, ...]:
-    return tuple(field.name for field in dataclasses.fields(Record))
+def _order(kind: type[Table]) -> tuple[tuple[str, str], ...]:
+    return tuple((field.name, key_of(field)) for field in dataclasses.fields(kind))
 
 
 def read_record(content: Mapping[str, Any]) -> Record:
@@ -159,11 +166,21 @@ def read_record(content: Mapping[str, Any]) -> Record:
     Raises:
         StudyError: An entry that every record has is missing, or one is of another type.
     """
-    record: Record = _read(Record, content, "")
+    record = typed(Record, content)
     for run in ("analog", "digital"):
         if run not in record.convergence:
             raise StudyError(f"its record has no convergence.{run}")
     return record
+
+
+def typed(kind: type[Kind], content: Mapping[str, Any]) -> Kind:
+    """The record of a kind from plain values; entries that it does not know are left out.
+
+    Raises:
+        StudyError: An entry that every such record has is missing, or one is of another type.
+    """
+    found: Kind = _read(kind, content, "")
+    return found
 
 
 def _read(kind: Any, value: Any, place: str) -> Any:  # noqa: PLR0911 - one line for each kind of type
@@ -192,10 +209,11 @@ def _read_fields(kind: Any, value: Any, place: str) -> Any:
         raise StudyError(f"its record has no {place or 'entries'}")
     hints, found = _hints(kind), {}
     for one in dataclasses.fields(kind):
-        here = f"{place}.{one.name}" if place else one.name
+        key = key_of(one)
+        here = f"{place}.{key}" if place else key
         optional = one.default is not dataclasses.MISSING or one.default_factory is not dataclasses.MISSING
-        if one.name in value:
-            found[one.name] = _read(hints[one.name], value[one.name], here)
+        if key in value:
+            found[one.name] = _read(hints[one.name], value[key], here)
         elif not optional:
             found[one.name] = _read(hints[one.name], None, here)  # a number that is not there is NaN
     return kind(**found)
