@@ -315,7 +315,6 @@ SAID_AS = {
     ("write_report", "against"): "is not the folder of a study",
     ("write_report", "store_folder"): "is not the folder of a study",
     ("write_report", "output"): "cannot be written",
-    ("write_report", "against"): "give two studies",
     ("write_report", "figures"): "figure",
     ("load_model", "path"): "a file ending in",
     ("load_opamp", "name"): "op-amp",

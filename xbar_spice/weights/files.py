@@ -52,11 +52,11 @@ def load_model(path: str | os.PathLike[str], mapping: Mapping[str, str] | None =
     Example:
         >>> load_model("net.pt", {"A": "odefunc.l1", "B": "odefunc.l2"}, h=0.1, steps=10)  # doctest: +SKIP
     """
-    if mapping is not None and not (
-        isinstance(mapping, Mapping) and all(isinstance(text, str) for pair in mapping.items() for text in pair)
-    ):
+    given: Any = {} if mapping is None else mapping
+    if not isinstance(given, Mapping) or any(not isinstance(text, str) for pair in given.items() for text in pair):
         raise WeightsError(
-            f"mapping must be names of the file by names of the model, such as {{'A': 'odefunc.l1.weight'}}, got {mapping!r}"
+            "mapping must give a name in the file for names of the model, such as {'A': 'odefunc.l1.weight'}, "
+            f"got {given!r}"
         )
     return read_weights(Path(path), mapping, settings).model()
 
