@@ -312,7 +312,6 @@ SAID_AS = {
     ("run_study", "study_file"): "weight file",
     ("load_results", "folder"): "is not the folder of a study",
     ("load_traces", "folder"): "is not the folder of a study",
-    ("write_report", "against"): "is not the folder of a study",
     ("write_report", "store_folder"): "is not the folder of a study",
     ("write_report", "output"): "cannot be written",
     ("write_report", "figures"): "figure",

@@ -88,7 +88,7 @@ def write_report(
     """
     output, asked = Path(output), bounds or Bounds()
     results = read_results(Path(store_folder))
-    other = None if against is None else read_results(Path(against))
+    other = None if against is None else _compared_against(Path(against))
     make_folder(output.parent, error=StudyError)
     require_writable(output, error=StudyError)
     grid = Grid.of(results)
@@ -125,6 +125,13 @@ def write_report(
         numbers=packed(live, [table for table in tables.values() if table is not None], points_of(grid, columns)),
     )
     return write(output, page, error=StudyError)
+
+
+def _compared_against(folder: Path) -> Results:
+    try:
+        return read_results(folder)
+    except StudyError as error:
+        raise StudyError(f"against: {error}") from None
 
 
 def _template() -> jinja2.Template:
