@@ -41,7 +41,7 @@ READ = 0.2, 1e-8  # volts and seconds
 def main() -> None:
     parser = Arguments(__doc__)
     parser.add_argument("--points", type=int, default=1000, help="Steps of a period of a loop.")
-    options = parser.parse(points=200)
+    options = parser.parse(points=40)
     print(
         f"{'set':<22}{'pulse moves':>13}{'error':>10}{'20, 100, 500 steps of ngspice':>34}"
         f"{'a read':>11}{'1e5 reads':>11}"

@@ -71,7 +71,7 @@ Found = Mapping[str, list[float]]
 def main() -> None:
     parser = Arguments(__doc__, weights=None, samples=32, chips=8)
     parser.add_argument("--parts", nargs="+", choices=list(PARTS), default=list(PARTS), help="What to measure.")
-    options = parser.parse(parts=["levels"], samples=8, chips=2)
+    options = parser.parse(parts=["levels"], samples=2, chips=1)
     problem = make_problem(digits_model(options), samples=options.samples, seed=0)
     print(f"{options.samples} test images, {options.chips} chips: median (least to largest)")
     for part in options.parts:

@@ -10,6 +10,7 @@ chips with the least and the largest. Draws write_verify.png.
 
 from __future__ import annotations
 
+from argparse import Namespace
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -55,7 +56,10 @@ def main() -> None:
     parser = Arguments(__doc__, chips=8, sizes=[4, 8, 16])
     parser.add_argument("--states", type=int, default=4, help="States of the neural ODE.")
     parser.add_argument("--cycle", type=float, default=0.2, help="Relative spread of what a pulse does.")
-    options = parser.parse(chips=1, sizes=[3], states=3)
+    parser.add_argument(
+        "--tolerances", type=float, nargs="+", default=TOLERANCES, help="At which a cell is near enough."
+    )
+    options = parser.parse(chips=1, sizes=[2], states=3, tolerances=[0.1, 0.05])
     rng = np.random.default_rng(0)
     A, B = rng.standard_normal((2, options.states, options.states)) / options.states**0.5
     model = xs.Model(A, B, h=0.25, steps=4)
@@ -65,7 +69,7 @@ def main() -> None:
         f"{'tolerance':>9}  {'gradient: written':>24}  {'uniform':>24}  {'normal':>24}"
         f"  {'deviation':>9} {'pulses':>8} {'seconds':>8} {'joule':>8}"
     )
-    for tolerance in TOLERANCES:
+    for tolerance in options.tolerances:
         costs = []
         for chip in range(options.chips):
             plan = xs.WriteVerify(tolerance=tolerance, together="row", cycle_noise=options.cycle)
@@ -100,7 +104,7 @@ def main() -> None:
                 print(
                     f"{scheme:<5}{name:>5} x threshold {size:>4}  {spread(most, '.2%'):>28}  {spread(near, '.0%'):>24}"
                 )
-    publish(lambda: draw(errors, lost, options.sizes), options.out, "write_verify")
+    publish(lambda: draw(errors, lost, options), options.out, "write_verify")
 
 
 def design(plan: xs.WriteVerify) -> xs.Design:
@@ -132,14 +136,15 @@ def one_pass(scheme: Scheme, times: float, size: int, chip: int) -> Written:
 
 
 def draw(
-    errors: dict[tuple[str, float], list[float]], lost: dict[tuple[str, int], list[float]], sizes: list[int]
+    errors: dict[tuple[str, float], list[float]], lost: dict[tuple[str, int], list[float]], options: Namespace
 ) -> Figure:
+    tolerances, sizes = options.tolerances, options.sizes
     figure, (left, right) = new_figure(1, 2, width=4.2, height=3.3, share=False)
     for kind, colour in zip(KINDS, colours(KINDS, ordered=False), strict=True):
-        values = 100 * np.array([errors[kind, tolerance] for tolerance in TOLERANCES])
-        left.plot(TOLERANCES, np.median(values, axis=1), "o-", color=colour, label=kind)
-        left.fill_between(TOLERANCES, values.min(axis=1), values.max(axis=1), color=colour, alpha=0.15)
-    set_abscissa(left, TOLERANCES)
+        values = 100 * np.array([errors[kind, tolerance] for tolerance in tolerances])
+        left.plot(tolerances, np.median(values, axis=1), "o-", color=colour, label=kind)
+        left.fill_between(tolerances, values.min(axis=1), values.max(axis=1), color=colour, alpha=0.15)
+    set_abscissa(left, tolerances)
     left.set_yscale("log")
     left.set_title("gradient by tolerance")
     left.set_xlabel("tolerance, part of g_max - g_min")

@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Makes the files of tests/weights/torch: what PyTorch writes of small networks, and what it computes with them.
 
 Needs torch, which the tests do not: `python scripts/torch_files.py`. Made with torch 2.13.

@@ -313,6 +313,7 @@ SAID_AS = {
     ("load_results", "folder"): "is not the folder of a study",
     ("load_traces", "folder"): "is not the folder of a study",
     ("write_report", "store_folder"): "is not the folder of a study",
+    ("write_report", "against"): "of one of",
     ("write_report", "output"): "cannot be written",
     ("write_report", "figures"): "figure",
     ("load_model", "path"): "a file ending in",

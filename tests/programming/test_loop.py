@@ -54,14 +54,15 @@ def test_the_verb_writes_what_the_function_does(folder):
     done = CliRunner().invoke(app, command, catch_exceptions=False)
     assert done.exit_code == 0, done.output
     assert "near enough      4 of 4 cells, 0 given up" in done.output
-    written = np.load(folder / "w" / "A_t0_0m.npz")
+    with np.load(folder / "w" / "A_t0_0m.npz") as file:
+        written = file["conductance"]
     design = xs.Design(
         device=xs.load_device("yakopcic_fast"), g_min=1e-5, g_max=1.2e-4, r_word=2.0,
         programming=xs.WriteVerify(tolerance=0.1, scheme="1t1r"),
     )  # fmt: skip
     mapped = xs.map_weights(xs.load_model(folder / "m.npz").A, design)
     (array,) = [array for array in mapped.arrays if array.name == "t0_0m"]
-    np.testing.assert_allclose(written["conductance"], array.crossbar.conductance)
+    np.testing.assert_allclose(written, array.crossbar.conductance)
     refused = CliRunner().invoke(app, [*command[:-1], "v/2", "--device", "ohmic"])
     assert isinstance(refused.exception, xs.XbarError)
     assert "cells with a state" in str(refused.exception)

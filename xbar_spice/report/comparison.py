@@ -88,8 +88,8 @@ def _paired(first: Results, second: Results) -> Grid:
     merged = tables[0].merge(tables[1], on=keys, how="inner").assign(status=OK)
     if merged.empty:
         raise StudyError(
-            f"no case of {first.store.folder} has values and seed of one of {second.store.folder}: "
-            f"give two studies with equal values on their axes (in common are {[axis.name for axis in common] or 'none'})"
+            f"no case of {first.store.folder} has the values and the seed of one of {second.store.folder}: give two "
+            f"studies with equal values on their axes (in common are {[axis.name for axis in common] or 'none'})"
         )
     ours = {axis.name for axis in first.axes}
     axes = (*first.axes, *(axis for axis in second.axes if axis.name not in ours))
