@@ -77,7 +77,7 @@ def main() -> None:
     for name, path in {
         "report": report,
         "netlists": decks,
-        "records": store / "cases",
+        "records": store,
         "reads": output / "cosim",
     }.items():
         console.print(f"{name:<10} {path}")

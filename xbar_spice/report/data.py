@@ -61,7 +61,9 @@ def field_unit(field: str) -> str:
 
 def default_settings() -> dict[str, Any]:
     """What each setting of the circuit and the solver is when it is left out, as plain values."""
-    found = {f"solver.{name}": value for name, value in flat(plain(asdict(SolverOptions()))).items()}
+    found: dict[str, Any] = {"circuit.characterise": False}
+    for section, default in (("circuit", Design()), ("solver", SolverOptions())):
+        found |= {f"{section}.{name}": value for name, value in flat(plain(asdict(default))).items()}
     return found | {
         field: entry.shown if entry.registry is not None else entry.default for field, entry in _settings().items()
     }
