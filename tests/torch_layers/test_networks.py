@@ -120,6 +120,23 @@ def test_a_file_holds_the_network(rng, tmp_path):
     assert not (tmp_path / "wrong.npz").exists()
 
 
+def test_a_layer_that_is_written_by_pulses_learns(rng):
+    design = xs.Design(
+        device=xs.load_device("yakopcic_fast"), g_min=5e-6, g_max=1.2e-4, r_word=1.0, r_bit=1.0,
+        programming=xs.WriteVerify(tolerance=0.05, together="row"),
+    )  # fmt: skip
+    layer = CrossbarLinear(4, 3, design=design, dtype=torch.float64)
+    x, wanted = torch.tensor(rng.standard_normal((32, 4))), torch.tensor(rng.standard_normal((4, 3)))
+    optimiser, losses = torch.optim.SGD(layer.parameters(), lr=0.05), []
+    for _ in range(4):
+        losses.append((layer(x) - x @ wanted).square().mean())
+        optimiser.zero_grad()
+        losses[-1].backward()
+        optimiser.step()
+    assert losses[0] > losses[1] > losses[2] > losses[3]
+    assert relative(layer.matrix.mapped.programmed, layer.weight.detach().numpy()) < 0.1
+
+
 def test_a_layer_in_the_field_of_torchdiffeq(rng):
     torchdiffeq = pytest.importorskip("torchdiffeq", reason="torchdiffeq is not installed")
 
