@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from queue import Empty, SimpleQueue
 from typing import Any, final
 
@@ -16,6 +16,7 @@ __all__ = ["WAIT", "DaskPool", "dask_pool"]
 
 WAIT = 30.0  # seconds without any worker, unless the user wants something else
 _LOOK = 1.0  # seconds between two looks at the workers
+_TRIES = 6  # to start the thread of a client
 
 
 @final
@@ -117,8 +118,17 @@ def dask_pool(
     """
     import distributed  # noqa: PLC0415 - half a second to import, and not always needed
 
+    client: Any = None
+    tries = 0
     try:
-        client = distributed.Client(scheduler, timeout=10, set_as_default=False)  # type: ignore[no-untyped-call]
+        while client is None:
+            # Dask gives the thread of a client ten seconds to begin, which a busy machine may need more than once, and
+            # says so by an assertion.
+            with suppress(AssertionError):
+                client = distributed.Client(scheduler, timeout=10, set_as_default=False)  # type: ignore[no-untyped-call]
+            tries += 1
+            if client is None and tries == _TRIES:
+                raise TimeoutError("the thread of its client does not begin on this machine")
     except (OSError, ValueError) as error:
         raise StudyError(
             f"no Dask scheduler answers at {scheduler!r} ({error}); start one with `dask scheduler`, "
