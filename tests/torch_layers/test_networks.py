@@ -114,6 +114,7 @@ def test_a_file_holds_the_network(rng, tmp_path):
         (nn.Linear(3, 2), "exactly one OdeBlock, found 0"),
         (nn.Sequential(nn.Conv2d(1, 1, 2), net[2]), r"cannot keep 0 \(Conv2d\)"),
         (nn.Sequential(net[2], nn.BatchNorm1d(4), net[4]), r"cannot keep .*1 \(BatchNorm1d\)"),
+        (nn.Sequential(net[0], net[1], net[2], net[1], net[4]), r"cannot keep 4 \(Linear\), 3 \(Tanh\)"),
     ):
         with pytest.raises(InvalidInputError, match=message):
             export(wrong, tmp_path / "wrong.npz")

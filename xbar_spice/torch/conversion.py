@@ -84,8 +84,7 @@ def _converted(
         return new.train(module.training)
     if next(module.parameters(recurse=False), None) is not None and not isinstance(module, OnArrays):
         left.append(f"{name or 'the module itself'} ({type(module).__name__})")
-    parts = dict(module.named_modules(remove_duplicate=False))
-    for child, part in ((child, part) for child, part in parts.items() if child and "." not in child):
+    for child, part in _children(module):
         path = f"{name}.{child}" if name else child
         setattr(module, child, _converted(part, path, chip, skip, made, left))
     return module
@@ -140,14 +139,16 @@ def export(module: nn.Module, path: str | PathLike[str]) -> Path:
             "other layers are kept by torch.save(module.state_dict(), file)"
         )
     idle = [entry for entry in parts if isinstance(entry[1], _WITHOUT_EFFECT)]
-    before = [entry for entry in parts[: blocks[0]] if entry not in idle]
-    behind = [entry for entry in parts[blocks[0] + 1 :] if entry not in idle]
+    before, behind = (
+        [entry for entry in side if not isinstance(entry[1], _WITHOUT_EFFECT)]
+        for side in (parts[: blocks[0]], parts[blocks[0] + 1 :])
+    )
     block = parts[blocks[0]][1]
     assert isinstance(block, OdeBlock)
     activation = "identity"
     if len(before) == 2 and type(before[1][1]) in _ACTIVATIONS:
         activation = _ACTIVATIONS[type(before.pop()[1])]
-    lost = [entry for entry in before[:-1] + behind[1:] if entry not in idle]
+    lost = before[:-1] + behind[1:]
     lost += [entry for entry in before[-1:] + behind[:1] if not isinstance(entry[1], nn.Linear | CrossbarLinear)]
     if lost:
         raise InvalidInputError(
@@ -163,10 +164,15 @@ def export(module: nn.Module, path: str | PathLike[str]) -> Path:
     return file
 
 
+def _children(module: nn.Module) -> list[tuple[str, nn.Module]]:
+    """The modules right in one, by name; one that stands there twice comes twice, unlike in `named_children`."""
+    return [(name, part) for name, part in module._modules.items() if part is not None]
+
+
 def _parts(module: nn.Module, name: str) -> Iterator[tuple[str, nn.Module]]:
     """What a network does, one after the other."""
     if isinstance(module, nn.Sequential):
-        for child, part in module.named_children():
+        for child, part in _children(module):
             yield from _parts(part, f"{name}.{child}" if name else child)
     else:
         yield name, module
