@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 import xbar_spice as xs
-from xbar_spice.hardware.cells import Device
+from xbar_spice.hardware.device import Device
 from xbar_spice.linear.operator import FloatArray
 
 

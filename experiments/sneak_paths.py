@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 import xbar_spice as xs
-from xbar_spice.hardware.cells import Device
+from xbar_spice.hardware.device import Device
 from xbar_spice.report.spread import spread
 from xbar_spice.report.style import colours, new_figure, set_abscissa
 from xbar_spice.streams import random_stream

@@ -14,8 +14,8 @@ from xbar_spice.registry import Registry
 if TYPE_CHECKING:
     from xbar_spice.data.named import DataSet
     from xbar_spice.engines.base import Engine
-    from xbar_spice.hardware.cells import Device
     from xbar_spice.hardware.converters import Converter
+    from xbar_spice.hardware.device import Device
     from xbar_spice.hardware.drift import DriftLaw
     from xbar_spice.hardware.read_noise import Noise
     from xbar_spice.hardware.technology import Technology
@@ -59,7 +59,7 @@ ENGINES: Registry[Engine] = Registry(
 
 DEVICES: Registry[Device] = Registry(
     "device",
-    "xbar_spice.hardware.cells:Device",
+    "xbar_spice.hardware.device:Device",
     {
         "ohmic": "xbar_spice.hardware.cells:Ohmic",
         "sinh": "xbar_spice.hardware.cells:Sinh",

@@ -17,8 +17,8 @@ from numpy.typing import ArrayLike
 from xbar_spice.checks import Array, Instance
 from xbar_spice.errors import DeviceError, InvalidInputError
 from xbar_spice.hardware.biases import Biases, Currents, End, require_held
-from xbar_spice.hardware.cells import Device
 from xbar_spice.hardware.crossbar import Crossbar, Edge, Side
+from xbar_spice.hardware.device import Device
 from xbar_spice.hardware.reads import read_ends, require_known_voltages
 from xbar_spice.linear.operator import FloatArray
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import NoReturn, final
 
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 
 from xbar_spice.checks import Instance, Many, Real, Text, settle
 from xbar_spice.errors import DeviceError
+from xbar_spice.hardware.device import Device
 from xbar_spice.hardware.elementwise import in_blocks
 from xbar_spice.hardware.subcircuit import Subcircuit
 from xbar_spice.linear.operator import FloatArray
@@ -19,78 +19,6 @@ __all__ = ["Device", "Ohmic", "OneSelectorOneResistor", "OneTransistorOneResisto
            "SubcircuitCell"]  # fmt: skip
 
 ITERATIONS = 100
-
-
-class Device(ABC):
-    """A cell's law I(G, V), where G is the programmed (small-signal) conductance.
-
-    Cells are memoryless in a read. `current` and `differential_conductance` work elementwise on arrays,
-    conductance in siemens and voltage in volts, word line minus bit line.
-    """
-
-    @property
-    @abstractmethod
-    def linear(self) -> bool:
-        """True if the current is proportional to the voltage."""
-
-    @property
-    @abstractmethod
-    def template(self) -> str:
-        """Name of the Jinja template in `netlists/` that writes one cell."""
-
-    @property
-    def read_law(self) -> Device:
-        """The law that decks write and engines read: its own, unless a cell that moves stands still by another one."""
-        return self
-
-    @property
-    def subcircuits(self) -> tuple[Subcircuit, ...]:
-        """Subcircuits of libraries that the template's elements are instances of; a deck holds their libraries."""
-        return ()
-
-    @property
-    def known(self) -> bool:
-        """Whether the law is known here; otherwise only ngspice can read an array of such cells."""
-        return True
-
-    @property
-    def junctions(self) -> bool:
-        """Whether SPICE has to solve transistors or diodes, or a subcircuit that may have some."""
-        return False
-
-    @property
-    def fitted_range(self) -> tuple[float, float] | None:
-        """Conductances, in siemens, between which the law was fitted; None for a law of no such bounds."""
-        return None
-
-    @property
-    def voltage_range(self) -> tuple[float, float] | None:
-        """Volts, word line minus bit line, beyond which reads are refused; None for a law without such bounds."""
-        return None
-
-    def require_known(self, conductance: FloatArray) -> None:  # noqa: B027 - most laws know all of them
-        """Raise a DeviceError for a conductance, siemens, of which the law knows nothing."""
-
-    @abstractmethod
-    def current(self, conductance: FloatArray, voltage: FloatArray) -> FloatArray:
-        """I(G, V) in amperes."""
-
-    @abstractmethod
-    def differential_conductance(self, conductance: FloatArray, voltage: FloatArray) -> FloatArray:
-        """dI/dV at V in siemens."""
-
-    def current_and_slope(self, conductance: FloatArray, voltage: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """`current` and `differential_conductance` at once, which some laws find from one thing inside the cell."""
-        return self.current(conductance, voltage), self.differential_conductance(conductance, voltage)
-
-    def conductance_sensitivity(self, conductance: FloatArray, voltage: FloatArray) -> FloatArray:
-        """dI/dG at V in volts: what a change of the programmed conductance does.
-
-        Central differences unless a law knows better, good to about nine digits.
-        """
-        step = 1e-5 * np.maximum(conductance, 1e-12)
-        rise = self.current(conductance + step, voltage) - self.current(np.maximum(conductance - step, 0.0), voltage)
-        return np.asarray(rise / (step + np.minimum(step, conductance)))
 
 
 @final
@@ -407,5 +335,5 @@ class SubcircuitCell(Device):
     def _refuse(self) -> NoReturn:
         raise DeviceError(
             f"the law of the cell {self.subcircuit.name!r} is known to its subcircuit alone; read with "
-            "engine='ngspice', or write it as a subclass of xbar_spice.hardware.cells.Device"
+            "engine='ngspice', or write it as a subclass of xbar_spice.hardware.device.Device"
         )

@@ -22,7 +22,7 @@ import numpy as np
 
 from xbar_spice.checks import DEVIATION, OneOf, Real, checked, refuse_idle, settle
 from xbar_spice.errors import InvalidInputError
-from xbar_spice.hardware.cells import Device
+from xbar_spice.hardware.device import Device
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.settings import setting
 

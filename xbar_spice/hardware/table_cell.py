@@ -18,7 +18,7 @@ from scipy.interpolate import PchipInterpolator
 
 from xbar_spice.checks import Many, Real, settle
 from xbar_spice.errors import DeviceError, InvalidInputError
-from xbar_spice.hardware.cells import Device
+from xbar_spice.hardware.device import Device
 from xbar_spice.hardware.tables import read_table
 from xbar_spice.linear.operator import FloatArray
 

@@ -22,8 +22,8 @@ from numpy.typing import ArrayLike
 from xbar_spice.checks import Array, checked
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.hardware.biases import Biases, End, require_held, require_resistance
-from xbar_spice.hardware.cells import Device
 from xbar_spice.hardware.crossbar import EDGE_SIDE, SIDES, Crossbar, Edge, Side
+from xbar_spice.hardware.device import Device
 from xbar_spice.hardware.gate_lines import GateLines
 from xbar_spice.hardware.reads import read_ends, require_known_voltages
 from xbar_spice.linear.operator import FloatArray

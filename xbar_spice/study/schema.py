@@ -12,7 +12,7 @@ from typing import Annotated, Any, get_args, get_type_hints
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, create_model
 
 from xbar_spice.checks import idle_fields
-from xbar_spice.hardware.cells import Device
+from xbar_spice.hardware.device import Device
 from xbar_spice.hardware.subcircuit import Subcircuit
 from xbar_spice.parts import DEVICES
 from xbar_spice.registry import Choice, Registry

@@ -28,7 +28,7 @@ from xbar_spice.engines.nodal.newton import operating_point
 from xbar_spice.engines.nodal.solver import LinearCircuit, batches, require_convergence
 from xbar_spice.errors import ConvergenceError
 from xbar_spice.hardware.amplifier import Amplifier
-from xbar_spice.hardware.cells import Device
+from xbar_spice.hardware.device import Device
 from xbar_spice.linear.operator import FloatArray
 
 __all__ = ["Array", "end_conductances", "read_saturating"]

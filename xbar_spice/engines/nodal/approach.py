@@ -23,7 +23,7 @@ from xbar_spice.engines.nodal.grid import Grid
 from xbar_spice.engines.nodal.laws import reach
 from xbar_spice.engines.nodal.refined import Refined, gather, refine
 from xbar_spice.errors import ConvergenceError
-from xbar_spice.hardware.cells import Device
+from xbar_spice.hardware.device import Device
 from xbar_spice.linear.operator import FloatArray
 
 __all__ = ["approach", "limited"]

@@ -16,7 +16,7 @@ import numpy as np
 from xbar_spice.engines.nodal.factor import FactorPreconditioner
 from xbar_spice.engines.nodal.grid import Grid
 from xbar_spice.errors import ConvergenceWarning, DeviceError
-from xbar_spice.hardware.cells import Device
+from xbar_spice.hardware.device import Device
 from xbar_spice.linear.operator import FloatArray
 
 __all__ = ["Laws", "reach"]

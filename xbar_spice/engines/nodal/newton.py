@@ -21,7 +21,7 @@ from xbar_spice.engines.nodal.grid import BoolArray, Grid, Placement
 from xbar_spice.engines.nodal.laws import Laws, reach
 from xbar_spice.engines.nodal.solver import LinearCircuit, batches
 from xbar_spice.errors import ConvergenceError
-from xbar_spice.hardware.cells import Device
+from xbar_spice.hardware.device import Device
 from xbar_spice.linear.operator import FloatArray
 
 __all__ = ["WORKING_ARRAYS", "operating_point", "read_nonlinear", "require_operating_point"]

@@ -22,8 +22,8 @@ from xbar_spice.engines.nodal.promise import balanced, for_each_current
 from xbar_spice.engines.nodal.solver import LinearCircuit, require_convergence
 from xbar_spice.errors import InvalidInputError, SingularCircuitError
 from xbar_spice.hardware.biases import Biases, Currents, End
-from xbar_spice.hardware.cells import Device
 from xbar_spice.hardware.crossbar import Crossbar, Edge, Side
+from xbar_spice.hardware.device import Device
 from xbar_spice.hardware.reads import read_biases, read_ends, require_known_voltages
 from xbar_spice.linear.operator import FloatArray
 

@@ -18,7 +18,7 @@ from xbar_spice.engines.nodal.line import Line
 from xbar_spice.engines.nodal.newton import WORKING_ARRAYS, operating_point, require_operating_point
 from xbar_spice.engines.nodal.solver import LinearCircuit, batches
 from xbar_spice.engines.nodal.spectral import SpectralPreconditioner
-from xbar_spice.hardware.cells import Device
+from xbar_spice.hardware.device import Device
 from xbar_spice.linear.operator import FloatArray
 
 __all__ = ["eliminate_together", "read_stacked", "stacks"]

@@ -15,7 +15,7 @@ import numpy as np
 
 from xbar_spice.checks import ANYTHING, Many, Real, Text, settle
 from xbar_spice.errors import DeviceError
-from xbar_spice.hardware.cells import Device
+from xbar_spice.hardware.device import Device
 from xbar_spice.hardware.verilog_a.compiler import compiled, expanded
 from xbar_spice.hardware.verilog_a.examine import AT_READS, Findings, Structure, examined, structure_of
 from xbar_spice.hardware.verilog_a.osdi import TERMINALS, Floats, Instance, Library
