@@ -18,6 +18,7 @@ from xbar_spice.errors import ConvergenceError, DeviceError, InvalidInputError
 from xbar_spice.hardware.biases import Biases
 from xbar_spice.hardware.crossbar import Crossbar
 from xbar_spice.hardware.dynamic import DynamicDevice, moved
+from xbar_spice.hardware.reads import circuit_of
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.programming.network import Network
 
@@ -150,7 +151,7 @@ class FastPulses(Pulses):
     def _network(self, crossbar: Crossbar, biases: Biases) -> Network:
         if crossbar is not self._crossbar:
             self._crossbar, self._networks = crossbar, {}
-        key = tuple(end.circuit for end in biases.ends(crossbar).values())
+        key = circuit_of(biases.ends(crossbar))
         if key not in self._networks:
             self._networks[key] = Network(crossbar, biases)
         return self._networks[key]

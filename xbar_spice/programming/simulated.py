@@ -13,6 +13,7 @@ from xbar_spice.engines.ngspice.locate import require_library
 from xbar_spice.engines.ngspice.worker_handle import Worker, WorkerError
 from xbar_spice.hardware.biases import Biases
 from xbar_spice.hardware.crossbar import Crossbar
+from xbar_spice.hardware.reads import circuit_of
 from xbar_spice.hardware.subcircuit.text import split_lines
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.programming.pulses import Pulsed, Pulses, dynamic_law
@@ -54,7 +55,7 @@ class SimulatedPulses(Pulses):
         steps: int = STEPS,
     ) -> Pulsed:
         device, ends = dynamic_law(crossbar), biases.ends(crossbar)
-        key = tuple(end.circuit for end in ends.values())
+        key = circuit_of(ends)
         deck = self._deck
         if deck is None or self._loaded is None or self._loaded[0] is not crossbar or self._loaded[1] != key:
             deck = self._deck = write_deck(crossbar, biases, seconds)

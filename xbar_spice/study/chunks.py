@@ -23,10 +23,10 @@ import cloudpickle
 from xbar_spice.cosim import Problem
 from xbar_spice.cosim.run.cosimulation import Run, digital_run
 from xbar_spice.errors import StudyError, XbarError
+from xbar_spice.linear.threads import one_thread
 from xbar_spice.study.cases import Case
 from xbar_spice.study.segments import Status, line_of
 from xbar_spice.study.setups import Setup, Source
-from xbar_spice.threads import one_thread
 from xbar_spice.version import versions
 
 __all__ = ["CaseFailure", "Chunk", "Outcome", "Packed", "failed", "run_chunk"]

@@ -116,19 +116,8 @@ def dask_pool(
     Raises:
         StudyError: the scheduler cannot be reached.
     """
-    import distributed  # noqa: PLC0415 - half a second to import, and not always needed
-
-    client: Any = None
-    tries = 0
     try:
-        while client is None:
-            # Dask gives the thread of a client ten seconds to begin, which a busy machine may need more than once, and
-            # says so by an assertion.
-            with suppress(AssertionError):
-                client = distributed.Client(scheduler, timeout=10, set_as_default=False)  # type: ignore[no-untyped-call]
-            tries += 1
-            if client is None and tries == _TRIES:
-                raise TimeoutError("the thread of its client does not begin on this machine")
+        client = _client(scheduler)
     except (OSError, ValueError) as error:
         raise StudyError(
             f"no Dask scheduler answers at {scheduler!r} ({error}); start one with `dask scheduler`, "
@@ -136,3 +125,13 @@ def dask_pool(
         ) from error
     with client:
         yield DaskPool(client, scheduler, run, wait=wait, on_waiting=on_waiting)
+
+
+def _client(scheduler: str) -> Any:
+    """A client; Dask asserts that its thread begins within ten seconds, too few for a machine that is busy."""
+    import distributed  # noqa: PLC0415 - half a second to import, and not always needed
+
+    for _ in range(_TRIES):
+        with suppress(AssertionError):
+            return distributed.Client(scheduler, timeout=10, set_as_default=False)  # type: ignore[no-untyped-call]
+    raise TimeoutError("the thread of its client does not begin on this machine")

@@ -11,7 +11,7 @@ from typing import Any, Literal, final
 
 import psutil
 
-from xbar_spice.checks import Flag, Instance, Optional, Real, Text, Whole, checked
+from xbar_spice.checks import Flag, Instance, Optional, Real, Rule, Text, Whole, checked
 from xbar_spice.cosim.run.made import fingerprint
 from xbar_spice.errors import StudyError
 from xbar_spice.study.axes import Point
@@ -85,13 +85,17 @@ class StudySummary:
         return "\n".join(lines + [f"not usable: {problem}" for problem in self.problems])
 
 
-@checked(
-    study=Instance(Study, StudyFile, example='load_study("study.toml")'),
-    jobs=Optional(Whole(1)),
-    scheduler=Optional(Text()),
-    wait=Real("s", least=0, infinite=True),
-    retry_failed=Flag(),
-)
+_RULES: dict[str, Rule[Any]] = {
+    "study": Instance(Study, StudyFile, example='load_study("study.toml")'),
+    "jobs": Optional(Whole(1)),
+    "scheduler": Optional(Text()),
+    "wait": Real("s", least=0, infinite=True),
+    "retry_failed": Flag(),
+}
+"""Of the arguments by which studies are run."""
+
+
+@checked(**_RULES)
 def run_study(  # noqa: PLR0913 - what is run, where it is kept, who runs it and who hears of it
     study: Plan,
     folder: Path,
@@ -159,13 +163,7 @@ def run_study(  # noqa: PLR0913 - what is run, where it is kept, who runs it and
     )
 
 
-@checked(
-    study=Instance(Study, StudyFile, example='load_study("study.toml")'),
-    jobs=Optional(Whole(1)),
-    scheduler=Optional(Text()),
-    wait=Real("s", least=0, infinite=True),
-    retry_failed=Flag(),
-)
+@checked(**_RULES)
 def iterate_study(
     study: Plan,
     folder: Path,

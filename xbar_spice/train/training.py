@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 from typing import final
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from xbar_spice.checks import SEED, checked
 from xbar_spice.errors import InvalidInputError
+from xbar_spice.linear.threads import one_thread
 from xbar_spice.parts import TASKS
 from xbar_spice.streams import Streams
 from xbar_spice.train.descent import Epoch, Evaluated, classifier_of, epochs, evaluate, final_states, scored
@@ -112,7 +112,7 @@ def train(
     start = time.perf_counter()
     data, schedule = chosen.data(), chosen.schedule
     # These products are too small to share: a second thread mostly waits for the first, and costs its core.
-    with threadpool_limits(limits=1, user_api="blas"):
+    with one_thread():
         model = chosen.initial(streams.training("initial weights"))
         model = _prepared(_prepared(model, processor), deployed_on)
         model = replace(
@@ -191,7 +191,7 @@ def tune(
             f"samples of length {data.train.x.shape[0]} need a model of as many inputs, got {model.inputs}"
         )
     model.require_runnable(max(data.train.x.shape[1], data.test.x.shape[1]))
-    with threadpool_limits(limits=1, user_api="blas"):
+    with one_thread():
         model = _prepared(_prepared(model, processor), deployed_on)
         before = evaluate(model, data.test, processor=deployed_on or processor, tolerance=schedule.tolerance)
         history: list[Epoch] = []

@@ -7,7 +7,6 @@ from contextlib import ExitStack
 from dataclasses import replace
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from xbar_spice.cosim.run.convergence import named_failures
 from xbar_spice.cosim.run.cosimulation import Problem, Run, SolverOptions, solve_model
@@ -25,6 +24,7 @@ from xbar_spice.errors import ConvergenceError
 from xbar_spice.hardware.drift import NoDrift
 from xbar_spice.hardware.variation import Variation
 from xbar_spice.linear.operator import FloatArray
+from xbar_spice.linear.threads import one_thread
 from xbar_spice.mapping.analog_matrix import AnalogMatrix
 from xbar_spice.mapping.design import Design
 from xbar_spice.mapping.matrix import MappedMatrix, map_weights
@@ -55,7 +55,7 @@ def chip_losses(
         ConvergenceError: a chip has samples that did not converge: such a loss means nothing.
     """
     losses = []
-    with threadpool_limits(limits=1, user_api="blas"):
+    with one_thread():
         for seed in seeds:
             with ExitStack() as opened:
                 matrices = program_model(problem.model, design, engine, seed=seed)
@@ -88,7 +88,7 @@ def chip_loss(
         ConvergenceError: some samples did not converge: such a loss means nothing.
     """
     answering, scales = get_engine(engine), weight_scales(problem.model, design)
-    with threadpool_limits(limits=1, user_api="blas"), ExitStack() as opened:
+    with one_thread(), ExitStack() as opened:
         chip = []
         for name, W in weights_on_arrays(problem.model).items():
             mapped = map_weights(W, _as_given(design), siemens_per_weight=scales.get(name))

@@ -21,7 +21,6 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, final
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from xbar_spice.checks import checked
 from xbar_spice.cosim.analysis.chip_loss import allowed_options
@@ -34,6 +33,7 @@ from xbar_spice.engines.base import Engine
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.hardware.variation import Variation
 from xbar_spice.linear.operator import FloatArray
+from xbar_spice.linear.threads import one_thread
 from xbar_spice.mapping.analog_matrix import AnalogMatrix
 from xbar_spice.mapping.design import Design
 from xbar_spice.mapping.matrix import MappedMatrix
@@ -216,7 +216,7 @@ def sensitivity_map(
             "design"
         )
     options = (solver or SolverOptions()).iterative
-    with threadpool_limits(limits=1, user_api="blas"), ExitStack() as opened:
+    with one_thread(), ExitStack() as opened:
         for matrix in (matrices := program_model(problem.model, replace(design, variation=Variation()), engine)):
             opened.enter_context(matrix)
         reads = [TapedReads(matrix) for matrix in matrices]

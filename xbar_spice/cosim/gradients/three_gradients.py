@@ -17,7 +17,6 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, final
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from xbar_spice.checks import ANYTHING, SEED, Optional, Real, checked
 from xbar_spice.cosim.gradients.circuit_field import TapedReads
@@ -35,6 +34,7 @@ from xbar_spice.cosim.run.record import RunEntry, Table, typed
 from xbar_spice.cosim.training.descent import Descent
 from xbar_spice.engines.base import Engine
 from xbar_spice.linear.operator import FloatArray, LinearOperator
+from xbar_spice.linear.threads import one_thread
 from xbar_spice.mapping.analog_matrix import AnalogMatrix
 from xbar_spice.mapping.design import Design
 from xbar_spice.solve.fields.contributions import By, Split, split_axes, summed
@@ -160,7 +160,7 @@ def three_gradients(
         InvalidInputError: `by` is unknown.
     """
     options, model, axes = (solver or SolverOptions()).iterative, problem.model, split_axes(by)
-    with threadpool_limits(limits=1, user_api="blas"), ExitStack() as opened:
+    with one_thread(), ExitStack() as opened:
         digital = solve_model(problem, model.field, options, axes)
         matrices = program_model(model, design, engine, seed=seed)
         for matrix in matrices:

@@ -27,6 +27,7 @@ from xbar_spice.engines.base import Engine
 from xbar_spice.engines.verified import VerifiedEngine
 from xbar_spice.errors import ConvergenceWarning, InvalidInputError
 from xbar_spice.linear.operator import FloatArray, LinearOperator
+from xbar_spice.linear.threads import one_thread
 from xbar_spice.mapping.analog_matrix import ReadTrace
 from xbar_spice.mapping.design import Design
 from xbar_spice.parts import LINEAR_SOLVERS
@@ -40,7 +41,6 @@ from xbar_spice.solve.linear_solvers.krylov import KrylovOptions, get_linear_sol
 from xbar_spice.solve.linear_solvers.solver import LinearSolver
 from xbar_spice.solve.newton.newton import NewtonOptions
 from xbar_spice.solve.newton.noise import allowing_noise
-from xbar_spice.threads import one_thread
 from xbar_spice.train.losses import CrossEntropyScore, Objective
 from xbar_spice.weights import Model, named_gradients
 
