@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import warnings
 import weakref
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -12,17 +11,17 @@ from typing import Any, Literal, final, get_args
 
 import numpy as np
 
-from xbar_spice.checks import SEED, Optional, Real
+from xbar_spice.checks import SEED, Optional, Real, warn
 from xbar_spice.cosim.gradients.read_derivative import ReadDerivative
 from xbar_spice.engines.base import Engine
 from xbar_spice.engines.registry import get_engine
-from xbar_spice.errors import DesignWarning, InvalidInputError
+from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.mapping.analog_matrix import AnalogMatrix, program
 from xbar_spice.mapping.design import Design
 from xbar_spice.streams import Streams
 
-__all__ = ["Arrays", "Chip", "GradientKind"]
+__all__ = ["ArraySettings", "Arrays", "GradientKind"]
 
 GradientKind = Literal["transposed", "true", "digital"]
 
@@ -32,7 +31,7 @@ HEADROOM = 1.25
 
 @final
 @dataclass(frozen=True)
-class Chip:
+class ArraySettings:
     """What the arrays of a module have in common.
 
     Attributes:
@@ -90,7 +89,7 @@ class Arrays:
         stream: Of its random numbers; matrices of one seed and different streams have different devices.
     """
 
-    def __init__(self, chip: Chip, name: str, stream: str = "") -> None:
+    def __init__(self, chip: ArraySettings, name: str, stream: str = "") -> None:
         self.chip, self.name, self.stream = chip, name, stream or name
         self.seed = chip.seed
         self.range = chip.weight_range
@@ -155,11 +154,9 @@ class Arrays:
         if self.range is None or (self.chip.weight_range is None and largest > self.range):
             self.range = max(design.headroom, HEADROOM) * (largest or 1.0)
         elif largest > self.range:
-            warnings.warn(
+            warn(
                 f"weights {self.name!r} reach {largest:.4g}, beyond weight_range={self.range:g}: the arrays clip them; "
-                "give a larger weight_range, or None to follow the weights",
-                DesignWarning,
-                stacklevel=2,
+                "give a larger weight_range, or None to follow the weights"
             )
         return self.range
 

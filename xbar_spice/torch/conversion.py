@@ -15,7 +15,7 @@ from xbar_spice.checks import warn
 from xbar_spice.engines.base import Engine
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.mapping.design import Design
-from xbar_spice.torch.arrays import Chip, GradientKind
+from xbar_spice.torch.arrays import ArraySettings, GradientKind
 from xbar_spice.torch.layers import CrossbarConv2d, CrossbarLinear, OnArrays, numbers
 from xbar_spice.torch.ode import OdeBlock
 from xbar_spice.weights import Classifier, Encoder, save_model
@@ -47,18 +47,18 @@ def convert(
         module: The network; it is not changed.
         design: How the arrays are built; the default design when left out.
         engine: Who answers the reads.
-        gradient: Where the backward pass comes from, see `Chip`.
+        gradient: Where the backward pass comes from, see `ArraySettings`.
         seed: Which chip; layers have different devices. None takes one from the weights of each layer.
         skip: Names of modules, such as "head" or "blocks.0.norm", that stay digital without a word, with all in them.
 
     Raises:
-        InvalidInputError: A name of `skip` is not one of a module, or the design does not fit, see `Chip`.
+        InvalidInputError: A name of `skip` is not one of a module, or the design does not fit, see `ArraySettings`.
 
     Example:
         >>> convert(nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)), Design(r_word=1.0))[0].in_features
         4
     """
-    chip = Chip(Design() if design is None else design, engine, gradient, seed)
+    chip = ArraySettings(Design() if design is None else design, engine, gradient, seed)
     known = dict(module.named_modules())
     if unknown := sorted(set(skip) - set(known)):
         raise InvalidInputError(f"skip: no module is called {', '.join(unknown)}; there are {', '.join(known)}")
@@ -72,7 +72,7 @@ def convert(
 
 
 def _converted(
-    module: nn.Module, name: str, chip: Chip, skip: frozenset[str], made: dict[int, nn.Module], left: list[str]
+    module: nn.Module, name: str, chip: ArraySettings, skip: frozenset[str], made: dict[int, nn.Module], left: list[str]
 ) -> nn.Module:
     if name in skip:
         return module
@@ -90,7 +90,7 @@ def _converted(
     return module
 
 
-def _on_arrays(module: nn.Module, name: str, chip: Chip) -> nn.Module | None:
+def _on_arrays(module: nn.Module, name: str, chip: ArraySettings) -> nn.Module | None:
     """The module on arrays, with the same parameters; None for one of another kind, subclasses included."""
     options: dict[str, Any] = {
         "design": chip.design, "engine": chip.engine, "gradient": chip.gradient, "seed": chip.seed, "name": name,

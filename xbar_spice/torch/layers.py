@@ -14,7 +14,7 @@ from xbar_spice.engines.base import Engine
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.mapping.analog_matrix import AnalogMatrix
 from xbar_spice.mapping.design import Design
-from xbar_spice.torch.arrays import Arrays, Chip, GradientKind
+from xbar_spice.torch.arrays import Arrays, ArraySettings, GradientKind
 
 __all__ = ["CrossbarConv2d", "CrossbarLinear", "OnArrays", "like", "numbers"]
 
@@ -61,17 +61,17 @@ class OnArrays(nn.Module):
         names: Of the matrices.
     """
 
-    def __init__(self, chip: Chip | None, names: Iterable[str]) -> None:
+    def __init__(self, chip: ArraySettings | None, names: Iterable[str]) -> None:
         super().__init__()
         self._put_on(chip, names)
 
-    def _put_on(self, chip: Chip | None, names: Iterable[str], within: str = "") -> None:
+    def _put_on(self, chip: ArraySettings | None, names: Iterable[str], within: str = "") -> None:
         """Take arrays for the matrices, whose random streams are named after what they are within."""
         self._chip = chip
         self._arrays = [] if chip is None else [Arrays(chip, name, f"{within}{name}") for name in names]
 
     @property
-    def chip(self) -> Chip | None:
+    def chip(self) -> ArraySettings | None:
         """What the arrays have in common; None for a module that multiplies digitally."""
         return self._chip
 
@@ -111,8 +111,8 @@ class OnArrays(nn.Module):
 
 def _chip(
     design: Design | None, engine: str | Engine, gradient: GradientKind, seed: int | None, weight_range: float | None
-) -> Chip:
-    return Chip(Design() if design is None else design, engine, gradient, seed, weight_range)
+) -> ArraySettings:
+    return ArraySettings(Design() if design is None else design, engine, gradient, seed, weight_range)
 
 
 @final
@@ -125,15 +125,15 @@ class CrossbarLinear(OnArrays):
         bias: Whether there is a bias.
         design: How the arrays are built; the default design when left out.
         engine: Who answers the reads.
-        gradient: Where the backward pass comes from, see `Chip`.
-        seed: Which chip, see `Chip`.
-        weight_range: The largest |weight| of the arrays, see `Chip`.
+        gradient: Where the backward pass comes from, see `ArraySettings`.
+        seed: Which chip, see `ArraySettings`.
+        weight_range: The largest |weight| of the arrays, see `ArraySettings`.
         name: Of the matrix in traces and decks, and of its random streams.
         device: Of the parameters.
         dtype: Of the parameters.
 
     Raises:
-        InvalidInputError: See `Chip`.
+        InvalidInputError: See `ArraySettings`.
 
     Example:
         >>> layer = CrossbarLinear(3, 2, design=Design(r_word=1.0), gradient="transposed")

@@ -20,7 +20,7 @@ from xbar_spice.linear.operator import FloatArray
 from xbar_spice.mapping.design import Design
 from xbar_spice.solve.adjoint.discrete import gradients
 from xbar_spice.solve.integrators.integration import Trajectory, integrate
-from xbar_spice.torch.arrays import Chip, GradientKind
+from xbar_spice.torch.arrays import ArraySettings, GradientKind
 from xbar_spice.torch.layers import OnArrays, like, numbers
 from xbar_spice.train.processor import Programmed
 from xbar_spice.weights import Classifier, Encoder, Model, named_gradients
@@ -87,7 +87,7 @@ class OdeBlock(OnArrays):
         dtype: Of the parameters; torch's default when left out.
 
     Raises:
-        InvalidInputError: The model has an encoder or a classifier, or a setting is not allowed, see `Chip`.
+        InvalidInputError: The model has an encoder or a classifier, or a setting is not allowed, see `ArraySettings`.
 
     Example:
         >>> block = OdeBlock(Model([[1.0, 0.0]], [[0.0], [1.0]], h=0.25, steps=4))
@@ -108,7 +108,7 @@ class OdeBlock(OnArrays):
         dtype: Any = None,
     ) -> None:
         Instance(Model, example="Model(A, B, h=0.1, steps=10)")("model", model)
-        chip = None if design is None else Chip(design, engine, gradient, seed)
+        chip = None if design is None else ArraySettings(design, engine, gradient, seed)
         super().__init__(chip, model.operators)
         self._model = replace(model, encoder=None, classifier=None)
         self._solver = SolverOptions() if solver is None else solver
@@ -123,7 +123,7 @@ class OdeBlock(OnArrays):
         tensors = {name: numbers(getattr(self, _attribute(name))) for name in self._names}
         return replace(self._model.with_tensors(tensors), encoder=encoder, classifier=classifier)
 
-    def on_arrays(self, chip: Chip, name: str = "") -> Self:
+    def on_arrays(self, chip: ArraySettings, name: str = "") -> Self:
         """A copy of a digital block on arrays.
 
         Args:
