@@ -208,12 +208,12 @@ TASKS: Registry[Task] = Registry(
     {
         "digits-conv": "xbar_spice.train.digits:digits_conv",
         "digits-dense": "xbar_spice.train.digits:digits_dense",
-        "two-moons": "xbar_spice.train.named:two_moons",
-        "swiss-roll": "xbar_spice.train.named:swiss_roll",
-        "ellipses": "xbar_spice.train.named:ellipses",
-        "peaks": "xbar_spice.train.named:peaks",
-        "breast-cancer": "xbar_spice.train.named:breast_cancer",
-        "wine": "xbar_spice.train.named:wine",
+        "two-moons": "xbar_spice.train.named:TWO_MOONS",
+        "swiss-roll": "xbar_spice.train.named:SWISS_ROLL",
+        "ellipses": "xbar_spice.train.named:ELLIPSES",
+        "peaks": "xbar_spice.train.named:PEAKS",
+        "breast-cancer": "xbar_spice.train.named:BREAST_CANCER",
+        "wine": "xbar_spice.train.named:WINE",
     },
 )
 """What models are trained for."""

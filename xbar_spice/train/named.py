@@ -14,7 +14,7 @@ from xbar_spice.train.samples import Split, split_of
 from xbar_spice.train.tasks import Schedule, Task, check_at_least_one, check_positive
 from xbar_spice.weights import Encoder, Model
 
-__all__ = ["NamedTask", "breast_cancer", "ellipses", "peaks", "swiss_roll", "two_moons", "wine"]
+__all__ = ["BREAST_CANCER", "ELLIPSES", "PEAKS", "SWISS_ROLL", "TWO_MOONS", "WINE", "NamedTask"]
 
 
 @final
@@ -73,31 +73,6 @@ class NamedTask(Task):
         return Model(field=made, h=self.h, steps=self.steps, method=self.method, encoder=Encoder(lift, -lift @ mean))
 
 
-def peaks() -> NamedTask:
-    """The task "peaks"."""
-    return NamedTask("peaks")
-
-
-def ellipses() -> NamedTask:
-    """The task "ellipses"."""
-    return NamedTask("ellipses")
-
-
-def swiss_roll() -> NamedTask:
-    """The task "swiss-roll"."""
-    return NamedTask("swiss_roll")
-
-
-def two_moons() -> NamedTask:
-    """The task "two-moons"."""
-    return NamedTask("two_moons")
-
-
-def breast_cancer() -> NamedTask:
-    """The task "breast-cancer"."""
-    return NamedTask("breast_cancer")
-
-
-def wine() -> NamedTask:
-    """The task "wine"."""
-    return NamedTask("wine")
+TWO_MOONS, SWISS_ROLL, ELLIPSES, PEAKS, BREAST_CANCER, WINE = map(
+    NamedTask, ("two_moons", "swiss_roll", "ellipses", "peaks", "breast_cancer", "wine")
+)
