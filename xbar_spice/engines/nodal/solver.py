@@ -24,6 +24,7 @@ from xbar_spice.engines.nodal.spectral import FloatingPreconditioner, SpectralPr
 from xbar_spice.engines.nodal.threads import suitable_threads
 from xbar_spice.errors import ConvergenceError
 from xbar_spice.linear.operator import FloatArray
+from xbar_spice.linear.threads import one_thread
 
 __all__ = ["LinearCircuit", "Method", "batches", "require_convergence"]
 
@@ -148,7 +149,7 @@ class LinearCircuit:
 
     def _iterate(self, source: FloatArray, check: Check) -> Outcome:
         # Slopes of nonlinear cells may lie so far apart that the preconditioner leaves the range of floats.
-        with suitable_threads(self.grid.shape[1]), np.errstate(over="ignore", invalid="ignore"):
+        with one_thread(), np.errstate(over="ignore", invalid="ignore"):
             outcome = solve_currents(self.grid, source, self.spectral, check)
         self._unfit = not outcome.converged.all()
         return outcome
