@@ -7,8 +7,7 @@ from pathlib import Path
 
 from xbar_spice.disk import read_bytes, write
 from xbar_spice.hardware.crossbar import Crossbar, Side
-from xbar_spice.hardware.verilog_a import VerilogACell
-from xbar_spice.spice.libraries import LOADER, loader
+from xbar_spice.spice.libraries import LOADER, loader, verilog_a_cells
 from xbar_spice.spice.netlist import Terminal
 
 __all__ = ["with_table", "write_companions"]
@@ -54,7 +53,7 @@ def write_companions(crossbars: Sequence[Crossbar], folder: Path) -> list[Path]:
     Returns:
         The files; none where there are no such cells.
     """
-    cells = dict.fromkeys(crossbar.device for crossbar in crossbars if isinstance(crossbar.device, VerilogACell))
+    cells = verilog_a_cells(crossbars)
     written = []
     for cell in cells:
         stem = folder / cell.unique_name

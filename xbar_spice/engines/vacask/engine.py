@@ -32,7 +32,7 @@ from xbar_spice.hardware.crossbar import Crossbar, Edge, Side, other
 from xbar_spice.hardware.reads import read_ends
 from xbar_spice.hardware.verilog_a.compiler import run_limited, tools
 from xbar_spice.linear.operator import FloatArray
-from xbar_spice.spice.vacask import VacaskDeck, module_of, vacask_deck
+from xbar_spice.spice.vacask import VacaskDeck, modules_of, vacask_deck
 
 __all__ = ["SIMULATOR_VARIABLE", "VacaskBank", "VacaskEngine", "find_simulator"]
 
@@ -56,7 +56,7 @@ def find_simulator() -> Path | None:
 @final
 @dataclass(frozen=True)
 class VacaskEngine(Engine):
-    """VACASK as a judge: sources, resistors, and the laws of cells as compiled Verilog-A modules.
+    """VACASK as a judge: sources, resistors, and the laws of cells and op-amps as compiled Verilog-A modules.
 
     Args:
         time_limit: seconds that a batch of reads may take.
@@ -87,7 +87,7 @@ class VacaskEngine(Engine):
             InvalidInputError: cells or amplifiers that it has no model of.
         """
         for crossbar in crossbars:
-            module_of(crossbar.device)
+            modules_of(crossbar)
         return VacaskBank(crossbars, self)
 
 
@@ -172,7 +172,8 @@ def _result(path: Path, deck: VacaskDeck) -> FloatArray | None:
     if int(fields.get("No. Points", "0")) != 1 or len(numbers) != len(names):
         return None
     found = dict(zip(names, map(float, numbers), strict=True))
-    currents = np.array([found.get(f"{terminal.source}:flow(br)", np.nan) for terminal in deck.terminals])
+    results = ((one.output or f"{one.source}:flow(br)", one.amperes_per_result) for one in deck.terminals)
+    currents = np.array([found.get(name, np.nan) * factor for name, factor in results])
     return currents if np.isfinite(currents).all() else None
 
 
