@@ -7,10 +7,10 @@ import pytest
 from support import engine_or_skip, relative
 
 import xbar_spice as xs
-from xbar_spice.engines.vacask.engine import SIMULATOR_VARIABLE
 from xbar_spice.errors import EngineUnavailableError, InvalidInputError, SimulationError
 from xbar_spice.hardware.behind_via import BehindVia
 from xbar_spice.hardware.dynamic.yakopcic import TwoSidedSinh
+from xbar_spice.spice.vacask import SIMULATOR_VARIABLE
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import final
 
 import numpy as np
 
-from xbar_spice.errors import InvalidInputError
+from xbar_spice.errors import EngineUnavailableError, InvalidInputError
 from xbar_spice.hardware.amplifier import Amplifier
 from xbar_spice.hardware.behind_via import BehindVia
 from xbar_spice.hardware.biases import End
@@ -25,12 +28,25 @@ from xbar_spice.hardware.cells import (
 from xbar_spice.hardware.crossbar import SIDES, Crossbar, Edge, Side
 from xbar_spice.hardware.dynamic.yakopcic import TwoSidedSinh
 from xbar_spice.hardware.verilog_a import VerilogACell
+from xbar_spice.hardware.verilog_a.compiler import tools
 from xbar_spice.linear.operator import FloatArray
-from xbar_spice.spice.netlist import Terminal, array_variables
+from xbar_spice.spice.dialect import Dialect, ReadDeck, results_of, run_batch
+from xbar_spice.spice.netlist import Deck, Terminal, array_variables
 from xbar_spice.spice.render import number, render
 from xbar_spice.spice.resources import search_path
+from xbar_spice.spice.travel import write_compiled
 
-__all__ = ["VacaskDeck", "modules_of", "vacask_deck"]
+__all__ = [
+    "SIMULATOR_VARIABLE",
+    "VacaskDeck",
+    "VacaskDialect",
+    "find_simulator",
+    "modules_of",
+    "require_simulator",
+    "vacask_deck",
+]
+
+SIMULATOR_VARIABLE = "XBAR_VACASK"
 
 OPTIONS = {"reltol": 1e-10, "abstol": 1e-16, "vntol": 1e-13}
 """What Newton's method stops by; it may not settle to much less."""
@@ -72,7 +88,7 @@ def vacask_deck(
     title: str = "memristor crossbars",
     comments: Mapping[str, object] | None = None,
     netlists: Sequence[Path] = (),
-    beside: bool = False,
+    libraries: str | None = None,
 ) -> VacaskDeck:
     """A deck of arrays, with an operating point `read0`, `read1`, ... for each set of voltages.
 
@@ -84,7 +100,7 @@ def vacask_deck(
         title: first line of the deck.
         comments: more to say at its head.
         netlists: folders of the user's own templates, searched first.
-        beside: whether libraries are named as files beside the deck, and not where they are on this machine.
+        libraries: their folder as seen from that of the deck; they are where they were compiled when left out.
 
     Raises:
         InvalidInputError: an array that cannot be written for this simulator.
@@ -107,7 +123,7 @@ def vacask_deck(
         "title": title,
         "comments": dict(comments or {}),
         "arrays": arrays,
-        "loads": [f"{one.unique_name}.osdi" if beside else str(one.library) for one in modules],
+        "loads": [str(one.library) if libraries is None else f"{libraries}{one.unique_name}.osdi" for one in modules],
         "models": models,
         "options": _options(crossbars, terminals, float(np.abs(volts).max(initial=0.0))),
         "element": _element,
@@ -226,3 +242,62 @@ def _instance(name: str, first: str, second: str, module: VerilogACell, values: 
     fixed = " ".join(f"{key}={number(value)}" for key, value in (*module.parameters, *values))
     own = f"{module.model}_{name}"
     return f"model {own} {module.unique_name} {fixed}\n{name} ({first} {second}) {own}"
+
+
+def find_simulator() -> Path | None:
+    """The simulator: the one that the environment names, that of the extra `verilog-a`, or one on the path."""
+    asked = os.environ.get(SIMULATOR_VARIABLE)
+    if asked:
+        return Path(asked) if os.access(asked, os.X_OK) else None
+    folder = tools()
+    if folder and (folder / "vacask").is_file():
+        return folder / "vacask"
+    found = shutil.which("vacask")
+    return Path(found) if found else None
+
+
+def require_simulator() -> Path:
+    """As `find_simulator`.
+
+    Raises:
+        EngineUnavailableError: there is none; the text says how to get one.
+    """
+    found = find_simulator()
+    if found is None:
+        raise EngineUnavailableError(
+            "this needs the simulator VACASK, and there is none: pip install 'xbar-spice[verilog-a]' (Linux on "
+            f"x86-64), or set {SIMULATOR_VARIABLE} to the path of one"
+        )
+    return found
+
+
+@final
+@dataclass(frozen=True)
+class VacaskDialect(Dialect):
+    """That of VACASK."""
+
+    suffix = ".sim"
+    by_hand = "vacask {}; read0.raw then holds the results with all digits"
+
+    def write(self, read: ReadDeck) -> Deck:
+        deck = vacask_deck(
+            read.crossbars,
+            read.ends,
+            read.side,
+            names=read.names,
+            title=read.title,
+            comments=read.comments,
+            netlists=read.netlists,
+            libraries=read.root,
+        )
+        return Deck(deck.text, deck.terminals)
+
+    def companions(self, crossbars: Sequence[Crossbar], folder: Path) -> list[Path]:
+        """The libraries of cells and op-amps, and their sources."""
+        return write_compiled([module for crossbar in crossbars for module in modules_of(crossbar)], folder)
+
+    def run(self, deck: Path, folder: Path, behaviour: str, seconds: float) -> Mapping[str, float]:
+        with TemporaryDirectory(prefix="xbar-readback-") as place:  # it writes where it is run
+            command = [str(require_simulator()), "-sp", "-se", "-qp", str(deck.absolute())]
+            said = run_batch(command, Path(place), deck, seconds)
+            return results_of(Path(place) / "read0.raw", deck, said)

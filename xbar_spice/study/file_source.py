@@ -168,11 +168,16 @@ def sources(parameters: Parameters, design: Design, model: Model) -> dict[str, s
     return {name: code for name, code in found.items() if code is not None}
 
 
+OTHERS = ("spice3", "vacask")  # folders of templates that ngspice has nothing of
+
+
 def templates(netlists: Sequence[Path] = ()) -> str:
     """Hash of the templates that the decks of ngspice are made from: the shipped ones, and those of one's own."""
     digest = hashlib.sha256()
     for folder in (search_path("netlists")[0], *netlists):
         for path in sorted(folder.rglob("*.j2")):
+            if path.relative_to(folder).parts[0] in OTHERS:
+                continue
             text = path.read_bytes()
             digest.update(f"{path.relative_to(folder).as_posix()} {len(text)} ".encode() + text)
     return digest.hexdigest()
