@@ -25,12 +25,14 @@ if TYPE_CHECKING:
     from xbar_spice.solve.fields.field import Field
     from xbar_spice.solve.integrators.method import Method
     from xbar_spice.solve.linear_solvers.solver import LinearSolver
+    from xbar_spice.spice.dialect import Dialect
     from xbar_spice.train.tasks import Task
 
 __all__ = [
     "CONVERTERS",
     "DATA",
     "DEVICES",
+    "DIALECTS",
     "DRIFT_LAWS",
     "ENGINES",
     "FIELDS",
@@ -56,6 +58,17 @@ ENGINES: Registry[Engine] = Registry(
     },
 )
 """Who answers the reads of arrays."""
+
+DIALECTS: Registry[Dialect] = Registry(
+    "dialect",
+    "xbar_spice.spice.dialect:Dialect",
+    {
+        "ngspice": "xbar_spice.spice.travel:NgspiceDialect",
+        "spice3": "xbar_spice.spice.spice3:Spice3Dialect",
+        "vacask": "xbar_spice.spice.vacask:VacaskDialect",
+    },
+)
+"""Languages of exported decks."""
 
 DEVICES: Registry[Device] = Registry(
     "device",
@@ -250,5 +263,6 @@ REGISTRIES: tuple[Registry[Any], ...] = (
     DATA,
     TASKS,
     FIGURES,
+    DIALECTS,
 )
 """All of them."""

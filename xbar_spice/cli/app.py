@@ -28,7 +28,7 @@ from xbar_spice.cli.studies import show_study, study
 from xbar_spice.cli.write import write
 from xbar_spice.disk import reason
 from xbar_spice.errors import XbarError
-from xbar_spice.parts import TASKS
+from xbar_spice.parts import DIALECTS, TASKS
 
 __all__ = ["main"]
 
@@ -106,12 +106,21 @@ def train(task: str, output: Path | None, seed: int) -> None:
     help="Folder of the decks.",
 )
 @click.option("--side", type=click.Choice(["rows", "cols"]), default="rows", show_default=True, help="The driven side.")
+@click.option("--dialect", type=PartOf(DIALECTS), default="ngspice", show_default=True,
+              help="Language of the decks: of ngspice, of Spice3f5 and what reads the same, or of VACASK.")  # fmt: skip
 @click.option("--netlists", type=click.Path(exists=True, file_okay=False, path_type=Path), multiple=True,
               help="Folder of your own templates, searched first.")  # fmt: skip
 @click.option("--feedback", is_flag=True, help="Write the circuits that solve Newton's linear systems, too.")
 @seed_option
 def netlist(
-    weights: Path, output: Path, side: Any, netlists: tuple[Path, ...], feedback: bool, seed: int, **circuit: Any
+    weights: Path,
+    output: Path,
+    side: Any,
+    dialect: Any,
+    netlists: tuple[Path, ...],
+    feedback: bool,
+    seed: int,
+    **circuit: Any,
 ) -> None:
     """Write the netlists of A and B from trained weights.
 
@@ -133,6 +142,10 @@ def netlist(
 
     pulse, capacitance = make_pulse(circuit)
     design = make_design(circuit)
+    if feedback and dialect != "ngspice":
+        raise click.UsageError(
+            f"--feedback writes circuits for ngspice, got --dialect {dialect}: leave one of them out"
+        )
     if feedback and not design.device.linear:
         raise click.UsageError(
             f"--feedback needs linear cells, got --device {circuit['device']}: leave one of them out"
@@ -165,6 +178,7 @@ def netlist(
                 netlists=netlists,
                 pulse=pulse,
                 capacitance=capacitance,
+                dialect=dialect,
             )
             click.echo(f"{files[0]}  {len(mapped.arrays)} arrays, largest {max(x.shape for x in mapped.crossbars)}")
             click.echo(f"{files[-1]}")
@@ -172,7 +186,8 @@ def netlist(
             for path in write_first_step(model, design, output, seed=seed, weights=weights.name, netlists=netlists):
                 click.echo(f"{path}")
     loads = str(output / LOADER) if compiled_libraries(mapped.crossbars) else ""
-    click.echo(f"run one by hand: {by_hand(behaviour(mapped.crossbars), loads)} {files[0]}")
+    command = f"{by_hand(behaviour(mapped.crossbars), loads)} {{}}"
+    click.echo(f"run one by hand: {(DIALECTS.get(dialect).by_hand or command).format(files[0])}")
 
 
 @click.command("check-model", cls=Verb)

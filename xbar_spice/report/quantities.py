@@ -16,6 +16,7 @@ __all__ = [
     "READS",
     "SECONDS",
     "STATE_ERROR",
+    "VERIFIED",
     "WORST_READ",
     "Quantity",
     "columns_of",
@@ -27,7 +28,7 @@ __all__ = [
 
 STATE_ERROR, LOSS_ERROR = "state.relative_error", "loss.relative_error"
 ACCURACY, DIGITAL_ACCURACY, ACCURACY_LOSS = "accuracy.analog", "accuracy.digital", "accuracy.loss"
-READS, SECONDS, WORST_READ = "reads", "seconds", "worst_read_error"
+READS, SECONDS, WORST_READ, VERIFIED = "reads", "seconds", "worst_read_error", "verified.worst"
 _NO_ANGLE = 1e-14  # that rounding leaves of 1 - cosine
 
 Scalar = bool | int | float | str | None
@@ -85,6 +86,9 @@ QUANTITIES = (
     Quantity(READS, "", "reads of the arrays; one serves all samples"),
     Quantity("reads.*", "", "reads of the arrays of {}"),
     Quantity(WORST_READ, "", "largest relative error of a read against the digital product"),
+    Quantity("verified.engine", "", "who answered a part of the reads, too"),
+    Quantity("verified.reads", "", "how many reads that engine answered"),
+    Quantity(VERIFIED, "", "largest difference of a current between the two, over the largest of its array"),
     Quantity("noise", "", "what read noise and converters leave of an implicit equation, relative to the state"),
     Quantity("activations", "", "selections of rows that the reads took"),
     Quantity("read_seconds", "second", "time of the reads"),
@@ -153,6 +157,8 @@ def columns_of(record: Mapping[str, Any]) -> dict[str, Scalar]:
     found |= {
         name: record.get(name) for name in (WORST_READ, "noise", "activations", "read_seconds", SECONDS, "written")
     }
+    verified = record.get("verified") or {}
+    found |= {f"verified.{name}": verified[name] for name in ("engine", "reads", "worst") if name in verified}
     return {name: value for name, value in found.items() if value is not None}
 
 
