@@ -92,7 +92,9 @@ def _step(device: DynamicDevice, x: FloatArray, volts: FloatArray, h: FloatArray
     """States after one step, and its error."""
     nudge = NUDGE * device.span
     low, high = device.within(x - nudge), device.within(x + nudge)
-    rate, below, above = _rate(device, np.concatenate([x, low, high]), np.concatenate([volts, volts, volts])).reshape(3, -1)
+    rate, below, above = _rate(device, np.concatenate([x, low, high]), np.concatenate([volts, volts, volts])).reshape(
+        3, -1
+    )
     slope = (above - below) / (high - low)
     (half, first), (_, third), (_, fourth) = _phi(np.stack([0.5 * h * slope, h * slope]))
 
