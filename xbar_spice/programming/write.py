@@ -24,7 +24,7 @@ from xbar_spice.errors import DeviceError, InvalidInputError
 from xbar_spice.hardware.amplifier import Amplifier
 from xbar_spice.hardware.crossbar import Crossbar
 from xbar_spice.hardware.dynamic import BehindTransistor, DynamicDevice, GatedCell
-from xbar_spice.hardware.variation import Programmed, ProgrammingError
+from xbar_spice.hardware.variation import Programmed, ProgrammingCost, ProgrammingError
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.programming.pulses import FastPulses, Pulses, dynamic_law
 from xbar_spice.programming.schemes import SCHEMES, Scheme, Selector
@@ -73,6 +73,13 @@ class Written:
     def reached(self) -> NDArray[np.bool_]:
         """(rows, cols) cells that are near enough to their target in the end, whatever others did to them."""
         return np.asarray(np.abs(self.error) <= self.within)
+
+    def cost(self, window: float) -> ProgrammingCost:
+        """What it took in numbers, disturb as a part of this window in siemens."""
+        disturb = float(np.abs(self.disturb).max()) / window
+        return ProgrammingCost(
+            int(self.pulses.sum()), self.seconds, self.energy, disturb, int(self.given_up.sum()), self.passes
+        )
 
 
 @final
@@ -187,7 +194,8 @@ class WriteVerify(ProgrammingError):
         Amplifiers, which sense reads, have no part in it.
         """
         found = self.write(replace(crossbar, amplifier=Amplifier()), None, rng, (g_min, g_max))
-        return Programmed(found.conductance, np.where(found.given_up | (found.target == 0), 0.0, 1.0))
+        slope = np.where(found.given_up | (found.target == 0), 0.0, 1.0)
+        return Programmed(found.conductance, slope, found.cost(g_max - g_min))
 
     def write(
         self,
