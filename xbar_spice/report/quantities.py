@@ -91,6 +91,12 @@ QUANTITIES = (
     Quantity(VERIFIED, "", "largest difference of a current between the two, over the largest of its array"),
     Quantity("noise", "", "what read noise and converters leave of an implicit equation, relative to the state"),
     Quantity("activations", "", "selections of rows that the reads took"),
+    Quantity("programming.pulses", "", "programming pulses at all cells of all arrays together"),
+    Quantity("programming.seconds", "second", "length of all programming pulses, one after the other"),
+    Quantity("programming.energy", "joule", "energy that the terminals delivered in them"),
+    Quantity("programming.disturb", "", "the most that they changed a cell they were not for, over g_max - g_min"),
+    Quantity("programming.given_up", "", "cells that did not come near enough to their targets"),
+    Quantity("programming.passes", "", "passes through an array, the most of any"),
     Quantity("read_seconds", "second", "time of the reads"),
     Quantity(SECONDS, "second", "time of the case"),
     Quantity("written", "", "when the result was kept, UTC"),
@@ -154,12 +160,24 @@ def columns_of(record: Mapping[str, Any]) -> dict[str, Scalar]:
         found |= dict(_solved(run, entry))
     reads = record["reads"]
     found |= {READS: sum(reads.values())} | {f"reads.{kind}": count for kind, count in reads.items()}
+    found |= _together(record.get("programming") or {})
     found |= {
         name: record.get(name) for name in (WORST_READ, "noise", "activations", "read_seconds", SECONDS, "written")
     }
     verified = record.get("verified") or {}
     found |= {f"verified.{name}": verified[name] for name in ("engine", "reads", "worst") if name in verified}
     return {name: value for name, value in found.items() if value is not None}
+
+
+def _together(costs: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    """What programming all matrices took; of disturb and passes the most."""
+    found: dict[str, list[float]] = {}
+    for entries in costs.values():
+        for name, value in entries.items():
+            found.setdefault(name, []).append(value)
+    return {
+        f"programming.{name}": (max if name in ("disturb", "passes") else sum)(values) for name, values in found.items()
+    }
 
 
 def _number(value: float | None) -> float:

@@ -220,6 +220,7 @@ def cosimulate(
             analog = solve_model(problem, on_arrays, options.allowing(noise), ends=ends_on(model, matrices))
     feedback = solved.pop("feedback", None)
     times = {matrix.name: matrix.mapped.activations for matrix in matrices}
+    costs = {matrix.name: matrix.mapped.cost for matrix in matrices if matrix.mapped.cost is not None}
     record = Record(
         **vars(_made(problem, design, answering, seed)),
         solver=plain(options.describe()),
@@ -229,6 +230,7 @@ def cosimulate(
         read_seconds=sum(read.seconds for read in reads),
         worst_read_error=max((read.relative_error for read in reads), default=0.0),
         seconds=time.perf_counter() - start,
+        programming=costs or None,
         activations=sum(times[read.matrix] for read in reads) if design.active_rows is not None else None,
         feedback=None if feedback is None else Circuit(**feedback),
         solved=solved or None,
