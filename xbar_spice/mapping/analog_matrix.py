@@ -308,7 +308,7 @@ def program(  # noqa: PLR0913 - all that a chip is made of
     known = {"programming", *(field.name for field in fields(Design))}
     if unknown := sorted(set(changes) - known):
         raise InvalidInputError(f"unknown design field {', '.join(unknown)}; allowed are {', '.join(sorted(known))}")
-    built = replace(design or Design(), **changes)
+    built = replace(design or Design(), **changes) if changes or design is None else design
     measured = conductance_map(built, name) if conductance is None else conductance
     mapped = map_weights(
         weights, built, rng=rng, siemens_per_weight=siemens_per_weight, cycle_rng=cycle_rng, conductance=measured

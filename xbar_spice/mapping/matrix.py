@@ -310,7 +310,9 @@ def map_weights(
     if design.compensated:
         target = _compensated(target, design, used, scale)
     if conductance is None:
-        whole = _cut(target, target, replace(design, active_rows=None), used, scale)
+        whole = _cut(
+            target, target, design if design.active_rows is None else replace(design, active_rows=None), used, scale
+        )
         written, programmed = programmed_devices(target, design, whole, rng, cycle_rng)
     else:
         written = programmed = measured_devices(conductance, target, design)

@@ -26,10 +26,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import Any, cast, final
+from typing import TYPE_CHECKING, Any, cast, final
 
 import numpy as np
-import pandas as pd
 
 from xbar_spice.cosim.run.record import CaseEntry, Record, read_record
 from xbar_spice.disk import (
@@ -44,6 +43,9 @@ from xbar_spice.disk import (
 from xbar_spice.errors import StudyError
 from xbar_spice.study.case_folder import read_case, read_trace, to_json
 from xbar_spice.study.segments import LARGEST, Line, Status, compact_json, read_lines
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["Store", "StoredCase", "case_of", "unconverged"]
 
@@ -230,6 +232,8 @@ class Store:
 
     def records(self) -> tuple[pd.DataFrame, list[str]]:
         """The same as a table, one row each with columns such as `state.relative_error`."""
+        import pandas as pd  # noqa: PLC0415 - a sixth of a study's start, which needs no tables
+
         records, problems = self.results()
         return pd.json_normalize([dict(record) for record in records]), problems
 
@@ -338,6 +342,8 @@ class StoredCase:
         Raises:
             StudyError: it is no longer readable.
         """
+        import pandas as pd  # noqa: PLC0415 - a sixth of a study's start, which needs no tables
+
         if isinstance(self._kept, Line):
             trace = pd.DataFrame(self._kept.trace)
             empty = [name for name in trace if trace[name].isna().all()]
