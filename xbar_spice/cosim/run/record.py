@@ -122,6 +122,7 @@ class Record(Table):
         reads: Their number by matrix and direction.
         read_seconds: That they took.
         worst_read_error: Largest relative error of a read against the digital product.
+        read_power: Watts of the first read by matrix and direction, see `xbar_spice.mapping.power.read_power`.
         seconds: That all of it took.
         activations: Selections of rows that the reads took, where a design reads some rows at a time.
         feedback: What the solves by a circuit were like, if there was one.
@@ -142,6 +143,7 @@ class Record(Table):
     accuracy: Accuracy = field(default_factory=Accuracy)
     read_seconds: float = math.nan
     worst_read_error: float = math.nan
+    read_power: Mapping[str, float] | None = None
     activations: int | None = None
     feedback: Circuit | None = None
     solved: Mapping[str, Any] | None = None
