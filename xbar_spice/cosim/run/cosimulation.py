@@ -229,6 +229,7 @@ def cosimulate(
         reads=dict(Counter(f"{read.matrix} {read.direction}" for read in reads)),
         read_seconds=sum(read.seconds for read in reads),
         worst_read_error=max((read.relative_error for read in reads), default=0.0),
+        read_power={f"{matrix.name} {way}": watts for matrix in matrices for way, watts in matrix.power.items()},
         seconds=time.perf_counter() - start,
         programming=costs or None,
         activations=sum(times[read.matrix] for read in reads) if design.active_rows is not None else None,
