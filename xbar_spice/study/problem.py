@@ -70,10 +70,10 @@ def problem_of(model: Model, data: Data) -> Problem:
 
 def _objective(model: Model, data: Data) -> Objective:
     if data.labels is not None and model.classifier is not None:
-        if data.classes > len(model.classifier.weight):
+        if data.classes > model.classifier.classes:
             raise StudyError(
                 f"{data}: labels go up to {data.classes - 1}, and the model's classifier has "
-                f"{len(model.classifier.weight)} classes, counted from 0"
+                f"{model.classifier.classes} classes, counted from 0"
             )
         return CrossEntropy(model.classifier, data.labels)
     if data.targets is None and data.labels is not None:

@@ -22,7 +22,9 @@ from xbar_spice.train.optimise import Adam
 from xbar_spice.train.processor import Digital, Processor, Programmed
 from xbar_spice.train.samples import Samples, Split
 from xbar_spice.train.tasks import Schedule
-from xbar_spice.weights import Classifier, Model, named_gradients
+from xbar_spice.weights import Chain, Classifier, Model, named_gradients
+from xbar_spice.weights.ends import named_below
+from xbar_spice.weights.steps import Passed
 
 __all__ = [
     "Epoch",
@@ -116,28 +118,31 @@ def loss_and_gradients(
     """
     objective: Objective = CrossEntropy(classifier_of(model), data.labels)
     with (processor or Digital()).programmed(model, occasion) as programmed:
-        if "classifier.weight" in programmed.ends:
-            objective = objective.read_by(programmed.ends["classifier.weight"])
-        z0, driven = _initial(programmed, model, data.x)
+        if by_classifier := named_below(programmed.ends, "classifier"):
+            objective = objective.read_by(by_classifier)
+        z0, encoded = _initial(programmed, model, data.x)
         trajectory = _integrate(programmed, model, z0, tolerance)
         score = cast(CrossEntropyScore, objective.evaluate(model.ended(trajectory.z[-1])))
-        found = {"classifier.weight": score.weight, "classifier.bias": score.bias}
+        found = dict(score.tensors)
         if not matrices:
             return score, found
         pulled = gradients(trajectory, model.started(score.cotangent))
+        sums = dict(score.sums)
+        if encoded is not None:
+            back = encoded.pull(model.ended(pulled.z0), to_inputs=False)
+            found |= back.gradients
+            sums |= back.sums
         of_tensors = programmed.of_tensors
-        found = {**(named_gradients(model, pulled.parameters) if of_tensors is None else of_tensors(pulled)), **found}
-    if model.encoder is not None and driven is not None:
-        found |= model.encoder.weight_gradient(model.encoder.pulled(driven, model.ended(pulled.z0)), data.x)
+        found |= named_gradients(model, pulled.parameters) if of_tensors is None else of_tensors(pulled, sums)
     return score, {name: found[name] for name in model.tensors if name in found and name not in model.frozen}
 
 
-def _initial(programmed: Programmed, model: Model, x: FloatArray) -> tuple[FloatArray, FloatArray | None]:
-    """Initial states of inputs, and what the encoder's matrix made of them."""
+def _initial(programmed: Programmed, model: Model, x: FloatArray) -> tuple[FloatArray, Passed | None]:
+    """Initial states of inputs, and how they came about if there is an encoder."""
     if model.encoder is None:
         return x, None
-    driven = model.encoder.sums(x, programmed.ends.get("encoder.weight"))
-    return model.encoder.of_sums(driven), driven
+    encoded = model.encoder.reading(named_below(programmed.ends, "encoder")).passed(x, "encoder.")
+    return encoded.value, encoded
 
 
 def epochs(
@@ -203,10 +208,10 @@ def _step(
         matrices=schedule.trained == "everything",
         occasion=occasion,
     )
-    decay = dict.fromkeys(slopes, schedule.weight_decay) | {
-        "classifier.weight": schedule.classifier_decay,
-        "classifier.bias": 0.0,
-    }
+    decay = dict.fromkeys(slopes, schedule.weight_decay)
+    for name in slopes:
+        if name.startswith("classifier."):
+            decay[name] = schedule.classifier_decay if name.endswith("weight") else 0.0
     parameters = model.tensors
     moving = {name: parameters[name] for name in slopes}
     slopes = {name: slope + decay[name] * moving[name] for name, slope in slopes.items()}
@@ -240,13 +245,13 @@ def _integrate(programmed: Programmed, model: Model, z0: FloatArray, tolerance: 
     )
 
 
-def scored(classifier: Classifier, z: FloatArray, data: Samples) -> Evaluated:
+def scored(classifier: Classifier | Chain, z: FloatArray, data: Samples) -> Evaluated:
     """How well a classifier does on some states."""
     score = CrossEntropy(classifier, data.labels).evaluate(z)
     return Evaluated(score.accuracy, score.loss)
 
 
-def classifier_of(model: Model) -> Classifier:
+def classifier_of(model: Model) -> Classifier | Chain:
     """The model's classifier.
 
     Raises:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import final
 
 import numpy as np
@@ -12,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from xbar_spice.checks import Array, given, settle
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear.operator import FloatArray, LinearOperator
-from xbar_spice.weights import Classifier
+from xbar_spice.weights import Chain, Classifier
 
 __all__ = [
     "CrossEntropy",
@@ -48,13 +49,21 @@ class CrossEntropyScore(Score):
 
     Attributes:
         accuracy: share of the samples that are classified correctly.
-        weight: dL/d(weight), (classes, n).
+        weight: dL/d(weight), (classes, n); of the last layer if there are several.
         bias: dL/d(bias), (classes,).
+        tensors: of everything in the classifier that is trained, by the names of the model's tensors.
+        sums: the cotangent of each W x + bias that was read by arrays, by the name of the weight.
     """
 
     accuracy: float
     weight: FloatArray
     bias: FloatArray
+    tensors: Mapping[str, FloatArray] = field(default_factory=dict)
+    sums: Mapping[str, FloatArray] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.tensors:
+            object.__setattr__(self, "tensors", {"classifier.weight": self.weight, "classifier.bias": self.bias})
 
 
 class Objective(ABC):
@@ -78,8 +87,11 @@ class Objective(ABC):
         score = self.evaluate(z[-1])
         return replace(score, cotangent=score.cotangent[np.newaxis])
 
-    def read_by(self, operator: LinearOperator) -> Objective:
+    def read_by(self, operator: LinearOperator | Mapping[str, LinearOperator]) -> Objective:
         """The same loss, with the classifier's weight on arrays.
+
+        Args:
+            operator: What multiplies with it; by the names of its weights if it has several layers.
 
         Raises:
             InvalidInputError: This loss has no classifier.
@@ -107,7 +119,7 @@ class Objective(ABC):
 @final
 @dataclass(frozen=True, eq=False)
 class CrossEntropy(Objective):
-    """Mean softmax cross-entropy of a linear classifier.
+    """Mean softmax cross-entropy of a classifier.
 
     Args:
         classifier: makes scores of states.
@@ -115,7 +127,7 @@ class CrossEntropy(Objective):
         operator: what multiplies with the classifier's weight; digital when left out.
     """
 
-    classifier: Classifier
+    classifier: Classifier | Chain
     labels: NDArray[np.int64]
     operator: LinearOperator | None = None
 
@@ -124,32 +136,47 @@ class CrossEntropy(Objective):
         if Array()("labels", self.labels).ndim != 1 or np.asarray(self.labels).dtype.kind not in "iu":
             raise InvalidInputError(f"labels must be whole numbers of shape (batch,), got {given(self.labels)}")
 
-    def read_by(self, operator: LinearOperator) -> CrossEntropy:
-        return replace(self, operator=operator)
+    def read_by(self, operator: LinearOperator | Mapping[str, LinearOperator]) -> CrossEntropy:
+        if isinstance(operator, LinearOperator):
+            return replace(self, operator=operator)
+        return replace(self, classifier=self.classifier.reading(operator))
 
     def evaluate(self, z: FloatArray) -> CrossEntropyScore:
-        classifier = self.classifier
-        if self.operator is None and classifier.plain:
+        classifier = self._read
+        if isinstance(classifier, Classifier) and classifier.plain:
             return softmax_cross_entropy(classifier.weight, classifier.bias, z, self.labels)
         with np.errstate(invalid="ignore", over="ignore"):  # states that are not finite make NaN of everything
-            sums = classifier.sums(classifier.features(z), self.operator)
-            scores = classifier.scores(sums)
-        found = softmax_cross_entropy(np.eye(len(scores)), np.zeros(len(scores)), scores, self.labels)
-        cotangent, of = classifier.pull(z, sums, found.cotangent, self.operator)
-        return replace(found, cotangent=cotangent, weight=of["classifier.weight"], bias=of["classifier.bias"])
+            scored = classifier.passed(z, "classifier.")
+            scores = scored.value
+            found = softmax_cross_entropy(np.eye(len(scores)), np.zeros(len(scores)), scores, self.labels)
+            pulled = scored.pull(found.cotangent)
+        last = next(iter(pulled.sums)).removesuffix("weight")
+        return CrossEntropyScore(
+            found.loss,
+            found.accuracy,
+            pulled.inputs,
+            pulled.gradients[f"{last}weight"],
+            pulled.gradients[f"{last}bias"],
+            pulled.gradients,
+            pulled.sums,
+        )
 
     def curvature(self, z: FloatArray) -> FloatArray:
         # diag(p) - p p^T is the sum over the classes of p_c (e_c - p) (e_c - p)^T.
-        sums = self.classifier.sums(self.classifier.features(z), self.operator)
-        scores = self.classifier.scores(sums)
+        scored = self._read.passed(z)
+        scores = scored.value
         p = np.exp(scores - scores.max(axis=0))
         p /= p.sum(axis=0)
         away = np.eye(len(p))[:, :, np.newaxis] - p
-        if self.classifier.plain and self.operator is None:
-            towards = np.einsum("cn,kcb->knb", self.classifier.weight, away)
+        if isinstance(self._read, Classifier) and self._read.plain:
+            towards = np.einsum("cn,kcb->knb", self._read.weight, away)
         else:
-            towards = np.stack([self.classifier.pull(z, sums, one, self.operator)[0] for one in away])
+            towards = np.stack([scored.pull(one).inputs for one in away])
         return np.asarray(np.sqrt(p / z.shape[1])[:, np.newaxis] * towards, dtype=float)
+
+    @property
+    def _read(self) -> Classifier | Chain:
+        return self.classifier if self.operator is None else self.classifier.reading({"weight": self.operator})
 
 
 @final
