@@ -98,7 +98,7 @@ def test_on_arrays_reads_are_counted_and_the_true_gradient_is_that_of_the_chip()
         assert np.linalg.norm(study["hardware"][name] - study["digital"][name]) > 0.0
 
 
-@pytest.mark.parametrize("suffix", [".npz", ".safetensors"])
+@pytest.mark.parametrize("suffix", [".npz", ".safetensors", ".pt"])
 def test_files_keep_layers(tmp_path: Path, suffix: str) -> None:
     held = model(on_arrays=ENDS, frozen=("encoder.0.weight",))
     xs.save_model(tmp_path / f"net{suffix}", held)
@@ -158,6 +158,30 @@ def test_layers_of_a_framework_with_normalisations(tmp_path: Path) -> None:
     ):
         with pytest.raises(WeightsError, match=message):
             xs.load_model(tmp_path / "net.npz", **{name: one for name, one in SAID.items() if name != left_out})
+
+
+def test_scores_and_gradients_are_those_of_pytorch() -> None:
+    folder = Path(__file__).parent / "torch"
+    expected = dict(np.load(folder / "several.npz"))
+    held = xs.load_model(
+        folder / "several.pt",
+        **{
+            "h": 0.25, "steps": 4, "method": "rk4", "activation": "tanh",
+            "encoder.activation": "relu,relu,identity", "encoder.image_shape": (5, 5), "encoder.0.stride": 2,
+            "encoder.1.groups": 2, "encoder.1.pooling": "max", "encoder.1.block": 2,
+            "classifier.activation": "tanh,relu", "classifier.0.groups": 1,
+        },
+    )  # fmt: skip
+    problem = xs.make_problem(held, data=xs.Data(expected["images"], expected["labels"]))
+    found = solve_model(problem, held.field, SolverOptions())
+    logits = held.classifier.logits(found.final).T if held.classifier else None
+    np.testing.assert_allclose(logits, expected["logits"], rtol=1e-12, atol=1e-13)
+    there = {f"encoder.{k}": f"embed.{module}" for k, module in enumerate((0, 3, 8))}
+    there |= {f"classifier.{k}": f"fc.{module}" for k, module in enumerate((2, 4))}
+    names = {f"{layer}.{of}": f"{module}.{of}" for layer, module in there.items() for of in ("weight", "bias")}
+    names |= {"encoder.1.scale": "embed.4.weight", "classifier.0.shift": "fc.0.bias", "A": "odefunc.l1.weight"}
+    for name, parameter in names.items():
+        np.testing.assert_allclose(found.parameters[name], expected[f"grad.{parameter}"], rtol=1e-9, atol=1e-13)
 
 
 def test_layers_that_do_not_belong_together_are_refused() -> None:

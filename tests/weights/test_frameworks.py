@@ -77,7 +77,7 @@ def test_a_compiled_function_is_read_as_what_it_holds() -> None:
     assert model.classifier is None
 
 
-@pytest.mark.parametrize("suffix", [".npz", ".safetensors"])
+@pytest.mark.parametrize("suffix", [".npz", ".safetensors", ".pt"])
 def test_what_was_read_is_written_in_the_documented_format(tmp_path: Path, suffix: str) -> None:
     for name, (_, settings) in NETWORKS.items():
         model = xs.load_model(FOLDER / name, **settings)

@@ -59,7 +59,7 @@ def app() -> None:
 @click.option(
     "--output",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Weight file, .npz or .safetensors.  [default: TASK.npz]",
+    help="Weight file: .npz, .safetensors or .pt.  [default: TASK.npz]",
 )
 @click.option(
     "--seed", type=click.IntRange(min=0), metavar="N", default=0, show_default=True, help="Of split, start and batches."

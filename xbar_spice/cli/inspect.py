@@ -28,7 +28,7 @@ __all__ = ["inspect"]
 @click.option(
     "--output",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Write the model in the documented format, .npz or .safetensors.",
+    help="Write the model in the documented format: .npz, .safetensors or .pt.",
 )
 @seed_option
 def inspect(

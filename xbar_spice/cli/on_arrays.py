@@ -220,7 +220,7 @@ def attribute(
 @click.argument("weights", type=existing_file)
 @model_options
 @click.option("--output", type=click.Path(dir_okay=False, path_type=Path), required=True,
-              help="Weight file, .npz or .safetensors.")  # fmt: skip
+              help="Weight file: .npz, .safetensors or .pt.")  # fmt: skip
 @click.option("--gradient", type=click.Choice(["hardware", "hybrid", "true"]), default="hardware", show_default=True,
               help="Transposed reads, transposes of the weights as meant, or through the circuit.")  # fmt: skip
 @click.option(

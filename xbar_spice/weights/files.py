@@ -69,7 +69,7 @@ def save_model(path: str | os.PathLike[str], model: Model) -> None:
     Convolutions are written as their kernels. The provenance is not written: it is the file from then on.
 
     Args:
-        path: A name ending in `.npz` or `.safetensors`.
+        path: A name ending in `.npz`, `.safetensors`, `.pt` or `.pth`.
         model: What to write.
 
     Raises:

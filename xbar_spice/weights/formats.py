@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from xbar_spice.disk import ARRAYS, Arrays, npz_arrays, read_bytes, require_sane
 from xbar_spice.errors import WeightsError
 from xbar_spice.weights.torch_files import from_bfloat16, read_torch
+from xbar_spice.weights.torch_writing import write_torch
 
 __all__ = ["NUMBERS", "TEXTS", "is_setting", "is_text", "read_tables", "writer"]
 
@@ -89,7 +90,7 @@ def writer(path: str | os.PathLike[str]) -> Callable[[Arrays, Mapping[str, str]]
     """
     suffix = Path(path).suffix.lower()
     if suffix not in _WRITERS:
-        raise WeightsError(f"{path}: expected a name ending in {' or '.join(_WRITERS)}, got {suffix or 'no ending'!r}")
+        raise WeightsError(f"{path}: expected a name ending in {', '.join(_WRITERS)}, got {suffix or 'no ending'!r}")
     return _WRITERS[suffix]
 
 
@@ -164,4 +165,6 @@ _READERS: dict[str, tuple[str, Callable[[bytes], dict[str, Any]]]] = {
 _WRITERS: dict[str, Callable[[Arrays, Mapping[str, str]], bytes]] = {
     ".npz": _write_npz,
     ".safetensors": _write_safetensors,
+    ".pt": write_torch,
+    ".pth": write_torch,
 }
