@@ -13,15 +13,18 @@ from numpy.typing import ArrayLike, NDArray
 from xbar_spice.checks import Array, given, settle
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear.operator import FloatArray, LinearOperator
-from xbar_spice.weights import Chain, Classifier
+from xbar_spice.train.observed import grid_points
+from xbar_spice.weights import Chain, Classifier, Model
 
 __all__ = [
     "CrossEntropy",
     "CrossEntropyScore",
+    "Decoded",
     "Objective",
     "Score",
     "SquaredDistance",
     "SquaredDistances",
+    "objective_of",
     "softmax_cross_entropy",
 ]
 
@@ -35,11 +38,15 @@ class Score:
         accuracy: share of the samples that are classified correctly, those without finite scores not among them; None
             where nothing is classified.
         cotangent: dL/dz, (n, batch), of the mean.
+        tensors: gradients of everything in the classifier that is trained, by the names of the model's tensors.
+        sums: the cotangent of each W x + bias of a classifier on its way, by the name of the weight.
     """
 
     loss: float
     accuracy: float | None
     cotangent: FloatArray
+    tensors: Mapping[str, FloatArray] = field(default_factory=dict, kw_only=True)
+    sums: Mapping[str, FloatArray] = field(default_factory=dict, kw_only=True)
 
 
 @final
@@ -51,15 +58,11 @@ class CrossEntropyScore(Score):
         accuracy: share of the samples that are classified correctly.
         weight: dL/d(weight), (classes, n); of the last layer if there are several.
         bias: dL/d(bias), (classes,).
-        tensors: of everything in the classifier that is trained, by the names of the model's tensors.
-        sums: the cotangent of each W x + bias that was read by arrays, by the name of the weight.
     """
 
     accuracy: float
     weight: FloatArray
     bias: FloatArray
-    tensors: Mapping[str, FloatArray] = field(default_factory=dict)
-    sums: Mapping[str, FloatArray] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.tensors:
@@ -157,8 +160,8 @@ class CrossEntropy(Objective):
             pulled.inputs,
             pulled.gradients[f"{last}weight"],
             pulled.gradients[f"{last}bias"],
-            pulled.gradients,
-            pulled.sums,
+            tensors=pulled.gradients,
+            sums=pulled.sums,
         )
 
     def curvature(self, z: FloatArray) -> FloatArray:
@@ -236,6 +239,89 @@ class SquaredDistances(Objective):
     def evaluate_path(self, z: FloatArray) -> Score:
         difference, batch = z - self.target, self.target.shape[2]
         return Score(0.5 * float(np.vdot(difference, difference)) / batch, None, difference / batch)
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Decoded(Objective):
+    """A loss of what a classifier makes of states, where that is no class but a value: a decoder.
+
+    Args:
+        decoder: makes outputs of states.
+        objective: the loss of outputs, such as `SquaredDistances`.
+    """
+
+    decoder: Classifier | Chain
+    objective: SquaredDistance | SquaredDistances
+
+    def __post_init__(self) -> None:
+        settle(self)
+        object.__setattr__(self, "times", getattr(self.objective, "times", None))
+
+    def read_by(self, operator: LinearOperator | Mapping[str, LinearOperator]) -> Decoded:
+        on = {"weight": operator} if isinstance(operator, LinearOperator) else operator
+        return replace(self, decoder=self.decoder.reading(on))
+
+    def evaluate(self, z: FloatArray) -> Score:
+        score = self.evaluate_path(z[np.newaxis])
+        return replace(score, cotangent=score.cotangent[0])
+
+    def evaluate_path(self, z: FloatArray) -> Score:
+        times, n, batch = z.shape
+        together = np.moveaxis(z, 0, 1).reshape(n, -1)  # (n, times of all samples), so that all are read at once
+        decoded = self.decoder.passed(together, "classifier.")
+        found = self.objective.evaluate_path(np.moveaxis(decoded.value.reshape(-1, times, batch), 1, 0))
+        pulled = decoded.pull(np.moveaxis(found.cotangent, 0, 1).reshape(-1, times * batch))
+        cotangent = np.moveaxis(pulled.inputs.reshape(n, times, batch), 1, 0)
+        return Score(found.loss, None, cotangent, tensors=pulled.gradients, sums=pulled.sums)
+
+
+def objective_of(
+    model: Model,
+    labels: NDArray[np.int64] | None,
+    targets: FloatArray | None,
+    times: FloatArray | None = None,
+    said: str = "samples",
+) -> Objective:
+    """The loss of samples: cross-entropy of labels, else the squared distance of states, or what is decoded of them.
+
+    Args:
+        model: What runs on them.
+        labels: (samples,) classes; None for none.
+        targets: (samples, n), or (samples, times, n): of as many entries as the model has states, or else outputs of
+            its classifier; None for none.
+        times: (times,), when targets were observed; None for the end of the run.
+        said: What the samples are, for errors.
+
+    Raises:
+        InvalidInputError: The model does not fit them.
+    """
+    head, states = model.classifier, model.states
+    if labels is not None and head is not None:
+        if labels.max(initial=0) >= head.classes:
+            raise InvalidInputError(
+                f"{said}: labels go up to {labels.max()}, and the model's classifier has {head.classes} classes, "
+                "counted from 0"
+            )
+        return CrossEntropy(head, labels)
+    if targets is None:
+        raise InvalidInputError(
+            f"{said}: labels need a model with a classifier, and the model has no classifier; give targets"
+            if labels is not None
+            else f"{said}: neither labels nor targets, of which one is needed"
+        )
+    values = targets
+    decoder = head if head is not None and values.shape[-1] != states and values.shape[-1] == head.classes else None
+    if decoder is None and values.shape[-1] != states:
+        outputs = "" if head is None else f", or its classifier outputs, {head.classes}"
+        raise InvalidInputError(f"{said}: targets need as many entries as the model has states, {states}{outputs}")
+    objective: SquaredDistance | SquaredDistances
+    if times is not None:
+        grid_points(model, times)  # says which time is none
+        objective = SquaredDistances(np.ascontiguousarray(np.moveaxis(values, 0, 2)), times)
+    else:
+        objective = SquaredDistance(np.ascontiguousarray(values.T))
+    return objective if decoder is None else Decoded(decoder, objective)
 
 
 def softmax_cross_entropy(weight: FloatArray, bias: FloatArray, z: FloatArray, labels: ArrayLike) -> CrossEntropyScore:

@@ -20,7 +20,6 @@ import numpy as np
 from xbar_spice.checks import SEED, Array, Optional, checked, settle
 from xbar_spice.cosim.run.comparison import compare
 from xbar_spice.cosim.run.made import Conditions, made_by, plain
-from xbar_spice.cosim.run.observed import grid_points
 from xbar_spice.cosim.run.programming import ends_on, expected_noise, field_on, fields_of, program_model
 from xbar_spice.cosim.run.record import Accuracy, Circuit, Loss, Record, RunEntry
 from xbar_spice.engines.base import Engine
@@ -41,7 +40,8 @@ from xbar_spice.solve.linear_solvers.krylov import KrylovOptions, get_linear_sol
 from xbar_spice.solve.linear_solvers.solver import LinearSolver
 from xbar_spice.solve.newton.newton import NewtonOptions
 from xbar_spice.solve.newton.noise import allowing_noise
-from xbar_spice.train.losses import CrossEntropyScore, Objective
+from xbar_spice.train.losses import Objective
+from xbar_spice.train.observed import grid_points
 from xbar_spice.weights import Model, named_gradients
 from xbar_spice.weights.ends import named_below
 
@@ -343,9 +343,8 @@ def solve_model(
         back = encoded.pull(np.where(np.isfinite(pulled.z0), pulled.z0, 0.0), to_inputs=False)
         parameters |= back.gradients
         sums |= back.sums
-    if isinstance(scored, CrossEntropyScore):
-        parameters |= scored.tensors
-        sums |= scored.sums
+    parameters |= scored.tensors
+    sums |= scored.sums
     loss = scored.loss if finite.all() else float("nan")  # a sample that ran away has no loss, nor has their mean
     # Zeros stood in for it so that the others have their gradients; it is not classified correctly by being zero.
     accuracy = objective.evaluate_path(np.where(finite, seen, np.nan)).accuracy if not finite.all() else scored.accuracy
