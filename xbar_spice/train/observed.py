@@ -24,7 +24,7 @@ def grid_points(model: Model, times: FloatArray | None) -> tuple[int, ...]:
     """
     if times is None:
         return (model.steps,)
-    grid: FloatArray = model.h * np.arange(model.steps + 1) if model.grid is None else model.grid
+    grid = np.asarray(model.h * np.arange(model.steps + 1)) if model.grid is None else model.grid
     nearest = np.abs(grid - times[:, np.newaxis]).argmin(axis=1)
     off = np.abs(grid[nearest] - times) > _EQUAL * grid[-1]
     if off.any():

@@ -77,5 +77,5 @@ class SpiralTask(Task):
         )
 
 
-SPIRALS = SpiralTask("spirals", "spiral_paths")
+SPIRALS = SpiralTask("spirals", "spiral_paths", schedule=Schedule(60, batch=64, jitter=0.0, learning_rate=0.05))
 SPIRALS_LATENT = SpiralTask("spirals-latent", "spiral_windows", SpiralPaths(seen=9), states=4)
