@@ -206,6 +206,8 @@ DATA: Registry[DataSet] = Registry(
         "digits": "xbar_spice.data.tables:Digits",
         "two_moons": "xbar_spice.data.two_moons:TwoMoons",
         "spirals": "xbar_spice.data.spirals:Spirals",
+        "spiral_paths": "xbar_spice.data.spirals:SpiralPaths",
+        "spiral_windows": "xbar_spice.data.spirals:spiral_windows",
         "swiss_roll": "xbar_spice.data.swiss_roll:SwissRoll",
         "ellipses": "xbar_spice.data.ellipses:Ellipses",
         "peaks": "xbar_spice.data.peaks:Peaks",
@@ -227,6 +229,8 @@ TASKS: Registry[Task] = Registry(
         "peaks": "xbar_spice.train.named:PEAKS",
         "breast-cancer": "xbar_spice.train.named:BREAST_CANCER",
         "wine": "xbar_spice.train.named:WINE",
+        "spirals": "xbar_spice.train.spirals:SPIRALS",
+        "spirals-latent": "xbar_spice.train.spirals:SPIRALS_LATENT",
     },
 )
 """What models are trained for."""
