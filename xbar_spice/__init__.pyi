@@ -40,6 +40,7 @@ from .hardware.drift import Drift as Drift
 from .hardware.drift import DriftLaw as DriftLaw
 from .hardware.drift import PcmDrift as PcmDrift
 from .hardware.dynamic import DynamicDevice as DynamicDevice
+from .hardware.fixed_point import fixed_point as fixed_point
 from .hardware.pulse import LineCapacitance as LineCapacitance
 from .hardware.pulse import Pulse as Pulse
 from .hardware.pulse_update import PulseUpdate as PulseUpdate
@@ -90,6 +91,9 @@ from .solve.adjoint.discrete import gradients as gradients
 from .solve.adjoint.memory import checkpointed_gradients as checkpointed_gradients
 from .solve.adjoint.memory import reversed_gradients as reversed_gradients
 from .solve.adjoint.tangent import tangent as tangent
+from .solve.density.inverse import inverse_flow as inverse_flow
+from .solve.density.likelihood import density_gradients as density_gradients
+from .solve.density.likelihood import log_density as log_density
 from .solve.fields.activation import Activation as Activation
 from .solve.fields.field import ActivationField as ActivationField
 from .solve.fields.field import Field as Field
