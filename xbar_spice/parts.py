@@ -208,6 +208,7 @@ TASKS: Registry[Task] = Registry(
     {
         "digits-conv": "xbar_spice.train.digits:digits_conv",
         "digits-dense": "xbar_spice.train.digits:digits_dense",
+        "two-moons-flow": "xbar_spice.train.flow:TWO_MOONS_FLOW",
         "two-moons": "xbar_spice.train.named:TWO_MOONS",
         "swiss-roll": "xbar_spice.train.named:SWISS_ROLL",
         "ellipses": "xbar_spice.train.named:ELLIPSES",
