@@ -131,6 +131,8 @@ CALLS: dict[str, Callable[[Parts], dict[str, Any]]] = {
     "Data": lambda p: {"x": p.weights, "labels": [0, 1]},
     "Design": lambda p: {},
     "Differential": lambda p: {},
+    "Imex": lambda p: {},
+    "Leapfrog": lambda p: {},
     "Interleaved": lambda p: {},
     "SignedRows": lambda p: {},
     "Offset": lambda p: {},
@@ -361,6 +363,8 @@ ALSO_RIGHT = {
     ("Data", "x"): {"array of three axes"},  # images
     ("fixed_point", "values"): {"negative", "a fraction", "huge", "one value", "array of three axes", "no number"}
     | {"empty array", "True"},
+    ("Imex", "stencil"): {"one value"},
+    ("Imex", "shape"): {"no number", "empty array"},
     ("Drift", "nu"): {"negative"},  # a conductance that rises
     ("InTurn", "effects"): {"no number", "empty array"},
     **{("Crossbar", name): {"a fraction", "huge"} for name in ("r_word", "r_bit")},

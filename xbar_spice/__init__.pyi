@@ -108,8 +108,10 @@ from .solve.fields.systems import hamiltonian_field as hamiltonian_field
 from .solve.fields.systems import parabolic_field as parabolic_field
 from .solve.fields.timed import TimedField as TimedField
 from .solve.integrators.dormand_prince import DormandPrince as DormandPrince
+from .solve.integrators.imex import Imex as Imex
 from .solve.integrators.integration import integrate as integrate
 from .solve.integrators.layers import Layers as Layers
+from .solve.integrators.leapfrog import Leapfrog as Leapfrog
 from .solve.integrators.method import Method as Method
 from .solve.integrators.step_control import AdaptiveOptions as AdaptiveOptions
 from .solve.linear_solvers.bicgstab import BiCGStab as BiCGStab

@@ -158,6 +158,8 @@ METHODS: Registry[Method] = Registry(
         "dopri5": "xbar_spice.solve.integrators.dormand_prince:DormandPrince",
         "verlet": "xbar_spice.solve.integrators.verlet:VERLET",
         "velocity_verlet": "xbar_spice.solve.integrators.verlet:VELOCITY_VERLET",
+        "leapfrog": "xbar_spice.solve.integrators.leapfrog:Leapfrog",
+        "imex": "xbar_spice.solve.integrators.imex:Imex",
     },
 )
 """How time goes on; those that differ in their coefficients only are objects of one class."""
