@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Likelihood error against IR drop: is a flow still invertible on the array?
 
-A flow of the two moons is trained on digital matrices and written to chips with 5 % programming error, by the
+A flow of the two moons is trained on digital matrices and written to chips with --programming error, by the
 resistance of a wire segment. For every chip: the mean negative log-likelihood of samples held back above the digital
 one, the least determinant of a step, how far the way there and back leads from a sample, the mass of the density over
 the plane, and the likelihood after --epochs more epochs on the chip, by reads of both sides of its arrays. Prints
@@ -28,7 +28,6 @@ from xbar_spice.report.style import new_figure
 from xbar_spice.solve.fields.field import Field
 from xbar_spice.train.flow import FlowTask, train_flow
 
-VARIATION = xs.Variation(programming=0.05)
 SIDE = np.linspace(-4.0, 4.0, 161)
 MIDDLE = 0.5 * (SIDE[1:] + SIDE[:-1])
 PLANE = np.stack(np.meshgrid(MIDDLE, MIDDLE), axis=-1).reshape(-1, 2)
@@ -44,8 +43,9 @@ class Found:
     mass: float
 
 
-def chip(ohm: float, seed: int) -> xs.Chip:
-    design = xs.Design(r_word=ohm, r_bit=ohm, headroom=1.5, variation=VARIATION)
+def chip(ohm: float, seed: int, options: Namespace) -> xs.Chip:
+    variation = xs.Variation(programming=options.programming)
+    design = xs.Design(r_word=ohm, r_bit=ohm, headroom=1.5, variation=variation)
     return xs.Chip(design, engine="nodal" if ohm else "ideal", seed=seed)
 
 
@@ -71,6 +71,7 @@ def examined(model: xs.Model, field: Field | xs.Layers, x: FloatArray) -> Found:
 def main() -> None:
     parser = Arguments(__doc__, chips=8, seed=0)
     parser.add_argument("--ohms", type=float, nargs="+", default=(0, 1, 2, 5, 10, 20), help="Ohm of a wire segment.")
+    parser.add_argument("--programming", type=float, default=0.05, help="Programming error of devices, relative.")
     parser.add_argument("--points", type=int, default=2000, help="Samples of the set, a quarter of them held back.")
     parser.add_argument("--epochs", type=int, default=3, help="Of training on the chip.")
     parser.add_argument("--retrained", type=float, nargs="*", default=(2, 10), help="Ohm at which chips train.")
@@ -90,7 +91,7 @@ def main() -> None:
     results: dict[float, list[Found]] = {}
     for ohm in options.ohms:
         seeds = range(options.seed, options.seed + options.chips)
-        found = [examined(model, effective(model, chip(ohm, seed)), x) for seed in seeds]
+        found = [examined(model, effective(model, chip(ohm, seed, options)), x) for seed in seeds]
         results[ohm] = found
         way, mass = ([getattr(one, name) for one in found] for name in ("way", "mass"))
         print(f"{said(ohm, found, digital)}  {spread(way, '.1e'):>28}  {spread(mass, '.3f'):>24}")
@@ -100,12 +101,13 @@ def main() -> None:
     for ohm in options.retrained:
         found = []
         for seed in range(options.seed, options.seed + options.chips):
-            one = chip(ohm, seed)
+            one = chip(ohm, seed, options)
             tuned = train_flow(short, seed=seed, start=model, processor=one).model
             learnt.setdefault(ohm, []).append(tuned)
             found.append(examined(tuned, effective(tuned, one), x))
         print(said(ohm, found, digital))
-    publish(lambda: draw(model, results, learnt, digital, options), options.out, "flows")
+    if learnt:
+        publish(lambda: draw(model, results, learnt, digital, options), options.out, "flows")
 
 
 def said(ohm: float, found: list[Found], digital: Found) -> str:
@@ -121,7 +123,7 @@ def draw(
     options: Namespace,
 ) -> Figure:
     ohm = options.retrained[-1]
-    one = chip(ohm, options.seed)
+    one = chip(ohm, options.seed, options)
     fields = {
         "digital": model.field,
         f"{ohm:g} ohm, as deployed": effective(model, one),
