@@ -220,6 +220,7 @@ CALLS: dict[str, Callable[[Parts], dict[str, Any]]] = {
     "fourier_matrices": lambda p: {"kernel": np.ones(9), "image_shape": (2, 3)},
     "get_engine": lambda p: {"engine": "nodal"},
     "density_gradients": lambda p: {"field": p.field, "x": p.weights, "h": 0.1, "steps": 1},
+    "FixedPoint": lambda p: {"integer_bits": 3, "fraction_bits": 4},
     "fixed_point": lambda p: {"values": p.weights, "integer_bits": 3, "fraction_bits": 4},
     "inverse_flow": lambda p: {"field": p.field, "z": p.weights, "h": 0.1, "steps": 1},
     "log_density": lambda p: {"field": p.field, "x": p.weights, "h": 0.1, "steps": 1},
@@ -363,6 +364,7 @@ ALSO_RIGHT = {
     ("Data", "x"): {"array of three axes"},  # images
     ("fixed_point", "values"): {"negative", "a fraction", "huge", "one value", "array of three axes", "no number"}
     | {"empty array", "True"},
+    ("FixedPoint", "parts"): {"no number", "empty array"},
     ("Imex", "stencil"): {"one value"},
     ("Imex", "shape"): {"no number", "empty array"},
     ("Drift", "nu"): {"negative"},  # a conductance that rises

@@ -139,6 +139,7 @@ from .train.losses import CrossEntropy as CrossEntropy
 from .train.losses import Objective as Objective
 from .train.losses import SquaredDistance as SquaredDistance
 from .train.losses import SquaredDistances as SquaredDistances
+from .train.rounding import FixedPoint as FixedPoint
 from .train.tasks import Schedule as Schedule
 from .train.training import train as train
 from .train.training import tune as tune

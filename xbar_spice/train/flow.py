@@ -20,7 +20,6 @@ from xbar_spice.solve.fields.field import ActivationField
 from xbar_spice.solve.integrators.layers import Layers
 from xbar_spice.streams import Streams
 from xbar_spice.train.descent import Epoch, Evaluated
-from xbar_spice.train.optimise import Adam
 from xbar_spice.train.processor import Digital, Processor
 from xbar_spice.train.samples import Split, split_of
 from xbar_spice.train.tasks import Schedule, Task, check_at_least_one, check_positive
@@ -155,7 +154,7 @@ def train_flow(
         progress: Called after every epoch.
     """
     began, streams, schedule = time.perf_counter(), Streams(seed), task.schedule
-    data, adam, history = task.data(), Adam(), list[Epoch]()
+    data, optimiser, history = task.data(), schedule.moved_by, list[Epoch]()
     rng, batches = streams.training("minibatches"), max(1, len(data.train) // schedule.batch)
     with one_thread():
         model = start or task.initial(streams.training("initial weights"))
@@ -173,7 +172,7 @@ def train_flow(
                 moving = {name: tensors[name] for name in slopes if name in tensors and name not in model.frozen}
                 slopes = {name: slopes[name] + schedule.weight_decay * moving[name] for name in moving}
                 rate = schedule.learning_rate * 0.5 * (1.0 + math.cos(math.pi * done))
-                wanted = model.with_tensors({**tensors, **adam.step(moving, slopes, rate)})
+                wanted = model.with_tensors({**tensors, **optimiser.step(moving, slopes, rate)})
                 model = (processor or Digital()).rewritten(model, wanted, occasion)
             test = -float(likelihood(model, data.test.x, judge, f"epoch {number}, test").mean())
             history.append(Epoch(number, schedule.epochs, float(np.mean(losses)), math.nan, Evaluated(math.nan, test)))
