@@ -171,6 +171,8 @@ METHODS: Registry[Method] = Registry(
         "dopri5": "xbar_spice.solve.integrators.dormand_prince:DormandPrince",
         "verlet": "xbar_spice.solve.integrators.verlet:VERLET",
         "velocity_verlet": "xbar_spice.solve.integrators.verlet:VELOCITY_VERLET",
+        "leapfrog": "xbar_spice.solve.integrators.leapfrog:Leapfrog",
+        "imex": "xbar_spice.solve.integrators.imex:Imex",
     },
 )
 """How time goes on; those that differ in their coefficients only are objects of one class."""
@@ -223,6 +225,7 @@ TASKS: Registry[Task] = Registry(
     {
         "digits-conv": "xbar_spice.train.digits:digits_conv",
         "digits-dense": "xbar_spice.train.digits:digits_dense",
+        "two-moons-flow": "xbar_spice.train.flow:TWO_MOONS_FLOW",
         "two-moons": "xbar_spice.train.named:TWO_MOONS",
         "swiss-roll": "xbar_spice.train.named:SWISS_ROLL",
         "ellipses": "xbar_spice.train.named:ELLIPSES",
