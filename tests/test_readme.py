@@ -24,16 +24,17 @@ from xbar_spice.study.messages import leaves
 from xbar_spice.study.study_file import parse_study
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted(ROOT.glob("*/README.md"))]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md")), *sorted(ROOT.glob("*/README.md"))]
 
 
 @pytest.mark.ngspice
 def test_python_example_runs():
     engine_or_skip("ngspice")
-    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+    first, second = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+    assert set(first.splitlines()) <= set((ROOT / "examples" / "crossbar_read.py").read_text().splitlines())
     names = {}
-    exec(compile(code, "README.md", "exec"), names)
-    assert names["currents"].shape == (64,)
+    exec(compile(first + second, "README.md", "exec"), names)
+    assert names["currents"] == pytest.approx(names["solution"].sense_currents, rel=1e-9)
     assert names["deck"].endswith(".end\n")
     assert names["trajectory"].converged_all
     assert np.isfinite(names["gradient"].A).all()
