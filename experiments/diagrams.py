@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The diagrams of the README and the documentation: a crossbar, how it works, the floors, how data flow.
+"""The diagrams of the README and the documentation: a crossbar, how it works, floors, data, biases, a loop.
 
 The crossbar is that of examples/crossbar_read.py, with the currents that the nodal engine finds in it; the floors are
 those of the contract in pyproject.toml. Each is written as .png and as .svg.
@@ -278,7 +278,60 @@ def data_flow() -> Figure:
     return figure
 
 
-DIAGRAMS = {each.__name__: each for each in (crossbar, how_it_works, floors, data_flow)}
+def biases() -> Figure:
+    """An array of two word lines and two bit lines with what may stand at each of its eight ends."""
+    figure, axes = sheet(11.0, 6.6, inches=8.6)
+    across, down, slant = (3.9, 6.1), (4.3, 2.9), 0.55
+    for k, y in enumerate(down):
+        wire(axes, (across[0] - 0.7, y), (across[1] + slant + 0.9, y), colour=WORD)
+        resistor(axes, (1.9, y), (across[0] - 0.7, y), colour=WORD)
+        resistor(axes, (across[1] + slant + 0.9, y), (8.8, y), colour=WORD)
+        label(axes, (1.05, y), f"left[{k}]", color=WORD, weight="bold")
+        label(axes, (9.65, y), f"right[{k}]", color=WORD, weight="bold")
+        label(axes, (2.5, y + 0.28), f"r_left[{k}]", fontsize=8.5, color=QUIET)
+        label(axes, (8.15, y + 0.28), f"r_right[{k}]", fontsize=8.5, color=QUIET)
+    for k, x in enumerate(across):
+        wire(axes, (x + slant, 5.0), (x + slant, 1.7), colour=BIT)
+        resistor(axes, (x + slant, 5.7), (x + slant, 5.0), colour=BIT)
+        resistor(axes, (x + slant, 1.7), (x + slant, 1.0), colour=BIT)
+        label(axes, (x + slant, 5.95), f"top[{k}]", color=BIT, weight="bold")
+        label(axes, (x + slant, 0.75), f"bottom[{k}]", color=BIT, weight="bold")
+        label(axes, (x + slant + 0.2, 5.35), f"r_top[{k}]", fontsize=8.5, color=QUIET, ha="left")
+        label(axes, (x + slant + 0.2, 1.35), f"r_bottom[{k}]", fontsize=8.5, color=QUIET, ha="left")
+        for y in down:
+            memristor(axes, (x, y), (x + slant, y - slant), COOL)
+            dot(axes, (x, y), WORD)
+            dot(axes, (x + slant, y - slant), BIT)
+    return figure
+
+
+def feedback_loop() -> Figure:
+    """The loop of op-amps through both arrays that settles at the solution of Newton's system."""
+    figure, axes = sheet(13.0, 3.9, inches=11.0)
+    top, size = 2.35, (2.1, 1.0)
+    for x, title, text in (
+        (0.9, "array A", "read by d"),
+        (4.0, "amplifiers", "currents to volts"),
+        (7.1, "gates D", "one a hidden unit"),
+        (10.2, "array B", "currents out"),
+    ):
+        box(axes, (x, top), size, title, text, fill=COOL if "array" in title else PALE)
+    for x, text in ((3.0, ""), (6.1, "s = -A d / |A|"), (9.2, "D s")):
+        arrow(axes, (x, top + 0.5), (x + 1.0, top + 0.5))
+        label(axes, (x + 0.5, top + 0.72), text, fontsize=8.5, color=QUIET)
+    box(axes, (4.0, 0.25), (5.2, 1.0), "op-amps", "summing nodes at 0 V, feedback G0 = k_B / (h |A|)", fill=WARM)
+    wire(axes, (11.25, top), (11.25, 0.6), colour=BIT)
+    arrow(axes, (11.25, 0.6), (9.2, 0.6), colour=BIT)
+    label(axes, (11.4, 1.5), "currents\nof B D A d", fontsize=8.5, color=BIT, ha="left")
+    arrow(axes, (12.8, 0.95), (9.2, 0.95))
+    label(axes, (12.3, 1.15), "-G0 F", fontsize=9)
+    wire(axes, (4.0, 0.75), (0.4, 0.75), (0.4, top + 0.5), colour=WORD)
+    arrow(axes, (0.4, top + 0.5), (0.9, top + 0.5), colour=WORD)
+    label(axes, (2.2, 0.97), "d, the solution", fontsize=9, color=WORD)
+    return figure
+
+
+DIAGRAMS = {each.__name__: each for each in (crossbar, how_it_works, floors, data_flow, biases, feedback_loop)}
 
 if __name__ == "__main__":
     main()
