@@ -1,4 +1,4 @@
-# xbar-spice with ngspice and its KLU solver, which Debian has from version 13 on. Not part of the gate.
+# xbar-spice with an ngspice that has the KLU solver, or no image. The gate does not build it.
 #
 #   docker build -t xbar-spice .
 #   docker run --rm xbar-spice doctor
@@ -6,12 +6,13 @@
 FROM debian:trixie-slim
 RUN apt-get update \
     && apt-get install -y --no-install-recommends ngspice libngspice0 python3 python3-venv \
-    && rm -rf /var/lib/apt/lists/*
+    && rm -rf /var/lib/apt/lists/* \
+    && ngspice --version | grep 'Compiled with KLU'
 COPY . /opt/xbar-spice
 RUN python3 -m venv /opt/venv \
     && PIP_CONSTRAINT=/opt/xbar-spice/constraints.txt PIP_BUILD_CONSTRAINT=/opt/xbar-spice/constraints.txt \
        /opt/venv/bin/pip install --no-cache-dir /opt/xbar-spice \
-    && useradd --create-home user
+    && useradd --create-home user && install -d -o user /work
 ENV PATH=/opt/venv/bin:$PATH
 USER user
 WORKDIR /work
