@@ -1,4 +1,4 @@
-# xbar-spice with an ngspice that has the KLU solver, or no image. The gate does not build it.
+# xbar-spice with ngspice; the build stops where that lacks the KLU solver. The gate does not build it.
 #
 #   docker build -t xbar-spice .
 #   docker run --rm xbar-spice doctor
