@@ -147,6 +147,22 @@ def test_commands_exist_with_their_options(page):
         assert {word for word in words if word.startswith("--")} <= known, line
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_code_is_whole_and_programs_exist_with_their_options(page):
+    text = page.read_text()
+    for code in re.findall(r"^( *)```python\n(.*?)^\1```", text, re.S | re.M):
+        compile(textwrap.dedent(code[1]), page.name, "exec")
+    for name, words in re.findall(
+        r"\b((?:experiments|examples|scripts)/\w+(?:\.\w+)?)((?: --?[\w.-]+| [A-Z\d.e-]+)*)", text
+    ):
+        program = ROOT / name
+        assert program.exists(), name
+        source = program.read_text() if program.is_file() else ""
+        for option in re.findall(r"--([a-z][\w-]*)", words):
+            known = re.search(rf"--{option}\b|\b{option.replace('-', '_')}=", source)
+            assert known or option in ("out", "quick", "help"), f"{name} --{option}"
+
+
 def test_every_public_name_in_the_documentation_exists():
     for page in PAGES:
         for name in re.findall(r"\bxs\.([A-Za-z_]\w*)", page.read_text()):
