@@ -2,11 +2,11 @@
 """Do 10^5 reads of 10 ns disturb the weights of a network?
 
 A random neural ODE of --states states on pairs of devices of each dynamic set, programmed to 1 % and then read again
-and again: every read puts up to 0.2 V across a device for 10 ns, with the voltages of its input, uniform and of either
-sign or of one sign only, as behind a ReLU. States follow their law at these voltages; wires are left out, which takes
-no voltage away. For each set and number of reads the largest change of a conductance, as a part of the range, and by how
-much the gradient dL/dA turns away from what the same chip gives before the reads; medians over the chips with the least
-and the largest. Draws read_disturb.png.
+and again: every read puts up to 0.2 V across a device for 10 ns, with the voltages of its input, uniform and of
+either sign or of one sign only, as behind a ReLU. States follow their law at these voltages; wires are left out,
+which takes no voltage away. For each set and number of reads the largest change of a conductance, as a part of the
+range, and by how much the gradient dL/dA turns away from what the same chip gives before the reads; medians over the
+chips with the least and the largest. Draws read_disturb.png.
 """
 
 from __future__ import annotations

@@ -4,9 +4,9 @@
 A random neural ODE of as many states as an array has lines, on pairs of arrays whose cells (yakopcic_fast, thresholds
 of 0.4 and -0.3 V) are written by pulses of --times their thresholds, row by row, to --tolerance of their range: once
 through the array, and under V/2 until a pass applies no pulse, or after ten. Beyond twice the thresholds V/2, and
-beyond three times V/3, moves what is half-selected. For every scheme and size the largest disturb as a part of the range, the
-errors of the gradient dL/dA and of the last state against the digital ones, and the pulses of a cell; medians over the
-chips with the least and the largest. Draws write_disturb.png.
+beyond three times V/3, moves what is half-selected. For every scheme and size the largest disturb as a part of the
+range, the errors of the gradient dL/dA and of the last state against the digital ones, and the pulses of a cell;
+medians over the chips with the least and the largest. Draws write_disturb.png.
 """
 
 from __future__ import annotations
