@@ -35,7 +35,7 @@ Found = tuple[float, float, float, float]
 def main() -> None:
     parser = Arguments(__doc__, chips=8, sizes=[4, 8, 16])
     parser.add_argument("--tolerance", type=float, default=0.02, help="Part of the range that is near enough.")
-    parser.add_argument("--times", type=float, default=2.3, help="Volts of a pulse over the threshold.")
+    parser.add_argument("--times", type=float, default=2.1, help="Volts of a pulse over the threshold.")
     options = parser.parse(chips=1, sizes=[2], tolerance=0.1)
     errors: dict[str, list[list[float]]] = {name: [] for name in CASES}
     columns = ("disturb", "error of dL/dA", "error of the state", "pulses a cell")
@@ -82,7 +82,7 @@ def draw(errors: dict[str, list[list[float]]], sizes: list[int]) -> Figure:
         axes.fill_between(sizes, values.min(axis=1), values.max(axis=1), color=colour, alpha=0.15)
     set_abscissa(axes, sizes)
     axes.set_yscale("log")
-    axes.set_title("written by pulses of 2.3 thresholds")
+    axes.set_title("written by pulses of 2.1 thresholds")
     axes.set_xlabel("word lines and bit lines")
     axes.set_ylabel("error of dL/dA, %")
     axes.legend()
