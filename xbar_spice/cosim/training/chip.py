@@ -67,7 +67,7 @@ class Chip(Processor):
     update: WeightUpdate | None = None
 
     def __post_init__(self) -> None:
-        if isinstance(self.update, str):
+        if self.update is not None:  # a text, too
             object.__setattr__(self, "update", UPDATES.given("update", self.update))
         settle(self, seed=SEED)
         if isinstance(self.engine, str):
