@@ -11,7 +11,7 @@ grow and for the larger conductances of a compensated array.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import cast, final
 
 import numpy as np
@@ -313,7 +313,7 @@ def map_weights(
     if design.compensated:
         target = _compensated(target, design, used, scale)
     if conductance is None:
-        whole = _cut(target, target, replace(design, active_rows=None), used, scale)
+        whole = _cut(target, target, design.at_once, used, scale)
         written, programmed = programmed_devices(target, design, whole, rng, cycle_rng)
     else:
         written = programmed = measured_devices(conductance, target, design)

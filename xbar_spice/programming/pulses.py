@@ -94,6 +94,7 @@ def dynamic_law(crossbar: Crossbar) -> DynamicDevice:
         raise DeviceError(
             f"pulses move cells with a state, got {crossbar.device!r}; take xs.load_device('yakopcic_fast'), "
             "'stanford_gap_dynamic', 'vteam_read' or another dynamic set of models/"
+            + (", or give the law of this Verilog-A module as a DynamicDevice" if crossbar.device.moves else "")
         )
     if crossbar.amplifier.present:
         raise InvalidInputError(

@@ -123,6 +123,7 @@ class Record(Table):
         reads: Their number by matrix and direction.
         read_seconds: That they took.
         worst_read_error: Largest relative error of a read against the digital product.
+        read_power: Watts of the first read by matrix and direction, see `xbar_spice.mapping.power.read_power`.
         seconds: That all of it took.
         programming: By matrix, what programming by pulses took, where the design does that.
         activations: Selections of rows that the reads took, where a design reads some rows at a time.
@@ -145,6 +146,7 @@ class Record(Table):
     read_seconds: float = math.nan
     worst_read_error: float = math.nan
     programming: Mapping[str, ProgrammingCost] | None = None
+    read_power: Mapping[str, float] | None = None
     activations: int | None = None
     feedback: Circuit | None = None
     solved: Mapping[str, Any] | None = None
