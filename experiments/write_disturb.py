@@ -11,6 +11,9 @@ medians over the chips with the least and the largest. Draws write_disturb.png.
 
 from __future__ import annotations
 
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+
 from common import Arguments, publish
 
 import numpy as np
@@ -33,25 +36,25 @@ Found = tuple[float, float, float, float]
 
 
 def main() -> None:
-    parser = Arguments(__doc__, chips=8, sizes=[4, 8, 16])
+    parser = Arguments(__doc__, chips=8, sizes=[4, 8], jobs=2)
     parser.add_argument("--tolerance", type=float, default=0.02, help="Part of the range that is near enough.")
     parser.add_argument("--times", type=float, default=2.1, help="Volts of a pulse over the threshold.")
-    options = parser.parse(chips=1, sizes=[2], tolerance=0.1)
+    options = parser.parse(chips=1, sizes=[2], tolerance=0.1, jobs=1)
     errors: dict[str, list[list[float]]] = {name: [] for name in CASES}
     columns = ("disturb", "error of dL/dA", "error of the state", "pulses a cell")
     print(f"{'':<26}{'size':>5}", *(f"{name:>26}" for name in columns))
-    for size in options.sizes:
-        for name, (scheme, passes) in CASES.items():
-            plan = xs.WriteVerify(
-                tolerance=options.tolerance, scheme=scheme, together="row", passes=passes, cycle_noise=0.2,
-                raise_volts=0.4 * options.times, lower_volts=-0.3 * options.times,
-            )  # fmt: skip
-            disturb, gradient, state, pulses = zip(
-                *(run(plan, size, chip) for chip in range(options.chips)), strict=True
-            )
-            errors[name].append(list(gradient))
-            said = spread(disturb, ".2%"), spread(gradient, ".2%"), spread(state, ".2%"), spread(pulses, ".3g")
-            print(f"{name:<26}{size:>5}", *(f"{one:>26}" for one in said), flush=True)
+    with ProcessPoolExecutor(options.jobs) as pool:
+        for size in options.sizes:
+            for name, (scheme, passes) in CASES.items():
+                plan = xs.WriteVerify(
+                    tolerance=options.tolerance, scheme=scheme, together="row", passes=passes, cycle_noise=0.2,
+                    raise_volts=0.4 * options.times, lower_volts=-0.3 * options.times,
+                )  # fmt: skip
+                found = pool.map(partial(run, plan, size), range(options.chips))
+                disturb, gradient, state, pulses = zip(*found, strict=True)
+                errors[name].append(list(gradient))
+                said = spread(disturb, ".2%"), spread(gradient, ".2%"), spread(state, ".2%"), spread(pulses, ".3g")
+                print(f"{name:<26}{size:>5}", *(f"{one:>26}" for one in said), flush=True)
     publish(lambda: draw(errors, options.sizes), options.out, "write_disturb")
 
 

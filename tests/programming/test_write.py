@@ -66,6 +66,9 @@ def test_all_cells_reach_their_targets(scheme):
 def test_what_cannot_be_written_is_refused():
     with pytest.raises(DeviceError, match="cells with a state"):
         xs.write_verify(xs.Crossbar([[1e-5]]))
+    subcircuit = xs.load_device("sinh_series")
+    with pytest.raises(DeviceError, match="write its law as a DynamicDevice"):
+        xs.write_verify(xs.Crossbar([[1e-5]], device=subcircuit))
     with pytest.raises(InvalidInputError, match="scheme must be"):
         xs.write_verify(array(), scheme="V/4")
     with pytest.raises(InvalidInputError, match="options of write_verify are"):
