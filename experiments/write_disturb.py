@@ -4,12 +4,15 @@
 A random neural ODE of as many states as an array has lines, on pairs of arrays whose cells (yakopcic_fast, thresholds
 of 0.4 and -0.3 V) are written by pulses of --times their thresholds, row by row, to --tolerance of their range: once
 through the array, and under V/2 until a pass applies no pulse, or after ten. Beyond twice the thresholds V/2, and
-beyond three times V/3, moves what is half-selected. For every scheme and size the largest disturb as a part of the range, the
-errors of the gradient dL/dA and of the last state against the digital ones, and the pulses of a cell; medians over the
-chips with the least and the largest. Draws write_disturb.png.
+beyond three times V/3, moves what is half-selected. For every scheme and size the largest disturb as a part of the
+range, the errors of the gradient dL/dA and of the last state against the digital ones, and the pulses of a cell;
+medians over the chips with the least and the largest. Draws write_disturb.png.
 """
 
 from __future__ import annotations
+
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 
 from common import Arguments, publish
 
@@ -33,25 +36,25 @@ Found = tuple[float, float, float, float]
 
 
 def main() -> None:
-    parser = Arguments(__doc__, chips=8, sizes=[4, 8, 16])
+    parser = Arguments(__doc__, chips=8, sizes=[4, 8], jobs=2)
     parser.add_argument("--tolerance", type=float, default=0.02, help="Part of the range that is near enough.")
-    parser.add_argument("--times", type=float, default=2.3, help="Volts of a pulse over the threshold.")
-    options = parser.parse(chips=1, sizes=[2], tolerance=0.1)
+    parser.add_argument("--times", type=float, default=2.1, help="Volts of a pulse over the threshold.")
+    options = parser.parse(chips=1, sizes=[2], tolerance=0.1, jobs=1)
     errors: dict[str, list[list[float]]] = {name: [] for name in CASES}
     columns = ("disturb", "error of dL/dA", "error of the state", "pulses a cell")
     print(f"{'':<26}{'size':>5}", *(f"{name:>26}" for name in columns))
-    for size in options.sizes:
-        for name, (scheme, passes) in CASES.items():
-            plan = xs.WriteVerify(
-                tolerance=options.tolerance, scheme=scheme, together="row", passes=passes, cycle_noise=0.2,
-                raise_volts=0.4 * options.times, lower_volts=-0.3 * options.times,
-            )  # fmt: skip
-            disturb, gradient, state, pulses = zip(
-                *(run(plan, size, chip) for chip in range(options.chips)), strict=True
-            )
-            errors[name].append(list(gradient))
-            said = spread(disturb, ".2%"), spread(gradient, ".2%"), spread(state, ".2%"), spread(pulses, ".3g")
-            print(f"{name:<26}{size:>5}", *(f"{one:>26}" for one in said), flush=True)
+    with ProcessPoolExecutor(options.jobs) as pool:
+        for size in options.sizes:
+            for name, (scheme, passes) in CASES.items():
+                plan = xs.WriteVerify(
+                    tolerance=options.tolerance, scheme=scheme, together="row", passes=passes, cycle_noise=0.2,
+                    raise_volts=0.4 * options.times, lower_volts=-0.3 * options.times,
+                )  # fmt: skip
+                found = pool.map(partial(run, plan, size), range(options.chips))
+                disturb, gradient, state, pulses = zip(*found, strict=True)
+                errors[name].append(list(gradient))
+                said = spread(disturb, ".2%"), spread(gradient, ".2%"), spread(state, ".2%"), spread(pulses, ".3g")
+                print(f"{name:<26}{size:>5}", *(f"{one:>26}" for one in said), flush=True)
     publish(lambda: draw(errors, options.sizes), options.out, "write_disturb")
 
 
@@ -82,7 +85,7 @@ def draw(errors: dict[str, list[list[float]]], sizes: list[int]) -> Figure:
         axes.fill_between(sizes, values.min(axis=1), values.max(axis=1), color=colour, alpha=0.15)
     set_abscissa(axes, sizes)
     axes.set_yscale("log")
-    axes.set_title("written by pulses of 2.3 thresholds")
+    axes.set_title("written by pulses of 2.1 thresholds")
     axes.set_xlabel("word lines and bit lines")
     axes.set_ylabel("error of dL/dA, %")
     axes.legend()

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from xbar_spice.hardware.converters import Converter
     from xbar_spice.hardware.device import Device
     from xbar_spice.hardware.drift import DriftLaw
+    from xbar_spice.hardware.pulse_update import WeightUpdate
     from xbar_spice.hardware.read_noise import Noise
     from xbar_spice.hardware.technology import Technology
     from xbar_spice.hardware.variation import ProgrammingError
@@ -45,6 +46,7 @@ __all__ = [
     "REGISTRIES",
     "TASKS",
     "TECHNOLOGIES",
+    "UPDATES",
 ]
 
 ENGINES: Registry[Engine] = Registry(
@@ -119,6 +121,17 @@ PROGRAMMING_ERRORS: Registry[ProgrammingError] = Registry(
     },
 )
 """What makes programmed devices differ from their targets."""
+
+UPDATES: Registry[WeightUpdate] = Registry(
+    "update",
+    "xbar_spice.hardware.pulse_update:WeightUpdate",
+    {
+        "pulses": "xbar_spice.hardware.pulse_update:PulseUpdate",
+        "curves": "xbar_spice.hardware.pulse_update:pulse_curves",
+        "soft_bounds": "xbar_spice.hardware.pulse_update:soft_bounds",
+    },
+)
+"""What pulses make of the weights that training asks for."""
 
 DRIFT_LAWS: Registry[DriftLaw] = Registry(
     "drift",
@@ -260,6 +273,7 @@ REGISTRIES: tuple[Registry[Any], ...] = (
     DEVICES,
     MAPPINGS,
     PROGRAMMING_ERRORS,
+    UPDATES,
     DRIFT_LAWS,
     NOISES,
     CONVERTERS,

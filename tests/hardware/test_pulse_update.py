@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 import xbar_spice as xs
+from xbar_spice.cli.app import app
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.train.samples import Samples, Split
 
@@ -42,6 +44,29 @@ def test_a_chip_is_tuned_in_steps_of_its_pulses(rng):
     assert np.abs(moved).max() > 0.5
     inside = np.abs(tuned.A) < 0.999 * np.abs(model.A).max()
     np.testing.assert_allclose(moved[inside], np.round(moved[inside]), atol=1e-9)
+
+
+def test_the_verb_tunes_along_measured_curves(tmp_path, rng):
+    classifier = xs.Classifier(rng.standard_normal((2, 3)), np.zeros(2))
+    model = xs.Model(*(rng.standard_normal((2, 3, 3)) / 3), h=0.1, steps=1, classifier=classifier)
+    xs.save_model(tmp_path / "m.npz", model)
+    rows = (f"{a},{b},{c},{label}" for label, (a, b, c) in zip(np.arange(16) % 2, rng.random((16, 3)), strict=True))
+    (tmp_path / "data.csv").write_text("\n".join(["x0,x1,x2,label", *rows]))
+    (tmp_path / "curves.csv").write_text("\n".join(["rise,fall", *(f"{k},{20 - k}" for k in range(21))]))
+    options = ["--data", tmp_path / "data.csv", "--engine", "ideal", "--epochs", 1, "--learning-rate", 0.3]
+    command = ["tune", tmp_path / "m.npz", "--output", tmp_path / "t.npz", *options]
+    update = f"curves(file='{tmp_path / 'curves.csv'}')"
+    done = CliRunner().invoke(app, [str(word) for word in (*command, "--update", update)], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    tuned, largest = xs.load_model(tmp_path / "t.npz"), np.abs(model.A).max()
+    moved, inside = (tuned.A - model.A) / (largest / 10), np.abs(tuned.A) < 0.999 * largest
+    assert np.abs(moved).max() > 0.5
+    np.testing.assert_allclose(moved[inside], np.round(moved[inside]), atol=1e-6)
+    assert xs.Chip(xs.Design(), update=update) == xs.Chip(xs.Design(), update=xs.PulseUpdate(
+        tuple(map(float, range(21))), tuple(map(float, range(20, -1, -1)))
+    ))  # fmt: skip
+    with pytest.raises(InvalidInputError, match="update"):
+        xs.Chip(xs.Design(), update="staircase")
 
 
 def test_curves_that_lead_nowhere_are_refused():

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import xbar_spice as xs
 from xbar_spice.errors import DeviceError, InvalidInputError
@@ -64,6 +66,9 @@ def test_all_cells_reach_their_targets(scheme):
 def test_what_cannot_be_written_is_refused():
     with pytest.raises(DeviceError, match="cells with a state"):
         xs.write_verify(xs.Crossbar([[1e-5]]))
+    subcircuit = xs.load_device("sinh_series")
+    with pytest.raises(DeviceError, match="write its law as a DynamicDevice"):
+        xs.write_verify(xs.Crossbar([[1e-5]], device=subcircuit))
     with pytest.raises(InvalidInputError, match="scheme must be"):
         xs.write_verify(array(), scheme="V/4")
     with pytest.raises(InvalidInputError, match="options of write_verify are"):
@@ -98,6 +103,50 @@ def test_a_design_reads_what_was_written():
         off = np.abs(mapped.drawn - mapped.target)
         assert 0 < off.max() <= 0.05 * (design.g_max - design.g_min)
         np.testing.assert_allclose(W_hw.to_dense(), W, atol=0.15)
+
+
+@given(
+    name=st.sampled_from(
+        ["vteam_read", "yakopcic_i", "stanford_gap_dynamic", "hp_biolek", "hp_prodromakis", "pershin"]
+    ),
+    tolerance=st.floats(0.002, 0.5),
+    widen=st.floats(1.0, 4.0),
+    step_volts=st.floats(0.0, 0.1),
+    scheme=st.sampled_from(["v/2", "v/3", "1t1r"]),
+    seed=st.integers(0, 9),
+)
+@settings(max_examples=8, deadline=None)
+def test_whatever_the_settings_states_stay_inside_and_the_books_balance(
+    name, tolerance, widen, step_volts, scheme, seed
+):
+    crossbar = array(name, (1, 2), seed)
+    low, high = crossbar.device.conductance_range
+    start = np.full((1, 2), 0.5 * (low + high))
+    found = xs.write_verify(
+        crossbar, start, scheme, tolerance, widen=widen, step_volts=step_volts, most=10, passes=2
+    )  # fmt: skip
+    slack = 1e-9 * (high - low)
+    assert ((found.conductance >= low - slack) & (found.conductance <= high + slack)).all()
+    assert (found.reached | found.given_up).all() or found.passes == 2
+    untouched = found.pulses == 0
+    np.testing.assert_allclose((found.conductance - start - found.disturb)[untouched], 0.0, atol=slack)
+
+
+@pytest.mark.parametrize(
+    ("name", "error"), [("yakopcic_fast", 1e-2), ("hp_biolek", 0.1), ("hp_joglekar", 1e-2), ("pershin", 1e-3)]
+)
+def test_a_state_that_was_driven_to_its_limit_comes_back_at_any_tolerance(name, error):
+    device = xs.load_device(name)
+    low, high = device.conductance_range
+    crossbar = xs.Crossbar([[low + 0.6 * (high - low)]], r_driver=0.1 / high, device=device)
+    engine, middle = FastPulses(error), device.state_of(crossbar.conductance)
+    for away, back in (device.write_volts, device.write_volts[::-1]):
+        seconds = 30.0 * device.span / abs(device.rate(middle, np.array([[away]])).item())
+        there = engine.apply(crossbar, middle, xs.Biases(left=[away], bottom=[0.0]), seconds).state
+        again = engine.apply(crossbar, there, xs.Biases(left=[back], bottom=[0.0]), seconds).state
+        for state in (there, again):
+            assert device.limits[0] <= state.item() <= device.limits[1]
+        assert abs(again - there).item() > 5e-3 * device.span
 
 
 PULSED = {  # a conductance as a part of the range, volts, seconds

@@ -21,7 +21,7 @@ from xbar_spice.cli.options import (
     solver_options,
 )
 from xbar_spice.disk import make_folder, require_writable
-from xbar_spice.parts import ENGINES
+from xbar_spice.parts import ENGINES, UPDATES
 
 if TYPE_CHECKING:
     from xbar_spice.cosim import SolverOptions
@@ -229,6 +229,9 @@ def attribute(
 @click.option("--learning-rate", type=click.FloatRange(min=0, min_open=True), metavar="RATE", default=0.003,
               show_default=True, help="Of Adam at the start.")  # fmt: skip
 @click.option("--classifier-only", is_flag=True, help="Leave the arrays as they are.")
+@click.option("--update", type=PartOf(UPDATES), metavar="NAME",
+              help="How pulses move the weights: \"curves(file='mine.csv')\" with measured columns rise and fall, "
+                   "\"soft_bounds(step=0.002)\", or a class of your own.  [default: exactly as asked]")  # fmt: skip
 @data_options
 @engine_option("nodal")  # training programs arrays anew at every step, which costs ngspice far more than a read
 @seed_option
@@ -239,6 +242,7 @@ def tune(
     epochs: int,
     learning_rate: float,
     classifier_only: bool,
+    update: Any,
     data: str | None,
     data_map: Any,
     data_seed: int | None,
@@ -261,7 +265,7 @@ def tune(
     from xbar_spice.weights import require_savable, save_model
 
     require_savable(output)
-    chip = Chip(make_design(circuit), engine=engine, seed=seed, gradient=gradient)
+    chip = Chip(make_design(circuit), engine=engine, seed=seed, gradient=gradient, update=update)
     trained: Any = "classifier" if classifier_only else "everything"
     schedule = replace(TUNING, epochs=epochs, learning_rate=learning_rate, trained=trained)
     model = given_model(weights)

@@ -2,21 +2,39 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Self, final
 
 import numpy as np
 
 from xbar_spice.checks import Many, Real, Whole, checked, settle
 from xbar_spice.errors import InvalidInputError
+from xbar_spice.hardware.tables import read_table
 from xbar_spice.linear.operator import FloatArray
 
-__all__ = ["PulseUpdate"]
+__all__ = ["PulseUpdate", "WeightUpdate", "pulse_curves", "soft_bounds"]
+
+
+class WeightUpdate(ABC):
+    """What becomes of weights that an optimiser wants to change; one of one's own subclasses this."""
+
+    @abstractmethod
+    def moved(self, weights: FloatArray, wanted: FloatArray, largest: float, rng: np.random.Generator) -> FloatArray:
+        """The weights that are left.
+
+        Args:
+            weights: Before.
+            wanted: What the optimiser asks for, of the same shape.
+            largest: w_max of the chip: weights lie between -w_max and w_max.
+            rng: Of all that is random.
+        """
 
 
 @final
 @dataclass(frozen=True)
-class PulseUpdate:
+class PulseUpdate(WeightUpdate):
     """Weights that pulses move along measured curves, for `Chip(update=...)`.
 
     A weight is one device whose conductance takes the range of both curves; -w_max and w_max are its ends. A wanted
@@ -72,14 +90,6 @@ class PulseUpdate:
         return max(self.rise[0], self.fall[-1]), min(self.rise[-1], self.fall[0])
 
     def moved(self, weights: FloatArray, wanted: FloatArray, largest: float, rng: np.random.Generator) -> FloatArray:
-        """The weights that pulses leave.
-
-        Args:
-            weights: Before.
-            wanted: What an optimiser asks for, of the same shape.
-            largest: w_max.
-            rng: Of the rests of pulses, and of the noise.
-        """
         low, high = self.ends
         scale = 0.5 * (high - low) / largest
         before = np.clip(low + scale * (weights + largest), low, high)
@@ -93,3 +103,19 @@ class PulseUpdate:
             after = after + self.noise * mean * np.sqrt(counts) * rng.standard_normal(change.shape)
             found = np.where(chosen, after, found)
         return np.asarray(np.where(change == 0, weights, (np.clip(found, low, high) - low) / scale - largest))
+
+
+def pulse_curves(file: str | Path, noise: float = 0.0) -> PulseUpdate:
+    """Measured curves of potentiation and depression, from a CSV file with the columns rise and fall.
+
+    Args:
+        file: Its rows are the conductances after 0, 1, 2, ... pulses.
+        noise: See `PulseUpdate`.
+    """
+    columns = read_table(file, ("rise", "fall"))
+    return PulseUpdate(tuple(columns["rise"].tolist()), tuple(columns["fall"].tolist()), noise)
+
+
+def soft_bounds(step: float, pulses: int = 1000, noise: float = 0.0) -> PulseUpdate:
+    """`PulseUpdate.soft_bounds`, by a name of its own."""
+    return PulseUpdate.soft_bounds(step, pulses=pulses, noise=noise)

@@ -19,6 +19,7 @@ from xbar_spice.hardware.biases import Biases
 from xbar_spice.hardware.crossbar import Crossbar
 from xbar_spice.hardware.dynamic import DynamicDevice, moved
 from xbar_spice.hardware.reads import circuit_of
+from xbar_spice.hardware.verilog_a.cell import VerilogACell
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.programming.network import Network
 
@@ -90,17 +91,20 @@ def dynamic_law(crossbar: Crossbar) -> DynamicDevice:
         DeviceError: They do not.
         InvalidInputError: The array is sensed by amplifiers.
     """
-    if not isinstance(crossbar.device, DynamicDevice):
-        raise DeviceError(
-            f"pulses move cells with a state, got {crossbar.device!r}; take xs.load_device('yakopcic_fast'), "
-            "'stanford_gap_dynamic', 'vteam_read' or another dynamic set of models/"
-            + (", or give the law of this Verilog-A module as a DynamicDevice" if crossbar.device.moves else "")
+    device = crossbar.device
+    if not isinstance(device, DynamicDevice):
+        ways = (
+            "take xs.load_device('yakopcic_fast'), 'stanford_gap_dynamic', 'vteam_read' or another dynamic set",
+            "the state of a Verilog-A module or of a subcircuit stands in the simulator alone, and pulses need its "
+            "rate in Python, too: write its law as a DynamicDevice, see docs/extending.md",
         )
+        way = ways[not device.known or isinstance(device, VerilogACell)]
+        raise DeviceError(f"pulses move cells with a state, got {device!r}; {way}")
     if crossbar.amplifier.present:
         raise InvalidInputError(
             f"pulses take terminals that are sources, got {crossbar.amplifier!r}; leave the amplifier out"
         )
-    return crossbar.device
+    return device
 
 
 @final

@@ -21,11 +21,11 @@ from xbar_spice.cosim.gradients.true_gradient import end_reads, taped_field, wei
 from xbar_spice.cosim.run.programming import ends_on, expected_noise, field_on, program_model
 from xbar_spice.engines.base import Engine
 from xbar_spice.errors import InvalidInputError
-from xbar_spice.hardware.pulse_update import PulseUpdate
+from xbar_spice.hardware.pulse_update import WeightUpdate
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.mapping.analog_matrix import AnalogMatrix
 from xbar_spice.mapping.design import Design
-from xbar_spice.parts import ENGINES
+from xbar_spice.parts import ENGINES, UPDATES
 from xbar_spice.solve.adjoint.discrete import Gradients
 from xbar_spice.streams import Streams
 from xbar_spice.train.processor import Processor, Programmed
@@ -48,8 +48,8 @@ class Chip(Processor):
         gradient: where the transposed products come from: "hardware" reads the other side of the same arrays, "hybrid"
             (straight-through) multiplies with the weights as they were meant, "true" differentiates the forward reads
             through the circuit down to every device.
-        update: how pulses move the weights, along potentiation and depression curves; exactly as the optimiser asks
-            when left out.
+        update: how pulses move the weights, along potentiation and depression curves: a `PulseUpdate`, or a text such
+            as "curves(file='mine.csv')" or "soft_bounds(step=0.002)"; exactly as the optimiser asks when left out.
 
     Raises:
         InvalidInputError: an unknown gradient, or the true one of a compensated design.
@@ -64,9 +64,11 @@ class Chip(Processor):
     engine: str | Engine = "nodal"
     seed: int = 0
     gradient: GradientKind = "hardware"
-    update: PulseUpdate | None = None
+    update: WeightUpdate | None = None
 
     def __post_init__(self) -> None:
+        if self.update is not None:  # a text, too
+            object.__setattr__(self, "update", UPDATES.given("update", self.update))
         settle(self, seed=SEED)
         if isinstance(self.engine, str):
             ENGINES.parsed(self.engine)

@@ -64,6 +64,6 @@ class Pershin(DynamicDevice):
         return self.within((1.0 / self.known_conductance(conductance) - self.r_min) / (self.r_max - self.r_min))
 
     def rate(self, state: FloatArray, volts: FloatArray) -> FloatArray:
-        held = 0.5 * (np.abs(volts + self.vt) - np.abs(volts - self.vt))
-        motion = (self.beta * volts + (self.alpha - self.beta) * held) / (self.r_max - self.r_min)
+        held = np.minimum(np.maximum(volts, -self.vt), self.vt)  # (|V + vt| - |V - vt|) / 2, without its rounding
+        motion = (self.alpha * held + self.beta * (volts - held)) / (self.r_max - self.r_min)
         return np.asarray(motion * np.where(motion > 0, rising_edge(state, 1.0, EDGE), falling_edge(state, 0.0, EDGE)))
