@@ -285,9 +285,14 @@ BACKWARD = tuple((-place, -weight) for place, weight in FORWARD)
 _LAST: dict[str, tuple[Floats, Floats, Floats, Floats]] = {}
 
 
-@lru_cache(64)
 def _expansion(path: Path) -> str:
-    return expanded(path, gather(path))
+    """Of the files as they are now, which somebody may edit between two calls."""
+    return _expanded(path, tuple(gather(path).items()))
+
+
+@lru_cache(64)
+def _expanded(path: Path, files: tuple[tuple[str, str], ...]) -> str:
+    return expanded(path, dict(files))
 
 
 @lru_cache(64)
