@@ -522,7 +522,7 @@ def test_an_error_is_a_message_without_a_traceback(tmp_path):
 @pytest.mark.parametrize(
     ("name", "text"),
     [
-        ("model.txt", "expected a name ending in .npz or .safetensors"),
+        ("model.txt", "expected a name ending in .npz, .safetensors, .pt, .pth"),
         ("missing/model.npz", "No such file or directory"),
         ("x" * 300 + ".npz", "File name too long"),
         ("pipe.npz", "it is a named pipe"),

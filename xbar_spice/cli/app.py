@@ -59,32 +59,43 @@ def app() -> None:
 @click.option(
     "--output",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Weight file, .npz or .safetensors.  [default: TASK.npz]",
+    help="Weight file: .npz, .safetensors or .pt.  [default: TASK.npz]",
 )
 @click.option(
     "--seed", type=click.IntRange(min=0), metavar="N", default=0, show_default=True, help="Of split, start and batches."
 )
 def train(task: str, output: Path | None, seed: int) -> None:
-    """Train a neural ODE to tell the classes of a set of samples apart, on digital matrices.
+    """Train a neural ODE for a set of samples, on digital matrices.
 
-    digits-conv has circular 3x3 convolutions for A and B, digits-dense has dense matrices; the others have an encoder
-    in front. The gradients are those of the discrete adjoint, the same that co-simulation runs on arrays.
+    It learns to tell their classes apart, or as two-moons-flow to find their density. digits-conv has circular 3x3
+    convolutions for A and B, digits-dense has dense matrices; the other classifiers have an encoder in front. The
+    gradients are those of the discrete adjoint, the same that co-simulation runs on arrays.
     """
     from xbar_spice.cli.progress import interruptible, training_progress
     from xbar_spice.train.digits import DIGITS
+    from xbar_spice.train.flow import FlowResult
+    from xbar_spice.train.training import TrainingResult
     from xbar_spice.train.training import train as train_task
     from xbar_spice.weights import require_savable, save_model
 
     path = output or Path(f"{task}.npz")
     require_savable(path)
     with interruptible(f"no weights were written to {path}"), training_progress(f"training {task}") as progress:
-        result = train_task(task, seed=seed, progress=progress)
+        result: TrainingResult | FlowResult = train_task(task, seed=seed, progress=progress)
     save_model(path, result.model)
     name = result.model.trained_on or task
     kind = "handwritten digits" if name == DIGITS else name
     click.echo(f"data             {kind}, a part of them held back for the test")
-    click.echo(f"test accuracy    {result.test_accuracy:.2%} ({result.linear_accuracy:.2%} for the classifier alone)")
-    click.echo(f"train accuracy   {result.train_accuracy:.2%}")
+    if isinstance(result, FlowResult):
+        click.echo(f"test loss        {result.test_loss:.4f} nats ({result.normal_loss:.4f} for a normal distribution)")
+        click.echo(f"train loss       {result.train_loss:.4f} nats")
+    elif result.test_accuracy is None:
+        click.echo(f"test loss        {result.test_loss:.4g}")
+        click.echo(f"train loss       {result.train_loss:.4g}")
+    else:
+        alone = f"{result.linear_accuracy:.2%} for the classifier alone"
+        click.echo(f"test accuracy    {result.test_accuracy:.2%} ({alone})")
+        click.echo(f"train accuracy   {result.train_accuracy:.2%}")
     click.echo(f"time             {result.seconds:.1f} s")
     click.echo(f"weights          {path}")
 
