@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -294,3 +296,31 @@ def test_check_model_says_what_a_module_is():
         assert done.exit_code == 0, done.output
         for line in lines:
             assert line in done.output
+
+
+@pytest.mark.ngspice
+def test_the_page_on_verilog_a_is_followed(tmp_path, monkeypatch):
+    engine_or_skip("ngspice")
+    page = (Path(__file__).parents[2] / "docs" / "verilog_a.md").read_text()
+    blocks = re.findall(r"```(\w+)\n(.*?)```", page, re.S)
+    assert [kind for kind, _ in blocks] == ["verilog", "toml", "text", "python", "python"]
+    monkeypatch.chdir(tmp_path)
+    Path("rram.va").write_text(blocks[0][1])
+    Path("rram.toml").write_text(blocks[1][1])
+    assert CliRunner().invoke(app, ["check-model", "rram.toml"]).output == blocks[2][1]
+    names: dict[str, Any] = {}
+    exec(compile(blocks[3][1] + blocks[4][1], "verilog_a.md", "exec"), names)
+    assert 0 < names["error"] < 0.2
+    assert names["true"].shape == (6, 4)
+    xs.save_model("weights.npz", names["model"])
+    commands = re.findall(r"^    xbar-spice (\w+ .*rram\.toml.*|readback decks)$", page, re.M)
+    assert [command.split()[0] for command in commands] == ["cosim", "gradients", "netlist", "readback"]
+    said = {}
+    for command in commands:
+        more = ["--data", "random", "--samples", "2"] if command.startswith(("cosim", "gradients")) else []
+        done = CliRunner().invoke(app, [*command.split(), *more])
+        assert done.exit_code == 0, done.output
+        said[command.split()[0]] = done.output
+    apart = float(re.search(r"reads by nodal, (\S+) apart", said["cosim"])[1])
+    assert apart < 1e-9
+    assert "A.forward.cir: A, forward read, as written" in said["readback"]
