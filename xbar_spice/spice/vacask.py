@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -28,7 +26,7 @@ from xbar_spice.hardware.cells import (
 from xbar_spice.hardware.crossbar import SIDES, Crossbar, Edge, Side
 from xbar_spice.hardware.dynamic.yakopcic import TwoSidedSinh
 from xbar_spice.hardware.verilog_a import VerilogACell
-from xbar_spice.hardware.verilog_a.compiler import tools
+from xbar_spice.hardware.verilog_a.compiler import find_program
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.spice.dialect import Dialect, ReadDeck, results_of, run_batch
 from xbar_spice.spice.netlist import Deck, Terminal, array_variables
@@ -245,15 +243,8 @@ def _instance(name: str, first: str, second: str, module: VerilogACell, values: 
 
 
 def find_simulator() -> Path | None:
-    """The simulator: the one that the environment names, that of the extra `verilog-a`, or one on the path."""
-    asked = os.environ.get(SIMULATOR_VARIABLE)
-    if asked:
-        return Path(asked) if os.access(asked, os.X_OK) else None
-    folder = tools()
-    if folder and (folder / "vacask").is_file():
-        return folder / "vacask"
-    found = shutil.which("vacask")
-    return Path(found) if found else None
+    """The simulator, if there is one."""
+    return find_program(SIMULATOR_VARIABLE, "vacask")
 
 
 def require_simulator() -> Path:
