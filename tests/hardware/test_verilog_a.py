@@ -79,10 +79,10 @@ CELLS = {
 }
 
 
-@pytest.mark.ngspice
 @pytest.mark.parametrize("name", CELLS)
-def test_the_exact_solver_and_ngspice_agree(name, rng):
-    engine = engine_or_skip("ngspice")
+@pytest.mark.parametrize("simulator", ["ngspice", "vacask"])
+def test_the_exact_solver_and_simulators_agree(simulator, name, rng):
+    engine = engine_or_skip(simulator)
     g = rng.uniform(1e-6, 1e-4, (4, 3))
     g[1, 2] = 0.0
     xbar = xs.Crossbar(g, r_word=2.0, r_bit=3.0, r_driver=50.0, r_sense=20.0, device=CELLS[name]())
@@ -184,6 +184,10 @@ REFUSED = {
             "parameter", "integer i; real x; parameter"
         ),
         "broke down",
+    ),
+    "names that differ by their case": (
+        stateless("(g + G)*V(a, b)").replace("parameter", "parameter real G = 1e-9; parameter"),
+        "parameters g and G, which simulators do not tell apart",
     ),
     "a fatal message": (stateless('g*V(a, b); if (V(a, b) > 0.2) $fatal(0, "too much")'), "operating point"),
 }

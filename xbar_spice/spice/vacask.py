@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -116,7 +116,7 @@ def vacask_deck(
         for crossbar, one in zip(crossbars, ends, strict=True)
         for module in modules_of(crossbar, one["left"].gates is not None)
     )
-    models = [{"name": one.model, "module": one.unique_name, "parameters": one.parameters} for one in modules]
+    models = [{"name": one.model, "module": one.unique_name, "parameters": _said(one.parameters)} for one in modules]
     variables = {
         "title": title,
         "comments": dict(comments or {}),
@@ -235,11 +235,14 @@ def _amplifier(terminal: Terminal, node: str, amplifier: Amplifier | None) -> st
 def _instance(name: str, first: str, second: str, module: VerilogACell, values: Sequence[tuple[str, float]]) -> str:
     """An instance of a module, with a model of its own where its parameters belong to the model."""
     if module.of_instance:
-        said = " ".join(f"{key}={number(value)}" for key, value in values)
-        return f"{name} ({first} {second}) {module.model} {said}"
-    fixed = " ".join(f"{key}={number(value)}" for key, value in (*module.parameters, *values))
+        return f"{name} ({first} {second}) {module.model} {_said(values)}"
     own = f"{module.model}_{name}"
-    return f"model {own} {module.unique_name} {fixed}\n{name} ({first} {second}) {own}"
+    return f"model {own} {module.unique_name} {_said((*module.parameters, *values))}\n{name} ({first} {second}) {own}"
+
+
+def _said(values: Iterable[tuple[str, float]]) -> str:
+    """Parameters of a model or an instance; VACASK knows those of compiled modules by their lower-case names."""
+    return " ".join(f"{key.lower()}={number(value)}" for key, value in values)
 
 
 def find_simulator() -> Path | None:

@@ -203,6 +203,12 @@ class VerilogACell(Device):
                 f"{' or '.join(types)}), got {name!r}; names count with their case"
             )
 
+        if twins := [one for one in self._types if one != name and one.lower() == name.lower()]:
+            raise DeviceError(
+                f"module {self.module} has the parameters {name} and {', '.join(twins)}, which simulators do not tell "
+                "apart; rename one"
+            )
+
     # --- as a device ----------------------------------------------------------------------------------------------
 
     @property
