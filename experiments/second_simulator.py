@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """How far two simulators and the exact solver are apart on random circuits.
 
-Each circuit has a size, wires, terminations and a cell law of its own, and is read in either direction or under biases.
+Each circuit has a size, wires, terminations, a cell law and, in a third of them, amplifiers of its own, and is read in
+either direction or under biases.
 The error is the largest difference of a current between VACASK and another engine, relative to the largest current.
 The exit status is 1 if one is above 1e-9. Needs the extra verilog-a, and says so where it is not there.
 """
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 import xbar_spice as xs
 from xbar_spice.engines.base import Engine
 from xbar_spice.errors import EngineUnavailableError
+from xbar_spice.hardware.behind_via import BehindVia
 from xbar_spice.hardware.verilog_a import VerilogACell
 
 ALLOWED = 1e-9
@@ -64,7 +66,7 @@ def main() -> None:
         for name, engine in engines.items():
             apart = float(np.abs(answer(engine, xbar, what) - wanted).max() / np.abs(wanted).max())
             if apart >= max(errors[name], default=0.0):
-                worst[name] = f"{xbar.shape[0]} x {xbar.shape[1]}, {xbar.device!r}, {what[0]}"
+                worst[name] = f"{xbar.shape[0]} x {xbar.shape[1]}, {xbar.device!r}, {xbar.amplifier!r}, {what[0]}"
             errors[name].append(apart)
     print(f"{options.circuits} random circuits, VACASK against")
     for name, found in errors.items():
@@ -82,6 +84,7 @@ def circuit(rng: np.random.Generator, source: Path) -> tuple[xs.Crossbar, tuple[
         xs.Polynomial(),
         xs.OneTransistorOneResistor(),
         xs.OneSelectorOneResistor(),
+        BehindVia(float(rng.uniform(100.0, 1e3)), xs.Sinh(0.25)),
         VerilogACell.from_file(source, parameters={"a2": float(np.round(rng.uniform(-0.5, 0.5), 1))}),
     )
     # At least one resistance at each terminal: otherwise two sources may meet.
@@ -94,7 +97,12 @@ def circuit(rng: np.random.Generator, source: Path) -> tuple[xs.Crossbar, tuple[
     )
     conductance = np.exp(rng.uniform(np.log(5e-5), np.log(2e-4), (rows, cols)))
     device = devices[int(rng.integers(len(devices)))]
-    xbar = xs.Crossbar(conductance, r_word, r_bit, r_driver, r_sense, terminations=ends, device=device)
+    amplifier = (xs.Amplifier(), xs.Amplifier(r_feedback=1e3), xs.Amplifier(r_feedback=2e3, saturation=0.3))[
+        int(rng.choice(3, p=[0.67, 0.17, 0.16]))
+    ]
+    xbar = xs.Crossbar(
+        conductance, r_word, r_bit, r_driver, r_sense, terminations=ends, device=device, amplifier=amplifier
+    )
     what = str(rng.choice(["rows", "cols", "biases"]))
     length = rows + cols if what == "biases" else xbar.ports(what)  # type: ignore[arg-type]
     return xbar, (what, rng.uniform(-0.3, 0.3, (length, 2)))

@@ -55,7 +55,7 @@ class VerifiedEngine(Engine):
     """Reads of one engine, of which a sample is answered by another one, too.
 
     The currents are those of the first engine; how far they are from the judge's is kept, and the record of a
-    co-simulation has it. Make one for each run: it counts what it saw.
+    co-simulation, which counts its own reads alone, has it; sessions of one's own count on.
 
     Args:
         answering: who answers the reads.

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -28,7 +26,7 @@ from xbar_spice.hardware.cells import (
 from xbar_spice.hardware.crossbar import SIDES, Crossbar, Edge, Side
 from xbar_spice.hardware.dynamic.yakopcic import TwoSidedSinh
 from xbar_spice.hardware.verilog_a import VerilogACell
-from xbar_spice.hardware.verilog_a.compiler import tools
+from xbar_spice.hardware.verilog_a.compiler import find_program
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.spice.dialect import Dialect, ReadDeck, results_of, run_batch
 from xbar_spice.spice.netlist import Deck, Terminal, array_variables
@@ -118,7 +116,7 @@ def vacask_deck(
         for crossbar, one in zip(crossbars, ends, strict=True)
         for module in modules_of(crossbar, one["left"].gates is not None)
     )
-    models = [{"name": one.model, "module": one.unique_name, "parameters": one.parameters} for one in modules]
+    models = [{"name": one.model, "module": one.unique_name, "parameters": _said(one.parameters)} for one in modules]
     variables = {
         "title": title,
         "comments": dict(comments or {}),
@@ -237,23 +235,19 @@ def _amplifier(terminal: Terminal, node: str, amplifier: Amplifier | None) -> st
 def _instance(name: str, first: str, second: str, module: VerilogACell, values: Sequence[tuple[str, float]]) -> str:
     """An instance of a module, with a model of its own where its parameters belong to the model."""
     if module.of_instance:
-        said = " ".join(f"{key}={number(value)}" for key, value in values)
-        return f"{name} ({first} {second}) {module.model} {said}"
-    fixed = " ".join(f"{key}={number(value)}" for key, value in (*module.parameters, *values))
+        return f"{name} ({first} {second}) {module.model} {_said(values)}"
     own = f"{module.model}_{name}"
-    return f"model {own} {module.unique_name} {fixed}\n{name} ({first} {second}) {own}"
+    return f"model {own} {module.unique_name} {_said((*module.parameters, *values))}\n{name} ({first} {second}) {own}"
+
+
+def _said(values: Iterable[tuple[str, float]]) -> str:
+    """Parameters of a model or an instance; VACASK knows those of compiled modules by their lower-case names."""
+    return " ".join(f"{key.lower()}={number(value)}" for key, value in values)
 
 
 def find_simulator() -> Path | None:
-    """The simulator: the one that the environment names, that of the extra `verilog-a`, or one on the path."""
-    asked = os.environ.get(SIMULATOR_VARIABLE)
-    if asked:
-        return Path(asked) if os.access(asked, os.X_OK) else None
-    folder = tools()
-    if folder and (folder / "vacask").is_file():
-        return folder / "vacask"
-    found = shutil.which("vacask")
-    return Path(found) if found else None
+    """The simulator, if there is one."""
+    return find_program(SIMULATOR_VARIABLE, "vacask")
 
 
 def require_simulator() -> Path:

@@ -203,6 +203,12 @@ class VerilogACell(Device):
                 f"{' or '.join(types)}), got {name!r}; names count with their case"
             )
 
+        if twins := [one for one in self._types if one != name and one.lower() == name.lower()]:
+            raise DeviceError(
+                f"module {self.module} has the parameters {name} and {', '.join(twins)}, which simulators do not tell "
+                "apart; rename one"
+            )
+
     # --- as a device ----------------------------------------------------------------------------------------------
 
     @property
@@ -285,9 +291,14 @@ BACKWARD = tuple((-place, -weight) for place, weight in FORWARD)
 _LAST: dict[str, tuple[Floats, Floats, Floats, Floats]] = {}
 
 
-@lru_cache(64)
 def _expansion(path: Path) -> str:
-    return expanded(path, gather(path))
+    """Of the files as they are now, which somebody may edit between two calls."""
+    return _expanded(path, tuple(gather(path).items()))
+
+
+@lru_cache(64)
+def _expanded(path: Path, files: tuple[tuple[str, str], ...]) -> str:
+    return expanded(path, dict(files))
 
 
 @lru_cache(64)

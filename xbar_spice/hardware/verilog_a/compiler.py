@@ -22,7 +22,7 @@ from pathlib import Path
 from xbar_spice.disk import make_folder, write
 from xbar_spice.errors import DeviceError, EngineUnavailableError, FileError
 
-__all__ = ["COMPILER_VARIABLE", "compiled", "expanded", "find_compiler", "run_limited", "tools"]
+__all__ = ["COMPILER_VARIABLE", "compiled", "expanded", "find_compiler", "find_program", "run_limited", "tools"]
 
 COMPILER_VARIABLE = "XBAR_OPENVAF"
 CACHE_VARIABLE = "XBAR_CACHE"
@@ -55,16 +55,21 @@ def tools() -> Path | None:
     return Path(spec.origin).parent / "data" / "bin" if spec and spec.origin else None
 
 
-def find_compiler() -> Path | None:
-    """The compiler: the one that the environment names, that of the extra `verilog-a`, or one on the path."""
-    asked = os.environ.get(COMPILER_VARIABLE)
+def find_program(variable: str, name: str) -> Path | None:
+    """A program: the one that the environment names, that of the extra `verilog-a`, or one on the path."""
+    asked = os.environ.get(variable)
     if asked:
         return Path(asked) if os.access(asked, os.X_OK) else None
     folder = tools()
-    if folder and (folder / "openvaf-r").is_file():
-        return folder / "openvaf-r"
-    found = shutil.which("openvaf-r")
+    if folder and (folder / name).is_file():
+        return folder / name
+    found = shutil.which(name)
     return Path(found) if found else None
+
+
+def find_compiler() -> Path | None:
+    """The compiler, if there is one."""
+    return find_program(COMPILER_VARIABLE, "openvaf-r")
 
 
 def require_compiler() -> Path:

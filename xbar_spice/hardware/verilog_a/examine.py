@@ -38,6 +38,7 @@ CONDUCTANCES = 4
 DIFFERENT = 1e-9  # of a current
 NO_START = 1e30  # infinity has no place in JSON
 BEGINS = 1e-6  # of a current, within which a transient analysis begins as a read
+ROUNDING = 1e-13  # of a voltage that Newton's method leaves
 LOST = 1e-3  # of G V^2: power that rounding and leakage may show with the wrong sign
 FOLLOWS = 1e-3  # power of the conductance that the current follows, below which it does not follow it
 SECONDS = 20.0  # a few operating points take a hundredth of that
@@ -292,9 +293,7 @@ def _behaviour(
             with np.errstate(all="ignore"):
                 current, slope = law(value, volt)
                 currents[row, column], slopes[row, column] = current[0], slope[0]
-                _, at = law.point(value, volt, law.joined(float(value[0])))
-                aside = abs(float(at.residual[0, :TERMINALS].sum())), abs(float(lifted(value, volt)[0][0] - current[0]))
-                grounded[row, column] = max(aside) / max(abs(current[0]), 1e-30)
+                grounded[row, column] = _grounded(law, lifted, value, volt)
                 if structure.states:
                     drift[row, column] = _drift(law, instance, value, volt)
                     starts[row, column] = _start(others[0], value, volt, float(current[0]))
@@ -319,6 +318,17 @@ def _behaviour(
 
 def _rows(array: Floats) -> tuple[tuple[float, ...], ...]:
     return tuple(tuple(row) for row in array.tolist())
+
+
+def _grounded(law: StaticLaw, lifted: StaticLaw, value: Floats, volt: Floats) -> float:
+    """Which part of the current flows from or to the ground, or is another where both terminals are higher."""
+    nodes = law.joined(float(value[0]))
+    points = [one.point(value, volt, nodes)[1] for one in (law, lifted)]
+    (low, first), (high, second) = (point.residual[0, :TERMINALS] for point in points)
+    # Small resistances inside turn the rounding of voltages into currents.
+    rounding = ROUNDING * LEVEL * float(np.abs(points[1].jacobian).max())
+    found = max(abs(low + first), abs(high + second), abs(high - low)) - rounding
+    return max(float(found), 0.0) / max(abs(float(low)), 1e-30)
 
 
 def _start(law: StaticLaw, value: Floats, volt: Floats, current: float) -> float:

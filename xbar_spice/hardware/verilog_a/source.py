@@ -18,6 +18,7 @@ LIMIT = 2**20  # bytes of a file; compact models of transistors have half of tha
 
 COMMENTS = re.compile(r'"(?:\\.|[^"\\\n])*"|//[^\n]*|/\*.*?\*/', re.DOTALL)
 INCLUDE = re.compile(r'`include\b\s*(?:"([^"\n]*)")?')
+ASIDE = re.compile(r'"(?:\\.|[^"\\\n])*"|\(\*(?!\)).*?\*\)', re.DOTALL)
 MODULE = re.compile(r"\b(?:macromodule|module)\s+([A-Za-z_][\w$]*)\s*(?:\(([^)]*)\))?\s*;.*?\bendmodule\b", re.DOTALL)
 
 
@@ -85,12 +86,18 @@ def without_comments(text: str) -> str:
 
 def modules(expanded: str) -> list[Module]:
     """The modules of an expanded source, in their order."""
-    found = []
-    for match in MODULE.finditer(without_comments(expanded)):
+    found, text = [], without_comments(expanded)
+    for match in MODULE.finditer(_bare(text)):
         words = re.findall(r"[A-Za-z_][\w$]*", match[2] or "")
         directions = ("inout", "input", "output", "electrical")
-        found.append(Module(match[1], tuple(word for word in words if word not in directions), match[0]))
+        ports = tuple(word for word in words if word not in directions)
+        found.append(Module(match[1], ports, text[match.start() : match.end()]))
     return found
+
+
+def _bare(text: str) -> str:
+    """A source of the same length whose texts between quotes and whose attributes are blanks."""
+    return ASIDE.sub(lambda found: " " * len(found[0]), text)
 
 
 def renamed(expanded: str, module: str, name: str) -> str:
@@ -99,8 +106,10 @@ def renamed(expanded: str, module: str, name: str) -> str:
     Blanks and comments are the same in all that expand to the same.
     """
     text = without_comments(expanded)
-    (wanted,) = (found for found in modules(text) if found.name == module)
-    rest = MODULE.sub(" ", text)
+    found, rest = modules(text), text
+    (wanted,) = (one for one in found if one.name == module)
+    for one in found:
+        rest = rest.replace(one.text, " ", 1)
     own = re.sub(rf"^(macromodule|module)\s+{re.escape(module)}(?![\w$])", f"module {name}", wanted.text)
     lines = (" ".join(line.split()) for line in f"{rest}\n{own}".splitlines())
     return "\n".join(line for line in lines if line) + "\n"
