@@ -134,7 +134,7 @@ def test_the_page_needs_no_network_and_its_links_exist(maker: StoreMaker, monkey
     assert names == {
         f"{name}.{kind}"
         for name in ("state_error", "loss_error", "gradient_error", "gradient_cosine", "effort", "reads")
-        for kind in ("png", "svg", "pdf")
+        for kind in ("png", "svg")
     }
     assert page.found
     assert not [address for address in page.found if re.match(r"(https?:)?//", address)]
