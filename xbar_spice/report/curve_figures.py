@@ -245,7 +245,7 @@ def _how_to_read(results: Results) -> str:
         sentences.append(
             f"Lines are medians over up to {most} seeds, bands reach from the lower to the upper quartile."
         )
-    if x is not None and len(x.values) >= 3:
+    if x is not None and len({results.size(x, value) for value in x.values}) >= 3:
         sentences.append(f"Exponents p of a fit error ~ {x.name}^p are in the table of power laws.")
     if x is not None and (larger := [value for value in x.values if results.size(x, value) != value]):
         sentences.append(f"{x.name} {', '.join(map(x.text, larger))} is drawn where the whole matrices are.")
