@@ -19,6 +19,7 @@ __all__ = [
     "READS",
     "SECONDS",
     "STATE_ERROR",
+    "VERIFIED",
     "WORST_READ",
     "Quantity",
     "columns_of",
@@ -30,7 +31,8 @@ __all__ = [
 
 STATE_ERROR, LOSS_ERROR = "state.relative_error", "loss.relative_error"
 ACCURACY, DIGITAL_ACCURACY, ACCURACY_LOSS = "accuracy.analog", "accuracy.digital", "accuracy.loss"
-READS, SECONDS, WORST_READ, ENERGY = "reads", "seconds", "worst_read_error", "read_energy"
+READS, SECONDS, WORST_READ = "reads", "seconds", "worst_read_error"
+ENERGY, VERIFIED = "read_energy", "verified.worst"
 _NO_ANGLE = 1e-14  # that rounding leaves of 1 - cosine
 
 _NANOSECONDS = f"{1e9 * READ_SECONDS:g}"
@@ -97,8 +99,17 @@ QUANTITIES = (
     ),
     Quantity(f"{ENERGY}.*", "joule", f"the same of the first read of {{}}; power times {_NANOSECONDS} ns"),
     Quantity(WORST_READ, "", "largest relative error of a read against the digital product"),
+    Quantity("verified.engine", "", "who answered a part of the reads, too"),
+    Quantity("verified.reads", "", "how many reads that engine answered"),
+    Quantity(VERIFIED, "", "largest difference of a current between the two, over the largest of its array"),
     Quantity("noise", "", "what read noise and converters leave of an implicit equation, relative to the state"),
     Quantity("activations", "", "selections of rows that the reads took"),
+    Quantity("programming.pulses", "", "programming pulses at all cells of all arrays together"),
+    Quantity("programming.seconds", "second", "length of all programming pulses, one after the other"),
+    Quantity("programming.energy", "joule", "energy that the terminals delivered in them"),
+    Quantity("programming.disturb", "", "the most that they changed a cell they were not for, over g_max - g_min"),
+    Quantity("programming.given_up", "", "cells that did not come near enough to their targets"),
+    Quantity("programming.passes", "", "passes through an array, the most of any"),
     Quantity("read_seconds", "second", "time of the reads"),
     Quantity(SECONDS, "second", "time of the case"),
     Quantity("written", "", "when the result was kept, UTC"),
@@ -162,11 +173,25 @@ def columns_of(record: Mapping[str, Any]) -> dict[str, Scalar]:
         found |= dict(_solved(run, entry))
     reads = record["reads"]
     found |= {READS: sum(reads.values())} | {f"reads.{kind}": count for kind, count in reads.items()}
+    found |= _together(record.get("programming") or {})
     found |= _energies(record.get("read_power") or {}, reads)
     found |= {
         name: record.get(name) for name in (WORST_READ, "noise", "activations", "read_seconds", SECONDS, "written")
     }
+    verified = record.get("verified") or {}
+    found |= {f"verified.{name}": verified[name] for name in ("engine", "reads", "worst") if name in verified}
     return {name: value for name, value in found.items() if value is not None}
+
+
+def _together(costs: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    """What programming all matrices took; of disturb and passes the most."""
+    found: dict[str, list[float]] = {}
+    for entries in costs.values():
+        for name, value in entries.items():
+            found.setdefault(name, []).append(value)
+    return {
+        f"programming.{name}": (max if name in ("disturb", "passes") else sum)(values) for name, values in found.items()
+    }
 
 
 def _energies(power: Mapping[str, float | None], reads: Mapping[str, int]) -> dict[str, Scalar]:
