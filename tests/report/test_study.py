@@ -245,9 +245,9 @@ def test_a_study_with_odd_names_makes_a_report(maker: StoreMaker, monkeypatch: p
     axes = (TILES | {"unit": r"$\ohm$"}, MAPPING | {"name": "$a_{", "values": ["$x", "\x0b"]})
     folder = maker.make(*axes, seeds=(0,))
 
-    def save_soon(figure: Figure, folder: Path, name: str) -> tuple[Path, ...]:
+    def save_soon(figure: Figure, folder: Path, name: str, endings: Sequence[str]) -> tuple[Path, ...]:
         make_drawable(figure)
-        return save_quickly(figure, folder, name)
+        return save_quickly(figure, folder, name, endings)
 
     monkeypatch.setattr(figures, "save", save_soon)
     assert "$\\ohm$" in write_report(folder, folder / "report.html").read_text()

@@ -213,7 +213,7 @@ def _draw_reads(trace: pd.DataFrame) -> Drawing:
     right.grid(visible=False, axis="y")
     right.set_xlabel("number of reads")
     right.set_xlim(0.0, 1.05 * base.max())
-    right.legend(loc="best")
+    right.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
     return figure
 
 

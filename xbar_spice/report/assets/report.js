@@ -123,7 +123,7 @@ const options = name => ({responsive: true, displaylogo: false, displayModeBar: 
 
 const low_of = values => values.low ?? values.median, high_of = values => values.high ?? values.median;
 
-const CURVES = 9;  // that can be told apart; of an axis with more values they are chosen at equal distances
+const CURVES = 7;  // that can be told apart; of an axis with more values they are chosen at equal distances
 const spread = count => count <= CURVES ? [...Array(count).keys()]
   : Array.from({length: CURVES}, (_, k) => Math.round(k * (count - 1) / (CURVES - 1)));
 const ends = values => [values.reduce((a, b) => Math.min(a, b), Infinity), values.reduce((a, b) => Math.max(a, b), -Infinity)];
@@ -154,7 +154,7 @@ function log_axis(values, form) {
 
 function linear_axis(values, form) {
   const [low, high] = ends(values);
-  if (form !== "share") return {type: "linear", rangemode: "normal"};
+  if (form !== "share") return {type: "linear", rangemode: "tozero"};
   const room = Math.max(0.02, 0.1 * (high - low));
   return {type: "linear", range: [Math.max(-0.02, low - room), Math.min(1.02, high + room)], tickformat: ".3~%"};
 }
