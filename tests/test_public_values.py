@@ -404,6 +404,7 @@ ALSO_RIGHT = {
     ("WriteVerify", "lower_volts"): {"negative"},
     ("write_report", "extra"): {"no number", "empty array"},
     ("write_report", "figures"): {"no number", "empty array"},
+    ("write_report", "formats"): {"no number", "empty array"},
     ("Convolution", "kernel"): {"one value"},
     ("convolution_matrix", "kernel"): {"one value"},
     ("fourier_matrices", "kernel"): {"one value"},

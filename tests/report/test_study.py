@@ -134,7 +134,7 @@ def test_the_page_needs_no_network_and_its_links_exist(maker: StoreMaker, monkey
     assert names == {
         f"{name}.{kind}"
         for name in ("state_error", "loss_error", "gradient_error", "gradient_cosine", "effort", "reads")
-        for kind in ("png", "svg", "pdf")
+        for kind in ("png", "svg")
     }
     assert page.found
     assert not [address for address in page.found if re.match(r"(https?:)?//", address)]
@@ -245,9 +245,9 @@ def test_a_study_with_odd_names_makes_a_report(maker: StoreMaker, monkeypatch: p
     axes = (TILES | {"unit": r"$\ohm$"}, MAPPING | {"name": "$a_{", "values": ["$x", "\x0b"]})
     folder = maker.make(*axes, seeds=(0,))
 
-    def save_soon(figure: Figure, folder: Path, name: str) -> tuple[Path, ...]:
+    def save_soon(figure: Figure, folder: Path, name: str, endings: Sequence[str]) -> tuple[Path, ...]:
         make_drawable(figure)
-        return save_quickly(figure, folder, name)
+        return save_quickly(figure, folder, name, endings)
 
     monkeypatch.setattr(figures, "save", save_soon)
     assert "$\\ohm$" in write_report(folder, folder / "report.html").read_text()

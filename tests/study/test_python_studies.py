@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import textwrap
 import tomllib
 from dataclasses import dataclass, replace
@@ -10,14 +11,19 @@ from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 from support.studies import TIMINGS, a_study
 
 import xbar_spice as xs
+from xbar_spice.cli.results import ls
 from xbar_spice.cosim import Problem
 from xbar_spice.engines.registry import get_engine
 from xbar_spice.errors import StudyError
+from xbar_spice.report.array_figures import Attribution
+from xbar_spice.report.data import read_results
+from xbar_spice.study.attributed import attribute_study
 from xbar_spice.study.axes import log_range, steps_of_range
 from xbar_spice.study.store import Store
 from xbar_spice.study.study_file import load_study, parse_study
@@ -91,7 +97,7 @@ def test_objects_are_axes_by_their_names(problem: Problem, model: xs.Model, tmp_
 
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
-    "no setting": ({"axes": {"tiles": [1]}}, "'tiles', which is not a setting; allowed are problem, engine, mapping"),
+    "no setting": ({"axes": {"tiles": [1]}}, "did you mean 'tile'[?] allowed are problem, engine, mapping"),
     "an object without a name": ({"axes": {"mapping": [xs.Differential()]}}, "hand objects over by name"),
     "a value that is not allowed": ({"axes": {"tile": [0, 2]}}, "axis value tile = 0: tile must be .* >= 1"),
     "a value twice": ({"axes": {"tile": [2, 2]}}, "must be numbers or texts, and differ"),
@@ -209,3 +215,20 @@ def test_the_study_of_the_page_is_one() -> None:
     study = parse_study(tomllib.loads(block))
     assert len(study.combinations) == 4 * 5
     assert {parameters.engine for _, parameters in study.points()} == {"ngspice", "nodal"}
+
+
+def test_a_study_knows_the_energy_of_its_reads_and_where_its_errors_come_from(problem: Problem, tmp_path: Path) -> None:
+    study = xs.Study(problem, ERRORS, axes={"tile": [2, 4]}, engine="nodal", tags=["thesis"])
+    xs.run_study(study, tmp_path, jobs=1)
+    table = xs.load_results(tmp_path)
+    kinds = [name for name in table if name.startswith("read_energy.")]
+    assert {table.attrs["units"][name] for name in ["read_energy", *kinds]} == {"joule"}
+    low, high = table[kinds].min(axis=1), table[kinds].max(axis=1)
+    assert table["read_energy"].between(low, high).all()
+    assert not Attribution().applies(read_results(tmp_path))
+    (path,) = attribute_study(study, tmp_path)
+    assert path == tmp_path / "attribution-0" / "attribution.json"
+    record = json.loads(path.read_text())
+    assert (record["sources"], record["point"]) == (["programming error"], "tile 4")
+    assert "of 1 chip at tile 4" in Attribution().caption(read_results(tmp_path))
+    assert "#thesis" in CliRunner().invoke(ls, [str(tmp_path)]).output

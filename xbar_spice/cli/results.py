@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -102,15 +102,25 @@ def ls(folder: Path) -> None:
     """List the studies below a folder, runs by default: how many of their cases are done, failed, or still to run."""
     from xbar_spice.cli.tables import print_rows
     from xbar_spice.errors import StudyError
-    from xbar_spice.report.data import FAILED, MISSING, OK, UNCONVERGED, read_results
+    from xbar_spice.study.segments import Status
+    from xbar_spice.study.store import Store
 
+    titles: dict[Status | None, str] = {
+        "done": "ok",
+        "unconverged": "not converged",
+        "failed": "failed",
+        None: "not run",
+    }
     rows: list[tuple[str, ...]] = []
     for path in sorted(folder.rglob("study.json")):
+        store = Store(path.parent)
         try:
-            results = read_results(path.parent)
+            study = store.study()
         except StudyError:
             continue
-        counts: list[Any] = [results.count(status) for status in (OK, UNCONVERGED, FAILED, MISSING)]
-        axes = ", ".join(f"{axis.name} ({len(axis.values)})" for axis in results.axes)
-        rows.append((str(path.parent), str(results.study["name"]), axes, *(str(count) for count in counts)))
-    print_rows(f"studies below {folder}", ("folder", "name", "axes", OK, UNCONVERGED, FAILED, MISSING), rows)
+        status = store.status()
+        counts = Counter(status.get(name) for name in {case["id"] for case in study["cases"]})
+        axes = ", ".join(f"{axis['name']} ({len(axis['values'])})" for axis in study["axes"])
+        name = " ".join([str(study["name"]), *(f"#{tag}" for tag in study.get("tags", []))])
+        rows.append((str(path.parent), name, axes, *(str(counts[kind]) for kind in titles)))
+    print_rows(f"studies below {folder}", ("folder", "name", "axes", *titles.values()), rows)

@@ -44,6 +44,8 @@ def _settings(_: click.Context, option: click.Parameter, texts: tuple[str, ...])
 @click.option(
     "--jobs", type=click.IntRange(min=1), metavar="N", help="Cases side by side.  [default: one for each core]"
 )
+@click.option("--attribute", "chips", type=click.IntRange(min=1), metavar="CHIPS",
+              help="Find where errors come from, too: of the largest arrays, on so many chips.")  # fmt: skip
 @click.option("--scheduler", metavar="ADDRESS", help="A Dask scheduler in place of processes on this machine.")
 @click.option("--wait", type=click.FloatRange(min=0), metavar="SECONDS", default=30, show_default=True,
               help="How long that scheduler may be without any worker.")  # fmt: skip
@@ -56,6 +58,7 @@ def study(
     tags: tuple[str, ...],
     note: str | None,
     jobs: int | None,
+    chips: int | None,
     scheduler: str | None,
     wait: float,
 ) -> None:
@@ -63,7 +66,9 @@ def study(
 
     Finished cases are kept at once; run the same command again after an interruption or a change of the axes.
     """
-    from xbar_spice.cli.progress import interruptible, study_progress, training_progress
+    from xbar_spice.cli.progress import counting_progress, interruptible, study_progress, training_progress
+    from xbar_spice.study.attributed import attribute_study
+    from xbar_spice.study.execute import cores
     from xbar_spice.study.preview import preview_study
     from xbar_spice.study.runner import run_study
     from xbar_spice.study.study_file import load_study
@@ -93,6 +98,9 @@ def study(
             on_training=on_training,
         )
     click.echo(f"{summary} in {summary.seconds:.0f} s")
+    if chips is not None:
+        with interruptible(kept), counting_progress("attribution") as on_run:
+            attribute_study(parsed, folder, study_file=study_file, chips=chips, jobs=jobs or cores(), on_run=on_run)
     click.echo(f"results: {folder}; now: xbar-spice report {folder}")
     if summary.failed or summary.unconverged:
         sys.exit(1)

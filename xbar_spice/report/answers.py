@@ -132,11 +132,11 @@ def size_text(found: Estimate, answer: Answer, results: Results, axis: Axis, *, 
 def _value(size: float, answer: Answer, results: Results, axis: Axis) -> str:
     whole = results.whole if axis.is_size else None
     if 0 < size < math.inf:
-        return _rounded(size, axis)
+        return f"{_rounded(size, axis)} {axis.unit}".rstrip()
     end = answer.sizes[0 if size == 0 else -1]
     if whole is not None and end >= max(whole):
         return f"{'less than ' if size == 0 else ''}the whole matrices ({whole[0]} x {whole[1]} weights)"
-    return f"{'less than' if size == 0 else 'at least'} {exact(end)}"
+    return f"{'less than' if size == 0 else 'at least'} {axis.text(end)}"
 
 
 def _end(size: float, answer: Answer, axis: Axis) -> str:

@@ -27,6 +27,8 @@ _PHASES = {"forward": "explicit steps", "newton": "Newton residuals", "krylov": 
 _READS = ("A forward", "B forward", "A transposed", "B transposed")
 _SYMBOLS = ("circle", "square", "diamond", "triangle-up", "triangle-down", "cross", "x")
 _PERCENT = FuncFormatter(lambda value, _: f"{100 * value:g} %")
+_CLOSE = 1e3  # times: a logarithmic axis of less has ticks at 1, 2 and 5
+_LINES = 12  # that are numbered along an edge
 _FAINTEST_DRIVE = 0.1  # of the strongest one: below it, the deficit tells of the other lines' currents
 
 
@@ -90,9 +92,10 @@ class CellDeficit(Figure):
             "colorbar": {"title": {"text": "deficit", "side": "right"}, "tickformat": ".3~%"},
             "hovertemplate": "word line %{y}, bit line %{x}<br>%{z:.3~%} of the drive<extra></extra>",
         }
+        down, across = ({"dtick": -(-lines // _LINES), "tick0": 0, "showgrid": False} for lines in deficit.shape)
         layout = {
-            "xaxis": {"title": {"text": "bit line (sensed at the bottom)"}, "tickformat": "d", "showgrid": False},
-            "yaxis": {"title": {"text": "word line"}, "autorange": "reversed", "tickformat": "d", "showgrid": False},
+            "xaxis": {"title": {"text": "bit line (sensed at the bottom)"}, **across},
+            "yaxis": {"title": {"text": "word line"}, "autorange": "reversed", **down},
             "plot_bgcolor": "#d1d5db",
         }
         return {"plot": {"data": [heat], "layout": layout}}
@@ -160,9 +163,16 @@ class Reads(Figure):
             for name, shade, symbol in zip(_kinds(kind), colours(_READS, ordered=False), _SYMBOLS, strict=False)
             for chosen in ((kind == name) & (trace["relative_error"] > 0),)
         ]
+        errors = trace["relative_error"][trace["relative_error"] > 0]
+        close = len(errors) and errors.max() < _CLOSE * errors.min()
         layout = {
             "xaxis": {"title": {"text": "read, in the order of the solve"}},
-            "yaxis": {"title": {"text": "relative error of the read"}, "type": "log", "tickformat": ".3~%"},
+            "yaxis": {
+                "title": {"text": "relative error of the read"},
+                "type": "log",
+                "tickformat": ".3~%",
+                "dtick": "D2" if close else 1,
+            },
         }
         return {"plot": {"data": data, "layout": layout}}
 
@@ -203,14 +213,14 @@ def _draw_reads(trace: pd.DataFrame) -> Drawing:
     right.grid(visible=False, axis="y")
     right.set_xlabel("number of reads")
     right.set_xlim(0.0, 1.05 * base.max())
-    right.legend(loc="best")
+    right.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
     return figure
 
 
 @final
 @dataclass(frozen=True)
 class Attribution(Figure):
-    """How much each source of error counts, if records of `xbar-spice attribute` lie in the study's folder."""
+    """How much each source of error counts, if records of an attribution lie in the study's folder."""
 
     name = "attribution"
 
@@ -222,9 +232,11 @@ class Attribution(Figure):
 
     def caption(self, results: Results) -> str:
         records = self._records(results)
+        points = {str(record["point"]) for record in records if record.get("point")}
+        where = f" at {points.pop()}" if len(points) == 1 else ""
         return (
             f"Each source of error by its Shapley value, alone, and by what its removal saves, of {len(records)} "
-            f"chip{'s' if len(records) > 1 else ''}; records of xbar-spice attribute in the study's folder."
+            f"chip{'s' if len(records) > 1 else ''}{where}."
         )
 
     def draw(self, results: Results) -> Drawing:

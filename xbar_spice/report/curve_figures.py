@@ -37,7 +37,7 @@ __all__ = [
     "cosine_text",
 ]
 
-_ANGLES = (0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 40.0, 60.0, 90.0)  # degrees, at which cosines are given
+_ANGLES = (0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 40.0, 60.0, 90.0, 120.0, 180.0)  # degrees, at which cosines are given
 _ROOM = 0.07  # of the height of a panel, between two of them
 
 
@@ -158,7 +158,9 @@ class Effort(Curves):
             SECONDS: "seconds",
             ENERGY: "energy of a read (J)",
         }
-        return {column: title for column, title in titles.items() if results.column(column)}
+        return {
+            column: title for column, title in titles.items() if results.column(column) and results.cases[column].any()
+        }
 
 
 @final
@@ -245,7 +247,7 @@ def _how_to_read(results: Results) -> str:
         sentences.append(
             f"Lines are medians over up to {most} seeds, bands reach from the lower to the upper quartile."
         )
-    if x is not None and len(x.values) >= 3:
+    if x is not None and len({results.size(x, value) for value in x.values}) >= 3:
         sentences.append(f"Exponents p of a fit error ~ {x.name}^p are in the table of power laws.")
     if x is not None and (larger := [value for value in x.values if results.size(x, value) != value]):
         sentences.append(f"{x.name} {', '.join(map(x.text, larger))} is drawn where the whole matrices are.")
@@ -255,7 +257,7 @@ def _how_to_read(results: Results) -> str:
         axis is not None and some(axis, most) is not axis
         for axis, most in ((curves, MOST_CURVES), (panels, MOST_PANELS))
     ):
-        sentences.append("The image has room for some of the values only, the table of points has all.")
+        sentences.append("There is room for some of the values only; the table of points has all.")
     for axis in rest:
         sentences.append(f"Shown for {axis.name} = {axis.text(axis.values[0])}; the table has the other values.")
     if results.count(UNCONVERGED):

@@ -31,6 +31,7 @@ __all__ = [
 ]
 
 _FIT_POINTS = 3
+_MOST_BESIDE = 4  # panels that can be read on a page
 MOST_CURVES, MOST_PANELS = 7, 3  # that an image has room for
 
 
@@ -135,7 +136,8 @@ def draw_curves(results: Results, columns: Sequence[str], titles: Sequence[str],
     floor = _floor(drawn, columns)
     parts: Sequence[Any] = panels.values if panels else (None,)
     grid = [(column, title, part) for part in parts for column, title in zip(columns, titles, strict=True)]
-    cols = len(columns) if len(columns) > 1 else min(len(parts), 3)
+    along = len(columns) if len(columns) > 1 else len(parts)  # side by side, if there is room
+    cols = -(-along // -(-along // _MOST_BESIDE))
     rows = -(-len(grid) // cols)
     look = replace(look, slopes=len(grid) == 1)
     figure, axes = new_figure(

@@ -292,7 +292,7 @@ class _Columns:
 
     def __init__(self) -> None:
         self.places: dict[str, int] = {}
-        self._columns: dict[str, list[Any]] = {}
+        self._columns: dict[str, list[Any]] = {"status": []}
 
     def add(self, name: str, row: Mapping[str, Any]) -> None:
         """A row by its name; what it does not have is missing."""

@@ -76,8 +76,8 @@ def _solution(grid: Grid) -> Iterator[str]:
     best, worst = int(np.nanargmin(errors)), int(np.nanargmax(errors))
     if errors[worst] <= NOTHING:
         yield "The arrays give the digital solution: the final state differs by rounding only."
-    elif len(errors) == 1:
-        yield f"The final state is off by {percent(errors[worst])}."
+    elif percent(errors[best]) == percent(errors[worst]):
+        yield f"The final state is off by {percent(errors[worst])}{' everywhere' if len(errors) > 1 else ''}."
     else:
         yield (
             f"The final state is off by {percent(errors[best])} at best ({grid.place(best)}) "
@@ -133,7 +133,7 @@ def _direction(grid: Grid) -> Iterator[str]:
         return
     angle = np.degrees(np.arccos(max(-1.0, cosine)))
     place = f" ({grid.place(point)})" if grid.place(point) else ""
-    yield f"The hardware gradient that turns away most is that of {name}: cosine {cosine:.4g}, {angle:.2g}°{place}."
+    yield f"The hardware gradient that turns away most is that of {name}: cosine {cosine:.4f}, {angle:.3g}°{place}."
 
 
 def _effort(results: Results) -> Iterator[str]:

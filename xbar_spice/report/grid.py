@@ -89,24 +89,26 @@ class Grid:
 
     def groups(self, axis: Axis) -> list[Integers]:
         """The points that differ in one axis alone, in ascending order of its values, by combination of the others."""
-        k = self.axes.index(axis)
-        others = np.delete(self.codes, k, axis=1)
-        _, group = np.unique(others, axis=0, return_inverse=True) if others.size else (None, np.zeros(len(others), int))
-        size = self.sizes(axis)
-        order = np.lexsort((size, group.ravel()))
-        return np.split(order, np.flatnonzero(np.diff(group.ravel()[order])) + 1) if len(order) else []
+        group = self._alike[axis]
+        order = np.lexsort((self.sizes(axis), group))
+        return np.split(order, np.flatnonzero(np.diff(group[order])) + 1) if len(order) else []
 
     def pairs(self, axis: Axis, first: int, second: int) -> tuple[Integers, Integers]:
         """Points at two values of an axis, given by position, that are alike on all other axes."""
-        k = self.axes.index(axis)
-        others = [tuple(codes) for codes in np.delete(self.codes, k, axis=1).tolist()]
-        found = {other: point for point, other in enumerate(others) if self.codes[point, k] == second}
-        pairs = [
-            (point, found[other])
-            for point, other in enumerate(others)
-            if self.codes[point, k] == first and other in found
+        codes, alike = self.codes[:, self.axes.index(axis)], self._alike[axis]
+        one, two = np.flatnonzero(codes == first), np.flatnonzero(codes == second)
+        _, at_one, at_two = np.intersect1d(alike[one], alike[two], assume_unique=True, return_indices=True)
+        return one[at_one], two[at_two]
+
+    @cached_property
+    def _alike(self) -> dict[Axis, Integers]:
+        """For each axis (points,) numbers, equal where points are alike on all others."""
+        every = [np.delete(self.codes, k, axis=1) for k in range(len(self.axes))]
+        alike = [
+            np.unique(others, axis=0, return_inverse=True)[1].ravel() if others.size else np.zeros(len(others), int)
+            for others in every
         ]
-        return tuple(np.array(pairs, dtype=np.int64).reshape(-1, 2).T)  # type: ignore[return-value] # two of them
+        return dict(zip(self.axes, alike, strict=True))
 
     def sizes(self, axis: Axis) -> FloatArray:
         """(points,) value of each point on a numeric axis; of tiles beyond the matrices, the size of these."""

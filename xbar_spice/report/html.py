@@ -34,8 +34,11 @@ from xbar_spice.report.tables import (
     laws_table,
     points_table,
 )
+from xbar_spice.study.setups import exact
 
 __all__ = ["Section", "write_report"]
+
+_LISTED = 16  # values that are written one by one
 
 
 @final
@@ -119,6 +122,7 @@ def write_report(
         other=None if other is None else {"study": other.study, "folder": _relative(other.store.folder, output.parent)},
         folder=_relative(Path(store_folder), output.parent),
         provenance=_provenance(results),
+        attributed=any(figure.name == "attribution" for figure in drawn),
         paper=PAPER,
         enough=ENOUGH,
         style=asset("report.css").decode(),
@@ -184,9 +188,7 @@ def _facts(results: Results) -> list[tuple[str, str]]:
     if "engine" in circuit:
         found.append(("Engine", "varied" if "circuit.engine" in varied else str(circuit["engine"])))
     found += [(f"Axis: {axis.name}", _axis(axis)) for axis in results.axes]
-    found.append(
-        ("Seeds", ", ".join(map(str, study.get("seeds", []))) + "; where nothing is drawn, the first one only")
-    )
+    found.append(("Seeds", f"{_seeds(study.get('seeds', []))}; where nothing is drawn, the first one only"))
     versions = study.get("versions", {})
     found.append(("Versions", ", ".join(f"{name} {number}" for name, number in versions.items())))
     return found
@@ -238,8 +240,15 @@ def _model(model: Mapping[str, Any]) -> str:
     )
 
 
+def _seeds(seeds: Sequence[int]) -> str:
+    if len(seeds) > _LISTED and list(seeds) == list(range(seeds[0], seeds[-1] + 1)):
+        return f"{seeds[0]} to {seeds[-1]}"
+    return ", ".join(map(str, seeds))
+
+
 def _axis(axis: Axis) -> str:
-    values = ", ".join(
-        axis.text(value) if index + 1 == len(axis.values) else f"{value}" for index, value in enumerate(axis.values)
-    )
-    return f"{values} ({', '.join(axis.fields)})"
+    """The values, of many the first and the last ones."""
+    texts = [exact(value) for value in axis.values[:-1]] + [axis.text(axis.values[-1])]
+    if len(texts) > _LISTED:
+        texts = [*texts[:3], "...", *texts[-2:], f"{len(axis.values)} values"]
+    return f"{', '.join(texts)} ({', '.join(axis.fields)})"

@@ -109,7 +109,7 @@ def laws_table(grid: Grid) -> Table | None:
     for column, title in columns.items():
         values = grid.values(column)
         found = [slope(sizes[points], values[points]) for points in groups]
-        texts = [_interval("", one, ".2f") for one in found]
+        texts = [_interval("", one, "z.2f") for one in found]
         made.append(Column(title, "number", [one.value for one in found], texts))
     return Table("laws", made)
 

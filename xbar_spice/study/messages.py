@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import Any
 
@@ -10,7 +11,7 @@ from pydantic_core import ErrorDetails
 
 from xbar_spice.settings import KIND
 
-__all__ = ["explain", "leaves"]
+__all__ = ["explain", "leaves", "nearest"]
 
 _BRANCHES = {"int", "float", "str", "bool", "constrained-int"}  # parts of a location that name a type, not a key
 
@@ -81,9 +82,7 @@ def _reason(details: ErrorDetails, model: type[BaseModel]) -> str:
     kind, given = details["type"], details["input"]
     if kind == "extra_forbidden":
         allowed = _allowed(details["loc"][:-1], model)
-        close = get_close_matches(str(details["loc"][-1]), allowed, n=1)
-        hint = f"did you mean {close[0]!r}? " if close else ""
-        return f"unknown key; {hint}allowed are {', '.join(allowed)}"
+        return f"unknown key; {nearest(str(details['loc'][-1]), allowed)}allowed are {', '.join(allowed)}"
     if kind == "missing":
         return "is missing"
     if kind == "value_error":  # a text of this package, complete in itself
@@ -94,6 +93,17 @@ def _reason(details: ErrorDetails, model: type[BaseModel]) -> str:
         return f"must be {details['ctx']['expected']}, got {given!r}"
     text = details["msg"].removeprefix("Input should be ").replace("greater than or equal to", ">=")
     return f"must be {text}, got {given!r}"
+
+
+def nearest(name: str, allowed: Sequence[str]) -> str:
+    """The question whether one of the allowed names was meant, if one is like what was given; else nothing.
+
+    Example:
+        >>> nearest("tyle", ["tile", "r_word"]), nearest("size", ["tile", "r_word"])
+        ("did you mean 'tile'? ", '')
+    """
+    close = get_close_matches(name, allowed, n=1)
+    return f"did you mean {close[0]!r}? " if close else ""
 
 
 def _allowed(location: tuple[str | int, ...], model: type[BaseModel]) -> list[str]:

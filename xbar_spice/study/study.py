@@ -30,7 +30,7 @@ from xbar_spice.spice.libraries import opamp_subcircuit
 from xbar_spice.study.axes import Group, Point, Rules, Scalar, conditions, points
 from xbar_spice.study.config import Parameters, set_path
 from xbar_spice.study.file_source import templates
-from xbar_spice.study.messages import leaves
+from xbar_spice.study.messages import leaves, nearest
 from xbar_spice.study.setups import NUMERICS, Setup, Source, canonical
 from xbar_spice.weights import Model
 
@@ -255,8 +255,11 @@ def _path(name: str) -> str:
     for path in (name, f"circuit.{name}"):
         if path in allowed:
             return path
-    shown = ", ".join(path.removeprefix("circuit.") for path in allowed)
-    raise StudyError(f"an axis or a condition names {name!r}, which is not a setting; allowed are problem, {shown}")
+    shown = ["problem", *(path.removeprefix("circuit.") for path in allowed)]
+    raise StudyError(
+        f"an axis or a condition names {name!r}, which is not a setting; "
+        f"{nearest(name.removeprefix('circuit.'), shown)}allowed are {', '.join(shown)}"
+    )
 
 
 def _paths(table: Mapping[str, Any]) -> dict[str, Any]:

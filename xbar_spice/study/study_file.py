@@ -59,7 +59,7 @@ from xbar_spice.study.axes import (
 from xbar_spice.study.axis_tables import Axis, RandomDesign, When
 from xbar_spice.study.config import Parameters, Seed, parameters_at, parse, set_path
 from xbar_spice.study.file_source import FileSource
-from xbar_spice.study.messages import leaves
+from xbar_spice.study.messages import leaves, nearest
 from xbar_spice.study.schema import unused_settings
 
 __all__ = ["StudyFile", "load_study", "parse_study"]
@@ -246,7 +246,10 @@ def parse_study(content: Mapping[str, Any], source: str = "study", folder: Path 
     for who, fields in named.items():
         for field in fields:
             if field not in allowed:
-                raise StudyError(f"{source}: {who} {field!r}, which is not a setting; allowed are {', '.join(allowed)}")
+                meant = nearest(field, allowed)
+                raise StudyError(
+                    f"{source}: {who} {field!r}, which is not a setting; {meant}allowed are {', '.join(allowed)}"
+                )
     try:
         count = math.prod([len(study.seeds), *(len(group.rows) for group in study.groups)])
         if count > MOST_CASES:

@@ -117,27 +117,44 @@ const LAYOUT = {
   font: {family: "system-ui, sans-serif", size: 13, color: INK}, paper_bgcolor: "white", plot_bgcolor: "white",
   margin: {l: 70, r: 15, t: 40, b: 60}, hoverlabel: {align: "left"}, legend: {orientation: "h", y: 1.02, yanchor: "bottom"},
 };
-const AXIS = {gridcolor: GRID, linecolor: "#6b7280", ticks: "outside", automargin: true, zeroline: false};
+const AXIS = {exponentformat: "power", gridcolor: GRID, linecolor: "#6b7280", ticks: "outside", automargin: true, zeroline: false};
 const options = name => ({responsive: true, displaylogo: false, displayModeBar: innerWidth > 640, modeBarButtonsToRemove: ["select2d", "lasso2d"],
   toImageButtonOptions: {format: "svg", filename: name}});
 
 const low_of = values => values.low ?? values.median, high_of = values => values.high ?? values.median;
 
+const CURVES = 7;  // that can be told apart; of an axis with more values they are chosen at equal distances
+const spread = count => count <= CURVES ? [...Array(count).keys()]
+  : Array.from({length: CURVES}, (_, k) => Math.round(k * (count - 1) / (CURVES - 1)));
+const ends = values => [values.reduce((a, b) => Math.min(a, b), Infinity), values.reduce((a, b) => Math.max(a, b), -Infinity)];
+
+// A logarithm shows nothing of values that lie close together: ticks at equal distances.
+function close_axis(low, high, form) {
+  const room = 0.15 * (high - low) || 0.1 * high, rough = (high - low + 2 * room) / 5;
+  const unit = 10 ** Math.floor(Math.log10(rough)), step = unit * [1, 2, 5, 10].find(part => part * unit >= rough);
+  const ticks = [];
+  for (let place = Math.ceil((low - room) / step); place * step <= high + room; place++) ticks.push(place * step);
+  const text = value => form === "percent" ? `${Number((100 * value).toPrecision(4))}\u00a0%` : show(form, value);
+  return {type: "linear", range: [low - room, high + room], tickvals: ticks, ticktext: ticks.map(text)};
+}
+
 // Ticks at round numbers, as many as there is room for.
 function log_axis(values, form) {
-  const low = Math.min(...values) / 1.25, high = Math.max(...values) * 1.25;
+  const [least, most] = ends(values), low = least / 1.25, high = most * 1.25;
+  if (most < 2 * least) return close_axis(least, most, form);
   const parts = high > 1e4 * low ? [1] : high > 6 * low ? [1, 2, 5] : [1, 1.5, 2, 2.5, 3, 4, 5, 6, 8];
   const ticks = [];
   for (let decade = Math.floor(Math.log10(low)); decade <= Math.log10(high); decade++) {
     for (const part of parts) if (part * 10 ** decade >= low && part * 10 ** decade <= high) ticks.push(part * 10 ** decade);
   }
-  const text = value => form === "percent" && value < 1e-4 ? value.toExponential(0) : show(form, value);
+  const text = value => form === "percent" && value < 1e-4 ? value.toExponential(0)
+    : form === "exact" ? plain(value) : show(form, value);
   return {type: "log", range: [Math.log10(low), Math.log10(high)], tickvals: ticks, ticktext: ticks.map(text)};
 }
 
 function linear_axis(values, form) {
-  const low = Math.min(...values), high = Math.max(...values);
-  if (form !== "share") return {type: "linear", rangemode: "normal"};
+  const [low, high] = ends(values);
+  if (form !== "share") return {type: "linear", rangemode: "tozero"};
   const room = Math.max(0.02, 0.1 * (high - low));
   return {type: "linear", range: [Math.max(-0.02, low - room), Math.min(1.02, high + room)], tickformat: ".3~%"};
 }
@@ -172,9 +189,10 @@ function curves(holder, figure, points) {
     const chosen = points.codes.map((_, p) => p).filter(p => points.codes[p].every((code, k) =>
       k === x || k === by || axes[k].values.length === 1 || code === state.at[k]) && values.median[p] !== null);
     const across = p => axis ? (axis.numeric ? axis.sizes[points.codes[p][x]] : axis.texts[points.codes[p][x]]) : "";
-    const groups = by >= 0 ? axes[by].texts.map((text, v) => [text, chosen.filter(p => points.codes[p][by] === v)])
-      : [["", chosen]];
-    const log = figure.log && chosen.some(p => values.median[p] > points.nothing);
+    const groups = by >= 0 ? spread(axes[by].texts.length).map(v =>
+      [axes[by].texts[v], chosen.filter(p => points.codes[p][by] === v)]) : [["", chosen]];
+    const shown = groups.flatMap(([, members]) => members);
+    const log = figure.log && shown.some(p => values.median[p] > points.nothing);
     const seen = value => log && value <= points.nothing ? null : value;
     const traces = [];
     const ordered = by >= 0 && axes[by].numeric;
@@ -192,7 +210,7 @@ function curves(holder, figure, points) {
       const form = value => show(title.form, value);
       traces.push({
         x: xs, y: sorted.map(p => seen(values.median[p])), name: by >= 0 ? `${axes[by].name} ${text}` : title.title,
-        legendgroup: group, mode: "lines+markers", type: "scatter", showlegend: by >= 0,
+        legendgroup: group, mode: xs.length > 40 ? "lines" : "lines+markers", type: "scatter", showlegend: by >= 0,
         line: {color: colour, dash: DASHES[index % DASHES.length], width: 2},
         marker: {symbol: SYMBOLS[index % SYMBOLS.length], size: 8, color: colour},
         customdata: sorted.map(p => `${form(values.median[p])}${low[p] !== high[p]
@@ -202,16 +220,16 @@ function curves(holder, figure, points) {
     });
     if (figure.reference && points.measures[figure.reference]) {
       const reference = points.measures[figure.reference].median;
-      const sorted = [...chosen].sort((a, b) => axis?.numeric ? across(a) - across(b) : 0);
+      const sorted = [...shown].sort((a, b) => axis?.numeric ? across(a) - across(b) : 0);
       traces.push({x: sorted.map(across), y: sorted.map(p => reference[p]), mode: "lines", type: "scatter",
         name: figure.reference_title, line: {color: INK, dash: "dash", width: 1.5}});
     }
-    const sizes = axis?.numeric ? [...new Set(chosen.map(across))].sort((a, b) => a - b) : [];
+    const sizes = axis?.numeric ? [...new Set(shown.map(across))].sort((a, b) => a - b) : [];
     const wide = sizes.length > 1 && sizes[0] > 0 && sizes.at(-1) >= 4 * sizes[0];
-    const drawn = chosen.flatMap(p => [low_of(values)[p], values.median[p], high_of(values)[p]]).filter(
+    const drawn = shown.flatMap(p => [low_of(values)[p], values.median[p], high_of(values)[p]]).filter(
       v => v !== null && (!log || v > points.nothing));
     Plotly.react(chart, traces, {...LAYOUT,
-      xaxis: {...AXIS, title: {text: axis?.label ?? ""}, type: axis?.numeric ? (wide ? "log" : "linear") : "category",
+      xaxis: {...AXIS, title: {text: axis?.label ?? ""}, ...(wide ? log_axis(sizes, "exact") : {type: axis?.numeric ? "linear" : "category"}),
         ...(sizes.length && sizes.length <= 12 ? {tickvals: sizes, ticktext: sizes.map(String)} : {})},
       yaxis: {...AXIS, title: {text: figure.measures.length > 1 && !figure.log ? title.title : figure.label},
         ...(log ? log_axis(drawn, title.form) : linear_axis(drawn, title.form))},
