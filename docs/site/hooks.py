@@ -122,7 +122,7 @@ def groups_of_names() -> Iterator[tuple[str, list[str]]]:
     for title, cell in re.findall(r"^\| (.+?) \| (`.+?) \|$", table, re.M):
         names = re.findall(r"`(\w+)`", cell)
         if names:
-            yield re.sub(r"\[(.+?)\]\(.+?\)", r"\1", title), names
+            yield re.sub(r"\[(.+?)\]\(.+?\)", r"\1", title).removeprefix("its "), names
 
 
 def reference_index(pages: Mapping[str, str]) -> str:
