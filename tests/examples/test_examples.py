@@ -43,7 +43,7 @@ def test_example_is_a_study(example: Path) -> None:
 
 
 def test_every_example_is_listed() -> None:
-    guide = (ROOT / "docs" / "guide.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "examples.md").read_text(encoding="utf-8")
     for example in EXAMPLES.iterdir():
-        if example.suffix in (".py", ".toml"):
-            assert f"`{example.name}`" in guide, example.name
+        if example.suffix in (".py", ".toml", ".ipynb"):
+            assert f"`{example.name}`" in page, example.name
