@@ -131,6 +131,8 @@ CALLS: dict[str, Callable[[Parts], dict[str, Any]]] = {
     "Data": lambda p: {"x": p.weights, "labels": [0, 1]},
     "Design": lambda p: {},
     "Differential": lambda p: {},
+    "Imex": lambda p: {},
+    "Leapfrog": lambda p: {},
     "Interleaved": lambda p: {},
     "SignedRows": lambda p: {},
     "Offset": lambda p: {},
@@ -219,6 +221,11 @@ CALLS: dict[str, Callable[[Parts], dict[str, Any]]] = {
     "cosimulate": lambda p: {"problem": p.problem, "design": xs.Design(), "engine": "ideal"},
     "fourier_matrices": lambda p: {"kernel": np.ones(9), "image_shape": (2, 3)},
     "get_engine": lambda p: {"engine": "nodal"},
+    "density_gradients": lambda p: {"field": p.field, "x": p.weights, "h": 0.1, "steps": 1},
+    "FixedPoint": lambda p: {"integer_bits": 3, "fraction_bits": 4},
+    "fixed_point": lambda p: {"values": p.weights, "integer_bits": 3, "fraction_bits": 4},
+    "inverse_flow": lambda p: {"field": p.field, "z": p.weights, "h": 0.1, "steps": 1},
+    "log_density": lambda p: {"field": p.field, "x": p.weights, "h": 0.1, "steps": 1},
     "gradients": lambda p: {"trajectory": p.trajectory, "cotangent": [1.0, 0.0]},
     "hamiltonian_field": lambda p: {"K": p.weights},
     "integrate": lambda p: {"field": p.field, "z0": [1.0, 0.5], "h": 0.1, "steps": 1},
@@ -357,6 +364,11 @@ ALSO_RIGHT = {
     ("Biases", "gates"): {"one value", "negative", "a fraction", "huge"},
     ("Crossbar", "open_rows"): {"no number", "empty array"},
     ("Data", "x"): {"array of three axes"},  # images
+    ("fixed_point", "values"): {"negative", "a fraction", "huge", "one value", "array of three axes", "no number"}
+    | {"empty array", "True"},
+    ("FixedPoint", "parts"): {"no number", "empty array"},
+    ("Imex", "stencil"): {"one value"},
+    ("Imex", "shape"): {"no number", "empty array"},
     ("Drift", "nu"): {"negative"},  # a conductance that rises
     ("InTurn", "effects"): {"no number", "empty array"},
     **{("Crossbar", name): {"a fraction", "huge"} for name in ("r_word", "r_bit")},

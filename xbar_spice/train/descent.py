@@ -1,4 +1,4 @@
-"""The loop of all training: Adam on minibatches, on whatever processor runs the model."""
+"""The loop of all training: an optimiser on minibatches, on whatever processor runs the model."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from xbar_spice.solve.newton.newton import NewtonOptions
 from xbar_spice.solve.newton.noise import allowing_noise
 from xbar_spice.train.losses import CrossEntropy, Objective, Score, objective_of
 from xbar_spice.train.observed import grid_points
-from xbar_spice.train.optimise import Adam
+from xbar_spice.train.optimise import Optimiser
 from xbar_spice.train.processor import Digital, Processor, Programmed
 from xbar_spice.train.samples import Samples, Split
 from xbar_spice.train.tasks import Schedule
@@ -182,7 +182,7 @@ def epochs(
     Raises:
         InvalidInputError: The samples do not fit the model.
     """
-    adam, data = Adam(), split.train
+    optimiser, data = schedule.moved_by, split.train
     batches = max(1, len(data) // schedule.batch)  # what does not fill a minibatch waits for another epoch
     for number in range(1, schedule.epochs + 1):
         order = rng.permutation(len(data))
@@ -192,7 +192,7 @@ def epochs(
             minibatch = split.augmented(minibatch, schedule.jitter, rng)
             done = ((number - 1) * batches + index) / (schedule.epochs * batches)
             occasion = f"epoch {number}, minibatch {index}"
-            score, model = _step(schedule, model, minibatch, adam, done, processor, occasion)
+            score, model = _step(schedule, model, minibatch, optimiser, done, processor, occasion)
             scores.append(score)
         loss = float(np.mean([score.loss for score in scores]))
         right = [score.accuracy for score in scores if score.accuracy is not None]
@@ -211,7 +211,7 @@ def _step(
     schedule: Schedule,
     model: Model,
     minibatch: Samples,
-    adam: Adam,
+    optimiser: Optimiser,
     done: float,
     processor: Processor | None,
     occasion: str,
@@ -233,7 +233,7 @@ def _step(
     moving = {name: parameters[name] for name in slopes}
     slopes = {name: slope + decay[name] * moving[name] for name, slope in slopes.items()}
     rate = schedule.learning_rate * 0.5 * (1.0 + math.cos(math.pi * done))
-    wanted = model.with_tensors({**parameters, **adam.step(moving, slopes, rate)})
+    wanted = model.with_tensors({**parameters, **optimiser.step(moving, slopes, rate)})
     return score, (processor or Digital()).rewritten(model, wanted, occasion)
 
 

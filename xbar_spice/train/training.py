@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import final
+from typing import final, overload
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from xbar_spice.parts import TASKS
 from xbar_spice.streams import Streams
 from xbar_spice.train.descent import Epoch, Evaluated, classifier_of, epochs, evaluate, final_states, scored
 from xbar_spice.train.digits import DIGITS, load_digits
+from xbar_spice.train.flow import FlowResult, FlowTask, train_flow
 from xbar_spice.train.optimise import fit_classifier
 from xbar_spice.train.processor import Processor
 from xbar_spice.train.samples import Samples, Split
@@ -87,6 +88,28 @@ class Tuned:
     seconds: float
 
 
+@overload  # a flow is a task with a result of its own, by its name, too
+def train(  # type: ignore[overload-overlap]
+    task: FlowTask,
+    *,
+    seed: int = 0,
+    processor: Processor | None = None,
+    deployed_on: Processor | None = None,
+    progress: OnEpoch | None = None,
+) -> FlowResult: ...
+
+
+@overload
+def train(
+    task: str | Task,
+    *,
+    seed: int = 0,
+    processor: Processor | None = None,
+    deployed_on: Processor | None = None,
+    progress: OnEpoch | None = None,
+) -> TrainingResult: ...
+
+
 @checked(seed=SEED)
 def train(
     task: str | Task,
@@ -95,8 +118,10 @@ def train(
     processor: Processor | None = None,
     deployed_on: Processor | None = None,
     progress: OnEpoch | None = None,
-) -> TrainingResult:
-    """Train a neural ODE that classifies the samples of a task, or that ends where their targets are.
+) -> TrainingResult | FlowResult:
+    """Train a neural ODE that classifies the samples of a task or ends where their targets are, or a `FlowTask`.
+
+    The latter has the density of its samples.
 
     The same task and seed give the same model. The seed draws initial weights and minibatches; which samples are
     held back is the same for every seed.
@@ -112,6 +137,8 @@ def train(
         InvalidInputError: No task has this name, or the seed is negative.
     """
     chosen = TASKS.get(task)
+    if isinstance(chosen, FlowTask):
+        return train_flow(chosen, seed=seed, processor=processor, deployed_on=deployed_on, progress=progress)
     streams = Streams(seed)
     start = time.perf_counter()
     data, schedule = chosen.data(), chosen.schedule

@@ -221,6 +221,7 @@ def cosimulate(
             analog = solve_model(problem, on_arrays, options.allowing(noise), ends=ends_on(model, matrices))
     feedback = solved.pop("feedback", None)
     times = {matrix.name: matrix.mapped.activations for matrix in matrices}
+    costs = {matrix.name: matrix.mapped.cost for matrix in matrices if matrix.mapped.cost is not None}
     record = Record(
         **vars(_made(problem, design, answering, seed)),
         solver=plain(options.describe()),
@@ -229,7 +230,9 @@ def cosimulate(
         reads=dict(Counter(f"{read.matrix} {read.direction}" for read in reads)),
         read_seconds=sum(read.seconds for read in reads),
         worst_read_error=max((read.relative_error for read in reads), default=0.0),
+        read_power={f"{matrix.name} {way}": watts for matrix in matrices for way, watts in matrix.power.items()},
         seconds=time.perf_counter() - start,
+        programming=costs or None,
         activations=sum(times[read.matrix] for read in reads) if design.active_rows is not None else None,
         feedback=None if feedback is None else Circuit(**feedback),
         solved=solved or None,

@@ -7,6 +7,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, final
 
@@ -176,15 +177,27 @@ def _said_of(field: Field | Layers) -> str:
 
 def plain(value: Any) -> Any:
     """A value as JSON can hold it: dataclasses become tables, and what is nothing of the kind its text."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {key_of(field): plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if value is None or (isinstance(value, str | int | float) and not isinstance(value, np.generic)):
+        return value
+    kind: Any = type(value)
+    keys = _keys(kind)
+    if keys is not None:
+        return {key: plain(getattr(value, name)) for name, key in keys}
     if isinstance(value, Mapping):
         return {str(key): plain(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple):
         return [plain(entry) for entry in value]
     if isinstance(value, np.ndarray | np.generic):
         return value.tolist()
-    return value if value is None or isinstance(value, bool | int | float | str) else repr(value)
+    return repr(value)
+
+
+@cache
+def _keys(kind: type) -> tuple[tuple[str, str], ...] | None:
+    """Names of the fields of a dataclass, each with its key in JSON; None of other classes."""
+    if not dataclasses.is_dataclass(kind):
+        return None
+    return tuple((field.name, key_of(field)) for field in dataclasses.fields(kind))
 
 
 def key_of(field: dataclasses.Field[Any]) -> str:
