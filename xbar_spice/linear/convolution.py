@@ -238,6 +238,10 @@ class Convolution(LinearOperator):
         for first in range(0, self.shape[0], size):
             yield self.sparse[first : first + size].toarray()
 
+    @property
+    def keeps_kernel(self) -> bool:
+        return self.large
+
     def outer(self, cotangent: FloatArray, x: FloatArray) -> FloatArray:
         return self.gradient(cotangent, x) if self.large else cotangent @ x.T
 
