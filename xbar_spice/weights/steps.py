@@ -63,7 +63,8 @@ class Weighted(Step):
         if not isinstance(weight, Convolution):
             return " x ".join(map(str, weight.shape))
         of = f"convolution of {weight.channels_in} to {weight.channels} channels of {weight.image_shape}"
-        return f"{of}, padding {weight.padding}, stride {weight.stride}"
+        padding = "none" if weight.margin else weight.padding
+        return f"{of}, padding {padding}, stride {weight.stride}"
 
     def value(self, x: FloatArray) -> FloatArray:
         return spread_bias(self.operator.mv(x), self.bias)
