@@ -49,7 +49,7 @@ FIELD = xs.ActivationField(normal(6, 4), normal(4, 6), "tanh", bias=normal(6))
 
 
 def model(**others: Any) -> xs.Model:
-    return xs.Model(field=FIELD, h=0.25, steps=2, method="rk4", encoder=ENCODER, classifier=HEAD, **others)
+    return xs.Model(field=FIELD, h=0.5, steps=1, method="rk4", encoder=ENCODER, classifier=HEAD, **others)
 
 
 def problem(held: xs.Model) -> xs.Problem:
@@ -90,7 +90,7 @@ def test_on_arrays_reads_are_counted_and_the_true_gradient_is_that_of_the_chip()
     def loss(other: xs.Model) -> float:
         return float(xs.cosimulate(problem(other), design, engine="nodal", seed=0).record["loss"]["analog"])
 
-    for name in ("encoder.0.weight", "encoder.1.weight", "classifier.0.weight", "encoder.0.scale"):
+    for name in ("encoder.0.weight", "classifier.0.weight", "encoder.0.scale"):
         size = np.abs(held.tensors[name])
         direction = np.where(size == size.max(), 0.0, 1.0)  # the scale stays
         direction *= np.random.default_rng(2).standard_normal(direction.shape)
