@@ -60,7 +60,8 @@ def main() -> None:
     chosen = options()
     print(f"tiles of {chosen.tile} x {chosen.tile}, {SAMPLES} samples")
     print(
-        f"{'image':>9} {'channels':>8} {'matrix':>12} {'arrays':>7} {'seconds':>8} {'true gradient':>13} {'megabytes':>10}"
+        f"{'image':>9} {'channels':>8} {'matrix':>12} {'arrays':>7} {'seconds':>8} {'true gradient':>13} "
+        f"{'megabytes':>10}"
     )
     for image in chosen.images:
         side, channels = (int(word) for word in image.split("x"))

@@ -137,13 +137,15 @@ class ReadDerivative:
         outputs, inputs = mapped.shape if self._side == "rows" else mapped.shape[::-1]
         wanted = gradient.reshape(-1, outputs, inputs) / mapped.siemens_per_weight
         total = np.zeros((len(wanted), *mapped.target.shape))
-        for array in self._arrays:
-            driven, sensed = array.lines(self._side), array.lines(self._sensed)
-            by_line = sensed.spread(wanted.swapaxes(0, 1).reshape(outputs, -1))
-            by_cell = driven.spread(by_line.reshape(-1, inputs).T).reshape(driven.index.size, -1, len(wanted))
-            weights = array.factor * by_cell.transpose(2, 1, 0)
-            reads = Sensitivity(array.crossbar, np.eye(driven.index.size), self._side)
-            total[(slice(None), *array.devices)] += reads.conductance_gradients(weights)
+        for copies in alike(self._arrays):
+            crossbar = copies[0].crossbar
+            reads = Sensitivity(crossbar, np.eye(crossbar.ports(self._side)), self._side)
+            for array in copies:
+                driven, sensed = array.lines(self._side), array.lines(self._sensed)
+                by_line = sensed.spread(wanted.swapaxes(0, 1).reshape(outputs, -1))
+                by_cell = driven.spread(by_line.reshape(-1, inputs).T).reshape(driven.index.size, -1, len(wanted))
+                weights = array.factor * by_cell.transpose(2, 1, 0)
+                total[(slice(None), *array.devices)] += reads.conductance_gradients(weights)
         return total.reshape(*gradient.shape[:-2], *mapped.target.shape)
 
     def _devices_of_tiles(self, gradient: FloatArray, target: TiledDevices) -> TiledDevices:
