@@ -2,8 +2,9 @@
 """Processor time and memory of a co-simulation of large convolutions, whose matrices are never built.
 
 One channel of an image, a hidden layer of several channels, and back, with kernels of 3 x 3 taps and zero padding; four
-steps of implicit Euler, four samples, and the gradients of both kernels, by the nodal engine. Each model runs in a
-process of its own, whose memory is the largest that it ever held. One chip without programming error.
+steps of implicit Euler, four samples, and the gradients of both kernels, by the nodal engine; and behind that the true
+gradient, through the circuit of every tile down to both kernels. Each model runs in a process of its own, whose memory
+is the largest that it ever held. One chip without programming error.
 """
 
 from __future__ import annotations
@@ -20,12 +21,14 @@ from common import Arguments
 import numpy as np
 
 import xbar_spice as xs
+from xbar_spice.cosim.gradients.true_gradient import circuit_gradients
+from xbar_spice.cosim.run.programming import program_model
 
 SAMPLES = 4
 
 
-def measured(side: int, channels: int, tile: int) -> tuple[int, float, float]:
-    """Arrays that were built, seconds of the processor, and megabytes of one co-simulation."""
+def measured(side: int, channels: int, tile: int) -> tuple[int, float, float, float]:
+    """Arrays that were built, seconds of the processor of co-simulation and true gradient, and megabytes of both."""
     rng = np.random.default_rng(0)
     forth = rng.standard_normal((channels, 1, 3, 3)) / 3
     back = rng.standard_normal((1, channels, 3, 3)) / 3 / channels
@@ -37,9 +40,13 @@ def measured(side: int, channels: int, tile: int) -> tuple[int, float, float]:
     start = time.process_time()
     xs.cosimulate(problem, design, engine="nodal")
     seconds = time.process_time() - start
+    matrices = program_model(model, design, "nodal")
+    start = time.process_time()
+    circuit_gradients(problem, matrices)
+    through = time.process_time() - start
     unit = 2**20 if sys.platform == "darwin" else 2**10
     megabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
-    return sum(len(xs.map_weights(W, design).arrays) for W in model.operators.values()), seconds, megabytes
+    return sum(len(xs.map_weights(W, design).arrays) for W in model.operators.values()), seconds, through, megabytes
 
 
 def options() -> argparse.Namespace:
@@ -52,15 +59,18 @@ def options() -> argparse.Namespace:
 def main() -> None:
     chosen = options()
     print(f"tiles of {chosen.tile} x {chosen.tile}, {SAMPLES} samples")
-    print(f"{'image':>9} {'channels':>8} {'matrix':>12} {'arrays':>7} {'seconds':>8} {'megabytes':>10}")
+    print(
+        f"{'image':>9} {'channels':>8} {'matrix':>12} {'arrays':>7} {'seconds':>8} {'true gradient':>13} "
+        f"{'megabytes':>10}"
+    )
     for image in chosen.images:
         side, channels = (int(word) for word in image.split("x"))
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as alone:
-            arrays, seconds, megabytes = alone.submit(measured, side, channels, chosen.tile).result()
+            arrays, seconds, through, megabytes = alone.submit(measured, side, channels, chosen.tile).result()
         pixels = side * side
         print(
             f"{f'{side} x {side}':>9} {channels:8d} {f'{channels * pixels} x {pixels}':>12} {arrays:7d} {seconds:8.1f} "
-            f"{megabytes:10.0f}"
+            f"{through:13.1f} {megabytes:10.0f}"
         )
 
 

@@ -94,6 +94,7 @@ def test_a_checkpoint_is_read_where_weights_are_taken(tmp_path, monkeypatch):
         "left out optimizer: state of an optimiser",
         "field activation, activation tanh",
         "states 4, from 5 inputs",
+        "encoder 4 x 5 classifier 3 classes 3 x 4",
         f"digital accuracy {accuracy}",
         "written net.npz",
     ):

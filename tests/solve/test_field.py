@@ -8,8 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xbar_spice.errors import InvalidInputError
+from xbar_spice.linear.convolution import Convolution
 from xbar_spice.linear.operator import DenseOperator, FloatArray
-from xbar_spice.solve.fields.field import ReluField
+from xbar_spice.solve.adjoint import gradients
+from xbar_spice.solve.fields.field import Field, ReluField
+from xbar_spice.solve.integrators.integration import integrate
+from xbar_spice.weights import field_named
 
 
 def random_field(rng: np.random.Generator, n: int, m: int) -> tuple[ReluField, FloatArray, FloatArray]:
@@ -76,3 +80,20 @@ def test_infinite_states_are_not_driven_into_an_operator() -> None:
 def test_matrices_that_do_not_belong_together_are_named() -> None:
     with pytest.raises(InvalidInputError, match=r"got A \(3, 2\) and B \(3, 2\)"):
         ReluField(np.ones((3, 2)), np.ones((3, 2)))
+
+
+@pytest.mark.parametrize("kind", ["layer", "antisymmetric", "parabolic", "hamiltonian"])
+def test_a_large_convolution_has_the_gradient_of_its_kernel(kind: str) -> None:
+    """Of a matrix with a million entries none is built; what it would have added up to is the same."""
+    rng, image = np.random.default_rng(0), (33, 33)
+    kernel, bias = rng.standard_normal((1, 1, 3, 3)) / 3, rng.standard_normal(1)
+    convolution = Convolution(kernel, image, "zero")
+    assert convolution.keeps_kernel
+    sparse = field_named(kind, {"K": kernel, "bias": bias}, "tanh", image_shape=image, padding="zero")
+    dense = field_named(kind, {"K": convolution.matrix, "bias": np.repeat(bias, 33 * 33)}, "tanh")
+    assert isinstance(sparse, Field)
+    assert isinstance(dense, Field)
+    z, w = rng.standard_normal((2, sparse.states, 2))
+    found = [gradients(integrate(field, z, "rk4", h=0.1, steps=1), w).parameters for field in (sparse, dense)]
+    expected = convolution.kernel_gradient(found[1]["K"])
+    np.testing.assert_allclose(found[0]["K"], expected, rtol=1e-10, atol=1e-12)

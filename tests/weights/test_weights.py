@@ -345,9 +345,9 @@ def test_the_data_of_a_training_are_kept(tmp_path: Path, suffix: str, trained_on
     assert load_model(tmp_path / f"model{suffix}").trained_on == trained_on
 
 
-@pytest.mark.parametrize("name", ["model.pt", "model", "model.h5"])
+@pytest.mark.parametrize("name", ["model.ckpt", "model", "model.h5"])
 def test_saving_needs_a_known_ending(tmp_path: Path, name: str) -> None:
-    with pytest.raises(WeightsError, match=r"expected a name ending in \.npz or \.safetensors"):
+    with pytest.raises(WeightsError, match=r"expected a name ending in \.npz, \.safetensors, \.pt, \.pth, got"):
         save_model(tmp_path / name, Model([[1.0]], [[2.0]], h=1.0, steps=1))
 
 
@@ -516,7 +516,9 @@ def test_a_missing_file(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize("name", ["model.txt", "model", "model.pkl"])
 def test_an_unknown_ending(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(b"")
-    with pytest.raises(WeightsError, match=r"expected a file ending in \.npz, \.safetensors, \.pt, \.pth, got"):
+    with pytest.raises(
+        WeightsError, match=r"expected a file ending in \.npz, \.safetensors, \.pt, \.pth, \.ckpt, \.bin, \.tar, got"
+    ):
         load_model(tmp_path / name)
 
 

@@ -67,9 +67,10 @@ def app() -> None:
 def train(task: str, output: Path | None, seed: int) -> None:
     """Train a neural ODE for a set of samples, on digital matrices.
 
-    It learns to tell their classes apart, or as two-moons-flow to find their density. digits-conv has circular 3x3
-    convolutions for A and B, digits-dense has dense matrices; the other classifiers have an encoder in front. The
-    gradients are those of the discrete adjoint, the same that co-simulation runs on arrays.
+    It learns to tell their classes apart, or as two-moons-flow to find their density, or as spirals and spirals-latent
+    to follow what was seen at irregular times. digits-conv has circular 3x3 convolutions for A and B, digits-dense has
+    dense matrices; the other classifiers have an encoder in front. The gradients are those of the discrete adjoint, the
+    same that co-simulation runs on arrays.
     """
     from xbar_spice.cli.progress import interruptible, training_progress
     from xbar_spice.train.digits import DIGITS

@@ -98,8 +98,11 @@ def _print_model(reading: Reading, model: Model) -> None:
         if model.encoder
         else f"states           {model.states}"
     )
+    if model.encoder is not None:
+        click.echo(f"encoder          {', then '.join(map(str, model.encoder.steps()))}")
     if model.classifier is not None:
         click.echo(f"classifier       {model.classifier.classes} classes")
+        click.echo(f"                 {', then '.join(map(str, model.classifier.steps()))}")
     click.echo(f"time             {model.steps} steps of {model.h:g} by {model.method}")
     if reading.given:
         click.echo(f"said by --set    {', '.join(reading.given)}")

@@ -172,9 +172,11 @@ class Convolution(LinearOperator):
         image_shape: (height, width) of what goes in.
         padding: As for `convolution_matrix`.
         stride: Of the pixels of what comes out, only every so many in either direction are kept, from the first one on.
+        margin: Pixels at each edge of what comes out that are left out before. Half a kernel leaves those in which
+            nothing from beyond an edge is, what frameworks call a convolution without padding.
 
     Raises:
-        InvalidInputError: See `convolution_matrix`; or the stride is below 1.
+        InvalidInputError: See `convolution_matrix`; the stride is below 1, or the margin leaves nothing.
 
     Example:
         >>> Convolution([0, 1, 0, 0, 0, 0, 0, 0, 0], (1, 3)).mv([1.0, 2.0, 3.0])  # one column to the left
@@ -183,16 +185,23 @@ class Convolution(LinearOperator):
 
     @checked()
     def __init__(
-        self, kernel: ArrayLike, image_shape: tuple[int, int], padding: Padding = "circular", stride: int = 1
+        self,
+        kernel: ArrayLike,
+        image_shape: tuple[int, int],
+        padding: Padding = "circular",
+        stride: int = 1,
+        margin: int = 0,
     ) -> None:
         taps = np.array(Array()("kernel", flat_kernel(kernel)))
         taps.setflags(write=False)
         self.kernel: FloatArray = taps
         self.image_shape = _checked_image_shape(image_shape)
         self.padding: Padding = padding
-        self.stride = stride
+        self.stride, self.margin = stride, margin
         if stride < 1:
             raise InvalidInputError(f"stride must be >= 1, got {stride}")
+        if not 0 <= 2 * margin < min(self.image_shape):
+            raise InvalidInputError(f"margin must leave a pixel of images of {self.image_shape}, got {margin}")
         next(_moves(1, 1, 1, padding))
         if taps.size * self.image_shape[0] * self.image_shape[1] > _MOST_ENTRIES:
             raise InvalidInputError(
@@ -215,7 +224,7 @@ class Convolution(LinearOperator):
     @property
     def output_shape(self) -> tuple[int, int]:
         """(height, width) of what comes out."""
-        height, width = self.image_shape
+        height, width = (pixels - 2 * self.margin for pixels in self.image_shape)
         return -(-height // self.stride), -(-width // self.stride)
 
     @property
@@ -237,6 +246,10 @@ class Convolution(LinearOperator):
         """The matrix with its zeros, some rows after the other."""
         for first in range(0, self.shape[0], size):
             yield self.sparse[first : first + size].toarray()
+
+    @property
+    def keeps_kernel(self) -> bool:
+        return self.large
 
     def outer(self, cotangent: FloatArray, x: FloatArray) -> FloatArray:
         return self.gradient(cotangent, x) if self.large else cotangent @ x.T
@@ -274,7 +287,7 @@ class Convolution(LinearOperator):
             InvalidInputError: It would be too large.
         """
         whole = convolution_matrix(self.kernel, self.image_shape, self.padding)
-        if self.stride > 1:
+        if self.stride > 1 or self.margin:
             whole = np.ascontiguousarray(whole.reshape(self.channels, -1, self.shape[1])[:, self._kept])
         matrix = whole.reshape(self.shape)
         for part in (matrix, matrix.base):
@@ -305,7 +318,7 @@ class Convolution(LinearOperator):
 
     def with_kernel(self, kernel: ArrayLike) -> Convolution:
         """The same convolution with another kernel."""
-        return Convolution(kernel, self.image_shape, self.padding, self.stride)
+        return Convolution(kernel, self.image_shape, self.padding, self.stride, self.margin)
 
     def to_dense(self) -> FloatArray:
         return self.matrix.copy()
@@ -323,8 +336,9 @@ class Convolution(LinearOperator):
     @property
     def _kept(self) -> NDArray[np.intp]:
         """The pixels of stride 1 that are kept."""
-        height, width = self.image_shape
-        return np.arange(height * width).reshape(height, width)[:: self.stride, :: self.stride].ravel()
+        (height, width), first = self.image_shape, self.margin
+        pixels = np.arange(height * width).reshape(height, width)
+        return pixels[first : height - first : self.stride, first : width - first : self.stride].ravel()
 
     def _moves(self) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
         """For each tap the pixels it writes and those it reads there, both as flat indices of their own images."""

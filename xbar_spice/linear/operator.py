@@ -65,6 +65,11 @@ class LinearOperator(ABC):
         """The gradient of sum(cotangent * (W x)) with respect to W, (m, n); of a large convolution, to its kernel."""
         return cotangent @ x.T
 
+    @property
+    def keeps_kernel(self) -> bool:
+        """Whether gradients are those of a kernel, because the matrix of a large convolution would be nearly empty."""
+        return False
+
     def scaled_mv(self, factor: float, x: FloatArray) -> FloatArray:
         """Factor W x, scaled behind the product."""
         return factor * self.mv(x)
@@ -114,6 +119,13 @@ class TransposedOperator(LinearOperator):
     @property
     def channels_in(self) -> int | None:
         return self._operator.channels
+
+    @property
+    def keeps_kernel(self) -> bool:
+        return self._operator.keeps_kernel
+
+    def outer(self, cotangent: FloatArray, x: FloatArray) -> FloatArray:
+        return self._operator.outer(x, cotangent) if self.keeps_kernel else cotangent @ x.T
 
     def _forward(self, x: FloatArray) -> FloatArray:
         return self._operator._transposed(x)

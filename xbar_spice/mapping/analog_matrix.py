@@ -187,6 +187,10 @@ class AnalogMatrix(LinearOperator, Closeable):
         """The wanted matrix as an operator."""
         return self._digital
 
+    @property
+    def keeps_kernel(self) -> bool:
+        return self._digital.keeps_kernel
+
     def outer(self, cotangent: FloatArray, x: FloatArray) -> FloatArray:
         return self._digital.outer(cotangent, x)
 

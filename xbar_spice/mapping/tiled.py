@@ -38,6 +38,11 @@ class TiledDevices:
         top, left = self.place_of(inputs, outputs)
         return np.asarray(self.blocks[top, left][..., device, inputs - top, outputs - left])
 
+    def __add__(self, other: TiledDevices) -> TiledDevices:
+        """The sum of values of the same tiles, such as those that reads of either side add to a gradient."""
+        blocks = {place: block + other.blocks[place] for place, block in self.blocks.items()}
+        return TiledDevices(self.shape, self.size, blocks)
+
     def place_of(self, inputs: Any, outputs: Any) -> Place:
         """The tile in which these lines lie."""
         return int(np.min(inputs)) // self.size * self.size, int(np.min(outputs)) // self.size * self.size

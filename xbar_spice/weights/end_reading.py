@@ -48,7 +48,8 @@ def end_of(
     for k in range(count):
         need(f"{end}.{k}.weight")
         of_layer = (common if k == 0 else {}) | named_below(own, f"{k}")
-        words = ({"activation": activations[k].strip()} if activations else {}) | named_below(said, f"{k}")
+        words = {"padding": said["padding"]} if "padding" in said else {}  # of all layers
+        words |= ({"activation": activations[k].strip()} if activations else {}) | named_below(said, f"{k}")
         if k and isinstance(layers[-1], Encoder):
             images = layers[-1].output_shape
         layers.append(_layer(f"{end}.{k}", end, of_layer, words, images))
@@ -148,5 +149,5 @@ def assumed_ends(values: Mapping[str, Any]) -> list[str]:
         if normalised and not any(name.rpartition(".")[2] == "epsilon" for name in own):
             found.append(f"normalisations of the {end} {_WHERE[end]} its weights with epsilon {_EPSILON:g} (likewise)")
         if any(np.ndim(value) == 4 for value in own.values()) and not any("padding" in name for name in own):
-            found.append(f"convolutions of the {end} padded with zeros (likewise)")
+            found.append(f"convolutions of the {end} padded with zeros by half a kernel (likewise)")
     return found

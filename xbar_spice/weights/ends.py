@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from copy import copy
 from dataclasses import KW_ONLY, dataclass, replace
 from functools import cached_property
-from typing import Any, ClassVar, Self, TypeVar, cast, final
+from typing import Any, ClassVar, Literal, Self, TypeVar, cast, final
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -160,7 +160,7 @@ class Layer(End):
         bias: (outputs,), or (c_out,) of a convolution; zeros when left out.
         activation: Name of an activation, or an `Activation`.
         image_shape: (height, width) of what is convolved or pooled; channels lie one after the other.
-        padding: Of a convolution, "zero" or "circular".
+        padding: Of a convolution, "zero" or "circular", by half a kernel; or "none".
         stride: Of a convolution.
         pooling: "mean" or "max" of blocks of pixels; None for none.
         block: Pixels of a block in either direction; None for the whole image, one number a channel.
@@ -175,7 +175,7 @@ class Layer(End):
     _: KW_ONLY
     activation: str | Activation = "identity"
     image_shape: tuple[int, int] | None = None
-    padding: Padding = "zero"
+    padding: Padding | Literal["none"] = "zero"
     stride: int = 1
     pooling: Pooling | None = None
     block: int | None = None
@@ -224,7 +224,8 @@ class Layer(End):
         if self.weight.ndim == 2:
             return DenseOperator(self.weight)
         shape = cast("tuple[int, int]", self.image_shape)
-        return Convolution(flat_kernel(self.weight), shape, self.padding, self.stride)
+        padding, margin = ("zero", self.weight.shape[-1] // 2) if self.padding == "none" else (self.padding, 0)
+        return Convolution(flat_kernel(self.weight), shape, cast(Padding, padding), self.stride, margin)
 
     @property
     def plain(self) -> bool:
@@ -284,7 +285,7 @@ class Encoder(Layer):
         bias: (states,), or (c_out,) of a convolution; zeros when left out.
         activation: Name of an activation, or an `Activation`.
         image_shape: (height, width) of the inputs of a convolution; channels lie one after the other.
-        padding: Of a convolution, "zero" or "circular".
+        padding: Of a convolution, "zero" or "circular", by half a kernel; or "none".
         stride: Of a convolution.
         pooling: "mean" or "max" of blocks of pixels of a convolution; None for none.
         block: Pixels of a block in either direction; None for the whole image, one number a channel.
@@ -343,7 +344,7 @@ class Classifier(Layer):
         bias: (classes,); zeros when left out.
         activation: Name of an activation in front, or an `Activation`.
         image_shape: (height, width) of the states, where they are pooled or convolved.
-        padding: Of a convolution, "zero" or "circular".
+        padding: Of a convolution, "zero" or "circular", by half a kernel; or "none".
         stride: Of a convolution.
         pooling: "mean" or "max" of blocks of pixels; None for none.
         block: Pixels of a block in either direction; None for the whole image, one number a channel.

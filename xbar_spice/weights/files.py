@@ -23,6 +23,7 @@ from xbar_spice.disk import Arrays, require_writable, write
 from xbar_spice.errors import InvalidInputError, WeightsError
 from xbar_spice.parts import FIELDS
 from xbar_spice.solve.fields.field import ActivationField, Field
+from xbar_spice.solve.fields.timed import TimedField
 from xbar_spice.solve.integrators.layers import Layers
 from xbar_spice.weights.chains import Chain
 from xbar_spice.weights.ends import Classifier, Encoder
@@ -119,6 +120,8 @@ def _tensors(model: Model) -> tuple[Arrays, dict[str, str]]:
 def _field_texts(field: Field | Layers) -> dict[str, str]:
     """Kind and activation of a field; nothing where they are the default ones."""
     one = field.fields[0] if isinstance(field, Layers) else field
+    time = {"time": "last"} if isinstance(one, TimedField) else {}
+    one = one.field if isinstance(one, TimedField) else one
     if isinstance(one, ActivationField) and type(one).__name__ in ("ActivationField", "ReluField"):
         kind = "activation"
     else:
@@ -129,7 +132,7 @@ def _field_texts(field: Field | Layers) -> dict[str, str]:
             f"'field': a weight file names a field of this package and no code, got {type(one).__name__}; of "
             f"{', '.join(FIELDS)}"
         )
-    texts = {} if kind == "activation" else {"field": kind}
+    texts = time | ({} if kind == "activation" else {"field": kind})
     return texts | ({"activation": activation.name} if activation is not None and activation.name != "relu" else {})
 
 
@@ -172,7 +175,7 @@ def _require_same(model: Model, tensors: Arrays, texts: Mapping[str, str]) -> No
         again = model_of(tensors | {name: np.array(text) for name, text in texts.items()})
     except InvalidInputError as error:
         raise WeightsError(f"this model cannot be written to a file: {error}") from error
-    z = np.random.default_rng(0).standard_normal((model.states, 2))
+    z = model.started(np.random.default_rng(0).standard_normal((model.states, 2)))
     fields = [one.fields if isinstance(one, Layers) else (one,) for one in (model.field, again.field)]
     for was, now in zip(*fields, strict=True):
         with np.errstate(all="ignore"):

@@ -30,7 +30,7 @@ __all__ = ["NUMBERS", "TEXTS", "is_setting", "is_text", "read_tables", "writer"]
 
 _ENDS = ("encoder", "classifier")
 TEXTS = (
-    "field", "activation", "method", "padding", "trained_on", "on_arrays", "frozen",
+    "field", "activation", "method", "padding", "time", "trained_on", "on_arrays", "frozen",
     *(f"{end}.{name}" for end in _ENDS for name in ("activation", "padding", "pooling", "form")),
 )  # fmt: skip
 """Settings of a model that are texts."""
@@ -160,7 +160,7 @@ _READERS: dict[str, tuple[str, Callable[[bytes], dict[str, Any]]]] = {
     ".npz": (".npz archive of plain arrays", partial(npz_arrays, error=WeightsError)),
     ".safetensors": (".safetensors file", _read_safetensors),
     ".pt": ("file of torch.save", read_torch),
-    ".pth": ("file of torch.save", read_torch),
+    **dict.fromkeys((".pth", ".ckpt", ".bin", ".tar"), ("file of torch.save", read_torch)),
 }
 _WRITERS: dict[str, Callable[[Arrays, Mapping[str, str]], bytes]] = {
     ".npz": _write_npz,

@@ -12,7 +12,9 @@ from xbar_spice.weights.layout_names import (
     ENDS,
     MAP_HINT,
     ODE,
+    WEIGHTS,
     Layout,
+    as_weight,
     bias_of,
     is_count,
     left_over,
@@ -31,8 +33,34 @@ _OF_LAYERS = {  # what the layers of a field are, in their order
     "hamiltonian": ("K",),
 }
 _CHAINS = ("residual", "perceptron")  # fields of any number of layers
-_FRONT = {"encoder", "enc", "embed", "embedding", "lift", "opening", "input", "in_proj", "proj_in", "stem"}
-_BACK = {"classifier", "head", "fc", "readout", "decoder", "output", "out", "out_proj", "proj_out", "linear"}
+_FRONT = {
+    "encoder",
+    "enc",
+    "embed",
+    "embedding",
+    "lift",
+    "opening",
+    "input",
+    "in_proj",
+    "proj_in",
+    "stem",
+    "rec",
+    "recognition",
+}
+_BACK = {
+    "classifier",
+    "head",
+    "fc",
+    "readout",
+    "decoder",
+    "dec",
+    "linear_layer",
+    "output",
+    "out",
+    "out_proj",
+    "proj_out",
+    "linear",
+}
 
 
 @final
@@ -57,14 +85,17 @@ class Layer:
 
     def has(self, words: set[str]) -> bool:
         """Whether one of these words is a part of its name."""
-        return any(word.lower() in words for word in words_of(self.path))
+        return any(_plain(word) in words for word in words_of(self.path))
 
     @property
     def is_inside(self) -> bool:
         """Whether its name puts it into the right-hand side; layers of which each time step has one are there, too."""
-        return "*" in self.path or any(
-            word.lower().removesuffix("_state_dict").rstrip("0123456789_") in ODE for word in words_of(self.path)
-        )
+        return "*" in self.path or any(_plain(word).rstrip("0123456789_") in ODE for word in words_of(self.path))
+
+
+def _plain(word: str) -> str:
+    """A part of a name as the lists above have it: "func_state_dict" is "func"."""
+    return word.lower().removesuffix("_state_dict")
 
 
 def with_ends(taken: dict[str, str], others: list[str], tensors: Arrays) -> Layout:
@@ -88,8 +119,14 @@ def guessed(names: list[str], tensors: Arrays, field: str) -> Layout:
     front, inside, back = _parts(layers)
     front, back, loose = _normalised(front, back, layers, loose, tensors)
     if loose:
-        norm = words_of(loose[0])[-1] in ("weight", "bias", "running_mean") and tensors[loose[0]].ndim == 1
+        last = words_of(loose[0])[-1]
+        norm = last in ("weight", "bias", "scale", "running_mean") and tensors[loose[0]].ndim == 1
         kind = "seems to be of a normalisation, which no field here has" if norm else "belongs to no layer"
+        if re.fullmatch(r"weight_(g|v|u|orig)|original\d", last):
+            kind = (
+                "is a part of a weight that its framework puts together: take that off before the network is saved "
+                "(torch.nn.utils.parametrize.remove_parametrizations, remove_weight_norm, remove_spectral_norm)"
+            )
         return Layout({}, unused=tuple(loose), problem=f"tensor {loose[0]!r}: {kind}; {MAP_HINT}")
     kinds = [kind for kind, matrices in _OF_LAYERS.items() if len(matrices) == len(inside)]
     kind = field or {0: "", 1: "", 2: "activation"}.get(len(inside), "perceptron")
@@ -190,9 +227,10 @@ def _layers(names: list[str], tensors: Arrays) -> tuple[list[Layer], list[str]]:
     """Layers in the order of the file, and the tensors that belong to none."""
     layers, used = [], set[str]()
     for name in names:
-        value = tensors[name]
-        if words_of(name)[-1] == "weight" and value.ndim in (2, 4):
-            path = name.removesuffix(".weight").removesuffix("weight")
+        value = as_weight(name, tensors[name])
+        last = words_of(name)[-1]
+        if last in WEIGHTS and value.ndim in (2, 4):
+            path = name.removesuffix(last).removesuffix(".")
             bias = f"{path}.bias" if path else "bias"
             bias = bias if bias in tensors and tensors[bias].shape == value.shape[:1] else ""
             layers.append(Layer(path, name, bias, value.shape))
@@ -209,7 +247,7 @@ def _by_step(layers: list[Layer]) -> list[Layer]:
     found: dict[str, list[Layer]] = {}
     for layer in layers:
         number = re.search(r"(?<![^.])\d+(?![^.])", layer.path)
-        several = number is not None and not layer.is_inside
+        several = number is not None and not layer.is_inside and not layer.has(_FRONT | _BACK)
         key = f"{layer.path[: number.start()]}*{layer.path[number.end() :]}" if number and several else layer.path
         found.setdefault(key, []).append(layer)
     merged: list[Layer] = []
@@ -221,7 +259,7 @@ def _by_step(layers: list[Layer]) -> list[Layer]:
             merged += group
         else:
             bias = f"{key}.bias" if group[0].bias else ""
-            merged.append(Layer(key, f"{key}.weight", bias, group[0].shape))
+            merged.append(Layer(key, f"{key}.{words_of(group[0].weight)[-1]}", bias, group[0].shape))
     return merged
 
 

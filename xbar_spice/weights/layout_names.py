@@ -13,8 +13,8 @@ from xbar_spice.disk import Arrays
 from xbar_spice.weights.formats import is_setting
 
 __all__ = [
-    "ENDS", "MAP_HINT", "ODE", "Layout", "bias_of", "documented", "is_count", "is_end", "left_over", "named_by",
-    "of_layer", "words_of",
+    "ENDS", "MAP_HINT", "ODE", "WEIGHTS", "Layout", "as_weight", "bias_of", "documented", "is_count", "is_end",
+    "left_over", "named_by", "of_layer", "words_of",
 ]  # fmt: skip
 
 ENDS = ("encoder.weight", "encoder.bias", "classifier.weight", "classifier.bias")
@@ -30,6 +30,8 @@ ODE = {
     "neuralode", "neural_ode", "func", "f", "vf", "field", "vector_field", "rhs", "defunc", "dynamics", "drift",
     "diffeq",
 }  # fmt: skip
+WEIGHTS = ("weight", "kernel")
+"""What a layer calls its weight: PyTorch's, (outputs, inputs), and that of Flax and Keras, (inputs, outputs)."""
 MAP_HINT = "say which tensor is which by a mapping (--map A=NAME), or leave tensors out of the file"
 
 
@@ -106,6 +108,16 @@ def named_by(tensors: Iterable[str], there: str) -> list[str]:
     pattern = re.compile(r"(?:.*\.)?" + re.escape(there).replace(r"\*", r"(\d+)"))
     matched = [found for name in tensors if (found := pattern.fullmatch(name))]
     return [found.string for found in sorted(matched, key=lambda found: [int(part) for part in found.groups()])]
+
+
+def as_weight(name: str, value: NDArray[Any]) -> NDArray[Any]:
+    """A weight as PyTorch has it, (outputs, inputs) or (c_out, c_in, q, q), whichever framework has named it.
+
+    A "kernel" of Flax or Keras is (inputs, outputs), or (q, q, c_in, c_out) with the rows of an image first.
+    """
+    if words_of(name)[-1] != "kernel" or value.ndim not in (2, 4):
+        return value
+    return value.T if value.ndim == 2 else value.transpose(3, 2, 0, 1)
 
 
 def is_count(value: NDArray[Any]) -> bool:

@@ -17,10 +17,10 @@ from xbar_spice.disk import Arrays
 from xbar_spice.errors import WeightsError
 from xbar_spice.weights.formats import is_setting
 from xbar_spice.weights.frameworks import guessed, with_ends
-from xbar_spice.weights.layout_names import MAP_HINT, Layout, bias_of, documented, is_end, left_over, named_by
+from xbar_spice.weights.layout_names import MAP_HINT, WEIGHTS, Layout, bias_of, documented, is_end, left_over, named_by
 from xbar_spice.weights.torch_files import Opaque
 
-__all__ = ["flattened", "laid_out"]
+__all__ = ["flattened", "laid_out", "part_of"]
 
 
 # --- names ----------------------------------------------------------------------------------------------------------
@@ -37,9 +37,14 @@ def flattened(tables: Mapping[str, Any]) -> tuple[Arrays, dict[str, str]]:
     return found, left_out
 
 
+def _dotted(name: str) -> str:
+    """A name with dots between its parts: "params/Dense_0/kernel:0" is "params.Dense_0.kernel"."""
+    return name.replace("/", ".").removesuffix(":0")
+
+
 def _flatten(table: Mapping[str, Any], prefix: str, found: Arrays, left_out: dict[str, str]) -> None:
     for key, value in table.items():
-        name = f"{prefix}{key}"
+        name = f"{prefix}{_dotted(key)}"
         if isinstance(value, Mapping):
             if {"state", "param_groups"} <= value.keys():
                 left_out[name] = "state of an optimiser"
@@ -77,6 +82,8 @@ def laid_out(tensors: Arrays, mapping: Mapping[str, str], field: str = "") -> La
     """
     if mapping:
         return _mapped(tensors, mapping)
+    if twins := _twins(tensors):
+        return Layout({}, problem=_TWICE.format(*twins))
     named: dict[str, list[str]] = {}
     for name in tensors:
         named.setdefault(documented(name, own=":" in field), []).append(name)
@@ -96,6 +103,44 @@ def laid_out(tensors: Arrays, mapping: Mapping[str, str], field: str = "") -> La
     return Layout({**settings, **guess.taken}, guess.field, True, guess.unused, guess.problem)
 
 
+_TWICE = (
+    "the model stands in the file twice, under {0!r} and under {1!r}, such as its weights and their moving average: "
+    "say which of them you mean by part (--set part={0})"
+)
+
+
+def _twins(tensors: Arrays) -> tuple[str, ...]:
+    """Two parts of a file whose tensors have the same names and shapes, several layers in each; nothing if none."""
+    names = list(tensors)
+    while len({name.partition(".")[0] for name in names}) == 1 and all("." in name for name in names):
+        names = [name.partition(".")[2] for name in names]
+    lead = len(next(iter(tensors), "")) - len(names[0]) if names else 0
+    parts: dict[str, dict[str, tuple[int, ...]]] = {}
+    for name, whole in zip(names, tensors, strict=True):
+        top, _, rest = name.partition(".")
+        if "." in rest and not top.isdecimal() and not is_end(name):
+            parts.setdefault(whole[:lead] + top, {})[rest] = tensors[whole].shape
+    layered = {top: held for top, held in parts.items() if sum(len(shape) > 1 for shape in held.values()) > 1}
+    for top, held in layered.items():
+        for other, same in layered.items():
+            if other > top and held == same:
+                return tuple(part for part in parts if part in (top, other))
+    return ()
+
+
+def part_of(tensors: Arrays, part: str) -> Arrays:
+    """The tensors of one part of a file, by the names that they have there.
+
+    Raises:
+        WeightsError: There is no such part.
+    """
+    found = {name.removeprefix(f"{part}."): one for name, one in tensors.items() if name.startswith(f"{part}.")}
+    if not found:
+        tops = dict.fromkeys(name.rpartition(".")[0].partition(".")[0] or name for name in tensors)
+        raise WeightsError(f"part {part!r} is not there; the file has {', '.join(list(tops)[:20])}")
+    return found
+
+
 def _numbered_otherwise(named: Mapping[str, Any], tensors: Arrays) -> list[str]:
     """Names as those of the layers of an encoder or a classifier that are numbered in another way, as modules are."""
     found = []
@@ -110,11 +155,12 @@ def _numbered_otherwise(named: Mapping[str, Any], tensors: Arrays) -> list[str]:
 
 def _mapped(tensors: Arrays, mapping: Mapping[str, str]) -> Layout:
     taken: dict[str, str] = {}
-    for name, there in mapping.items():
-        if not there:
+    for name, said in mapping.items():
+        if not said:
             continue
+        there = _dotted(said)
         found = _ending_with(tensors, there)
-        layer = [] if found else _ending_with(tensors, f"{there}.weight")
+        layer = [] if found else [one for of in WEIGHTS for one in _ending_with(tensors, f"{there}.{of}")]
         if "*" in there and not (found or layer):
             found = [one for one in (there, f"{there}.weight") if named_by(tensors, one)][:1]
         if len(found or layer) != 1:
@@ -124,9 +170,10 @@ def _mapped(tensors: Arrays, mapping: Mapping[str, str]) -> Layout:
             )
         taken[name] = (found or layer)[0]
     for name, there in list(taken.items()):
-        sibling = f"{there.removesuffix('weight')}bias"
+        path, _, last = there.rpartition(".")
+        sibling = f"{path}.bias"
         bias = bias_of(name)
-        if there.endswith(".weight") and named_by(tensors, sibling) and bias not in mapping and not is_setting(name):
+        if last in WEIGHTS and named_by(tensors, sibling) and bias not in mapping and not is_setting(name):
             taken[bias] = sibling
     for name in tensors:  # settings keep their names
         if is_setting(said := documented(name)):

@@ -19,8 +19,8 @@ from xbar_spice.weights.end_reading import assumed_ends, end_of, require_said
 from xbar_spice.weights.fields import field_named, kernel_name
 from xbar_spice.weights.formats import NUMBERS, TEXTS, is_setting, is_text, read_tables
 from xbar_spice.weights.kernels import Kernels
-from xbar_spice.weights.layout_names import Layout, is_end, named_by
-from xbar_spice.weights.layouts import flattened, laid_out
+from xbar_spice.weights.layout_names import Layout, as_weight, is_end, named_by
+from xbar_spice.weights.layouts import flattened, laid_out, part_of
 from xbar_spice.weights.model import Model
 
 __all__ = ["Reading", "model_of", "no_code", "read_weights"]
@@ -60,7 +60,7 @@ class Reading:
         return found | dict(self.given)
 
     def _tensor(self, there: str) -> NDArray[Any]:
-        parts = [self.tensors[name] for name in named_by(self.tensors, there)]
+        parts = [as_weight(name, self.tensors[name]) for name in named_by(self.tensors, there)]
         if len({part.shape for part in parts}) > 1:
             raise WeightsError(f"tensors {there!r}: expected one shape, got {', '.join(str(p.shape) for p in parts)}")
         return np.stack(parts) if "*" in there else parts[0]
@@ -100,15 +100,20 @@ def read_weights(
     Args:
         path: A `.npz`, `.safetensors`, `.pt` or `.pth` file.
         mapping: From names of the model, such as "A" and "bias", to names in the file; see `laid_out`.
-        settings: Such as `h`, `steps` and `activation`, in place of those in the file.
+        settings: Such as `h`, `steps` and `activation`, in place of those in the file; `part` names the part of the
+            file that the model is in, such as "ema_model".
 
     Raises:
         WeightsError: The file cannot be read, or the mapping or a setting names what is not there.
     """
     tables = read_tables(path)
     try:
-        given = {name: _setting(name, value) for name, value in (settings or {}).items() if value is not None}
+        asked = {name: value for name, value in (settings or {}).items() if value is not None}
+        part = asked.pop("part", "")
+        given = {name: _setting(name, value) for name, value in asked.items()}
         tensors, left_out = flattened(tables)
+        if part:
+            tensors = part_of(tensors, f"{part}")
         field = str(given["field"]) if "field" in given else ""
         return Reading(path, tensors, left_out, laid_out(tensors, mapping or {}, field), given)
     except InvalidInputError as error:
@@ -193,11 +198,13 @@ def _with_field(
     padding = cast(Padding, texts.get("padding", "circular"))
     tensors = {kernel_name(name) if np.ndim(value) == 4 else name: value for name, value in tensors.items()}
     convolved = "image_shape" in values or any(name in ("a", "b") or np.ndim(one) == 4 for name, one in tensors.items())
+    if "time" in texts:
+        tensors = _with_time_last(texts["time"], tensors)
     if kind == "activation":
         for name in "ab" if convolved else "AB":
             tensors[name] = need(name) if name not in tensors else tensors[name]
         by_step = all(np.ndim(one) == (5 if convolved else 3) for one in tensors.values())
-        if texts["activation"] == "relu" and len(tensors) == 2 and not by_step:
+        if texts["activation"] == "relu" and len(tensors) == 2 and not by_step and "time" not in texts:
             if convolved:
                 kernels = Kernels(tensors["a"], tensors["b"], need("image_shape"), padding)
                 return Model.from_kernels(kernels, **others)
@@ -210,9 +217,22 @@ def _with_field(
         texts["activation"],
         image_shape=None if shape is None else cast("tuple[int, int]", tuple(np.ravel(shape).tolist())),
         padding=padding,
+        time="time" in texts,
         steps=None if "steps" not in values else int(np.ravel(values["steps"])[0]),
     )
     return Model(field=made, **others)
+
+
+def _with_time_last(time: str, tensors: Mapping[str, Any]) -> dict[str, Any]:
+    """The tensors with the column of the time last in the matrix that is driven by the state, the first one."""
+    if time not in ("first", "last"):
+        raise WeightsError(
+            f"'time': expected 'first' or 'last', which column of the first matrix the time drives, got {time!r}"
+        )
+    first = next((name for name in ("A", "K1", "K") if name in tensors), "")
+    if time == "last" or not first:
+        return dict(tensors)
+    return {**tensors, first: np.roll(tensors[first], -1, axis=-1)}
 
 
 def _require_known(kind: str, tensors: Mapping[str, Any]) -> None:

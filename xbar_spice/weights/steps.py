@@ -36,6 +36,10 @@ class Step(ABC):
         """The gradients of sum(cotangent * value(x)) with respect to what is trained, by name."""
         return {}
 
+    @abstractmethod
+    def __str__(self) -> str:
+        """What it is, in words."""
+
 
 @final
 @dataclass(frozen=True)
@@ -53,6 +57,14 @@ class Weighted(Step):
     weight: LinearOperator
     operator: LinearOperator
     bias: FloatArray
+
+    def __str__(self) -> str:
+        weight = self.weight
+        if not isinstance(weight, Convolution):
+            return " x ".join(map(str, weight.shape))
+        of = f"convolution of {weight.channels_in} to {weight.channels} channels of {weight.image_shape}"
+        padding = "none" if weight.margin else weight.padding
+        return f"{of}, padding {padding}, stride {weight.stride}"
 
     def value(self, x: FloatArray) -> FloatArray:
         return spread_bias(self.operator.mv(x), self.bias)
@@ -85,6 +97,10 @@ class Normalised(Step):
     shift: FloatArray
     groups: int | None
     epsilon: float
+
+    def __str__(self) -> str:
+        channels = f"of {len(self.scale)} channels"
+        return f"scale {channels}" if self.groups is None else f"normalisation {channels} in groups: {self.groups}"
 
     def value(self, x: FloatArray) -> FloatArray:
         return self._shaped(self._normal(x) * self.scale[:, None, None] + self.shift[:, None, None], x)
@@ -141,6 +157,9 @@ class Activated(Step):
 
     activation: Activation
 
+    def __str__(self) -> str:
+        return self.activation.name
+
     def value(self, x: FloatArray) -> FloatArray:
         return self.activation.value(x)
 
@@ -162,6 +181,9 @@ class Pooled(Step):
     kind: Pooling
     block: int | None
     image_shape: tuple[int, int]
+
+    def __str__(self) -> str:
+        return f"{self.kind} of {'each image' if self.block is None else f'blocks of {self.block} x {self.block}'}"
 
     def length(self, inputs: int) -> int:
         """How many numbers come out of so many.

@@ -81,6 +81,10 @@ class TapedReads(LinearOperator):
     def T(self) -> LinearOperator:  # noqa: N802
         return _OtherSide(self)
 
+    @property
+    def keeps_kernel(self) -> bool:
+        return self.matrix.keeps_kernel
+
     def outer(self, cotangent: FloatArray, x: FloatArray) -> FloatArray:
         return self.matrix.outer(cotangent, x)
 
@@ -111,6 +115,13 @@ class _OtherSide(LinearOperator):
     @property
     def T(self) -> LinearOperator:  # noqa: N802
         return self._reads
+
+    @property
+    def keeps_kernel(self) -> bool:
+        return self._reads.keeps_kernel
+
+    def outer(self, cotangent: FloatArray, x: FloatArray) -> FloatArray:
+        return self._reads.outer(x, cotangent) if self.keeps_kernel else cotangent @ x.T
 
     def scaled_mv(self, factor: float, x: FloatArray) -> FloatArray:
         return _scaled_mv(self, self._reads._tape, factor, x)

@@ -11,7 +11,8 @@ derivative is the effective matrix. All of it comes from the nodal engine, which
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Hashable, Iterable
+from dataclasses import fields, replace
 from typing import cast, final
 
 import numpy as np
@@ -23,7 +24,7 @@ from xbar_spice.errors import InvalidInputError
 from xbar_spice.hardware.cells import Ohmic
 from xbar_spice.hardware.crossbar import Crossbar, Side, other
 from xbar_spice.linear.operator import FloatArray
-from xbar_spice.mapping.matrix import MappedMatrix
+from xbar_spice.mapping.matrix import MappedArray, MappedMatrix
 from xbar_spice.mapping.merged import summed_tiles
 from xbar_spice.mapping.tiled import TiledDevices, by_tile
 
@@ -136,13 +137,15 @@ class ReadDerivative:
         outputs, inputs = mapped.shape if self._side == "rows" else mapped.shape[::-1]
         wanted = gradient.reshape(-1, outputs, inputs) / mapped.siemens_per_weight
         total = np.zeros((len(wanted), *mapped.target.shape))
-        for array in self._arrays:
-            driven, sensed = array.lines(self._side), array.lines(self._sensed)
-            by_line = sensed.spread(wanted.swapaxes(0, 1).reshape(outputs, -1))
-            by_cell = driven.spread(by_line.reshape(-1, inputs).T).reshape(driven.index.size, -1, len(wanted))
-            weights = array.factor * by_cell.transpose(2, 1, 0)
-            reads = Sensitivity(array.crossbar, np.eye(driven.index.size), self._side)
-            total[(slice(None), *array.devices)] += reads.conductance_gradients(weights)
+        for copies in alike(self._arrays):
+            crossbar = copies[0].crossbar
+            reads = Sensitivity(crossbar, np.eye(crossbar.ports(self._side)), self._side)
+            for array in copies:
+                driven, sensed = array.lines(self._side), array.lines(self._sensed)
+                by_line = sensed.spread(wanted.swapaxes(0, 1).reshape(outputs, -1))
+                by_cell = driven.spread(by_line.reshape(-1, inputs).T).reshape(driven.index.size, -1, len(wanted))
+                weights = array.factor * by_cell.transpose(2, 1, 0)
+                total[(slice(None), *array.devices)] += reads.conductance_gradients(weights)
         return total.reshape(*gradient.shape[:-2], *mapped.target.shape)
 
     def _devices_of_tiles(self, gradient: FloatArray, target: TiledDevices) -> TiledDevices:
@@ -156,16 +159,20 @@ class ReadDerivative:
             shape = len(flat), outputs.stop - outputs.start, inputs.stop - inputs.start
             wanted[place] = flat[:, start : start + shape[1] * shape[2]].reshape(shape)
             start += shape[1] * shape[2]
-        for array in mapped.arrays:
-            place = target.place_of(array.inputs, array.outputs)
-            driven, sensed = array.lines(self._side).local, array.lines(self._sensed).local
-            of_tile = wanted[place]
-            by_line = sensed.spread(of_tile.swapaxes(0, 1).reshape(of_tile.shape[1], -1))
-            by_cell = driven.spread(by_line.reshape(-1, of_tile.shape[2]).T).reshape(driven.index.size, -1, len(flat))
-            reads = Sensitivity(array.crossbar, np.eye(driven.index.size), self._side)
-            device, rows, cols = array.devices
-            found = reads.conductance_gradients(array.factor * by_cell.transpose(2, 1, 0))
-            blocks[place][:, device, rows - place[0], cols - place[1]] += found
+        # The tiles of a convolution are copies of a few: each of those is solved once, for all of its copies.
+        for copies in alike(mapped.arrays):
+            crossbar = copies[0].crossbar
+            reads = Sensitivity(crossbar, np.eye(crossbar.ports(self._side)), self._side)
+            for array in copies:
+                place = target.place_of(array.inputs, array.outputs)
+                driven, sensed = array.lines(self._side).local, array.lines(self._sensed).local
+                of_tile = wanted[place]
+                by_line = sensed.spread(of_tile.swapaxes(0, 1).reshape(of_tile.shape[1], -1))
+                of_lines = by_line.reshape(-1, of_tile.shape[2]).T
+                by_cell = driven.spread(of_lines).reshape(driven.index.size, -1, len(flat))
+                device, rows, cols = array.devices
+                found = reads.conductance_gradients(array.factor * by_cell.transpose(2, 1, 0))
+                blocks[place][:, device, rows - place[0], cols - place[1]] += found
         shaped = {place: block.reshape(*lead, *block.shape[1:]) for place, block in blocks.items()}
         return TiledDevices(target.shape, target.size, shaped)
 
@@ -188,16 +195,27 @@ class ReadDerivative:
 def _transfer(mapped: MappedMatrix, side: Side) -> FloatArray:
     """(products, inputs) effective matrix of arrays with linear cells; without its zeros, where it is kept by tile."""
     if by_tile(mapped.target) is not None:
-        transfers = []
-        for crossbar in mapped.crossbars:  # one after the other: all unit vectors of all arrays would fill the memory
+        transfers: dict[int, FloatArray] = {}
+        for copies in alike(mapped.arrays):  # in turn: all unit vectors of all arrays would fill the memory
+            crossbar = copies[0].crossbar
             with NodalEngine().program(crossbar) as session:
                 found = session.read(np.eye(crossbar.ports(side)), side)
-            transfers.append(found.T if side == "rows" else found)
-        whole = summed_tiles(mapped, transfers) / mapped.siemens_per_weight
+            transfers |= dict.fromkeys(map(id, copies), found.T if side == "rows" else found)
+        whole = summed_tiles(mapped, [transfers[id(array)] for array in mapped.arrays]) / mapped.siemens_per_weight
         return cast(FloatArray, whole if side == "rows" else whole.T)
     inputs = np.eye(mapped.shape[1] if side == "rows" else mapped.shape[0])
     with NodalEngine().program_bank(mapped.crossbars) as bank:
         return mapped.products(bank.read(mapped.drives(inputs, side), side), inputs, side)
+
+
+def alike(arrays: Iterable[MappedArray]) -> list[list[MappedArray]]:
+    """The arrays whose circuits are the same, together, in the order in which the first of each comes."""
+    found: dict[Hashable, list[MappedArray]] = {}
+    for array in arrays:
+        values = (getattr(array.crossbar, field.name) for field in fields(array.crossbar))
+        key = tuple((v.shape, v.tobytes()) if isinstance(v, np.ndarray) else v for v in values)
+        found.setdefault(key, []).append(array)
+    return list(found.values())
 
 
 def _small_signal(crossbar: Crossbar, drive: FloatArray, side: Side) -> Crossbar:

@@ -248,9 +248,15 @@ class Sensitivity:
             return np.stack([self.vjp(wanted).conductance for wanted in weights])
         ports = list(self._crossbar.connected(other(self._side)))  # others carry no current
         reads = self._by_conductance.reshape(len(self._cells), -1)
-        terminals = self._adjoint(np.eye(weights.shape[1])[:, ports])[1].reshape(len(ports), -1)
+        terminals = self._terminals.reshape(len(ports), -1)
         sums = [np.einsum("pc,pc->c", weight[ports] @ reads, terminals) for weight in weights]
         return np.stack([self._placement.to_array(cells.reshape(self._grid.shape)) for cells in sums])
+
+    @cached_property
+    def _terminals(self) -> FloatArray:
+        """(connected ports, n0, n1) cell voltages of the adjoint array, 1 V at one sense terminal after the other."""
+        ports = list(self._crossbar.connected(other(self._side)))
+        return self._adjoint(np.eye(self._shape[0])[:, ports])[1]
 
     def _adjoint(self, wanted: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Cell currents and voltages of the adjoint array: these volts at the sense terminals, the drivers at 0 V."""

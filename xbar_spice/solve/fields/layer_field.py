@@ -100,7 +100,7 @@ class LayerField(Field):
         self, evaluation: Evaluation, cotangent: FloatArray, hidden_cotangent: FloatArray
     ) -> Parameters:
         return {
-            "K": hidden_cotangent @ self._driven(evaluation.z, 1.0).T,
+            "K": self.K.outer(hidden_cotangent, self._driven(evaluation.z, 1.0)),
             **bias_gradient("b", self.b, hidden_cotangent),
         }  # p y^T
 

@@ -26,6 +26,7 @@ class ResidualField(Field):
 
     Args:
         activation: Name of an activation, or an `Activation`.
+        time: Whether K1 has one more column, for the time behind the state, as a `TimedField` takes it.
         **tensors: Matrices or operators K1, K2, ..., each with as many columns as the one before has rows, the last one
             with as many rows as the first one has columns; and biases b1, b2, ..., any of which may be left out.
 
@@ -40,7 +41,9 @@ class ResidualField(Field):
     """
 
     @checked()
-    def __init__(self, activation: str | Activation = "tanh", **tensors: ArrayLike | LinearOperator | None) -> None:
+    def __init__(
+        self, activation: str | Activation = "tanh", *, time: bool = False, **tensors: ArrayLike | LinearOperator | None
+    ) -> None:
         self.activation = get_activation(activation)
         given = {name: value for name, value in tensors.items() if value is not None}
         count = sum(name.startswith("K") for name in given)
@@ -55,10 +58,17 @@ class ResidualField(Field):
             for name, K in zip(expected[count:], self._layers, strict=True)
         )
         shapes = [K.shape for K in self._layers]
-        if any(later[1] != earlier[0] for earlier, later in zip(shapes, (*shapes[1:], shapes[0]), strict=True)):
+        needed = [*(shape[0] for shape in shapes[:-1]), shapes[-1][0] + time]
+        if [*(shape[1] for shape in shapes[1:]), shapes[0][1]] != needed:
+            one_more = not time and shapes[0][1] == shapes[-1][0] + 1
             raise InvalidInputError(
                 "each matrix needs as many columns as the one before it has rows, and the first one as many as the "
-                f"last one has rows, got shapes {shapes}"
+                f"last one has rows{', and one for the time' if time else ''}, got shapes {shapes}"
+                + (
+                    "; if the time drives one column of the first, say which, time='first' or 'last' (--set time=last)"
+                    if one_more
+                    else ""
+                )
             )
 
     @property
@@ -77,6 +87,10 @@ class ResidualField(Field):
     @property
     def states(self) -> int:
         return self._layers[0].shape[1]
+
+    @property
+    def outputs(self) -> int:
+        return self._layers[-1].shape[0]
 
     @property
     def hidden_units(self) -> int:
@@ -156,6 +170,7 @@ class PerceptronField(ResidualField):
 
     Args:
         activation: Name of an activation, or an `Activation`.
+        time: As for `ResidualField`.
         **tensors: As for `ResidualField`.
 
     Raises:

@@ -18,7 +18,7 @@ from xbar_spice.linear.convolution import Padding, convolution_matrix, kernel_gr
 from xbar_spice.linear.operator import FloatArray, LinearOperator, as_operator
 from xbar_spice.solve.fields.activation import Activation
 from xbar_spice.solve.fields.evaluation import Evaluation, Parameters, Tie
-from xbar_spice.solve.fields.field import ActivationField, Field
+from xbar_spice.solve.fields.field import ActivationField, Field, bias_gradient
 from xbar_spice.solve.fields.layer_field import LayerField
 from xbar_spice.solve.fields.split import SplitField
 
@@ -126,6 +126,18 @@ class AntisymmetricField(LayerField):
     def operators(self) -> Mapping[str, LinearOperator]:
         return {"K": self._array}
 
+    @property
+    def tie(self) -> Tie:
+        return Tie() if self._array.keeps_kernel else super().tie
+
+    def parameter_gradients(
+        self, evaluation: Evaluation, cotangent: FloatArray, hidden_cotangent: FloatArray
+    ) -> Parameters:
+        if not self._array.keeps_kernel:
+            return super().parameter_gradients(evaluation, cotangent, hidden_cotangent)
+        p, y = hidden_cotangent, evaluation.z
+        return {"K": self._array.outer(p, y) - self._array.outer(y, p), **bias_gradient("b", self.b, p)}
+
     def with_bias_lines(self) -> Field:
         return Field.with_bias_lines(self)  # one more column would not be one of K - K^T
 
@@ -212,7 +224,10 @@ class ParabolicField(ActivationField):
 
     def _collect(self, gradients: Parameters) -> Parameters:
         total = gradients["A"].copy()
-        total[:, : self.states] -= gradients["B"].T
+        if self.A.keeps_kernel:
+            total -= gradients["B"]
+        else:
+            total[:, : self.states] -= gradients["B"].T
         return {"K": total} | {name: value for name, value in gradients.items() if name not in ("A", "B")}
 
     @property
@@ -222,12 +237,12 @@ class ParabolicField(ActivationField):
     def parameter_gradients(
         self, evaluation: Evaluation, cotangent: FloatArray, hidden_cotangent: FloatArray
     ) -> Parameters:
-        found = super().parameter_gradients(evaluation, cotangent, hidden_cotangent)
-        # Both add up to one matrix, and so neither may be that of a kernel.
+        # Both add up to one matrix, or to one kernel.
         return {
-            **found,
-            "A": hidden_cotangent @ self._driven(evaluation.z, 1.0).T,
-            "B": cotangent @ evaluation.hidden.T,
+            "A": self.A.outer(hidden_cotangent, self._driven(evaluation.z, 1.0)),
+            "B": self.A.T.outer(cotangent, evaluation.hidden),
+            **bias_gradient("bias", self.bias, hidden_cotangent),
+            **bias_gradient("output_bias", self.output_bias, cotangent),
         }
 
     def replaced(self, values: Mapping[str, LinearOperator | FloatArray]) -> Self:
@@ -312,7 +327,8 @@ class HamiltonianField(SplitField):
         return values
 
     def _collect(self, gradients: Parameters) -> Parameters:
-        total = {"K": gradients["force.K"] + gradients["velocity.K"].T}
+        back = gradients["velocity.K"]
+        total = {"K": gradients["force.K"] + (back if self.K.keeps_kernel else back.T)}
         return total if self.b is None else total | {"b": gradients["force.b"] + gradients["velocity.b"]}
 
     @property
