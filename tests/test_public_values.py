@@ -220,6 +220,8 @@ CALLS: dict[str, Callable[[Parts], dict[str, Any]]] = {
     "fourier_matrices": lambda p: {"kernel": np.ones(9), "image_shape": (2, 3)},
     "get_engine": lambda p: {"engine": "nodal"},
     "density_gradients": lambda p: {"field": p.field, "x": p.weights, "h": 0.1, "steps": 1},
+    "Dropout": lambda p: {},
+    "DropoutField": lambda p: {"field": p.field, "part": 0.2, "keep": [1, 0]},
     "FixedPoint": lambda p: {"integer_bits": 3, "fraction_bits": 4},
     "fixed_point": lambda p: {"values": p.weights, "integer_bits": 3, "fraction_bits": 4},
     "inverse_flow": lambda p: {"field": p.field, "z": p.weights, "h": 0.1, "steps": 1},
