@@ -109,6 +109,8 @@ from .solve.fields.systems import hamiltonian_field as hamiltonian_field
 from .solve.fields.systems import parabolic_field as parabolic_field
 from .solve.fields.timed import TimedField as TimedField
 from .solve.integrators.dormand_prince import DormandPrince as DormandPrince
+from .solve.integrators.euler_maruyama import EulerMaruyama as EulerMaruyama
+from .solve.integrators.euler_maruyama import f_covariance as f_covariance
 from .solve.integrators.imex import Imex as Imex
 from .solve.integrators.integration import integrate as integrate
 from .solve.integrators.layers import Layers as Layers
@@ -136,6 +138,7 @@ from .study.runner import iterate_study as iterate_study
 from .study.runner import run_study as run_study
 from .study.study import Study as Study
 from .study.study_file import load_study as load_study
+from .train.batches import batch_variance as batch_variance
 from .train.dropout import Dropout as Dropout
 from .train.losses import CrossEntropy as CrossEntropy
 from .train.losses import Objective as Objective
