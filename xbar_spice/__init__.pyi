@@ -150,10 +150,12 @@ from .train.training import train as train
 from .train.training import tune as tune
 from .transient import read_pulse as read_pulse
 from .version import __version__ as __version__
+from .weights import Chain as Chain
 from .weights import Classifier as Classifier
 from .weights import Encoder as Encoder
 from .weights import Kernels as Kernels
 from .weights import Model as Model
+from .weights import Normalisation as Normalisation
 from .weights import field_named as field_named
 from .weights import load_model as load_model
 from .weights import save_model as save_model

@@ -25,12 +25,14 @@ if TYPE_CHECKING:
     from xbar_spice.solve.fields.field import Field
     from xbar_spice.solve.integrators.method import Method
     from xbar_spice.solve.linear_solvers.solver import LinearSolver
+    from xbar_spice.spice.dialect import Dialect
     from xbar_spice.train.tasks import Task
 
 __all__ = [
     "CONVERTERS",
     "DATA",
     "DEVICES",
+    "DIALECTS",
     "DRIFT_LAWS",
     "ENGINES",
     "FIELDS",
@@ -56,6 +58,17 @@ ENGINES: Registry[Engine] = Registry(
     },
 )
 """Who answers the reads of arrays."""
+
+DIALECTS: Registry[Dialect] = Registry(
+    "dialect",
+    "xbar_spice.spice.dialect:Dialect",
+    {
+        "ngspice": "xbar_spice.spice.travel:NgspiceDialect",
+        "spice3": "xbar_spice.spice.spice3:Spice3Dialect",
+        "vacask": "xbar_spice.spice.vacask:VacaskDialect",
+    },
+)
+"""Languages of exported decks."""
 
 DEVICES: Registry[Device] = Registry(
     "device",
@@ -196,6 +209,8 @@ DATA: Registry[DataSet] = Registry(
         "digits": "xbar_spice.data.tables:Digits",
         "two_moons": "xbar_spice.data.two_moons:TwoMoons",
         "spirals": "xbar_spice.data.spirals:Spirals",
+        "spiral_paths": "xbar_spice.data.spirals:SpiralPaths",
+        "spiral_windows": "xbar_spice.data.spirals:spiral_windows",
         "swiss_roll": "xbar_spice.data.swiss_roll:SwissRoll",
         "ellipses": "xbar_spice.data.ellipses:Ellipses",
         "peaks": "xbar_spice.data.peaks:Peaks",
@@ -218,6 +233,8 @@ TASKS: Registry[Task] = Registry(
         "peaks": "xbar_spice.train.named:PEAKS",
         "breast-cancer": "xbar_spice.train.named:BREAST_CANCER",
         "wine": "xbar_spice.train.named:WINE",
+        "spirals": "xbar_spice.train.spirals:SPIRALS",
+        "spirals-latent": "xbar_spice.train.spirals:SPIRALS_LATENT",
     },
 )
 """What models are trained for."""
@@ -254,5 +271,6 @@ REGISTRIES: tuple[Registry[Any], ...] = (
     DATA,
     TASKS,
     FIGURES,
+    DIALECTS,
 )
 """All of them."""

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Protocol, final
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.optimize import minimize
 
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.train.losses import softmax_cross_entropy
@@ -106,5 +106,5 @@ def fit_classifier(
         return value, np.concatenate([(score.weight + weight_decay * weight).ravel(), score.bias])
 
     start = np.zeros(size + classes)
-    found = minimize(objective, start, jac=True, method="L-BFGS-B", options={"maxiter": max_iterations})
+    found = scipy.optimize.minimize(objective, start, jac=True, method="L-BFGS-B", options={"maxiter": max_iterations})
     return Classifier(*unpacked(found.x))

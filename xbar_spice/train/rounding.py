@@ -14,13 +14,14 @@ from xbar_spice.errors import InvalidInputError
 from xbar_spice.hardware.fixed_point import Rounding, fixed_point
 from xbar_spice.linear.operator import FloatArray, LinearOperator
 from xbar_spice.solve.adjoint.discrete import Gradients
+from xbar_spice.solve.fields.evaluation import Parameters
 from xbar_spice.streams import Streams
 from xbar_spice.train.processor import Digital, Processor, Programmed
 from xbar_spice.weights import Model, named_gradients
 
 __all__ = ["FixedPoint", "RoundedOperator"]
 
-OfTensors = Callable[[Gradients], dict[str, FloatArray]]
+OfTensors = Callable[[Gradients, Parameters], dict[str, FloatArray]]
 
 Part = Literal["weights", "products", "gradients"]
 """What may be rounded: weights behind every update, what products give, forward and back, and summed gradients."""
@@ -170,7 +171,7 @@ class FixedPoint(Processor):
             return below.of_tensors
         form = self._form(f"gradients, {occasion}")
 
-        def of_tensors(found: Gradients) -> dict[str, FloatArray]:
+        def of_tensors(found: Gradients, _: Parameters) -> dict[str, FloatArray]:
             return {name: form(value) for name, value in named_gradients(model, found.parameters).items()}
 
         return of_tensors
