@@ -43,10 +43,9 @@ def chip(noise: float, seed: int) -> xs.Chip:
 
 def sample_gradients(model: xs.Model, field: xs.Field | xs.Layers, data: Samples) -> FloatArray:
     """Of each sample's loss, (samples, parameters of A and B)."""
-    assert model.encoder is not None
-    z0 = model.encoder.of_sums(model.encoder.sums(data.x))
+    z0 = model.initial(data.x)
     trajectory = integrate(field, z0, model.method, h=model.h, steps=model.steps)
-    score = CrossEntropy(classifier_of(model), data.labels).evaluate(trajectory.z[-1])
+    score = CrossEntropy(classifier_of(model), data.classes).evaluate(trajectory.z[-1])
     found = gradients(trajectory, len(data) * score.cotangent, by="sample").parameters
     return np.hstack([found[name].reshape(len(data), -1) for name in "AB"])
 
@@ -68,8 +67,7 @@ def gradient_errors(model: xs.Model, data: Samples, noise: float, seed: int) -> 
 
 def state_spread(model: xs.Model, data: Samples, noise: float, seed: int, steps: int, runs: int) -> float:
     """Root mean square deviation of final states from run to run on one chip, at h steps = the model's end."""
-    assert model.encoder is not None
-    z0 = model.encoder.of_sums(model.encoder.sums(data.x))
+    z0 = model.initial(data.x)
     with chip(noise, seed).programmed(chip(noise, seed).prepared(model), f"{steps} steps") as noisy:
         h = model.h * model.steps / steps
         z = integrate(noisy.field, np.repeat(z0, runs, axis=1), "forward_euler", h=h, steps=steps).z[-1]
@@ -78,17 +76,16 @@ def state_spread(model: xs.Model, data: Samples, noise: float, seed: int, steps:
 
 def decisions(model: xs.Model, data: Samples, noise: float, seed: int, runs: int) -> tuple[float, float]:
     """Mean negative log-likelihood and calibration error of probabilities averaged over runs of one chip."""
-    assert model.encoder is not None
-    z0 = model.encoder.of_sums(model.encoder.sums(data.x))
+    z0 = model.initial(data.x)
     one = chip(noise, seed)
     with one.programmed(one.prepared(model), "decisions") as noisy:
         starts = np.repeat(z0, runs, axis=1)
         z = integrate(noisy.field, starts, model.method, h=model.h, steps=model.steps).z[-1]
-    scores = classifier_of(model).weight @ z + classifier_of(model).bias[:, np.newaxis]
+    scores = classifier_of(model).logits(z)
     p = np.exp(scores - scores.max(axis=0))
     p = (p / p.sum(axis=0)).reshape(len(p), -1, runs).mean(axis=2)
-    loss = -float(np.mean(np.log(p[data.labels, np.arange(len(data))])))
-    confidence, right = p.max(axis=0), p.argmax(axis=0) == data.labels
+    loss = -float(np.mean(np.log(p[data.classes, np.arange(len(data))])))
+    confidence, right = p.max(axis=0), p.argmax(axis=0) == data.classes
     bins = np.digitize(confidence, BINS[1:-1])
     off = [abs(float(np.sum(confidence[bins == k] - right[bins == k]))) for k in range(len(BINS) - 1)]
     return loss, sum(off) / len(data)
