@@ -138,6 +138,7 @@ def train_flow(
     task: FlowTask,
     *,
     seed: int = 0,
+    schedule: Schedule | None = None,
     start: Model | None = None,
     processor: Processor | None = None,
     deployed_on: Processor | None = None,
@@ -148,12 +149,13 @@ def train_flow(
     Args:
         task: What.
         seed: Of initial weights and minibatches.
+        schedule: How; as the task says when left out.
         start: Weights to go on from; random ones when left out.
         processor: Who runs the model; digital matrices when left out.
         deployed_on: Who runs it when its likelihood is measured; the processor when left out.
         progress: Called after every epoch.
     """
-    began, streams, schedule = time.perf_counter(), Streams(seed), task.schedule
+    began, streams, schedule = time.perf_counter(), Streams(seed), schedule or task.schedule
     data, optimiser, history = task.data(), schedule.moved_by, list[Epoch]()
     rng, batches = streams.training("minibatches"), max(1, len(data.train) // schedule.batch)
     with one_thread():
