@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 import xbar_spice as xs
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.report.spread import spread
-from xbar_spice.report.style import new_figure
+from xbar_spice.report.style import new_figure, set_abscissa
 from xbar_spice.solve.adjoint.discrete import gradients
 from xbar_spice.solve.integrators.integration import integrate
 from xbar_spice.train.descent import classifier_of
@@ -153,7 +153,8 @@ def draw(
     steps = np.array(list(widths))
     law = np.median(widths[int(steps[0])]) * np.sqrt(steps[0] / steps)
     axes[1].plot(steps, law, "k:", label="as sqrt(h)")
-    axes[1].set(xscale="log", yscale="log", xlabel="steps", ylabel="spread of final states", title="diffusion")
+    set_abscissa(axes[1], [float(one) for one in steps])
+    axes[1].set(yscale="log", xlabel="steps", ylabel="spread of final states", title="diffusion")
     axes[1].legend()
     _band(axes[2], {100 * x: [loss for loss, _ in one] for x, one in found.items()}, "loss")
     _band(axes[2], {100 * x: [off for _, off in one] for x, one in found.items()}, "calibration error")
