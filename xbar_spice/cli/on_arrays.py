@@ -230,8 +230,8 @@ def attribute(
 @click.option("--learning-rate", type=click.FloatRange(min=0, min_open=True), metavar="RATE", default=0.003,
               show_default=True, help="Of the optimiser at the start.")  # fmt: skip
 @click.option("--classifier-only", is_flag=True, help="Leave the arrays as they are.")
-@descent_options
 @data_options
+@descent_options
 @engine_option("nodal")  # training programs arrays anew at every step, which costs ngspice far more than a read
 @seed_option
 def tune(
@@ -262,12 +262,12 @@ def tune(
     from xbar_spice.train.training import tune as tune_model
     from xbar_spice.weights import require_savable, save_model
 
+    told = descent_settings(circuit)
     require_savable(output)
+    chip = Chip(make_design(circuit), engine=engine, seed=seed, gradient=gradient)
     trained: Any = "classifier" if classifier_only else "everything"
     schedule = replace(TUNING, epochs=epochs, learning_rate=learning_rate, trained=trained)
-    told = descent_settings(circuit)
     schedule = given_schedule(schedule, told)
-    chip = Chip(make_design(circuit), engine=engine, seed=seed, gradient=gradient)
     processor = given_processor(chip, schedule, told, seed)
     model = given_model(weights)
     split, said = given_split(model, data, data_map)
