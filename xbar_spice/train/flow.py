@@ -25,7 +25,7 @@ from xbar_spice.train.samples import Split, split_of
 from xbar_spice.train.tasks import Schedule, Task, check_at_least_one, check_positive
 from xbar_spice.weights import Model, named_gradients
 
-__all__ = ["TWO_MOONS_FLOW", "FlowResult", "FlowTask", "likelihood", "train_flow"]
+__all__ = ["TWO_MOONS_FLOW", "FlowResult", "FlowTask", "likelihood", "likelihood_gradients", "train_flow"]
 
 OnEpoch = Callable[[Epoch], None]
 
