@@ -177,7 +177,7 @@ def train_flow(
                 wanted = model.with_tensors({**tensors, **optimiser.step(moving, slopes, rate)})
                 model = (processor or Digital()).rewritten(model, wanted, occasion)
             test = -float(likelihood(model, data.test.x, judge, f"epoch {number}, test").mean())
-            history.append(Epoch(number, schedule.epochs, float(np.mean(losses)), math.nan, Evaluated(math.nan, test)))
+            history.append(Epoch(number, schedule.epochs, float(np.mean(losses)), None, Evaluated(None, test)))
             if progress is not None:
                 progress(history[-1])
         train = -float(likelihood(model, data.train.x, judge, "end, training").mean())
