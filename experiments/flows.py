@@ -28,9 +28,7 @@ from xbar_spice.report.style import new_figure
 from xbar_spice.solve.fields.field import Field
 from xbar_spice.train.flow import FlowTask, train_flow
 
-SIDE = np.linspace(-4.0, 4.0, 161)
-MIDDLE = 0.5 * (SIDE[1:] + SIDE[:-1])
-PLANE = np.stack(np.meshgrid(MIDDLE, MIDDLE), axis=-1).reshape(-1, 2)
+EDGE = 4.0  # of the part of the plane that holds the density
 
 
 @dataclass(frozen=True)
@@ -41,6 +39,13 @@ class Found:
     determinant: float
     way: float
     mass: float
+
+
+def plane(cells: int) -> tuple[FloatArray, FloatArray]:
+    """Edges of the cells of a square along either axis, and the middles of all cells, (cells^2, 2)."""
+    side = np.linspace(-EDGE, EDGE, cells + 1)
+    middle = 0.5 * (side[1:] + side[:-1])
+    return side, np.stack(np.meshgrid(middle, middle), axis=-1).reshape(-1, 2)
 
 
 def chip(ohm: float, seed: int, options: Namespace) -> xs.Chip:
@@ -56,14 +61,15 @@ def effective(model: xs.Model, one: xs.Chip) -> Field | xs.Layers:
         return field.replaced({name: as_operator(matrix.to_dense()) for name, matrix in field.operators.items()})
 
 
-def examined(model: xs.Model, field: Field | xs.Layers, x: FloatArray) -> Found:
+def examined(model: xs.Model, field: Field | xs.Layers, x: FloatArray, cells: int) -> Found:
     gradients = xs.density_gradients(field, x, h=model.h, steps=model.steps)
     ends = xs.integrate(field, x.T, "forward_euler", h=model.h, steps=model.steps).z[-1].T
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # a step that has no inverse is what is looked for
         back = xs.inverse_flow(field, ends, h=model.h, steps=model.steps)
     assert gradients.least_determinant is not None
-    mass = np.exp(xs.log_density(field, PLANE, h=model.h, steps=model.steps)).sum() * (SIDE[1] - SIDE[0]) ** 2
+    side, middles = plane(cells)
+    mass = np.exp(xs.log_density(field, middles, h=model.h, steps=model.steps)).sum() * (side[1] - side[0]) ** 2
     way = float(np.abs(back - x).max())
     return Found(-float(gradients.log_density.mean()), float(gradients.least_determinant.min()), way, float(mass))
 
@@ -73,10 +79,11 @@ def main() -> None:
     parser.add_argument("--ohms", type=float, nargs="+", default=(0, 1, 2, 5, 10, 20), help="Ohm of a wire segment.")
     parser.add_argument("--programming", type=float, default=0.05, help="Programming error of devices, relative.")
     parser.add_argument("--points", type=int, default=2000, help="Samples of the set, a quarter of them held back.")
+    parser.add_argument("--cells", type=int, default=160, help="Of the plane, along either axis.")
     parser.add_argument("--epochs", type=int, default=3, help="Of training on the chip.")
     parser.add_argument("--retrained", type=float, nargs="*", default=(2, 10), help="Ohm at which chips train.")
     parser.add_argument("--first-epochs", type=int, default=30, help="Of digital training.")
-    quick = {"chips": 1, "ohms": [0, 10], "points": 200, "epochs": 1, "retrained": [10], "first_epochs": 2}
+    quick = {"chips": 1, "ohms": [10], "cells": 20, "points": 200, "epochs": 1, "retrained": [10], "first_epochs": 1}
     options = parser.parse(**quick)
     task = FlowTask(f"two_moons(samples={options.points}, scaled=True)")
     task = replace(task, schedule=replace(task.schedule, epochs=options.first_epochs))
@@ -85,13 +92,13 @@ def main() -> None:
     print(
         f"digital: {trained.test_loss:.3f} nats on {len(x)} samples held back, a normal has {trained.normal_loss:.3f}"
     )
-    digital = examined(model, model.field, x)
+    digital = examined(model, model.field, x, options.cells)
     print(f"least determinant {digital.determinant:.3f}, way back {digital.way:.1e}, mass {digital.mass:.4f}\n")
     print(f"{'ohm':>5}  {'nats above digital':>26}  {'least determinant':>26}  {'way back':>28}  {'mass':>24}")
     results: dict[float, list[Found]] = {}
     for ohm in options.ohms:
         seeds = range(options.seed, options.seed + options.chips)
-        found = [examined(model, effective(model, chip(ohm, seed, options)), x) for seed in seeds]
+        found = [examined(model, effective(model, chip(ohm, seed, options)), x, options.cells) for seed in seeds]
         results[ohm] = found
         way, mass = ([getattr(one, name) for one in found] for name in ("way", "mass"))
         print(f"{said(ohm, found, digital)}  {spread(way, '.1e'):>28}  {spread(mass, '.3f'):>24}")
@@ -104,7 +111,7 @@ def main() -> None:
             one = chip(ohm, seed, options)
             tuned = train_flow(short, seed=seed, start=model, processor=one).model
             learnt.setdefault(ohm, []).append(tuned)
-            found.append(examined(tuned, effective(tuned, one), x))
+            found.append(examined(tuned, effective(tuned, one), x, options.cells))
         print(said(ohm, found, digital))
     if learnt:
         publish(lambda: draw(model, results, learnt, digital, options), options.out, "flows")
@@ -132,11 +139,12 @@ def draw(
     figure, axes = new_figure(1, 4, width=2.9, height=2.8, share=False)
     base = np.random.default_rng(0).standard_normal((400, 2))
     for panel, (title, field) in zip(axes, fields.items(), strict=False):
-        density = np.exp(xs.log_density(field, PLANE, h=model.h, steps=model.steps)).reshape(len(MIDDLE), -1)
+        side, middles = plane(options.cells)
+        density = np.exp(xs.log_density(field, middles, h=model.h, steps=model.steps)).reshape(options.cells, -1)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
             samples = xs.inverse_flow(field, base, h=model.h, steps=model.steps)
-        panel.pcolormesh(SIDE, SIDE, density, cmap="Blues", vmax=0.35, rasterized=True)
+        panel.pcolormesh(side, side, density, cmap="Blues", vmax=0.35, rasterized=True)
         panel.plot(*samples.T, ".", color="black", markersize=1.5, alpha=0.5)
         panel.set(title=title, xlim=(-4, 4), ylim=(-3, 3), aspect="equal")
     ohms = list(results)

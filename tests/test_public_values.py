@@ -222,6 +222,11 @@ CALLS: dict[str, Callable[[Parts], dict[str, Any]]] = {
     "fourier_matrices": lambda p: {"kernel": np.ones(9), "image_shape": (2, 3)},
     "get_engine": lambda p: {"engine": "nodal"},
     "density_gradients": lambda p: {"field": p.field, "x": p.weights, "h": 0.1, "steps": 1},
+    "EulerMaruyama": lambda p: {},
+    "f_covariance": lambda p: {"field": p.field, "z": [1.0, 0.5], "eps": 0.1},
+    "batch_variance": lambda p: {"sample_gradients": p.weights, "batch": 2},
+    "Dropout": lambda p: {},
+    "DropoutField": lambda p: {"field": p.field, "part": 0.2, "keep": [1, 0]},
     "FixedPoint": lambda p: {"integer_bits": 3, "fraction_bits": 4},
     "fixed_point": lambda p: {"values": p.weights, "integer_bits": 3, "fraction_bits": 4},
     "inverse_flow": lambda p: {"field": p.field, "z": p.weights, "h": 0.1, "steps": 1},
@@ -367,6 +372,7 @@ ALSO_RIGHT = {
     ("fixed_point", "values"): {"negative", "a fraction", "huge", "one value", "array of three axes", "no number"}
     | {"empty array", "True"},
     ("FixedPoint", "parts"): {"no number", "empty array"},
+    ("EulerMaruyama", "xi"): {"array of three axes"},
     ("Imex", "stencil"): {"one value"},
     ("Imex", "shape"): {"no number", "empty array"},
     ("Drift", "nu"): {"negative"},  # a conductance that rises

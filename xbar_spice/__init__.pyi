@@ -95,6 +95,7 @@ from .solve.density.inverse import inverse_flow as inverse_flow
 from .solve.density.likelihood import density_gradients as density_gradients
 from .solve.density.likelihood import log_density as log_density
 from .solve.fields.activation import Activation as Activation
+from .solve.fields.dropout import DropoutField as DropoutField
 from .solve.fields.field import ActivationField as ActivationField
 from .solve.fields.field import Field as Field
 from .solve.fields.field import ReluField as ReluField
@@ -108,6 +109,8 @@ from .solve.fields.systems import hamiltonian_field as hamiltonian_field
 from .solve.fields.systems import parabolic_field as parabolic_field
 from .solve.fields.timed import TimedField as TimedField
 from .solve.integrators.dormand_prince import DormandPrince as DormandPrince
+from .solve.integrators.euler_maruyama import EulerMaruyama as EulerMaruyama
+from .solve.integrators.euler_maruyama import f_covariance as f_covariance
 from .solve.integrators.imex import Imex as Imex
 from .solve.integrators.integration import integrate as integrate
 from .solve.integrators.layers import Layers as Layers
@@ -135,6 +138,8 @@ from .study.runner import iterate_study as iterate_study
 from .study.runner import run_study as run_study
 from .study.study import Study as Study
 from .study.study_file import load_study as load_study
+from .train.batches import batch_variance as batch_variance
+from .train.dropout import Dropout as Dropout
 from .train.losses import CrossEntropy as CrossEntropy
 from .train.losses import Objective as Objective
 from .train.losses import SquaredDistance as SquaredDistance

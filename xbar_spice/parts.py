@@ -185,6 +185,7 @@ METHODS: Registry[Method] = Registry(
         "verlet": "xbar_spice.solve.integrators.verlet:VERLET",
         "velocity_verlet": "xbar_spice.solve.integrators.verlet:VELOCITY_VERLET",
         "leapfrog": "xbar_spice.solve.integrators.leapfrog:Leapfrog",
+        "euler_maruyama": "xbar_spice.solve.integrators.euler_maruyama:EulerMaruyama",
         "imex": "xbar_spice.solve.integrators.imex:Imex",
     },
 )

@@ -88,6 +88,26 @@ def test_pulses_of_a_linear_device_are_rounding_in_units_of_their_step(device: s
     np.testing.assert_allclose(losses, wanted["loss_at"], rtol=1e-10)
 
 
+@pytest.mark.parametrize("device", ["linear", "soft_coarse"])
+def test_devices_that_pulses_move_learn_as_the_reference_does(device: str) -> None:
+    """A step down of floor(-c / dw + u) pulses is one of floor(c / dw + (1 - u)) to the other side."""
+    wanted = CASES["pulse_training"]["results"][device]
+    dw = wanted["device"]["dw"]
+    even = tuple(np.linspace(-1.0, 1.0, round(2.0 / dw) + 1).tolist())
+    soft = xs.PulseUpdate.soft_bounds(dw, pulses=round(28.0 / dw), unit=dw)
+    update = soft if device.startswith("soft") else xs.PulseUpdate(even, even[::-1])
+    numbers = golden()
+
+    def pulsed(w, g):
+        u = numbers.random(w.shape)
+        rng = Known(np.concatenate([u, 1.0 - u]))
+        return update.moved(w, w - GIVEN["lr"] * g, 1.0, rng)
+
+    w, losses = descent(lambda values: values, pulsed)
+    np.testing.assert_allclose(w, wanted["w"], rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(losses, wanted["loss_at"], rtol=1e-9)
+
+
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [

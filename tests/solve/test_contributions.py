@@ -43,7 +43,7 @@ TABLE = [
     (method, name)
     for method, name in product(METHODS, FIELDS)
     if name
-    in {"verlet": ["hamiltonian"], "leapfrog": ["parabolic"], "imex": ["parabolic"]}.get(
+    in {"verlet": ["hamiltonian"], "leapfrog": ["parabolic"], "imex": ["parabolic"], "euler_maruyama": ["relu"]}.get(
         method.removeprefix("velocity_"), FIELDS
     )
 ]

@@ -105,3 +105,21 @@ def test_imex_is_stable_at_any_step_with_half_of_what_damps() -> None:
 def test_what_imex_cannot_be_is_refused(options: dict, text: str) -> None:
     with pytest.raises(InvalidInputError, match=text):
         integrate(LayerField(np.eye(2)), [1.0, 2.0], xs.Imex(**options), h=0.1, steps=1)
+
+
+def test_feedback_arrays_solve_the_fixed_part_of_imex_in_one_step() -> None:
+    case = CASES["imex"]
+    given, L = case["inputs"], stencil_matrix(tuple(case["inputs"]["stencil"]), 6)
+    mapped = xs.map_weights(np.eye(6) + given["h"] * L)
+    with (
+        xs.FeedbackSolver(mapped, opamp=xs.OpAmp(1e9)) as forward,
+        xs.FeedbackSolver(mapped, opamp=xs.OpAmp(1e9), transposed=True) as back,
+    ):
+        method = xs.Imex(matrix=L, circuits=(forward, back))
+        trajectory = integrate(ReluField(given["A"], given["B"]), given["z0"], method, h=given["h"], steps=given["N"])
+        assert relative(trajectory.z[-1], case["z_N"]) < 1e-6
+        found = gradients(trajectory, trajectory.z[-1] - np.array(given["target"]))
+    assert relative(found.z0, case["gz0"]) < 1e-6
+    assert relative(found.B, case["gB"]) < 1e-6
+    with pytest.raises(InvalidInputError, match="with a method solve"):
+        xs.Imex(matrix=L, circuits=(L, L))  # type: ignore[arg-type]

@@ -201,6 +201,7 @@ def _verlet(name: str, method: str, p: Values, state: ComplexArray, h: float) ->
 # Coefficient of the new point, and those of the points before it from the last one on, for each step of the start.
 COEFFICIENTS: dict[str, list[tuple[float, list[float]]]] = {
     "forward_euler": [(0.0, [1.0])],
+    "euler_maruyama": [(0.0, [1.0])],  # without diffusion
     "implicit_euler": [(1.0, [])],
     "trapezoid": [(0.5, [0.5])],
     "am3": [(0.5, [0.5]), (5 / 12, [8 / 12, -1 / 12])],

@@ -87,7 +87,10 @@ PREPARED = tuple(
 )
 """The solvers that need something on a field."""
 # Methods that take f as forward Euler does, on one field of each kind.
-EXPLICIT_TOO, PLAIN = ("leapfrog", "imex"), ("relu", "tanh", "parabolic-bias", "hamiltonian", "convolution")
+EXPLICIT_TOO, PLAIN = (
+    ("leapfrog", "euler_maruyama", "imex"),
+    ("relu", "tanh", "parabolic-bias", "hamiltonian", "convolution"),
+)
 PAIRS = [
     pytest.param(method, field, id=f"{method}-{field}")
     for method in METHODS

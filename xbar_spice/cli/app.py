@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from xbar_spice.cli.descent import descent_options, given_processor, given_schedule
 from xbar_spice.cli.help import Verb, Verbs
 from xbar_spice.cli.inputs import given_model, model_options
 from xbar_spice.cli.inspect import inspect
@@ -64,7 +65,13 @@ def app() -> None:
 @click.option(
     "--seed", type=click.IntRange(min=0), metavar="N", default=0, show_default=True, help="Of split, start and batches."
 )
-def train(task: str, output: Path | None, seed: int) -> None:
+@click.option(
+    "--epochs", type=click.IntRange(min=1), metavar="N", help="Passes over the samples.  [default: the task's]"
+)
+@click.option("--learning-rate", type=click.FloatRange(min=0, min_open=True), metavar="RATE",
+              help="Of the optimiser at the start.  [default: the task's]")  # fmt: skip
+@descent_options
+def train(task: str, output: Path | None, seed: int, **options: Any) -> None:
     """Train a neural ODE for a set of samples, on digital matrices.
 
     It learns to tell their classes apart, or as two-moons-flow to find their density, or as spirals and spirals-latent
@@ -75,14 +82,19 @@ def train(task: str, output: Path | None, seed: int) -> None:
     from xbar_spice.cli.progress import interruptible, training_progress
     from xbar_spice.train.digits import DIGITS
     from xbar_spice.train.flow import FlowResult
+    from xbar_spice.train.processor import Digital
     from xbar_spice.train.training import TrainingResult
     from xbar_spice.train.training import train as train_task
     from xbar_spice.weights import require_savable, save_model
 
     path = output or Path(f"{task}.npz")
     require_savable(path)
+    schedule = given_schedule(TASKS.get(task).schedule, options)
+    processor = given_processor(Digital(), schedule, options, seed)
     with interruptible(f"no weights were written to {path}"), training_progress(f"training {task}") as progress:
-        result: TrainingResult | FlowResult = train_task(task, seed=seed, progress=progress)
+        result: TrainingResult | FlowResult = train_task(
+            task, seed=seed, schedule=schedule, processor=processor, progress=progress
+        )
     save_model(path, result.model)
     name = result.model.trained_on or task
     kind = "handwritten digits" if name == DIGITS else name

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from xbar_spice.cli.descent import descent_options, descent_settings, given_processor, given_schedule
 from xbar_spice.cli.help import Verb
 from xbar_spice.cli.inputs import data_options, given_model, given_problem, given_split, model_options, samples_option
 from xbar_spice.cli.options import (
@@ -227,12 +228,13 @@ def attribute(
     "--epochs", type=click.IntRange(min=1), metavar="N", default=5, show_default=True, help="Passes over the images."
 )
 @click.option("--learning-rate", type=click.FloatRange(min=0, min_open=True), metavar="RATE", default=0.003,
-              show_default=True, help="Of Adam at the start.")  # fmt: skip
+              show_default=True, help="Of the optimiser at the start.")  # fmt: skip
 @click.option("--classifier-only", is_flag=True, help="Leave the arrays as they are.")
 @click.option("--update", type=PartOf(UPDATES), metavar="NAME",
               help="How pulses move the weights: \"curves(file='mine.csv')\" with measured columns rise and fall, "
                    "\"soft_bounds(step=0.002)\", or a class of your own.  [default: exactly as asked]")  # fmt: skip
 @data_options
+@descent_options
 @engine_option("nodal")  # training programs arrays anew at every step, which costs ngspice far more than a read
 @seed_option
 def tune(
@@ -264,10 +266,13 @@ def tune(
     from xbar_spice.train.training import tune as tune_model
     from xbar_spice.weights import require_savable, save_model
 
+    told = descent_settings(circuit)
     require_savable(output)
     chip = Chip(make_design(circuit), engine=engine, seed=seed, gradient=gradient, update=update)
     trained: Any = "classifier" if classifier_only else "everything"
     schedule = replace(TUNING, epochs=epochs, learning_rate=learning_rate, trained=trained)
+    schedule = given_schedule(schedule, told)
+    processor = given_processor(chip, schedule, told, seed)
     model = given_model(weights)
     split, said = given_split(model, data, data_map)
     if split is not None and split.augment is None:
@@ -276,7 +281,7 @@ def tune(
         model = replace(model, trained_on=data)
     kept = f"no weights were written to {output}"
     with interruptible(kept), training_progress(f"tuning {weights.name}") as progress:
-        result = tune_model(model, schedule, seed=seed, processor=chip, digits=split, progress=progress)
+        result = tune_model(model, schedule, seed=seed, processor=processor, digits=split, progress=progress)
     save_model(output, result.model)
     classified = result.before.accuracy is not None
     click.echo(f"on the chip      loss      {'accuracy ' if classified else ''}on {said}")

@@ -9,7 +9,7 @@ from typing import Self, final
 
 import numpy as np
 
-from xbar_spice.checks import Many, Real, Whole, checked, settle
+from xbar_spice.checks import Many, Optional, Real, Whole, checked, settle
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.hardware.tables import read_table
 from xbar_spice.linear.operator import FloatArray
@@ -40,12 +40,13 @@ class PulseUpdate(WeightUpdate):
     A weight is one device whose conductance takes the range of both curves; -w_max and w_max are its ends. A wanted
     change becomes that many pulses of the mean step, the rest by chance, and each pulse goes on along its curve from
     where the device is: a step up and a step down do not undo each other, and steps shrink towards an end if the
-    curves say so.
+    curves say so. Along even curves that is stochastic rounding of the weight to multiples of a step.
 
     Attributes:
         rise: Conductances after 0, 1, 2, ... pulses that raise it (potentiation), in any unit, ascending.
         fall: After 0, 1, 2, ... pulses that lower it (depression), descending.
         noise: Deviation of one pulse's step, relative to the mean step.
+        unit: The change that a pulse is counted for, in the unit of the curves; their mean steps when left out.
 
     Raises:
         InvalidInputError: Curves of fewer than two points, that do not ascend or descend, or have no range in common.
@@ -59,10 +60,11 @@ class PulseUpdate(WeightUpdate):
     rise: tuple[float, ...]
     fall: tuple[float, ...]
     noise: float = 0.0
+    unit: float | None = None
 
     def __post_init__(self) -> None:
         curve = Many(Real(), least=2)
-        settle(self, rise=curve, fall=curve, noise=Real(least=0))
+        settle(self, rise=curve, fall=curve, noise=Real(least=0), unit=Optional(Real(above=0)))
         for name, values in (("rise", np.diff(self.rise)), ("fall", -np.diff(self.fall))):
             if not (values > 0).all():
                 word = "ascend" if name == "rise" else "descend"
@@ -73,16 +75,17 @@ class PulseUpdate(WeightUpdate):
 
     @classmethod
     @checked(step=Real(above=0, below=1), pulses=Whole(2))
-    def soft_bounds(cls, step: float, *, pulses: int = 1000, noise: float = 0.0) -> Self:
+    def soft_bounds(cls, step: float, *, pulses: int = 1000, noise: float = 0.0, unit: float | None = None) -> Self:
         """The curves of soft bounds, w += a (1 - w / w_max) up and w -= a (1 - w / w_min) down.
 
         Args:
             step: a, relative to w_max = -w_min = 1.
             pulses: How far the curves go.
             noise: See the attribute.
+            unit: See the attribute; `step` counts pulses by what one does at w = 0.
         """
         rise = 1.0 - 2.0 * (1.0 - step) ** np.arange(pulses + 1)
-        return cls(tuple(rise.tolist()), tuple((-rise).tolist()), noise)
+        return cls(tuple(rise.tolist()), tuple((-rise).tolist()), noise, unit)
 
     @property
     def ends(self) -> tuple[float, float]:
@@ -97,7 +100,7 @@ class PulseUpdate(WeightUpdate):
         found = before.copy()
         for curve, chosen in ((np.array(self.rise), change > 0), (np.array(self.fall)[::-1], change < 0)):
             mean = (curve[-1] - curve[0]) / (curve.size - 1)
-            counts = np.floor(np.abs(change) / mean + rng.random(change.shape))
+            counts = np.floor(np.abs(change) / (self.unit or mean) + rng.random(change.shape))
             places = np.interp(before, curve, np.arange(curve.size)) + np.sign(change) * counts
             after = np.interp(places, np.arange(curve.size), curve)
             after = after + self.noise * mean * np.sqrt(counts) * rng.standard_normal(change.shape)

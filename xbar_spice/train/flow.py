@@ -25,7 +25,7 @@ from xbar_spice.train.samples import Split, split_of
 from xbar_spice.train.tasks import Schedule, Task, check_at_least_one, check_positive
 from xbar_spice.weights import Model, named_gradients
 
-__all__ = ["TWO_MOONS_FLOW", "FlowResult", "FlowTask", "likelihood", "train_flow"]
+__all__ = ["TWO_MOONS_FLOW", "FlowResult", "FlowTask", "likelihood", "likelihood_gradients", "train_flow"]
 
 OnEpoch = Callable[[Epoch], None]
 
@@ -138,6 +138,7 @@ def train_flow(
     task: FlowTask,
     *,
     seed: int = 0,
+    schedule: Schedule | None = None,
     start: Model | None = None,
     processor: Processor | None = None,
     deployed_on: Processor | None = None,
@@ -148,12 +149,13 @@ def train_flow(
     Args:
         task: What.
         seed: Of initial weights and minibatches.
+        schedule: How; as the task says when left out.
         start: Weights to go on from; random ones when left out.
         processor: Who runs the model; digital matrices when left out.
         deployed_on: Who runs it when its likelihood is measured; the processor when left out.
         progress: Called after every epoch.
     """
-    began, streams, schedule = time.perf_counter(), Streams(seed), task.schedule
+    began, streams, schedule = time.perf_counter(), Streams(seed), schedule or task.schedule
     data, optimiser, history = task.data(), schedule.moved_by, list[Epoch]()
     rng, batches = streams.training("minibatches"), max(1, len(data.train) // schedule.batch)
     with one_thread():
@@ -175,7 +177,7 @@ def train_flow(
                 wanted = model.with_tensors({**tensors, **optimiser.step(moving, slopes, rate)})
                 model = (processor or Digital()).rewritten(model, wanted, occasion)
             test = -float(likelihood(model, data.test.x, judge, f"epoch {number}, test").mean())
-            history.append(Epoch(number, schedule.epochs, float(np.mean(losses)), math.nan, Evaluated(math.nan, test)))
+            history.append(Epoch(number, schedule.epochs, float(np.mean(losses)), None, Evaluated(None, test)))
             if progress is not None:
                 progress(history[-1])
         train = -float(likelihood(model, data.train.x, judge, "end, training").mean())

@@ -9,7 +9,7 @@ from typing import Literal, final
 
 import numpy as np
 
-from xbar_spice.checks import SEED, Many, OneOf, settle
+from xbar_spice.checks import SEED, Many, OneOf, Real, settle
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.hardware.fixed_point import Rounding, fixed_point
 from xbar_spice.linear.operator import FloatArray, LinearOperator
@@ -34,10 +34,11 @@ class RoundedOperator(LinearOperator):
     Args:
         operator: The matrix, on an array or not.
         form: What rounds.
+        back: What rounds the products of the transpose; the same when left out.
     """
 
-    def __init__(self, operator: LinearOperator, form: _Form) -> None:
-        self._operator, self._form = operator, form
+    def __init__(self, operator: LinearOperator, form: _Form, back: _Form | None = None) -> None:
+        self._operator, self._form, self._back = operator, form, back or form
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -58,7 +59,7 @@ class RoundedOperator(LinearOperator):
         return self._form(self._operator.mv(x))
 
     def _transposed(self, y: FloatArray) -> FloatArray:
-        return self._form(self._operator.T.mv(y))
+        return self._back(self._operator.T.mv(y))
 
 
 @final
@@ -70,13 +71,14 @@ class _Form:
     fraction_bits: int
     rounding: Rounding
     rng: np.random.Generator
+    scale: float = 1.0  # by which values are larger while they are rounded
 
     def __call__(self, values: FloatArray) -> FloatArray:
         finite = np.isfinite(values)  # what has run away stays so
         rounded = fixed_point(
-            np.where(finite, values, 0.0), self.integer_bits, self.fraction_bits, self.rounding, self.rng
+            np.where(finite, self.scale * values, 0.0), self.integer_bits, self.fraction_bits, self.rounding, self.rng
         )
-        return np.asarray(np.where(finite, rounded, values))
+        return np.asarray(np.where(finite, rounded / self.scale, values))
 
 
 @final
@@ -89,6 +91,8 @@ class FixedPoint(Processor):
         fraction_bits: FL.
         rounding: "nearest" or "stochastic".
         parts: What is rounded, of "weights", "products" and "gradients"; all of them when left out.
+        loss_scale: By which what goes back is larger while it is rounded, such as the number of samples of a minibatch:
+            the cotangents of a mean are smaller by it, and would be lost.
         on: Who makes the products before they are rounded, such as a chip; digital matrices when left out.
         seed: Of stochastic rounding, which differs from occasion to occasion.
 
@@ -105,11 +109,12 @@ class FixedPoint(Processor):
     fraction_bits: int
     rounding: Rounding = "nearest"
     parts: tuple[Part, ...] = ("weights", "products", "gradients")
+    loss_scale: float = 1.0
     on: Processor = field(default_factory=Digital)
     seed: int = 0
 
     def __post_init__(self) -> None:
-        settle(self, seed=SEED, parts=Many(OneOf(Part)))
+        settle(self, seed=SEED, loss_scale=Real(above=0), parts=Many(OneOf(Part)))
         fixed_point([], self.integer_bits, self.fraction_bits, self.rounding, np.random.default_rng(0))
 
     def prepared(self, model: Model) -> Model:
@@ -140,8 +145,9 @@ class FixedPoint(Processor):
                 yield replace(below, of_tensors=self._of_tensors(model, below, occasion))
                 return
             form = self._form(f"products, {occasion}")
-            operators = {name: RoundedOperator(one, form) for name, one in below.field.operators.items()}
-            ends = {name: RoundedOperator(one, form) for name, one in below.ends.items()}
+            back = replace(form, scale=self.loss_scale)
+            operators = {name: RoundedOperator(one, form, back) for name, one in below.field.operators.items()}
+            ends = {name: RoundedOperator(one, form, back) for name, one in below.ends.items()}
             yield Programmed(
                 below.field.replaced(operators),
                 self._of_tensors(model, below, occasion),

@@ -93,6 +93,7 @@ def train(  # type: ignore[overload-overlap]
     task: FlowTask,
     *,
     seed: int = 0,
+    schedule: Schedule | None = None,
     processor: Processor | None = None,
     deployed_on: Processor | None = None,
     progress: OnEpoch | None = None,
@@ -104,6 +105,7 @@ def train(
     task: str | Task,
     *,
     seed: int = 0,
+    schedule: Schedule | None = None,
     processor: Processor | None = None,
     deployed_on: Processor | None = None,
     progress: OnEpoch | None = None,
@@ -115,6 +117,7 @@ def train(
     task: str | Task,
     *,
     seed: int = 0,
+    schedule: Schedule | None = None,
     processor: Processor | None = None,
     deployed_on: Processor | None = None,
     progress: OnEpoch | None = None,
@@ -129,6 +132,7 @@ def train(
     Args:
         task: A name of `TASKS`, or a task of one's own.
         seed: Of all that is random, >= 0.
+        schedule: How it is trained; as the task says when left out.
         processor: Who runs the model; digital matrices when left out.
         deployed_on: Who runs it when its loss and accuracy are measured; the processor when left out.
         progress: Called after every epoch.
@@ -138,10 +142,12 @@ def train(
     """
     chosen = TASKS.get(task)
     if isinstance(chosen, FlowTask):
-        return train_flow(chosen, seed=seed, processor=processor, deployed_on=deployed_on, progress=progress)
+        return train_flow(
+            chosen, seed=seed, schedule=schedule, processor=processor, deployed_on=deployed_on, progress=progress
+        )
     streams = Streams(seed)
     start = time.perf_counter()
-    data, schedule = chosen.data(), chosen.schedule
+    data, schedule = chosen.data(), schedule or chosen.schedule
     # These products are too small to share: a second thread mostly waits for the first, and costs its core.
     with one_thread():
         model = chosen.initial(streams.training("initial weights"))

@@ -14,12 +14,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import cast, final
+from typing import Any, Protocol, cast, final
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from xbar_spice.checks import ANYTHING, Many, Real, Whole, settle
+from xbar_spice.checks import ANYTHING, Many, Real, Rule, Whole, settle
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear.operator import DenseOperator, FloatArray, LinearOperator, as_operator
 from xbar_spice.read_context import stage
@@ -43,6 +43,27 @@ from xbar_spice.solve.linear_solvers.systems import solve_adjoint, solve_tangent
 __all__ = ["Imex"]
 
 
+class Solves(Protocol):
+    """Solves a linear system that never changes."""
+
+    def solve(self, b: FloatArray) -> FloatArray:
+        """X for (n, batch) right-hand sides."""
+
+
+@final
+class _Solves(Rule[Solves]):
+    allowed = "an object with a method solve, such as a FeedbackSolver"
+
+    def checked(self, value: Any) -> Solves:
+        if isinstance(value, type) or not callable(getattr(value, "solve", None)):
+            raise ValueError
+        solver: Solves = value
+        return solver
+
+
+_SOLVES = _Solves()
+
+
 @final
 @dataclass(frozen=True, eq=False)
 class Imex(Method):
@@ -55,6 +76,8 @@ class Imex(Method):
             states when left out.
         matrix: L as a matrix, or as an operator such as an array, in place of a stencil. A digital one is factored, any
             other one solved by reads with the linear solver of the run.
+        circuits: Who solves (I + h L) x = r and (I + h L^T) x = r for a batch, in place of both: objects with a method
+            `solve`, such as two `FeedbackSolver`s, one of them `transposed`, which are made for one h.
         trained: Whether gradients have "L", too, of the shape of what was given.
 
     Raises:
@@ -66,10 +89,14 @@ class Imex(Method):
     stencil: tuple[float, ...] = (1.0,)
     shape: tuple[int, ...] = ()
     matrix: ArrayLike | LinearOperator | None = None
+    circuits: tuple[Solves, Solves] | None = None
     trained: bool = False
 
     def __post_init__(self) -> None:
-        settle(self, stencil=Many(Real(), least=1), shape=Many(Whole(1)), matrix=ANYTHING)
+        settle(self, stencil=Many(Real(), least=1), shape=Many(Whole(1)), matrix=ANYTHING, circuits=ANYTHING)
+        if self.circuits is not None:
+            pair = Many(_SOLVES, 2)("circuits", self.circuits)
+            object.__setattr__(self, "circuits", pair)
         if self.matrix is None:
             return
         matrix = as_operator(self.matrix, "matrix")
@@ -97,7 +124,7 @@ class Imex(Method):
         for k in range(grid.steps):
             with stage(phase="forward", step=grid.start + k):
                 at = field.evaluate_finite(z[k])
-                z[k + 1] = z[k] + part.solved(grid.h, grid.h * at.value, options.krylov, report, k)
+                z[k + 1] = z[k] + self._solved(part, grid.h, grid.h * at.value, options.krylov, report, k)
             evaluations.append((at,))
         report.converged[:] &= np.isfinite(z[1:]).all(axis=1)
         report.evaluations[:] = 1
@@ -117,7 +144,7 @@ class Imex(Method):
         for k in range(run.grid.steps - 1, -1, -1):
             step, (at,) = run.grid.start + k, run.evaluations[k]
             with stage(phase="adjoint", step=step):
-                q = h * part.solved(h, cotangent, krylov, report, k, transposed=True)
+                q = h * self._solved(part, h, cotangent, krylov, report, k, transposed=True)
                 cotangent = cotangent + total.pull(run.field, at, {step: q})
             if self.trained:
                 moved = Evaluation(run.z[k] - run.z[k + 1], at.value, at.slope, at.hidden)
@@ -139,8 +166,24 @@ class Imex(Method):
             rhs = run.field.push(at, change, direction)
             if "L" in direction:
                 rhs = rhs + part.applied(direction["L"], run.z[k] - run.z[k + 1])
-            change = change + part.solved(h, h * rhs, krylov, report, k)
+            change = change + self._solved(part, h, h * rhs, krylov, report, k)
         return TangentRun(change, report)
+
+    def _solved(
+        self,
+        part: _Linear,
+        h: float,
+        rhs: FloatArray,
+        krylov: LinearSolver,
+        report: SolveReport,
+        k: int,
+        *,
+        transposed: bool = False,
+    ) -> FloatArray:
+        """The solution with I + h L, by whoever solves it."""
+        if self.circuits is not None:
+            return np.asarray(self.circuits[transposed].solve(rhs))
+        return part.solved(h, rhs, krylov, report, k, transposed=transposed)
 
     def _part(self, z: FloatArray) -> _Linear:
         """L, for states of this length."""

@@ -1,0 +1,92 @@
+"""Options of what moves weights in `train` and `tune`, and of the numbers that they are kept in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from xbar_spice.hardware.fixed_point import Rounding
+    from xbar_spice.train.processor import Processor
+    from xbar_spice.train.tasks import Schedule
+
+__all__ = ["descent_options", "descent_settings", "given_processor", "given_schedule"]
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+_NAMES = ("batch", "optimiser", "momentum", "fixed_point", "rounding", "dropout")
+
+
+class _Format(click.ParamType):  # type: ignore[type-arg] # generic for type checkers only
+    """IL,FL of numbers of a fixed point."""
+
+    name = "IL,FL"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
+        parts = str(value).split(",")
+        if len(parts) != 2 or not all(part.strip().isdigit() for part in parts):
+            self.fail(f"two numbers of bits, such as 4,12, are needed, got {value}", param, ctx)
+        return int(parts[0]), int(parts[1])
+
+
+def descent_options(command: Command) -> Command:
+    """Add the options."""
+    for option in reversed(
+        (
+            click.option("--batch", type=click.IntRange(min=1), metavar="N", help="Samples of a minibatch."),
+            click.option(
+                "--optimiser", type=click.Choice(["adam", "descent"]), help="Adam, or stochastic gradient descent."
+            ),
+            click.option(
+                "--momentum",
+                type=click.FloatRange(0, 1, max_open=True),
+                metavar="PART",
+                help="Of descent: the part of the last move that goes on.",
+            ),
+            click.option(
+                "--fixed-point",
+                type=_Format(),
+                help="Bits before and behind the point of weights, products and gradients.",
+            ),
+            click.option(
+                "--rounding",
+                type=click.Choice(["nearest", "stochastic"]),
+                help="Of --fixed-point.  [default: nearest]",
+            ),
+            click.option(
+                "--dropout",
+                type=click.FloatRange(0, 1, max_open=True),
+                metavar="PART",
+                help="Of the hidden units that minibatches leave out.",
+            ),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+def descent_settings(given: dict[str, Any]) -> dict[str, Any]:
+    """What the options say; taken out of what is given."""
+    return {name: given.pop(name) for name in _NAMES}
+
+
+def given_schedule(schedule: Schedule, told: dict[str, Any]) -> Schedule:
+    """The schedule with what the options say."""
+    own = ("epochs", "learning_rate", "batch", "optimiser", "momentum")
+    return replace(schedule, **{name: told[name] for name in own if told.get(name) is not None})
+
+
+def given_processor(on: Processor, schedule: Schedule, told: dict[str, Any], seed: int) -> Processor:
+    """A processor as the options say, on another one."""
+    from xbar_spice.train.dropout import Dropout
+    from xbar_spice.train.rounding import FixedPoint
+
+    if told["rounding"] is not None and told["fixed_point"] is None:
+        raise click.UsageError("--rounding is of --fixed-point, which is not given")
+    if told["fixed_point"] is not None:
+        rounding: Rounding = told["rounding"] or "nearest"
+        before, behind = told["fixed_point"]
+        on = FixedPoint(before, behind, rounding, loss_scale=float(schedule.batch), on=on, seed=seed)
+    return Dropout(told["dropout"], on=on, seed=seed) if told["dropout"] else on
