@@ -52,6 +52,7 @@ _PAIRS = {
 }
 _DIRECTIONS = ("digital", "hardware", "hybrid", "true")
 _VECTORS = 8
+_WHOLE = ("z0", "h", "times")
 _ENDS = ("encoder.", "classifier.")
 
 
@@ -233,7 +234,7 @@ def adjoint_mismatch(matrix: LinearOperator, rng: np.random.Generator) -> float:
 
 def _summed(parameters: Mapping[str, FloatArray], axes: tuple[By, ...], but: By | None = None) -> dict[str, FloatArray]:
     """Split gradients, summed over all axes but one; of what does not belong to the field there are no parts."""
-    whole = {name: value for name, value in parameters.items() if name == "z0" or name.startswith(_ENDS)}
+    whole = {name: value for name, value in parameters.items() if name in _WHOLE or name.startswith(_ENDS)}
     split = {name: summed(value, axes, but=but) for name, value in parameters.items() if name not in whole}
     return split if but else split | whole
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import final
 
@@ -44,6 +44,10 @@ class Gradients:
         converged: Whether the transposed linear solve of each step converged, (steps[, batch]).
         krylov_iterations: Transposed products of each solve, (steps[, batch]).
         residuals: Relative residual that each solve left, (steps[, batch]).
+        lengths: dL/d(length of each step), (steps,), with everything else as it is, the weights of the step included;
+            of an adaptive method by the distance of two points of the grid, the parts of its steps held fixed. None of
+            a method that does not say.
+        uneven: Whether steps of the method may differ in length.
     """
 
     z0: FloatArray
@@ -51,6 +55,36 @@ class Gradients:
     converged: BoolArray
     krylov_iterations: NDArray[np.int64]
     residuals: FloatArray
+    lengths: FloatArray | None = None
+    uneven: bool = True
+
+    @property
+    def h(self) -> float:
+        """dL/dh at a fixed number of steps of equal lengths.
+
+        Raises:
+            InvalidInputError: The method does not say how its steps depend on their lengths.
+        """
+        return float(self._lengths().sum())
+
+    @property
+    def times(self) -> FloatArray:
+        """dL/dt_k by the times of the grid points, (steps + 1,), the first one included.
+
+        Raises:
+            InvalidInputError: As for `h`, or the method has steps of one length only.
+        """
+        lengths = self._lengths()
+        if not self.uneven:
+            raise InvalidInputError("this method has steps of one length only: take the gradient with respect to h")
+        return -np.diff(lengths, prepend=0.0, append=0.0)
+
+    def _lengths(self) -> FloatArray:
+        if self.lengths is None:
+            raise InvalidInputError(
+                "this method does not say how its steps depend on their lengths: its adjoint has no `lengths`"
+            )
+        return self.lengths
 
     @property
     def A(self) -> FloatArray:  # noqa: N802 - the matrix of the formula
@@ -135,8 +169,10 @@ def gradients(
             earlier,
         )
     give_up(run, lost)
+    if run.lengths is not None:
+        run.lengths[:, lost] = 0.0
     handle_nonconvergence(f"the adjoint of {trajectory.method}", run.report, nonconvergence, ADJOINT_HINT)
-    return as_gradients(run, parameters, trajectory.batched)
+    return replace(as_gradients(run, parameters, trajectory.batched), uneven=trajectory.scheme.uneven)
 
 
 def lost_samples(trajectory: Trajectory) -> BoolArray:
@@ -184,6 +220,7 @@ def chained_adjoint(
     ties: dict[int, Tie] = {}
     reports: list[SolveReport] = []
     carry: Carry = ()
+    lengths: list[tuple[int, FloatArray | None]] = []  # of each run, with the number of the step behind it
     for layer, run in runs:
         total = totals.setdefault(layer, Contributions(axes, cotangent.shape[1]))
         total.cover(run.grid.numbers)
@@ -191,9 +228,21 @@ def chained_adjoint(
         cotangent, carry = part.z0, part.carry
         if run.grid.start in earlier:
             cotangent = cotangent + earlier[run.grid.start]
+        lengths.append((run.grid.numbers.stop, part.lengths))
         reports.insert(0, part.report)
         ties[layer] = run.field.tie
-    return AdjointRun(cotangent, SolveReport.joined(reports)), by_layer(totals, ties)
+    return AdjointRun(cotangent, SolveReport.joined(reports), (), _joined_lengths(lengths)), by_layer(totals, ties)
+
+
+def _joined_lengths(parts: Sequence[tuple[int, FloatArray | None]]) -> FloatArray | None:
+    """dL/dh_k of all steps, (steps, batch), of runs each of which reaches back as far as it has rows."""
+    total: FloatArray | None = None
+    for stop, part in parts:  # the last run first
+        if part is None:
+            return None
+        total = np.zeros((stop, part.shape[1])) if total is None else total
+        total[stop - len(part) : stop] += part
+    return total
 
 
 def by_layer(totals: Mapping[int, Contributions], ties: Mapping[int, Tie]) -> Parameters:
@@ -208,12 +257,14 @@ def by_layer(totals: Mapping[int, Contributions], ties: Mapping[int, Tie]) -> Pa
 def as_gradients(run: AdjointRun, parameters: Parameters, batched: bool) -> Gradients:
     """The result of an adjoint run; without a batch axis for a single z0."""
     report = run.report
+    lengths = None if run.lengths is None else run.lengths.sum(axis=1)
     if batched:
-        return Gradients(run.z0, parameters, report.converged, report.krylov_iterations, report.residuals)
+        return Gradients(run.z0, parameters, report.converged, report.krylov_iterations, report.residuals, lengths)
     return Gradients(
         run.z0[:, 0],
         parameters,
         report.converged[:, 0],
         report.krylov_iterations[:, 0],
         report.residuals[:, 0],
+        lengths,
     )
