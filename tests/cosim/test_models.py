@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import replace
 
 import numpy as np
@@ -43,6 +44,9 @@ FIELDS: dict[str, xs.Field | xs.Layers] = {
     "residual": xs.ResidualField("tanh", K1=numbers(4, 3), b1=numbers(4), K2=numbers(3, 4), b2=numbers(3)),
     "perceptron": xs.PerceptronField("elu", K1=numbers(4, 3), b1=numbers(4), K2=numbers(2, 4), K3=numbers(3, 2)),
     "antisymmetric": AntisymmetricField(numbers(3, 3), numbers(3), "tanh"),
+    "difference": AntisymmetricField(
+        [[0.3, 0.5, -0.2], [-0.4, 0.1, 0.6], [0.2, -0.1, 0.7]], [0.1, -0.3, 0.2], difference=True
+    ),
     "parabolic": ParabolicField(numbers(4, 3), "tanh", bias=numbers(4)),
     "hamiltonian": HamiltonianField(numbers(2, 2), numbers(2), "tanh"),
     "convolutions": xs.ActivationField(image(2, 1), image(1, 2), "tanh", bias=numbers(2), output_bias=numbers(1)),
@@ -52,7 +56,10 @@ FIELDS: dict[str, xs.Field | xs.Layers] = {
         xs.ActivationField(numbers(4, 4), numbers(3, 4), "tanh", bias=numbers(4), time=True)
     ),
 }  # fmt: skip
-ON_A_LINE = ("activation", "layer", "parabolic", "convolutions", "weights of each step", "time as a line")
+ON_A_LINE = ("activation", "layer", "difference", "parabolic", "convolutions", "weights of each step", "time as a line")
+IN_NGSPICE = (
+    "layer", "residual", "antisymmetric", "parabolic", "hamiltonian", "convolutions", "weights of each step",
+)  # fmt: skip
 METHODS = {
     "time as a line": "rk4",
     "hamiltonian": "verlet",
@@ -77,11 +84,12 @@ def problem_of(field: xs.Field | xs.Layers, method: str = "implicit_euler", **ot
     return xs.Problem(model, draw.standard_normal((2, SAMPLES)), xs.CrossEntropy(model.classifier, np.array([0, 2])))
 
 
-def run(problem: xs.Problem, scale: tuple[float, ...], design: xs.Design = WIRED) -> Run:
+def run(problem: xs.Problem, scale: tuple[float, ...], design: xs.Design = WIRED, engine: str = "nodal") -> Run:
     """On a chip of this range of weights."""
     model = replace(problem.model, weight_range=scale)
-    matrices = program_model(model, design, "nodal", seed=3)
-    return solve_model(problem, field_on(model, matrices), TIGHT, ends=ends_on(model, matrices))
+    with ExitStack() as opened:
+        matrices = [opened.enter_context(one) for one in program_model(model, design, engine, seed=3)]
+        return solve_model(problem, field_on(model, matrices), TIGHT, ends=ends_on(model, matrices))
 
 
 def range_of(model: xs.Model) -> tuple[float, ...]:
@@ -110,6 +118,40 @@ def test_the_true_gradient_of_every_field_is_that_of_the_loss_on_the_chip(
         up, down = (run(moved(problem, tensor, direction, step), scale).loss for step in (1e-5, -1e-5))
         expected = (up - down) / 2e-5
         assert np.vdot(found[tensor], direction) == pytest.approx(expected, rel=1e-6, abs=1e-9), tensor
+
+
+@pytest.mark.ngspice
+@pytest.mark.parametrize("name", IN_NGSPICE)
+def test_differences_through_ngspice_confirm_the_true_gradient(name: str) -> None:
+    """Along one direction of all matrices and biases of a field at once, in one step."""
+    problem = problem_of(FIELDS[name], METHODS.get(name, "forward_euler"))
+    if not isinstance(problem.model.field, xs.Layers):
+        problem = replace(problem, model=replace(problem.model, steps=1))
+    model, scale = problem.model, range_of(problem.model)
+    held = replace(problem, model=replace(model, weight_range=scale))
+    found = xs.three_gradients(held, WIRED, seed=3, solver=TIGHT, step=None).gradients["true"]
+    draw = np.random.default_rng(11)
+    direction = {t: draw.standard_normal(v.shape) for t, v in model.tensors.items() if "." not in t}
+
+    def loss(step: float) -> float:
+        tensors = {t: model.tensors[t] + step * way for t, way in direction.items()}
+        return run(replace(problem, model=model.with_tensors(tensors)), scale, engine="ngspice").loss
+
+    expected = (loss(1e-6) - loss(-1e-6)) / 2e-6  # no weight lies so near zero
+    assert sum(np.vdot(found[t], way) for t, way in direction.items()) == pytest.approx(expected, rel=1e-5)
+
+
+def test_an_array_of_the_difference_takes_half_the_reads_of_one_read_from_both_sides() -> None:
+    K, b = [[0.3, 0.5], [-0.4, 0.1]], [0.1, -0.3]
+    of_one, of_difference = (
+        xs.cosimulate(
+            problem_of(AntisymmetricField(K, b, difference=way), "forward_euler"), xs.Design(), engine="ideal"
+        )
+        for way in (False, True)
+    )
+    assert sum(of_difference.record.reads.values()) * 2 == sum(of_one.record.reads.values())
+    np.testing.assert_allclose(of_difference.z, of_one.z, rtol=1e-9)
+    np.testing.assert_allclose(of_difference.gradients["K"], of_one.gradients["K"], rtol=1e-9)
 
 
 def test_encoder_and_classifier_can_live_on_arrays() -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from support import relative, truth
 
 import xbar_spice as xs
 from xbar_spice.errors import InvalidInputError
+from xbar_spice.linear.operator import as_operator
 from xbar_spice.solve.adjoint import continuous_gradients, tangent
 from xbar_spice.solve.fields import ActivationField
-from xbar_spice.solve.integrators import LinearMultistep
+from xbar_spice.solve.integrators import LinearMultistep, RungeKutta, Tableau
 
 CASES = truth("times")["cases"]
 GIVEN = CASES["augmented"]["inputs"]
@@ -70,6 +73,58 @@ def test_gradients_by_times_are_differences_of_the_loss(method: str, grid: np.nd
     expected = found.z0 @ z0 + sum(np.vdot(one, one) for one in changes.values())
     assert np.vdot(w, moved) == pytest.approx(expected, rel=1e-9)  # the adjoint is that of unequal steps
     assert set(continuous_gradients(run, w, "rk4").parameters) == set(changes)
+
+
+PAIR = RungeKutta(  # Dormand and Prince's step of a fixed size
+    Tableau(
+        (
+            (),
+            (1 / 5,),
+            (3 / 40, 9 / 40),
+            (44 / 45, -56 / 15, 32 / 9),
+            (19372 / 6561, -25360 / 2187, 64448 / 6561, -212 / 729),
+            (9017 / 3168, -355 / 33, 46732 / 5247, 49 / 176, -5103 / 18656),
+        ),
+        (35 / 384, 0.0, 500 / 1113, 125 / 192, -2187 / 6784, 11 / 84),
+    )
+)
+
+
+def test_states_between_points_are_those_of_the_reference() -> None:
+    case = CASES["dense_output"]
+    run = xs.integrate(FIELD, Z0, PAIR, h=case["inputs"]["h"], steps=1)
+    assert relative(run.z[1], case["z1"]) < 1e-10
+    found = [run.state(case["inputs"]["h"] * part) for part in case["inputs"]["theta"]]
+    assert relative(found, case["cubic_hermite"]) < 1e-10
+    with pytest.raises(InvalidInputError, match=r"time 0\.6 is beyond the run, which goes from 0 to 0\.5"):
+        run.state(0.6)
+
+
+@pytest.mark.parametrize("method", ["implicit_euler", "ab3", "rk4", "dopri5", "velocity_verlet"])
+def test_a_loss_may_look_between_points(method: str) -> None:
+    """Forwards and backwards; also the last step, and two times of one step."""
+    field, z0 = problem(method)
+    times, w, way = (0.1, 0.6, 0.7, 1.1), np.ones_like(z0), np.cos(np.arange(len(z0)))
+    last = {"krylov": xs.Gmres(rtol=1e-13)}
+
+    def loss(z0: np.ndarray, grid: np.ndarray, field: xs.Field = field) -> float:
+        run = xs.integrate(field, z0, method, grid=grid, **TIGHT)
+        parts = [(time - a) / (b - a) for time in times for a, b in pairwise(GRID) if a < time <= b]
+        steps = [k for time in times for k, (a, b) in enumerate(pairwise(GRID)) if a < time <= b]
+        return sum(w @ run.state(grid[k] + x * (grid[k + 1] - grid[k])) for k, x in zip(steps, parts, strict=True))
+
+    run = xs.integrate(field, z0, method, grid=GRID, between=times, **TIGHT)
+    found = xs.gradients(run, 0 * w, between=dict.fromkeys(times, w), **last)
+    assert found.z0 @ way == pytest.approx((loss(z0 + 1e-5 * way, GRID) - loss(z0 - 1e-5 * way, GRID)) / 2e-5, rel=1e-6)
+    moved = np.array([0.0, 1.0, -1.0, 0.5, 2.0, -0.5])
+    expected = (loss(z0, GRID + 1e-5 * moved) - loss(z0, GRID - 1e-5 * moved)) / 2e-5
+    assert found.times @ moved == pytest.approx(expected, rel=1e-6)
+    for name, operator in field.operators.items():
+        up, down = (field.replaced({name: as_operator(operator.to_dense() + size)}) for size in (1e-5, -1e-5))
+        expected = (loss(z0, GRID, up) - loss(z0, GRID, down)) / 2e-5
+        assert found.parameters[name].sum() == pytest.approx(expected, rel=1e-6)
+    with pytest.raises(InvalidInputError, match="integrate was not told"):
+        xs.gradients(xs.integrate(field, z0, method, h=0.5, steps=3), w, between={0.6: w})
 
 
 @pytest.mark.parametrize(("method", "order"), [("ab3", 2), ("am3", 3)])  # forward Euler starts the one

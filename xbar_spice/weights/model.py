@@ -145,9 +145,11 @@ class Model:
         Raises:
             InvalidInputError: The field cannot have its bias on an array.
         """
-        if "bias" not in self.on_arrays:
+        fields = [field.as_written() for field in _fields(self.field)]
+        if "bias" in self.on_arrays:
+            fields = [field.with_bias_lines() for field in fields]
+        elif all(written is field for written, field in zip(fields, _fields(self.field), strict=True)):
             return self.field
-        fields = [field.with_bias_lines() for field in _fields(self.field)]
         return Layers(fields) if isinstance(self.field, Layers) else fields[0]
 
     @cached_property

@@ -39,7 +39,7 @@ from xbar_spice.mapping.analog_matrix import AnalogMatrix
 from xbar_spice.mapping.design import Design
 from xbar_spice.solve.fields.contributions import By, Split, split_axes, summed
 from xbar_spice.streams import Streams
-from xbar_spice.weights import Model, end_gradients, named_gradients
+from xbar_spice.weights import Model, end_gradients, from_written, named_gradients
 
 __all__ = ["GradientStudy", "adjoint_mismatch", "three_gradients"]
 
@@ -259,8 +259,6 @@ class _Weights:
         devices = exact.devices if but is None else exact.parts[but].devices
         effective = _summed(exact.parameters, axes, but)
         by_matrix = weight_gradients(self.matrices, devices)
-        written = named_gradients(
-            self.model, {n: g for n, g in by_matrix.items() if n in self.model.operators}, lead=int(but is not None)
-        )
+        written = named_gradients(self.model, from_written(self.model, by_matrix), lead=int(but is not None))
         ends = {} if but else end_gradients(self.model, by_matrix)
         return {"effective": effective, "true": effective | written | ends}

@@ -114,6 +114,7 @@ def gradients(
     *,
     by: Split = (),
     at: Mapping[int, ArrayLike] | None = None,
+    between: Mapping[float, ArrayLike] | None = None,
     krylov: SolverLike | None = None,
     nonconvergence: Nonconvergence = "warn",
 ) -> Gradients:
@@ -131,6 +132,8 @@ def gradients(
             evaluation that serves several steps (`am3`, `ab3`, `velocity_verlet`) is then read once for each.
         at: Of a loss that looks at earlier states, too: dL/dz_k by the number k of the grid point, 0 or one of the
             `stops` of the trajectory.
+        between: Of a loss that looks between grid points: dL/dz(t) of `Trajectory.state` by the time, one of those of
+            `between` of the trajectory. Gradients by step lengths leave each t at its part of the step.
         krylov: How linear systems are solved; as in the forward run by default.
         nonconvergence: As for `integrate`.
 
@@ -157,9 +160,17 @@ def gradients(
     known = {0, *(run.grid.start for run in trajectory.runs)}
     if unknown := [k for k in at or {} if k not in known]:
         raise InvalidInputError(f"at has grid point {unknown[0]}: give it to integrate as one of its stops")
-    earlier = {k: np.where(lost, 0.0, checked_cotangent(w, trajectory.z.shape[1:])) for k, w in (at or {}).items()}
+    shape = trajectory.z.shape[1:]
+    earlier = {k: np.where(lost, 0.0, checked_cotangent(w, shape)) for k, w in (at or {}).items()}
+    inside = {time: np.where(lost, 0.0, checked_cotangent(w, shape)) for time, w in (between or {}).items()}
+    if not {*trajectory.dense.points(inside)} <= {*known, trajectory.steps}:
+        raise InvalidInputError("between has a time that integrate was not told: give it there as one of `between`")
 
     with np.errstate(over="ignore", invalid="ignore"):
+        points, lengths, totals = trajectory.dense.pulled(inside, axes)
+        batch = batch + points.pop(trajectory.steps, 0.0)
+        for k, w in points.items():
+            earlier[k] = earlier.get(k, 0.0) + w
         run, parameters = chained_adjoint(
             trajectory.scheme,
             [(run.grid.layer, run) for run in reversed(trajectory.runs)],
@@ -167,9 +178,12 @@ def gradients(
             get_linear_solver(krylov, trajectory.options.krylov),
             axes,
             earlier,
+            totals,
         )
     give_up(run, lost)
     if run.lengths is not None:
+        for k, length in lengths.items():
+            run.lengths[k] += length
         run.lengths[:, lost] = 0.0
     handle_nonconvergence(f"the adjoint of {trajectory.method}", run.report, nonconvergence, ADJOINT_HINT)
     return replace(as_gradients(run, parameters, trajectory.batched), uneven=trajectory.scheme.uneven)
@@ -205,6 +219,7 @@ def chained_adjoint(
     krylov: LinearSolver,
     axes: tuple[By, ...] = (),
     earlier: Mapping[int, FloatArray] = MappingProxyType({}),
+    totals: dict[int, Contributions] | None = None,
 ) -> tuple[AdjointRun, Parameters]:
     """The adjoint of runs that follow each other, and the gradients of the parameters of each layer.
 
@@ -215,8 +230,9 @@ def chained_adjoint(
         krylov: How linear systems are solved.
         axes: What gradients are split by, of `split_axes`.
         earlier: dL/dz_k of grid points at which runs begin, by their numbers.
+        totals: What is known to contribute to the gradients already, by layer.
     """
-    totals: dict[int, Contributions] = {}
+    totals = {} if totals is None else totals
     ties: dict[int, Tie] = {}
     reports: list[SolveReport] = []
     carry: Carry = ()

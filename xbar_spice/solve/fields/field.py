@@ -115,6 +115,14 @@ class Field(ABC):
             object.__setattr__(made, self.digital.get(name, name), value)
         return made
 
+    def as_written(self) -> Field:
+        """The field as its matrices are written to arrays: of other matrices under the same names, or itself."""
+        return self
+
+    def from_written(self, gradients: Parameters) -> Parameters:
+        """The gradients of its matrices from those of the matrices that are written, whatever axes are in front."""
+        return gradients
+
     def with_bias_lines(self) -> Field:
         """The same field with its bias on the array, as one more column of a matrix, whose input is held at one.
 

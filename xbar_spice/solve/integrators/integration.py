@@ -18,6 +18,7 @@ from xbar_spice.linear.operator import FloatArray
 from xbar_spice.parts import METHODS
 from xbar_spice.solve.fields.evaluation import BoolArray
 from xbar_spice.solve.fields.field import Field
+from xbar_spice.solve.integrators.dense import Dense
 from xbar_spice.solve.integrators.layers import Layers
 from xbar_spice.solve.integrators.method import Carry, ForwardRun, Grid, Method, SolveOptions, SolveReport
 from xbar_spice.solve.integrators.step_control import AdaptiveOptions
@@ -93,6 +94,21 @@ class Trajectory:
         return self._squeezed(np.concatenate([self.runs[0].z[:1], *(run.z[1:] for run in self.runs)]))
 
     @cached_property
+    def dense(self) -> Dense:
+        """Between the points of the grid."""
+        return Dense(self.t, self.runs)
+
+    def state(self, time: float) -> FloatArray:
+        """The state at any time of the run, (n, batch), by cubic interpolation, of order 4.
+
+        Takes a read of f at each end of a step where the method has none.
+
+        Raises:
+            InvalidInputError: The time is beyond the run.
+        """
+        return self._squeezed(self.dense.state(time))
+
+    @cached_property
     def report(self) -> SolveReport:
         """How each step went, always with a batch axis."""
         return SolveReport.joined([run.report for run in self.runs])
@@ -152,6 +168,7 @@ def integrate(  # noqa: PLR0913 - a problem, its grid, and how it is solved
     krylov: SolverLike | None = None,
     adaptive: AdaptiveOptions | None = None,
     stops: Sequence[int] = (),
+    between: Sequence[float] = (),
     nonconvergence: Nonconvergence = "warn",
 ) -> Trajectory:
     """Integrate dz/dt = f(z) from z0.
@@ -171,6 +188,8 @@ def integrate(  # noqa: PLR0913 - a problem, its grid, and how it is solved
         adaptive: How an adaptive method chooses its steps; `AdaptiveOptions()` by default.
         stops: Numbers of grid points at which a loss looks at the state, beside the last one: `gradients` takes its
             cotangents there, too.
+        between: Times, of no grid point, at which a loss looks at `Trajectory.state`: `gradients` takes cotangents
+            there, too.
         nonconvergence: What to do when a step is not solved or not finite: "warn" with a `ConvergenceWarning`, "raise"
             a `ConvergenceError`, or "ignore", which leaves it to the caller to look at `converged`.
 
@@ -196,6 +215,9 @@ def integrate(  # noqa: PLR0913 - a problem, its grid, and how it is solved
         raise InvalidInputError(f"{'h' if h is None else 'steps'} is missing: integrate takes h and steps, or a grid")
     layers, z, points = checked_problem(field, z0, h, steps)
     check_nonconvergence(nonconvergence)
+    if len(between):
+        times = h * np.arange(steps + 1) if lengths is None else np.concatenate([[0.0], np.cumsum(lengths)])
+        stops = [*stops, *Dense(times.astype(float), ()).points(between)]
     options = SolveOptions(newton or NewtonOptions(), get_linear_solver(krylov), adaptive or AdaptiveOptions())
     runs: list[ForwardRun] = []
     carry: Carry = ()
