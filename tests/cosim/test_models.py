@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import xbar_spice as xs
 from xbar_spice.cosim.gradients import ReadDerivative
 from xbar_spice.cosim.run import Run, program_model, solve_model
 from xbar_spice.cosim.run.programming import ends_on, field_on, weights_on_arrays
+from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear.operator import as_operator
 from xbar_spice.solve.fields import (
     AntisymmetricField,
@@ -44,9 +46,6 @@ FIELDS: dict[str, xs.Field | xs.Layers] = {
     "residual": xs.ResidualField("tanh", K1=numbers(4, 3), b1=numbers(4), K2=numbers(3, 4), b2=numbers(3)),
     "perceptron": xs.PerceptronField("elu", K1=numbers(4, 3), b1=numbers(4), K2=numbers(2, 4), K3=numbers(3, 2)),
     "antisymmetric": AntisymmetricField(numbers(3, 3), numbers(3), "tanh"),
-    "difference": AntisymmetricField(
-        [[0.3, 0.5, -0.2], [-0.4, 0.1, 0.6], [0.2, -0.1, 0.7]], [0.1, -0.3, 0.2], difference=True
-    ),
     "parabolic": ParabolicField(numbers(4, 3), "tanh", bias=numbers(4)),
     "hamiltonian": HamiltonianField(numbers(2, 2), numbers(2), "tanh"),
     "convolutions": xs.ActivationField(image(2, 1), image(1, 2), "tanh", bias=numbers(2), output_bias=numbers(1)),
@@ -56,10 +55,11 @@ FIELDS: dict[str, xs.Field | xs.Layers] = {
         xs.ActivationField(numbers(4, 4), numbers(3, 4), "tanh", bias=numbers(4), time=True)
     ),
 }  # fmt: skip
-ON_A_LINE = ("activation", "layer", "difference", "parabolic", "convolutions", "weights of each step", "time as a line")
+ON_A_LINE = ("activation", "layer", "parabolic", "convolutions", "weights of each step", "time as a line")
 IN_NGSPICE = (
     "layer", "residual", "antisymmetric", "parabolic", "hamiltonian", "convolutions", "weights of each step",
 )  # fmt: skip
+DIFFERENCES = [("antisymmetric", ("difference",)), ("antisymmetric", ("bias", "difference"))]
 METHODS = {
     "time as a line": "rk4",
     "hamiltonian": "verlet",
@@ -104,7 +104,9 @@ def moved(problem: xs.Problem, name: str, direction: np.ndarray, step: float) ->
     return replace(problem, model=model, objective=objective)
 
 
-@pytest.mark.parametrize(("name", "on_arrays"), [(name, ()) for name in FIELDS] + [(n, ("bias",)) for n in ON_A_LINE])
+@pytest.mark.parametrize(
+    ("name", "on_arrays"), [(name, ()) for name in FIELDS] + [(n, ("bias",)) for n in ON_A_LINE] + DIFFERENCES
+)
 def test_the_true_gradient_of_every_field_is_that_of_the_loss_on_the_chip(
     name: str, on_arrays: tuple[str, ...]
 ) -> None:
@@ -141,14 +143,14 @@ def test_differences_through_ngspice_confirm_the_true_gradient(name: str) -> Non
     assert sum(np.vdot(found[t], way) for t, way in direction.items()) == pytest.approx(expected, rel=1e-5)
 
 
-def test_an_array_of_the_difference_takes_half_the_reads_of_one_read_from_both_sides() -> None:
-    K, b = [[0.3, 0.5], [-0.4, 0.1]], [0.1, -0.3]
-    of_one, of_difference = (
-        xs.cosimulate(
-            problem_of(AntisymmetricField(K, b, difference=way), "forward_euler"), xs.Design(), engine="ideal"
-        )
-        for way in (False, True)
-    )
+def test_an_array_of_the_difference_takes_half_the_reads_of_one_read_from_both_sides(tmp_path: Path) -> None:
+    field = AntisymmetricField([[0.3, 0.5], [-0.4, 0.1]], [0.1, -0.3])
+    problems = [problem_of(field, "forward_euler", on_arrays=way) for way in ((), ("difference",))]
+    of_one, of_difference = (xs.cosimulate(problem, xs.Design(), engine="ideal") for problem in problems)
+    xs.save_model(tmp_path / "model.npz", problems[1].model)
+    assert xs.load_model(tmp_path / "model.npz").on_arrays == ("difference",)
+    with pytest.raises(InvalidInputError, match=r"ReluField is not made of K - K\^T"):
+        _ = xs.Model([[1.0]], [[1.0]], h=0.1, steps=1, on_arrays=("difference",)).deployed
     assert sum(of_difference.record.reads.values()) * 2 == sum(of_one.record.reads.values())
     np.testing.assert_allclose(of_difference.z, of_one.z, rtol=1e-9)
     np.testing.assert_allclose(of_difference.gradients["K"], of_one.gradients["K"], rtol=1e-9)

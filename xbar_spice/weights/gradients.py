@@ -59,7 +59,9 @@ def from_written(model: Model, by_matrix: Mapping[str, FloatArray]) -> dict[str,
     for number, field in enumerate(fields):
         end = f"[{number}]" if len(fields) > 1 else ""
         mine = {name: by_matrix[f"{name}{end}"] for name in field.operators if f"{name}{end}" in by_matrix}
-        found |= {f"{name}{end}": gradient for name, gradient in field.from_written(mine).items()}
+        if "difference" in model.on_arrays:
+            mine = dict(field.from_difference(mine))
+        found |= {f"{name}{end}": gradient for name, gradient in mine.items()}
     return found
 
 

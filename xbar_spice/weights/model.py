@@ -26,7 +26,7 @@ from xbar_spice.weights.tensors import array_of, brief, real, step_count, step_l
 
 __all__ = ["Model", "matrix_of"]
 
-_OTHERS = ("bias", "encoder", "classifier")
+_OTHERS = ("bias", "encoder", "classifier", "difference")
 _LAYER = re.compile(r"(.+)\[(\d+)\]")
 
 
@@ -54,7 +54,8 @@ class Model:
         encoder: What makes initial states of inputs; None if the inputs are the states.
         grid: (steps + 1,) growing, or falling, times from 0, in place of h and steps.
         on_arrays: What lives on arrays beside the matrices of the field: "bias" (one more word line, driven by a
-            constant), "encoder", "classifier"; the rest is digital.
+            constant), "encoder", "classifier"; the rest is digital. "difference" has an array of K - K^T in place of
+            one of K that is read from both sides.
         frozen: Names of parameters that training leaves as they are.
 
     Raises:
@@ -143,13 +144,15 @@ class Model:
         """The field as its matrices are written to arrays: with the biases in them that shall be there.
 
         Raises:
-            InvalidInputError: The field cannot have its bias on an array.
+            InvalidInputError: The field cannot have its bias on an array, or is not made of K - K^T.
         """
-        fields = [field.as_written() for field in _fields(self.field)]
+        if not {"bias", "difference"} & set(self.on_arrays):
+            return self.field
+        fields = list(_fields(self.field))
+        if "difference" in self.on_arrays:
+            fields = [field.as_difference() for field in fields]
         if "bias" in self.on_arrays:
             fields = [field.with_bias_lines() for field in fields]
-        elif all(written is field for written, field in zip(fields, _fields(self.field), strict=True)):
-            return self.field
         return Layers(fields) if isinstance(self.field, Layers) else fields[0]
 
     @cached_property

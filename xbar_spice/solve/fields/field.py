@@ -115,12 +115,19 @@ class Field(ABC):
             object.__setattr__(made, self.digital.get(name, name), value)
         return made
 
-    def as_written(self) -> Field:
-        """The field as its matrices are written to arrays: of other matrices under the same names, or itself."""
-        return self
+    def as_difference(self) -> Field:
+        """The field of K - K^T on an array of its own, under the name of K.
 
-    def from_written(self, gradients: Parameters) -> Parameters:
-        """The gradients of its matrices from those of the matrices that are written, whatever axes are in front."""
+        Raises:
+            InvalidInputError: This one is not made of it.
+        """
+        raise InvalidInputError(
+            f"on_arrays has 'difference', and {type(self).__name__} is not made of K - K^T: only an antisymmetric "
+            "field is; leave 'difference' out"
+        )
+
+    def from_difference(self, gradients: Parameters) -> Parameters:
+        """The gradients of K from those of K - K^T, whatever axes are in front."""
         return gradients
 
     def with_bias_lines(self) -> Field:

@@ -102,23 +102,14 @@ class AntisymmetricField(LayerField):
         K: n x n matrix or operator.
         b: (n,); none when left out. Models call it "bias".
         activation: sig.
-        difference: Whether a model writes K - K^T to its array in place of K: one read of f in place of two, and a
-            bias may be one more of its lines; but errors of devices are no longer antisymmetric.
 
     Raises:
         InvalidInputError: K is not square, or b does not belong to it.
     """
 
-    difference = False
-
     @checked()
     def __init__(
-        self,
-        K: ArrayLike | LinearOperator,
-        b: ArrayLike | None = None,
-        activation: str | Activation = "tanh",
-        *,
-        difference: bool = False,
+        self, K: ArrayLike | LinearOperator, b: ArrayLike | None = None, activation: str | Activation = "tanh"
     ) -> None:
         array = as_operator(K, "K")
         if array.shape[0] != array.shape[1]:
@@ -126,8 +117,6 @@ class AntisymmetricField(LayerField):
 
         super().__init__(_from_both_sides(array), b, activation, tie=Tie(_antisymmetric, _antisymmetric))
         self._array = array
-        if difference:  # what is as ever is not said in fingerprints
-            self.difference = True
 
     @property
     def formula(self) -> str:
@@ -137,13 +126,11 @@ class AntisymmetricField(LayerField):
     def operators(self) -> Mapping[str, LinearOperator]:
         return {"K": self._array}
 
-    def as_written(self) -> Field:
-        if not self.difference:
-            return self
+    def as_difference(self) -> Field:
         return LayerField(self.K.to_dense(), self.b, self.activation, tie=self.tie)
 
-    def from_written(self, gradients: Parameters) -> Parameters:
-        return _antisymmetric(gradients) if self.difference else gradients
+    def from_difference(self, gradients: Parameters) -> Parameters:
+        return _antisymmetric(gradients)
 
     def with_bias_lines(self) -> Field:
         return Field.with_bias_lines(self)  # one more column would not be one of K - K^T
@@ -173,11 +160,7 @@ def _less_transpose(value: FloatArray) -> FloatArray:
 
 @checked()
 def antisymmetric_field(
-    K: ArrayLike | LinearOperator,
-    b: ArrayLike | None = None,
-    activation: str | Activation = "tanh",
-    *,
-    difference: bool = False,
+    K: ArrayLike | LinearOperator, b: ArrayLike | None = None, activation: str | Activation = "tanh"
 ) -> AntisymmetricField:
     """f(y) = sig((K - K^T) y + b): one array, read once from each side.
 
@@ -185,7 +168,6 @@ def antisymmetric_field(
         K: n x n matrix or operator.
         b: (n,); none when left out.
         activation: sig.
-        difference: Whether a model writes K - K^T to its array in place of K, see `AntisymmetricField`.
 
     Raises:
         InvalidInputError: K is not square, or b does not belong to it.
@@ -198,7 +180,7 @@ def antisymmetric_field(
         >>> turn.evaluate(np.array([[1.0], [2.0]])).value[:, 0]
         array([ 2., -1.])
     """
-    return AntisymmetricField(K, b, activation, difference=difference)
+    return AntisymmetricField(K, b, activation)
 
 
 @final

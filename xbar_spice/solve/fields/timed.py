@@ -78,13 +78,6 @@ class TimedField(Field):
         made.field = self.field.replaced(values)
         return made
 
-    def as_written(self) -> Field:
-        written = self.field.as_written()
-        return self if written is self.field else TimedField(written)
-
-    def from_written(self, gradients: Parameters) -> Parameters:
-        return self.field.from_written(gradients)
-
     def with_bias_lines(self) -> Field:
         return TimedField(self.field.with_bias_lines())
 
