@@ -10,7 +10,7 @@ from typing import final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from xbar_spice.checks import ANYTHING, Array, checked
+from xbar_spice.checks import ANYTHING, Array, Real, checked
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.solve.fields.contributions import By, Contributions, Split, split_axes
@@ -162,7 +162,10 @@ def gradients(
         raise InvalidInputError(f"at has grid point {unknown[0]}: give it to integrate as one of its stops")
     shape = trajectory.z.shape[1:]
     earlier = {k: np.where(lost, 0.0, checked_cotangent(w, shape)) for k, w in (at or {}).items()}
-    inside = {time: np.where(lost, 0.0, checked_cotangent(w, shape)) for time, w in (between or {}).items()}
+    inside = {
+        Real()("between", time): np.where(lost, 0.0, checked_cotangent(w, shape, f"the cotangent of between at {time}"))
+        for time, w in (between or {}).items()
+    }
     if not {*trajectory.dense.points(inside)} <= {*known, trajectory.steps}:
         raise InvalidInputError("between has a time that integrate was not told: give it there as one of `between`")
 
@@ -202,13 +205,13 @@ def give_up(run: AdjointRun, lost: BoolArray | None = None) -> None:
     run.report.converged[:, ~np.isfinite(run.z0).all(axis=0)] = False
 
 
-def checked_cotangent(cotangent: ArrayLike, expected: tuple[int, ...]) -> FloatArray:
+def checked_cotangent(cotangent: ArrayLike, expected: tuple[int, ...], name: str = "the cotangent") -> FloatArray:
     """The cotangent with a batch axis, if it is finite and has the shape of z0."""
-    given = Array(finite=False)("the cotangent", cotangent)
+    given = Array(finite=False)(name, cotangent)
     if given.shape != expected:
-        raise InvalidInputError(f"the cotangent must have the shape of z0, {expected}, got {given.shape}")
+        raise InvalidInputError(f"{name} must have the shape of z0, {expected}, got {given.shape}")
     if not np.isfinite(given).all():
-        raise InvalidInputError("the cotangent must be finite, got NaN or infinity in it")
+        raise InvalidInputError(f"{name} must be finite, got NaN or infinity in it")
     return given if given.ndim == 2 else given[:, np.newaxis]
 
 
