@@ -8,10 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support import relative, truth
 
 import xbar_spice as xs
 from xbar_spice.cosim.gradients import ReadDerivative
 from xbar_spice.cosim.run import Run, program_model, solve_model
+from xbar_spice.cosim.run.cosimulation import digital_run
 from xbar_spice.cosim.run.programming import ends_on, field_on, weights_on_arrays
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear.operator import as_operator
@@ -141,6 +143,33 @@ def test_differences_through_ngspice_confirm_the_true_gradient(name: str) -> Non
 
     expected = (loss(1e-6) - loss(-1e-6)) / 2e-6  # no weight lies so near zero
     assert sum(np.vdot(found[t], way) for t, way in direction.items()) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("name", ["layers_res", "layers_ab3_own", "layers_double"])
+def test_models_of_weights_of_each_step_are_those_of_the_reference(name: str) -> None:
+    case, of_step = truth("layers")[name], {"layers_res": xs.LayerField, "layers_ab3_own": AntisymmetricField}
+    given = case["inputs"]
+    K, b = np.array(given["K"]), np.array(given["b"])
+    if name == "layers_double":
+        names = [("K1", "b1", "K2", "b2")] * (len(K) // 2)
+        fields = [
+            xs.ResidualField("tanh", K1=K[2 * k], b1=b[2 * k], K2=K[2 * k + 1], b2=b[2 * k + 1])
+            for k in range(len(names))
+        ]
+    else:
+        fields = [of_step[name](*weights, "tanh") for weights in zip(K, b, strict=True)]
+    head = xs.Classifier(np.array(given["W"]), np.array(given["mu"]))
+    method = "ab3" if name == "layers_ab3_own" else "forward_euler"
+    model = xs.Model(field=xs.Layers(fields), h=given["h"], steps=len(fields), method=method, classifier=head)
+    found = digital_run(xs.Problem(model, given["Y0"], xs.CrossEntropy(head, np.array(given["labels"]))), TIGHT)
+    assert relative(found.final, case["Y_N"]) < 1e-10
+    assert found.loss == pytest.approx(case["loss"], rel=1e-10)
+    wanted, got = case["grad_loss"], dict(found.parameters)
+    if name == "layers_double":
+        got |= {one: np.stack([got[f"{one}1"], got[f"{one}2"]], axis=1).reshape(np.shape(wanted[one])) for one in "Kb"}
+    for tensor, reference in (("K", "K"), ("b" if name == "layers_double" else "bias", "b"), ("z0", "Y0")):
+        assert relative(got[tensor], wanted[reference]) < 1e-10
+    assert relative(got["classifier.weight"], wanted["W"]) < 1e-10
 
 
 def test_an_array_of_the_difference_takes_half_the_reads_of_one_read_from_both_sides(tmp_path: Path) -> None:
