@@ -383,13 +383,15 @@ ALSO_RIGHT = {
     ("Design", "conductances"): {"a text"},  # the file is read when devices are programmed
     ("Kernels", "a"): {"one value"},  # a kernel of one tap
     ("Kernels", "b"): {"one value"},
-    ("Model", "h"): {"one value"},
+    ("Model", "h"): {"one value", "negative"},
+    **{(name, "h"): {"negative"} for name in ("integrate", "checkpointed_gradients", "reversed_gradients")},
     ("Classifier", "bias"): {"None"},
     ("Normalisation", "scale"): {"one value"},
     ("Normalisation", "shift"): {"None"},
     ("Encoder", "bias"): {"None"},
     ("SquaredDistances", "target"): {"array of three axes"},
     ("integrate", "stops"): {"no number", "empty array"},
+    ("integrate", "between"): {"no number", "empty array", "one value"},
     ("Model", "on_arrays"): {"no number"},
     ("Model", "frozen"): {"no number"},
     ("LayerField", "b"): {"True"},

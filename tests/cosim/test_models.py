@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+from support import relative, truth
 
 import xbar_spice as xs
 from xbar_spice.cosim.gradients import ReadDerivative
 from xbar_spice.cosim.run import Run, program_model, solve_model
+from xbar_spice.cosim.run.cosimulation import digital_run
 from xbar_spice.cosim.run.programming import ends_on, field_on, weights_on_arrays
+from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear.operator import as_operator
 from xbar_spice.solve.fields import (
     AntisymmetricField,
@@ -53,6 +58,10 @@ FIELDS: dict[str, xs.Field | xs.Layers] = {
     ),
 }  # fmt: skip
 ON_A_LINE = ("activation", "layer", "parabolic", "convolutions", "weights of each step", "time as a line")
+IN_NGSPICE = (
+    "layer", "residual", "antisymmetric", "parabolic", "hamiltonian", "convolutions", "weights of each step",
+)  # fmt: skip
+DIFFERENCES = [("antisymmetric", ("difference",)), ("antisymmetric", ("bias", "difference"))]
 METHODS = {
     "time as a line": "rk4",
     "hamiltonian": "verlet",
@@ -77,11 +86,12 @@ def problem_of(field: xs.Field | xs.Layers, method: str = "implicit_euler", **ot
     return xs.Problem(model, draw.standard_normal((2, SAMPLES)), xs.CrossEntropy(model.classifier, np.array([0, 2])))
 
 
-def run(problem: xs.Problem, scale: tuple[float, ...], design: xs.Design = WIRED) -> Run:
+def run(problem: xs.Problem, scale: tuple[float, ...], design: xs.Design = WIRED, engine: str = "nodal") -> Run:
     """On a chip of this range of weights."""
     model = replace(problem.model, weight_range=scale)
-    matrices = program_model(model, design, "nodal", seed=3)
-    return solve_model(problem, field_on(model, matrices), TIGHT, ends=ends_on(model, matrices))
+    with ExitStack() as opened:
+        matrices = [opened.enter_context(one) for one in program_model(model, design, engine, seed=3)]
+        return solve_model(problem, field_on(model, matrices), TIGHT, ends=ends_on(model, matrices))
 
 
 def range_of(model: xs.Model) -> tuple[float, ...]:
@@ -96,7 +106,9 @@ def moved(problem: xs.Problem, name: str, direction: np.ndarray, step: float) ->
     return replace(problem, model=model, objective=objective)
 
 
-@pytest.mark.parametrize(("name", "on_arrays"), [(name, ()) for name in FIELDS] + [(n, ("bias",)) for n in ON_A_LINE])
+@pytest.mark.parametrize(
+    ("name", "on_arrays"), [(name, ()) for name in FIELDS] + [(n, ("bias",)) for n in ON_A_LINE] + DIFFERENCES
+)
 def test_the_true_gradient_of_every_field_is_that_of_the_loss_on_the_chip(
     name: str, on_arrays: tuple[str, ...]
 ) -> None:
@@ -110,6 +122,67 @@ def test_the_true_gradient_of_every_field_is_that_of_the_loss_on_the_chip(
         up, down = (run(moved(problem, tensor, direction, step), scale).loss for step in (1e-5, -1e-5))
         expected = (up - down) / 2e-5
         assert np.vdot(found[tensor], direction) == pytest.approx(expected, rel=1e-6, abs=1e-9), tensor
+
+
+@pytest.mark.ngspice
+@pytest.mark.parametrize("name", IN_NGSPICE)
+def test_differences_through_ngspice_confirm_the_true_gradient(name: str) -> None:
+    """Along one direction of all matrices and biases of a field at once, in one step."""
+    problem = problem_of(FIELDS[name], METHODS.get(name, "forward_euler"))
+    if not isinstance(problem.model.field, xs.Layers):
+        problem = replace(problem, model=replace(problem.model, steps=1))
+    model, scale = problem.model, range_of(problem.model)
+    held = replace(problem, model=replace(model, weight_range=scale))
+    found = xs.three_gradients(held, WIRED, seed=3, solver=TIGHT, step=None).gradients["true"]
+    draw = np.random.default_rng(11)
+    direction = {t: draw.standard_normal(v.shape) for t, v in model.tensors.items() if "." not in t}
+
+    def loss(step: float) -> float:
+        tensors = {t: model.tensors[t] + step * way for t, way in direction.items()}
+        return run(replace(problem, model=model.with_tensors(tensors)), scale, engine="ngspice").loss
+
+    expected = (loss(1e-6) - loss(-1e-6)) / 2e-6  # no weight lies so near zero
+    assert sum(np.vdot(found[t], way) for t, way in direction.items()) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("name", ["layers_res", "layers_ab3_own", "layers_double"])
+def test_models_of_weights_of_each_step_are_those_of_the_reference(name: str) -> None:
+    case, of_step = truth("layers")[name], {"layers_res": xs.LayerField, "layers_ab3_own": AntisymmetricField}
+    given = case["inputs"]
+    K, b = np.array(given["K"]), np.array(given["b"])
+    if name == "layers_double":
+        names = [("K1", "b1", "K2", "b2")] * (len(K) // 2)
+        fields = [
+            xs.ResidualField("tanh", K1=K[2 * k], b1=b[2 * k], K2=K[2 * k + 1], b2=b[2 * k + 1])
+            for k in range(len(names))
+        ]
+    else:
+        fields = [of_step[name](*weights, "tanh") for weights in zip(K, b, strict=True)]
+    head = xs.Classifier(np.array(given["W"]), np.array(given["mu"]))
+    method = "ab3" if name == "layers_ab3_own" else "forward_euler"
+    model = xs.Model(field=xs.Layers(fields), h=given["h"], steps=len(fields), method=method, classifier=head)
+    found = digital_run(xs.Problem(model, given["Y0"], xs.CrossEntropy(head, np.array(given["labels"]))), TIGHT)
+    assert relative(found.final, case["Y_N"]) < 1e-10
+    assert found.loss == pytest.approx(case["loss"], rel=1e-10)
+    wanted, got = case["grad_loss"], dict(found.parameters)
+    if name == "layers_double":
+        got |= {one: np.stack([got[f"{one}1"], got[f"{one}2"]], axis=1).reshape(np.shape(wanted[one])) for one in "Kb"}
+    for tensor, reference in (("K", "K"), ("b" if name == "layers_double" else "bias", "b"), ("z0", "Y0")):
+        assert relative(got[tensor], wanted[reference]) < 1e-10
+    assert relative(got["classifier.weight"], wanted["W"]) < 1e-10
+
+
+def test_an_array_of_the_difference_takes_half_the_reads_of_one_read_from_both_sides(tmp_path: Path) -> None:
+    field = AntisymmetricField([[0.3, 0.5], [-0.4, 0.1]], [0.1, -0.3])
+    problems = [problem_of(field, "forward_euler", on_arrays=way) for way in ((), ("difference",))]
+    of_one, of_difference = (xs.cosimulate(problem, xs.Design(), engine="ideal") for problem in problems)
+    xs.save_model(tmp_path / "model.npz", problems[1].model)
+    assert xs.load_model(tmp_path / "model.npz").on_arrays == ("difference",)
+    with pytest.raises(InvalidInputError, match=r"ReluField is not made of K - K\^T"):
+        _ = xs.Model([[1.0]], [[1.0]], h=0.1, steps=1, on_arrays=("difference",)).deployed
+    assert sum(of_difference.record.reads.values()) * 2 == sum(of_one.record.reads.values())
+    np.testing.assert_allclose(of_difference.z, of_one.z, rtol=1e-9)
+    np.testing.assert_allclose(of_difference.gradients["K"], of_one.gradients["K"], rtol=1e-9)
 
 
 def test_encoder_and_classifier_can_live_on_arrays() -> None:

@@ -202,9 +202,9 @@ def test_an_iteration_limit_is_reported() -> None:
         ({"z0": np.zeros((2, 0))}, r"got \(2, 0\)"),
         ({"z0": [np.nan, 0.0]}, "z0 must be finite"),
         ({"method": "euler"}, "method must be one of 'forward_euler', 'implicit_euler'.*got 'euler'"),
-        ({"h": 0.0}, "h must be finite and > 0, got 0"),
-        ({"h": float("inf")}, "h must be finite and > 0, got inf"),
-        ({"h": float("nan")}, "h must be finite and > 0, got nan"),
+        ({"h": 0.0}, "h must be finite and not 0 .negative to go back in time., got 0"),
+        ({"h": float("inf")}, "h must be finite, got inf"),
+        ({"h": float("nan")}, "h must be finite, got nan"),
         ({"h": "0.1"}, "h must be a real number, or None, got '0.1'"),
         ({"steps": float("nan")}, "steps must be a whole number, or None, got nan"),
         ({"steps": float("inf")}, "steps must be a whole number, or None, got inf"),
@@ -250,9 +250,9 @@ def test_a_grid_of_unequal_steps_is_steps_one_after_the_other(method):
     np.testing.assert_array_equal(equal.z, xs.integrate(field, z0, method, h=0.1, steps=10).z)
 
 
-def test_methods_of_several_steps_need_equal_ones():
-    with pytest.raises(InvalidInputError, match="ab3 cannot look back over: take a method of one step"):
-        xs.integrate(xs.LayerField([[1.0]]), [1.0], "ab3", grid=[0.0, 0.1, 0.3])
+def test_methods_of_several_steps_that_are_not_of_adams_need_equal_ones():
+    with pytest.raises(InvalidInputError, match="leapfrog cannot look back over: take a method of one step"):
+        xs.integrate(xs.LayerField([[1.0]]), [1.0], "leapfrog", grid=[0.0, 0.1, 0.3])
     with pytest.raises(InvalidInputError, match="leave h and steps out"):
         xs.integrate(xs.LayerField([[1.0]]), [1.0], "rk4", grid=[0.0, 0.1, 0.3], steps=2)
     with pytest.raises(InvalidInputError, match="h is missing"):

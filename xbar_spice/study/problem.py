@@ -32,6 +32,7 @@ def make_problem(
     samples: int | None = None,
     seed: int | None = None,
     task: str = AUTO,
+    time_gradients: bool = False,
 ) -> Problem:
     """Choose samples for a model.
 
@@ -47,11 +48,13 @@ def make_problem(
         task: in place of data: the name of a set, of which samples are taken that training holds back, such as
             "digits"; "random" takes standard normal states, and their distance from zero as the loss; "auto" takes what
             the model was trained on.
+        time_gradients: as for `Problem`.
 
     Raises:
         StudyError: the model does not fit the data or does not say which they are, or there are not that many samples.
     """
-    return problem_of(model, taken_samples(model, data, task=task, samples=samples, seed=seed))
+    problem = problem_of(model, taken_samples(model, data, task=task, samples=samples, seed=seed))
+    return replace(problem, time_gradients=time_gradients)
 
 
 def problem_of(model: Model, data: Data) -> Problem:

@@ -17,14 +17,14 @@ _MOST_SAID = 40  # points of a grid in an error
 
 
 def grid_points(model: Model, times: FloatArray | None) -> tuple[int, ...]:
-    """The numbers of the grid points at these times; the last point alone for None.
+    """The numbers of the grid points at these times, counted along the run; the last point alone for None.
 
     Raises:
         InvalidInputError: A time is no point of the grid.
     """
     if times is None:
         return (model.steps,)
-    grid = np.asarray(model.h * np.arange(model.steps + 1)) if model.grid is None else model.grid
+    grid = np.abs(model.h * np.arange(model.steps + 1) if model.grid is None else model.grid)
     nearest = np.abs(grid - times[:, np.newaxis]).argmin(axis=1)
     off = np.abs(grid[nearest] - times) > _EQUAL * grid[-1]
     if off.any():

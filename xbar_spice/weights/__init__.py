@@ -4,7 +4,7 @@ from xbar_spice.weights.chains import Chain
 from xbar_spice.weights.ends import Classifier, Encoder, Normalisation
 from xbar_spice.weights.fields import field_named, formula_of
 from xbar_spice.weights.files import load_model, require_savable, save_model
-from xbar_spice.weights.gradients import end_gradients, named_gradients
+from xbar_spice.weights.gradients import end_gradients, from_written, named_gradients
 from xbar_spice.weights.kernels import Kernels
 from xbar_spice.weights.model import Model, matrix_of
 
@@ -18,6 +18,7 @@ __all__ = [
     "end_gradients",
     "field_named",
     "formula_of",
+    "from_written",
     "load_model",
     "matrix_of",
     "named_gradients",

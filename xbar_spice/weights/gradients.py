@@ -14,7 +14,7 @@ from xbar_spice.solve.integrators.layers import Layers
 from xbar_spice.weights.fields import kernel_name
 from xbar_spice.weights.model import Model
 
-__all__ = ["end_gradients", "named_gradients"]
+__all__ = ["end_gradients", "from_written", "named_gradients"]
 
 
 def named_gradients(model: Model, found: Mapping[str, FloatArray], *, lead: int = 0) -> dict[str, FloatArray]:
@@ -45,6 +45,24 @@ def named_gradients(model: Model, found: Mapping[str, FloatArray], *, lead: int 
         else:
             by_name[kernel_name(name)] = operator.kernel_gradient(by_name[name])
     return by_name
+
+
+def from_written(model: Model, by_matrix: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
+    """The gradients of the field's matrices from those with respect to the weights that were written to arrays.
+
+    Args:
+        model: Whose field it is.
+        by_matrix: By the names of all that was written; encoder and classifier are left out.
+    """
+    found: dict[str, FloatArray] = {}
+    fields = model.field.fields if isinstance(model.field, Layers) else (model.field,)
+    for number, field in enumerate(fields):
+        end = f"[{number}]" if len(fields) > 1 else ""
+        mine = {name: by_matrix[f"{name}{end}"] for name in field.operators if f"{name}{end}" in by_matrix}
+        if "difference" in model.on_arrays:
+            mine = dict(field.from_difference(mine))
+        found |= {f"{name}{end}": gradient for name, gradient in mine.items()}
+    return found
 
 
 def end_gradients(model: Model, by_matrix: Mapping[str, FloatArray]) -> dict[str, FloatArray]:

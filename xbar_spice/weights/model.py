@@ -26,7 +26,7 @@ from xbar_spice.weights.tensors import array_of, brief, real, step_count, step_l
 
 __all__ = ["Model", "matrix_of"]
 
-_OTHERS = ("bias", "encoder", "classifier")
+_OTHERS = ("bias", "encoder", "classifier", "difference")
 _LAYER = re.compile(r"(.+)\[(\d+)\]")
 
 
@@ -35,10 +35,12 @@ _LAYER = re.compile(r"(.+)\[(\d+)\]")
 class Model:
     """A trained neural ODE, solved from 0 to `h * steps`: dz/dt = B relu(A z), or any other field.
 
+    With h < 0, or a grid that falls, it is solved back in time; times at which a loss looks are counted along the run.
+
     Args:
         A: (m, n), of a field B relu(A z); or in place of the A of `field`.
         B: (n, m), likewise.
-        h: Step length, > 0.
+        h: Step length, not 0.
         steps: Number of steps, >= 1.
         method: Name of the integrator.
         kernels: The kernels that A and B are built from; None for dense matrices.
@@ -50,9 +52,10 @@ class Model:
         field: The right-hand side over digital matrices, in place of A and B: a `Field`, one of the user's own too, or
             `Layers` of fields, for weights that change in time.
         encoder: What makes initial states of inputs; None if the inputs are the states.
-        grid: (steps + 1,) growing times from 0, in place of h and steps.
+        grid: (steps + 1,) growing, or falling, times from 0, in place of h and steps.
         on_arrays: What lives on arrays beside the matrices of the field: "bias" (one more word line, driven by a
-            constant), "encoder", "classifier"; the rest is digital.
+            constant), "encoder", "classifier"; the rest is digital. "difference" has an array of K - K^T in place of
+            one of K that is read from both sides.
         frozen: Names of parameters that training leaves as they are.
 
     Raises:
@@ -141,11 +144,15 @@ class Model:
         """The field as its matrices are written to arrays: with the biases in them that shall be there.
 
         Raises:
-            InvalidInputError: The field cannot have its bias on an array.
+            InvalidInputError: The field cannot have its bias on an array, or is not made of K - K^T.
         """
-        if "bias" not in self.on_arrays:
+        if not {"bias", "difference"} & set(self.on_arrays):
             return self.field
-        fields = [field.with_bias_lines() for field in _fields(self.field)]
+        fields = list(_fields(self.field))
+        if "difference" in self.on_arrays:
+            fields = [field.as_difference() for field in fields]
+        if "bias" in self.on_arrays:
+            fields = [field.with_bias_lines() for field in fields]
         return Layers(fields) if isinstance(self.field, Layers) else fields[0]
 
     @cached_property
@@ -365,8 +372,10 @@ def _times(h: Any, steps: Any, grid: Any) -> dict[str, Any]:
                 raise WeightsError(f"tensor '{name}' is missing; give h and steps, or a grid")
         return {"h": step_length(h), "steps": step_count(steps), "grid": None}
     times = real("grid", grid, "(steps + 1,)")
-    if times.size < 2 or times[0] != 0 or not (np.diff(times) > 0).all():
-        raise WeightsError(f"tensor 'grid': expected (steps + 1,) growing times from 0 on, got {brief(times)}")
+    if times.size < 2 or times[0] != 0 or not (np.diff(times) * np.sign(times[-1]) > 0).all():
+        raise WeightsError(
+            f"tensor 'grid': expected (steps + 1,) growing, or falling, times from 0, got {brief(times)}"
+        )
     count = times.size - 1
     if (steps is not None and steps != count) or (h is not None and h != times[-1] / count):
         raise WeightsError("tensor 'grid': a grid says steps and their lengths: leave h and steps out, or grid=None")

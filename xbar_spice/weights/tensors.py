@@ -59,10 +59,10 @@ def _scalar(name: str, value: object, expected: str) -> float:
 
 
 def step_length(value: object) -> float:
-    """A step length, > 0."""
-    h = _scalar("h", value, "one number > 0")
-    if not (np.isfinite(h) and h > 0):
-        raise WeightsError(f"tensor 'h': expected a finite step length > 0, got {h}")
+    """A step length, not 0."""
+    h = _scalar("h", value, "one number that is not 0")
+    if not (np.isfinite(h) and h):
+        raise WeightsError(f"tensor 'h': expected a finite step length that is not 0 (< 0 goes back in time), got {h}")
     return h
 
 

@@ -39,7 +39,7 @@ from xbar_spice.mapping.analog_matrix import AnalogMatrix
 from xbar_spice.mapping.design import Design
 from xbar_spice.solve.fields.contributions import By, Split, split_axes, summed
 from xbar_spice.streams import Streams
-from xbar_spice.weights import Model, end_gradients, named_gradients
+from xbar_spice.weights import Model, end_gradients, from_written, named_gradients
 
 __all__ = ["GradientStudy", "adjoint_mismatch", "three_gradients"]
 
@@ -52,6 +52,7 @@ _PAIRS = {
 }
 _DIRECTIONS = ("digital", "hardware", "hybrid", "true")
 _VECTORS = 8
+_WHOLE = ("z0", "h", "times")
 _ENDS = ("encoder.", "classifier.")
 
 
@@ -233,7 +234,7 @@ def adjoint_mismatch(matrix: LinearOperator, rng: np.random.Generator) -> float:
 
 def _summed(parameters: Mapping[str, FloatArray], axes: tuple[By, ...], but: By | None = None) -> dict[str, FloatArray]:
     """Split gradients, summed over all axes but one; of what does not belong to the field there are no parts."""
-    whole = {name: value for name, value in parameters.items() if name == "z0" or name.startswith(_ENDS)}
+    whole = {name: value for name, value in parameters.items() if name in _WHOLE or name.startswith(_ENDS)}
     split = {name: summed(value, axes, but=but) for name, value in parameters.items() if name not in whole}
     return split if but else split | whole
 
@@ -258,8 +259,6 @@ class _Weights:
         devices = exact.devices if but is None else exact.parts[but].devices
         effective = _summed(exact.parameters, axes, but)
         by_matrix = weight_gradients(self.matrices, devices)
-        written = named_gradients(
-            self.model, {n: g for n, g in by_matrix.items() if n in self.model.operators}, lead=int(but is not None)
-        )
+        written = named_gradients(self.model, from_written(self.model, by_matrix), lead=int(but is not None))
         ends = {} if but else end_gradients(self.model, by_matrix)
         return {"effective": effective, "true": effective | written | ends}

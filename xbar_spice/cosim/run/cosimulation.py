@@ -69,6 +69,9 @@ class Problem:
         objective: the loss of the final states.
         data: what the states are, in words; every record has them.
         x: (inputs, samples) what goes into the encoder; None without one.
+        time_gradients: whether gradients have "h", the one by the step length at a fixed number of steps, and "times",
+            (steps + 1,), those by the times of the grid points; the latter of methods whose steps may differ in length.
+            They take no reads.
     """
 
     model: Model
@@ -76,6 +79,7 @@ class Problem:
     objective: Objective
     data: str = "states given by the caller"
     x: FloatArray | None = None
+    time_gradients: bool = False
 
     def __post_init__(self) -> None:
         settle(self, z0=Array(), x=Optional(Array()))
@@ -341,6 +345,8 @@ def solve_model(
         pulled = gradients(trajectory, last, by=by, at=pulled_at)
         pulled = replace(pulled, z0=model.ended(pulled.z0))
     parameters = named_gradients(model, pulled.parameters, lead=len(split_axes(by))) | {"z0": pulled.z0}
+    if problem.time_gradients:
+        parameters |= {"h": np.array(pulled.h)} | ({"times": pulled.times} if pulled.uneven else {})
     sums: dict[str, FloatArray] = {}
     if encoded is not None:
         back = encoded.pull(np.where(np.isfinite(pulled.z0), pulled.z0, 0.0), to_inputs=False)

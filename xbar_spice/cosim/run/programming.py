@@ -139,7 +139,7 @@ def expected_noise(model: Model, matrices: Sequence[AnalogMatrix], states: Float
     z = z / np.abs(z).max(axis=0)  # reads are scaled to `v_read`, so that the size of a state does not matter
     s = A.mapped.programmed @ z  # stuck devices make large products, and these large noise
     variance = B.spread(np.maximum(s, 0.0)) ** 2 + B.mapped.programmed**2 @ (A.spread(z) ** 2 * (s > 0))
-    return float((model.h * np.sqrt(variance.sum(axis=0)) / np.linalg.norm(z, axis=0)).max(initial=0.0))
+    return float((abs(model.h) * np.sqrt(variance.sum(axis=0)) / np.linalg.norm(z, axis=0)).max(initial=0.0))
 
 
 def _measured_noise(model: Model, matrices: Sequence[AnalogMatrix], z: FloatArray) -> float:
@@ -151,7 +151,7 @@ def _measured_noise(model: Model, matrices: Sequence[AnalogMatrix], z: FloatArra
     for clean, drawn in zip(fields_of(exact), fields_of(noisy), strict=True):
         f = clean.evaluate(z).value
         squares = np.mean([np.sum((drawn.evaluate(z).value - f) ** 2, axis=0) for _ in range(_DRAWS)], axis=0)
-        largest = max(largest, float((model.h * np.sqrt(squares) / np.linalg.norm(z, axis=0)).max(initial=0.0)))
+        largest = max(largest, float((abs(model.h) * np.sqrt(squares) / np.linalg.norm(z, axis=0)).max(initial=0.0)))
     return largest
 
 

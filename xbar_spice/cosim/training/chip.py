@@ -29,7 +29,7 @@ from xbar_spice.parts import ENGINES, UPDATES
 from xbar_spice.solve.adjoint.discrete import Gradients
 from xbar_spice.streams import Streams
 from xbar_spice.train.processor import Processor, Programmed
-from xbar_spice.weights import Model, end_gradients, named_gradients
+from xbar_spice.weights import Model, end_gradients, from_written, named_gradients
 
 __all__ = ["Chip", "GradientKind", "programmed_on"]
 
@@ -158,7 +158,7 @@ def programmed_on(model: Model, matrices: Sequence[AnalogMatrix], gradient: Grad
     def of_tensors(found: Gradients, sums: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
         parts = with_devices(reads, {**found.parameters, **end_reads(ends, sums)})
         by_matrix = weight_gradients(matrices, parts.devices)
-        written = {name: one for name, one in by_matrix.items() if name in model.operators}
-        return named_gradients(model, {**parts.effective, **written}) | end_gradients(model, by_matrix)
+        written = {**parts.effective, **from_written(model, by_matrix)}
+        return named_gradients(model, written) | end_gradients(model, by_matrix)
 
     return Programmed(field, of_tensors, noise, ends)

@@ -85,6 +85,8 @@ def continuous_gradients(
     if not isinstance(scheme, LinearMultistep | RungeKutta):
         allowed = ", ".join(known for known in METHODS if isinstance(METHODS.get(known), LinearMultistep | RungeKutta))
         raise InvalidInputError(f"the adjoint equation is solved on the grid, by one of {allowed}; got {name}")
+    if isinstance(scheme, LinearMultistep) and not scheme.uneven and len({run.grid.h for run in trajectory.runs}) > 1:
+        raise InvalidInputError(f"the run has unequal steps, which {name} cannot look back over; take one of Adams'")
     check_nonconvergence(nonconvergence)
     lost = lost_samples(trajectory)
     multiplier = np.where(lost, 0.0, checked_cotangent(cotangent, trajectory.z.shape[1:]))
@@ -93,17 +95,18 @@ def continuous_gradients(
     past: list[_Start] = []
     totals: dict[int, Contributions] = {}
     reports: list[SolveReport] = []
-    for layer, run in reversed(list(enumerate(trajectory.runs))):
-        totals[layer] = Contributions(axes, multiplier.shape[1])
-        totals[layer].cover(run.grid.numbers)
+    for run in reversed(trajectory.runs):  # several of one layer where its grid was cut
+        layer = run.grid.layer
+        total = totals.setdefault(layer, Contributions(axes, multiplier.shape[1]))
+        total.cover(run.grid.numbers)
         report = SolveReport.blank(run.grid.steps, multiplier.shape[1])
         with np.errstate(over="ignore", invalid="ignore"):  # what diverges is reported below
             if isinstance(scheme, RungeKutta):
-                multiplier = _solve_runge_kutta(scheme, run, multiplier, totals[layer])
+                multiplier = _solve_runge_kutta(scheme, run, multiplier, total)
             else:
-                multiplier = _solve_multistep(scheme, run, multiplier, solver, totals[layer], report, past)
+                multiplier = _solve_multistep(scheme, run, multiplier, solver, total, report, past)
         reports.insert(0, report)
-    ties = {layer: run.field.tie for layer, run in enumerate(trajectory.runs)}
+    ties = {run.grid.layer: run.field.tie for run in trajectory.runs}
     adjoint = AdjointRun(multiplier, SolveReport.joined(reports))
     give_up(adjoint, lost)
     handle_nonconvergence(f"the adjoint equation by {name}", adjoint.report, nonconvergence, ADJOINT_HINT)
@@ -113,8 +116,9 @@ def continuous_gradients(
 @final
 @dataclass(frozen=True)
 class _Start:
-    """Where a step of the adjoint equation began: its field there, lam, and the sums of the field's layer."""
+    """Where a step of the adjoint equation began: its length, field and lam there, and the sums of the layer."""
 
+    h: float
     field: Field
     at: Evaluation
     lam: FloatArray
@@ -140,15 +144,15 @@ def _solve_multistep(
     after = end
     for i in range(steps):
         step = run.grid.start + steps - 1 - i
-        past.insert(0, _Start(field, at[i], after, total))
-        done = len(past) - 1
+        past.insert(0, _Start(h, field, at[i], after, total))
+        coefficients = scheme.coefficients(len(past) - 1, [start.h for start in past])
         with stage(phase="adjoint", step=step):
-            for j, start in enumerate(past, 1):
-                weight = h * scheme.coefficient(done, j)
+            for j, start in enumerate(past[: len(coefficients) - 1], 1):
+                weight = h * coefficients[j]
                 if weight != 0.0:
                     after = after + start.total.pull(start.field, start.at, {step: weight * start.lam})
             del past[max(scheme.width - 2, 0) :]
-            c = h * scheme.coefficient(done, 0)
+            c = h * coefficients[0]
             if c != 0.0:
                 solution = solve_adjoint(field, at[i + 1], c, after, krylov)
                 after = solution.x

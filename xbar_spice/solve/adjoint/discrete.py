@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from xbar_spice.checks import ANYTHING, Array, checked
+from xbar_spice.checks import ANYTHING, Array, Real, checked
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.solve.fields.contributions import By, Contributions, Split, split_axes
@@ -44,6 +44,10 @@ class Gradients:
         converged: Whether the transposed linear solve of each step converged, (steps[, batch]).
         krylov_iterations: Transposed products of each solve, (steps[, batch]).
         residuals: Relative residual that each solve left, (steps[, batch]).
+        lengths: dL/d(length of each step), (steps,), with everything else as it is, the weights of the step included;
+            of an adaptive method by the distance of two points of the grid, the parts of its steps held fixed. None of
+            a method that does not say.
+        uneven: Whether steps of the method may differ in length.
     """
 
     z0: FloatArray
@@ -51,6 +55,36 @@ class Gradients:
     converged: BoolArray
     krylov_iterations: NDArray[np.int64]
     residuals: FloatArray
+    lengths: FloatArray | None = None
+    uneven: bool = True
+
+    @property
+    def h(self) -> float:
+        """dL/dh at a fixed number of steps of equal lengths.
+
+        Raises:
+            InvalidInputError: The method does not say how its steps depend on their lengths.
+        """
+        return float(self._lengths().sum())
+
+    @property
+    def times(self) -> FloatArray:
+        """dL/dt_k by the times of the grid points, (steps + 1,), the first one included.
+
+        Raises:
+            InvalidInputError: As for `h`, or the method has steps of one length only.
+        """
+        lengths = self._lengths()
+        if not self.uneven:
+            raise InvalidInputError("this method has steps of one length only: take the gradient with respect to h")
+        return -np.diff(lengths, prepend=0.0, append=0.0)
+
+    def _lengths(self) -> FloatArray:
+        if self.lengths is None:
+            raise InvalidInputError(
+                "this method does not say how its steps depend on their lengths: its adjoint has no `lengths`"
+            )
+        return self.lengths
 
     @property
     def A(self) -> FloatArray:  # noqa: N802 - the matrix of the formula
@@ -80,6 +114,7 @@ def gradients(
     *,
     by: Split = (),
     at: Mapping[int, ArrayLike] | None = None,
+    between: Mapping[float, ArrayLike] | None = None,
     krylov: SolverLike | None = None,
     nonconvergence: Nonconvergence = "warn",
 ) -> Gradients:
@@ -97,6 +132,8 @@ def gradients(
             evaluation that serves several steps (`am3`, `ab3`, `velocity_verlet`) is then read once for each.
         at: Of a loss that looks at earlier states, too: dL/dz_k by the number k of the grid point, 0 or one of the
             `stops` of the trajectory.
+        between: Of a loss that looks between grid points: dL/dz(t) of `Trajectory.state` by the time, one of those of
+            `between` of the trajectory. Gradients by step lengths leave each t at its part of the step.
         krylov: How linear systems are solved; as in the forward run by default.
         nonconvergence: As for `integrate`.
 
@@ -123,9 +160,20 @@ def gradients(
     known = {0, *(run.grid.start for run in trajectory.runs)}
     if unknown := [k for k in at or {} if k not in known]:
         raise InvalidInputError(f"at has grid point {unknown[0]}: give it to integrate as one of its stops")
-    earlier = {k: np.where(lost, 0.0, checked_cotangent(w, trajectory.z.shape[1:])) for k, w in (at or {}).items()}
+    shape = trajectory.z.shape[1:]
+    earlier = {k: np.where(lost, 0.0, checked_cotangent(w, shape)) for k, w in (at or {}).items()}
+    inside = {
+        Real()("between", time): np.where(lost, 0.0, checked_cotangent(w, shape, f"the cotangent of between at {time}"))
+        for time, w in (between or {}).items()
+    }
+    if not {*trajectory.dense.points(inside)} <= {*known, trajectory.steps}:
+        raise InvalidInputError("between has a time that integrate was not told: give it there as one of `between`")
 
     with np.errstate(over="ignore", invalid="ignore"):
+        points, lengths, totals = trajectory.dense.pulled(inside, axes)
+        batch = batch + points.pop(trajectory.steps, 0.0)
+        for k, w in points.items():
+            earlier[k] = earlier.get(k, 0.0) + w
         run, parameters = chained_adjoint(
             trajectory.scheme,
             [(run.grid.layer, run) for run in reversed(trajectory.runs)],
@@ -133,10 +181,15 @@ def gradients(
             get_linear_solver(krylov, trajectory.options.krylov),
             axes,
             earlier,
+            totals,
         )
     give_up(run, lost)
+    if run.lengths is not None:
+        for k, length in lengths.items():
+            run.lengths[k] += length
+        run.lengths[:, lost] = 0.0
     handle_nonconvergence(f"the adjoint of {trajectory.method}", run.report, nonconvergence, ADJOINT_HINT)
-    return as_gradients(run, parameters, trajectory.batched)
+    return replace(as_gradients(run, parameters, trajectory.batched), uneven=trajectory.scheme.uneven)
 
 
 def lost_samples(trajectory: Trajectory) -> BoolArray:
@@ -152,13 +205,13 @@ def give_up(run: AdjointRun, lost: BoolArray | None = None) -> None:
     run.report.converged[:, ~np.isfinite(run.z0).all(axis=0)] = False
 
 
-def checked_cotangent(cotangent: ArrayLike, expected: tuple[int, ...]) -> FloatArray:
+def checked_cotangent(cotangent: ArrayLike, expected: tuple[int, ...], name: str = "the cotangent") -> FloatArray:
     """The cotangent with a batch axis, if it is finite and has the shape of z0."""
-    given = Array(finite=False)("the cotangent", cotangent)
+    given = Array(finite=False)(name, cotangent)
     if given.shape != expected:
-        raise InvalidInputError(f"the cotangent must have the shape of z0, {expected}, got {given.shape}")
+        raise InvalidInputError(f"{name} must have the shape of z0, {expected}, got {given.shape}")
     if not np.isfinite(given).all():
-        raise InvalidInputError("the cotangent must be finite, got NaN or infinity in it")
+        raise InvalidInputError(f"{name} must be finite, got NaN or infinity in it")
     return given if given.ndim == 2 else given[:, np.newaxis]
 
 
@@ -169,6 +222,7 @@ def chained_adjoint(
     krylov: LinearSolver,
     axes: tuple[By, ...] = (),
     earlier: Mapping[int, FloatArray] = MappingProxyType({}),
+    totals: dict[int, Contributions] | None = None,
 ) -> tuple[AdjointRun, Parameters]:
     """The adjoint of runs that follow each other, and the gradients of the parameters of each layer.
 
@@ -179,11 +233,13 @@ def chained_adjoint(
         krylov: How linear systems are solved.
         axes: What gradients are split by, of `split_axes`.
         earlier: dL/dz_k of grid points at which runs begin, by their numbers.
+        totals: What is known to contribute to the gradients already, by layer.
     """
-    totals: dict[int, Contributions] = {}
+    totals = {} if totals is None else totals
     ties: dict[int, Tie] = {}
     reports: list[SolveReport] = []
     carry: Carry = ()
+    lengths: list[tuple[int, FloatArray | None]] = []  # of each run, with the number of the step behind it
     for layer, run in runs:
         total = totals.setdefault(layer, Contributions(axes, cotangent.shape[1]))
         total.cover(run.grid.numbers)
@@ -191,9 +247,21 @@ def chained_adjoint(
         cotangent, carry = part.z0, part.carry
         if run.grid.start in earlier:
             cotangent = cotangent + earlier[run.grid.start]
+        lengths.append((run.grid.numbers.stop, part.lengths))
         reports.insert(0, part.report)
         ties[layer] = run.field.tie
-    return AdjointRun(cotangent, SolveReport.joined(reports)), by_layer(totals, ties)
+    return AdjointRun(cotangent, SolveReport.joined(reports), (), _joined_lengths(lengths)), by_layer(totals, ties)
+
+
+def _joined_lengths(parts: Sequence[tuple[int, FloatArray | None]]) -> FloatArray | None:
+    """dL/dh_k of all steps, (steps, batch), of runs each of which reaches back as far as it has rows."""
+    total: FloatArray | None = None
+    for stop, part in parts:  # the last run first
+        if part is None:
+            return None
+        total = np.zeros((stop, part.shape[1])) if total is None else total
+        total[stop - len(part) : stop] += part
+    return total
 
 
 def by_layer(totals: Mapping[int, Contributions], ties: Mapping[int, Tie]) -> Parameters:
@@ -208,12 +276,14 @@ def by_layer(totals: Mapping[int, Contributions], ties: Mapping[int, Tie]) -> Pa
 def as_gradients(run: AdjointRun, parameters: Parameters, batched: bool) -> Gradients:
     """The result of an adjoint run; without a batch axis for a single z0."""
     report = run.report
+    lengths = None if run.lengths is None else run.lengths.sum(axis=1)
     if batched:
-        return Gradients(run.z0, parameters, report.converged, report.krylov_iterations, report.residuals)
+        return Gradients(run.z0, parameters, report.converged, report.krylov_iterations, report.residuals, lengths)
     return Gradients(
         run.z0[:, 0],
         parameters,
         report.converged[:, 0],
         report.krylov_iterations[:, 0],
         report.residuals[:, 0],
+        lengths,
     )

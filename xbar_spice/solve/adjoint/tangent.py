@@ -68,20 +68,22 @@ def tangent(
         raise InvalidInputError("changes of z0 and of the parameters must be finite, got NaN or infinity in them")
     check_nonconvergence(nonconvergence)
     change = given if trajectory.batched else given[:, np.newaxis]
-    left = dict(parameters or {})
+    changes = dict(parameters or {})
+    layers = {run.grid.layer for run in trajectory.runs}
+    suffixes = {layer: f"[{layer}]" if len(layers) > 1 else "" for layer in layers}
+    if unknown := [name for name in changes if not name.endswith(tuple(suffixes.values()))]:
+        raise InvalidInputError(f"no layer has the parameters {', '.join(unknown)}; gradients(...) lists their names")
     solver = get_linear_solver(krylov, trajectory.options.krylov)
     carry: Carry = ()
     reports: list[SolveReport] = []
-    for layer, run in enumerate(trajectory.runs):
-        suffix = f"[{layer}]" if len(trajectory.runs) > 1 else ""
-        mine = {name.removesuffix(suffix): left.pop(name) for name in list(left) if name.endswith(suffix)}
+    for run in trajectory.runs:  # several of one layer where its grid was cut
+        suffix = suffixes[run.grid.layer]
+        mine = {name.removesuffix(suffix): value for name, value in changes.items() if name.endswith(suffix)}
         direction = run.field.tie.spread({name: Array()(name, value) for name, value in mine.items()})
         with np.errstate(over="ignore", invalid="ignore"):  # a change that is not finite is reported below
             part = trajectory.scheme.tangent(run, change, direction, solver, carry)
         change, carry = part.z, part.carry
         reports.append(part.report)
-    if left:
-        raise InvalidInputError(f"no layer has the parameters {', '.join(left)}; gradients(...) lists their names")
     report = SolveReport.joined(reports)
     report.converged[:] &= np.isfinite(change).all(axis=0)
     handle_nonconvergence(f"the tangent of {trajectory.method}", report, nonconvergence, ADJOINT_HINT)

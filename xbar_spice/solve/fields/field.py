@@ -115,6 +115,21 @@ class Field(ABC):
             object.__setattr__(made, self.digital.get(name, name), value)
         return made
 
+    def as_difference(self) -> Field:
+        """The field of K - K^T on an array of its own, under the name of K.
+
+        Raises:
+            InvalidInputError: This one is not made of it.
+        """
+        raise InvalidInputError(
+            f"on_arrays has 'difference', and {type(self).__name__} is not made of K - K^T: only an antisymmetric "
+            "field is; leave 'difference' out"
+        )
+
+    def from_difference(self, gradients: Parameters) -> Parameters:
+        """The gradients of K from those of K - K^T, whatever axes are in front."""
+        return gradients
+
     def with_bias_lines(self) -> Field:
         """The same field with its bias on the array, as one more column of a matrix, whose input is held at one.
 

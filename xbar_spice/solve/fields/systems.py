@@ -138,6 +138,17 @@ class AntisymmetricField(LayerField):
         p, y = hidden_cotangent, evaluation.z
         return {"K": self._array.outer(p, y) - self._array.outer(y, p), **bias_gradient("b", self.b, p)}
 
+    def as_difference(self) -> Field:
+        if self._array.keeps_kernel:
+            raise InvalidInputError(
+                "the kernel of K - K^T has entries that are not its own: on_arrays=('difference',) takes a K that is a "
+                "matrix; leave it out, and one array of K is read from both sides"
+            )
+        return LayerField(self.K.to_dense(), self.b, self.activation, tie=self.tie)
+
+    def from_difference(self, gradients: Parameters) -> Parameters:
+        return _antisymmetric(gradients)
+
     def with_bias_lines(self) -> Field:
         return Field.with_bias_lines(self)  # one more column would not be one of K - K^T
 
@@ -155,8 +166,13 @@ def _from_both_sides(array: LinearOperator) -> LinearOperator:
 
 
 def _antisymmetric(values: Parameters) -> Parameters:
-    """How K - K^T depends on K; its own adjoint."""
-    return {name: value - value.T if name == "K" else value for name, value in values.items()}
+    """How K - K^T depends on K; its own adjoint. A column of a bias stays what it is, whatever axes are in front."""
+    return {name: _less_transpose(value) if name == "K" else value for name, value in values.items()}
+
+
+def _less_transpose(value: FloatArray) -> FloatArray:
+    square, rest = np.split(value, [value.shape[-2]], axis=-1)
+    return np.concatenate([square - square.swapaxes(-1, -2), rest], axis=-1)
 
 
 @checked()

@@ -3,7 +3,7 @@
 Each sample chooses its own step sizes, so that a batch gives what its samples give alone; a round of stages is one
 batched read for all samples that are still on their way to the next point of the grid, which every sample hits exactly.
 The last stage of an accepted step is the first of the next one (six evaluations per attempt). The adjoint is that of
-the steps that were accepted, their sizes held fixed.
+the steps that were accepted, their sizes held fixed, as parts of the distance between two points of the grid.
 
 Source: Dormand and Prince, J. Comput. Appl. Math. 6 (1980) 19.
 """
@@ -123,7 +123,7 @@ class DormandPrince(Method):
         total: Contributions,
         carry: Carry = (),
     ) -> AdjointRun:
-        multiplier = cotangent.copy()
+        multiplier, lengths = cotangent.copy(), np.zeros((run.grid.steps, cotangent.shape[1]))
         for k in range(run.grid.steps - 1, -1, -1):
             step = run.grid.start + k
             with stage(phase="adjoint", step=step):
@@ -135,8 +135,9 @@ class DormandPrince(Method):
                         return total.pull(run.field, at, {step: w}, samples=samples)
 
                     part = multiplier[:, taken.samples]
-                    multiplier[:, taken.samples] = _TABLEAU.pull(pull, taken.stages, taken.h, part)
-        return AdjointRun(multiplier, SolveReport.blank(run.grid.steps, cotangent.shape[1]))
+                    multiplier[:, taken.samples], length = _TABLEAU.pull(pull, taken.stages, taken.h, part)
+                    lengths[k, taken.samples] += taken.h / run.grid.h * length
+        return AdjointRun(multiplier, SolveReport.blank(run.grid.steps, cotangent.shape[1]), lengths=lengths)
 
     def tangent(
         self,

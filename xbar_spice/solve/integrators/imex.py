@@ -5,7 +5,8 @@
 Its fixed points are those of f, whatever L is. For f = -a z it is stable at any h if L >= a / 2; it helps no eigenvalue
 on the imaginary axis. With lam' = dL/dz' and q = (I + h L)^{-T} lam' the adjoint is
 
-    lam = lam' + J^T h q,   parameters of f: those of the vjp with h q,   dL/dL = h q (z - z')^T
+    lam = lam' + J^T h q,   parameters of f: those of the vjp with h q,   dL/dL = h q (z - z')^T,
+    dL/dh = q . (z' - z) / h
 
 Source: Haber, Lensink, Treister and Ruthotto, IMEXnet, ICML 2019.
 """
@@ -140,16 +141,20 @@ class Imex(Method):
         carry: Carry = (),
     ) -> AdjointRun:
         part, h = self._part(cotangent), run.grid.h
-        report = SolveReport.blank(run.grid.steps, cotangent.shape[1])
+        report, lengths = (
+            SolveReport.blank(run.grid.steps, cotangent.shape[1]),
+            np.zeros((run.grid.steps, len(cotangent.T))),
+        )
         for k in range(run.grid.steps - 1, -1, -1):
             step, (at,) = run.grid.start + k, run.evaluations[k]
             with stage(phase="adjoint", step=step):
                 q = h * self._solved(part, h, cotangent, krylov, report, k, transposed=True)
+                lengths[k] = (q * (run.z[k + 1] - run.z[k])).sum(axis=0) / h**2
                 cotangent = cotangent + total.pull(run.field, at, {step: q})
             if self.trained:
                 moved = Evaluation(run.z[k] - run.z[k + 1], at.value, at.slope, at.hidden)
                 total.add(part, moved, q, q, step=step)
-        return AdjointRun(cotangent, report)
+        return AdjointRun(cotangent, report, lengths=lengths)
 
     def tangent(
         self,

@@ -18,6 +18,7 @@ from xbar_spice.linear.operator import FloatArray
 from xbar_spice.parts import METHODS
 from xbar_spice.solve.fields.evaluation import BoolArray
 from xbar_spice.solve.fields.field import Field
+from xbar_spice.solve.integrators.dense import Dense
 from xbar_spice.solve.integrators.layers import Layers
 from xbar_spice.solve.integrators.method import Carry, ForwardRun, Grid, Method, SolveOptions, SolveReport
 from xbar_spice.solve.integrators.step_control import AdaptiveOptions
@@ -41,6 +42,7 @@ Scalar = TypeVar("Scalar", bound=np.generic)
 
 _EQUAL = 1e-10  # steps whose lengths differ by no more than this part, as those of a grid that was rounded, are equal
 _REAL = 1e-3  # imaginary part of a mode that is not worth a word
+_LOOK_BACK = 16  # steps whose lengths a step is told: more than any method looks back over
 MOST_STEPS = 10**7  # whose states would fill the memory of any machine
 
 _SAMPLES_NAMED = 4  # in a report of what did not converge; the arrays of the result name them all
@@ -70,7 +72,7 @@ class Trajectory:
 
     @property
     def h(self) -> float:
-        """Distance of the grid's first points."""
+        """Distance of the grid's first points; negative back in time."""
         return self.runs[0].grid.h
 
     @property
@@ -90,6 +92,21 @@ class Trajectory:
     def z(self) -> FloatArray:
         """States, (steps + 1, n, batch)."""
         return self._squeezed(np.concatenate([self.runs[0].z[:1], *(run.z[1:] for run in self.runs)]))
+
+    @cached_property
+    def dense(self) -> Dense:
+        """Between the points of the grid."""
+        return Dense(self.t, self.runs)
+
+    def state(self, time: float) -> FloatArray:
+        """The state at any time of the run, (n, batch), by cubic interpolation, of order 4.
+
+        Takes a read of f at each end of a step where the method has none.
+
+        Raises:
+            InvalidInputError: The time is beyond the run.
+        """
+        return self._squeezed(self.dense.state(time))
 
     @cached_property
     def report(self) -> SolveReport:
@@ -151,6 +168,7 @@ def integrate(  # noqa: PLR0913 - a problem, its grid, and how it is solved
     krylov: SolverLike | None = None,
     adaptive: AdaptiveOptions | None = None,
     stops: Sequence[int] = (),
+    between: Sequence[float] = (),
     nonconvergence: Nonconvergence = "warn",
 ) -> Trajectory:
     """Integrate dz/dt = f(z) from z0.
@@ -159,15 +177,19 @@ def integrate(  # noqa: PLR0913 - a problem, its grid, and how it is solved
         field: f, or `Layers` of fields that follow each other in time.
         z0: (n,), or (n, batch) for independent samples that advance together.
         method: A name of `METHODS`, a `Method`, or a text such as "file.py:Class(option=1)".
-        h: Step size, > 0; of an adaptive method the distance of the points at which states are returned.
+        h: Step size, not 0, negative to go back in time; of an adaptive method the distance of the points at which
+            states are returned.
         steps: Number of steps, >= 1; a multiple of the number of layers.
-        grid: (steps + 1,) growing times, in place of h and steps; of methods of one step.
+        grid: (steps + 1,) growing times, or falling ones to go back, in place of h and steps. A method of Adams', such
+            as ab3 and am3, goes on over unequal steps with the coefficients that belong to them.
         newton: How implicit equations are solved; `NewtonOptions()` by default.
         krylov: Who solves linear systems, here and by default in the adjoint: a `LinearSolver`, its text, or
             `KrylovOptions`; `Gmres()` by default.
         adaptive: How an adaptive method chooses its steps; `AdaptiveOptions()` by default.
         stops: Numbers of grid points at which a loss looks at the state, beside the last one: `gradients` takes its
             cotangents there, too.
+        between: Times, of no grid point, at which a loss looks at `Trajectory.state`: `gradients` takes cotangents
+            there, too.
         nonconvergence: What to do when a step is not solved or not finite: "warn" with a `ConvergenceWarning`, "raise"
             a `ConvergenceError`, or "ignore", which leaves it to the caller to look at `converged`.
 
@@ -193,6 +215,9 @@ def integrate(  # noqa: PLR0913 - a problem, its grid, and how it is solved
         raise InvalidInputError(f"{'h' if h is None else 'steps'} is missing: integrate takes h and steps, or a grid")
     layers, z, points = checked_problem(field, z0, h, steps)
     check_nonconvergence(nonconvergence)
+    if len(between):
+        times = h * np.arange(steps + 1) if lengths is None else np.concatenate([[0.0], np.cumsum(lengths)])
+        stops = [*stops, *Dense(times.astype(float), ()).points(between)]
     options = SolveOptions(newton or NewtonOptions(), get_linear_solver(krylov), adaptive or AdaptiveOptions())
     runs: list[ForwardRun] = []
     carry: Carry = ()
@@ -210,17 +235,18 @@ def integrate(  # noqa: PLR0913 - a problem, its grid, and how it is solved
 def _lengths(grid: ArrayLike, h: float | None, steps: int | None, scheme: Method, name: str) -> FloatArray:
     """(steps,) lengths of the steps of a grid."""
     times = Array()("grid", grid)
-    if times.ndim != 1 or times.size < 2 or not (np.diff(times) > 0).all():
-        raise InvalidInputError(f"grid must be growing times of shape (steps + 1,), got {given(times)}")
+    ordered = times.ndim == 1 and times.size > 1 and np.diff(times) * np.sign(times[-1] - times[0]) > 0
+    if not np.all(ordered):
+        raise InvalidInputError(f"grid must be growing or falling times of shape (steps + 1,), got {given(times)}")
     if h is not None or steps is not None:
         raise InvalidInputError("a grid says steps and their lengths: leave h and steps out, or grid")
     lengths = np.diff(times)
     if np.allclose(lengths, lengths.mean(), rtol=_EQUAL, atol=0.0):
         lengths = np.full(lengths.size, (times[-1] - times[0]) / lengths.size)
-    if not scheme.one_step and (lengths != lengths[0]).any():
+    if not scheme.uneven and (lengths != lengths[0]).any():
         raise InvalidInputError(
             f"grid has unequal steps, which {name} cannot look back over: take a method of one step, such as "
-            "rk4 or implicit_euler, or give h and steps"
+            "rk4 or implicit_euler, one of Adams', such as ab3 or am3, or give h and steps"
         )
     return lengths
 
@@ -235,8 +261,16 @@ def _stretches(
             ours = lengths[piece.start : piece.start + piece.steps]
             cuts |= set((np.flatnonzero(np.diff(ours)) + 1).tolist())
         for first, end in pairwise(sorted(cuts)):
-            h = piece.h if lengths is None else float(lengths[piece.start + first])
-            yield field, replace(piece, h=h, steps=end - first, start=piece.start + first)
+            part = replace(piece, steps=end - first, start=piece.start + first)
+            if lengths is not None:
+                before, after = lengths[: part.start], lengths[part.numbers.stop :]
+                part = replace(
+                    part,
+                    h=float(lengths[part.start]),
+                    before=tuple(before[-1 : -_LOOK_BACK - 1 : -1].tolist()),
+                    after=tuple(after[:_LOOK_BACK].tolist()),
+                )
+            yield field, part
 
 
 def method_text(method: str | Method) -> str:
@@ -256,7 +290,9 @@ def checked_problem(field: Field | Layers, z0: ArrayLike, h: float, steps: int) 
         raise InvalidInputError(f"z0 must have shape ({layers.states},) or ({layers.states}, batch), got {start.shape}")
     if not np.isfinite(start).all():
         raise InvalidInputError("z0 must be finite, got NaN or infinity in it")
-    step = Real(above=0)("h", h)
+    step = Real()("h", h)
+    if step == 0:
+        raise InvalidInputError("h must be finite and not 0 (negative to go back in time), got 0")
     count = Whole(1, MOST_STEPS)("steps", steps)
     return layers, start if start.ndim == 2 else start[:, np.newaxis], Grid(step, count)
 

@@ -89,13 +89,16 @@ class Leapfrog(Method):
         carry: Carry = (),
     ) -> AdjointRun:
         back = carry[0] if carry else np.zeros_like(cotangent)
+        lengths = np.zeros((run.grid.steps, cotangent.shape[1]))  # of which only the sum counts: all steps share one h
         for k in range(run.grid.steps - 1, -1, -1):
             step, (at,) = run.grid.start + k, run.evaluations[k]
             back = back + cotangent
+            w = self._weight(run.grid, k, run.before) * back
             with stage(phase="adjoint", step=step):
-                pulled = total.pull(run.field, at, {step: self._weight(run.grid, k, run.before) * back})
+                pulled = total.pull(run.field, at, {step: w})
+            lengths[k] = 2.0 / run.grid.h * (w * at.value).sum(axis=0)
             cotangent = cotangent + pulled
-        return AdjointRun(cotangent, SolveReport.blank(run.grid.steps, cotangent.shape[1]), (back,))
+        return AdjointRun(cotangent, SolveReport.blank(run.grid.steps, cotangent.shape[1]), (back,), lengths)
 
     def tangent(
         self,

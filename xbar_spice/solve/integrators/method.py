@@ -47,17 +47,26 @@ class Grid:
         steps: Number of steps.
         start: Number of the first step, by which reads are labelled.
         layer: Number of the layer whose steps these are.
+        before: Lengths of the steps before these, the last one first, as far as they differ: what is not said is h.
+        after: Lengths of the steps after these, the first one first, likewise.
     """
 
     h: float
     steps: int
     start: int = 0
     layer: int = 0
+    before: tuple[float, ...] = ()
+    after: tuple[float, ...] = ()
 
     @property
     def numbers(self) -> range:
         """The numbers of its steps."""
         return range(self.start, self.start + self.steps)
+
+    def length(self, step: int) -> float:
+        """Of a step, counted from the first of these; of those before and after, too."""
+        beyond, known = (-step - 1, self.before) if step < 0 else (step - self.steps, self.after)
+        return known[beyond] if 0 <= beyond < len(known) else self.h
 
 
 @final
@@ -169,11 +178,14 @@ class AdjointRun:
         z0: dL/dz_0, (n, batch).
         report: How each linear solve went.
         carry: What the adjoint of the run before needs besides dL/dz_0.
+        lengths: (steps, batch) dL/dh_k, by the length of each step, each sample for itself; perhaps with rows in front,
+            for what this run makes of the lengths of the last steps before it. None of a method that does not say.
     """
 
     z0: FloatArray
     report: SolveReport
     carry: Carry = ()
+    lengths: FloatArray | None = None
 
 
 @final
@@ -205,6 +217,11 @@ class Method(ABC):
 
     one_step: bool = True
     """Whether a step depends on the state before it only, so that it can be run back from the state after it."""
+
+    @property
+    def uneven(self) -> bool:
+        """Whether steps may differ in length; if not, only the sum of the `lengths` of an adjoint means anything."""
+        return self.one_step
 
     @abstractmethod
     def run(

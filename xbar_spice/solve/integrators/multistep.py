@@ -18,12 +18,19 @@ Where the weights change at a cut, f(z_k) has those of the step that begins at z
 implicit term of a step has those of that step. So f at a cut belongs to the part behind it.
 
 For implicit Euler, b = (1), this is lam_k = (I - h J_k^T)^{-1} lam_{k+1}, one transposed solve at the *new* point.
+
+Where steps differ in length, a method of Adams' goes on exactly: its step integrates the polynomial through the values
+of f that its row uses, at the times at which they are, which also says how the weights depend on each of the lengths:
+
+    h_k b^{(k)}_j = integral of l_j(t) over the step
+    dL/dh_i = sum_k mu_{k+1} . sum_j d(h_k b^{(k)}_j)/dh_i f(z_{k+1-j})
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import final
 
 import numpy as np
@@ -50,6 +57,8 @@ from xbar_spice.solve.newton.newton import solve_implicit
 
 _GROWTH = 1.01  # of a damped part in one step, from which a method counts as unstable
 _VERY_STIFF = 1e6  # h |lambda| that only methods without a limit do not amplify
+_EXACT = 1e-12  # to which coefficients are those of a method of Adams
+_TINY = 1e-100  # imaginary step of a derivative, relative to a length
 
 __all__ = ["AB3", "AM3", "FORWARD_EULER", "IMPLICIT_EULER", "TRAPEZOID", "LinearMultistep"]
 
@@ -72,9 +81,30 @@ class LinearMultistep(Method):
         row = self.rows[min(step, len(self.rows) - 1)]
         return row[j] if j < len(row) else 0.0
 
+    def coefficients(self, number: int, lengths: Sequence[float]) -> tuple[float, ...]:
+        """b^{(number)}_j by j, for lengths of this step and of those before it, the last one first."""
+        if len(set(lengths)) == 1:
+            return tuple(self.coefficient(number, j) for j in range(self.width))
+        row = self.rows[min(number, len(self.rows) - 1)]
+        found = _adams(row, np.array(lengths)) / lengths[0]
+        return (*found.tolist(), *(0.0,) * (self.width - len(row)))
+
+    def _coefficients(self, grid: Grid, step: int, earlier: int) -> tuple[float, ...]:
+        """Those of a step of a grid, `earlier` steps of the start having been done before it."""
+        number = earlier + step
+        return self.coefficients(number, [grid.length(step - back) for back in range(self._looks_back(number) + 1)])
+
+    def _looks_back(self, number: int) -> int:
+        """The number of earlier steps whose lengths a step's coefficients depend on."""
+        return max(min(number, self.width - 2), 0)
+
     @property
     def one_step(self) -> bool:  # type: ignore[override]
         return all(not any(row[2:]) for row in self.rows)
+
+    @property
+    def uneven(self) -> bool:
+        return self.one_step or _all_of_adams(self.rows)
 
     @property
     def implicit(self) -> bool:
@@ -125,8 +155,9 @@ class LinearMultistep(Method):
         report = SolveReport.blank(grid.steps, z0.shape[1], limited=limited)
         for k in range(grid.steps):
             with stage(step=grid.start + k):
-                base = z[k] + grid.h * self._explicit_part(field, z, at, k, report, before)
-                c = grid.h * self.coefficient(earlier + k, 0)
+                b = self._coefficients(grid, k, earlier)
+                base = z[k] + grid.h * self._explicit_part(field, z, at, k, report, before, b)
+                c = grid.h * b[0]
                 if c == 0.0:
                     z[k + 1] = base
                     report.converged[k] = np.isfinite(base).all(axis=0)
@@ -161,11 +192,12 @@ class LinearMultistep(Method):
         step: int,
         report: SolveReport,
         before: Carry,
+        coefficients: tuple[float, ...],
     ) -> FloatArray | float:
         """The sum over j >= 1 of b_j f(z_{step+1-j}); what has not been evaluated yet is evaluated now."""
         total: FloatArray | float = 0.0
-        for j in range(1, self.width):
-            point, b = step + 1 - j, self.coefficient(len(before) + step, j)
+        for j, b in enumerate(coefficients[1:], 1):
+            point = step + 1 - j
             if b == 0.0:
                 continue
             if point < 0:
@@ -191,6 +223,7 @@ class LinearMultistep(Method):
         earlier, warm = len(run.before), self.implicit and krylov.warm_start
         ahead, gain = (carry[:-1], carry[-1]) if warm and carry else (carry, np.zeros_like(cotangent))
         mu = {grid.steps + 1 + i: multiplier for i, multiplier in enumerate(ahead)}
+        lengths = np.zeros((earlier + grid.steps, cotangent.shape[1]))
         multiplier = cotangent
         for k in range(grid.steps, -1, -1):
             # At the last point f belongs to the run that goes on from there.
@@ -198,7 +231,7 @@ class LinearMultistep(Method):
             if w:
                 with stage(phase="adjoint", step=grid.start + k):
                     multiplier = multiplier + total.pull(field, run.evaluations[k][0], w)
-            c = grid.h * self.coefficient(earlier + k - 1, 0) if k else 0.0
+            c = grid.h * self._coefficients(grid, k - 1, earlier)[0] if k else 0.0
             if c != 0.0:
                 (point,) = run.evaluations[k]
                 rhs = multiplier
@@ -213,8 +246,28 @@ class LinearMultistep(Method):
                 report.converged[k - 1], report.residuals[k - 1] = solution.converged, solution.residual
                 report.krylov_iterations[k - 1] = solution.iterations
             mu[k] = multiplier
+            if k:
+                self._add_lengths(lengths, run, k - 1, multiplier)
         behind = tuple(mu[k] for k in range(1, self.width - 1) if k in mu)
-        return AdjointRun(multiplier, report, (*behind, gain) if warm else behind)
+        return AdjointRun(multiplier, report, (*behind, gain) if warm else behind, lengths)
+
+    def _add_lengths(self, lengths: FloatArray, run: ForwardRun, k: int, multiplier: FloatArray) -> None:
+        """Add what step k makes of its length and of those before it, which are the first rows."""
+        grid, earlier = run.grid, len(run.before)
+        row = self.rows[min(earlier + k, len(self.rows) - 1)]
+        if self.one_step or not self.uneven:  # the step is h times a sum that h does not change
+            lengths[earlier + k] += (multiplier * (run.z[k + 1] - run.z[k])).sum(axis=0) / grid.h
+            return
+        slopes = _adams_slopes(row, np.array([grid.length(k - back) for back in range(max(len(row) - 1, 1))]))
+        for j, b in enumerate(row):
+            if b == 0.0:
+                continue
+            point = k + 1 - j
+            f = run.before[-point - 1] if point < 0 else run.evaluations[point][0].value
+            moved = (multiplier * f).sum(axis=0)
+            for back, slope in enumerate(slopes[:, j]):
+                if slope:
+                    lengths[earlier + k - back] += slope * moved
 
     def tangent(
         self,
@@ -230,14 +283,15 @@ class LinearMultistep(Method):
         changes = [change]
         for k in range(grid.steps):
             base = changes[k]
-            for j in range(1, self.width):
-                b, point = self.coefficient(earlier + k, j), k + 1 - j
+            coefficients = self._coefficients(grid, k, earlier)
+            for j, b in enumerate(coefficients[1:], 1):
+                point = k + 1 - j
                 if b == 0.0:
                     continue
                 if point not in slopes:
                     slopes[point] = field.push(run.evaluations[point][0], changes[point], direction)
                 base = base + grid.h * b * slopes[point]
-            c = grid.h * self.coefficient(earlier + k, 0)
+            c = grid.h * coefficients[0]
             if c != 0.0:
                 (point_after,) = run.evaluations[k + 1]
                 base = base + c * field.parameter_jvp(point_after, direction)
@@ -251,7 +305,8 @@ class LinearMultistep(Method):
 
     def _handed_back(self, mu: Mapping[int, FloatArray], grid: Grid, point: int, earlier: int) -> dict[int, FloatArray]:
         """The terms of w_k, by the step that uses f(z_k)."""
-        weights = {j: grid.h * self.coefficient(earlier + point - 1 + j, j) for j in range(1, self.width)}
+        steps = {j: point - 1 + j for j in range(1, self.width)}
+        weights = {j: grid.length(k) * self._coefficients(grid, k, earlier)[j] for j, k in steps.items()}
         return {
             grid.start + point - 1 + j: weight * mu[point + j]
             for j, weight in weights.items()
@@ -262,6 +317,31 @@ class LinearMultistep(Method):
     def width(self) -> int:
         """Points of which a step uses f, at most."""
         return max(len(row) for row in self.rows)
+
+
+def _adams(row: tuple[float, ...], lengths: FloatArray) -> FloatArray:
+    """The h b_j of the method of Adams with f where a row has it, for lengths of this step and of those before it."""
+    times = np.concatenate([lengths[:1], [0.0], -np.cumsum(lengths[1:])])[: len(row)]  # of f, from the step's start on
+    used = [j for j, b in enumerate(row) if b != 0.0]
+    found = np.zeros(len(row), dtype=lengths.dtype)
+    for j in used:
+        others = [times[i] for i in used if i != j]
+        polynomial = np.ones(1, dtype=lengths.dtype)
+        for other in others:
+            polynomial = np.convolve(polynomial, np.array([1.0, -other]) / (times[j] - other))
+        found[j] = np.polyval(np.append(polynomial / np.arange(len(polynomial), 0, -1), 0.0), lengths[0])
+    return found
+
+
+@cache
+def _all_of_adams(rows: tuple[tuple[float, ...], ...]) -> bool:
+    """Whether every row is that of a method of Adams."""
+    return all(np.allclose(_adams(row, np.ones(max(len(row) - 1, 1))), row, rtol=_EXACT, atol=0.0) for row in rows)
+
+
+def _adams_slopes(row: tuple[float, ...], lengths: FloatArray) -> FloatArray:
+    """(lengths, len(row)) derivatives of `_adams` by each length, by an imaginary step, which rounds nothing off."""
+    return np.stack([_adams(row, lengths + 1j * _TINY * one).imag / _TINY for one in np.eye(len(lengths))])
 
 
 FORWARD_EULER = LinearMultistep(((0.0, 1.0),))

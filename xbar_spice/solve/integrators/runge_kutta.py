@@ -8,6 +8,7 @@ Differentiated, with lam' = dL/dz' and from the last stage to the first:
 
     w_i = h b_i lam' + h sum_{j>i} a_ji p_j,   p_i = J(y_i)^T w_i,   lam = lam' + sum_i p_i
     parameters: those of the vjp at y_i with w_i
+    dL/dh = sum_i b_i lam' . f(y_i) + sum_i p_i . sum_{j<i} a_ij f(y_j)
 """
 
 from __future__ import annotations
@@ -70,13 +71,20 @@ class Tableau:
         stages: tuple[Evaluation, ...],
         h: float | FloatArray,
         multiplier: FloatArray,
-    ) -> FloatArray:
-        """Lam from lam', with `pull` for J^T w at a stage."""
+    ) -> tuple[FloatArray, FloatArray]:
+        """Lam from lam', with `pull` for J^T w at a stage; and dL/dh, (batch,)."""
         pulled: dict[int, FloatArray] = {}
         for i in range(len(stages) - 1, -1, -1):
             w = self.b[i] * multiplier + sum(self.a[j][i] * p for j, p in pulled.items())
             pulled[i] = pull(stages[i], h * w)
-        return multiplier + sum(pulled.values())
+        moved = [(self.b, multiplier), *((self.a[i], p) for i, p in pulled.items())]
+        length = sum(
+            np.einsum("nb,nb->b", weight * w, at.value)
+            for row, w in moved
+            for weight, at in zip(row, stages, strict=False)
+            if weight
+        )
+        return multiplier + sum(pulled.values()), np.asarray(length)
 
     def push(
         self,
@@ -138,7 +146,7 @@ class RungeKutta(Method):
         total: Contributions,
         carry: Carry = (),
     ) -> AdjointRun:
-        multiplier = cotangent
+        multiplier, lengths = cotangent, np.zeros((run.grid.steps, cotangent.shape[1]))
         for k in range(run.grid.steps - 1, -1, -1):
             step = run.grid.start + k
 
@@ -146,8 +154,9 @@ class RungeKutta(Method):
                 return total.pull(run.field, at, {step: w})
 
             with stage(phase="adjoint", step=step):
-                multiplier = self.tableau.pull(pull, run.evaluations[k], run.grid.h, multiplier)
-        return AdjointRun(multiplier, SolveReport.blank(run.grid.steps, cotangent.shape[1]))
+                multiplier, lengths[k] = self.tableau.pull(pull, run.evaluations[k], run.grid.h, multiplier)
+        report = SolveReport.blank(run.grid.steps, cotangent.shape[1])
+        return AdjointRun(multiplier, report, lengths=lengths)
 
     def tangent(
         self,

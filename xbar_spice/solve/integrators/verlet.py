@@ -104,6 +104,7 @@ class Verlet(Method):
     ) -> AdjointRun:
         field, h = _split(run.field), run.grid.h
         p, q = cotangent[: field.y_size], cotangent[field.y_size :]
+        lengths = np.zeros((run.grid.steps, cotangent.shape[1]))
         pending: dict[int, FloatArray] = {}  # what the next step's first kick hands back to the force at its start
         for k in range(run.grid.steps - 1, -1, -1):
             before, drift, *after = run.evaluations[k]
@@ -111,12 +112,16 @@ class Verlet(Method):
             with stage(phase="adjoint", step=step):
                 if after:
                     kicked = {**pending, step: self.kicks[1] * h * q}
+                    lengths[k] = self.kicks[1] * (q * after[0].value).sum(axis=0)
                     p = p + total.pull(field.force, after[0], kicked, part="force")
+                lengths[k] += (p * drift.value).sum(axis=0)
                 q = q + total.pull(field.velocity, drift, {step: h * p}, part="velocity")
+                lengths[k] += self.kicks[0] * (q * before.value).sum(axis=0)
                 pending = {step: self.kicks[0] * h * q}
                 if not after or k == 0:
                     p = p + total.pull(field.force, before, pending, part="force")
-        return AdjointRun(np.vstack([p, q]), SolveReport.blank(run.grid.steps, cotangent.shape[1]))
+        report = SolveReport.blank(run.grid.steps, cotangent.shape[1])
+        return AdjointRun(np.vstack([p, q]), report, lengths=lengths)
 
     def tangent(
         self,
