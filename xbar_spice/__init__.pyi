@@ -103,6 +103,7 @@ from .solve.fields.systems import convolution_field as convolution_field
 from .solve.fields.systems import hamiltonian_field as hamiltonian_field
 from .solve.fields.systems import parabolic_field as parabolic_field
 from .solve.fields.timed import TimedField as TimedField
+from .solve.growth import growth as growth
 from .solve.integrators.dormand_prince import DormandPrince as DormandPrince
 from .solve.integrators.integration import integrate as integrate
 from .solve.integrators.layers import Layers as Layers
@@ -117,6 +118,8 @@ from .solve.linear_solvers.richardson import Richardson as Richardson
 from .solve.linear_solvers.solver import LinearSolver as LinearSolver
 from .solve.newton.newton import NewtonOptions as NewtonOptions
 from .solve.newton.noise import measured_noise as measured_noise
+from .solve.parallel.backward import parallel_gradients as parallel_gradients
+from .solve.parallel.forward import parallel_in_time as parallel_in_time
 from .spice.device_models import load_device as load_device
 from .spice.device_models import load_opamp as load_opamp
 from .spice.netlist import netlist as netlist
@@ -144,4 +147,5 @@ from .weights import Kernels as Kernels
 from .weights import Model as Model
 from .weights import field_named as field_named
 from .weights import load_model as load_model
+from .weights import prolong as prolong
 from .weights import save_model as save_model

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import final
@@ -182,18 +182,36 @@ def chained_adjoint(
     """
     totals: dict[int, Contributions] = {}
     ties: dict[int, Tie] = {}
+
+    def noted() -> Iterator[tuple[Contributions, ForwardRun]]:
+        for layer, run in runs:
+            ties[layer] = run.field.tie
+            yield totals.setdefault(layer, Contributions(axes, cotangent.shape[1])), run
+
+    return adjoint_sweep(method, noted(), cotangent, krylov, earlier=earlier), by_layer(totals, ties)
+
+
+def adjoint_sweep(
+    method: Method,
+    runs: Iterable[tuple[Contributions, ForwardRun]],
+    cotangent: FloatArray,
+    krylov: LinearSolver,
+    carry: Carry = (),
+    earlier: Mapping[int, FloatArray] = MappingProxyType({}),
+) -> AdjointRun:
+    """The adjoint of runs that follow each other, the last one first, each with what collects its gradients.
+
+    `carry` is that of the adjoint of what went on behind the last run; the result has that of the first one.
+    """
     reports: list[SolveReport] = []
-    carry: Carry = ()
-    for layer, run in runs:
-        total = totals.setdefault(layer, Contributions(axes, cotangent.shape[1]))
+    for total, run in runs:
         total.cover(run.grid.numbers)
         part = method.adjoint(run, cotangent, krylov, total, carry)
         cotangent, carry = part.z0, part.carry
         if run.grid.start in earlier:
             cotangent = cotangent + earlier[run.grid.start]
         reports.insert(0, part.report)
-        ties[layer] = run.field.tie
-    return AdjointRun(cotangent, SolveReport.joined(reports)), by_layer(totals, ties)
+    return AdjointRun(cotangent, SolveReport.joined(reports), carry)
 
 
 def by_layer(totals: Mapping[int, Contributions], ties: Mapping[int, Tie]) -> Parameters:
