@@ -68,7 +68,7 @@ def sparse_lu(conductance: Array, volts: Array) -> tuple[Array, float]:
     columns = []
     for column in volts.T:
         ideal = grid.conductance * placement.drive_to_grid(column[:, np.newaxis])
-        lost = grid.conductance * factor(ideal)
+        lost = grid.conductance * factor.solve(ideal)
         columns.append(placement.from_sense((ideal - lost).sum(axis=1 + placement.sense_axis)))
     return np.concatenate(columns, axis=1), time.process_time() - start
 

@@ -81,6 +81,34 @@ class Net(nn.Module):
         return self.fc(z)
 
 
+class Several(Net):
+    """An encoder and a head of several layers, with normalisations of batches and of groups, and pooling."""
+
+    def __init__(self) -> None:
+        super().__init__(Tanh(4, 6), 4, 4)
+        self.embed = nn.Sequential(
+            nn.Conv2d(1, 4, 3, stride=2, padding=1), nn.BatchNorm2d(4), nn.ReLU(),
+            nn.Conv2d(4, 4, 3, padding=1), nn.GroupNorm(2, 4), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(),
+            nn.Linear(4, 4),
+        )  # fmt: skip
+        self.fc = nn.Sequential(nn.LayerNorm(4), nn.Tanh(), nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 3))
+
+
+def several() -> None:
+    """Ends of several layers: a file of their own, which was made later."""
+    torch.manual_seed(1)
+    net = Several().double()
+    net.embed(torch.randn(8, 1, 5, 5, dtype=torch.float64))  # gives the normalisation its statistics
+    net.eval()
+    images, labels = torch.randn(6, 1, 5, 5, dtype=torch.float64), torch.arange(6) % 3
+    logits = net(images)
+    nn.functional.cross_entropy(logits, labels).backward()
+    torch.save(net.state_dict(), FOLDER / "several.pt")
+    expected = {"images": images.flatten(1).numpy(), "logits": logits.detach().numpy(), "labels": labels.numpy()}
+    expected |= {f"grad.{key}": value.grad.numpy() for key, value in net.named_parameters()}
+    np.savez_compressed(FOLDER / "several.npz", **expected)
+
+
 def main() -> None:
     FOLDER.mkdir(exist_ok=True)
     torch.manual_seed(0)
@@ -139,3 +167,4 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
+    several()

@@ -52,8 +52,11 @@ def constraints(project: dict[str, Any]) -> str:
         *project["build-system"]["requires"],
         *BUILDERS,
         *project["project"]["dependencies"],
-        *project["project"]["optional-dependencies"]["dev"],
-        *project["project"]["optional-dependencies"]["verilog-a"],
+        *(
+            each
+            for extra in ("dev", "docs", "verilog-a")
+            for each in project["project"]["optional-dependencies"][extra]
+        ),
     ]
     found: dict[str, dict[str, str]] = {}
     with tempfile.TemporaryDirectory() as folder:

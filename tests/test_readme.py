@@ -24,16 +24,17 @@ from xbar_spice.study.messages import leaves
 from xbar_spice.study.study_file import parse_study
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted(ROOT.glob("*/README.md"))]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md")), *sorted(ROOT.glob("*/README.md"))]
 
 
 @pytest.mark.ngspice
 def test_python_example_runs():
     engine_or_skip("ngspice")
-    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+    first, second = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+    assert set(first.splitlines()) <= set((ROOT / "examples" / "crossbar_read.py").read_text().splitlines())
     names = {}
-    exec(compile(code, "README.md", "exec"), names)
-    assert names["currents"].shape == (64,)
+    exec(compile(first + second, "README.md", "exec"), names)
+    assert names["currents"] == pytest.approx(names["solution"].sense_currents, rel=1e-9)
     assert names["deck"].endswith(".end\n")
     assert names["trajectory"].converged_all
     assert np.isfinite(names["gradient"].A).all()
@@ -144,6 +145,22 @@ def test_commands_exist_with_their_options(page):
             verb = verb.commands[words.pop(0)]
         known = {flag for one in verb.params for flag in (*one.opts, *one.secondary_opts)} | {"--help"}
         assert {word for word in words if word.startswith("--")} <= known, line
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_code_is_whole_and_programs_exist_with_their_options(page):
+    text = page.read_text()
+    for code in re.findall(r"^( *)```python\n(.*?)^\1```", text, re.S | re.M):
+        compile(textwrap.dedent(code[1]), page.name, "exec")
+    for name, words in re.findall(
+        r"\b((?:experiments|examples|scripts)/\w+(?:\.\w+)?)((?: --?[\w.-]+| [A-Z\d.e-]+)*)", text
+    ):
+        program = ROOT / name
+        assert program.exists(), name
+        source = program.read_text() if program.is_file() else ""
+        for option in re.findall(r"--([a-z][\w-]*)", words):
+            known = re.search(rf"--{option}\b|\b{option.replace('-', '_')}=", source)
+            assert known or option in ("out", "quick", "help"), f"{name} --{option}"
 
 
 def test_every_public_name_in_the_documentation_exists():

@@ -32,8 +32,8 @@ def pins() -> dict[str, list[str]]:
 
 def requirements() -> list[str]:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    dev = project["project"]["optional-dependencies"]["dev"]
-    return [*project["build-system"]["requires"], *project["project"]["dependencies"], *dev]
+    extras = project["project"]["optional-dependencies"]
+    return [*project["build-system"]["requires"], *project["project"]["dependencies"], *extras["dev"], *extras["docs"]]
 
 
 @pytest.mark.parametrize("requirement", requirements())

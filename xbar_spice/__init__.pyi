@@ -40,6 +40,7 @@ from .hardware.drift import Drift as Drift
 from .hardware.drift import DriftLaw as DriftLaw
 from .hardware.drift import PcmDrift as PcmDrift
 from .hardware.dynamic import DynamicDevice as DynamicDevice
+from .hardware.fixed_point import fixed_point as fixed_point
 from .hardware.pulse import LineCapacitance as LineCapacitance
 from .hardware.pulse import Pulse as Pulse
 from .hardware.pulse_update import PulseUpdate as PulseUpdate
@@ -90,6 +91,9 @@ from .solve.adjoint.discrete import gradients as gradients
 from .solve.adjoint.memory import checkpointed_gradients as checkpointed_gradients
 from .solve.adjoint.memory import reversed_gradients as reversed_gradients
 from .solve.adjoint.tangent import tangent as tangent
+from .solve.density.inverse import inverse_flow as inverse_flow
+from .solve.density.likelihood import density_gradients as density_gradients
+from .solve.density.likelihood import log_density as log_density
 from .solve.fields.activation import Activation as Activation
 from .solve.fields.field import ActivationField as ActivationField
 from .solve.fields.field import Field as Field
@@ -105,8 +109,10 @@ from .solve.fields.systems import parabolic_field as parabolic_field
 from .solve.fields.timed import TimedField as TimedField
 from .solve.growth import growth as growth
 from .solve.integrators.dormand_prince import DormandPrince as DormandPrince
+from .solve.integrators.imex import Imex as Imex
 from .solve.integrators.integration import integrate as integrate
 from .solve.integrators.layers import Layers as Layers
+from .solve.integrators.leapfrog import Leapfrog as Leapfrog
 from .solve.integrators.method import Method as Method
 from .solve.integrators.step_control import AdaptiveOptions as AdaptiveOptions
 from .solve.linear_solvers.bicgstab import BiCGStab as BiCGStab
@@ -136,15 +142,18 @@ from .train.losses import CrossEntropy as CrossEntropy
 from .train.losses import Objective as Objective
 from .train.losses import SquaredDistance as SquaredDistance
 from .train.losses import SquaredDistances as SquaredDistances
+from .train.rounding import FixedPoint as FixedPoint
 from .train.tasks import Schedule as Schedule
 from .train.training import train as train
 from .train.training import tune as tune
 from .transient import read_pulse as read_pulse
 from .version import __version__ as __version__
+from .weights import Chain as Chain
 from .weights import Classifier as Classifier
 from .weights import Encoder as Encoder
 from .weights import Kernels as Kernels
 from .weights import Model as Model
+from .weights import Normalisation as Normalisation
 from .weights import field_named as field_named
 from .weights import load_model as load_model
 from .weights import prolong as prolong

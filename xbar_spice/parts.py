@@ -25,12 +25,14 @@ if TYPE_CHECKING:
     from xbar_spice.solve.fields.field import Field
     from xbar_spice.solve.integrators.method import Method
     from xbar_spice.solve.linear_solvers.solver import LinearSolver
+    from xbar_spice.spice.dialect import Dialect
     from xbar_spice.train.tasks import Task
 
 __all__ = [
     "CONVERTERS",
     "DATA",
     "DEVICES",
+    "DIALECTS",
     "DRIFT_LAWS",
     "ENGINES",
     "FIELDS",
@@ -56,6 +58,17 @@ ENGINES: Registry[Engine] = Registry(
     },
 )
 """Who answers the reads of arrays."""
+
+DIALECTS: Registry[Dialect] = Registry(
+    "dialect",
+    "xbar_spice.spice.dialect:Dialect",
+    {
+        "ngspice": "xbar_spice.spice.travel:NgspiceDialect",
+        "spice3": "xbar_spice.spice.spice3:Spice3Dialect",
+        "vacask": "xbar_spice.spice.vacask:VacaskDialect",
+    },
+)
+"""Languages of exported decks."""
 
 DEVICES: Registry[Device] = Registry(
     "device",
@@ -158,6 +171,8 @@ METHODS: Registry[Method] = Registry(
         "dopri5": "xbar_spice.solve.integrators.dormand_prince:DormandPrince",
         "verlet": "xbar_spice.solve.integrators.verlet:VERLET",
         "velocity_verlet": "xbar_spice.solve.integrators.verlet:VELOCITY_VERLET",
+        "leapfrog": "xbar_spice.solve.integrators.leapfrog:Leapfrog",
+        "imex": "xbar_spice.solve.integrators.imex:Imex",
     },
 )
 """How time goes on; those that differ in their coefficients only are objects of one class."""
@@ -193,6 +208,8 @@ DATA: Registry[DataSet] = Registry(
         "digits": "xbar_spice.data.tables:Digits",
         "two_moons": "xbar_spice.data.two_moons:TwoMoons",
         "spirals": "xbar_spice.data.spirals:Spirals",
+        "spiral_paths": "xbar_spice.data.spirals:SpiralPaths",
+        "spiral_windows": "xbar_spice.data.spirals:spiral_windows",
         "swiss_roll": "xbar_spice.data.swiss_roll:SwissRoll",
         "ellipses": "xbar_spice.data.ellipses:Ellipses",
         "peaks": "xbar_spice.data.peaks:Peaks",
@@ -208,12 +225,15 @@ TASKS: Registry[Task] = Registry(
     {
         "digits-conv": "xbar_spice.train.digits:digits_conv",
         "digits-dense": "xbar_spice.train.digits:digits_dense",
+        "two-moons-flow": "xbar_spice.train.flow:TWO_MOONS_FLOW",
         "two-moons": "xbar_spice.train.named:TWO_MOONS",
         "swiss-roll": "xbar_spice.train.named:SWISS_ROLL",
         "ellipses": "xbar_spice.train.named:ELLIPSES",
         "peaks": "xbar_spice.train.named:PEAKS",
         "breast-cancer": "xbar_spice.train.named:BREAST_CANCER",
         "wine": "xbar_spice.train.named:WINE",
+        "spirals": "xbar_spice.train.spirals:SPIRALS",
+        "spirals-latent": "xbar_spice.train.spirals:SPIRALS_LATENT",
     },
 )
 """What models are trained for."""
@@ -250,5 +270,6 @@ REGISTRIES: tuple[Registry[Any], ...] = (
     DATA,
     TASKS,
     FIGURES,
+    DIALECTS,
 )
 """All of them."""

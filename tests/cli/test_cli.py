@@ -495,10 +495,17 @@ def test_study_and_report(weights, tmp_path):
     assert report.read_text().lower().startswith("<!doctype html>")
 
 
-def test_doctor_names_what_matters():
+def test_doctor_names_what_matters(monkeypatch, tmp_path):
+    monkeypatch.setenv("XBAR_OPENVAF", str(tmp_path / "nowhere"))
+    simulator = tmp_path / "vacask"
+    simulator.write_text("#!/bin/sh\necho This is vacask 0.3.4.\n")
+    simulator.chmod(0o755)
+    monkeypatch.setenv("XBAR_VACASK", str(simulator))
     output = run("doctor")
     for word in ("Python", "PySpice", "netlists", "libngspice", "ngspice 39 and 46", "engines"):
         assert word in output
+    assert re.search(r"Verilog-A +not found .*pip install 'xbar-spice\[verilog-a\]'.*XBAR_OPENVAF", output)
+    assert f"VACASK           vacask 0.3.4, {simulator}" in output
 
 
 def test_an_error_is_a_message_without_a_traceback(tmp_path):
@@ -515,7 +522,7 @@ def test_an_error_is_a_message_without_a_traceback(tmp_path):
 @pytest.mark.parametrize(
     ("name", "text"),
     [
-        ("model.txt", "expected a name ending in .npz or .safetensors"),
+        ("model.txt", "expected a name ending in .npz, .safetensors, .pt, .pth"),
         ("missing/model.npz", "No such file or directory"),
         ("x" * 300 + ".npz", "File name too long"),
         ("pipe.npz", "it is a named pipe"),

@@ -53,6 +53,36 @@ def test_a_table_of_ones_own(own, verb, said, monkeypatch):
         assert load_model(verb[-1]).states == 3
 
 
+@pytest.fixture
+def observed(tmp_path, rng, monkeypatch):
+    """A model of two states and a table of eight samples with targets at two times."""
+    monkeypatch.chdir(tmp_path)
+    save_model("own.npz", Model(rng.standard_normal((3, 2)), rng.standard_normal((2, 3)) / 4, h=0.25, steps=3))
+    names = ("x0", "x1", *(f"target{k}@{time}" for time in (0.25, 0.75) for k in (0, 1)))
+    np.savetxt("own.csv", rng.standard_normal((8, 6)), delimiter=",", header=",".join(names), comments="")
+    (tmp_path / "own.toml").write_text(
+        'name = "own"\n[model]\nweights = "own.npz"\n[data]\nfile = "own.csv"\nsamples = 2\n'
+        '[circuit]\nengine = "nodal"\n[[axes]]\nname = "wires"\nfields = ["circuit.r_word"]\nvalues = [1.0, 4.0]\n'
+    )
+    return tmp_path
+
+
+def test_observations_of_ones_own_go_through_every_verb(observed):
+    data, taken = ("--data", "own.csv"), "4 of 8 samples of own.csv, the first ones"
+    assert "data all 8 samples of own.csv digital loss" in run("inspect", "own.npz", *data)
+    for verb in (("cosim",), ("gradients",), ("attribute", "--jobs", 1)):
+        output = run(verb[0], "own.npz", *data, *CIRCUIT, *verb[1:])
+        assert taken in output
+        assert "accuracy" not in output
+    tuned = run("tune", "own.npz", *data, *CIRCUIT, "--epochs", 2, "--output", "tuned.npz")
+    assert "on the chip loss on 2 held-back samples of own.csv as deployed" in tuned
+    assert "%" not in tuned
+    assert not np.array_equal(load_model("tuned.npz").A, load_model("own.npz").A)
+    assert "2 cases: 0 were there, 2 run" in run("study", "own.toml", "--output", "runs", "--jobs", 1)
+    assert "report: " in run("report", "runs")
+    assert "2 of 8 samples of own.csv" in (observed / "runs" / "report.html").read_text()
+
+
 def test_a_checkpoint_is_read_where_weights_are_taken(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     expected = np.load(TORCH / "expected.npz")

@@ -17,7 +17,7 @@ from xbar_spice.parts import DATA
 
 TRUTH = json.loads((Path(__file__).parents[1] / "truth" / "data.json").read_text())["cases"]
 CLASSES = {"digits": 10, "peaks": 5, "wine": 3}
-FIXED = "swiss_roll"
+FIXED, PATHS = "swiss_roll", ("spiral_paths", "spiral_windows")
 
 
 def close(actual: Any, expected: Any, rtol: float = 1e-10) -> None:
@@ -29,12 +29,13 @@ def close(actual: Any, expected: Any, rtol: float = 1e-10) -> None:
 def test_a_set_has_as_many_samples_as_asked_for_and_the_same_ones_again(name: str, samples: int) -> None:
     data, again, other = (xs.load_named_data(name, samples=samples, seed=seed) for seed in (0, 0, 1))
     assert data.x.shape == (samples, data.features)
-    assert data.labels.shape == (samples,)
     assert data.fingerprint == again.fingerprint != other.fingerprint
     everything = xs.load_named_data(name)
-    assert sorted(set(everything.labels)) == list(range(CLASSES.get(name, 2)))
     part = everything.take(samples)  # drawn, because they are listed class by class
-    assert len(set(part.labels)) > 1
+    if name not in PATHS:
+        assert data.labels.shape == (samples,)
+        assert sorted(set(everything.labels)) == list(range(CLASSES.get(name, 2)))
+        assert len(set(part.labels)) > 1
     assert part.source.startswith(f"{samples} of {len(everything)} ")
     assert part.source.endswith("drawn with seed 0")
 
@@ -99,6 +100,10 @@ def test_spirals() -> None:
         path = spiral(every, clockwise=clockwise)
         start = int(np.argmin(np.hypot(*(path - data.x[k]).T)))
         close(data.targets[k], path[start + np.array(irregular["indices"])])
+    whole = xs.load_named_data("spiral_windows", samples=6, seed=irregular["seed"], noise=0.0)
+    assert whole.labels is None
+    close(whole.x.reshape(6, -1, 2), np.concatenate([data.x[:, np.newaxis], data.targets[:, :9]], axis=1))
+    close(whole.targets, data.targets)
     seen = xs.load_named_data("spirals", samples=2000, times=3)
     assert (seen.targets - xs.load_named_data("spirals", samples=2000, times=3, noise=0.0).targets).std() == (
         pytest.approx(0.3, rel=0.05)

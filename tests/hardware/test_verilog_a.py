@@ -14,6 +14,7 @@ from support import engine_or_skip, relative, run_by_hand, truth
 import xbar_spice as xs
 from xbar_spice.cli.app import app
 from xbar_spice.errors import DeviceError
+from xbar_spice.hardware.behind_via import BehindVia
 from xbar_spice.hardware.verilog_a import VerilogACell, compiler
 from xbar_spice.hardware.verilog_a.examine import structure_of
 from xbar_spice.mapping.export import write_netlists
@@ -72,6 +73,7 @@ CELLS = {
     "state": lambda: shipped("state_cell"),
     "joined nodes": lambda: shipped("contact_cell", "Gp"),
     "branch current": lambda: shipped("contact_cell", "Gp", rs=300.0),
+    "behind a via": lambda: BehindVia(300.0, shipped("sinh_cell")),
 }
 
 

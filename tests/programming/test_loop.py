@@ -46,6 +46,10 @@ def test_a_study_writes_reads_and_differentiates(folder):
     assert len(errors) == 2
     assert errors[0] < 0.1
     assert errors[0] < errors[1]
+    for name in ("pulses", "seconds", "energy", "passes"):
+        assert (found[f"programming.{name}"] > 0).all()
+    assert found["programming.pulses"].is_monotonic_decreasing
+    assert (found[["programming.disturb", "programming.given_up"]] == 0).all(axis=None)
 
 
 def test_the_verb_writes_what_the_function_does(folder):

@@ -9,6 +9,7 @@ import html.parser
 import json
 import os
 import re
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, final
@@ -80,13 +81,13 @@ def few_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(figures, "FIGURES", Registry("figure", FIGURE, FEW))
 
 
-def save_quickly(figure: Figure, folder: Path, name: str) -> tuple[Path, ...]:
+def save_quickly(figure: Figure, folder: Path, name: str, endings: Sequence[str]) -> tuple[Path, ...]:
     """Draw everything once, without care for the layout."""
     folder.mkdir(parents=True, exist_ok=True)
     figure.set_layout_engine("none")
     figure.savefig(folder / f"{name}.png", dpi=20)
     (folder / f"{name}.svg").write_text("<svg/>")
-    return tuple(folder / f"{name}.{kind}" for kind in ("png", "svg", "pdf"))
+    return tuple(folder / f"{name}.{kind}" for kind in endings)
 
 
 @pytest.mark.parametrize(("axes", "odd"), ODD.values(), ids=ODD)
@@ -149,10 +150,13 @@ def test_the_page_needs_no_network_and_its_links_exist(maker: StoreMaker, monkey
 
 def test_a_figure_of_ones_own_stands_behind_the_built_in_ones(maker: StoreMaker) -> None:
     folder = maker.make(TILES, seeds=(0,))
-    page = write_report(folder, folder / "report.html", figures=[f"{LOSSES}(marker='x')"]).read_text()
+    page = write_report(folder, folder / "report.html", figures=[f"{LOSSES}(marker='x')"], formats=["pdf"]).read_text()
     assert page.index("Reads of one case") < page.index("Losses")
     assert "Loss on the arrays against the digital loss, 3 cases." in page
-    assert (folder / "figures" / "losses.png").exists()
+    assert sorted(path.name for path in (folder / "figures").glob("losses.*")) == ["losses.pdf", "losses.svg"]
+    assert 'figures/losses.pdf">PDF</a>' in page
+    with pytest.raises(InvalidInputError, match=r"each one of 'png', 'svg', 'pdf', got \['eps'\]"):
+        write_report(folder, folder / "report.html", formats=["eps"])
     with pytest.raises(InvalidInputError, match=r"figure must be one of 'state_error', .* a text such as"):
         write_report(folder, folder / "report.html", figures=["losses"])
     with pytest.raises(StudyError, match=r"figure Broken\(marker='o'\) cannot be drawn: ZeroDivisionError: no"):

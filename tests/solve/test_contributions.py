@@ -39,7 +39,14 @@ FIELDS: dict[str, Field] = {
     "parabolic": parabolic_field(weights(7, 7), "tanh", bias=True),
     "hamiltonian": hamiltonian_field(weights(3, 3), weights(3)),
 }
-TABLE = [(method, name) for method, name in product(METHODS, FIELDS) if "verlet" not in method or name == "hamiltonian"]
+TABLE = [
+    (method, name)
+    for method, name in product(METHODS, FIELDS)
+    if name
+    in {"verlet": ["hamiltonian"], "leapfrog": ["parabolic"], "imex": ["parabolic"]}.get(
+        method.removeprefix("velocity_"), FIELDS
+    )
+]
 # dopri5 starts each layer with a step of its own choice, after which the kinks of relu fall elsewhere in a step.
 LAYERED = [
     (method, name)

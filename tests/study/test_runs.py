@@ -54,7 +54,10 @@ def test_ids_are_the_same_in_every_run_and_on_every_machine() -> None:
     # The recipe instead of a value: a setting that is added, or a default that moves, must change the ids.
     _, parameters = a_study().points()[0]
     samples = {"task": "random", "samples": 2, "seed": 0}
-    settings = parameters.model_dump() | {"model": weights, "data": samples}
+    settings = parameters.plain() | {"model": weights, "data": samples}
+    assert not any(
+        key.startswith("verify") for key in settings["circuit"]
+    )  # as of studies from before there were judges
     content = {"numerics": setups.NUMERICS, "parameters": settings, "seed": 1, "law": "Ohmic"}
     content |= {"design": asdict(parameters.design()), "opamp": None, "templates": None}
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))

@@ -133,13 +133,18 @@ def reference_run(
     def f_real(z: ComplexArray) -> ComplexArray:
         return right_side(name, real, z)
 
-    z, before = z0.astype(complex), []
+    z, before, moved = z0.astype(complex), [], np.zeros_like(z0)
     for k in range(steps):
         if method == "dopri5":
             for size in accepted[k]:
                 z = _runge_kutta(f, z, size, *DOPRI5)
         elif method == "rk4":
             z = _runge_kutta(f, z, h, *RK4)
+        elif method == "leapfrog":
+            moved = moved + h * h * f(z)
+            z = z + moved
+        elif method == "imex":  # with I for L
+            z = (z + h * (f(z) + z)) / (1.0 + h)
         elif "verlet" in method:
             z = _verlet(name, method, p, z, h)
         else:

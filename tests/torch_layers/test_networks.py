@@ -121,6 +121,19 @@ def test_a_file_holds_the_network(rng, tmp_path):
     assert not (tmp_path / "wrong.npz").exists()
 
 
+def test_torch_reads_a_file_that_is_written_without_it(tmp_path):
+    field = xs.ActivationField(np.arange(6.0).reshape(3, 2), np.ones((2, 3)), "tanh", bias=[0.5, -1.0, 2.0])
+    model = xs.Model(field=field, h=0.25, steps=4, classifier=xs.Classifier(np.eye(2)), frozen=("bias",))
+    xs.save_model(tmp_path / "net.pt", model)
+    state = torch.load(tmp_path / "net.pt", weights_only=True)
+    assert (state["h"], state["steps"], state["activation"], state["frozen"]) == (0.25, 4, "tanh", "bias")
+    for name, value in model.tensors.items():
+        np.testing.assert_array_equal(state[name].numpy(), value)
+    torch.save(state, tmp_path / "again.pt")
+    again = xs.load_model(tmp_path / "again.pt")
+    assert all(np.array_equal(again.tensors[name], value) for name, value in model.tensors.items())
+
+
 def test_a_layer_that_is_written_by_pulses_learns(rng):
     design = xs.Design(
         device=xs.load_device("yakopcic_fast"), g_min=5e-6, g_max=1.2e-4, r_word=1.0, r_bit=1.0,

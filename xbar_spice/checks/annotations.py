@@ -81,18 +81,27 @@ def checked(**rules: Rule[Any]) -> Callable[[Callable[Arguments, Result]], Calla
     def decorate(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
         taken = signature(function)
 
+        @cache
+        def looks() -> tuple[tuple[str, Parameter, Rule[Any]], ...]:
+            known = _rules_of(function) | rules
+            return tuple(
+                (name, parameter, known[name]) for name, parameter in taken.parameters.items() if name in known
+            )
+
         @wraps(function)
         def looked_at(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
             bound = taken.bind(*args, **kwargs)
-            derived = _rules_of(function)
-            for name, value in bound.arguments.items():
-                rule = rules.get(name) or derived.get(name, ANYTHING)
-                if taken.parameters[name].kind is Parameter.VAR_POSITIONAL:
-                    bound.arguments[name] = tuple(rule(name, part) for part in value)
-                elif taken.parameters[name].kind is Parameter.VAR_KEYWORD:
-                    bound.arguments[name] = {word: rule(word, part) for word, part in value.items()}
-                elif value is not taken.parameters[name].default:
-                    bound.arguments[name] = rule(name, value)
+            given = bound.arguments
+            for name, parameter, rule in looks():
+                if name not in given:
+                    continue
+                value = given[name]
+                if parameter.kind is Parameter.VAR_POSITIONAL:
+                    given[name] = tuple(rule(name, part) for part in value)
+                elif parameter.kind is Parameter.VAR_KEYWORD:
+                    given[name] = {word: rule(word, part) for word, part in value.items()}
+                elif value is not parameter.default:
+                    given[name] = rule(name, value)
             return function(*bound.args, **bound.kwargs)
 
         return looked_at
@@ -104,7 +113,10 @@ def settle(values: Any, error: type[InvalidInputError] = InvalidInputError, /, *
     """Check the fields of a frozen dataclass while it is made, each by its rule or by that of its annotation."""
     kind: Any = type(values)
     for name, rule in (_rules_of(kind) | rules).items():
-        object.__setattr__(values, name, rule(name, getattr(values, name), error))
+        given = getattr(values, name)
+        settled = rule(name, given, error)
+        if settled is not given:
+            object.__setattr__(values, name, settled)
 
 
 @cache

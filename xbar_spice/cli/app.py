@@ -28,7 +28,7 @@ from xbar_spice.cli.studies import show_study, study
 from xbar_spice.cli.write import write
 from xbar_spice.disk import reason
 from xbar_spice.errors import XbarError
-from xbar_spice.parts import TASKS
+from xbar_spice.parts import DIALECTS, TASKS
 
 __all__ = ["main"]
 
@@ -59,32 +59,43 @@ def app() -> None:
 @click.option(
     "--output",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Weight file, .npz or .safetensors.  [default: TASK.npz]",
+    help="Weight file: .npz, .safetensors or .pt.  [default: TASK.npz]",
 )
 @click.option(
     "--seed", type=click.IntRange(min=0), metavar="N", default=0, show_default=True, help="Of split, start and batches."
 )
 def train(task: str, output: Path | None, seed: int) -> None:
-    """Train a neural ODE to tell the classes of a set of samples apart, on digital matrices.
+    """Train a neural ODE for a set of samples, on digital matrices.
 
-    digits-conv has circular 3x3 convolutions for A and B, digits-dense has dense matrices; the others have an encoder
-    in front. The gradients are those of the discrete adjoint, the same that co-simulation runs on arrays.
+    It learns to tell their classes apart, or as two-moons-flow to find their density. digits-conv has circular 3x3
+    convolutions for A and B, digits-dense has dense matrices; the other classifiers have an encoder in front. The
+    gradients are those of the discrete adjoint, the same that co-simulation runs on arrays.
     """
     from xbar_spice.cli.progress import interruptible, training_progress
     from xbar_spice.train.digits import DIGITS
+    from xbar_spice.train.flow import FlowResult
+    from xbar_spice.train.training import TrainingResult
     from xbar_spice.train.training import train as train_task
     from xbar_spice.weights import require_savable, save_model
 
     path = output or Path(f"{task}.npz")
     require_savable(path)
     with interruptible(f"no weights were written to {path}"), training_progress(f"training {task}") as progress:
-        result = train_task(task, seed=seed, progress=progress)
+        result: TrainingResult | FlowResult = train_task(task, seed=seed, progress=progress)
     save_model(path, result.model)
     name = result.model.trained_on or task
     kind = "handwritten digits" if name == DIGITS else name
     click.echo(f"data             {kind}, a part of them held back for the test")
-    click.echo(f"test accuracy    {result.test_accuracy:.2%} ({result.linear_accuracy:.2%} for the classifier alone)")
-    click.echo(f"train accuracy   {result.train_accuracy:.2%}")
+    if isinstance(result, FlowResult):
+        click.echo(f"test loss        {result.test_loss:.4f} nats ({result.normal_loss:.4f} for a normal distribution)")
+        click.echo(f"train loss       {result.train_loss:.4f} nats")
+    elif result.test_accuracy is None:
+        click.echo(f"test loss        {result.test_loss:.4g}")
+        click.echo(f"train loss       {result.train_loss:.4g}")
+    else:
+        alone = f"{result.linear_accuracy:.2%} for the classifier alone"
+        click.echo(f"test accuracy    {result.test_accuracy:.2%} ({alone})")
+        click.echo(f"train accuracy   {result.train_accuracy:.2%}")
     click.echo(f"time             {result.seconds:.1f} s")
     click.echo(f"weights          {path}")
 
@@ -106,12 +117,21 @@ def train(task: str, output: Path | None, seed: int) -> None:
     help="Folder of the decks.",
 )
 @click.option("--side", type=click.Choice(["rows", "cols"]), default="rows", show_default=True, help="The driven side.")
+@click.option("--dialect", type=PartOf(DIALECTS), default="ngspice", show_default=True,
+              help="Language of the decks: of ngspice, of Spice3f5 and what reads the same, or of VACASK.")  # fmt: skip
 @click.option("--netlists", type=click.Path(exists=True, file_okay=False, path_type=Path), multiple=True,
               help="Folder of your own templates, searched first.")  # fmt: skip
 @click.option("--feedback", is_flag=True, help="Write the circuits that solve Newton's linear systems, too.")
 @seed_option
 def netlist(
-    weights: Path, output: Path, side: Any, netlists: tuple[Path, ...], feedback: bool, seed: int, **circuit: Any
+    weights: Path,
+    output: Path,
+    side: Any,
+    dialect: Any,
+    netlists: tuple[Path, ...],
+    feedback: bool,
+    seed: int,
+    **circuit: Any,
 ) -> None:
     """Write the netlists of A and B from trained weights.
 
@@ -133,6 +153,10 @@ def netlist(
 
     pulse, capacitance = make_pulse(circuit)
     design = make_design(circuit)
+    if feedback and dialect != "ngspice":
+        raise click.UsageError(
+            f"--feedback writes circuits for ngspice, got --dialect {dialect}: leave one of them out"
+        )
     if feedback and not design.device.linear:
         raise click.UsageError(
             f"--feedback needs linear cells, got --device {circuit['device']}: leave one of them out"
@@ -165,6 +189,7 @@ def netlist(
                 netlists=netlists,
                 pulse=pulse,
                 capacitance=capacitance,
+                dialect=dialect,
             )
             click.echo(f"{files[0]}  {len(mapped.arrays)} arrays, largest {max(x.shape for x in mapped.crossbars)}")
             click.echo(f"{files[-1]}")
@@ -172,7 +197,8 @@ def netlist(
             for path in write_first_step(model, design, output, seed=seed, weights=weights.name, netlists=netlists):
                 click.echo(f"{path}")
     loads = str(output / LOADER) if compiled_libraries(mapped.crossbars) else ""
-    click.echo(f"run one by hand: {by_hand(behaviour(mapped.crossbars), loads)} {files[0]}")
+    command = f"{by_hand(behaviour(mapped.crossbars), loads)} {{}}"
+    click.echo(f"run one by hand: {(DIALECTS.get(dialect).by_hand or command).format(files[0])}")
 
 
 @click.command("check-model", cls=Verb)

@@ -31,6 +31,8 @@ def print_module(cell: VerilogACell, low: float, high: float) -> None:
     print_row("state", _state(cell, found))
     if structure.states:
         print_row("drift", _drift(found))
+    strays = "its memory stands still" if found.frozen else found.strays
+    print_row("in time", f"no: {strays}" if strays else "yes")
     currents, volts = np.array(found.currents), np.array(found.volts)
     mirrored = currents[:, ::-1]
     with np.errstate(divide="ignore", invalid="ignore"):

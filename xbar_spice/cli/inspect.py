@@ -28,7 +28,7 @@ __all__ = ["inspect"]
 @click.option(
     "--output",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Write the model in the documented format, .npz or .safetensors.",
+    help="Write the model in the documented format: .npz, .safetensors or .pt.",
 )
 @seed_option
 def inspect(
@@ -68,8 +68,8 @@ def inspect(
 
 def _print_tensors(reading: Reading) -> None:
     from xbar_spice.cli.tables import print_rows
-    from xbar_spice.weights.formats import NUMBERS, TEXTS
-    from xbar_spice.weights.layouts import named_by
+    from xbar_spice.weights.formats import is_setting
+    from xbar_spice.weights.layout_names import named_by
 
     meant = {
         name: role + (f"[{number}]" if "*" in there else "")
@@ -79,7 +79,7 @@ def _print_tensors(reading: Reading) -> None:
     rows: list[tuple[str, ...]] = []
     for name, value in reading.tensors.items():
         role = meant.get(name, "nothing")
-        said = f" = {value.item()}" if role in TEXTS + NUMBERS and value.size == 1 else ""
+        said = f" = {value.item()}" if is_setting(role) and value.size == 1 else ""
         rows.append((name, " x ".join(map(str, value.shape)) or "1", str(value.dtype), f"{role}{said}"))
     print_rows(f"tensors of {reading.path.name}", ("", "shape", "type", "is taken for"), rows)
     for name, why in reading.left_out.items():
@@ -99,7 +99,7 @@ def _print_model(reading: Reading, model: Model) -> None:
         else f"states           {model.states}"
     )
     if model.classifier is not None:
-        click.echo(f"classifier       {len(model.classifier.weight)} classes")
+        click.echo(f"classifier       {model.classifier.classes} classes")
     click.echo(f"time             {model.steps} steps of {model.h:g} by {model.method}")
     if reading.given:
         click.echo(f"said by --set    {', '.join(reading.given)}")

@@ -220,7 +220,7 @@ def attribute(
 @click.argument("weights", type=existing_file)
 @model_options
 @click.option("--output", type=click.Path(dir_okay=False, path_type=Path), required=True,
-              help="Weight file, .npz or .safetensors.")  # fmt: skip
+              help="Weight file: .npz, .safetensors or .pt.")  # fmt: skip
 @click.option("--gradient", type=click.Choice(["hardware", "hybrid", "true"]), default="hardware", show_default=True,
               help="Transposed reads, transposes of the weights as meant, or through the circuit.")  # fmt: skip
 @click.option(
@@ -246,7 +246,7 @@ def tune(
     seed: int,
     **circuit: Any,
 ) -> None:
-    """Train a classifying model further on the arrays of one chip.
+    """Train a model further on the arrays of one chip, by the labels or the targets of its samples.
 
     Every step reads the arrays forward and, for the gradient, transposed, and writes the new weights to the same
     devices, whose errors stay. Loss and accuracy are those of the chip on samples held back: a quarter of each class,
@@ -274,8 +274,9 @@ def tune(
     with interruptible(kept), training_progress(f"tuning {weights.name}") as progress:
         result = tune_model(model, schedule, seed=seed, processor=chip, digits=split, progress=progress)
     save_model(output, result.model)
-    click.echo(f"on the chip      loss      accuracy on {said}")
+    classified = result.before.accuracy is not None
+    click.echo(f"on the chip      loss      {'accuracy ' if classified else ''}on {said}")
     for name, test in (("as deployed", result.before), *((f"epoch {x.number}", x.test) for x in result.history)):
-        click.echo(f"{name:<16} {test.loss:<9.4f} {test.accuracy:.2%}")
+        click.echo(f"{name:<16} {test.loss:<9.4f} {'' if test.accuracy is None else f'{test.accuracy:.2%}'}".rstrip())
     click.echo(f"time             {result.seconds:.1f} s")
     click.echo(f"weights          {output}")

@@ -22,7 +22,7 @@ def readback(folder: Path, time_limit: float) -> None:
 
     FOLDER is one that `netlist` wrote. Beside each product stands that of the programmed weights without a circuit.
     Where a deck of one array was edited and that of its matrix was not, the decks of the arrays are run. Decks are run
-    by `ngspice -b` and may hold commands: read back only what you would run by hand.
+    by the simulator of their dialect and may hold commands: read back only what you would run by hand.
     """
     import numpy as np
 

@@ -19,6 +19,10 @@ __all__ = ["compare", "export", "ls", "report"]
 @click.option(
     "--figure", "figures", metavar="FILE.py:CLASS", multiple=True, help="A figure of your own, after the built-in ones."
 )
+@click.option(
+    "--format", "formats", type=click.Choice(["png", "svg", "pdf"]), multiple=True, default=["png", "svg"],
+    show_default=True, help="Of the figures beside the page, one --format for each; SVG is always there.",
+)  # fmt: skip
 @click.option("--against", metavar="FOLDER", type=existing_folder, help="Another study to compare this one with.")
 @click.option("--gradient-error", type=float, metavar="PART", default=0.1, show_default=True,
               help="Error of gradients and states that an array may have, as a part of one.")  # fmt: skip
@@ -30,6 +34,7 @@ def report(
     folder: Path,
     output: Path | None,
     figures: tuple[str, ...],
+    formats: tuple[str, ...],
     against: Path | None,
     gradient_error: float,
     accuracy_loss: float,
@@ -45,7 +50,9 @@ def report(
 
     bounds = Bounds(gradient_error, accuracy_loss, angle)
     with interruptible("the page was not written; the results are as they were"):
-        page = write_report(folder, output or folder / "report.html", figures=figures, bounds=bounds, against=against)
+        page = write_report(
+            folder, output or folder / "report.html", figures=figures, bounds=bounds, against=against, formats=formats
+        )
         click.echo(f"report: {page}")
 
 

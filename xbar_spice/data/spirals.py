@@ -12,7 +12,7 @@ from xbar_spice.data.named import DataSet, split_evenly
 from xbar_spice.data.samples import Data
 from xbar_spice.linear.operator import FloatArray
 
-__all__ = ["Spirals", "spiral"]
+__all__ = ["SpiralPaths", "Spirals", "spiral", "spiral_windows"]
 
 _STOP = 6.0 * np.pi
 _POINTS = 500  # of a whole spiral
@@ -75,3 +75,41 @@ class Spirals(DataSet):
         return Data(
             points[:, 0], labels, points[:, 1:], every[seen], source="pieces of spirals at irregular times", drawn=True
         )
+
+
+@final
+@dataclass(frozen=True)
+class SpiralPaths(DataSet):
+    """The same pieces of spirals to be followed: without classes, and targets are what is seen at all times.
+
+    Attributes:
+        samples: How many, both kinds together.
+        seed: Draws times, starts and noise.
+        times: At how many of 100 times they are seen.
+        noise: Standard deviation of what is seen.
+        seen: At how many of the first times what is seen is part of the inputs, beside the start; then `x` are
+            2 (1 + seen) numbers, for an encoder.
+    """
+
+    samples: int = 1000
+    seed: int = 0
+    times: int = 30
+    noise: float = 0.3
+    seen: int = 0
+
+    def __post_init__(self) -> None:
+        Spirals(self.samples, self.seed, self.times, self.noise)  # says what is not allowed
+        settle(self, seen=Whole(0, self.times))
+
+    def data(self) -> Data:
+        pieces = Spirals(self.samples, self.seed, self.times, self.noise).data()
+        assert pieces.targets is not None
+        seen = np.concatenate([pieces.x[:, np.newaxis], pieces.targets[:, : self.seen]], axis=1)
+        return Data(seen, targets=pieces.targets, times=pieces.times, source=pieces.source, drawn=True)
+
+
+def spiral_windows(
+    samples: int = 1000, seed: int = 0, times: int = 30, noise: float = 0.3, seen: int = 9
+) -> SpiralPaths:
+    """Paths whose inputs are what is seen at the start and at the first `seen` times."""
+    return SpiralPaths(samples, seed, times, noise, seen)

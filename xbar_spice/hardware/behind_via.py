@@ -72,6 +72,13 @@ class BehindVia(Device):
     def voltage_range(self) -> tuple[float, float] | None:
         return self.cell.voltage_range
 
+    @property
+    def moves(self) -> bool:
+        return self.cell.moves
+
+    def require_in_time(self) -> None:
+        self.cell.require_in_time()
+
     def require_known(self, conductance: FloatArray) -> None:
         self.cell.require_known(conductance)
 

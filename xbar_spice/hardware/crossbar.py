@@ -238,8 +238,9 @@ class Crossbar:
 
     def _edges(self, edge: Edge, ends: str, resistance: float) -> tuple[Edge, ...]:
         """An edge, and the opposite one too if its lines are connected at both ends."""
-        ideal_line = resistance == 0 and not self.segments(EDGE_SIDE[edge]).any()
-        if ends == "single" or ideal_line:  # both ends of an ideal line are one node
+        if ends == "single":
+            return (edge,)
+        if resistance == 0 and not self.segments(EDGE_SIDE[edge]).any():  # both ends of an ideal line are one node
             return (edge,)
         return edge, OPPOSITE[edge]
 
@@ -288,6 +289,9 @@ def _warn_of_doubts(conductance: FloatArray, device: Device) -> None:
             )
 
 
+_ONE_SIDE = OneOf(*SIDES)
+
+
 def _checked_side(side: Side) -> Side:
-    checked: Side = OneOf(*SIDES)("side", side)
+    checked: Side = _ONE_SIDE("side", side)
     return checked

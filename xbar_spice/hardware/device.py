@@ -50,6 +50,11 @@ class Device(ABC):
         return False
 
     @property
+    def moves(self) -> bool:
+        """Whether SPICE moves a state of it in a transient analysis, which its law here leaves at rest."""
+        return False
+
+    @property
     def fitted_range(self) -> tuple[float, float] | None:
         """Conductances, in siemens, between which the law was fitted; None for a law of no such bounds."""
         return None
@@ -58,6 +63,9 @@ class Device(ABC):
     def voltage_range(self) -> tuple[float, float] | None:
         """Volts, word line minus bit line, beyond which reads are refused; None for a law without such bounds."""
         return None
+
+    def require_in_time(self) -> None:  # noqa: B027 - most laws have no state
+        """Raise a DeviceError for cells that SPICE cannot simulate in time."""
 
     def require_known(self, conductance: FloatArray) -> None:  # noqa: B027 - most laws know all of them
         """Raise a DeviceError for a conductance, siemens, of which the law knows nothing."""

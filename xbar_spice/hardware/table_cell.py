@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import NamedTuple, Self, final
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.interpolate import PchipInterpolator
 
 from xbar_spice.checks import Many, Real, settle
 from xbar_spice.errors import DeviceError, InvalidInputError
@@ -147,7 +147,7 @@ class TableCell(Device):
         for volts, amperes in self._curves:
             for k in range(1, len(volts) - 1):
                 if volts[k] and len(volts) > 3:
-                    rest = PchipInterpolator(np.delete(volts, k), np.delete(amperes, k))
+                    rest = scipy.interpolate.PchipInterpolator(np.delete(volts, k), np.delete(amperes, k))
                     by_voltage = max(by_voltage, abs(float(rest(volts[k])) - amperes[k]) / np.abs(amperes).max())
         levels, currents = np.array(self.conductance), self._by_level(self._breaks)
         for k in range(1, len(levels) - 1):
@@ -208,7 +208,7 @@ class TableCell(Device):
         """(levels, pieces, 4) constant first; the first and the last piece are straight."""
         found = []
         for volts, amperes in self._curves:
-            curve = PchipInterpolator(volts, amperes)
+            curve = scipy.interpolate.PchipInterpolator(volts, amperes)
             starts = self._breaks[:-1]
             taylor = np.stack([curve(starts, d) / scale for d, scale in ((0, 1), (1, 1), (2, 2), (3, 6))], axis=1)
             ends = [[float(curve(u)), float(curve(u, 1)), 0.0, 0.0] for u in self._breaks[[0, -1]]]

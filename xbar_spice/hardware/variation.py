@@ -19,9 +19,38 @@ from xbar_spice.hardware.crossbar import Crossbar
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.settings import setting
 
-__all__ = ["Programmed", "ProgrammingError", "Variation"]
+__all__ = ["Programmed", "ProgrammingCost", "ProgrammingError", "Variation"]
 
 GROUP = "Devices"  # of the settings
+
+
+@final
+@dataclass(frozen=True)
+class ProgrammingCost:
+    """What programming in a circuit took, where it was simulated.
+
+    Attributes:
+        pulses: at all cells together.
+        seconds: that they lasted, one after the other.
+        energy: joule that the terminals delivered.
+        disturb: the most that pulses for others changed a cell, added up with their signs, relative to g_max - g_min.
+        given_up: cells that did not come near enough.
+        passes: the most that an array took.
+    """
+
+    pulses: int
+    seconds: float
+    energy: float
+    disturb: float
+    given_up: int
+    passes: int
+
+    def __add__(self, other: ProgrammingCost) -> ProgrammingCost:
+        """That of both, one after the other."""
+        return ProgrammingCost(
+            self.pulses + other.pulses, self.seconds + other.seconds, self.energy + other.energy,
+            max(self.disturb, other.disturb), self.given_up + other.given_up, max(self.passes, other.passes),
+        )  # fmt: skip
 
 
 @final
@@ -32,10 +61,12 @@ class Programmed:
     Attributes:
         conductance: siemens, of the shape of the target.
         slope: dG/dT of each device, with all that was drawn held fixed: how its conductance would follow its target.
+        cost: what it took; None where that is not simulated.
     """
 
     conductance: FloatArray
     slope: FloatArray
+    cost: ProgrammingCost | None = None
 
     @classmethod
     def as_meant(cls, conductance: FloatArray) -> Programmed:

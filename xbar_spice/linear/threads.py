@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import cache
 from threading import Lock
 
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 __all__ = ["one_thread"]
 
@@ -18,13 +19,13 @@ _inside = 0
 def one_thread() -> Iterator[None]:
     """Keep linear algebra to one thread of this process.
 
-    Finding its libraries takes a millisecond or two, so that only the outermost of nested calls does. Several runs may
-    stand side by side, too, and the last digits of a result must not depend on how many do.
+    Only the outermost of nested calls sets the limit. Several runs may stand side by side, too, and the last digits of
+    a result must not depend on how many do.
     """
     global _inside  # noqa: PLW0603 - the limit is one of the process
     with _lock:
         if not _inside:
-            _limits.enter_context(threadpool_limits(limits=1))
+            _limits.enter_context(_controller().limit(limits=1))
         _inside += 1
     try:
         yield
@@ -33,3 +34,11 @@ def one_thread() -> Iterator[None]:
             _inside -= 1
             if not _inside:
                 _limits.close()
+
+
+@cache
+def _controller() -> ThreadpoolController:
+    """The libraries of NumPy and SciPy, found once: the search takes longer than a read of a small array."""
+    import scipy.linalg  # noqa: F401, PLC0415 - brings a BLAS of its own, which is limited, too
+
+    return ThreadpoolController()

@@ -21,12 +21,17 @@ from xbar_spice.mapping.design import Design
 from xbar_spice.mapping.matrix import MappedMatrix, map_weights
 from xbar_spice.mapping.measured import conductance_map
 from xbar_spice.mapping.merged import MergedReads
+from xbar_spice.mapping.power import read_power
 from xbar_spice.mapping.readout import Readout
 from xbar_spice.read_context import current_stage
 
 __all__ = ["AnalogMatrix", "ReadRecord", "ReadTrace", "program"]
 
 CALIBRATION = 64  # vectors
+
+
+Direction = Literal["forward", "transposed"]
+_DIRECTION: dict[Side, Direction] = {"rows": "forward", "cols": "transposed"}
 
 
 @final
@@ -56,7 +61,7 @@ class ReadRecord:
     newton: int | None
     krylov: int | None
     matrix: str
-    direction: Literal["forward", "transposed"]
+    direction: Direction
     batch: int
     relative_error: float
     worst_relative_error: float
@@ -138,6 +143,8 @@ class AnalogMatrix(LinearOperator, Closeable):
         self._trace = trace
         self.mapped = mapped
         self.name = name
+        self.power: dict[Direction, float] = {}
+        """Watts of the first read in each direction, see `read_power`."""
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -194,6 +201,8 @@ class AnalogMatrix(LinearOperator, Closeable):
             raise InvalidInputError(f"matrix {self.name!r} cannot be read with NaN or infinity in its input")
         if not vectors.shape[1]:
             return np.zeros((self.shape[0] if side == "rows" else self.shape[1], 0))
+        if _DIRECTION[side] not in self.power:
+            self.power[_DIRECTION[side]] = read_power(self.mapped, vectors, side)
         start = time.perf_counter()
         products, parts = self._merged.products(vectors, side), 1
         if products is None:
@@ -235,7 +244,7 @@ class AnalogMatrix(LinearOperator, Closeable):
             newton=stage.newton,
             krylov=stage.krylov,
             matrix=self.name,
-            direction="forward" if side == "rows" else "transposed",
+            direction=_DIRECTION[side],
             batch=vectors.shape[1],
             relative_error=float(np.linalg.norm(error) / whole),
             worst_relative_error=float(np.divide(error, size, out=np.zeros_like(error), where=size > 0).max()),
@@ -308,7 +317,7 @@ def program(  # noqa: PLR0913 - all that a chip is made of
     known = {"programming", *(field.name for field in fields(Design))}
     if unknown := sorted(set(changes) - known):
         raise InvalidInputError(f"unknown design field {', '.join(unknown)}; allowed are {', '.join(sorted(known))}")
-    built = replace(design or Design(), **changes)
+    built = replace(design or Design(), **changes) if changes or design is None else design
     measured = conductance_map(built, name) if conductance is None else conductance
     mapped = map_weights(
         weights, built, rng=rng, siemens_per_weight=siemens_per_weight, cycle_rng=cycle_rng, conductance=measured

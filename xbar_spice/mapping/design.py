@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import InitVar, dataclass, field
+from dataclasses import InitVar, dataclass, field, replace
 from typing import Any, Literal, final
 
 from numpy.typing import ArrayLike
@@ -271,6 +271,11 @@ class Design:
     def exact_reads(self) -> bool:
         """True if reads are what the arrays answer, without noise and rounding."""
         return not self.noise.random and self.converters.ideal
+
+    @property
+    def at_once(self) -> Design:
+        """The same with all rows read together."""
+        return self if self.active_rows is None else replace(self, active_rows=None)
 
     def crossbar(self, conductance: ArrayLike, below: int = 0) -> Crossbar:
         """An array of this design with these conductances.

@@ -24,11 +24,12 @@ from xbar_spice.mapping.base import Lines
 from xbar_spice.mapping.design import Design
 from xbar_spice.mapping.matrix import MappedArray, MappedMatrix
 from xbar_spice.mapping.readback import deck_hash
-from xbar_spice.parts import CONVERTERS, MAPPINGS
-from xbar_spice.spice.netlist import Deck, array_deck, bank_deck
+from xbar_spice.parts import CONVERTERS, DIALECTS, MAPPINGS
+from xbar_spice.spice.dialect import Dialect, ReadDeck
+from xbar_spice.spice.netlist import Deck
 from xbar_spice.spice.pulse_netlist import pulse_deck, require_pulsable, require_simulable
 from xbar_spice.spice.render import number
-from xbar_spice.spice.travel import with_table, write_companions
+from xbar_spice.spice.travel import NgspiceDialect
 
 __all__ = ["deck_name", "design_comments", "write_netlists"]
 
@@ -55,7 +56,7 @@ def deck_name(matrix: str) -> str:
 
 
 @checked()
-def write_netlists(
+def write_netlists(  # noqa: PLR0913 - what is written, and how
     mapped: MappedMatrix,
     folder: Path,
     *,
@@ -66,6 +67,7 @@ def write_netlists(
     netlists: Sequence[Path] = (),
     pulse: Pulse | None = None,
     capacitance: LineCapacitance | None = None,
+    dialect: str | Dialect = "ngspice",
 ) -> list[Path]:
     """Write one deck for the matrix, one for each of its arrays, and a manifest.
 
@@ -82,12 +84,15 @@ def write_netlists(
         netlists: folders of the user's own templates, searched first.
         pulse: adds a deck for each array in which the read is such a pulse, with a transient analysis.
         capacitance: of the lines in these decks; none when left out.
+        dialect: language of the decks: "ngspice", "spice3" (Spice3f5, which many others read, too), "vacask", or one of
+            your own.
 
     Returns:
         The files written; the manifest is the last one.
 
     Raises:
-        InvalidInputError: a name or a vector of another form, a pulse that cannot be simulated, or a broken template.
+        InvalidInputError: a name or a vector of another form, a pulse that cannot be simulated, what the dialect cannot
+            express, or a broken template.
         FileError: a file cannot be written.
     """
     Instance(MappedMatrix, example="map_weights([[1.0, -0.5]])")("mapped", mapped)
@@ -97,9 +102,8 @@ def write_netlists(
     if not Text()("name", name).isidentifier():
         raise InvalidInputError(f"a matrix name must be letters, digits and underscores, got {name!r}")
     values = _checked_vector(mapped, name, side, vector)
-    if pulse is not None:
-        require_simulable(pulse)
-        require_pulsable(mapped.crossbars[0])
+    words = DIALECTS.get(dialect)
+    _require_pulse(pulse, mapped, words)
     drives = [volts[:, 0] for volts in mapped.drives(values[:, np.newaxis], side)]
     scale = {
         "siemens_per_weight": mapped.siemens_per_weight,
@@ -111,39 +115,44 @@ def write_netlists(
     head["vector"] = "ones" if vector is None else f"that in {stem}.json"
     names = [array.name for array in mapped.arrays]
     title = f"weight matrix {name} ({mapped.shape[0]} x {mapped.shape[1]}), {DIRECTION[side]} read"
-    deck = bank_deck(mapped.crossbars, side, drives=drives, names=names, title=title, comments=head, netlists=netlists)
+    deck = words.write(
+        ReadDeck(
+            mapped.crossbars, names, drives, side, title, head | _by_hand(words, f"{stem}{words.suffix}"), netlists
+        )
+    )
     made_of = _made_of(mapped)
     _remove_earlier(folder, name, DIRECTION[side], made_of)
-    written = [_write(folder / f"{stem}.cir", with_table(deck.text, deck.terminals, side))]
+    written = [_write(folder / f"{stem}{words.suffix}", deck.text)]
     entries: list[dict[str, Any]] = []
     for index, (array, volts) in enumerate(zip(mapped.arrays, drives, strict=True)):
-        said: dict[str, Any] = {
-            "title": f"array {array.name} of {title}",
-            "comments": head | {"inputs": _span(array.inputs), "outputs": _span(array.outputs) + _polarity(array)},
-            "netlists": netlists,
-        }
-        single = array_deck(array.crossbar, volts, side, **said)
+        own_title = f"array {array.name} of {title}"
+        own_head = head | {"inputs": _span(array.inputs), "outputs": _span(array.outputs) + _polarity(array)}
         path = f"{name}/{array.name}.{DIRECTION[side]}"
-        written.append(_write(folder / f"{path}.cir", with_table(single.text, single.terminals, side)))
-        entry: dict[str, Any] = {"array": array.name, "deck": f"{path}.cir"}
+        file = f"{path}{words.suffix}"
+        said = own_head | _by_hand(words, file)
+        single = words.write(ReadDeck([array.crossbar], [""], [volts], side, own_title, said, netlists, root="../"))
+        written.append(_write(folder / file, single.text))
+        entry: dict[str, Any] = {"array": array.name, "deck": file}
         if pulse is not None:
-            timed = pulse_deck(array.crossbar, volts, pulse, capacitance or LineCapacitance(), side, **said)
+            told: dict[str, Any] = {"title": own_title, "comments": own_head, "netlists": netlists}
+            timed = pulse_deck(array.crossbar, volts, pulse, capacitance or LineCapacitance(), side, **told)
             written.append(_write(folder / f"{path}.pulse.cir", timed.text))
             entry["pulse_deck"] = f"{path}.pulse.cir"
         if mapped.baseline:
             entry["baseline_amperes"] = mapped.baseline * float(volts.sum())
         entries.append(entry | {"factor": array.factor, "terminals": _terminals(deck, index, single, array, side)})
     weights = mapped.programmed if side == "rows" else mapped.programmed.T
-    decks = [f"{stem}.cir", *(entry["deck"] for entry in entries)]
+    decks = [f"{stem}{words.suffix}", *(entry["deck"] for entry in entries)]
     texts = [path.read_text(encoding="utf-8") for path in (folder / deck for deck in decks)]
-    written += write_companions(mapped.crossbars, folder)
+    written += words.companions(mapped.crossbars, folder)
     manifest = {
         "about": ABOUT,
         "matrix": name,
         "shape": list(mapped.shape),
         "direction": DIRECTION[side],
         "made_of": made_of,
-        "deck": f"{stem}.cir",
+        "dialect": DIALECTS.text(words),
+        "deck": f"{stem}{words.suffix}",
         **scale,
         "vector": values.tolist(),
         "arrays": entries,
@@ -155,6 +164,19 @@ def write_netlists(
     manifest["product"] = (weights @ np.array(manifest["vector"])).tolist()
     written.append(_write(folder / f"{stem}.json", json.dumps(manifest, indent=1) + "\n"))
     return written
+
+
+def _require_pulse(pulse: Pulse | None, mapped: MappedMatrix, dialect: Dialect) -> None:
+    if pulse is not None:
+        if not isinstance(dialect, NgspiceDialect):
+            raise InvalidInputError(f"decks of pulses are written for ngspice, got dialect={dialect}; leave pulse out")
+        require_simulable(pulse)
+        require_pulsable(mapped.crossbars[0])
+
+
+def _by_hand(words: Dialect, deck: str) -> dict[str, object]:
+    """What a deck says of how it is run."""
+    return {"run by hand": words.by_hand.format(deck)} if words.by_hand else {}
 
 
 def _checked_vector(mapped: MappedMatrix, name: str, side: Side, vector: ArrayLike | None) -> FloatArray:
@@ -241,7 +263,7 @@ def _plain(weight: float) -> float:
     return int(weight) if weight == int(weight) else float(weight)
 
 
-_DECK = re.compile(r"t\d+_\d+[pm]?\.(forward|transposed)(\.pulse)?\.cir")  # of an array
+_DECK = re.compile(r"t\d+_\d+[pm]?\.(forward|transposed)(\.pulse)?(\.spice3)?\.(cir|sim)")  # of an array
 
 
 def _remove_earlier(folder: Path, name: str, direction: str, made_of: str) -> None:
@@ -252,8 +274,9 @@ def _remove_earlier(folder: Path, name: str, direction: str, made_of: str) -> No
             with suppress(FileError):
                 if read_json(manifest).get("made_of") == made_of:
                     continue
-        decks = [path for path in (folder / name).glob(f"t*.{other}*.cir") if _DECK.fullmatch(path.name)]
-        for path in (manifest, folder / f"{name}.{other}.cir", *decks):
+        decks = [path for path in (folder / name).glob(f"t*.{other}*") if _DECK.fullmatch(path.name)]
+        whole = [folder / f"{name}.{other}{DIALECTS.get(words).suffix}" for words in DIALECTS]
+        for path in (manifest, *whole, *decks):
             with border(path, "removed"):
                 path.unlink(missing_ok=True)
 

@@ -11,7 +11,7 @@ grow and for the larger conductances of a compensated array.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import cast, final
 
 import numpy as np
@@ -20,6 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 from xbar_spice.checks import Array, Instance, Optional, Real, checked
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.hardware.crossbar import Crossbar, Side, other
+from xbar_spice.hardware.variation import ProgrammingCost
 from xbar_spice.linear.convolution import Convolution
 from xbar_spice.linear.operator import FloatArray, LinearOperator
 from xbar_spice.mapping.base import IntArray, Lines
@@ -97,6 +98,7 @@ class MappedMatrix:
         scale: (n, m), or one for all: by which weights were multiplied before they became devices, see `Design.scale`.
         clipped: part of the weights that lie beyond the range of their devices.
         written: (devices, n, m) siemens that programming left, before they drifted.
+        cost: of programming by pulses; None where that was not simulated.
     """
 
     shape: tuple[int, int]
@@ -109,6 +111,7 @@ class MappedMatrix:
     scale: FloatArray
     clipped: float
     written: FloatArray
+    cost: ProgrammingCost | None = None
 
     @property
     def present(self) -> NDArray[np.bool_]:
@@ -310,14 +313,13 @@ def map_weights(
     if design.compensated:
         target = _compensated(target, design, used, scale)
     if conductance is None:
-        whole = _cut(target, target, replace(design, active_rows=None), used, scale)
+        whole = _cut(target, target, design.at_once, used, scale)
         written, programmed = programmed_devices(target, design, whole, rng, cycle_rng)
     else:
         written = programmed = measured_devices(conductance, target, design)
     (rows, cols), drawn, slope = matrix.shape, programmed.conductance, programmed.slope
-    arrays = tuple(_cut(drawn, target, design, used, scale))
-    after = written.conductance
-    return MappedMatrix((rows, cols), design, arrays, siemens, drawn, target, slope, scale, clipped, after)
+    arrays, left = tuple(_cut(drawn, target, design, used, scale)), (written.conductance, written.cost)
+    return MappedMatrix((rows, cols), design, arrays, siemens, drawn, target, slope, scale, clipped, *left)
 
 
 def _mapped_by_tile(operator: Convolution, design: Design, siemens_per_weight: float | None) -> MappedMatrix:
@@ -395,6 +397,4 @@ def _orders(target: FloatArray, design: Design) -> tuple[IntArray, IntArray]:
     """Which line comes where: word lines of large sum next to the sensed ends, such bit lines next to the drivers."""
     if design.order == "given":
         return np.arange(target.shape[0]), np.arange(target.shape[1])
-    rows = np.argsort(target.sum(axis=1), kind="stable")
-    cols = np.argsort(-target.sum(axis=0), kind="stable")
-    return rows, cols
+    return np.argsort(target.sum(axis=1), kind="stable"), np.argsort(-target.sum(axis=0), kind="stable")

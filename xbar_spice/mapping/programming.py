@@ -55,7 +55,9 @@ def programmed_devices(
         # A device that does not follow its target is not written either.
         stays = own.slope == 0
         own = Programmed(
-            np.where(stays, own.conductance, later.conductance), np.where(stays, 0.0, own.slope * later.slope)
+            np.where(stays, own.conductance, later.conductance),
+            np.where(stays, 0.0, own.slope * later.slope),
+            own.cost,
         )
     return own, _drifted(own, target, design, time)
 
@@ -64,11 +66,12 @@ def _own(target: FloatArray, design: Design, arrays: Iterable[Placed], rng: np.r
     """What the design's own programming leaves; of devices that are in no array, the target."""
     if not design.variation.in_circuit:
         return design.variation.program(target, design.g_min, design.g_max, rng)
-    conductance, slope = target.copy(), np.ones_like(target)
+    conductance, slope, cost = target.copy(), np.ones_like(target), None
     for array in arrays:
         found = design.variation.program_array(array.crossbar, design.g_min, design.g_max, rng)
         conductance[array.devices], slope[array.devices] = found.conductance, found.slope
-    return Programmed(conductance, slope)
+        cost = found.cost if cost is None or found.cost is None else cost + found.cost
+    return Programmed(conductance, slope, cost)
 
 
 def measured_devices(conductance: ArrayLike, target: FloatArray, design: Design) -> Programmed:

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
-import shutil
-import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,17 +12,13 @@ import numpy as np
 
 from xbar_spice.checks import Place, Real, checked
 from xbar_spice.disk import read_bytes, read_json
-from xbar_spice.errors import EngineUnavailableError, FileError, InvalidInputError, ReadTimeoutError, SimulationError
-from xbar_spice.hardware.subcircuit.definition import COMPAT
+from xbar_spice.errors import FileError, InvalidInputError, SimulationError
 from xbar_spice.linear.operator import FloatArray
-from xbar_spice.spice.libraries import LOADER
+from xbar_spice.parts import DIALECTS
 
 __all__ = ["Readback", "deck_hash", "readback"]
 
 LARGEST = 2**30  # bytes of a deck
-# As the table of an exported deck prints them, and as batch mode does where that was taken out.
-PRINTED = (re.compile(r"^([iv]\(\w+\)) = (-?\d\S*)$", re.M), re.compile(r"^\s+(\w+?)(#branch)?\s+(-?\d\S*)$", re.M))
-LINES = 12  # of the simulator, quoted
 
 
 @final
@@ -60,7 +53,9 @@ class Readback:
 
 @checked(time_limit=Real("s", above=0))
 def readback(folder: Path, *, time_limit: float = 600.0) -> list[Readback]:
-    """Run the decks that `write_netlists` wrote into a folder by `ngspice -b`, and map their results to products.
+    """Run the decks that `write_netlists` wrote into a folder, and map their results to products.
+
+    Decks for ngspice and Spice3 are run by `ngspice -b`, those for VACASK by that.
 
     The deck of a matrix is run, and in place of it those of its arrays if one of these was edited and it was not.
     A deck can hold commands: run only those that you would run by hand.
@@ -74,15 +69,13 @@ def readback(folder: Path, *, time_limit: float = 600.0) -> list[Readback]:
 
     Raises:
         FileError: the folder holds no manifest, or a file of one is missing.
-        EngineUnavailableError: there is no command `ngspice`.
+        EngineUnavailableError: the simulator of the decks is not there.
         SimulationError: a deck has no solution, or does not print what its manifest names.
     """
     folder = Place()("folder", folder)
     manifests = [content for path in sorted(folder.glob("*.json")) if "arrays" in (content := read_json(path))]
     if not manifests:
         raise FileError(f"{folder}: holds no manifest of netlists; give a folder that `xbar-spice netlist` wrote")
-    if shutil.which("ngspice") is None:
-        raise EngineUnavailableError("decks are read back by the command ngspice, which is not on the path")
     return [_read(folder, manifest, time_limit) for manifest in manifests]
 
 
@@ -96,6 +89,10 @@ def _read(folder: Path, manifest: dict[str, Any], seconds: float) -> Readback:
     missing = {"written", "product", "deck", "arrays"} - manifest.keys()
     if missing:
         raise InvalidInputError(f"{folder}: a manifest lacks {', '.join(sorted(missing))}; write the netlists anew")
+    name = str(manifest.get("dialect", "ngspice"))
+    if name not in DIALECTS.names:  # a manifest is data, and names no code to run
+        raise InvalidInputError(f"{folder}: decks are read back in {', '.join(DIALECTS)}, got the dialect {name!r}")
+    dialect = DIALECTS.get(name)
     written: dict[str, str] = manifest["written"]
     changed = [deck for deck, digest in written.items() if deck_hash(_text(folder / deck)) != digest]
     whole = manifest["deck"] in changed or not changed
@@ -104,7 +101,7 @@ def _read(folder: Path, manifest: dict[str, Any], seconds: float) -> Readback:
     product = np.zeros(len(manifest["product"]))
     for number, array in enumerate(manifest["arrays"]):
         if number < len(decks):
-            printed = _run(folder, decks[number], str(manifest.get("behaviour", "")), seconds)
+            printed = dialect.run(folder / decks[number], folder, str(manifest.get("behaviour", "")), seconds)
         key = "result" if whole else "result_in_array_deck"
         for terminal in array["terminals"]:
             if terminal["role"] == "sense":
@@ -142,27 +139,3 @@ def _collect(product: FloatArray, array: dict[str, Any], currents: Mapping[str, 
 
 def _text(path: Path) -> str:
     return read_bytes(path, limit=LARGEST).decode("utf-8", "replace")
-
-
-def _run(folder: Path, deck: str, behaviour: str, seconds: float) -> dict[str, float]:
-    """What a deck prints, by the name of the result."""
-    mode = ["-D", f"ngbehavior={behaviour}"] if behaviour in COMPAT.values() else []
-    loads = [LOADER] if (folder / LOADER).is_file() else []
-    command = ["ngspice", *mode, "-b", *loads, deck]
-    try:
-        done = subprocess.run(
-            command, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=seconds, check=False
-        )
-    except subprocess.TimeoutExpired:
-        raise ReadTimeoutError(f"{folder / deck}: took longer than {seconds:g} s") from None
-    if done.returncode:
-        said = [line for line in f"{done.stdout}\n{done.stderr}".splitlines() if line.strip()][-LINES:]
-        raise SimulationError(
-            "\n".join([f"{folder / deck}: ngspice ended with status {done.returncode}; run by hand: "
-                       f"cd {folder} && {' '.join(command)}", *(f"    {line}" for line in said)])
-        )  # fmt: skip
-    printed = {
-        (f"i({name})" if branch else f"v({name})"): float(value)
-        for name, branch, value in PRINTED[1].findall(done.stdout)
-    }
-    return printed | {name: float(value) for name, value in PRINTED[0].findall(done.stdout)}

@@ -87,8 +87,8 @@ class Network:
             moved = float(np.abs(aim - volts).max())
             if not np.isfinite(moved):
                 return None
-            volts, stale, before = aim, moved > SLOW * before, moved
-            if moved <= enough:
+            volts, stale, last, before = aim, moved > SLOW * before, before, moved
+            if moved <= enough or moved**2 <= enough * last:  # the next one is as much smaller as this one was
                 return volts
         return None
 

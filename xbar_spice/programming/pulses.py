@@ -25,10 +25,12 @@ from xbar_spice.programming.network import Network
 __all__ = ["FastPulses", "Pulsed", "Pulses", "dynamic_law"]
 
 ERROR = 1e-6  # of the span of the states, about what a pulse may be wrong by
-HALVINGS = 30
-SETTLED = 1e-8  # of the largest voltage: states and voltages of a step agree
+SHORTEST = 2.0**-30  # step, of a pulse
+ROUNDING = 1e-9  # of what is left of a pulse, for which no step is worth its while
+TINY = np.finfo(float).tiny
+SETTLED = 1e-5  # of the largest voltage: states and voltages of a step agree
 REPEATS = 20
-STRIDE = 0.1  # of the span, that a step may move a state: energies are integrals over steps
+STRIDE = 0.1  # of its span, or of the conductance, that a step may move a state: energies are integrals over steps
 
 
 @final
@@ -92,6 +94,7 @@ def dynamic_law(crossbar: Crossbar) -> DynamicDevice:
         raise DeviceError(
             f"pulses move cells with a state, got {crossbar.device!r}; take xs.load_device('yakopcic_fast'), "
             "'stanford_gap_dynamic', 'vteam_read' or another dynamic set of models/"
+            + (", or give the law of this Verilog-A module as a DynamicDevice" if crossbar.device.moves else "")
         )
     if crossbar.amplifier.present:
         raise InvalidInputError(
@@ -129,23 +132,21 @@ class FastPulses(Pulses):
         network = self._network(crossbar, biases)
         source = network.open_circuit(biases)
         times = np.where(crossbar.conductance > 0, 1.0 if speed is None else speed, 0.0)
-        energy, left, h = 0.0, seconds, seconds
+        energy, left, h, allowed = 0.0, seconds, seconds, self._error * device.span
         while left > 0:
-            h = min(h, left)
-            after, watts, error = _step(crossbar, network, state, biases, source, h * times)
-            stride = float(np.abs(after - state).max())
-            if error > self._error * device.span or stride > STRIDE * device.span:
-                h /= 2.0
-                if h < seconds * 2.0**-HALVINGS:
-                    raise ConvergenceError(
-                        f"a cell of {device!r} runs away under a pulse of {np.abs(source).max():g} V: its state "
-                        "jumps within no time; lower the voltage, or put more resistance in series"
-                    )
-                continue
-            state, energy = after, energy + watts * h
-            left = 0.0 if h >= left else left - h
-            if error < 0.1 * self._error * device.span and stride < 0.3 * STRIDE * device.span:
-                h *= 2.0
+            h = left if h > (1.0 - ROUNDING) * left else h
+            after, watts, error, stride = _step(crossbar, network, state, biases, source, h * times, allowed)
+            longer = float(
+                np.clip(min(0.9 * (allowed / max(error, TINY)) ** (1 / 3), 0.9 * STRIDE / max(stride, TINY)), 0.1, 5.0)
+            )
+            if error <= allowed and stride <= STRIDE:
+                state, energy, left = after, energy + watts * h, left - h
+            elif h < seconds * SHORTEST:
+                raise ConvergenceError(
+                    f"a cell of {device!r} runs away under a pulse of {np.abs(source).max():g} V: its state "
+                    "jumps within no time; lower the voltage, or put more resistance in series"
+                )
+            h *= longer
         return Pulsed(state, energy)
 
     def _network(self, crossbar: Crossbar, biases: Biases) -> Network:
@@ -158,32 +159,52 @@ class FastPulses(Pulses):
 
 
 def _step(
-    crossbar: Crossbar, network: Network, state: FloatArray, biases: Biases, source: FloatArray, seconds: FloatArray
-) -> tuple[FloatArray, float, float]:
-    """States after a step of (rows, cols) seconds, watts within it, and an estimate of the error."""
+    crossbar: Crossbar,
+    network: Network,
+    state: FloatArray,
+    biases: Biases,
+    source: FloatArray,
+    seconds: FloatArray,
+    tolerance: float,
+) -> tuple[FloatArray, float, float, float]:
+    """States after a step of (rows, cols) seconds, watts within it, an estimate of the error, and how far it went."""
     device, there = dynamic_law(crossbar), crossbar.conductance > 0
 
     def siemens(states: FloatArray) -> FloatArray:
         return np.where(there, device.conductance_of(states), 0.0)
 
-    first = volts = network.solve(siemens(state), biases, source)
-    enough = SETTLED * float(np.abs(source).max())
+    def later(volts: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """The states half-way and at the end."""
+        half, after = moved(device, np.stack([state, state]), np.stack([volts, volts]), times, tolerance / device.span)
+        return half, after
+
+    times, enough = np.stack([0.5 * seconds, seconds]), SETTLED * float(np.abs(source).max())
+    first = before = network.solve(siemens(state), biases, source)
+    half, at_first = later(first)
+    at_before, volts = at_first, network.solve(siemens(half), biases, source)
     for _ in range(REPEATS):
-        half = moved(device, state, volts, 0.5 * seconds)
-        before, volts = volts, network.solve(siemens(half), biases, source)
-        if float(np.abs(volts - before).max()) <= enough:
+        half, at_volts = later(volts)
+        aim = network.solve(siemens(half), biases, source)
+        # Each cell ends where its own voltage takes it: a secant says what the last change of that does to its state.
+        step, change = volts - before, aim - volts
+        moves = np.where(step == 0, 0.0, (at_volts - at_before) / np.where(step == 0, 1.0, step)) * change
+        before, at_before, volts = volts, at_volts, aim
+        ratio = np.abs(change).max() / max(np.abs(step).max(), TINY)  # by which the next change is smaller again
+        if np.abs(change).max() <= enough and np.abs(moves).max() * max(ratio, 0.1) <= 0.1 * tolerance:
             break
     else:
-        return state, 0.0, np.inf
-    after = moved(device, state, volts, seconds)
+        return state, 0.0, np.inf, 0.0
+    after = device.within(at_before + moves)
     powers = [
         float(np.sum(source * device.current(siemens(x), v)))
         for x, v in ((state, first), (half, volts), (after, volts))
     ]
     watts = (powers[0] + 4.0 * powers[1] + powers[2]) / 6.0
     # What the change of the voltages within the step does to the states, times the share by which things change.
-    shift = float(np.abs(after - moved(device, state, first, seconds)).max())
+    shift = float(np.abs(after - at_first).max())
     old, new = siemens(state), siemens(after)
     change = np.abs(new - old) / np.maximum(np.maximum(new, old), np.finfo(float).tiny)
-    share = (shift + float(np.abs(after - state).max())) / device.span + float(change.max())
-    return after, watts, 0.1 * shift * min(1.0, share)
+    part = np.abs(after - state) / device.span
+    share = shift / device.span + float(part.max() + change.max())
+    # A state can go far without any change of the conductance, as a logit at its end does: that costs no step.
+    return after, watts, 0.1 * shift * min(1.0, share), float(np.minimum(part, change).max())

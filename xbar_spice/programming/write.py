@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Literal, final
+from typing import Any, ClassVar, Literal, final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from xbar_spice.checks import ANYTHING, DEVIATION, Array, OneOf, Optional, Real, Whole, checked, settle
+from xbar_spice.checks import (
+    ANYTHING,
+    DEVIATION,
+    Array,
+    OneOf,
+    Optional,
+    Real,
+    Whole,
+    checked,
+    refuse_idle,
+    settle,
+)
 from xbar_spice.errors import DeviceError, InvalidInputError
 from xbar_spice.hardware.amplifier import Amplifier
 from xbar_spice.hardware.crossbar import Crossbar
-from xbar_spice.hardware.dynamic import DynamicDevice
-from xbar_spice.hardware.variation import Programmed, ProgrammingError
+from xbar_spice.hardware.dynamic import BehindTransistor, DynamicDevice, GatedCell
+from xbar_spice.hardware.variation import Programmed, ProgrammingCost, ProgrammingError
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.programming.pulses import FastPulses, Pulses, dynamic_law
 from xbar_spice.programming.schemes import SCHEMES, Scheme, Selector
@@ -63,6 +74,13 @@ class Written:
         """(rows, cols) cells that are near enough to their target in the end, whatever others did to them."""
         return np.asarray(np.abs(self.error) <= self.within)
 
+    def cost(self, window: float) -> ProgrammingCost:
+        """What it took in numbers, disturb as a part of this window in siemens."""
+        disturb = float(np.abs(self.disturb).max()) / window
+        return ProgrammingCost(
+            int(self.pulses.sum()), self.seconds, self.energy, disturb, int(self.given_up.sum()), self.passes
+        )
+
 
 @final
 @dataclass(frozen=True)
@@ -89,6 +107,11 @@ class WriteVerify(ProgrammingError):
         passes: through the array, as long as others have moved a cell out of its tolerance.
         cycle_noise: relative spread of how far one and the same pulse moves a cell.
         read_noise: relative deviation of a verifying read.
+        v_gate: volts of the selected row's gates above their bit lines, of scheme "1t1r": the transistor is then in
+            series with the cell, as `OneTransistorOneResistor` has it, and says how much of a pulse gets there. An
+            ideal switch when left out.
+        v_threshold: volts at which it opens.
+        beta: its transconductance parameter KP W / L, A/V^2.
 
     Example:
         >>> import xbar_spice as xs
@@ -99,6 +122,7 @@ class WriteVerify(ProgrammingError):
     """
 
     in_circuit = True
+    NEEDS: ClassVar = {"v_threshold": "v_gate", "beta": "v_gate"}
 
     tolerance: float = setting(0.01, "Part of g_max - g_min around a target that is near enough.", GROUP, unit="part")
     scheme: Scheme = setting("v/2", "What the lines of other cells get.", GROUP)
@@ -121,6 +145,11 @@ class WriteVerify(ProgrammingError):
     read_noise: float = setting(
         0.0, "Relative deviation of a verifying read.", GROUP, unit="part", flag="--verify-noise", deviation=True
     )
+    v_gate: float | None = setting(
+        None, "Of the gates of a selected row, above their bit lines.", GROUP, unit="volt", none="an ideal switch"
+    )
+    v_threshold: float = setting(0.4, "At which a transistor opens.", GROUP, unit="volt")
+    beta: float = setting(1e-3, "KP W / L of a transistor.", GROUP, unit="A/V^2")
 
     def __post_init__(self) -> None:
         volts = Optional(Real("V"), "for those of the device")
@@ -129,10 +158,23 @@ class WriteVerify(ProgrammingError):
             together=OneOf("cell", "row"), raise_volts=volts, lower_volts=volts,
             width=Optional(Real("s", above=0), "for one that fits the device"), widen=Real(least=1, most=100),
             step_volts=Real("V", least=0), most=Whole(1), passes=Whole(1), cycle_noise=DEVIATION, read_noise=DEVIATION,
+            v_gate=Optional(Real("V"), "for an ideal switch"), v_threshold=Real("V"), beta=Real("A/V^2", above=0),
         )  # fmt: skip
+        refuse_idle(self)
+        if self.v_gate is not None and self.scheme != "1t1r":
+            raise InvalidInputError(
+                f"v_gate is that of transistors, which only scheme '1t1r' has, got {self.scheme!r}; leave it out, or "
+                "take scheme='1t1r'"
+            )
         for name in ("raise_volts", "lower_volts"):
             if getattr(self, name) == 0:
                 raise InvalidInputError(f"{name} must not be 0 V: nothing would move")
+
+    def in_path(self, device: DynamicDevice) -> DynamicDevice:
+        """What stands between the lines where a cell is selected: the device, perhaps behind a transistor."""
+        if self.v_gate is None:
+            return device
+        return GatedCell(device, BehindTransistor(device.read_law, self.beta, self.v_gate - self.v_threshold))
 
     @property
     def random(self) -> bool:
@@ -152,7 +194,8 @@ class WriteVerify(ProgrammingError):
         Amplifiers, which sense reads, have no part in it.
         """
         found = self.write(replace(crossbar, amplifier=Amplifier()), None, rng, (g_min, g_max))
-        return Programmed(found.conductance, np.where(found.given_up | (found.target == 0), 0.0, 1.0))
+        slope = np.where(found.given_up | (found.target == 0), 0.0, 1.0)
+        return Programmed(found.conductance, slope, found.cost(g_max - g_min))
 
     def write(
         self,
@@ -231,6 +274,7 @@ class _Writing:
     ) -> None:
         device = dynamic_law(crossbar)
         self._plan, self._crossbar, self._device, self._rng = plan, crossbar, device, rng
+        self._path = plan.in_path(device)
         low, high = device.conductance_range if window is None else window
         self._within = plan.tolerance * (high - low)
         self._target = crossbar.conductance
@@ -250,7 +294,7 @@ class _Writing:
         self._volts = [float((own or (0, 0))[1 - k] if volt is None else volt) for k, volt in enumerate(given)]
         widths = [self._first_width(volts, (low, high)) if plan.width is None else plan.width for volts in self._volts]
         self._width = np.stack([np.full(crossbar.shape, width) for width in widths])
-        self._selector = Selector(crossbar, plan.scheme)
+        self._selector = Selector(replace(crossbar, device=self._path), plan.scheme)
         self._pulses = np.zeros(crossbar.shape, dtype=np.int64)
         self._disturb, self._given_up = np.zeros(crossbar.shape), np.zeros(crossbar.shape, dtype=bool)
         self._energy = self._seconds = 0.0
@@ -328,7 +372,7 @@ class _Writing:
 
     def _first_width(self, volts: float, window: tuple[float, float]) -> float:
         """Seconds in which a typical cell moves by the tolerance."""
-        device: DynamicDevice = self._device
+        device = self._path
         low, high = np.clip(window, *device.conductance_range)
         siemens = low + (high - low) * (np.arange(LEVELS) + 0.5) / LEVELS
         state, nudge = device.state_of(siemens), 1e-6 * device.span
@@ -338,6 +382,7 @@ class _Writing:
         if not (np.isfinite(typical) and typical > 0):
             raise InvalidInputError(
                 f"pulses of {volts:g} V do not move {device!r}; give larger raise_volts and lower_volts"
+                + ("" if self._plan.v_gate is None else ", or a larger v_gate")
             )
         return self._within / typical
 

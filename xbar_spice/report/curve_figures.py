@@ -14,7 +14,16 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from xbar_spice.report.curves import MOST_CURVES, MOST_PANELS, Ordinate, draw_curves, drawable, some
 from xbar_spice.report.data import UNCONVERGED, Axis, Results
 from xbar_spice.report.figure import Figure
-from xbar_spice.report.quantities import ACCURACY, DIGITAL_ACCURACY, LOSS_ERROR, READS, SECONDS, STATE_ERROR, gradient
+from xbar_spice.report.quantities import (
+    ACCURACY,
+    DIGITAL_ACCURACY,
+    ENERGY,
+    LOSS_ERROR,
+    READS,
+    SECONDS,
+    STATE_ERROR,
+    gradient,
+)
 from xbar_spice.report.statistics import NOTHING
 
 __all__ = [
@@ -129,13 +138,13 @@ class LossError(Curves):
 @final
 @dataclass(frozen=True)
 class Effort(Curves):
-    """Reads, Newton steps, products of the linear solves and time against the axes."""
+    """Reads, Newton steps, products of the linear solves, time and energy against the axes."""
 
     name = "effort"
     what = "Effort"
     text = (
         "What a case takes on the arrays: reads, Newton steps and products of the linear solves (the most of any "
-        "sample, added over the time steps), and seconds of simulation"
+        "sample, added over the time steps), seconds of simulation, and what the drivers deliver in a read of 10 ns"
     )
     label = "per case"
     form = "number"
@@ -147,6 +156,7 @@ class Effort(Curves):
             "newton.analog": "Newton steps",
             "krylov.analog": "Krylov products",
             SECONDS: "seconds",
+            ENERGY: "energy of a read (J)",
         }
         return {column: title for column, title in titles.items() if results.column(column)}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -257,31 +258,56 @@ def read_results(folder: Path) -> Results:
     study = store.study()
     axes = tuple(_axis(axis) for axis in study.get("axes", []))
     problems: list[str] = []
-    rows = {
-        case.id: columns_of(case.content) | {"status": OK if case.converged else UNCONVERGED}
-        for case in store.cases(problems)
-    }
-    failures = store.failures()
-    errors = {str(failure["id"]): str(failure.get("error", "no error text")) for failure in failures}
-    # The study says where a case lies on the axes: its record may be from a time when they had other names.
-    listed = [
-        {"id": case["id"], "label": case["label"], "seed": case["seed"]}
-        | {f"axis.{name}": value for name, value in case["axes"].items()}
-        | rows.get(case["id"], {"status": FAILED, "error": errors[case["id"]]} if case["id"] in errors else _NOT_RUN)
-        for case in study["cases"]
-    ]
-    columns = ["id", "label", "seed", *(axis.key for axis in axes), "status"]
-    columns += sorted({name for row in listed for name in row} - set(columns), key=place)
     known = {str(case["id"]) for case in study["cases"]}
+    failures: dict[str, dict[str, Any]] = {}
+    results, others = _Columns(), 0
+    for case in store.cases(problems, failures):
+        others += case.id not in known
+        if case.id in known:
+            results.add(case.id, columns_of(case.content) | {"status": OK if case.converged else UNCONVERGED})
+    failures = {name: failure for name, failure in failures.items() if name in known}
+    for name in sorted(known - results.places.keys()):
+        failure = failures.get(name)
+        why = _NOT_RUN if failure is None else {"status": FAILED, "error": str(failure.get("error", "no error text"))}
+        results.add(name, why)
+    # The study says where a case lies on the axes: its record may be from a time when they had other names.
+    listed = {name: [case[name] for case in study["cases"]] for name in ("id", "label", "seed")}
+    listed |= {axis.key: [case["axes"][axis.name] for case in study["cases"]] for axis in axes}
+    found = results.table([results.places[name] for name in listed["id"]])
+    columns = ["status", *sorted({str(name) for name in found} - {"status", *listed}, key=place)]
     return Results(
         study=study,
         axes=axes,
-        cases=pd.DataFrame(listed, columns=columns),
-        failures=[failure for failure in failures if failure["id"] in known - rows.keys()],
+        cases=pd.concat([pd.DataFrame(listed), found[columns]], axis=1),
+        failures=list(failures.values()),
         problems=problems,
-        others=len(rows.keys() - known),
+        others=others,
         store=store,
     )
+
+
+@final
+class _Columns:
+    """Rows that come one by one, kept by column: that takes a third of the memory, and lists become arrays at once."""
+
+    def __init__(self) -> None:
+        self.places: dict[str, int] = {}
+        self._columns: dict[str, list[Any]] = {}
+
+    def add(self, name: str, row: Mapping[str, Any]) -> None:
+        """A row by its name; what it does not have is missing."""
+        count = len(self.places)
+        self.places[name] = count
+        for key, value in row.items():
+            column = self._columns.setdefault(key, [])
+            column += [math.nan] * (count - len(column))
+            column.append(value)
+
+    def table(self, order: Sequence[int]) -> pd.DataFrame:
+        """The rows in an order."""
+        for column in self._columns.values():
+            column.extend([math.nan] * (len(self.places) - len(column)))
+        return pd.DataFrame(self._columns).take(list(order)).reset_index(drop=True)
 
 
 def _axis(axis: dict[str, Any]) -> Axis:

@@ -1,4 +1,4 @@
-"""The figures of a report on disk: each drawn once, as PNG, SVG and PDF, with a caption that says what is seen."""
+"""The figures of a report on disk: each drawn once, as SVG and what else is asked, with a caption on what is seen."""
 
 from __future__ import annotations
 
@@ -13,7 +13,13 @@ from xbar_spice.report.data import Results
 from xbar_spice.report.figure import Figure
 from xbar_spice.report.style import save, styled
 
-__all__ = ["StoredFigure", "write_figures"]
+__all__ = ["FORMATS", "USUAL", "StoredFigure", "write_figures"]
+
+FORMATS = ("png", "svg", "pdf")
+"""Of figures: for slides, for pages, for papers."""
+
+USUAL = ("png", "svg")
+"""Those that a report has unless others are asked."""
 
 _WIDE = 8.0  # inches
 
@@ -27,9 +33,8 @@ class StoredFigure:
         title: its heading.
         caption: what is seen.
         name: of its files, without ending.
-        png: for slides.
         svg: for the page.
-        pdf: for papers.
+        files: all of it, by format.
         interactive: what the page's script draws; None if it has the image only.
         wide: whether it needs the width of a page to be read.
     """
@@ -37,30 +42,33 @@ class StoredFigure:
     title: str
     caption: str
     name: str
-    png: Path
     svg: Path
-    pdf: Path
+    files: Mapping[str, Path]
     interactive: Mapping[str, Any] | None
     wide: bool
 
 
-def write_figures(results: Results, folder: Path, more: Sequence[str | Figure] = ()) -> list[StoredFigure]:
-    """Draw what the results allow, as PNG, SVG and PDF: the built-in figures, then those of the user's own.
+def write_figures(
+    results: Results, folder: Path, more: Sequence[str | Figure] = (), formats: Sequence[str] = USUAL
+) -> list[StoredFigure]:
+    """Draw what the results allow: the built-in figures, then those of the user's own.
 
     Args:
         results: Of the study.
         folder: Where to.
         more: Figures of the user's own, or texts that name them.
+        formats: Of `FORMATS`; SVG is always among the files.
 
     Raises:
         InvalidInputError: A text names no figure.
         StudyError: A figure of the user's own cannot be drawn.
     """
     own = [FIGURES.get(figure) for figure in more]
-    found = [stored for name in FIGURES if (stored := _stored(FIGURES.get(name), results, folder)) is not None]
+    endings = [ending for ending in FORMATS if ending == "svg" or ending in formats]
+    found = [stored for name in FIGURES if (stored := _stored(FIGURES.get(name), results, folder, endings)) is not None]
     for figure in own:
         try:
-            stored = _stored(figure, results, folder)
+            stored = _stored(figure, results, folder, endings)
         except Exception as error:  # whatever the code of a user's file raises
             if isinstance(error, StudyError):
                 raise
@@ -69,19 +77,18 @@ def write_figures(results: Results, folder: Path, more: Sequence[str | Figure] =
     return found
 
 
-def _stored(figure: Figure, results: Results, folder: Path) -> StoredFigure | None:
+def _stored(figure: Figure, results: Results, folder: Path, endings: Sequence[str]) -> StoredFigure | None:
     if not figure.applies(results):
         return None
     with styled():
         drawn = figure.draw(results)
-        png, svg, pdf = save(drawn, folder, figure.name)
+        files = dict(zip(endings, save(drawn, folder, figure.name, endings), strict=True))
     return StoredFigure(
         figure.title(results),
         figure.caption(results),
         figure.name,
-        png,
-        svg,
-        pdf,
+        files["svg"],
+        files,
         figure.interactive(results),
         wide=drawn.get_figwidth() > _WIDE,
     )

@@ -10,7 +10,16 @@ from xbar_spice.report.answers import Bounds, largest, limits, percent, size_tex
 from xbar_spice.report.comparison import Change
 from xbar_spice.report.data import FAILED, MISSING, UNCONVERGED, Axis, Results
 from xbar_spice.report.grid import Grid
-from xbar_spice.report.quantities import ACCURACY, DIGITAL_ACCURACY, READS, SECONDS, STATE_ERROR, gradient
+from xbar_spice.report.quantities import (
+    ACCURACY,
+    DIGITAL_ACCURACY,
+    ENERGY,
+    READS,
+    SECONDS,
+    STATE_ERROR,
+    VERIFIED,
+    gradient,
+)
 from xbar_spice.report.statistics import ENOUGH, NOTHING, Estimate, medians
 from xbar_spice.study.setups import exact
 
@@ -33,6 +42,7 @@ def findings(results: Results, bounds: Bounds | None = None) -> list[str]:
         *_largest(grid, bounds or Bounds()),
         *_direction(grid),
         *_effort(results),
+        *_verified(results),
         *_counts(results),
         *_chips(grid),
     ]
@@ -133,6 +143,22 @@ def _effort(results: Results) -> Iterator[str]:
     total, seconds, done = int(cases[READS].sum()), float(cases[SECONDS].sum()), len(cases)
     engines = ", ".join(sorted(set(cases["engine"])))
     yield f"{done} cases took {total} reads of the arrays through {engines} and {_duration(seconds)} of computing."
+    if results.column(ENERGY):
+        joule = float(cases[ENERGY].median())
+        yield f"A read of 10 ns of one sample takes {1e12 * joule:.3g} pJ from the drivers, as the median of the cases."
+
+
+def _verified(results: Results) -> Iterator[str]:
+    """How far another engine's answers are from those that the results rest on."""
+    if not results.column(VERIFIED):
+        return
+    cases = results.distinct.dropna(subset=[VERIFIED])
+    reads, worst = int(cases["verified.reads"].sum()), cases.sort_values(VERIFIED).iloc[-1]
+    judges = ", ".join(sorted(set(cases["verified.engine"])))
+    yield (
+        f"{judges} answered {reads} of the reads, too: currents differ by {worst[VERIFIED]:.1e} of the largest one of "
+        f"their array at most ({worst['label']})."
+    )
 
 
 def _counts(results: Results) -> Iterator[str]:

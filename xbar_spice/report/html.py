@@ -13,7 +13,7 @@ from typing import Any, final
 
 import jinja2
 
-from xbar_spice.checks import checked
+from xbar_spice.checks import Many, OneOf, checked
 from xbar_spice.disk import make_folder, read_bytes, require_writable, write
 from xbar_spice.errors import StudyError
 from xbar_spice.report.answers import Bounds
@@ -21,7 +21,7 @@ from xbar_spice.report.cells import PAPER
 from xbar_spice.report.comparison import compare
 from xbar_spice.report.data import Axis, Results, default_settings, field_unit, flat, read_results
 from xbar_spice.report.figure import Figure
-from xbar_spice.report.figures import StoredFigure, write_figures
+from xbar_spice.report.figures import FORMATS, USUAL, StoredFigure, write_figures
 from xbar_spice.report.findings import findings
 from xbar_spice.report.grid import Grid
 from xbar_spice.report.payload import asset, library, packed, points_of
@@ -58,7 +58,7 @@ class Section:
     links: Mapping[str, Path] | None = None
 
 
-@checked()
+@checked(formats=Many(OneOf(*FORMATS)))
 def write_report(
     store_folder: Path,
     output: Path,
@@ -67,8 +67,9 @@ def write_report(
     figures: Sequence[str | Figure] = (),
     bounds: Bounds | None = None,
     against: Path | None = None,
+    formats: Sequence[str] = USUAL,
 ) -> Path:
-    """Write the report of a study; its figures also lie in a folder `figures` beside it, as PNG, SVG and PDF.
+    """Write the report of a study; its figures also lie in a folder `figures` beside it.
 
     Args:
         store_folder: the study's results.
@@ -77,6 +78,7 @@ def write_report(
         figures: figures of one's own, after the built-in ones: objects of a class of `Figure`, or their texts.
         bounds: errors that are tolerated when the page says how large an array may be; those of `Bounds()` by default.
         against: results of another study to compare these with, where their axes and seeds agree.
+        formats: of the figures beside the page: "png" for slides, "pdf" for papers; "svg" is always there.
 
     Returns:
         The HTML file.
@@ -92,7 +94,7 @@ def write_report(
     make_folder(output.parent, error=StudyError)
     require_writable(output, error=StudyError)
     grid = Grid.of(results)
-    drawn = write_figures(results, output.parent / "figures", figures)
+    drawn = write_figures(results, output.parent / "figures", figures, formats)
     tables = {
         "answers": answers_table(grid, asked),
         "points": points_table(grid) if len(grid.codes) else None,
@@ -150,7 +152,7 @@ def _figure(figure: StoredFigure, base: Path) -> dict[str, Any]:
         "caption": figure.caption,
         "kind": "wide" if figure.wide else "",
         "image": f"data:image/svg+xml;base64,{content}",
-        "files": {path.suffix[1:].upper(): _relative(path, base) for path in (figure.png, figure.svg, figure.pdf)},
+        "files": {ending.upper(): _relative(path, base) for ending, path in figure.files.items()},
     }
 
 

@@ -8,14 +8,18 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any, final
 
+from xbar_spice.mapping.power import READ_SECONDS
+
 __all__ = [
     "ACCURACY",
     "ACCURACY_LOSS",
     "DIGITAL_ACCURACY",
+    "ENERGY",
     "LOSS_ERROR",
     "READS",
     "SECONDS",
     "STATE_ERROR",
+    "VERIFIED",
     "WORST_READ",
     "Quantity",
     "columns_of",
@@ -28,7 +32,10 @@ __all__ = [
 STATE_ERROR, LOSS_ERROR = "state.relative_error", "loss.relative_error"
 ACCURACY, DIGITAL_ACCURACY, ACCURACY_LOSS = "accuracy.analog", "accuracy.digital", "accuracy.loss"
 READS, SECONDS, WORST_READ = "reads", "seconds", "worst_read_error"
+ENERGY, VERIFIED = "read_energy", "verified.worst"
 _NO_ANGLE = 1e-14  # that rounding leaves of 1 - cosine
+
+_NANOSECONDS = f"{1e9 * READ_SECONDS:g}"
 
 Scalar = bool | int | float | str | None
 
@@ -84,9 +91,25 @@ QUANTITIES = (
     Quantity("residual.*", "", "largest residual that the {} run left of an implicit equation"),
     Quantity(READS, "", "reads of the arrays; one serves all samples"),
     Quantity("reads.*", "", "reads of the arrays of {}"),
+    Quantity(
+        ENERGY,
+        "joule",
+        f"what the drivers deliver to all arrays of a matrix in a read of {_NANOSECONDS} ns of one sample, the average "
+        "over the reads of the case: an upper bound where cells are ohmic, in which wires cost nothing",
+    ),
+    Quantity(f"{ENERGY}.*", "joule", f"the same of the first read of {{}}; power times {_NANOSECONDS} ns"),
     Quantity(WORST_READ, "", "largest relative error of a read against the digital product"),
+    Quantity("verified.engine", "", "who answered a part of the reads, too"),
+    Quantity("verified.reads", "", "how many reads that engine answered"),
+    Quantity(VERIFIED, "", "largest difference of a current between the two, over the largest of its array"),
     Quantity("noise", "", "what read noise and converters leave of an implicit equation, relative to the state"),
     Quantity("activations", "", "selections of rows that the reads took"),
+    Quantity("programming.pulses", "", "programming pulses at all cells of all arrays together"),
+    Quantity("programming.seconds", "second", "length of all programming pulses, one after the other"),
+    Quantity("programming.energy", "joule", "energy that the terminals delivered in them"),
+    Quantity("programming.disturb", "", "the most that they changed a cell they were not for, over g_max - g_min"),
+    Quantity("programming.given_up", "", "cells that did not come near enough to their targets"),
+    Quantity("programming.passes", "", "passes through an array, the most of any"),
     Quantity("read_seconds", "second", "time of the reads"),
     Quantity(SECONDS, "second", "time of the case"),
     Quantity("written", "", "when the result was kept, UTC"),
@@ -150,10 +173,34 @@ def columns_of(record: Mapping[str, Any]) -> dict[str, Scalar]:
         found |= dict(_solved(run, entry))
     reads = record["reads"]
     found |= {READS: sum(reads.values())} | {f"reads.{kind}": count for kind, count in reads.items()}
+    found |= _together(record.get("programming") or {})
+    found |= _energies(record.get("read_power") or {}, reads)
     found |= {
         name: record.get(name) for name in (WORST_READ, "noise", "activations", "read_seconds", SECONDS, "written")
     }
+    verified = record.get("verified") or {}
+    found |= {f"verified.{name}": verified[name] for name in ("engine", "reads", "worst") if name in verified}
     return {name: value for name, value in found.items() if value is not None}
+
+
+def _together(costs: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    """What programming all matrices took; of disturb and passes the most."""
+    found: dict[str, list[float]] = {}
+    for entries in costs.values():
+        for name, value in entries.items():
+            found.setdefault(name, []).append(value)
+    return {
+        f"programming.{name}": (max if name in ("disturb", "passes") else sum)(values) for name, values in found.items()
+    }
+
+
+def _energies(power: Mapping[str, float | None], reads: Mapping[str, int]) -> dict[str, Scalar]:
+    """Joule of reads: on average, and of each matrix and direction."""
+    if not power:
+        return {}
+    joule = {kind: READ_SECONDS * _number(watts) for kind, watts in power.items()}
+    every = sum(joule[kind] * reads.get(kind, 0) for kind in joule) / sum(reads.get(kind, 0) for kind in joule)
+    return {ENERGY: every, **{f"{ENERGY}.{kind}": value for kind, value in joule.items()}}
 
 
 def _number(value: float | None) -> float:

@@ -69,15 +69,15 @@ def medians(values: FloatArray) -> FloatArray:
 
 
 def bootstrap(values: FloatArray, draws: int = _DRAWS) -> FloatArray:
-    """(points, draws) medians of resampled chips; the same chips for all points.
+    """(points, draws) medians of resampled chips; the same chips for all points. One chip leaves nothing to draw.
 
     Args:
         values: (points, chips); NaN where a chip has no value.
         draws: How often chips are drawn.
     """
     points, chips = values.shape
-    if chips == 1:  # nothing to draw
-        return np.repeat(values, draws, axis=1)
+    if chips == 1:
+        return values
     chosen = np.random.default_rng(0).integers(chips, size=(draws, chips))
     block = max(1, _BLOCK // chosen.size)
     parts = [medians(values[start : start + block][:, chosen]) for start in range(0, points, block)]

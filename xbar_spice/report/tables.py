@@ -19,6 +19,7 @@ from xbar_spice.report.quantities import (
     ACCURACY,
     ACCURACY_LOSS,
     DIGITAL_ACCURACY,
+    ENERGY,
     LOSS_ERROR,
     READS,
     SECONDS,
@@ -67,6 +68,7 @@ def points_table(grid: Grid) -> Table:
         asked.append((f"its angle, {name}", "degree", gradient(name, "angle")))
     asked += [("reads", "number", READS), ("Newton steps", "number", "newton.analog")]
     asked += [("Krylov products", "number", "krylov.analog"), ("seconds", "number", SECONDS)]
+    asked.append(("energy of a read (J)", "number", ENERGY))
     columns += [_with_interval(title, form, grid.values(name)) for title, form, name in asked if results.column(name)]
     return Table("points", columns)
 
@@ -142,6 +144,7 @@ def cases_table(results: Results) -> Table:
         asked.append((gradient(name, "cosine"), f"cosine of d{name}", "cosine"))
         asked.append((gradient(name, "sign_agreement"), f"signs of d{name}", "share"))
     asked += [(WORST_READ, "worst read error", "percent"), (READS, "reads", "exact"), (SECONDS, "seconds", "number")]
+    asked.append((ENERGY, "energy of a read (J)", "number"))
     asked.append(("id", "case", "text"))
     columns = [Column(title, form, _listed(results.cases[name])) for name, title, form in asked if results.column(name)]
     return Table("cases", columns, (results.cases["status"] != OK).tolist())

@@ -28,6 +28,7 @@ __all__ = [
     "libraries",
     "loader",
     "opamp_subcircuit",
+    "verilog_a_cells",
 ]
 
 LOADER = "load.sp"
@@ -121,8 +122,13 @@ def by_hand(mode: str, loads: str = "") -> str:
 
 def compiled_libraries(crossbars: Sequence[Crossbar]) -> tuple[Path, ...]:
     """The compiled libraries of Verilog-A cells that ngspice has to load before the deck of some arrays, each once."""
-    found = (crossbar.device.library for crossbar in crossbars if isinstance(crossbar.device, VerilogACell))
-    return tuple(dict.fromkeys(found))
+    return tuple(dict.fromkeys(cell.library for cell in verilog_a_cells(crossbars)))
+
+
+def verilog_a_cells(crossbars: Sequence[Crossbar]) -> list[VerilogACell]:
+    """The Verilog-A cells of some arrays, those behind vias too, each once."""
+    devices = (x.device.cell if isinstance(x.device, BehindVia) else x.device for x in crossbars)
+    return list(dict.fromkeys(device for device in devices if isinstance(device, VerilogACell)))
 
 
 def loader(paths: Sequence[Path]) -> str:
@@ -133,12 +139,11 @@ def loader(paths: Sequence[Path]) -> str:
 
 def _model_cards(crossbars: Sequence[Crossbar]) -> list[str]:
     """The model card of each kind of Verilog-A cell."""
-    cells = dict.fromkeys(crossbar.device for crossbar in crossbars if isinstance(crossbar.device, VerilogACell))
     return [
         f"* {cell.module} in Verilog-A: run this deck by hand with {by_hand('', LOADER)} DECK, where {LOADER} says\n"
         f"* pre_osdi and the path of the compiled module; xbar-spice netlist writes both\n"
         f".model {cell.model} {cell.card()}\n"
-        for cell in cells
+        for cell in verilog_a_cells(crossbars)
     ]
 
 

@@ -102,11 +102,13 @@ def _capacitors(
 
 
 def require_pulsable(crossbar: Crossbar) -> None:
-    """Refuse amplifiers, whose answer in time is not modelled.
+    """Refuse amplifiers, whose answer in time is not modelled, and cells that have none.
 
     Raises:
         InvalidInputError: the array is sensed by amplifiers.
+        DeviceError: a module in Verilog-A whose state a simulator would lose or freeze.
     """
+    crossbar.device.require_in_time()
     if crossbar.amplifier.present:
         raise InvalidInputError(
             f"a read as a pulse is sensed by 0 V, got {crossbar.amplifier!r}; add its input resistance "

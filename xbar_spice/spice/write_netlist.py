@@ -12,7 +12,7 @@ import numpy as np
 from xbar_spice.errors import DeviceError
 from xbar_spice.hardware.biases import Biases, require_held
 from xbar_spice.hardware.crossbar import Crossbar
-from xbar_spice.hardware.dynamic import DynamicDevice
+from xbar_spice.hardware.dynamic import DynamicDevice, GatedCell
 from xbar_spice.hardware.subcircuit import Subcircuit
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.spice.netlist import Deck, Terminal, array_variables
@@ -52,7 +52,10 @@ class _Moving:
 
     subcircuit: Subcircuit
     law: DynamicDevice
-    template: str = "cells/dynamic.cir.j2"
+
+    @property
+    def template(self) -> str:
+        return self.law.template if isinstance(self.law, GatedCell) else "cells/dynamic.cir.j2"
 
     def start(self, conductance: float) -> float:
         """The state of a conductance."""
@@ -113,8 +116,9 @@ def write_deck(
     ends = biases.ends(crossbar)
     require_held(ends, crossbar.conductance > 0)
     array = array_variables(0, "", crossbar, ends, None)
-    subcircuit = dynamic_subcircuit(device)
-    array["device"] = _Moving(subcircuit, device)
+    subcircuit = dynamic_subcircuit(device.cell if isinstance(device, GatedCell) else device)
+    moving = _Moving(subcircuit, device)
+    array["device"] = moving
     cells = [(int(i), int(j)) for i, j in np.argwhere(crossbar.conductance > 0)]
     capacitor, node = _state_of(subcircuit)
     names = [f"x{i}_{j}" for i, j in cells]
@@ -124,7 +128,7 @@ def write_deck(
         "comments": {},
         "side": None,
         "array": array,
-        "cell_templates": ["cells/dynamic.cir.j2"],
+        "cell_templates": [moving.template],
         "libraries": [subcircuit.library],
         "options": OPTIONS,
         "amplified": False,

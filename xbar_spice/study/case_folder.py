@@ -14,9 +14,7 @@ import os
 from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from xbar_spice.cosim import Cosimulation
 from xbar_spice.cosim.run.record import Record, read_record
@@ -24,16 +22,14 @@ from xbar_spice.disk import border, make_folder, read_bytes, read_json, require_
 from xbar_spice.errors import StudyError
 from xbar_spice.study.segments import LARGEST, plain
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 __all__ = ["read_case", "read_trace", "require_case_folder", "to_json", "write_case", "write_record"]
 
 _RECORD, _TRACE = "record.json", "trace.csv"
 _DIGEST = "trace_sha256"
 _COLUMNS = {b"phase", b"matrix", b"direction", b"relative_error"}
-
-# Numbers are read as they were written: pandas does that by itself from 3.1 on, and before that on request only.
-_EXACT: dict[str, Any] = (
-    {} if tuple(map(int, pd.__version__.split(".")[:2])) >= (3, 1) else {"float_precision": "round_trip"}
-)
 
 
 def write_case(folder: Path, result: Cosimulation, **more: Any) -> Path:
@@ -52,6 +48,8 @@ def write_case(folder: Path, result: Cosimulation, **more: Any) -> Path:
     Raises:
         StudyError: the folder holds something else, or cannot be written.
     """
+    import pandas as pd  # noqa: PLC0415 - a sixth of a study's start, which needs no tables
+
     _require_no_foreign(Path(folder))
     trace = pd.DataFrame(result.trace.columns()).to_csv(index=False)
     record = result.record | more | {_DIGEST: _digest(trace.encode())}
@@ -109,10 +107,15 @@ def read_trace(folder: Path) -> pd.DataFrame:
     Raises:
         StudyError: there is no readable trace.
     """
+    import pandas as pd  # noqa: PLC0415 - a sixth of a study's start, which needs no tables
+
     path = folder / _TRACE
     try:
         content = BytesIO(read_bytes(path, limit=LARGEST, error=StudyError))
-        trace: pd.DataFrame = pd.read_csv(content, keep_default_na=True, dtype={"phase": str}, **_EXACT)
+        # Numbers are read as they were written: pandas does that by itself from 3.1 on, before that on request only.
+        old = tuple(map(int, pd.__version__.split(".")[:2])) < (3, 1)
+        exact: dict[str, Any] = {"float_precision": "round_trip"} if old else {}
+        trace: pd.DataFrame = pd.read_csv(content, keep_default_na=True, dtype={"phase": str}, **exact)
     except ValueError as error:
         if isinstance(error, StudyError):
             raise

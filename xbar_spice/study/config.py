@@ -1,13 +1,14 @@
 """The settings of a case, as a study file has them.
 
-Sections are `model`, `data`, `circuit` (the engine, whether it may `characterise` arrays, and all of `Design`) and
-`solver` (`SolverOptions`).
+Sections are `model`, `data`, `circuit` (the engine, whether it may `characterise` arrays, which part of its reads
+another one answers, too, and all of `Design`) and `solver` (`SolverOptions`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from copy import deepcopy
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Self, TypeVar, cast
 
 from pydantic import (
@@ -21,6 +22,9 @@ from pydantic import (
 )
 
 from xbar_spice.cosim import SolverOptions
+from xbar_spice.engines.base import Engine
+from xbar_spice.engines.registry import get_engine
+from xbar_spice.engines.verified import VerifiedEngine
 from xbar_spice.errors import StudyError
 from xbar_spice.mapping.design import Design
 from xbar_spice.parts import DATA, ENGINES, TASKS
@@ -106,6 +110,17 @@ def _known_engine(text: str) -> str:
     return text
 
 
+def _judge(circuit: Mapping[str, Any]) -> str:
+    """The exact solver where nobody else is named, and ngspice where that one answers."""
+    if circuit["verify_with"] is not None:
+        return str(circuit["verify_with"])
+    return "ngspice" if ENGINES.parsed(circuit["engine"])[0] == "nodal" else "nodal"
+
+
+def _verified(answering: Callable[[], Engine], judge: Callable[[], Engine], share: float) -> Engine:
+    return VerifiedEngine(answering(), judge(), share)
+
+
 if TYPE_CHECKING:  # a type checker cannot look into models that are made at run time
     Circuit = Settings
     Solver = Settings
@@ -115,6 +130,8 @@ else:
         "Circuit",
         engine=(Annotated[str, AfterValidator(_known_engine)], "ngspice"),
         characterise=(bool, False),
+        verify=(Annotated[float, Field(ge=0, le=1)], 0.0),
+        verify_with=(Annotated[str, AfterValidator(_known_engine)] | None, None),
     )
     Solver = settings_like(SolverOptions(), "Solver")
 
@@ -145,6 +162,13 @@ class Parameters(Settings):
                 "characterise needs engine 'ngspice', linear cells and linear amplifiers, "
                 f"got engine {values['engine']!r}, {design.device!r} and {design.amplifier!r}"
             )
+        if values["verify_with"] is not None and not values["verify"]:
+            raise ValueError(
+                f"verify_with = {values['verify_with']!r} names who answers a part of the reads, too, and verify is 0: "
+                "give the part, such as verify = 0.02"
+            )
+        if values["verify"] and ENGINES.parsed(_judge(values))[0] == ENGINES.parsed(values["engine"])[0]:
+            raise ValueError(f"{values['engine']} cannot judge itself; give another engine as verify_with")
         return circuit
 
     @field_validator("solver", mode="after")
@@ -164,17 +188,40 @@ class Parameters(Settings):
         return self._lookup.part(str(self.circuit.model_dump()["engine"]))
 
     @property
+    def judge(self) -> str | None:
+        """Who answers a part of the reads, too; None if nobody does."""
+        circuit = self.circuit.model_dump()
+        return self._lookup.part(_judge(circuit)) if circuit["verify"] else None
+
+    @property
     def runs_ngspice(self) -> bool:
         """Whether reads are answered by decks."""
-        return ENGINES.parsed(self.engine)[0] == "ngspice"
+        return any(ENGINES.parsed(name)[0] == "ngspice" for name in (self.engine, self.judge) if name)
 
     @property
     def engine_options(self) -> dict[str, Any]:
         """How the engine is configured."""
         options: dict[str, Any] = {"characterise": True} if self.circuit.model_dump()["characterise"] else {}
-        if self.runs_ngspice and self._lookup.netlists:
-            options["netlists"] = self._lookup.netlists
-        return options
+        return options | self._netlists(self.engine)
+
+    def _netlists(self, engine: str) -> dict[str, Any]:
+        decks = ENGINES.parsed(engine)[0] == "ngspice" and self._lookup.netlists
+        return {"netlists": self._lookup.netlists} if decks else {}
+
+    def make_engine(self) -> Callable[[], Engine]:
+        """What makes the engine anew for each case, with its judge if there is one."""
+        answering = partial(get_engine, self.engine, **self.engine_options)
+        if self.judge is None:
+            return answering
+        judge = partial(get_engine, self.judge, **self._netlists(self.judge))
+        return partial(_verified, answering, judge, self.circuit.model_dump()["verify"])
+
+    def plain(self) -> dict[str, Any]:
+        """All settings as plain values; those of a judge are there where there is one."""
+        found = self.model_dump()
+        if self.judge is None:  # so that cases from before there were judges keep their ids
+            found["circuit"] = {key: value for key, value in found["circuit"].items() if not key.startswith("verify")}
+        return found
 
     def design(self) -> Design:
         """How the arrays are built."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, final
 
 from xbar_spice.errors import StudyError
+from xbar_spice.linear.threads import one_thread
 from xbar_spice.study.axes import Point
 from xbar_spice.study.cases import Case
 from xbar_spice.study.chunks import CaseFailure, Chunk, Outcome, Packed, failed, run_chunk
@@ -90,10 +91,11 @@ def _here(packed: Packed, schedule: Schedule, workers: Workers, cases: Sequence[
     """Run cases in this process; an interruption loses none that is finished."""
     done: list[Outcome] = []
     try:
-        for case in cases:
-            found = workers.run(Chunk(packed, (case,)))
-            done += found
-            schedule.measured(case, found[0].seconds)
+        with one_thread():  # once, and not for each of them anew
+            for case in cases:
+                found = workers.run(Chunk(packed, (case,)))
+                done += found
+                schedule.measured(case, found[0].seconds)
     except KeyboardInterrupt:
         if done:
             yield done

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
 from xbar_spice.data import Data
-from xbar_spice.engines.registry import get_engine
 from xbar_spice.mapping.design import Design
 from xbar_spice.mapping.measured import map_hash
 from xbar_spice.parts import ENGINES, METHODS
@@ -94,7 +93,7 @@ class FileSource(Source):
         key = model_key(settings)
         model, weights = self.named[key][1], self._fingerprints[key]
         design, taken = settings.design(), self._taken(settings, key)
-        plain = settings.model_dump()
+        plain = settings.plain()
         content = without_folders(plain)
         content["model"] = weights
         content["data"] = _which_samples(model, settings.data, taken)
@@ -114,7 +113,7 @@ class FileSource(Source):
         shared = canonical({"model": key, "data": content["data"], "solver": solver.describe()})
         return Setup(
             design=design,
-            engine=partial(get_engine, settings.engine, **settings.engine_options),
+            engine=settings.make_engine(),
             engine_name=settings.engine,
             solver=solver,
             problem=partial(problem_of, model, taken),
@@ -162,10 +161,14 @@ def sources(parameters: Parameters, design: Design, model: Model) -> dict[str, s
     """Hash of the file of each part that is of a class of the user's own, by the kind of part."""
     found = {entry.path[-1]: source_hash(entry.default) for entry in entries(design) if entry.registry is not None}
     found["engine"] = ENGINES.source_hash(parameters.engine)
+    found["judge"] = None if parameters.judge is None else ENGINES.source_hash(parameters.judge)
     found["field"] = source_hash(model.field.fields[0] if isinstance(model.field, Layers) else model.field)
     found["method"] = METHODS.source_hash(model.method) if ":" in model.method else None
     found["linear solver"] = source_hash(get_linear_solver(parameters.solver_options().krylov))
     return {name: code for name, code in found.items() if code is not None}
+
+
+OTHERS = ("spice3", "vacask")  # folders of templates that ngspice has nothing of
 
 
 def templates(netlists: Sequence[Path] = ()) -> str:
@@ -173,6 +176,8 @@ def templates(netlists: Sequence[Path] = ()) -> str:
     digest = hashlib.sha256()
     for folder in (search_path("netlists")[0], *netlists):
         for path in sorted(folder.rglob("*.j2")):
+            if path.relative_to(folder).parts[0] in OTHERS:
+                continue
             text = path.read_bytes()
             digest.update(f"{path.relative_to(folder).as_posix()} {len(text)} ".encode() + text)
     return digest.hexdigest()

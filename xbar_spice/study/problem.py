@@ -11,14 +11,13 @@ import numpy as np
 from xbar_spice.checks import SEED, Optional, Whole, checked
 from xbar_spice.cosim import Problem
 from xbar_spice.cosim.run.made import fingerprint
-from xbar_spice.cosim.run.observed import grid_points
 from xbar_spice.data import Data, load_data
-from xbar_spice.errors import StudyError
+from xbar_spice.errors import InvalidInputError, StudyError
 from xbar_spice.parts import TASKS
 from xbar_spice.spice.device_models import Lookup
 from xbar_spice.study.config import DataSettings, ModelSettings
 from xbar_spice.study.samples import AUTO, taken_samples
-from xbar_spice.train.losses import CrossEntropy, Objective, SquaredDistance, SquaredDistances
+from xbar_spice.train.losses import Objective, objective_of
 from xbar_spice.train.training import train
 from xbar_spice.weights import Classifier, Model, load_model, save_model
 
@@ -69,22 +68,13 @@ def problem_of(model: Model, data: Data) -> Problem:
 
 
 def _objective(model: Model, data: Data) -> Objective:
-    if data.labels is not None and model.classifier is not None:
-        if data.classes > len(model.classifier.weight):
-            raise StudyError(
-                f"{data}: labels go up to {data.classes - 1}, and the model's classifier has "
-                f"{len(model.classifier.weight)} classes, counted from 0"
-            )
-        return CrossEntropy(model.classifier, data.labels)
-    if data.targets is None and data.labels is not None:
-        raise StudyError(f"{data}: labels need a model with a classifier, and this one has none; give targets")
-    targets = np.zeros((len(data), model.states)) if data.targets is None else data.targets
-    if targets.shape[-1] != model.states:
-        raise StudyError(f"{data}: targets need as many entries as the model has states, {model.states}")
-    if data.times is not None:
-        grid_points(model, data.times)  # says which time is none
-        return SquaredDistances(np.ascontiguousarray(np.moveaxis(targets, 0, 2)), data.times)
-    return SquaredDistance(np.ascontiguousarray(targets.T))
+    targets = np.zeros((len(data), model.states)) if data.targets is None and data.labels is None else data.targets
+    try:
+        return objective_of(model, data.labels, targets, data.times, f"{data}")
+    except StudyError:
+        raise
+    except InvalidInputError as error:
+        raise StudyError(str(error)) from error
 
 
 def find_samples(model: Model, settings: DataSettings, lookup: Lookup) -> Data:

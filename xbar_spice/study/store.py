@@ -21,15 +21,15 @@ from __future__ import annotations
 import fcntl
 import secrets
 import time
+from collections import deque
 from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import Any, cast, final
+from typing import TYPE_CHECKING, Any, cast, final
 
 import numpy as np
-import pandas as pd
 
 from xbar_spice.cosim.run.record import CaseEntry, Record, read_record
 from xbar_spice.disk import (
@@ -44,6 +44,9 @@ from xbar_spice.disk import (
 from xbar_spice.errors import StudyError
 from xbar_spice.study.case_folder import read_case, read_trace, to_json
 from xbar_spice.study.segments import LARGEST, Line, Status, compact_json, read_lines
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["Store", "StoredCase", "case_of", "unconverged"]
 
@@ -181,19 +184,30 @@ class Store:
             raise StudyError(f"{self.folder} is not the folder of a study: study.json does not list the cases of one")
         return content
 
-    def cases(self, problems: list[str] | None = None) -> Iterator[StoredCase]:
+    def cases(
+        self, problems: list[str] | None = None, failures: dict[str, dict[str, Any]] | None = None
+    ) -> Iterator[StoredCase]:
         """Every case that has a result, once, from segments and from folders of old; one at a time in memory.
 
         Args:
             problems: gets what could not be read, in words.
+            failures: gets, when all cases have come, why others have no result: by id, from the last try of each.
         """
         found = [] if problems is None else problems
+        failed = {failure["id"]: failure for failure in self._failures_of_old()} if failures is not None else {}
         seen: set[str] = set()
         for line in self._lines(found):
-            if line.status != "failed" and line.case_id not in seen:
+            if line.status == "failed":
+                if failures is not None:
+                    failed[line.case_id] = line.record
+            elif line.case_id not in seen:
                 seen.add(line.case_id)
                 yield StoredCase.of(line)
-        yield from self._folders(seen, found)
+        for case in self._folders(seen, found):
+            failed.pop(case.id, None)
+            yield case
+        if failures is not None:
+            failures.update((name, failure) for name, failure in failed.items() if name not in seen)
 
     def _folders(self, seen: Container[str], problems: list[str]) -> Iterator[StoredCase]:
         """The cases of old, but for those that have been seen."""
@@ -230,6 +244,8 @@ class Store:
 
     def records(self) -> tuple[pd.DataFrame, list[str]]:
         """The same as a table, one row each with columns such as `state.relative_error`."""
+        import pandas as pd  # noqa: PLC0415 - a sixth of a study's start, which needs no tables
+
         records, problems = self.results()
         return pd.json_normalize([dict(record) for record in records]), problems
 
@@ -246,15 +262,9 @@ class Store:
 
     def failures(self) -> list[dict[str, Any]]:
         """Why cases have no result, by the last try of each; unreadable files are left out."""
-        found = {failure["id"]: failure for failure in self._failures_of_old()}
-        finished = set()
-        for line in self._lines([]):
-            if line.status == "failed":
-                found[line.case_id] = line.record
-            else:
-                finished.add(line.case_id)
-        finished |= {case.id for case in self._folders(finished, [])} if found else set()
-        return [failure for name, failure in found.items() if name not in finished]
+        found: dict[str, dict[str, Any]] = {}
+        deque(self.cases(failures=found), maxlen=0)
+        return list(found.values())
 
     def _failures_of_old(self) -> Iterator[dict[str, Any]]:
         for path in sorted(self._failures.glob("*.json")) if self._failures.is_dir() else []:
@@ -338,6 +348,8 @@ class StoredCase:
         Raises:
             StudyError: it is no longer readable.
         """
+        import pandas as pd  # noqa: PLC0415 - a sixth of a study's start, which needs no tables
+
         if isinstance(self._kept, Line):
             trace = pd.DataFrame(self._kept.trace)
             empty = [name for name in trace if trace[name].isna().all()]

@@ -248,8 +248,10 @@ def _path(name: str) -> str:
     """The full path of a setting, which in Python goes by its name in the design."""
     if name in ("problem", "problems"):
         return _PROBLEM
-    allowed = [path for path in leaves(Parameters) if path.startswith(("circuit.", "solver."))]
-    allowed.remove("circuit.characterise")
+    of_engines = ("circuit.characterise", "circuit.verify", "circuit.verify_with")  # which are handed over as objects
+    allowed = [
+        path for path in leaves(Parameters) if path.startswith(("circuit.", "solver.")) and path not in of_engines
+    ]
     for path in (name, f"circuit.{name}"):
         if path in allowed:
             return path

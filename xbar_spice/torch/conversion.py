@@ -122,7 +122,7 @@ def export(module: nn.Module, path: str | PathLike[str]) -> Path:
     Args:
         module: An `OdeBlock`, or a `torch.nn.Sequential` of such parts; of a class of one's own give the parts, as
             `nn.Sequential(net.encoder, net.ode, net.head)`.
-        path: A file ending in .npz or .safetensors.
+        path: A file ending in .npz, .safetensors or .pt.
 
     Returns:
         The path.

@@ -65,7 +65,7 @@ class _Solved:
         """The gradients of sum(cotangent * z(T)) with respect to z(0), (n, batch), and to the tensors by name."""
         found = gradients(self.trajectory, cotangent)
         named = None if self.on_arrays is None else self.on_arrays.of_tensors
-        return found.z0, named(found) if named else named_gradients(self.model, found.parameters)
+        return found.z0, named(found, {}) if named else named_gradients(self.model, found.parameters)
 
 
 @final

@@ -1,11 +1,11 @@
-"""The loop of all training: Adam on minibatches, on whatever processor runs the model."""
+"""The loop of all training: an optimiser on minibatches, on whatever processor runs the model."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, cast, final
+from typing import NamedTuple, final
 
 import numpy as np
 
@@ -17,12 +17,15 @@ from xbar_spice.solve.integrators.step_control import AdaptiveOptions
 from xbar_spice.solve.linear_solvers.krylov import KrylovOptions
 from xbar_spice.solve.newton.newton import NewtonOptions
 from xbar_spice.solve.newton.noise import allowing_noise
-from xbar_spice.train.losses import CrossEntropy, CrossEntropyScore, Objective
-from xbar_spice.train.optimise import Adam
+from xbar_spice.train.losses import CrossEntropy, Objective, Score, objective_of
+from xbar_spice.train.observed import grid_points
+from xbar_spice.train.optimise import Optimiser
 from xbar_spice.train.processor import Digital, Processor, Programmed
 from xbar_spice.train.samples import Samples, Split
 from xbar_spice.train.tasks import Schedule
-from xbar_spice.weights import Classifier, Model, named_gradients
+from xbar_spice.weights import Chain, Classifier, Model, named_gradients
+from xbar_spice.weights.ends import named_below
+from xbar_spice.weights.steps import Passed
 
 __all__ = [
     "Epoch",
@@ -39,9 +42,9 @@ _TOLERANCE = 1e-8
 
 
 class Evaluated(NamedTuple):
-    """How well a model does: share of correct answers, and mean cross-entropy."""
+    """How well a model does: share of correct answers, None where nothing is classified, and mean loss."""
 
-    accuracy: float
+    accuracy: float | None
     loss: float
 
 
@@ -53,15 +56,15 @@ class Epoch:
     Attributes:
         number: Counted from 1.
         of: How many there will be.
-        loss: Mean cross-entropy over the minibatches of the epoch.
-        accuracy: The same of the accuracy.
+        loss: Mean over the minibatches of the epoch.
+        accuracy: The same of the accuracy; None where nothing is classified.
         test: On the samples held back, with the weights after the epoch.
     """
 
     number: int
     of: int
     loss: float
-    accuracy: float
+    accuracy: float | None
     test: Evaluated
 
 
@@ -76,16 +79,29 @@ def evaluate(
     """Accuracy and loss of a model on some samples.
 
     Args:
-        model: With a classifier.
+        model: With a classifier, if the samples have labels.
         data: With x of the length of the model's inputs.
         processor: Who runs the model; digital matrices when left out.
         tolerance: Relative residual that Newton's method and the linear solves aim at; as far as noise allows.
         occasion: Which draw of the processor's noise it sees.
 
     Raises:
-        InvalidInputError: The model has no classifier, or the samples do not fit it.
+        InvalidInputError: The samples do not fit the model.
     """
-    return scored(classifier_of(model), final_states(model, data.x, tolerance, processor, occasion), data)
+    with (processor or Digital()).programmed(model, occasion) as programmed:
+        objective = _objective(programmed, model, data)
+        z0, _ = _initial(programmed, model, data.x)
+        points = grid_points(model, objective.times)
+        trajectory = _integrate(programmed, model, z0, tolerance, points)
+        score = objective.evaluate_path(model.ended(trajectory.z)[list(points)])
+    return Evaluated(score.accuracy, score.loss)
+
+
+def _objective(programmed: Programmed, model: Model, data: Samples) -> Objective:
+    """The loss of some samples, whose classifier is read where it lives on arrays."""
+    objective = objective_of(model, data.labels, data.targets, data.times)
+    by_classifier = named_below(programmed.ends, "classifier")
+    return objective.read_by(by_classifier) if by_classifier else objective
 
 
 def loss_and_gradients(
@@ -96,11 +112,11 @@ def loss_and_gradients(
     tolerance: float = _TOLERANCE,
     matrices: bool = True,
     occasion: str = "",
-) -> tuple[CrossEntropyScore, dict[str, FloatArray]]:
-    """Mean cross-entropy of a model on some samples, and its gradient with respect to every parameter.
+) -> tuple[Score, dict[str, FloatArray]]:
+    """Mean loss of a model on some samples, and its gradient with respect to every parameter.
 
     Args:
-        model: With a classifier.
+        model: With a classifier, if the samples have labels.
         data: With x of the length of the model's inputs.
         processor: Who runs the model; digital matrices when left out.
         tolerance: Relative residual that Newton's method and the linear solves aim at; as far as noise allows.
@@ -112,32 +128,36 @@ def loss_and_gradients(
         of the classifier.
 
     Raises:
-        InvalidInputError: The model has no classifier, or the samples do not fit it.
+        InvalidInputError: The samples do not fit the model.
     """
-    objective: Objective = CrossEntropy(classifier_of(model), data.labels)
     with (processor or Digital()).programmed(model, occasion) as programmed:
-        if "classifier.weight" in programmed.ends:
-            objective = objective.read_by(programmed.ends["classifier.weight"])
-        z0, driven = _initial(programmed, model, data.x)
-        trajectory = _integrate(programmed, model, z0, tolerance)
-        score = cast(CrossEntropyScore, objective.evaluate(model.ended(trajectory.z[-1])))
-        found = {"classifier.weight": score.weight, "classifier.bias": score.bias}
+        objective = _objective(programmed, model, data)
+        z0, encoded = _initial(programmed, model, data.x)
+        points = grid_points(model, objective.times)
+        trajectory = _integrate(programmed, model, z0, tolerance, points)
+        score = objective.evaluate_path(model.ended(trajectory.z)[list(points)])
+        found = dict(score.tensors)
         if not matrices:
             return score, found
-        pulled = gradients(trajectory, model.started(score.cotangent))
+        at = {point: model.started(one) for point, one in zip(points, score.cotangent, strict=True)}
+        last = at.pop(model.steps, np.zeros_like(trajectory.z[-1]))
+        pulled = gradients(trajectory, last, at=at)
+        sums = dict(score.sums)
+        if encoded is not None:
+            back = encoded.pull(model.ended(pulled.z0), to_inputs=False)
+            found |= back.gradients
+            sums |= back.sums
         of_tensors = programmed.of_tensors
-        found = {**(named_gradients(model, pulled.parameters) if of_tensors is None else of_tensors(pulled)), **found}
-    if model.encoder is not None and driven is not None:
-        found |= model.encoder.weight_gradient(model.encoder.pulled(driven, model.ended(pulled.z0)), data.x)
+        found |= named_gradients(model, pulled.parameters) if of_tensors is None else of_tensors(pulled, sums)
     return score, {name: found[name] for name in model.tensors if name in found and name not in model.frozen}
 
 
-def _initial(programmed: Programmed, model: Model, x: FloatArray) -> tuple[FloatArray, FloatArray | None]:
-    """Initial states of inputs, and what the encoder's matrix made of them."""
+def _initial(programmed: Programmed, model: Model, x: FloatArray) -> tuple[FloatArray, Passed | None]:
+    """Initial states of inputs, and how they came about if there is an encoder."""
     if model.encoder is None:
         return x, None
-    driven = model.encoder.sums(x, programmed.ends.get("encoder.weight"))
-    return model.encoder.of_sums(driven), driven
+    encoded = model.encoder.reading(named_below(programmed.ends, "encoder")).passed(x, "encoder.")
+    return encoded.value, encoded
 
 
 def epochs(
@@ -153,16 +173,16 @@ def epochs(
 
     Args:
         schedule: How.
-        model: Where to start, with a classifier.
+        model: Where to start, with a classifier if the samples have labels.
         split: What it is trained with and what is held back.
         rng: Of minibatches and their changes.
         processor: Who runs the minibatches; digital matrices when left out.
         deployed_on: Who runs the samples held back; the same processor when left out.
 
     Raises:
-        InvalidInputError: The model has no classifier, or the samples do not fit it.
+        InvalidInputError: The samples do not fit the model.
     """
-    adam, data = Adam(), split.train
+    optimiser, data = schedule.moved_by, split.train
     batches = max(1, len(data) // schedule.batch)  # what does not fill a minibatch waits for another epoch
     for number in range(1, schedule.epochs + 1):
         order = rng.permutation(len(data))
@@ -172,9 +192,11 @@ def epochs(
             minibatch = split.augmented(minibatch, schedule.jitter, rng)
             done = ((number - 1) * batches + index) / (schedule.epochs * batches)
             occasion = f"epoch {number}, minibatch {index}"
-            score, model = _step(schedule, model, minibatch, adam, done, processor, occasion)
-            scores.append((score.loss, score.accuracy))
-        loss, accuracy = np.mean(scores, axis=0).tolist()
+            score, model = _step(schedule, model, minibatch, optimiser, done, processor, occasion)
+            scores.append(score)
+        loss = float(np.mean([score.loss for score in scores]))
+        right = [score.accuracy for score in scores if score.accuracy is not None]
+        accuracy = float(np.mean(right)) if right else None
         test = evaluate(
             model,
             split.test,
@@ -189,11 +211,11 @@ def _step(
     schedule: Schedule,
     model: Model,
     minibatch: Samples,
-    adam: Adam,
+    optimiser: Optimiser,
     done: float,
     processor: Processor | None,
     occasion: str,
-) -> tuple[CrossEntropyScore, Model]:
+) -> tuple[Score, Model]:
     """One step down the gradient of a minibatch; `done` is the part of the training behind it."""
     score, slopes = loss_and_gradients(
         model,
@@ -203,15 +225,15 @@ def _step(
         matrices=schedule.trained == "everything",
         occasion=occasion,
     )
-    decay = dict.fromkeys(slopes, schedule.weight_decay) | {
-        "classifier.weight": schedule.classifier_decay,
-        "classifier.bias": 0.0,
-    }
+    decay = dict.fromkeys(slopes, schedule.weight_decay)
+    for name in slopes:
+        if name.startswith("classifier."):
+            decay[name] = schedule.classifier_decay if name.endswith("weight") else 0.0
     parameters = model.tensors
     moving = {name: parameters[name] for name in slopes}
     slopes = {name: slope + decay[name] * moving[name] for name, slope in slopes.items()}
     rate = schedule.learning_rate * 0.5 * (1.0 + math.cos(math.pi * done))
-    wanted = model.with_tensors({**parameters, **adam.step(moving, slopes, rate)})
+    wanted = model.with_tensors({**parameters, **optimiser.step(moving, slopes, rate)})
     return score, (processor or Digital()).rewritten(model, wanted, occasion)
 
 
@@ -225,7 +247,9 @@ def final_states(
     return states
 
 
-def _integrate(programmed: Programmed, model: Model, z0: FloatArray, tolerance: float) -> Trajectory:
+def _integrate(
+    programmed: Programmed, model: Model, z0: FloatArray, tolerance: float, stops: Sequence[int] = ()
+) -> Trajectory:
     exact = NewtonOptions(rtol=tolerance), KrylovOptions(rtol=tolerance)
     noise = programmed.noise(z0)
     newton, krylov = allowing_noise(*exact, noise)
@@ -237,16 +261,17 @@ def _integrate(programmed: Programmed, model: Model, z0: FloatArray, tolerance: 
         newton=newton,
         krylov=krylov,
         adaptive=AdaptiveOptions().allowing(noise),
+        stops=stops,
     )
 
 
-def scored(classifier: Classifier, z: FloatArray, data: Samples) -> Evaluated:
+def scored(classifier: Classifier | Chain, z: FloatArray, data: Samples) -> Evaluated:
     """How well a classifier does on some states."""
-    score = CrossEntropy(classifier, data.labels).evaluate(z)
+    score = CrossEntropy(classifier, data.classes).evaluate(z)
     return Evaluated(score.accuracy, score.loss)
 
 
-def classifier_of(model: Model) -> Classifier:
+def classifier_of(model: Model) -> Classifier | Chain:
     """The model's classifier.
 
     Raises:

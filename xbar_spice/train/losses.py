@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import final
 
 import numpy as np
@@ -12,15 +13,18 @@ from numpy.typing import ArrayLike, NDArray
 from xbar_spice.checks import Array, given, settle
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear.operator import FloatArray, LinearOperator
-from xbar_spice.weights import Classifier
+from xbar_spice.train.observed import grid_points
+from xbar_spice.weights import Chain, Classifier, Model
 
 __all__ = [
     "CrossEntropy",
     "CrossEntropyScore",
+    "Decoded",
     "Objective",
     "Score",
     "SquaredDistance",
     "SquaredDistances",
+    "objective_of",
     "softmax_cross_entropy",
 ]
 
@@ -34,11 +38,15 @@ class Score:
         accuracy: share of the samples that are classified correctly, those without finite scores not among them; None
             where nothing is classified.
         cotangent: dL/dz, (n, batch), of the mean.
+        tensors: gradients of everything in the classifier that is trained, by the names of the model's tensors.
+        sums: the cotangent of each W x + bias of a classifier on its way, by the name of the weight.
     """
 
     loss: float
     accuracy: float | None
     cotangent: FloatArray
+    tensors: Mapping[str, FloatArray] = field(default_factory=dict, kw_only=True)
+    sums: Mapping[str, FloatArray] = field(default_factory=dict, kw_only=True)
 
 
 @final
@@ -48,13 +56,17 @@ class CrossEntropyScore(Score):
 
     Attributes:
         accuracy: share of the samples that are classified correctly.
-        weight: dL/d(weight), (classes, n).
+        weight: dL/d(weight), (classes, n); of the last layer if there are several.
         bias: dL/d(bias), (classes,).
     """
 
     accuracy: float
     weight: FloatArray
     bias: FloatArray
+
+    def __post_init__(self) -> None:
+        if not self.tensors:
+            object.__setattr__(self, "tensors", {"classifier.weight": self.weight, "classifier.bias": self.bias})
 
 
 class Objective(ABC):
@@ -78,8 +90,11 @@ class Objective(ABC):
         score = self.evaluate(z[-1])
         return replace(score, cotangent=score.cotangent[np.newaxis])
 
-    def read_by(self, operator: LinearOperator) -> Objective:
+    def read_by(self, operator: LinearOperator | Mapping[str, LinearOperator]) -> Objective:
         """The same loss, with the classifier's weight on arrays.
+
+        Args:
+            operator: What multiplies with it; by the names of its weights if it has several layers.
 
         Raises:
             InvalidInputError: This loss has no classifier.
@@ -107,7 +122,7 @@ class Objective(ABC):
 @final
 @dataclass(frozen=True, eq=False)
 class CrossEntropy(Objective):
-    """Mean softmax cross-entropy of a linear classifier.
+    """Mean softmax cross-entropy of a classifier.
 
     Args:
         classifier: makes scores of states.
@@ -115,7 +130,7 @@ class CrossEntropy(Objective):
         operator: what multiplies with the classifier's weight; digital when left out.
     """
 
-    classifier: Classifier
+    classifier: Classifier | Chain
     labels: NDArray[np.int64]
     operator: LinearOperator | None = None
 
@@ -124,32 +139,47 @@ class CrossEntropy(Objective):
         if Array()("labels", self.labels).ndim != 1 or np.asarray(self.labels).dtype.kind not in "iu":
             raise InvalidInputError(f"labels must be whole numbers of shape (batch,), got {given(self.labels)}")
 
-    def read_by(self, operator: LinearOperator) -> CrossEntropy:
-        return replace(self, operator=operator)
+    def read_by(self, operator: LinearOperator | Mapping[str, LinearOperator]) -> CrossEntropy:
+        if isinstance(operator, LinearOperator):
+            return replace(self, operator=operator)
+        return replace(self, classifier=self.classifier.reading(operator))
 
     def evaluate(self, z: FloatArray) -> CrossEntropyScore:
-        classifier = self.classifier
-        if self.operator is None and classifier.plain:
+        classifier = self._read
+        if isinstance(classifier, Classifier) and classifier.plain:
             return softmax_cross_entropy(classifier.weight, classifier.bias, z, self.labels)
         with np.errstate(invalid="ignore", over="ignore"):  # states that are not finite make NaN of everything
-            sums = classifier.sums(classifier.features(z), self.operator)
-            scores = classifier.scores(sums)
-        found = softmax_cross_entropy(np.eye(len(scores)), np.zeros(len(scores)), scores, self.labels)
-        cotangent, of = classifier.pull(z, sums, found.cotangent, self.operator)
-        return replace(found, cotangent=cotangent, weight=of["classifier.weight"], bias=of["classifier.bias"])
+            scored = classifier.passed(z, "classifier.")
+            scores = scored.value
+            found = softmax_cross_entropy(np.eye(len(scores)), np.zeros(len(scores)), scores, self.labels)
+            pulled = scored.pull(found.cotangent)
+        last = next(iter(pulled.sums)).removesuffix("weight")
+        return CrossEntropyScore(
+            found.loss,
+            found.accuracy,
+            pulled.inputs,
+            pulled.gradients[f"{last}weight"],
+            pulled.gradients[f"{last}bias"],
+            tensors=pulled.gradients,
+            sums=pulled.sums,
+        )
 
     def curvature(self, z: FloatArray) -> FloatArray:
         # diag(p) - p p^T is the sum over the classes of p_c (e_c - p) (e_c - p)^T.
-        sums = self.classifier.sums(self.classifier.features(z), self.operator)
-        scores = self.classifier.scores(sums)
+        scored = self._read.passed(z)
+        scores = scored.value
         p = np.exp(scores - scores.max(axis=0))
         p /= p.sum(axis=0)
         away = np.eye(len(p))[:, :, np.newaxis] - p
-        if self.classifier.plain and self.operator is None:
-            towards = np.einsum("cn,kcb->knb", self.classifier.weight, away)
+        if isinstance(self._read, Classifier) and self._read.plain:
+            towards = np.einsum("cn,kcb->knb", self._read.weight, away)
         else:
-            towards = np.stack([self.classifier.pull(z, sums, one, self.operator)[0] for one in away])
+            towards = np.stack([scored.pull(one).inputs for one in away])
         return np.asarray(np.sqrt(p / z.shape[1])[:, np.newaxis] * towards, dtype=float)
+
+    @property
+    def _read(self) -> Classifier | Chain:
+        return self.classifier if self.operator is None else self.classifier.reading({"weight": self.operator})
 
 
 @final
@@ -209,6 +239,89 @@ class SquaredDistances(Objective):
     def evaluate_path(self, z: FloatArray) -> Score:
         difference, batch = z - self.target, self.target.shape[2]
         return Score(0.5 * float(np.vdot(difference, difference)) / batch, None, difference / batch)
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Decoded(Objective):
+    """A loss of what a classifier makes of states, where that is no class but a value: a decoder.
+
+    Args:
+        decoder: makes outputs of states.
+        objective: the loss of outputs, such as `SquaredDistances`.
+    """
+
+    decoder: Classifier | Chain
+    objective: SquaredDistance | SquaredDistances
+
+    def __post_init__(self) -> None:
+        settle(self)
+        object.__setattr__(self, "times", getattr(self.objective, "times", None))
+
+    def read_by(self, operator: LinearOperator | Mapping[str, LinearOperator]) -> Decoded:
+        on = {"weight": operator} if isinstance(operator, LinearOperator) else operator
+        return replace(self, decoder=self.decoder.reading(on))
+
+    def evaluate(self, z: FloatArray) -> Score:
+        score = self.evaluate_path(z[np.newaxis])
+        return replace(score, cotangent=score.cotangent[0])
+
+    def evaluate_path(self, z: FloatArray) -> Score:
+        times, n, batch = z.shape
+        together = np.moveaxis(z, 0, 1).reshape(n, -1)  # (n, times of all samples), so that all are read at once
+        decoded = self.decoder.passed(together, "classifier.")
+        found = self.objective.evaluate_path(np.moveaxis(decoded.value.reshape(-1, times, batch), 1, 0))
+        pulled = decoded.pull(np.moveaxis(found.cotangent, 0, 1).reshape(-1, times * batch))
+        cotangent = np.moveaxis(pulled.inputs.reshape(n, times, batch), 1, 0)
+        return Score(found.loss, None, cotangent, tensors=pulled.gradients, sums=pulled.sums)
+
+
+def objective_of(
+    model: Model,
+    labels: NDArray[np.int64] | None,
+    targets: FloatArray | None,
+    times: FloatArray | None = None,
+    said: str = "samples",
+) -> Objective:
+    """The loss of samples: cross-entropy of labels, else the squared distance of states, or what is decoded of them.
+
+    Args:
+        model: What runs on them.
+        labels: (samples,) classes; None for none.
+        targets: (samples, n), or (samples, times, n): of as many entries as the model has states, or else outputs of
+            its classifier; None for none.
+        times: (times,), when targets were observed; None for the end of the run.
+        said: What the samples are, for errors.
+
+    Raises:
+        InvalidInputError: The model does not fit them.
+    """
+    head, states = model.classifier, model.states
+    if labels is not None and head is not None:
+        if labels.max(initial=0) >= head.classes:
+            raise InvalidInputError(
+                f"{said}: labels go up to {labels.max()}, and the model's classifier has {head.classes} classes, "
+                "counted from 0"
+            )
+        return CrossEntropy(head, labels)
+    if targets is None:
+        raise InvalidInputError(
+            f"{said}: labels need a model with a classifier, and the model has no classifier; give targets"
+            if labels is not None
+            else f"{said}: neither labels nor targets, of which one is needed"
+        )
+    values = targets
+    decoder = head if head is not None and values.shape[-1] != states and values.shape[-1] == head.classes else None
+    if decoder is None and values.shape[-1] != states:
+        outputs = "" if head is None else f", or its classifier outputs, {head.classes}"
+        raise InvalidInputError(f"{said}: targets need as many entries as the model has states, {states}{outputs}")
+    objective: SquaredDistance | SquaredDistances
+    if times is not None:
+        grid_points(model, times)  # says which time is none
+        objective = SquaredDistances(np.ascontiguousarray(np.moveaxis(values, 0, 2)), times)
+    else:
+        objective = SquaredDistance(np.ascontiguousarray(values.T))
+    return objective if decoder is None else Decoded(decoder, objective)
 
 
 def softmax_cross_entropy(weight: FloatArray, bias: FloatArray, z: FloatArray, labels: ArrayLike) -> CrossEntropyScore:

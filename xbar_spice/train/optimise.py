@@ -1,22 +1,49 @@
-"""The two optimisers of training: Adam for minibatches, L-BFGS for the convex problem of a classifier alone."""
+"""The optimisers of training: Adam or plain descent for minibatches, L-BFGS for the convex problem of a classifier."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import final
+from typing import Protocol, final
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.optimize import minimize
 
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.train.losses import softmax_cross_entropy
 from xbar_spice.weights import Classifier
 
-__all__ = ["Adam", "Parameters", "fit_classifier"]
+__all__ = ["Adam", "Descent", "Optimiser", "Parameters", "fit_classifier"]
 
 Parameters = Mapping[str, FloatArray]
+
+
+class Optimiser(Protocol):
+    """What moves parameters along gradients."""
+
+    def step(self, parameters: Parameters, gradients: Parameters, learning_rate: float) -> dict[str, FloatArray]:
+        """The parameters after one step down the gradients."""
+
+
+@final
+@dataclass
+class Descent:
+    """Steepest descent with momentum: v <- momentum v + g, w <- w - learning_rate v.
+
+    Args:
+        momentum: Part of the last move that goes on; 0 is plain stochastic gradient descent.
+    """
+
+    momentum: float = 0.0
+    _moving: dict[str, FloatArray] = field(default_factory=dict, init=False)
+
+    def step(self, parameters: Parameters, gradients: Parameters, learning_rate: float) -> dict[str, FloatArray]:
+        """The parameters after one step down the gradients."""
+        for name in parameters:
+            kept = self.momentum * self._moving[name] if name in self._moving else 0.0
+            self._moving[name] = kept + gradients[name]
+        return {name: value - learning_rate * self._moving[name] for name, value in parameters.items()}
 
 
 @final
@@ -79,5 +106,5 @@ def fit_classifier(
         return value, np.concatenate([(score.weight + weight_decay * weight).ravel(), score.bias])
 
     start = np.zeros(size + classes)
-    found = minimize(objective, start, jac=True, method="L-BFGS-B", options={"maxiter": max_iterations})
+    found = scipy.optimize.minimize(objective, start, jac=True, method="L-BFGS-B", options={"maxiter": max_iterations})
     return Classifier(*unpacked(found.x))

@@ -15,6 +15,7 @@ from typing import final
 
 from xbar_spice.linear.operator import FloatArray, LinearOperator
 from xbar_spice.solve.adjoint.discrete import Gradients
+from xbar_spice.solve.fields.evaluation import Parameters
 from xbar_spice.solve.fields.field import Field
 from xbar_spice.solve.integrators.layers import Layers
 from xbar_spice.weights import Model
@@ -35,14 +36,16 @@ class Programmed:
     Attributes:
         field: Its right-hand side; its transposed products are those of the adjoint.
         of_tensors: What makes gradients by the names of the model's tensors of the adjoint's result; those that it
-            names itself when left out.
+            names itself when left out. The second argument has the cotangents of what the weights of encoder and
+            classifier make, by their names.
         noise: What noisy products leave of the equation of an implicit step, relative to the state, as far as the
             initial states, (n, samples), tell; nothing where products are exact.
-        ends: What multiplies with "encoder.weight" and "classifier.weight", by name; digital where left out.
+        ends: What multiplies with "encoder.weight", "classifier.weight" or the weights of their layers, such as
+            "encoder.0.weight", by name; digital where left out.
     """
 
     field: Field | Layers
-    of_tensors: Callable[[Gradients], dict[str, FloatArray]] | None = None
+    of_tensors: Callable[[Gradients, Parameters], dict[str, FloatArray]] | None = None
     noise: Callable[[FloatArray], float] = no_noise
     ends: Mapping[str, LinearOperator] = dataclasses.field(default_factory=dict)
 

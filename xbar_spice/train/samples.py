@@ -19,31 +19,53 @@ __all__ = ["Samples", "Split", "split_of"]
 @final
 @dataclass(frozen=True, eq=False)
 class Samples:
-    """Samples with their classes.
+    """Samples with their classes, or with what should come out of them.
 
     Args:
         x: (n, samples), one sample per column; of an image, its pixels row by row.
-        labels: (samples,), classes from 0.
+        labels: (samples,), classes from 0; None for none.
+        targets: (samples, k), what should come out; (samples, times, k) if there are times. None for none.
+        times: (times,), when the targets were observed; None for the end of the run.
 
     Raises:
         InvalidInputError: The shapes do not belong together.
     """
 
     x: FloatArray
-    labels: NDArray[np.int64]
+    labels: NDArray[np.int64] | None
+    targets: FloatArray | None = None
+    times: FloatArray | None = None
 
     def __post_init__(self) -> None:
-        if self.x.ndim != 2 or self.labels.shape != self.x.shape[1:]:
+        labels = () if self.labels is None else self.labels.shape
+        if self.x.ndim != 2 or (self.labels is not None and labels != self.x.shape[1:]):
             raise InvalidInputError(
-                f"x must have shape (n, samples) and labels (samples,), got {self.x.shape} and {self.labels.shape}"
+                f"x must have shape (n, samples) and labels (samples,), got {self.x.shape} and {labels}"
+            )
+        if self.targets is not None and len(self.targets) != self.x.shape[1]:
+            raise InvalidInputError(
+                f"targets must have shape ({self.x.shape[1]}, ..., k), one for each sample, got {self.targets.shape}"
             )
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return int(self.x.shape[1])
 
     def take(self, samples: NDArray[np.int64] | slice) -> Samples:
         """Some of the samples, by index or slice."""
-        return Samples(self.x[:, samples], self.labels[samples])
+        labels = None if self.labels is None else self.labels[samples]
+        targets = None if self.targets is None else self.targets[samples]
+        return Samples(self.x[:, samples], labels, targets, self.times)
+
+    @property
+    def classes(self) -> NDArray[np.int64]:
+        """The labels, where there have to be some.
+
+        Raises:
+            InvalidInputError: There are none.
+        """
+        if self.labels is None:
+            raise InvalidInputError("a classifier is fitted and scored by labels, and these samples have none")
+        return self.labels
 
 
 @final
@@ -64,8 +86,9 @@ class Split:
 
     @property
     def classes(self) -> int:
-        """Number of classes."""
-        return int(max(self.train.labels.max(), self.test.labels.max())) + 1
+        """Number of classes; 0 of samples without."""
+        labels = [part.labels for part in (self.train, self.test) if part.labels is not None]
+        return int(max(part.max(initial=-1) for part in labels)) + 1 if labels else 0
 
     def augmented(self, samples: Samples, size: float, rng: np.random.Generator) -> Samples:
         """The samples with random changes of a size; as they are if it is 0.
@@ -81,15 +104,15 @@ class Split:
 
 
 def split_of(train: Data, test: Data) -> Split:
-    """Samples with labels, as training takes them, one a column.
+    """Samples as training takes them, one a column.
 
     Raises:
-        InvalidInputError: They have no labels.
+        InvalidInputError: They have neither labels nor targets.
     """
-    return Split(_labelled(train), _labelled(test))
+    return Split(_trainable(train), _trainable(test))
 
 
-def _labelled(data: Data) -> Samples:
-    if data.labels is None:
-        raise InvalidInputError(f"training needs labels, and there are none: {data}")
-    return Samples(np.ascontiguousarray(data.x.T), data.labels)
+def _trainable(data: Data) -> Samples:
+    if data.labels is None and data.targets is None:
+        raise InvalidInputError(f"training needs labels or targets, and there are none: {data}")
+    return Samples(np.ascontiguousarray(data.x.T), data.labels, data.targets, data.times)

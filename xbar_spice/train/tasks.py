@@ -11,6 +11,7 @@ import numpy as np
 
 from xbar_spice.checks import Real, settle
 from xbar_spice.errors import InvalidInputError
+from xbar_spice.train.optimise import Adam, Descent, Optimiser
 from xbar_spice.train.samples import Split
 from xbar_spice.weights import Model
 
@@ -42,19 +43,21 @@ def check_positive(values: object, *names: str) -> None:
 @final
 @dataclass(frozen=True)
 class Schedule:
-    """How parameters are moved: by Adam, on minibatches of slightly changed samples.
+    """How parameters are moved: by Adam or plain descent, on minibatches of slightly changed samples.
 
     Attributes:
         epochs: Passes over the samples.
         batch: Samples of a minibatch.
         jitter: Size of the random changes of training samples; of an image its largest move in pixels. Without it the
             samples are soon known by heart.
-        learning_rate: Of Adam at the start; it falls to zero along a cosine.
+        learning_rate: Of the optimiser at the start; it falls to zero along a cosine.
         weight_decay: Of A and B or their kernels.
         classifier_decay: Of the classifier's weight.
         trained: "everything", or the "classifier" alone, which is digital and needs no gradient of A and B.
         tolerance: Relative residual that Newton's method and the linear solves aim at; far below the noise of a
             minibatch, and a good third fewer products than 1e-8.
+        optimiser: "adam", or "descent": stochastic gradient descent.
+        momentum: Of descent: the part of the last move that goes on.
 
     Raises:
         InvalidInputError: A value is out of range.
@@ -68,14 +71,28 @@ class Schedule:
     classifier_decay: float = 1e-3
     trained: Trained = "everything"
     tolerance: float = 1e-5
+    optimiser: Literal["adam", "descent"] = "adam"
+    momentum: float = 0.0
 
     def __post_init__(self) -> None:
-        settle(self, jitter=Real("pixels", least=0, most=1), tolerance=Real(above=0, below=1))
+        settle(
+            self,
+            jitter=Real("pixels", least=0, most=1),
+            tolerance=Real(above=0, below=1),
+            momentum=Real(least=0, below=1),
+        )
         check_choice("trained", self.trained, get_args(Trained))
         check_at_least_one(self, "epochs", "batch")
         check_positive(self, "learning_rate", "classifier_decay", "tolerance")
         if not 0.0 <= self.weight_decay < math.inf:
             raise InvalidInputError(f"weight_decay must be >= 0 and finite, got {self.weight_decay}")
+        if self.momentum and self.optimiser != "descent":
+            raise InvalidInputError(f'momentum is of optimiser="descent", got {self.momentum} with {self.optimiser!r}')
+
+    @property
+    def moved_by(self) -> Optimiser:
+        """A new optimiser, which remembers nothing yet."""
+        return Adam() if self.optimiser == "adam" else Descent(self.momentum)
 
 
 class Task(ABC):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import final
+from typing import final, overload
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from xbar_spice.parts import TASKS
 from xbar_spice.streams import Streams
 from xbar_spice.train.descent import Epoch, Evaluated, classifier_of, epochs, evaluate, final_states, scored
 from xbar_spice.train.digits import DIGITS, load_digits
+from xbar_spice.train.flow import FlowResult, FlowTask, train_flow
 from xbar_spice.train.optimise import fit_classifier
 from xbar_spice.train.processor import Processor
 from xbar_spice.train.samples import Samples, Split
@@ -47,8 +48,10 @@ class TrainingResult:
     Attributes:
         model: With kernels if the task is a convolution, and with its classifier.
         history: Every epoch.
-        train_accuracy: On the samples it was trained with.
+        train_accuracy: On the samples it was trained with; None where nothing is classified, as of all accuracies.
         test_accuracy: On those held back.
+        train_loss: On the samples it was trained with.
+        test_loss: On those held back.
         linear_accuracy: On those held back, of the same kind of classifier fitted to the images themselves: what
             there is to gain from a neural ODE starts here.
         bypassed_accuracy: On those held back, of the model's own classifier without the neural ODE in front: how much
@@ -58,10 +61,12 @@ class TrainingResult:
 
     model: Model
     history: tuple[Epoch, ...]
-    train_accuracy: float
-    test_accuracy: float
-    linear_accuracy: float
-    bypassed_accuracy: float
+    train_accuracy: float | None
+    test_accuracy: float | None
+    train_loss: float
+    test_loss: float
+    linear_accuracy: float | None
+    bypassed_accuracy: float | None
     seconds: float
 
 
@@ -83,6 +88,28 @@ class Tuned:
     seconds: float
 
 
+@overload  # a flow is a task with a result of its own, by its name, too
+def train(  # type: ignore[overload-overlap]
+    task: FlowTask,
+    *,
+    seed: int = 0,
+    processor: Processor | None = None,
+    deployed_on: Processor | None = None,
+    progress: OnEpoch | None = None,
+) -> FlowResult: ...
+
+
+@overload
+def train(
+    task: str | Task,
+    *,
+    seed: int = 0,
+    processor: Processor | None = None,
+    deployed_on: Processor | None = None,
+    progress: OnEpoch | None = None,
+) -> TrainingResult: ...
+
+
 @checked(seed=SEED)
 def train(
     task: str | Task,
@@ -91,8 +118,10 @@ def train(
     processor: Processor | None = None,
     deployed_on: Processor | None = None,
     progress: OnEpoch | None = None,
-) -> TrainingResult:
-    """Train a neural ODE that classifies the samples of a task.
+) -> TrainingResult | FlowResult:
+    """Train a neural ODE that classifies the samples of a task or ends where their targets are, or a `FlowTask`.
+
+    The latter has the density of its samples.
 
     The same task and seed give the same model. The seed draws initial weights and minibatches; which samples are
     held back is the same for every seed.
@@ -108,6 +137,8 @@ def train(
         InvalidInputError: No task has this name, or the seed is negative.
     """
     chosen = TASKS.get(task)
+    if isinstance(chosen, FlowTask):
+        return train_flow(chosen, seed=seed, processor=processor, deployed_on=deployed_on, progress=progress)
     streams = Streams(seed)
     start = time.perf_counter()
     data, schedule = chosen.data(), chosen.schedule
@@ -115,35 +146,37 @@ def train(
     with one_thread():
         model = chosen.initial(streams.training("initial weights"))
         model = _prepared(_prepared(model, processor), deployed_on)
-        model = replace(
-            model, classifier=_fitted(schedule, model, data.train, data.classes, processor, "first fit", _FIRST_FIT)
-        )
+        if data.classes:
+            first = _fitted(schedule, model, data.train, data.classes, processor, "first fit", _FIRST_FIT)
+            model = replace(model, classifier=first)
         history: list[Epoch] = []
         rng = streams.training("minibatches")
         for epoch, trained in epochs(schedule, model, data, rng, processor=processor, deployed_on=deployed_on):
             model = trained
             _report(history, epoch, progress)
-        samples = _multiplied(schedule, data, streams.training("copies"))
-        model = replace(
-            model,
-            classifier=_fitted(schedule, model, samples, data.classes, processor, "last fit"),
-            source=f"task {chosen.name}, seed {seed}",
-            trained_on=chosen.trained_on,
-        )
-        linear = fit_classifier(data.train.x, data.train.labels, data.classes, weight_decay=_LINEAR_DECAY)
+        model = replace(model, source=f"task {chosen.name}, seed {seed}", trained_on=chosen.trained_on)
+        linear = bypassed = None
+        if data.classes:
+            samples = _multiplied(schedule, data, streams.training("copies"))
+            model = replace(model, classifier=_fitted(schedule, model, samples, data.classes, processor, "last fit"))
+            fitted = fit_classifier(data.train.x, data.train.classes, data.classes, weight_decay=_LINEAR_DECAY)
+            linear = scored(fitted, data.test.x, data.test).accuracy
+            bypassed = scored(classifier_of(model), model.initial(data.test.x), data.test).accuracy
         found = [
             evaluate(
                 model, samples, processor=deployed_on or processor, tolerance=schedule.tolerance, occasion=occasion
-            ).accuracy
+            )
             for samples, occasion in ((data.train, "end, training"), (data.test, "end, test"))
         ]
         return TrainingResult(
             model=model,
             history=tuple(history),
-            train_accuracy=found[0],
-            test_accuracy=found[1],
-            linear_accuracy=scored(linear, data.test.x, data.test).accuracy,
-            bypassed_accuracy=scored(classifier_of(model), model.initial(data.test.x), data.test).accuracy,
+            train_accuracy=found[0].accuracy,
+            test_accuracy=found[1].accuracy,
+            train_loss=found[0].loss,
+            test_loss=found[1].loss,
+            linear_accuracy=linear,
+            bypassed_accuracy=bypassed,
             seconds=time.perf_counter() - start,
         )
 
@@ -216,7 +249,7 @@ def _report(history: list[Epoch], epoch: Epoch, progress: OnEpoch | None) -> Non
 def _multiplied(schedule: Schedule, data: Split, rng: np.random.Generator) -> Samples:
     """The samples to train with as they are, and changed copies as the neural ODE was trained with."""
     copies = [data.train, *(data.augmented(data.train, schedule.jitter, rng) for _ in range(_COPIES))]
-    return Samples(np.hstack([copy.x for copy in copies]), np.hstack([copy.labels for copy in copies]))
+    return Samples(np.hstack([copy.x for copy in copies]), np.hstack([copy.classes for copy in copies]))
 
 
 def _fitted(
@@ -230,4 +263,4 @@ def _fitted(
 ) -> Classifier:
     z = final_states(model, data.x, schedule.tolerance, processor, occasion)
     decay = schedule.classifier_decay
-    return fit_classifier(z, data.labels, classes, weight_decay=decay, max_iterations=max_iterations)
+    return fit_classifier(z, data.classes, classes, weight_decay=decay, max_iterations=max_iterations)

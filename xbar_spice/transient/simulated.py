@@ -11,6 +11,7 @@ import numpy as np
 
 from xbar_spice.engines.ngspice.engine import NgspiceEngine
 from xbar_spice.engines.ngspice.transient import run_transient
+from xbar_spice.errors import DeviceError
 from xbar_spice.hardware.biases import Biases
 from xbar_spice.hardware.crossbar import Crossbar, Side
 from xbar_spice.hardware.gate_lines import GateLines
@@ -96,6 +97,11 @@ class SimulatedRead(PulseRead):
         return self._at(t, self._word), self._at(t, self._bit)
 
     def energy(self, until: float | None = None) -> Energy:
+        if self.crossbar.device.moves:
+            raise DeviceError(
+                f"the power of cells is that of their law at rest, and {self.crossbar.device!r} moves in a pulse: take "
+                "the currents and voltages of this read instead"
+            )
         last = self._checked_moment(until, float(self._times[-1]))
         spent = self._at(np.array([last]), self._energies)[:, 0]
         word, bit = (volts[..., 0] for volts in self.voltages(np.array([last])))

@@ -1,19 +1,23 @@
 """Trained weights: the model as a value, and the files that it comes from."""
 
-from xbar_spice.weights.ends import Classifier, Encoder
+from xbar_spice.weights.chains import Chain
+from xbar_spice.weights.ends import Classifier, Encoder, Normalisation
 from xbar_spice.weights.fields import field_named, formula_of
 from xbar_spice.weights.files import load_model, require_savable, save_model
-from xbar_spice.weights.gradients import named_gradients
+from xbar_spice.weights.gradients import end_gradients, named_gradients
 from xbar_spice.weights.kernels import Kernels
 from xbar_spice.weights.model import Model, matrix_of
 from xbar_spice.weights.prolongation import Prolongation, prolong
 
 __all__ = [
+    "Chain",
     "Classifier",
     "Encoder",
     "Kernels",
     "Model",
+    "Normalisation",
     "Prolongation",
+    "end_gradients",
     "field_named",
     "formula_of",
     "load_model",

@@ -1,31 +1,159 @@
-"""What stands before and behind a neural ODE: an encoder of inputs, and a classifier of final states."""
+"""What stands before and behind a neural ODE: an encoder of inputs, and a classifier of final states.
+
+Either is one layer, or a chain of several.
+"""
 
 from __future__ import annotations
 
-from dataclasses import KW_ONLY, dataclass
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from copy import copy
+from dataclasses import KW_ONLY, dataclass, replace
 from functools import cached_property
-from typing import Any, Literal, cast, final
+from typing import Any, ClassVar, Self, TypeVar, cast, final
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from xbar_spice.checks import ANYTHING, Array, Optional, Whole, settle
+from xbar_spice.checks import ANYTHING, Array, Optional, Real, Whole, settle
 from xbar_spice.errors import InvalidInputError, WeightsError
-from xbar_spice.linear.convolution import Convolution, Padding, flat_kernel, square_kernel
+from xbar_spice.linear.convolution import Convolution, Padding, flat_kernel
 from xbar_spice.linear.operator import DenseOperator, FloatArray, LinearOperator
 from xbar_spice.solve.fields.activation import Activation, get_activation
-from xbar_spice.solve.fields.field import bias_gradient, spread_bias
+from xbar_spice.weights.steps import Activated, Normalised, Passed, Pooled, Pooling, Step, Weighted, passed
 from xbar_spice.weights.tensors import real
 
-__all__ = ["Classifier", "Encoder", "Pooling"]
+T = TypeVar("T")
 
-Pooling = Literal["mean", "max"]
-"""What becomes of a block of pixels."""
+__all__ = ["Classifier", "Encoder", "End", "Layer", "Normalisation", "named_below"]
+
+
+def named_below(values: Mapping[str, T], name: str) -> dict[str, T]:
+    """The values of one part, by the names that they have there.
+
+    Example:
+        >>> named_below({"encoder.0.weight": 1, "classifier.weight": 2}, "encoder")
+        {'0.weight': 1}
+    """
+    return {key.removeprefix(f"{name}."): value for key, value in values.items() if key.startswith(f"{name}.")}
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Normalisation:
+    """scale (x - mean) / sqrt(variance + epsilon) + shift, one scale and shift a channel; digital.
+
+    Args:
+        scale: (channels,).
+        shift: (channels,); zeros when left out.
+        groups: Of channels, over each of which mean and variance of a sample are taken: 1 is a layer normalisation, as
+            many as there are channels an instance normalisation. None for no mean and variance: what a batch
+            normalisation does once it is trained, with scale = weight / sqrt(running_var + epsilon) and
+            shift = bias - scale running_mean.
+        epsilon: Added to the variance.
+
+    Raises:
+        WeightsError: A shape, dtype or value that does not fit.
+    """
+
+    scale: FloatArray
+    shift: FloatArray = None  # type: ignore[assignment]  # zeros, once it is made
+    groups: int | None = None
+    epsilon: float = 1e-5
+
+    def __post_init__(self) -> None:
+        settle(self, WeightsError, scale=ANYTHING, shift=ANYTHING, groups=Optional(Whole(1)), epsilon=Real(least=0))
+        scale = real("scale", self.scale, "(channels,)")
+        shift = real("shift", np.zeros(scale.shape) if cast(Any, self.shift) is None else self.shift, "(channels,)")
+        if shift.shape != scale.shape or (self.groups is not None and scale.size % self.groups):
+            raise WeightsError(
+                f"a normalisation has one scale and one shift a channel and groups of as many channels, got scale "
+                f"{scale.shape}, shift {shift.shape}, groups {self.groups}"
+            )
+        object.__setattr__(self, "scale", scale)
+        object.__setattr__(self, "shift", shift)
+
+
+class End(ABC):
+    """An encoder or a classifier of any number of layers.
+
+    Its tensors and matrices have names that begin with those of their layers: "weight", or "0.weight" in a chain.
+    """
+
+    @abstractmethod
+    def steps(self, name: str = "") -> tuple[Step, ...]:
+        """What it does to a batch, one after the other; the name stands in front of those of gradients."""
+
+    @property
+    @abstractmethod
+    def tensors(self) -> dict[str, FloatArray]:
+        """All that is trained, by name."""
+
+    @abstractmethod
+    def replaced(self, values: Mapping[str, Any]) -> Self:
+        """The same with other tensors of these names.
+
+        Raises:
+            WeightsError: A name is unknown, or a value does not fit.
+        """
+
+    @property
+    @abstractmethod
+    def operators(self) -> dict[str, LinearOperator]:
+        """Its matrices and convolutions by the names of their tensors."""
+
+    @abstractmethod
+    def reading(self, operators: Mapping[str, LinearOperator]) -> Self:
+        """The same with other operators in place of its own, such as arrays, by name."""
+
+    @property
+    @abstractmethod
+    def inputs(self) -> int | None:
+        """Length of what goes in; None where the images of a pooling may have any number of channels."""
+
+    @property
+    @abstractmethod
+    def outputs(self) -> int:
+        """Length of what comes out."""
+
+    @property
+    def states(self) -> int:
+        """Length of the state that an encoder makes."""
+        return self.outputs
+
+    @property
+    def classes(self) -> int:
+        """Number of classes that a classifier has scores for."""
+        return self.outputs
+
+    @property
+    def plain(self) -> bool:
+        """Whether it is W x + bias with a matrix, and nothing else."""
+        return False
+
+    def passed(self, x: FloatArray, name: str = "") -> Passed:
+        """A batch, (inputs, batch), on its way through all layers; the name stands in front of those of gradients."""
+        return passed(self.steps(name), x)
+
+    def takes(self, length: int) -> bool:
+        """Whether what has this length can go in."""
+        try:
+            return self.passed(np.zeros((length, 1))).value.shape == (self.outputs, 1)
+        except InvalidInputError:
+            return False
+
+    def encoded(self, x: ArrayLike) -> FloatArray:
+        """(states, batch) initial states of the inputs x, (inputs, batch)."""
+        return self.passed(Array()("x", x)).value
+
+    def logits(self, z: ArrayLike) -> FloatArray:
+        """(classes, batch) scores of the states z, (n, batch); the largest one names the class."""
+        return self.passed(Array(finite=False)("z", z)).value
 
 
 @dataclass(frozen=True, eq=False)
-class _End:
-    """A matrix or a convolution with a bias, an activation, and a pooling of images.
+class Layer(End):
+    """A matrix or a convolution with a bias, a normalisation, an activation, and a pooling of images.
 
     Args:
         weight: (outputs, inputs); or (c_out, c_in, q, q) for a convolution, as `torch.nn.Conv2d` has it.
@@ -36,6 +164,7 @@ class _End:
         stride: Of a convolution.
         pooling: "mean" or "max" of blocks of pixels; None for none.
         block: Pixels of a block in either direction; None for the whole image, one number a channel.
+        normalisation: In front of the activation; None for none.
 
     Raises:
         WeightsError: A shape, dtype or value that does not fit.
@@ -50,9 +179,13 @@ class _End:
     stride: int = 1
     pooling: Pooling | None = None
     block: int | None = None
+    normalisation: Normalisation | None = None
 
-    kind = "end"
-    """By which errors and gradients call it."""
+    kind = "layer"
+    """By which errors call it."""
+
+    _read_by: ClassVar[LinearOperator | None] = None
+    _shape_text = "(outputs, inputs)"
 
     def __post_init__(self) -> None:
         settle(self, WeightsError, weight=ANYTHING, bias=ANYTHING, stride=Whole(1), block=Optional(Whole(1)))
@@ -77,10 +210,13 @@ class _End:
         try:
             get_activation(self.activation)
             self.operator.shape  # noqa: B018 - whatever does not belong together says so
+            self._check()
         except InvalidInputError as error:
-            raise WeightsError(f"{self.kind}: {error}") from None
+            text = str(error)
+            raise WeightsError(text if text.startswith(self.kind) else f"{self.kind}: {text}") from None
 
-    _shape_text = "(outputs, inputs)"
+    def _check(self) -> None:
+        """Raise if the parts do not belong together."""
 
     @cached_property
     def operator(self) -> LinearOperator:
@@ -90,77 +226,57 @@ class _End:
         shape = cast("tuple[int, int]", self.image_shape)
         return Convolution(flat_kernel(self.weight), shape, self.padding, self.stride)
 
-    def weight_gradient(self, cotangent: FloatArray, x: FloatArray) -> dict[str, FloatArray]:
-        """The gradients of sum(cotangent * (W x + bias)) by name; cotangent (outputs, batch), x (inputs, batch)."""
-        operator = self.operator
-        weight = (
-            square_kernel(operator.gradient(cotangent, x)) if isinstance(operator, Convolution) else cotangent @ x.T
+    @property
+    def plain(self) -> bool:
+        return (
+            self.weight.ndim == 2
+            and self._read_by is None
+            and not self.pooling
+            and self.normalisation is None
+            and get_activation(self.activation).name == "identity"
         )
-        return {f"{self.kind}.weight": weight, **bias_gradient(f"{self.kind}.bias", self.bias, cotangent)}
-
-    def _pool(self, length: int, image_shape: tuple[int, int]) -> _Pool:
-        pixels = image_shape[0] * image_shape[1]
-        if length % pixels:
-            raise WeightsError(f"{self.kind}: images of {image_shape} do not make up {length} numbers")
-        return _Pool(cast(Pooling, self.pooling), self.block, length // pixels, image_shape)
-
-
-@final
-@dataclass(frozen=True)
-class _Pool:
-    """Means or largest values of blocks of pixels, channel by channel."""
-
-    kind: Pooling
-    block: int | None
-    channels: int
-    image_shape: tuple[int, int]
 
     @property
-    def length(self) -> int:
-        """How many numbers come out."""
-        rows, cols = self._blocks
-        return self.channels * rows * cols
+    def tensors(self) -> dict[str, FloatArray]:
+        found = {"weight": self.weight, "bias": self.bias}
+        if self.normalisation is not None:
+            found |= {"scale": self.normalisation.scale, "shift": self.normalisation.shift}
+        return found
+
+    def replaced(self, values: Mapping[str, Any]) -> Self:
+        if unknown := sorted(values.keys() - self.tensors.keys()):
+            raise WeightsError(f"tensor '{self.kind}.{unknown[0]}': expected one of {', '.join(self.tensors)}")
+        own: dict[str, Any] = {name: value for name, value in values.items() if name in ("weight", "bias")}
+        others = {name: value for name, value in values.items() if name not in own}
+        if self.normalisation is not None and others:
+            own["normalisation"] = replace(self.normalisation, **others)
+        return replace(self, **own)
 
     @property
-    def _blocks(self) -> tuple[int, int]:
-        height, width = self.image_shape
-        return (1, 1) if self.block is None else (height // self.block, width // self.block)
+    def operators(self) -> dict[str, LinearOperator]:
+        return {"weight": self.operator}
 
-    def __call__(self, x: FloatArray) -> FloatArray:
-        blocks = self._by_block(x)
-        pooled = blocks.mean(axis=2) if self.kind == "mean" else blocks.max(axis=2)
-        return np.asarray(pooled.reshape(self.length, -1))
+    def reading(self, operators: Mapping[str, LinearOperator]) -> Self:
+        made = copy(self)
+        object.__setattr__(made, "_read_by", operators.get("weight", self._read_by))
+        return made
 
-    def pull(self, x: FloatArray, cotangent: FloatArray) -> FloatArray:
-        """The cotangent of x from that of what came out; of equal largest values the first one gets all."""
-        blocks = self._by_block(x)
-        w = cotangent.reshape(self.channels, -1, 1, x.shape[1])
-        if self.kind == "mean":
-            spread = np.broadcast_to(w / blocks.shape[2], blocks.shape)
-        else:
-            spread = np.zeros_like(blocks)
-            np.put_along_axis(spread, blocks.argmax(axis=2, keepdims=True), w, axis=2)
-        total = np.zeros_like(x)
-        total[self._places.ravel()] = spread.reshape(-1, x.shape[1])
-        return total
+    def _weighted(self, name: str) -> Weighted:
+        return Weighted(name, self.operator, self._read_by or self.operator, self.bias)
 
-    def _by_block(self, x: FloatArray) -> FloatArray:
-        """(channels, blocks, pixels of a block, batch)."""
-        return np.asarray(x[self._places])
+    def _changed(self, name: str) -> tuple[Step, ...]:
+        """Normalisation and activation."""
+        activation, norm = get_activation(self.activation), self.normalisation
+        normalised = () if norm is None else (Normalised(name, norm.scale, norm.shift, norm.groups, norm.epsilon),)
+        return (*normalised, *(() if activation.name == "identity" else (Activated(activation),)))
 
-    @property
-    def _places(self) -> Any:
-        """(channels, blocks, pixels of a block) indices; pixels beyond the last whole block are left out."""
-        (height, width), (rows, cols) = self.image_shape, self._blocks
-        deep, wide = (height, width) if self.block is None else (self.block, self.block)
-        pixels = np.arange(self.channels * height * width).reshape(self.channels, height, width)
-        cut = pixels[:, : rows * deep, : cols * wide].reshape(self.channels, rows, deep, cols, wide)
-        return cut.transpose(0, 1, 3, 2, 4).reshape(self.channels, rows * cols, deep * wide)
+    def _pooled(self, image_shape: tuple[int, int]) -> tuple[Pooled, ...]:
+        return (Pooled(self.pooling, self.block, image_shape),) if self.pooling else ()
 
 
 @final
 @dataclass(frozen=True, eq=False)
-class Encoder(_End):
+class Encoder(Layer):
     """What makes initial states of inputs: z0 = pool(sig(W x + bias)).
 
     Args:
@@ -172,6 +288,7 @@ class Encoder(_End):
         stride: Of a convolution.
         pooling: "mean" or "max" of blocks of pixels of a convolution; None for none.
         block: Pixels of a block in either direction; None for the whole image, one number a channel.
+        normalisation: Between the weight and the activation; None for none.
 
     Raises:
         WeightsError: A shape, dtype or value that does not fit.
@@ -184,49 +301,40 @@ class Encoder(_End):
     kind = "encoder"
     _shape_text = "(states, inputs)"
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def _check(self) -> None:
         if self.pooling and self.weight.ndim == 2:
             raise WeightsError("encoder: a pooling needs a convolution in front of it, got a matrix")
+        for step in self._changed("encoder."):
+            step.value(np.zeros((self.operator.shape[0], 1)))
 
     @property
     def inputs(self) -> int:
-        """Length of an input."""
         return self.operator.shape[1]
 
     @property
-    def states(self) -> int:
-        """Length of a state."""
-        return self._images.length if self.pooling else self.operator.shape[0]
-
-    def encoded(self, x: ArrayLike) -> FloatArray:
-        """(states, batch) initial states of the inputs x, (inputs, batch)."""
-        return self.of_sums(self.sums(Array()("x", x)))
-
-    def sums(self, x: FloatArray, operator: LinearOperator | None = None) -> FloatArray:
-        """W x + bias; by another operator, such as an array."""
-        return spread_bias((operator or self.operator).mv(x), self.bias)
-
-    def of_sums(self, s: FloatArray) -> FloatArray:
-        """(states, batch) initial states, from W x + bias."""
-        r = get_activation(self.activation).value(s)
-        return self._images(r) if self.pooling else r
-
-    def pulled(self, s: FloatArray, cotangent: FloatArray) -> FloatArray:
-        """The cotangent of s = W x + bias, from dL/dz0, (states, batch)."""
-        activation = get_activation(self.activation)
-        r = activation.value(s)
-        return activation.slope(s, r) * (self._images.pull(r, cotangent) if self.pooling else cotangent)
+    def outputs(self) -> int:
+        sums = self.operator.shape[0]
+        return self._pooled(self._images)[0].length(sums) if self.pooling else sums
 
     @property
-    def _images(self) -> _Pool:
-        convolution = cast(Convolution, self.operator)
-        return self._pool(convolution.shape[0], convolution.output_shape)
+    def _images(self) -> tuple[int, int]:
+        return cast(Convolution, self.operator).output_shape
+
+    @property
+    def output_shape(self) -> tuple[int, int] | None:
+        """(height, width) of the images that come out; None if they are none."""
+        if self.weight.ndim == 2:
+            return None
+        return self._pooled(self._images)[0].output_shape if self.pooling else self._images
+
+    def steps(self, name: str = "") -> tuple[Step, ...]:
+        pooled = self._pooled(self._images) if self.pooling else ()
+        return (self._weighted(name), *self._changed(name), *pooled)
 
 
 @final
 @dataclass(frozen=True, eq=False)
-class Classifier(_End):
+class Classifier(Layer):
     """A linear classifier of final states: scores W pool(sig(z)) + bias; of a convolution pool(W sig(z) + bias).
 
     Args:
@@ -239,6 +347,7 @@ class Classifier(_End):
         stride: Of a convolution.
         pooling: "mean" or "max" of blocks of pixels; None for none.
         block: Pixels of a block in either direction; None for the whole image, one number a channel.
+        normalisation: In front of the activation; None for none.
 
     Raises:
         WeightsError: A shape, dtype or value that does not fit.
@@ -247,8 +356,7 @@ class Classifier(_End):
     kind = "classifier"
     _shape_text = "(classes, n)"
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def _check(self) -> None:
         if self.weight.ndim == 4 and (self.pooling is None or self.block is not None):
             raise WeightsError(
                 "classifier: a convolution needs pooling='mean' or 'max' of the whole image, which makes one score of "
@@ -256,59 +364,17 @@ class Classifier(_End):
             )
 
     @property
-    def plain(self) -> bool:
-        """Whether scores are W z + bias, with nothing in front."""
-        return self.weight.ndim == 2 and not self.pooling and get_activation(self.activation).name == "identity"
+    def inputs(self) -> int | None:
+        if self.weight.ndim == 4 or not self.pooling:
+            return self.operator.shape[1]
+        return None
 
-    def takes(self, states: int) -> bool:
-        """Whether it classifies states of this length."""
+    @property
+    def outputs(self) -> int:
+        return int(self.weight.shape[0])
+
+    def steps(self, name: str = "") -> tuple[Step, ...]:
+        changed, weighted = self._changed(name), self._weighted(name)
         if self.weight.ndim == 4:
-            return self.operator.shape[1] == states
-        try:
-            return bool(self.weight.shape[1] == (self._images(states).length if self.pooling else states))
-        except WeightsError:
-            return False
-
-    def logits(self, z: ArrayLike) -> FloatArray:
-        """(classes, batch) scores of the states z, (n, batch); the largest one names the class."""
-        return self.scores(self.sums(self.features(Array(finite=False)("z", z))))
-
-    def sums(self, features: FloatArray, operator: LinearOperator | None = None) -> FloatArray:
-        """W features + bias; by another operator, such as an array."""
-        return spread_bias((operator or self.operator).mv(features), self.bias)
-
-    def scores(self, sums: FloatArray) -> FloatArray:
-        """(classes, batch), from what the weight makes of features."""
-        return self._scored(len(sums))(sums) if self.weight.ndim == 4 else sums
-
-    def features(self, z: FloatArray) -> FloatArray:
-        """What drives the weight, (features, batch), of the states z, (n, batch)."""
-        r = get_activation(self.activation).value(z)
-        return self._images(len(z))(r) if self.pooling and self.weight.ndim == 2 else r
-
-    def pull(
-        self, z: FloatArray, sums: FloatArray, cotangent: FloatArray, operator: LinearOperator | None = None
-    ) -> tuple[FloatArray, dict[str, FloatArray]]:
-        """The cotangent of z from that of the scores, and the gradients of weight and bias by name.
-
-        Args:
-            z: (n, batch) states.
-            sums: What the weight made of their features.
-            cotangent: (classes, batch).
-            operator: What multiplies with the weight; digital when left out.
-        """
-        activation = get_activation(self.activation)
-        if self.weight.ndim == 4:
-            cotangent = self._scored(len(sums)).pull(sums, cotangent)
-        r = activation.value(z)
-        found = self.weight_gradient(cotangent, self.features(z))
-        back = (operator or self.operator).T.mv(cotangent)
-        if self.pooling and self.weight.ndim == 2:
-            back = self._images(len(z)).pull(r, back)
-        return (back if activation.name == "identity" else activation.slope(z, r) * back), found
-
-    def _images(self, states: int) -> _Pool:
-        return self._pool(states, cast("tuple[int, int]", self.image_shape))
-
-    def _scored(self, length: int) -> _Pool:
-        return self._pool(length, cast(Convolution, self.operator).output_shape)
+            return (*changed, weighted, *self._pooled(cast(Convolution, self.operator).output_shape))
+        return (*changed, *self._pooled(cast("tuple[int, int]", self.image_shape)), weighted)

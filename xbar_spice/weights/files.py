@@ -24,6 +24,7 @@ from xbar_spice.errors import InvalidInputError, WeightsError
 from xbar_spice.parts import FIELDS
 from xbar_spice.solve.fields.field import ActivationField, Field
 from xbar_spice.solve.integrators.layers import Layers
+from xbar_spice.weights.chains import Chain
 from xbar_spice.weights.ends import Classifier, Encoder
 from xbar_spice.weights.formats import writer
 from xbar_spice.weights.model import Model
@@ -68,7 +69,7 @@ def save_model(path: str | os.PathLike[str], model: Model) -> None:
     Convolutions are written as their kernels. The provenance is not written: it is the file from then on.
 
     Args:
-        path: A name ending in `.npz` or `.safetensors`.
+        path: A name ending in `.npz`, `.safetensors`, `.pt` or `.pth`.
         model: What to write.
 
     Raises:
@@ -98,8 +99,11 @@ def _tensors(model: Model) -> tuple[Arrays, dict[str, str]]:
     texts |= {name: ",".join(held) for name in ("on_arrays", "frozen") if (held := getattr(model, name))}
     tensors |= model.tensors
     for name, end in (("encoder", model.encoder), ("classifier", model.classifier)):
-        if end is not None:
-            numbers, words = _end_settings(name, end)
+        layers = end.layers if isinstance(end, Chain) else () if end is None else (end,)
+        for number, layer in enumerate(layers):
+            numbers, words = _end_settings(f"{name}.{number}" if isinstance(end, Chain) else name, layer)
+            if layer.kind != name:
+                words[f"{name}.{number}.form"] = layer.kind
             tensors |= numbers
             texts |= words
     if model.weight_range is not None:
@@ -146,6 +150,10 @@ def _end_settings(name: str, end: Encoder | Classifier) -> tuple[Arrays, dict[st
     if end.image_shape is not None:
         numbers[f"{name}.image_shape"] = np.array(end.image_shape)
         texts[f"{name}.padding"] = end.padding
+    if end.normalisation is not None:
+        numbers[f"{name}.epsilon"] = np.array(end.normalisation.epsilon)
+        if end.normalisation.groups is not None:
+            numbers[f"{name}.groups"] = np.array(end.normalisation.groups)
     if end.stride != 1:
         numbers[f"{name}.stride"] = np.array(end.stride)
     if end.block is not None:

@@ -24,20 +24,34 @@ from numpy.typing import NDArray
 from xbar_spice.disk import ARRAYS, Arrays, npz_arrays, read_bytes, require_sane
 from xbar_spice.errors import WeightsError
 from xbar_spice.weights.torch_files import from_bfloat16, read_torch
+from xbar_spice.weights.torch_writing import write_torch
 
-__all__ = ["NUMBERS", "TEXTS", "read_tables", "writer"]
+__all__ = ["NUMBERS", "TEXTS", "is_setting", "is_text", "read_tables", "writer"]
 
 _ENDS = ("encoder", "classifier")
 TEXTS = (
     "field", "activation", "method", "padding", "trained_on", "on_arrays", "frozen",
-    *(f"{end}.{name}" for end in _ENDS for name in ("activation", "padding", "pooling")),
+    *(f"{end}.{name}" for end in _ENDS for name in ("activation", "padding", "pooling", "form")),
 )  # fmt: skip
 """Settings of a model that are texts."""
 NUMBERS = (
     "h", "steps", "grid", "image_shape", "weight_range",
-    *(f"{end}.{name}" for end in _ENDS for name in ("image_shape", "stride", "block")),
+    *(f"{end}.{name}" for end in _ENDS for name in ("image_shape", "stride", "block", "groups", "epsilon")),
 )  # fmt: skip
 """Settings of a model that are numbers."""
+
+_LAYER = re.compile(r"(?<=^encoder\.|ssifier\.)\d+\.")
+
+
+def is_text(name: str) -> bool:
+    """Whether a name is that of a setting that is a text, of one layer of several, too, "encoder.0.activation"."""
+    return _LAYER.sub("", name) in TEXTS
+
+
+def is_setting(name: str) -> bool:
+    """Whether a name is that of a setting, a text or a number."""
+    return is_text(name) or _LAYER.sub("", name) in NUMBERS
+
 
 _DTYPES = {
     "F64": "<f8", "F32": "<f4", "F16": "<f2", "BOOL": "?",
@@ -76,7 +90,7 @@ def writer(path: str | os.PathLike[str]) -> Callable[[Arrays, Mapping[str, str]]
     """
     suffix = Path(path).suffix.lower()
     if suffix not in _WRITERS:
-        raise WeightsError(f"{path}: expected a name ending in {' or '.join(_WRITERS)}, got {suffix or 'no ending'!r}")
+        raise WeightsError(f"{path}: expected a name ending in {', '.join(_WRITERS)}, got {suffix or 'no ending'!r}")
     return _WRITERS[suffix]
 
 
@@ -93,10 +107,11 @@ def _read_safetensors(content: bytes) -> dict[str, Any]:
     # The header has just been found sound: its length in eight bytes, then JSON.
     header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")], object_pairs_hook=_unique)
     metadata = header.get("__metadata__") or {}
-    tensors: Arrays = {name: np.array(metadata[name]) for name in TEXTS if name in metadata}
-    for name in NUMBERS:
-        if name in metadata:
-            tensors[name] = _number_in_words(name, metadata[name])
+    tensors: Arrays = {
+        name: np.array(words) if is_text(name) else _number_in_words(name, words)
+        for name, words in metadata.items()
+        if is_setting(name)
+    }
     require_sane(((name, 0) for name in [*tensors, *(name for name, _ in entries)]), WeightsError)
     # They are stored by type and alphabet; the layers of a network follow each other by their numbers.
     entries = sorted(entries, key=lambda entry: _by_number(entry[0]))
@@ -150,4 +165,6 @@ _READERS: dict[str, tuple[str, Callable[[bytes], dict[str, Any]]]] = {
 _WRITERS: dict[str, Callable[[Arrays, Mapping[str, str]], bytes]] = {
     ".npz": _write_npz,
     ".safetensors": _write_safetensors,
+    ".pt": write_torch,
+    ".pth": write_torch,
 }

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from xbar_spice.linear.convolution import Convolution
+from xbar_spice.linear.convolution import Convolution, square_kernel
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.solve.fields.evaluation import READS
 from xbar_spice.solve.fields.field import Field
@@ -14,7 +14,7 @@ from xbar_spice.solve.integrators.layers import Layers
 from xbar_spice.weights.fields import kernel_name
 from xbar_spice.weights.model import Model
 
-__all__ = ["named_gradients"]
+__all__ = ["end_gradients", "named_gradients"]
 
 
 def named_gradients(model: Model, found: Mapping[str, FloatArray], *, lead: int = 0) -> dict[str, FloatArray]:
@@ -45,6 +45,25 @@ def named_gradients(model: Model, found: Mapping[str, FloatArray], *, lead: int 
         else:
             by_name[kernel_name(name)] = operator.kernel_gradient(by_name[name])
     return by_name
+
+
+def end_gradients(model: Model, by_matrix: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
+    """The gradients of the weights of encoder and classifier, by the names of the model's tensors.
+
+    Args:
+        model: Whose they are.
+        by_matrix: Those with respect to the matrices that live on arrays, such as "encoder.weight" and "A", (m, n), or
+            to the kernels of large convolutions.
+    """
+    found: dict[str, FloatArray] = {}
+    for kind, end in (("encoder", model.encoder), ("classifier", model.classifier)):
+        for name, operator in (end.operators if end is not None else {}).items():
+            gradient = by_matrix.get(f"{kind}.{name}")
+            if gradient is not None and isinstance(operator, Convolution):
+                flat = gradient.shape[-operator.kernel.ndim :] == operator.kernel.shape and operator.large
+                gradient = square_kernel(gradient if flat else operator.kernel_gradient(gradient))
+            found |= {} if gradient is None else {f"{kind}.{name}": gradient}
+    return found
 
 
 def _from_bias_lines(field: Field, found: Mapping[str, FloatArray]) -> dict[str, FloatArray]:

@@ -18,6 +18,7 @@ from xbar_spice.linear.operator import DenseOperator, FloatArray, LinearOperator
 from xbar_spice.solve.fields.field import Field, ReluField
 from xbar_spice.solve.fields.timed import TimedField
 from xbar_spice.solve.integrators.layers import Layers
+from xbar_spice.weights.chains import Chain, require_fitting
 from xbar_spice.weights.ends import Classifier, Encoder
 from xbar_spice.weights.fields import kernel_name
 from xbar_spice.weights.kernels import Kernels
@@ -69,11 +70,11 @@ class Model:
     h: float
     steps: int
     method: str
-    classifier: Classifier | None
+    classifier: Classifier | Chain | None
     source: str
     weight_range: tuple[float, ...] | None
     trained_on: str
-    encoder: Encoder | None
+    encoder: Encoder | Chain | None
     grid: FloatArray | None
     on_arrays: tuple[str, ...]
     frozen: tuple[str, ...]
@@ -86,21 +87,21 @@ class Model:
         steps: int | None = None,
         method: str = "implicit_euler",
         kernels: Kernels | None = None,
-        classifier: Classifier | None = None,
+        classifier: Classifier | Chain | None = None,
         source: str = "",
         weight_range: Sequence[float] | None = None,
         trained_on: str = "",
         *,
         field: Field | Layers | None = None,
-        encoder: Encoder | None = None,
+        encoder: Encoder | Chain | None = None,
         grid: ArrayLike | None = None,
         on_arrays: Sequence[str] = (),
         frozen: Sequence[str] = (),
     ) -> None:
         for name, value, kind in (
             ("kernels", kernels, Kernels),
-            ("classifier", classifier, Classifier),
-            ("encoder", encoder, Encoder),
+            ("classifier", classifier, Classifier | Chain),
+            ("encoder", encoder, Encoder | Chain),
             ("field", field, Field | Layers),
         ):
             if value is not None and not isinstance(value, kind):
@@ -116,7 +117,7 @@ class Model:
         made |= {"weight_range": None, "on_arrays": _names("on_arrays", on_arrays), "frozen": _names("frozen", frozen)}
         for name, value in made.items():
             object.__setattr__(self, name, value)
-        self._check_ends()
+        require_fitting(self.states, encoder, classifier)
         if weight_range is not None:
             object.__setattr__(self, "weight_range", _range(weight_range, len(self.operators)))
         for name, allowed in (("on_arrays", _OTHERS), ("frozen", tuple(self.tensors))):
@@ -124,18 +125,6 @@ class Model:
                 raise WeightsError(
                     f"'{name}': expected names of {', '.join(allowed)}, got {', '.join(sorted(unknown))}"
                 )
-
-    def _check_ends(self) -> None:
-        if self.classifier is not None and not self.classifier.takes(self.states):
-            raise WeightsError(
-                f"tensor 'classifier.weight': expected shape (classes, {self.states}) for states of length "
-                f"{self.states}, got {self.classifier.weight.shape}"
-            )
-        if self.encoder is not None and self.encoder.states != self.states:
-            raise WeightsError(
-                f"tensor 'encoder.weight': expected shape ({self.states}, inputs) for states of length {self.states}, "
-                f"got {self.encoder.weight.shape}, which makes states of length {self.encoder.states}"
-            )
 
     @classmethod
     def from_kernels(cls, kernels: Kernels, **others: Any) -> Self:
@@ -198,7 +187,7 @@ class Model:
         stacked = {name: np.stack(parts) if len(layers) > 1 else parts[0] for name, parts in found.items()}
         for kind, end in (("encoder", self.encoder), ("classifier", self.classifier)):
             if end is not None:
-                stacked |= {f"{kind}.weight": end.weight, f"{kind}.bias": end.bias}
+                stacked |= {f"{kind}.{name}": value for name, value in end.tensors.items()}
         return stacked
 
     def with_tensors(self, values: Mapping[str, ArrayLike]) -> Self:
@@ -210,9 +199,9 @@ class Model:
         changed: dict[str, Any] = {}
         layers = [dict[str, Any]() for _ in _fields(self.field)]
         for name, value in values.items():
-            part, _, of = name.rpartition(".")
+            part, _, of = name.partition(".")
             if part in ("encoder", "classifier") and getattr(self, part) is not None:
-                changed[part] = replace(changed.get(part, getattr(self, part)), **{of: value})
+                changed[part] = changed.get(part, getattr(self, part)).replaced({of: value})
                 continue
             parts = real(name, value)
             for number, field in enumerate(_fields(self.field)):
@@ -236,7 +225,7 @@ class Model:
     @property
     def inputs(self) -> int:
         """Length of an input: that of the encoder, or of the state without one."""
-        return self.states if self.encoder is None else self.encoder.inputs
+        return self.states if self.encoder is None else (self.encoder.inputs or self.states)
 
     @property
     def times(self) -> dict[str, Any]:

@@ -15,11 +15,12 @@ from xbar_spice.disk import Arrays
 from xbar_spice.errors import InvalidInputError, WeightsError
 from xbar_spice.linear.convolution import Padding
 from xbar_spice.parts import FIELDS
-from xbar_spice.weights.ends import Classifier, Encoder
+from xbar_spice.weights.end_reading import assumed_ends, end_of, require_said
 from xbar_spice.weights.fields import field_named, kernel_name
-from xbar_spice.weights.formats import NUMBERS, TEXTS, read_tables
+from xbar_spice.weights.formats import NUMBERS, TEXTS, is_setting, is_text, read_tables
 from xbar_spice.weights.kernels import Kernels
-from xbar_spice.weights.layouts import ENDS, Layout, flattened, laid_out, named_by
+from xbar_spice.weights.layout_names import Layout, is_end, named_by
+from xbar_spice.weights.layouts import flattened, laid_out
 from xbar_spice.weights.model import Model
 
 __all__ = ["Reading", "model_of", "no_code", "read_weights"]
@@ -71,7 +72,7 @@ class Reading:
         for name, default in _DEFAULTS.items():
             said = "" if name in values else " (the default, nobody has said so)"
             found.append(f"{name} {_text(name, values[name]) if name in values else default}{said}")
-        return ", ".join(found)
+        return ", ".join([*found, *(assumed_ends(values) if self.layout.foreign else ())])
 
     def model(self) -> Model:
         """The model.
@@ -85,6 +86,7 @@ class Reading:
             values = self.values
             if self.layout.foreign:
                 _require_padding(values)
+                require_said(values)
             return model_of(values, str(self.path), ", ".join(sorted(self.tensors)), trusted=self.given)
         except InvalidInputError as error:
             raise WeightsError(f"{self.path}: {error}") from error.__cause__
@@ -114,17 +116,17 @@ def read_weights(
 
 
 def _setting(name: str, value: Any) -> NDArray[Any]:
-    if name not in TEXTS + NUMBERS:
+    if not is_setting(name):
         raise WeightsError(f"setting {name!r}: expected one of {', '.join(TEXTS + NUMBERS)}")
     held = np.asarray(value)
-    if held.dtype.kind not in ("U" if name in TEXTS else "iuf"):
-        raise WeightsError(f"setting {name!r}: expected {'a text' if name in TEXTS else 'numbers'}, got {value!r}")
+    if held.dtype.kind not in ("U" if is_text(name) else "iuf"):
+        raise WeightsError(f"setting {name!r}: expected {'a text' if is_text(name) else 'numbers'}, got {value!r}")
     return held
 
 
 def _require_padding(values: Mapping[str, Any]) -> None:
     """Frameworks and this package pad convolutions differently unless told otherwise: nobody guesses."""
-    kernels = [name for name, value in values.items() if np.ndim(value) in (4, 5) and name not in ENDS]
+    kernels = [name for name, value in values.items() if np.ndim(value) in (4, 5) and not is_end(name)]
     if kernels and "padding" not in values:
         raise WeightsError(
             f"tensor {kernels[0]!r} is the kernel of a convolution, and the file does not say what lies beyond the "
@@ -155,7 +157,7 @@ def model_of(values: Mapping[str, Any], source: str = "", names: str = "", *, tr
             raise WeightsError(f"tensor {name!r} is missing; the file has {names or 'none'}{hint}")
         return values[name]
 
-    texts = _DEFAULTS | {name: _text(name, values[name]) for name in TEXTS if name in values}
+    texts = _DEFAULTS | {name: _text(name, value) for name, value in values.items() if is_text(name)}
     for name in ("field", "method"):
         if name in texts and name not in trusted:
             no_code(name, texts[name])
@@ -172,10 +174,10 @@ def model_of(values: Mapping[str, Any], source: str = "", names: str = "", *, tr
     others |= {name: texts[name] for name in ("trained_on",) if name in texts}
     others |= {name: _listed(texts[name]) for name in _LISTS if name in texts}
     others |= {name: values[name] for name in ("weight_range",) if name in values}
-    for end, kind in (("encoder", Encoder), ("classifier", Classifier)):
+    for end in ("encoder", "classifier"):
         if any(name.startswith(f"{end}.") for name in values):
-            others[end] = _end(kind, end, need(f"{end}.weight"), values, texts)
-    tensors = {name: value for name, value in values.items() if name not in TEXTS + NUMBERS + ENDS}
+            others[end] = end_of(end, values, texts, need)
+    tensors = {name: value for name, value in values.items() if not is_setting(name) and not is_end(name)}
     return _with_field(texts["field"], tensors, values, texts, need, others)
 
 
@@ -244,21 +246,6 @@ def _require_one_kind(values: Mapping[str, Any]) -> None:
     kernels = sorted({"a", "b", "image_shape", "padding"} & values.keys())
     if dense and kernels:
         raise WeightsError(f"expected either dense 'A', 'B' or kernels 'a', 'b', got {', '.join(dense + kernels)}")
-
-
-def _end(kind: Any, end: str, weight: Any, values: Mapping[str, Any], texts: Mapping[str, str]) -> Any:
-    """An encoder or a classifier, with its settings."""
-    options: dict[str, Any] = {"bias": values.get(f"{end}.bias")}
-    for name in ("activation", "padding", "pooling"):
-        if f"{end}.{name}" in texts:
-            options[name] = texts[f"{end}.{name}"]
-    for name in ("stride", "block", "image_shape"):
-        if f"{end}.{name}" in values:
-            numbers = np.ravel(values[f"{end}.{name}"]).tolist()
-            options[name] = tuple(numbers) if name == "image_shape" else numbers[0]
-    if "image_shape" in values and (np.ndim(weight) == 4 or "pooling" in options) and options.get("stride", 1) == 1:
-        options.setdefault("image_shape", tuple(np.ravel(values["image_shape"]).tolist()))  # that of the states
-    return kind(weight, **options)
 
 
 def no_code(name: str, text: str) -> str:

@@ -91,7 +91,7 @@ def test_the_sparse_factor_knows_floating_lines(wires, terminations, rng):
     crossbar = open_array(rng, wires, terminations)
     grid, placement = place(crossbar, "rows")
     ideal = grid.conductance * placement.drive_to_grid(np.eye(6))
-    currents = ideal - grid.conductance * FactorPreconditioner(grid)(ideal)
+    currents = ideal - grid.conductance * FactorPreconditioner(grid).solve(ideal)
     found = placement.from_sense(currents.sum(axis=1 + placement.sense_axis))
     assert relative(found, kirchhoff(crossbar, "rows")) < 1e-9
 

@@ -1,5 +1,6 @@
 """The methods of the nodal engine against each other and against dense equations, on friendly and hostile arrays."""
 
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -14,8 +15,9 @@ from xbar_spice.engines.nodal.engine import NodalEngine
 from xbar_spice.engines.nodal.factor import FactorPreconditioner
 from xbar_spice.engines.nodal.grid import place
 from xbar_spice.engines.nodal.line import Line
+from xbar_spice.engines.nodal.recurrences import BLOCK, Recurrence
 from xbar_spice.engines.nodal.solution import solve_array
-from xbar_spice.engines.nodal.spectral import SpectralPreconditioner
+from xbar_spice.engines.nodal.spectral import WHOLE_TO, SpectralPreconditioner
 from xbar_spice.engines.registry import get_engine
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.hardware.cells import OneTransistorOneResistor, Sinh
@@ -73,7 +75,7 @@ def test_the_sparse_factor_is_exact(wires, terminations, rng):
     grid, placement = place(crossbar, "rows")
     drive = np.eye(5)
     ideal = grid.conductance * placement.drive_to_grid(drive)
-    currents = ideal - grid.conductance * FactorPreconditioner(grid)(ideal)
+    currents = ideal - grid.conductance * FactorPreconditioner(grid).solve(ideal)
     found = placement.from_sense(currents.sum(axis=1 + placement.sense_axis))
     wanted = kirchhoff(crossbar, "rows")
     assert np.abs(found - wanted).max() < 1e-11 * np.abs(wanted).max()
@@ -84,11 +86,41 @@ def test_the_spectral_preconditioner_is_exact_where_rows_are_uniform(wires, rng)
     conductance = np.repeat(10 ** rng.uniform(-5, -3, (7, 1)), 4, axis=1)
     grid, _ = place(Crossbar(conductance, *wires), "rows")
     residual = rng.normal(size=(2, 7, 4))
-    volts = SpectralPreconditioner(grid, np.float64)(residual)
+    volts, _ = SpectralPreconditioner(grid, np.float64)(residual)
     currents = residual - grid.conductance * volts
     assert np.abs(grid.drops(currents, np.empty_like(currents), np.empty_like(currents)) - volts).max() < 1e-11 * max(
         np.abs(volts).max(), 1e-12
     )
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("terminations", TERMINATIONS, ids=name_of)
+def test_conjugate_gradients_know_what_is_solved_where_modes_are_left_out(terminations, dtype, rng):
+    """Of long lines; the answer is exact for what the preconditioner says, which is about what it was asked."""
+    grid, _ = place(Crossbar(np.ones((130, WHOLE_TO + 1)), r_word=1.0, r_bit=2.0, terminations=terminations), "rows")
+    grid = replace(grid, conductance=10 ** rng.uniform(-5, -3, (grid.shape[0], 1)) * grid.conductance)
+    residual = rng.normal(size=(2, *grid.shape)).astype(dtype)
+    volts, solved = SpectralPreconditioner(grid, dtype)(residual)
+    assert 0 < np.abs(solved - residual).max() < 0.2 * np.abs(residual).max()
+    currents = (solved - grid.conductance * volts).astype(np.float64)
+    drops = grid.drops(currents, np.empty_like(currents), np.empty_like(currents))
+    assert np.abs(drops - volts).max() < 1e5 * np.finfo(dtype).eps * np.abs(volts).max()
+    whole, same = SpectralPreconditioner(grid, dtype, whole=True)(residual)
+    assert same is residual
+    assert np.abs(whole - volts).max() < 0.2 * np.abs(volts).max()
+
+
+@pytest.mark.parametrize("axis", [1, 2])
+@pytest.mark.parametrize("cells", [1, 2, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK + 3])
+def test_recurrences_in_blocks_are_those_cell_by_cell(cells, axis, rng):
+    factors = rng.choice([0.0, 1.0, 0.3], cells - 1) * rng.uniform(0.5, 1.0, cells - 1)
+    values = rng.normal(size=(2, cells, 3) if axis == 1 else (2, 3, cells))
+    for method, order in (("forward", 1), ("backward", -1)):
+        found, wanted = values.copy(), np.moveaxis(values, axis, 0)[::order].copy()
+        getattr(Recurrence(factors, np.float64), method)(found, axis)
+        for cell, factor in enumerate(factors[::order], start=1):
+            wanted[cell] += factor * wanted[cell - 1]
+        assert np.abs(np.moveaxis(found, axis, 0)[::order] - wanted).max() < 1e-13
 
 
 def hostile(kind, rng, shape):

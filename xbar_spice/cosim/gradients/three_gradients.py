@@ -39,7 +39,7 @@ from xbar_spice.mapping.analog_matrix import AnalogMatrix
 from xbar_spice.mapping.design import Design
 from xbar_spice.solve.fields.contributions import By, Split, split_axes, summed
 from xbar_spice.streams import Streams
-from xbar_spice.weights import Model, named_gradients
+from xbar_spice.weights import Model, end_gradients, named_gradients
 
 __all__ = ["GradientStudy", "adjoint_mismatch", "three_gradients"]
 
@@ -261,5 +261,5 @@ class _Weights:
         written = named_gradients(
             self.model, {n: g for n, g in by_matrix.items() if n in self.model.operators}, lead=int(but is not None)
         )
-        ends = {} if but else {n: g for n, g in by_matrix.items() if n not in self.model.operators}
+        ends = {} if but else end_gradients(self.model, by_matrix)
         return {"effective": effective, "true": effective | written | ends}

@@ -40,6 +40,7 @@ __all__ = [
     "CircuitParts",
     "circuit_gradients",
     "device_run",
+    "end_reads",
     "taped_field",
     "weight_gradient",
     "weight_gradients",
@@ -121,7 +122,7 @@ def device_run(
     field, ends = taped_field(problem.model, reads)
     run = solve_model(problem, field, options, axes, ends)
     whole = {name: summed(value, axes) for name, value in run.gradients.parameters.items()}
-    return run, with_devices(reads, whole | _end_reads(ends, run)).devices
+    return run, with_devices(reads, whole | end_reads(ends, run.sums)).devices
 
 
 def taped_field(model: Model, reads: Sequence[TapedReads]) -> tuple[Field | Layers, dict[str, LinearOperator]]:
@@ -139,7 +140,7 @@ class _End(LinearOperator):
     def __init__(self, reads: TapedReads) -> None:
         self.derivative = cast(ReadDerivative, reads.derivative("rows"))
         self.matrix = reads.matrix
-        self.driven = self.cotangent = np.zeros((0, 0))
+        self.driven = np.zeros((0, 0))
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -150,18 +151,20 @@ class _End(LinearOperator):
         return self.matrix.mv(x)
 
     def _transposed(self, y: FloatArray) -> FloatArray:
-        self.cotangent = y
         return self.derivative.pull(self.driven, y)
 
 
-def _end_reads(ends: Mapping[str, LinearOperator], run: Run) -> dict[str, FloatArray]:
-    """The gradients with respect to the reads of encoder and classifier, named as those of a field's matrices."""
+def end_reads(ends: Mapping[str, LinearOperator], sums: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
+    """The gradients with respect to the reads of encoder and classifier, named as those of a field's matrices.
+
+    Args:
+        ends: As `taped_field` returns them, after a run.
+        sums: The cotangents of what they made in it, by name.
+    """
     found: dict[str, FloatArray] = {}
     for name, end in ends.items():
         if isinstance(end, _End):
-            w = run.encoder if name == "encoder.weight" and run.encoder is not None else end.cotangent
-            x = end.driven
-            found[f"{READS}{name} rows"] = end.derivative.outer(w, x)
+            found[f"{READS}{name} rows"] = end.derivative.outer(sums[name], end.driven)
     return found
 
 

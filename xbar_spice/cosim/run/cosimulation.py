@@ -20,7 +20,6 @@ import numpy as np
 from xbar_spice.checks import SEED, Array, Optional, checked, settle
 from xbar_spice.cosim.run.comparison import compare
 from xbar_spice.cosim.run.made import Conditions, made_by, plain
-from xbar_spice.cosim.run.observed import grid_points
 from xbar_spice.cosim.run.programming import ends_on, expected_noise, field_on, fields_of, program_model
 from xbar_spice.cosim.run.record import Accuracy, Circuit, Loss, Record, RunEntry
 from xbar_spice.engines.base import Engine
@@ -41,8 +40,10 @@ from xbar_spice.solve.linear_solvers.krylov import KrylovOptions, get_linear_sol
 from xbar_spice.solve.linear_solvers.solver import LinearSolver
 from xbar_spice.solve.newton.newton import NewtonOptions
 from xbar_spice.solve.newton.noise import allowing_noise
-from xbar_spice.train.losses import CrossEntropyScore, Objective
+from xbar_spice.train.losses import Objective
+from xbar_spice.train.observed import grid_points
 from xbar_spice.weights import Model, named_gradients
+from xbar_spice.weights.ends import named_below
 
 __all__ = [
     "Cosimulation",
@@ -220,6 +221,7 @@ def cosimulate(
             analog = solve_model(problem, on_arrays, options.allowing(noise), ends=ends_on(model, matrices))
     feedback = solved.pop("feedback", None)
     times = {matrix.name: matrix.mapped.activations for matrix in matrices}
+    costs = {matrix.name: matrix.mapped.cost for matrix in matrices if matrix.mapped.cost is not None}
     record = Record(
         **vars(_made(problem, design, answering, seed)),
         solver=plain(options.describe()),
@@ -228,7 +230,9 @@ def cosimulate(
         reads=dict(Counter(f"{read.matrix} {read.direction}" for read in reads)),
         read_seconds=sum(read.seconds for read in reads),
         worst_read_error=max((read.relative_error for read in reads), default=0.0),
+        read_power={f"{matrix.name} {way}": watts for matrix in matrices for way, watts in matrix.power.items()},
         seconds=time.perf_counter() - start,
+        programming=costs or None,
         activations=sum(times[read.matrix] for read in reads) if design.active_rows is not None else None,
         feedback=None if feedback is None else Circuit(**feedback),
         solved=solved or None,
@@ -255,7 +259,7 @@ class Run:
         loss: NaN if a sample is not finite.
         accuracy: None where nothing is classified.
         final: (n, samples) states at the end.
-        encoder: the cotangent of what the encoder's matrix makes of inputs; None without an encoder.
+        sums: the cotangents of what the weights of encoder and classifier make, by their names, as far as known.
     """
 
     trajectory: Trajectory
@@ -263,7 +267,7 @@ class Run:
     parameters: dict[str, FloatArray]
     loss: float
     accuracy: float | None
-    encoder: FloatArray | None = None
+    sums: Mapping[str, FloatArray] = field(default_factory=dict)
     final: FloatArray = field(default_factory=lambda: np.zeros((0, 0)))
 
     @property
@@ -298,7 +302,8 @@ def solve_model(
         model_field: the model's field on any operators.
         options: tolerances.
         by: what the field's gradients are split by.
-        ends: what stands in for "encoder.weight" and "classifier.weight", by name; digital where left out.
+        ends: what stands in for "encoder.weight", "classifier.weight" or the weights of their layers, such as
+            "encoder.0.weight", by name; digital where left out.
     """
     model, objective = problem.model, problem.objective
     if isinstance(model_field, Layers) and "step" in split_axes(by):
@@ -306,13 +311,13 @@ def solve_model(
             "by='step' parts the gradients of weights that serve several steps; those of weights that belong to one "
             "step each are parted already, along the first axis: leave 'step' out"
         )
-    if "classifier.weight" in ends:
-        objective = objective.read_by(ends["classifier.weight"])
+    if by_classifier := named_below(ends, "classifier"):
+        objective = objective.read_by(by_classifier)
     points = grid_points(model, objective.times)
-    z0, encoder, driven = problem.z0, model.encoder, None
-    if encoder is not None:
-        driven = encoder.sums(problem.inputs, ends.get("encoder.weight"))
-        z0 = encoder.of_sums(driven)
+    encoded = None
+    if model.encoder is not None:
+        encoded = model.encoder.reading(named_below(ends, "encoder")).passed(problem.inputs, "encoder.")
+    z0 = problem.z0 if encoded is None else encoded.value
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # `Run.convergence` says which samples failed
         trajectory = integrate(
@@ -336,15 +341,17 @@ def solve_model(
         pulled = gradients(trajectory, last, by=by, at=pulled_at)
         pulled = replace(pulled, z0=model.ended(pulled.z0))
     parameters = named_gradients(model, pulled.parameters, lead=len(split_axes(by))) | {"z0": pulled.z0}
-    if encoder is not None and driven is not None:
-        driven = encoder.pulled(driven, np.where(np.isfinite(pulled.z0), pulled.z0, 0.0))
-        parameters |= encoder.weight_gradient(driven, problem.inputs)
-    if isinstance(scored, CrossEntropyScore):
-        parameters |= {"classifier.weight": scored.weight, "classifier.bias": scored.bias}
+    sums: dict[str, FloatArray] = {}
+    if encoded is not None:
+        back = encoded.pull(np.where(np.isfinite(pulled.z0), pulled.z0, 0.0), to_inputs=False)
+        parameters |= back.gradients
+        sums |= back.sums
+    parameters |= scored.tensors
+    sums |= scored.sums
     loss = scored.loss if finite.all() else float("nan")  # a sample that ran away has no loss, nor has their mean
     # Zeros stood in for it so that the others have their gradients; it is not classified correctly by being zero.
     accuracy = objective.evaluate_path(np.where(finite, seen, np.nan)).accuracy if not finite.all() else scored.accuracy
-    return Run(trajectory, pulled, parameters, loss, accuracy, driven, final)
+    return Run(trajectory, pulled, parameters, loss, accuracy, sums, final)
 
 
 def _compared(analog: Run, digital: Run) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, final
 
@@ -23,7 +24,7 @@ from xbar_spice.solve.fields.field import Field, ReluField
 from xbar_spice.solve.integrators.layers import Layers
 from xbar_spice.spice.libraries import opamp_subcircuit
 from xbar_spice.version import commit, versions
-from xbar_spice.weights import Model
+from xbar_spice.weights import Chain, Classifier, Encoder, Model
 
 __all__ = ["Conditions", "PartEntry", "WeightsEntry", "fingerprint", "key_of", "made_by", "plain"]
 
@@ -125,11 +126,11 @@ def fingerprint(model: Model) -> str:
     if classic and model.kernels is not None:
         parts |= {"a": model.kernels.a, "b": model.kernels.b, "image_shape": model.kernels.image_shape}
     if model.classifier is not None:
-        parts |= {"classifier.weight": model.classifier.weight, "classifier.bias": model.classifier.bias}
+        parts |= {f"classifier.{name}": value for name, value in model.classifier.tensors.items()}
     if model.weight_range is not None:
         parts["weight_range"] = model.weight_range
     if model.encoder is not None:
-        parts |= {"encoder.weight": model.encoder.weight, "encoder.bias": model.encoder.bias}
+        parts |= {f"encoder.{name}": value for name, value in model.encoder.tensors.items()}
     if model.grid is not None:
         parts["grid"] = model.grid
     for name, value in parts.items():
@@ -144,12 +145,20 @@ def fingerprint(model: Model) -> str:
     for said in () if classic else (_said_of(model.field),):
         digest.update(said.encode())
     if model.encoder is not None:
-        digest.update(repr(plain(model.encoder)).encode())
+        digest.update(repr(_said_of_end(model.encoder)).encode())
     if model.classifier is not None and not model.classifier.plain:
-        digest.update(repr(plain(model.classifier)).encode())
+        digest.update(repr(_said_of_end(model.classifier)).encode())
     if model.on_arrays:
         digest.update(repr(model.on_arrays).encode())
     return digest.hexdigest()
+
+
+def _said_of_end(end: Encoder | Classifier | Chain) -> Any:
+    """An encoder or a classifier as plain values; a normalisation that is none is not said, as in records of old."""
+    if isinstance(end, Chain):
+        return [(type(layer).__name__, _said_of_end(layer)) for layer in end.layers]
+    said = plain(end)
+    return said if end.normalisation is not None else {k: v for k, v in said.items() if k != "normalisation"}
 
 
 def _said_of(field: Field | Layers) -> str:
@@ -168,15 +177,27 @@ def _said_of(field: Field | Layers) -> str:
 
 def plain(value: Any) -> Any:
     """A value as JSON can hold it: dataclasses become tables, and what is nothing of the kind its text."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {key_of(field): plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if value is None or (isinstance(value, str | int | float) and not isinstance(value, np.generic)):
+        return value
+    kind: Any = type(value)
+    keys = _keys(kind)
+    if keys is not None:
+        return {key: plain(getattr(value, name)) for name, key in keys}
     if isinstance(value, Mapping):
         return {str(key): plain(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple):
         return [plain(entry) for entry in value]
     if isinstance(value, np.ndarray | np.generic):
         return value.tolist()
-    return value if value is None or isinstance(value, bool | int | float | str) else repr(value)
+    return repr(value)
+
+
+@cache
+def _keys(kind: type) -> tuple[tuple[str, str], ...] | None:
+    """Names of the fields of a dataclass, each with its key in JSON; None of other classes."""
+    if not dataclasses.is_dataclass(kind):
+        return None
+    return tuple((field.name, key_of(field)) for field in dataclasses.fields(kind))
 
 
 def key_of(field: dataclasses.Field[Any]) -> str:

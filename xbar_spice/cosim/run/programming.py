@@ -30,12 +30,18 @@ def weights_on_arrays(model: Model) -> dict[str, FloatArray | LinearOperator]:
     A large convolution comes as an operator, without its zeros.
     """
     ends = {"encoder": model.encoder, "classifier": model.classifier}
-    others = {name: end for name, end in ends.items() if end is not None and name in model.on_arrays}
-    field = {
-        name: operator if isinstance(operator, Convolution) and operator.large else matrix_of(operator)
-        for name, operator in model.deployed.operators.items()
+    others = {
+        f"{name}.{weight}": operator
+        for name, end in ends.items()
+        if end is not None and name in model.on_arrays
+        for weight, operator in end.operators.items()
     }
-    return {**field, **{f"{name}.weight": end.operator.to_dense() for name, end in others.items()}}
+    field = {name: _written(operator) for name, operator in model.deployed.operators.items()}
+    return {**field, **{name: _written(operator) for name, operator in others.items()}}
+
+
+def _written(operator: LinearOperator) -> FloatArray | LinearOperator:
+    return operator if isinstance(operator, Convolution) and operator.large else matrix_of(operator)
 
 
 def field_on(

@@ -14,6 +14,7 @@ from xbar_spice.cosim.run.comparison import Comparison
 from xbar_spice.cosim.run.made import Conditions, key_of, plain
 from xbar_spice.engines.verified import Verdict
 from xbar_spice.errors import StudyError
+from xbar_spice.hardware.variation import ProgrammingCost
 
 __all__ = ["Accuracy", "CaseEntry", "Circuit", "Loss", "Record", "RunEntry", "Table", "read_record", "typed"]
 
@@ -122,7 +123,9 @@ class Record(Table):
         reads: Their number by matrix and direction.
         read_seconds: That they took.
         worst_read_error: Largest relative error of a read against the digital product.
+        read_power: Watts of the first read by matrix and direction, see `xbar_spice.mapping.power.read_power`.
         seconds: That all of it took.
+        programming: By matrix, what programming by pulses took, where the design does that.
         activations: Selections of rows that the reads took, where a design reads some rows at a time.
         feedback: What the solves by a circuit were like, if there was one.
         solved: What a linear solver of the user's own reports.
@@ -142,6 +145,8 @@ class Record(Table):
     accuracy: Accuracy = field(default_factory=Accuracy)
     read_seconds: float = math.nan
     worst_read_error: float = math.nan
+    programming: Mapping[str, ProgrammingCost] | None = None
+    read_power: Mapping[str, float] | None = None
     activations: int | None = None
     feedback: Circuit | None = None
     solved: Mapping[str, Any] | None = None

@@ -8,7 +8,7 @@ a training: it is drawn by the seed and the occasion, which is the minibatch.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Literal, final, get_args
@@ -17,7 +17,7 @@ import numpy as np
 
 from xbar_spice.checks import SEED, settle
 from xbar_spice.cosim.gradients.circuit_field import TapedReads
-from xbar_spice.cosim.gradients.true_gradient import taped_field, weight_gradients, with_devices
+from xbar_spice.cosim.gradients.true_gradient import end_reads, taped_field, weight_gradients, with_devices
 from xbar_spice.cosim.run.programming import ends_on, expected_noise, field_on, program_model
 from xbar_spice.engines.base import Engine
 from xbar_spice.errors import InvalidInputError
@@ -29,7 +29,7 @@ from xbar_spice.parts import ENGINES
 from xbar_spice.solve.adjoint.discrete import Gradients
 from xbar_spice.streams import Streams
 from xbar_spice.train.processor import Processor, Programmed
-from xbar_spice.weights import Model, named_gradients
+from xbar_spice.weights import Model, end_gradients, named_gradients
 
 __all__ = ["Chip", "GradientKind", "programmed_on"]
 
@@ -153,8 +153,10 @@ def programmed_on(model: Model, matrices: Sequence[AnalogMatrix], gradient: Grad
     if gradient == "hybrid":
         return Programmed(field, noise=noise, ends=ends)
 
-    def of_tensors(found: Gradients) -> dict[str, FloatArray]:
-        parts = with_devices(reads, found.parameters)
-        return named_gradients(model, {**parts.effective, **weight_gradients(matrices, parts.devices)})
+    def of_tensors(found: Gradients, sums: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
+        parts = with_devices(reads, {**found.parameters, **end_reads(ends, sums)})
+        by_matrix = weight_gradients(matrices, parts.devices)
+        written = {name: one for name, one in by_matrix.items() if name in model.operators}
+        return named_gradients(model, {**parts.effective, **written}) | end_gradients(model, by_matrix)
 
     return Programmed(field, of_tensors, noise, ends)

@@ -118,7 +118,7 @@ class _Path:
         for iteration in range(ITERATIONS):
             with np.errstate(over="ignore", invalid="ignore"):
                 source = current + slope * (drive - volts)
-                lost = self._factor(volts, slope)(source)
+                lost = self._factor(volts, slope).solve(source)
             if not np.isfinite(lost).all():
                 return None
             self._aim = drive - lost

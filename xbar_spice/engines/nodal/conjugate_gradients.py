@@ -1,8 +1,9 @@
 """Conjugate gradients for the currents of the cells, (1 + G Z) y = f, checked by the residual of the circuit itself.
 
 Written for the voltages e = Z y that the lines lose, the equation is (1/Z + G) e = f: symmetric, positive definite,
-and never formed, for a preconditioner that solves (1/Z + g) z = r tells what the matrix makes of its answer:
-(1/Z + G) z = r + (G - g) z. An iteration is therefore one call of the preconditioner and a few products by cells.
+and never formed, for a preconditioner that says what (1/Z + g) z is for its answer z tells what the matrix makes of it:
+(1/Z + G) z = (1/Z + g) z + (G - g) z. An iteration is therefore one call of the preconditioner and a few products by
+cells.
 
 The iteration may run in single precision: it only ever corrects y, whose residual is computed in double precision
 from the wires and cells themselves (iterative refinement).
@@ -30,7 +31,7 @@ GAIN = {np.dtype(np.float32): 1e-4, np.dtype(np.float64): 1e-12}  # what one cor
 
 
 class Preconditioner(Protocol):
-    """Solves (1/Z + g) e = r for a conductance g near G.
+    """Solves (1/Z + g) e = r, about, for a conductance g near G.
 
     Attributes:
         conductance: g in siemens, broadcasts to (n0, n1); its precision is that of the iteration.
@@ -38,8 +39,11 @@ class Preconditioner(Protocol):
 
     conductance: RealArray
 
-    def __call__(self, residual: RealArray) -> RealArray:
-        """Voltages e for a residual in amperes, both (batch, n0, n1)."""
+    def __call__(self, residual: RealArray) -> tuple[RealArray, RealArray]:
+        """Voltages e for a residual r in amperes, all (batch, n0, n1), and (1/Z + g) e, which is about r.
+
+        The second may be the residual itself, and is not to be changed.
+        """
 
 
 @final
@@ -191,12 +195,12 @@ class _Descent:
         volts, direction, image = np.zeros_like(residual), self._direction, self._image
         for _ in range(ITERATIONS):
             self.iterations += 1
-            correction = self._precondition(residual)
+            correction, solved = self._precondition(residual)
             # Steps and turns by their definition: the shorter formulas trust that no residual was ever replaced.
             direction *= (turn := -_ratio(_dot(correction, image), self._curvature))
             direction += correction
             image *= turn
-            image += residual
+            image += solved
             correction *= self._excess
             image += correction
             self._curvature, step = self._line(residual)

@@ -51,7 +51,10 @@ class FactorPreconditioner:
         ]
         self._factors = [self._factorise(cells, wires) for cells in grid.conductances()]
 
-    def __call__(self, residual: RealArray) -> RealArray:
+    def __call__(self, residual: RealArray) -> tuple[RealArray, RealArray]:
+        return self.solve(residual), residual
+
+    def solve(self, residual: RealArray) -> RealArray:
         """Voltages e for a residual in amperes, both (batch, n0, n1)."""
         volts = np.zeros_like(residual)
         for index, amperes in enumerate(residual):

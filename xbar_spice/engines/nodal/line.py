@@ -8,18 +8,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import final
+from math import ceil
+from typing import TypeVar, final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from xbar_spice.engines.nodal.recurrences import running_sums
 from xbar_spice.linear.operator import FloatArray
 
 __all__ = ["Line", "RealArray"]
 
 RealArray = NDArray[np.floating]  # of either precision
+Precision = TypeVar("Precision", bound=np.floating)
 
-DENSE_TO = 128  # cells up to which a product with Z itself takes less time than two running sums
+DENSE_TO = 64  # cells up to which a product with Z itself takes less time than two running sums
 
 
 @final
@@ -57,7 +60,9 @@ class Line:
         from_near = self.terminal + self.segment * np.arange(self.cells)
         return np.asarray(from_near / (from_near[-1] + self.terminal))
 
-    def wire_currents(self, currents: FloatArray, axis: int, out: FloatArray | None = None) -> FloatArray:
+    def wire_currents(
+        self, currents: NDArray[Precision], axis: int, out: NDArray[Precision] | None = None
+    ) -> NDArray[Precision]:
         """Current that reaches each cell's node from the near side, in amperes.
 
         Args:
@@ -66,17 +71,13 @@ class Line:
             out: where to put the result; must not be `currents`.
         """
         wires = np.empty_like(currents) if out is None else out
-        if axis == 2:
-            np.cumsum(currents[:, :, ::-1], axis=2, out=wires[:, :, ::-1])
-        else:  # numpy's cumsum is slow across rows
-            wires[:, -1] = currents[:, -1]
-            for cell in range(self.cells - 2, -1, -1):
-                np.add(wires[:, cell + 1], currents[:, cell], out=wires[:, cell])
+        wires[...] = currents
+        running_sums(self.cells, wires.dtype).backward(wires, axis)
         if self.double:
             wires -= np.expand_dims(self.far_current(currents, axis), axis)
         return wires
 
-    def far_current(self, currents: RealArray, axis: int) -> FloatArray:
+    def far_current(self, currents: RealArray, axis: int) -> RealArray:
         """Current that the far terminal delivers to each line, in amperes; the axis of the line is gone."""
         return np.asarray(np.tensordot(currents, self.far_share(), axes=([axis], [0])))
 
@@ -85,7 +86,7 @@ class Line:
         behind = -np.expand_dims(self.far_current(currents, axis), axis)
         return np.concatenate([self.wire_currents(currents, axis), behind], axis=axis)
 
-    def add_drops(self, currents: FloatArray, axis: int, out: FloatArray, work: FloatArray) -> None:
+    def add_drops(self, currents: RealArray, axis: int, out: RealArray, work: RealArray) -> None:
         """Add Z y to `out`, in volts.
 
         Args:
@@ -99,33 +100,35 @@ class Line:
             return
         if self.cells <= DENSE_TO:
             resistances = _resistances(self)
-            out += np.matmul(*((currents, resistances) if axis == 2 else (resistances, currents)), out=work)
+            first, second = (currents, resistances) if axis == 2 else (resistances, currents)
+            out += np.matmul(first, second, out=work)
             return
         self._add_running_drops(currents, axis, out, work)
 
-    def _add_running_drops(self, currents: FloatArray, axis: int, out: FloatArray, work: FloatArray) -> None:
+    def _add_running_drops(self, currents: RealArray, axis: int, out: RealArray, work: RealArray) -> None:
         drops = self.wire_currents(currents, axis, work)
-        if axis == 2:
-            drops[:, :, 0] *= self.terminal
-            drops[:, :, 1:] *= self.segment
-            np.cumsum(drops, axis=2, out=drops)
-            out += drops
-            return
-        level = self.terminal * drops[:, 0]
-        out[:, 0] += level
-        for cell in range(1, self.cells):
-            drops[:, cell] *= self.segment
-            level += drops[:, cell]
-            out[:, cell] += level
+        along = np.moveaxis(drops, axis, 0)
+        along[0] *= self.terminal
+        along[1:] *= self.segment
+        running_sums(self.cells, drops.dtype).forward(drops, axis)
+        out += drops
 
-    def modes(self) -> tuple[FloatArray, FloatArray]:
-        """Eigenvalues of Z in ohm, (cells,), and orthonormal eigenvectors, (cells, cells), one in each column."""
+    def modes_above(self, resistance: float) -> int:
+        """How many eigenvalues of Z may be larger, counted by the angles of a line with an open end."""
+        if self.segment == 0:
+            return 1
+        share = self.segment / (4 * resistance) if resistance > 0 else np.inf
+        return self.cells if share >= 1 else ceil(2 * self.cells / np.pi * np.arcsin(np.sqrt(share)))
+
+    def modes(self, count: int | None = None) -> tuple[FloatArray, FloatArray]:
+        """The largest eigenvalues of Z in ohm, (count,), and orthonormal eigenvectors, (cells, count); all if None."""
+        count = self.cells if count is None else count
         if self.segment == 0:
             # Z is terminal * ones (half of it with two terminals): any basis that starts with a constant.
-            eigenvalues = np.zeros(self.cells)
+            eigenvalues = np.zeros(count)
             eigenvalues[0] = self.cells * self.terminal / (2 if self.double else 1)
-            return eigenvalues, _modes(self.cells, 0.0, False)[1]
-        angles, vectors = _modes(self.cells, self.segment / self.terminal, self.double)
+            return eigenvalues, _modes(self.cells, 0.0, False, count)[1]
+        angles, vectors = _modes(self.cells, self.segment / self.terminal, self.double, count)
         return self.segment / (4 * np.sin(angles / 2) ** 2), vectors
 
 
@@ -139,17 +142,17 @@ def _resistances(line: Line) -> FloatArray:
 
 
 @lru_cache(maxsize=16)
-def _modes(cells: int, leak: float, double: bool) -> tuple[FloatArray, FloatArray]:
-    """Angles t and eigenvectors of a line's Laplacian, whose eigenvalues are (2 - 2 cos t) / segment.
+def _modes(cells: int, leak: float, double: bool, count: int) -> tuple[FloatArray, FloatArray]:
+    """The smallest angles t and eigenvectors of a line's Laplacian, whose eigenvalues are (2 - 2 cos t) / segment.
 
     Away from the terminal the equations of a uniform line have the solutions cos(t (x - center) - phase). The open
     end, or the middle of a line with two terminals, fixes center and phase, and the node at the terminal, with
     leak = segment / terminal, gives the equation for t. Its roots lie between those of an open end (leak 0) and of a
     node at 0 V one segment away (leak 1).
     """
-    order = np.arange(cells)
+    order, places = np.arange(count), np.arange(cells)
     center = (cells - 1) / 2 if double else cells - 0.5
-    half_turns = np.where(order % 2, 0.5 * np.pi, 0.0) if double else np.zeros(cells)
+    half_turns = np.where(order % 2, 0.5 * np.pi, 0.0) if double else np.zeros(count)
     low = order * np.pi / cells
     high = (order + 1) * np.pi / (cells + 1) if double else (order + 0.5) * np.pi / (cells + 0.5)
 
@@ -164,7 +167,7 @@ def _modes(cells: int, leak: float, double: bool) -> tuple[FloatArray, FloatArra
         below = excess(middle) * sign > 0
         low, high = np.where(below, middle, low), np.where(below, high, middle)
     angles = 0.5 * (low + high) if leak else order * np.pi / cells
-    vectors = np.cos(np.multiply.outer(center - order, angles) - half_turns)
+    vectors = np.cos(np.multiply.outer(center - places, angles) - half_turns)
     vectors /= np.linalg.norm(vectors, axis=0)
     angles.setflags(write=False)
     vectors.setflags(write=False)

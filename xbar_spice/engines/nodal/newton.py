@@ -23,6 +23,7 @@ from xbar_spice.engines.nodal.solver import LinearCircuit, batches
 from xbar_spice.errors import ConvergenceError
 from xbar_spice.hardware.device import Device
 from xbar_spice.linear.operator import FloatArray
+from xbar_spice.linear.threads import one_thread
 
 __all__ = ["WORKING_ARRAYS", "operating_point", "read_nonlinear", "require_operating_point"]
 
@@ -80,6 +81,7 @@ def require_operating_point(converged: BoolArray, device: Device, volts: FloatAr
         )
 
 
+@one_thread()
 def operating_point(
     grid: Grid,
     placement: Placement,

@@ -133,7 +133,7 @@ def refine(
             break
         if factor is None:
             factor = FactorPreconditioner(replace(grid, conductance=slopes[0]))
-        lost = np.asarray(factor(residual), dtype=np.float64)
+        lost = np.asarray(factor.solve(residual), dtype=np.float64)
         change = np.asarray(residual - slopes * lost)
         if lines:
             level = level + exact(_rise(grid, change, lost))

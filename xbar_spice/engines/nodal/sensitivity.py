@@ -34,6 +34,7 @@ from xbar_spice.hardware.biases import Currents
 from xbar_spice.hardware.crossbar import EDGE_SIDE, Crossbar, Edge, Side, other
 from xbar_spice.hardware.reads import read_biases, read_ends, require_known_voltages
 from xbar_spice.linear.operator import FloatArray
+from xbar_spice.linear.threads import one_thread
 
 __all__ = ["Change", "Sensitivity"]
 
@@ -82,6 +83,7 @@ class Sensitivity:
     """
 
     @checked(tolerance=Real(above=0, below=1))
+    @one_thread()
     def __init__(self, crossbar: Crossbar, drive: ArrayLike, side: Side = "rows", *, tolerance: float = 1e-10) -> None:
         volts = DRIVE("drive", drive)
         volts = volts[:, np.newaxis] if volts.ndim == 1 else volts
@@ -142,6 +144,7 @@ class Sensitivity:
         self._circuit = self._programmed if law.linear else LinearCircuit(self._small_signal, tolerance=self._tolerance)
 
     @cached_property
+    @one_thread()
     def currents(self) -> FloatArray:
         """(ports, batch) sense currents of the reads themselves, amperes, each to the tolerance."""
         if self._biased:
@@ -152,6 +155,7 @@ class Sensitivity:
         )
         return self._sum(outcome.currents + outcome.residual)
 
+    @one_thread()
     def jvp(self, change: Change) -> FloatArray:
         """(ports, batch) amperes by which a small change moves the sense currents.
 
@@ -185,6 +189,7 @@ class Sensitivity:
         moved = self._sum(outcome.currents + outcome.residual)
         return moved + returned * self._sum(self._cells) if change.gain and self._amplifier.present else moved
 
+    @one_thread()
     def vjp(self, weights: ArrayLike) -> Change:
         """The gradient of sum(weights * currents) over all ports and reads.
 
@@ -213,6 +218,7 @@ class Sensitivity:
         by_gain -= by_load * self._amplifier.r_feedback / whole**2
         return replace(found, r_feedback=by_load / whole, gain=by_gain)
 
+    @one_thread()
     def conductance_gradients(self, weights: ArrayLike) -> FloatArray:
         """The gradients of weighted sums of the currents of linear cells, over all combinations of reads and ports.
 

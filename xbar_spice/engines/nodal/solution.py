@@ -26,6 +26,7 @@ from xbar_spice.hardware.crossbar import Crossbar, Edge, Side
 from xbar_spice.hardware.device import Device
 from xbar_spice.hardware.reads import read_biases, read_ends, require_known_voltages
 from xbar_spice.linear.operator import FloatArray
+from xbar_spice.linear.threads import one_thread
 
 __all__ = ["Solution", "solve_array"]
 
@@ -149,6 +150,7 @@ class Solution:
 
 
 @checked(drive=ANYTHING, tolerance=Real(above=0, below=1))
+@one_thread()
 def solve_array(
     crossbar: Crossbar, drive: ArrayLike | Biases, side: Side = "rows", *, tolerance: float = 1e-10
 ) -> Solution:

@@ -24,12 +24,13 @@ from xbar_spice.engines.nodal.spectral import FloatingPreconditioner, SpectralPr
 from xbar_spice.engines.nodal.threads import suitable_threads
 from xbar_spice.errors import ConvergenceError
 from xbar_spice.linear.operator import FloatArray
+from xbar_spice.linear.threads import one_thread
 
 __all__ = ["LinearCircuit", "Method", "batches", "require_convergence"]
 
 Method = Literal["auto", "direct", "iterative"]
 
-SINGLE_PRECISION_FROM = 192  # cells on a line; below, matrix products are too short for single precision to pay
+SINGLE_PRECISION_FROM = 96  # cells on a line; below, calls of functions take more time than what they do
 BATCH_BYTES = 400e6  # working memory of vectors that are solved together
 WORKING_ARRAYS = 10
 REFINED_FROM = 1e3  # load of a line that takes so many digits that rounding shows in the rest
@@ -148,7 +149,7 @@ class LinearCircuit:
 
     def _iterate(self, source: FloatArray, check: Check) -> Outcome:
         # Slopes of nonlinear cells may lie so far apart that the preconditioner leaves the range of floats.
-        with suitable_threads(self.grid.shape[1]), np.errstate(over="ignore", invalid="ignore"):
+        with one_thread(), np.errstate(over="ignore", invalid="ignore"):
             outcome = solve_currents(self.grid, source, self.spectral, check)
         self._unfit = not outcome.converged.all()
         return outcome
@@ -164,7 +165,7 @@ class LinearCircuit:
         if self._given is not None:
             return self._given
         if self.grid.floating:
-            whole = SpectralPreconditioner(self.grid, np.float64)
+            whole = SpectralPreconditioner(self.grid, np.float64, whole=True)
             return FloatingPreconditioner(self.grid.floating, self.grid.shape, whole)
         single = min(self.grid.shape) >= SINGLE_PRECISION_FROM
         return SpectralPreconditioner(self.grid, np.float32 if single else np.float64)
@@ -228,4 +229,4 @@ def transfer_seconds(grid: Grid) -> float:
 def vector_seconds(grid: Grid) -> float:
     """About what one vector takes by conjugate gradients."""
     n0, n1 = grid.shape
-    return 20 * (60e-6 + 4 * n0 * n1**2 / 150e9 + 3e-8 * n0 * n1)
+    return 20 * (60e-6 + 2.2e-8 * n0 * n1)

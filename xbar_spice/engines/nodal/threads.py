@@ -1,4 +1,4 @@
-"""How many threads the matrix products of a solve may use.
+"""How many threads the matrix products of a transfer matrix may use.
 
 A second thread pays only if it runs at once. Where the machine is busy (several cases side by side), the first thread
 waits for it in every product, which has made solves ten times slower. The caller's own limit is never exceeded.
@@ -11,14 +11,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
-import scipy.linalg  # noqa: F401 - brings a BLAS of its own, which is limited, too
-from threadpoolctl import ThreadpoolController
 
-__all__ = ["single_thread", "suitable_threads"]
+from xbar_spice.linear.threads import one_thread
+
+__all__ = ["suitable_threads"]
 
 PARALLEL_FROM = 768  # cells on a line; shorter products are over before a second thread is awake
 PROBE = 320  # size of a product that takes a few milliseconds
-_CONTROLLER = ThreadpoolController()  # its search for libraries takes longer than a read of a small array
 
 
 @contextmanager
@@ -27,19 +26,12 @@ def suitable_threads(size: int) -> Iterator[None]:
     if size >= PARALLEL_FROM and _threads_pay():
         yield
         return
-    with single_thread():
-        yield
-
-
-@contextmanager
-def single_thread() -> Iterator[None]:
-    """Keep every matrix product to the thread that asks for it."""
-    with _CONTROLLER.limit(limits=1, user_api="blas"):
+    with one_thread():
         yield
 
 
 def _threads_pay() -> bool:
-    with single_thread():
+    with one_thread():
         alone = _product_seconds()
     return _product_seconds() < 0.85 * alone
 

@@ -7,8 +7,6 @@ each operating point.
 from __future__ import annotations
 
 import hashlib
-import os
-import shutil
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -21,7 +19,6 @@ import numpy as np
 from xbar_spice.checks import Real
 from xbar_spice.engines.base import Bank, Engine
 from xbar_spice.errors import (
-    EngineUnavailableError,
     NonConvergenceError,
     ReadTimeoutError,
     SimulationError,
@@ -30,33 +27,21 @@ from xbar_spice.errors import (
 from xbar_spice.hardware.biases import End
 from xbar_spice.hardware.crossbar import Crossbar, Edge, Side, other
 from xbar_spice.hardware.reads import read_ends
-from xbar_spice.hardware.verilog_a.compiler import run_limited, tools
+from xbar_spice.hardware.verilog_a.compiler import run_limited
 from xbar_spice.linear.operator import FloatArray
-from xbar_spice.spice.vacask import VacaskDeck, module_of, vacask_deck
+from xbar_spice.spice.raw_file import operating_point
+from xbar_spice.spice.vacask import VacaskDeck, find_simulator, modules_of, require_simulator, vacask_deck
 
-__all__ = ["SIMULATOR_VARIABLE", "VacaskBank", "VacaskEngine", "find_simulator"]
+__all__ = ["VacaskBank", "VacaskEngine"]
 
-SIMULATOR_VARIABLE = "XBAR_VACASK"
 MEMORY = 16 * 2**30  # bytes
 LINES = 12  # of the simulator, quoted
-
-
-def find_simulator() -> Path | None:
-    """The simulator: the one that the environment names, that of the extra `verilog-a`, or one on the path."""
-    asked = os.environ.get(SIMULATOR_VARIABLE)
-    if asked:
-        return Path(asked) if os.access(asked, os.X_OK) else None
-    folder = tools()
-    if folder and (folder / "vacask").is_file():
-        return folder / "vacask"
-    found = shutil.which("vacask")
-    return Path(found) if found else None
 
 
 @final
 @dataclass(frozen=True)
 class VacaskEngine(Engine):
-    """VACASK as a judge: sources, resistors, and the laws of cells as compiled Verilog-A modules.
+    """VACASK as a judge: sources, resistors, and the laws of cells and op-amps as compiled Verilog-A modules.
 
     Args:
         time_limit: seconds that a batch of reads may take.
@@ -74,11 +59,7 @@ class VacaskEngine(Engine):
     def __post_init__(self) -> None:
         Real("s", above=0)("time_limit", self.time_limit)
         object.__setattr__(self, "netlists", tuple(map(Path, self.netlists)))
-        if find_simulator() is None:
-            raise EngineUnavailableError(
-                "the vacask engine needs the simulator VACASK, and there is none: pip install 'xbar-spice[verilog-a]' "
-                f"(Linux on x86-64), or set {SIMULATOR_VARIABLE} to the path of one"
-            )
+        require_simulator()
 
     def program_bank(self, crossbars: Sequence[Crossbar]) -> Bank:
         """Prepare arrays for reads.
@@ -87,7 +68,7 @@ class VacaskEngine(Engine):
             InvalidInputError: cells or amplifiers that it has no model of.
         """
         for crossbar in crossbars:
-            module_of(crossbar.device)
+            modules_of(crossbar)
         return VacaskBank(crossbars, self)
 
 
@@ -135,9 +116,7 @@ def run(deck: VacaskDeck, points: int, seconds: float) -> FloatArray:
         SimulationError: there is a point without a result; the text quotes the simulator, and says where the deck is.
         ReadTimeoutError: it took longer than it may.
     """
-    simulator = find_simulator()
-    if simulator is None:
-        raise EngineUnavailableError("the simulator VACASK is not there any more")
+    simulator = require_simulator()
     with tempfile.TemporaryDirectory(prefix="xbar-vacask-") as name:
         folder = Path(name)
         (folder / "deck.sim").write_text(deck.text, encoding="utf-8")
@@ -162,17 +141,8 @@ def run(deck: VacaskDeck, points: int, seconds: float) -> FloatArray:
 
 def _result(path: Path, deck: VacaskDeck) -> FloatArray | None:
     """The currents of one operating point; None if there are not all of them."""
-    try:
-        head, _, values = path.read_text(encoding="utf-8").partition("Values:\n")
-    except OSError:
-        return None
-    fields = dict(line.split(":", 1) for line in head.splitlines() if ":" in line and not line.startswith("\t"))
-    names = [line.split()[1] for line in head.splitlines() if line.startswith("\t")]
-    numbers = values.split()[1:]  # the first is that of the point
-    if int(fields.get("No. Points", "0")) != 1 or len(numbers) != len(names):
-        return None
-    found = dict(zip(names, map(float, numbers), strict=True))
-    currents = np.array([found.get(f"{terminal.source}:flow(br)", np.nan) for terminal in deck.terminals])
+    found = operating_point(path) or {}
+    currents = np.array([found.get(one.result, np.nan) * one.amperes_per_result for one in deck.terminals])
     return currents if np.isfinite(currents).all() else None
 
 

@@ -2,10 +2,12 @@
 
 from xbar_spice.hardware.dynamic.cell import DynamicDevice
 from xbar_spice.hardware.dynamic.flow import moved
+from xbar_spice.hardware.dynamic.gated import BehindTransistor, GatedCell
 from xbar_spice.hardware.dynamic.hp_drift import HpDrift, HpJoglekar
 from xbar_spice.hardware.dynamic.pershin import Pershin
 from xbar_spice.hardware.dynamic.stanford_gap import StanfordGap
 from xbar_spice.hardware.dynamic.vteam import Vteam
 from xbar_spice.hardware.dynamic.yakopcic import Yakopcic
 
-__all__ = ["DynamicDevice", "HpDrift", "HpJoglekar", "Pershin", "StanfordGap", "Vteam", "Yakopcic", "moved"]
+__all__ = ["BehindTransistor", "DynamicDevice", "GatedCell", "HpDrift", "HpJoglekar", "Pershin", "StanfordGap", "Vteam",
+           "Yakopcic", "moved"]  # fmt: skip

@@ -85,7 +85,8 @@ class DynamicDevice(Device):
 
     def within(self, state: FloatArray) -> FloatArray:
         """States at their limits where they lie beyond."""
-        return np.asarray(np.clip(state, *self.limits))
+        low, high = self.limits
+        return np.asarray(np.minimum(np.maximum(state, low), high))  # np.clip takes several times as long
 
     def known_conductance(self, conductance: FloatArray) -> FloatArray:
         """Conductances that some state has; what lies beyond the range by rounding is put to its end.
@@ -132,9 +133,9 @@ class DynamicDevice(Device):
 
 def rising_edge(state: FloatArray, high: float, width: float) -> FloatArray:
     """By what motion towards the upper limit fades out within this width of it: 1 before, 0 from the limit on."""
-    return np.clip((high - state) / width, 0.0, 1.0)
+    return np.asarray(np.minimum(np.maximum((high - state) / width, 0.0), 1.0))
 
 
 def falling_edge(state: FloatArray, low: float, width: float) -> FloatArray:
     """The same towards the lower limit."""
-    return np.clip((state - low) / width, 0.0, 1.0)
+    return np.asarray(np.minimum(np.maximum((state - low) / width, 0.0), 1.0))

@@ -12,6 +12,8 @@ limits, however stiff it is there. A state never passes its limits: a step that 
 
 from __future__ import annotations
 
+from math import factorial
+
 import numpy as np
 
 from xbar_spice.errors import ConvergenceError
@@ -20,14 +22,21 @@ from xbar_spice.linear.operator import FloatArray
 
 __all__ = ["moved"]
 
-TOLERANCE = 1e-8  # of the span of the state, error of a step
+TOLERANCE = 1e-8  # of the span of the state, estimated error of a step
 NUDGE = 1e-7  # of the span, for the derivative of the rate
 STEPS = 100_000
-TERMS = 16  # of the series of the phi functions
-LARGEST = 50.0  # argument of them: the error estimate shortens a step of a runaway long before
+LARGEST = 50.0  # argument of the phi functions: the error estimate shortens a step of a runaway long before
+POWERS = np.arange(16)
+SERIES = np.array([1.0 / factorial(k + 4) for k in POWERS])  # phi4 = sum_k z^k / (k + 4)!
 
 
-def moved(device: DynamicDevice, state: FloatArray, volts: FloatArray, seconds: FloatArray | float) -> FloatArray:
+def moved(
+    device: DynamicDevice,
+    state: FloatArray,
+    volts: FloatArray,
+    seconds: FloatArray | float,
+    tolerance: float = TOLERANCE,
+) -> FloatArray:
     """States after constant voltages, of the shape of `state`.
 
     Args:
@@ -35,6 +44,8 @@ def moved(device: DynamicDevice, state: FloatArray, volts: FloatArray, seconds: 
         state: Where they start.
         volts: Across each cell, of the same shape.
         seconds: How long, one number or one for each cell.
+        tolerance: What a step may have as an estimated error, relative to the span of the state. The estimate is that
+            of the lower order of the method; what is left is usually a tenth to a thousandth of it.
 
     Raises:
         ConvergenceError: A law whose rate is no number, or which takes too many steps.
@@ -51,7 +62,7 @@ def moved(device: DynamicDevice, state: FloatArray, volts: FloatArray, seconds: 
             return found.reshape(start.shape)
         h = np.minimum(h, left)
         x1, error = _step(device, x, v, h)
-        allowed = TOLERANCE * device.span * np.maximum(1.0, np.abs(x) if np.isinf(device.limits[1]) else 1.0)
+        allowed = tolerance * device.span * np.maximum(1.0, np.abs(x) if np.isinf(device.limits[1]) else 1.0)
         factor = np.clip(0.9 * (allowed / np.maximum(error, 1e-6 * allowed)) ** 0.25, 0.1, 8.0)
         accepted = error <= allowed
         x = np.where(accepted, x1, x)
@@ -81,10 +92,11 @@ def _step(device: DynamicDevice, x: FloatArray, volts: FloatArray, h: FloatArray
     """States after one step, and its error."""
     nudge = NUDGE * device.span
     low, high = device.within(x - nudge), device.within(x + nudge)
-    rate, below, above = _rate(device, np.concatenate([x, low, high]), np.tile(volts, 3)).reshape(3, -1)
+    rate, below, above = _rate(device, np.concatenate([x, low, high]), np.concatenate([volts, volts, volts])).reshape(
+        3, -1
+    )
     slope = (above - below) / (high - low)
-    half, _, _ = _phi(0.5 * h * slope)
-    first, third, fourth = _phi(h * slope)
+    (half, first), (_, third), (_, fourth) = _phi(np.stack([0.5 * h * slope, h * slope]))
 
     def bend(there: FloatArray) -> FloatArray:
         return _rate(device, there, volts) - rate - slope * (there - x)
@@ -101,10 +113,7 @@ def _phi(z: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
     z = np.minimum(z, LARGEST)
     small = np.abs(z) < 1.0
     near, safe = np.where(small, z, 0.0), np.where(small, 1.0, z)
-    fourth = np.zeros_like(z)
-    for k in range(TERMS, 0, -1):
-        fourth = (1.0 + near * fourth) / (k + 3)
-    fourth = fourth / 6.0
+    fourth = near[..., np.newaxis] ** POWERS @ SERIES
     third = near * fourth + 1 / 6
     first = near * (near * third + 0.5) + 1.0
     far = [np.expm1(safe) / safe]

@@ -10,12 +10,12 @@ from scipy.special import expit, logit
 
 from xbar_spice.checks import OneOf, Real, Whole, settle
 from xbar_spice.errors import DeviceError
-from xbar_spice.hardware.dynamic.cell import DynamicDevice
+from xbar_spice.hardware.dynamic.cell import DynamicDevice, falling_edge, rising_edge
 from xbar_spice.linear.operator import FloatArray
 
 __all__ = ["HpDrift", "HpJoglekar"]
 
-FURTHEST = 36.0  # a logit beyond which no conductance is told from that of the end
+FURTHEST = 36.0  # logit: no conductance beyond is told from that of the end, and motion fades out before it
 NEAREST = 1e-9  # to its ends, as the state of Prodromakis' window comes: at an end it would stay for ever
 
 
@@ -57,8 +57,8 @@ class HpJoglekar(_Drift):
 
     In x this window holds a boundary that has reached an end for ever, and solvers overshoot it. In y there is no end:
     dy/dt = 4 k i sum_{j<p} (2x - 1)^(2j), which is the same equation. D. Strukov et al., Nature 453 (2008) 80; Y.
-    Joglekar and S. Wolf, Eur. J. Phys. 30 (2009) 661. A conductance at an end of the range stands for the last state
-    that differs from it in a float.
+    Joglekar and S. Wolf, Eur. J. Phys. 30 (2009) 661. The state ends where x no longer differs from its end in a float,
+    at y = +-36: what goes further takes as long to come back, as if it were frozen.
 
     Attributes:
         r_on: ohm of the doped device.
@@ -82,7 +82,11 @@ class HpJoglekar(_Drift):
 
     @property
     def limits(self) -> tuple[float, float]:
-        return -np.inf, np.inf
+        return -FURTHEST, FURTHEST
+
+    @property
+    def span(self) -> float:
+        return 1.0  # a logit that changes by 1 counts, however far its ends are
 
     def conductance_of(self, state: FloatArray) -> FloatArray:
         return self._siemens(expit(state))
@@ -95,7 +99,9 @@ class HpJoglekar(_Drift):
         square, total = (2.0 * x - 1.0) ** 2, np.zeros_like(x)
         for _ in range(self.p):
             total = 1.0 + square * total
-        return np.asarray(4.0 * self._drive(x, volts) * total)
+        motion = 4.0 * self._drive(x, volts) * total
+        low, high = self.limits
+        return np.asarray(motion * np.where(motion > 0, rising_edge(state, high, 1.0), falling_edge(state, low, 1.0)))
 
 
 @final

@@ -226,6 +226,15 @@ class VerilogACell(Device):
             except DeviceError as error:
                 raise DeviceError(f"{self._where}: programmed to {value:g} S: {error}") from error
 
+    @property
+    def moves(self) -> bool:
+        return bool(self.structure.states)
+
+    def require_in_time(self) -> None:
+        """Raise a DeviceError for a module whose state a transient analysis loses, or does not move."""
+        if strays := self.findings().strays:
+            raise DeviceError(f"{self._where}: module {self.module} cannot be simulated in time: {strays}")
+
     def current(self, conductance: Floats, voltage: Floats) -> Floats:
         return self.evaluate(conductance, voltage)[0]
 

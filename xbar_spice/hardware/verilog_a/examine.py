@@ -31,13 +31,16 @@ __all__ = ["Findings", "Structure", "examined", "structure_of"]
 
 VOLTS = (0.001, 0.01, 0.1, 0.2, 0.3, 0.5, 1.0)  # of either sign
 AT_READS = 0.3  # volts, the largest that reads usually have
+LEVEL = 0.25  # volts by which both terminals are lifted
 TIMES = (0.0, 1e-9, 1e-6, 1e-3, 1.0)  # seconds that a module is told
 LATER = 1e-6  # seconds, after any start that a module may make
 CONDUCTANCES = 4
 DIFFERENT = 1e-9  # of a current
+NO_START = 1e30  # infinity has no place in JSON
+BEGINS = 1e-6  # of a current, within which a transient analysis begins as a read
 LOST = 1e-3  # of G V^2: power that rounding and leakage may show with the wrong sign
 FOLLOWS = 1e-3  # power of the conductance that the current follows, below which it does not follow it
-SECONDS = 60.0
+SECONDS = 20.0  # a few operating points take a hundredth of that
 
 # As the worker of ngspice, without the packages' own start: empty packages that know where their modules are.
 START = """\
@@ -84,6 +87,9 @@ class Findings:
         slopes: (m, n) siemens.
         moved: (m, n) part by which the current depends on time or analysis, though the module has no state.
         drift: (m, n) relative change of the current in a second of its states, at the voltage of a read.
+        starts: (m, n) part by which the current at the start of a transient analysis is another than in a read, of a
+            module with states; 1e30 where such an analysis has no start.
+        grounded: (m, n) part of the current that comes from the ground, or changes with the level of both terminals.
         said: what the module said, or why something was not found.
     """
 
@@ -93,6 +99,8 @@ class Findings:
     slopes: tuple[tuple[float, ...], ...]
     moved: tuple[tuple[float, ...], ...]
     drift: tuple[tuple[float, ...], ...]
+    starts: tuple[tuple[float, ...], ...]
+    grounded: tuple[tuple[float, ...], ...]
     said: tuple[str, ...]
 
     @property
@@ -109,16 +117,38 @@ class Findings:
         )
 
     @property
+    def strays(self) -> str:
+        """Why a simulation in time is none of this cell; empty if it is one."""
+        starts = np.nan_to_num(np.array(self.starts))
+        if not starts.size or starts.max() <= BEGINS:
+            return self.frozen
+        row, column = np.unravel_index(int(np.argmax(starts)), starts.shape)
+        away = "nowhere" if starts[row, column] == NO_START else f"{starts[row, column]:.2g} of its current away"
+        return (
+            f"a transient analysis does not begin at the state of a read, but {away} at {self.volts[column]:g} V: "
+            'not all simulators say analysis("static") at its start, so hold the state by '
+            '`if (analysis("static") || $abstime <= 0)`'
+        )
+
+    @property
     def refusals(self) -> list[str]:
         """Why no memristor can be this cell; empty if one can."""
         currents, volts = np.array(self.currents), np.array(self.volts)
         if not np.isfinite(currents).all():
             return [f"it has no operating point: {'; '.join(self.said) or 'its current is not a finite number'}"]
+        found = []
+        grounded = np.nan_to_num(np.array(self.grounded))
+        if grounded.max() > DIFFERENT:
+            row, column = np.unravel_index(int(np.argmax(grounded)), grounded.shape)
+            found.append(
+                f"it has a third terminal, the ground: at {volts[column]:g} V {grounded[row, column]:.2g} of its "
+                "current goes there, or depends on the level of its terminals; write its branches between its "
+                "terminals, as V(word, bit)"
+            )
         inside = np.abs(volts) <= AT_READS
         allowed = LOST * np.outer(self.conductances, volts**2)
         power = np.where(inside, currents * volts + allowed, np.inf)
         row, column = np.unravel_index(int(np.argmin(power)), power.shape)
-        found = []
         if power[row, column] < 0:
             found.append(
                 f"it is a source of energy: {currents[row, column]:.4g} A at {volts[column]:g} V, programmed to "
@@ -250,10 +280,11 @@ def _behaviour(
     conductances = np.geomspace(low, high, CONDUCTANCES)
     volts = np.array([-volt for volt in VOLTS[::-1]] + list(VOLTS))
     shape = CONDUCTANCES, volts.size
-    currents, slopes, moved, drift = (np.full(shape, np.nan) for _ in range(4))
+    currents, slopes, moved, drift, starts, grounded = (np.full(shape, np.nan) for _ in range(6))
     said: list[str] = []
     law, structure = StaticLaw(instance), _structure(library)
     others = [StaticLaw(instance, DYNAMIC, time) for time in TIMES]
+    lifted = StaticLaw(instance, level=LEVEL)
     for row, column in np.ndindex(*shape):
         value = np.array([1.0 / conductances[row] if ohms else conductances[row]])
         volt = volts[[column]]
@@ -261,8 +292,12 @@ def _behaviour(
             with np.errstate(all="ignore"):
                 current, slope = law(value, volt)
                 currents[row, column], slopes[row, column] = current[0], slope[0]
+                _, at = law.point(value, volt, law.joined(float(value[0])))
+                aside = abs(float(at.residual[0, :TERMINALS].sum())), abs(float(lifted(value, volt)[0][0] - current[0]))
+                grounded[row, column] = max(aside) / max(abs(current[0]), 1e-30)
                 if structure.states:
                     drift[row, column] = _drift(law, instance, value, volt)
+                    starts[row, column] = _start(others[0], value, volt, float(current[0]))
                 else:
                     told = [float(other(value, volt)[0][0]) for other in others]
                     moved[row, column] = max(abs(one - current[0]) for one in told) / max(abs(current[0]), 1e-30)
@@ -276,12 +311,23 @@ def _behaviour(
         _rows(slopes),
         _rows(moved),
         _rows(drift),
+        _rows(starts),
+        _rows(grounded),
         tuple(dict.fromkeys(said)),
     )
 
 
 def _rows(array: Floats) -> tuple[tuple[float, ...], ...]:
     return tuple(tuple(row) for row in array.tolist())
+
+
+def _start(law: StaticLaw, value: Floats, volt: Floats, current: float) -> float:
+    """By which part of the current another one flows where a transient analysis begins."""
+    try:
+        begun = float(law(value, volt)[0][0])
+    except DeviceError:
+        return NO_START
+    return abs(begun - current) / max(abs(current), 1e-30)
 
 
 def _drift(law: StaticLaw, instance: Instance, value: Floats, volt: Floats) -> float:

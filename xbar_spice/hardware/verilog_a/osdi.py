@@ -38,7 +38,7 @@ RESIDUALS, JACOBIANS = 1 | 2, 4 | 8  # resistive and reactive ones
 DC, TRANSIENT, AT_REST = 2048, 8192, 32768
 STATIC = DC | AT_REST
 DYNAMIC = TRANSIENT
-FATAL = 2
+ENDED = 2 | 4 | 8  # by $fatal, $finish or $stop
 SEVERE = 4  # of a message
 
 DECLARATIONS = """
@@ -129,6 +129,11 @@ class Library:
         return [_text(self.descriptor.nodes[k].name) for k in range(self.descriptor.nodes_count)]
 
     @cached_property
+    def currents(self) -> list[bool]:
+        """Which of these are such currents."""
+        return [bool(self.descriptor.nodes[k].flow) for k in range(self.descriptor.nodes_count)]
+
+    @cached_property
     def parameters(self) -> dict[str, tuple[int, Parameter]]:
         """Number and description of each parameter, by its name."""
         found = {}
@@ -169,6 +174,10 @@ class Instance:
     """
 
     def __init__(self, library: Library, parameters: Mapping[str, float], programmed: str) -> None:
+        if not library.entries:
+            raise DeviceError(
+                "its module has no current between its terminals; contribute to it, as I(word, bit) <+ ..."
+            )
         ffi = self._ffi = interface()
         self.library, self._programmed = library, programmed
         device = self._device = library.descriptor
@@ -217,6 +226,9 @@ class Instance:
         self._refuse()
 
     def _refuse(self) -> None:
+        if self._faults.flags & ENDED:
+            self._faults.flags = 0
+            raise DeviceError(_ended())
         if self._faults.count:
             number = self._faults.faults[0].parameter
             name = _text(self._device.quantities[number].names[0])
@@ -233,7 +245,7 @@ class Instance:
         if self._of_model:
             self._set_up_model()
         self._set_up(self._null, self._instance, self._model, KELVIN, TERMINALS, self._settings, self._faults)
-        if self._faults.count:
+        if self._faults.count or self._faults.flags:
             self._refuse()
 
     def joined(self) -> tuple[int, ...]:
@@ -290,8 +302,8 @@ class Instance:
                 self.program(value)
                 last = value
             point.solution = at_solution + cell * width
-            if evaluate(null, instance, model, point) & FATAL:
-                raise DeviceError(f"its module ended the simulation: {'; '.join(messages()) or 'it said nothing'}")
+            if evaluate(null, instance, model, point) & ENDED:
+                raise DeviceError(_ended())
             load(instance, model, at_residual + cell * width)
             write(instance, model, at_slopes + cell * wide[0])
             if dynamic:
@@ -328,6 +340,10 @@ def interface() -> Any:
     ffi = FFI()
     ffi.cdef(DECLARATIONS)
     return ffi
+
+
+def _ended() -> str:
+    return f"its module ended the simulation: {'; '.join(messages()) or 'it said nothing'}"
 
 
 _MESSAGES: list[str] = []

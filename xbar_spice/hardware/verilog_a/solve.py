@@ -24,10 +24,17 @@ ROUNDED = 1e-14  # of the terms of a residual
 
 @final
 class StaticLaw:
-    """I(G, V) of an instance at an operating point, or at rest in another analysis."""
+    """I(G, V) of an instance at an operating point, or at rest in another analysis.
 
-    def __init__(self, instance: Instance, analysis: int = STATIC, time: float = 0.0) -> None:
-        self._instance = instance
+    Args:
+        instance: of a module.
+        analysis: what it is told.
+        time: seconds that it is told.
+        level: volts of the second terminal above ground.
+    """
+
+    def __init__(self, instance: Instance, analysis: int = STATIC, time: float = 0.0, level: float = 0.0) -> None:
+        self._instance, self._level = instance, level
         self._told = analysis, time
         self._nodes = len(instance.library.nodes)
         self._differ = bool(instance.library.joinable)
@@ -43,7 +50,7 @@ class StaticLaw:
             DeviceError: nothing settles inside a cell, or the module refuses a value.
         """
         if self._nodes == TERMINALS:
-            full = np.stack([volts, np.zeros_like(volts)], axis=1)
+            full = np.stack([volts + self._level, np.full_like(volts, self._level)], axis=1)
             found = self._instance.evaluate(values, full, *self._told)
             return found.residual[:, 0], found.jacobian[:, 0, 0]
         currents, slopes = np.zeros_like(volts), np.zeros_like(volts)
@@ -59,11 +66,11 @@ class StaticLaw:
         Raises:
             DeviceError: nothing settles inside a cell.
         """
-        start = np.zeros((len(volts), self._nodes))
+        start = np.where(self._instance.library.currents, 0.0, np.full((len(volts), self._nodes), self._level))
         settled, state, found = self._settle(values, volts, start, nodes)
         if not settled.all():
             rest = np.flatnonzero(~settled)
-            again = np.zeros((len(rest), self._nodes))
+            again = start[rest]
             for part in np.linspace(0.0, 1.0, STEPS + 1):
                 done, again, _ = self._settle(values[rest], part * volts[rest], again, nodes)
             if not done.all():
@@ -101,7 +108,7 @@ class StaticLaw:
         """Which cells have settled, their state, and what the module gives there."""
         inner = self.inner(nodes)
         state = start.copy()
-        state[:, 0], state[:, 1] = volts, 0.0
+        state[:, 0], state[:, 1] = volts + self._level, self._level
         found = self._instance.evaluate(values, state, *self._told, nodes=nodes)
         settled = np.full(len(volts), not inner)
         lost = np.zeros(len(volts), dtype=bool)

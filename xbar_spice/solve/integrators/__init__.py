@@ -1,6 +1,7 @@
 """Integration methods, each with the exact adjoint and tangent of what it ran."""
 
 from xbar_spice.solve.integrators.dormand_prince import DormandPrince
+from xbar_spice.solve.integrators.imex import Imex
 from xbar_spice.solve.integrators.integration import (
     Nonconvergence,
     Trajectory,
@@ -12,6 +13,7 @@ from xbar_spice.solve.integrators.integration import (
     warn_of_instability,
 )
 from xbar_spice.solve.integrators.layers import Layers
+from xbar_spice.solve.integrators.leapfrog import Leapfrog
 from xbar_spice.solve.integrators.method import (
     AdjointRun,
     Carry,
@@ -35,7 +37,9 @@ __all__ = [
     "DormandPrince",
     "ForwardRun",
     "Grid",
+    "Imex",
     "Layers",
+    "Leapfrog",
     "LinearMultistep",
     "Method",
     "Nonconvergence",

@@ -1,0 +1,278 @@
+"""What encoders and classifiers are made of: products with weights, normalisations, activations, pooling."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, final
+
+import numpy as np
+
+from xbar_spice.errors import InvalidInputError
+from xbar_spice.linear.convolution import Convolution, square_kernel
+from xbar_spice.linear.operator import FloatArray, LinearOperator
+from xbar_spice.solve.fields.activation import Activation
+from xbar_spice.solve.fields.field import bias_gradient, spread_bias
+
+__all__ = ["Activated", "Normalised", "Passed", "Pooled", "Pooling", "Step", "Weighted", "passed"]
+
+Pooling = Literal["mean", "max"]
+"""What becomes of a block of pixels."""
+
+
+class Step(ABC):
+    """One function of a batch, and its derivative."""
+
+    @abstractmethod
+    def value(self, x: FloatArray) -> FloatArray:
+        """(outputs, batch) of x, (inputs, batch)."""
+
+    @abstractmethod
+    def pull(self, x: FloatArray, y: FloatArray, cotangent: FloatArray) -> FloatArray:
+        """The cotangent of x from that of y = value(x)."""
+
+    def gradients(self, x: FloatArray, cotangent: FloatArray) -> dict[str, FloatArray]:
+        """The gradients of sum(cotangent * value(x)) with respect to what is trained, by name."""
+        return {}
+
+
+@final
+@dataclass(frozen=True)
+class Weighted(Step):
+    """W x + bias.
+
+    Attributes:
+        name: What stands in front of "weight" and "bias" in the names of gradients.
+        weight: Its own operator, a matrix or a convolution, which says what a gradient looks like.
+        operator: What multiplies: the same, or an array.
+        bias: (outputs,), or one number a channel.
+    """
+
+    name: str
+    weight: LinearOperator
+    operator: LinearOperator
+    bias: FloatArray
+
+    def value(self, x: FloatArray) -> FloatArray:
+        return spread_bias(self.operator.mv(x), self.bias)
+
+    def pull(self, x: FloatArray, y: FloatArray, cotangent: FloatArray) -> FloatArray:
+        return self.operator.T.mv(cotangent)
+
+    def gradients(self, x: FloatArray, cotangent: FloatArray) -> dict[str, FloatArray]:
+        weight = self.weight
+        of_weight = square_kernel(weight.gradient(cotangent, x)) if isinstance(weight, Convolution) else cotangent @ x.T
+        return {f"{self.name}weight": of_weight, **bias_gradient(f"{self.name}bias", self.bias, cotangent)}
+
+
+@final
+@dataclass(frozen=True)
+class Normalised(Step):
+    """scale (x - mean) / sqrt(variance + epsilon) + shift, of each sample over each group of channels.
+
+    Attributes:
+        name: What stands in front of "scale" and "shift" in the names of gradients.
+        scale: (channels,).
+        shift: (channels,).
+        groups: How many groups; mean and variance are those of its channels and pixels. With None there is none of
+            both, and x is scaled and shifted alone: what a batch normalisation does once it is trained.
+        epsilon: Added to the variance.
+    """
+
+    name: str
+    scale: FloatArray
+    shift: FloatArray
+    groups: int | None
+    epsilon: float
+
+    def value(self, x: FloatArray) -> FloatArray:
+        return self._shaped(self._normal(x) * self.scale[:, None, None] + self.shift[:, None, None], x)
+
+    def pull(self, x: FloatArray, y: FloatArray, cotangent: FloatArray) -> FloatArray:
+        w = self._channels(cotangent) * self.scale[:, None, None]
+        if self.groups is None:
+            return self._shaped(w, x)
+        normal, by_group = self._grouped(self._normal(x)), self._grouped(w)
+        _, deviation = self._moments(x)
+        along = (by_group * normal).mean(axis=1, keepdims=True)
+        return self._shaped((by_group - by_group.mean(axis=1, keepdims=True) - normal * along) / deviation, x)
+
+    def gradients(self, x: FloatArray, cotangent: FloatArray) -> dict[str, FloatArray]:
+        w = self._channels(cotangent)
+        return {
+            f"{self.name}scale": (w * self._normal(x)).sum(axis=(1, 2)),
+            f"{self.name}shift": w.sum(axis=(1, 2)),
+        }
+
+    def _channels(self, x: FloatArray) -> FloatArray:
+        """(channels, pixels, batch)."""
+        if len(x) % len(self.scale):
+            raise InvalidInputError(
+                f"{self.name}scale: {len(self.scale)} channels do not make up {len(x)} numbers; a normalisation has "
+                "one number a channel"
+            )
+        return x.reshape(len(self.scale), -1, x.shape[1])
+
+    def _grouped(self, x: FloatArray) -> FloatArray:
+        """(groups, channels and pixels, batch)."""
+        return x.reshape(self.groups or 1, -1, x.shape[-1])
+
+    def _moments(self, x: FloatArray) -> tuple[FloatArray, FloatArray]:
+        groups = self._grouped(x)
+        variance = groups.var(axis=1, keepdims=True)
+        return groups.mean(axis=1, keepdims=True), np.sqrt(variance + self.epsilon)
+
+    def _normal(self, x: FloatArray) -> FloatArray:
+        if self.groups is None:
+            return self._channels(x)
+        mean, deviation = self._moments(x)
+        return self._channels(self._shaped((self._grouped(x) - mean) / deviation, x))
+
+    @staticmethod
+    def _shaped(values: FloatArray, x: FloatArray) -> FloatArray:
+        return np.asarray(values.reshape(x.shape))
+
+
+@final
+@dataclass(frozen=True)
+class Activated(Step):
+    """sig(x)."""
+
+    activation: Activation
+
+    def value(self, x: FloatArray) -> FloatArray:
+        return self.activation.value(x)
+
+    def pull(self, x: FloatArray, y: FloatArray, cotangent: FloatArray) -> FloatArray:
+        return cotangent if self.activation.name == "identity" else self.activation.slope(x, y) * cotangent
+
+
+@final
+@dataclass(frozen=True)
+class Pooled(Step):
+    """Means or largest values of blocks of pixels, channel by channel.
+
+    Attributes:
+        kind: "mean" or "max".
+        block: Pixels of a block in either direction; None for the whole image.
+        image_shape: (height, width) of what is pooled.
+    """
+
+    kind: Pooling
+    block: int | None
+    image_shape: tuple[int, int]
+
+    def length(self, inputs: int) -> int:
+        """How many numbers come out of so many.
+
+        Raises:
+            InvalidInputError: They are no images of this shape.
+        """
+        rows, cols = self.output_shape
+        return self._channels(inputs) * rows * cols
+
+    @property
+    def output_shape(self) -> tuple[int, int]:
+        """(height, width) of what comes out."""
+        height, width = self.image_shape
+        return (1, 1) if self.block is None else (height // self.block, width // self.block)
+
+    def value(self, x: FloatArray) -> FloatArray:
+        blocks = self._by_block(x)
+        pooled = blocks.mean(axis=2) if self.kind == "mean" else blocks.max(axis=2)
+        return np.asarray(pooled.reshape(self.length(len(x)), -1))
+
+    def pull(self, x: FloatArray, y: FloatArray, cotangent: FloatArray) -> FloatArray:
+        """The cotangent of x from that of what came out; of equal largest values the first one gets all."""
+        blocks = self._by_block(x)
+        w = cotangent.reshape(*blocks.shape[:2], 1, x.shape[1])
+        if self.kind == "mean":
+            spread = np.broadcast_to(w / blocks.shape[2], blocks.shape)
+        else:
+            spread = np.zeros_like(blocks)
+            np.put_along_axis(spread, blocks.argmax(axis=2, keepdims=True), w, axis=2)
+        total = np.zeros_like(x)
+        total[self._places(len(x)).ravel()] = spread.reshape(-1, x.shape[1])
+        return total
+
+    def _channels(self, inputs: int) -> int:
+        pixels = self.image_shape[0] * self.image_shape[1]
+        if inputs % pixels:
+            raise InvalidInputError(f"images of {self.image_shape} do not make up {inputs} numbers")
+        return inputs // pixels
+
+    def _by_block(self, x: FloatArray) -> FloatArray:
+        """(channels, blocks, pixels of a block, batch)."""
+        return np.asarray(x[self._places(len(x))])
+
+    def _places(self, inputs: int) -> Any:
+        """(channels, blocks, pixels of a block) indices; pixels beyond the last whole block are left out."""
+        (height, width), (rows, cols), channels = self.image_shape, self.output_shape, self._channels(inputs)
+        deep, wide = (height, width) if self.block is None else (self.block, self.block)
+        pixels = np.arange(channels * height * width).reshape(channels, height, width)
+        cut = pixels[:, : rows * deep, : cols * wide].reshape(channels, rows, deep, cols, wide)
+        return cut.transpose(0, 1, 3, 2, 4).reshape(channels, rows * cols, deep * wide)
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Passed:
+    """A batch on its way through some steps.
+
+    Attributes:
+        steps: One after the other.
+        values: What went into the first of them, and what came out of each, (numbers, batch).
+    """
+
+    steps: Sequence[Step]
+    values: Sequence[FloatArray]
+
+    @property
+    def value(self) -> FloatArray:
+        """(outputs, batch) what came out of the last step."""
+        return self.values[-1]
+
+    def pull(self, cotangent: FloatArray, *, to_inputs: bool = True) -> Pulled:
+        """The way back.
+
+        Args:
+            cotangent: Of what came out, (outputs, batch).
+            to_inputs: Whether that of what went in is wanted, too: it takes a product more with the first weight.
+        """
+        gradients: dict[str, FloatArray] = {}
+        sums: dict[str, FloatArray] = {}
+        trained = [k for k, step in enumerate(self.steps) if isinstance(step, Weighted | Normalised)]
+        first = 0 if to_inputs else trained[0]
+        for k in reversed(range(first, len(self.steps))):
+            step, x, y = self.steps[k], self.values[k], self.values[k + 1]
+            gradients = {**step.gradients(x, cotangent), **gradients}
+            if isinstance(step, Weighted):
+                sums[f"{step.name}weight"] = cotangent
+            if k > first or to_inputs:
+                cotangent = step.pull(x, y, cotangent)
+        return Pulled(cotangent, gradients, sums)
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Pulled:
+    """What came back.
+
+    Attributes:
+        inputs: The cotangent of what went in, (inputs, batch), where it was asked for.
+        gradients: Of everything that is trained, by name.
+        sums: The cotangent of each W x + bias, (outputs, batch), by the name of the weight.
+    """
+
+    inputs: FloatArray
+    gradients: Mapping[str, FloatArray]
+    sums: Mapping[str, FloatArray]
+
+
+def passed(steps: Sequence[Step], x: FloatArray) -> Passed:
+    """Send a batch through some steps."""
+    values = [x]
+    for step in steps:
+        values.append(step.value(values[-1]))
+    return Passed(steps, values)
