@@ -21,6 +21,7 @@ from xbar_spice.train.losses import CrossEntropy, Objective, Score, objective_of
 from xbar_spice.train.observed import grid_points
 from xbar_spice.train.optimise import Optimiser
 from xbar_spice.train.processor import Digital, Processor, Programmed
+from xbar_spice.train.regulariser import Regulariser
 from xbar_spice.train.samples import Samples, Split
 from xbar_spice.train.tasks import Schedule
 from xbar_spice.weights import Chain, Classifier, Model, named_gradients
@@ -232,6 +233,9 @@ def _step(
     parameters = model.tensors
     moving = {name: parameters[name] for name in slopes}
     slopes = {name: slope + decay[name] * moving[name] for name, slope in slopes.items()}
+    if schedule.smoothness:
+        smooth = Regulariser(schedule.smoothness).gradients(model)
+        slopes = {name: slope + smooth[name] for name, slope in slopes.items()}
     rate = schedule.learning_rate * 0.5 * (1.0 + math.cos(math.pi * done))
     wanted = model.with_tensors({**parameters, **optimiser.step(moving, slopes, rate)})
     return score, (processor or Digital()).rewritten(model, wanted, occasion)
