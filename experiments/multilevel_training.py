@@ -99,7 +99,8 @@ class Outcome:
 def samples_of(task: str, quick: bool) -> Split:
     train, test = DATA.get(task).split()
     data = split_of(train, test)
-    return Split(*(part.take(np.arange(0, len(part), 8)) for part in (data.train, data.test))) if quick else data
+    train_part, test_part = (part.take(np.arange(0, len(part), 8)) for part in (data.train, data.test))
+    return Split(train_part, test_part) if quick else data
 
 
 def outcome(task: str, seed: int, variation: float, quick: bool) -> Outcome:

@@ -10,18 +10,19 @@ from support.solver_table import FIELDS, numbers, start
 import xbar_spice as xs
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.solve.growth import propagator_norm
+from xbar_spice.solve.integrators import Trajectory
 
 CASES = truth("multilevel")
 
 
 @pytest.fixture(scope="module")
-def run() -> xs.solve.Trajectory:
+def run() -> Trajectory:
     given = CASES["growth"]["inputs"]
     field = xs.ActivationField(given["A"], given["B"], "tanh")
     return xs.integrate(field, given["z0"], "forward_euler", h=given["h"], steps=given["N"])
 
 
-def test_reference_values(run: xs.solve.Trajectory) -> None:
+def test_reference_values(run: Trajectory) -> None:
     case = CASES["growth"]
     found = xs.growth(run)
     assert relative(found.abscissa, case["spectral_abscissa_per_step"]) < 1e-12
@@ -34,7 +35,7 @@ def test_reference_values(run: xs.solve.Trajectory) -> None:
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 5])
-def test_few_products_estimate_it(run: xs.solve.Trajectory, count: int) -> None:
+def test_few_products_estimate_it(run: Trajectory, count: int) -> None:
     case = CASES["growth"]["arnoldi_at_z0"]
     found = xs.growth(run, count, start=CASES["growth"]["inputs"]["v"])
     assert found.abscissa[0] == pytest.approx(case["ritz_abscissa"][count - 1], rel=1e-10)
@@ -84,7 +85,7 @@ def test_layers_on_arrays_are_looked_at_by_their_own_reads() -> None:
         K.close()
 
 
-def test_what_does_not_fit_is_refused(run: xs.solve.Trajectory) -> None:
+def test_what_does_not_fit_is_refused(run: Trajectory) -> None:
     with pytest.raises(InvalidInputError, match="products must be a whole number from 1 to 5, got 6; more products"):
         xs.growth(run, 6)
     with pytest.raises(InvalidInputError, match=r"start must be a vector of shape \(5,\)"):

@@ -92,10 +92,16 @@ def fit(
 
     with one_thread():
         before = loss_and_gradients(model, data, tolerance=tolerance, processor=processor, matrices=False)[0].loss
-        start = np.concatenate([value.ravel() for value in moved.values()])
+        start: FloatArray = np.concatenate([value.ravel() for value in moved.values()])
         rounds = Whole(1)("iterations", iterations)
-        options = {"maxiter": rounds, "maxfun": 10 * rounds, "maxcor": 20}
-        found = minimize(objective, start, jac=True, method="L-BFGS-B", callback=note, options=options)
+        found = minimize(
+            objective,
+            start,
+            jac=True,
+            method="L-BFGS-B",
+            callback=note,
+            options={"maxiter": rounds, "maxfun": 10 * rounds, "maxcor": 20},
+        )
     return Fitted(unpacked(found.x), before, before, tuple(history), asked, 2 * asked * model.steps)
 
 
