@@ -206,6 +206,9 @@ CALLS: dict[str, Callable[[Parts], dict[str, Any]]] = {
     "Terminations": lambda p: {},
     "Variation": lambda p: {"programming": 0.1},
     "antisymmetric_field": lambda p: {"K": p.weights},
+    "augmented_gradients": lambda p: {
+        "field": p.field, "t": [0.0, 0.1], "z": [[1.0, 0.5], [1.0, 0.5]], "cotangents": [[0.0, 0.0], [1.0, 0.0]]
+    },
     "attribute": lambda p: {"problem": p.problem, "design": xs.Design(r_word=10.0)},
     "checkpointed_gradients": lambda p: {
         "field": p.field, "z0": [1.0, 0.5], "cotangent": lambda z: z, "h": 0.1, "steps": 1, "every": 1

@@ -86,6 +86,7 @@ from .programming.write import write_verify as write_verify
 from .report.html import write_report as write_report
 from .report.table import load_results as load_results
 from .report.table import load_traces as load_traces
+from .solve.adjoint.augmented import augmented_gradients as augmented_gradients
 from .solve.adjoint.continuous import continuous_gradients as continuous_gradients
 from .solve.adjoint.discrete import gradients as gradients
 from .solve.adjoint.memory import checkpointed_gradients as checkpointed_gradients
