@@ -95,7 +95,7 @@ def draw(curves: dict[str, dict[float, FloatArray]]) -> Figure:
             (line,) = axes.semilogy(k, np.median(found, axis=0), marker="o", label=f"{variation:.0%}")
             axes.fill_between(k, found.min(axis=0), found.max(axis=0), color=line.get_color(), alpha=0.2, linewidth=0)
         axes.set(title=name, xlabel="iterations")
-    figure.axes[0].set_ylabel("largest difference from the chain of copies")
+    figure.axes[0].set_ylabel("largest difference from the chain")
     figure.axes[-1].legend(title="programming error")
     return figure
 

@@ -222,14 +222,16 @@ def test_the_landscape_of_two_parameters() -> None:
     """Loss and gradient of Y <- Y + 10/N tanh(K(theta) Y), far too long steps of h lambda = -3 among them."""
     case = truth("multilevel")["landscape"]
 
-    def K(t1: float, t2: float) -> FloatArray:
+    def matrix(t1: float, t2: float) -> FloatArray:
         return np.array([[-t1 - t2, t1, t2], [t2, -t1 - t2, t1], [t1, t2, -t1 - t2]])
 
     def of(theta: list[float], steps: int) -> tuple[float, FloatArray]:
-        run = integrate(LayerField(K(*theta)), case["inputs"]["Y0"], "forward_euler", h=10.0 / steps, steps=steps)
+        run = integrate(LayerField(matrix(*theta)), case["inputs"]["Y0"], "forward_euler", h=10.0 / steps, steps=steps)
         off = run.z[-1] - numbers(case["C"])
         slope = gradients(run, off).parameters["K"]
-        return 0.5 * float(np.sum(off**2)), np.array([np.sum(slope * K(1.0, 0.0)), np.sum(slope * K(0.0, 1.0))])
+        return 0.5 * float(np.sum(off**2)), np.array(
+            [np.sum(slope * matrix(1.0, 0.0)), np.sum(slope * matrix(0.0, 1.0))]
+        )
 
     for point in case["points"]:
         for steps, loss in point["loss"].items():
