@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""Peaks, ellipses and the swiss roll by multilevel training, beside training on the finest grid, and on chips.
+"""Peaks, ellipses and the swiss roll by multilevel training, digitally and on chips.
 
-Each network is trained by L-BFGS on few layers, carried to twice as many, trained again, and so on (smoothness 1e-4);
-"direct" starts with all layers, with as many iterations in all. Prints for each task, over the seeds of the first
-weights, medians with the least and the largest: accuracy on the samples held back, digitally and on a chip with the
-wires and --variation of programming of each device, and the steps that training took, forwards and backwards, of each
-sample. With --tasks one by one. Draws multilevel.png: the classes that the networks of the first seed see in the plane.
+Each network is trained by L-BFGS on few layers, carried to twice as many, trained again, and so on (smoothness 1e-4).
+Prints for each task, over the seeds of the first weights, medians with the least and the largest: accuracy on the
+samples held back, digitally, and after every level the loss as it was prolonged, with the classifier fitted anew and
+trained, and the steps that training took, forwards and backwards, of each sample. Then the accuracy of the network of
+the first seed on chips, with the wires of the 32 nm node and each --variation of programming of a device. Draws
+multilevel.png: the classes that the networks of the first seed see in the plane.
 """
 
 from __future__ import annotations
@@ -52,12 +53,6 @@ class Network:
     levels: int
     iterations: int
 
-    @property
-    def finest(self) -> Network:
-        """The one that starts with all its layers."""
-        layers = self.layers * 2 ** (self.levels - 1)
-        return replace(self, layers=layers, levels=1, iterations=self.levels * self.iterations)
-
     def model(self, classes: int, seed: int) -> xs.Model:
         rng = np.random.default_rng(seed)
         K = rng.normal(size=(self.width, self.width)) / np.sqrt(self.width)
@@ -85,17 +80,6 @@ NETWORKS = {
 }
 
 
-@dataclass(frozen=True, eq=False)
-class Outcome:
-    """What a seed of a task came to; accuracies on the samples held back."""
-
-    levels: tuple[Fitted, ...]
-    accuracy: float
-    direct: float
-    direct_steps: int
-    on_chip: float
-
-
 def samples_of(task: str, quick: bool) -> Split:
     train, test = DATA.get(task).split()
     data = split_of(train, test)
@@ -103,60 +87,48 @@ def samples_of(task: str, quick: bool) -> Split:
     return Split(train_part, test_part) if quick else data
 
 
-def outcome(task: str, seed: int, variation: float, quick: bool) -> Outcome:
+def trained(task: str, seed: int, quick: bool) -> tuple[Fitted, ...]:
     data, network = samples_of(task, quick), NETWORKS[task]
     if quick:
         network = replace(network, iterations=2, levels=2, layers=2)
-    levels = cascade(
-        network.model(data.classes, seed), data.train, network.levels, "linear", PENALTY, iterations=network.iterations
-    )
-    finest = network.finest
-    (direct,) = cascade(
-        finest.model(data.classes, seed), data.train, 1, "linear", PENALTY, iterations=finest.iterations
-    )
-    model = levels[-1].model
+    start = network.model(data.classes, seed)
+    return cascade(start, data.train, network.levels, "linear", PENALTY, iterations=network.iterations)
+
+
+def on_chip(model: xs.Model, data: Split, variation: float, seed: int) -> float:
     chip = xs.Chip(replace(NODE_32, variation=xs.Variation(variation)), seed=seed)
-    return Outcome(
-        levels,
-        float(evaluate(model, data.test).accuracy or 0.0),
-        float(evaluate(direct.model, data.test).accuracy or 0.0),
-        direct.steps,
-        float(evaluate(chip.prepared(model), data.test, processor=chip).accuracy or 0.0),
-    )
+    return float(evaluate(chip.prepared(model), data.test, processor=chip).accuracy or 0.0)
 
 
 def main() -> None:
-    parser = Arguments(__doc__, seeds=8, jobs=1)
+    parser = Arguments(__doc__, seeds=3, chips=8, jobs=1)
     parser.add_argument("--tasks", nargs="+", choices=list(NETWORKS), default=list(NETWORKS), help="Which.")
-    parser.add_argument("--variation", type=float, default=0.02, help="Relative programming error of a device.")
-    options = parser.parse(seeds=1, tasks=["ellipses"])
-    quick = options.quick
-    first: dict[str, xs.Model] = {}
-    for task in options.tasks:
-        asked = [(task, seed, options.variation, quick) for seed in range(options.seeds)]
-        found = [outcome(*one) for one in asked] if options.jobs == 1 else pooled(asked, options.jobs)
-        first[task] = found[0].levels[-1].model
-        print(f"\n{task}: {options.seeds} seeds, {elapsed():.0f} s")
-        for name, values in (
-            ("multilevel", [one.accuracy for one in found]),
-            ("direct", [one.direct for one in found]),
-            ("multilevel, on a chip", [one.on_chip for one in found]),
-        ):
-            print(f"{name:24}{spread(values, '.1%'):>32}")
-        print(f"{'steps, multilevel':24}{spread([sum(at.steps for at in one.levels) for one in found], '.3g'):>32}")
-        print(f"{'steps, direct':24}{spread([one.direct_steps for one in found], '.3g'):>32}")
-        print("layers   loss prolonged                 classifier fitted              trained")
-        for level in range(len(found[0].levels)):
-            at = [one.levels[level] for one in found]
-            losses = [spread([getattr(each, name) for each in at], ".2g") for name in ("prolonged", "refitted")]
-            trained = spread([each.history[-1] for each in at], ".2g")
-            print(f"{at[0].model.steps:<9}{losses[0]:<31}{losses[1]:<31}{trained}", flush=True)
+    parser.add_argument("--variation", type=float, nargs="+", default=[0.0, 0.02, 0.05], help="Programming errors.")
+    options = parser.parse(seeds=1, chips=1, tasks=["ellipses"], variation=[0.02])
+    quick, tasks, seeds = options.quick, options.tasks, range(options.seeds)
+    asked = [(task, seed, quick) for seed in seeds for task in tasks]
+    if options.jobs == 1:
+        done = [trained(*one) for one in asked]
+    else:
+        with ProcessPoolExecutor(options.jobs) as pool:
+            done = list(pool.map(trained, *zip(*asked, strict=True)))
+    found = dict(zip(((task, seed) for task, seed, _ in asked), done, strict=True))
+    first = {task: found[task, 0][-1].model for task in tasks}
+    for task in tasks:
+        data, of = samples_of(task, quick), [found[task, seed] for seed in seeds]
+        accuracy = [float(evaluate(levels[-1].model, data.test).accuracy or 0.0) for levels in of]
+        print(f"\n{task}: {options.seeds} seeds, held back {spread(accuracy, '.1%')}, {elapsed():.0f} s")
+        titles = ("loss prolonged", "classifier fitted", "trained", "steps")
+        print(f"{'layers':<9}{''.join(f'{title:<31}' for title in titles)}")
+        for level in range(len(of[0])):
+            at = [levels[level] for levels in of]
+            columns = [spread([getattr(each, name) for each in at], ".2g") for name in ("prolonged", "refitted")]
+            columns += [spread([each.history[-1] for each in at], ".2g"), spread([each.steps for each in at], ".3g")]
+            print(f"{at[0].model.steps:<9}{''.join(f'{column:<31}' for column in columns)}")
+        for variation in options.variation:
+            on_chips = [on_chip(first[task], data, variation, chip) for chip in range(options.chips)]
+            print(f"first seed, {options.chips} chips of {variation:.0%}: {spread(on_chips, '.1%')}", flush=True)
     publish(lambda: draw(first, quick), options.out, "multilevel")
-
-
-def pooled(asked: list[tuple[Any, ...]], jobs: int) -> list[Outcome]:
-    with ProcessPoolExecutor(jobs) as pool:
-        return list(pool.map(outcome, *zip(*asked, strict=True)))
 
 
 def draw(models: dict[str, xs.Model], quick: bool) -> Figure:
