@@ -2,10 +2,10 @@
 """What the resistance of wires does to the spectrum of a network: does it stabilise?
 
 Four models, three of random weights (Q orthogonal) and one trained on peaks, run on arrays of one tile with a
-programming error of 2 % of each device and wires of 0, 1, 5 and 20 ohm a segment. Prints for each, over the chips, medians with the least and
-the largest: the largest over the steps of the abscissa (largest real part of an eigenvalue of the Jacobian) and of the
-numerical abscissa (largest eigenvalue of its symmetric part), and by how much differences can grow until the end of the
-run at most; beside the digital ones. Draws growth.png: both abscissas along the run.
+programming error of 2 % of each device and wires of 0, 1, 5 and 20 ohm a segment. Prints for each, over the chips,
+medians with the least and the largest: the largest over the steps of the abscissa (largest real part of an eigenvalue
+of the Jacobian) and of the numerical abscissa (largest eigenvalue of its symmetric part), and by how much differences
+can grow until the end of the run at most; beside the digital ones. Draws growth.png: both abscissas along the run.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def models(n: int, quick: bool) -> dict[str, tuple[Build, dict[str, FloatArray]]
     rng = np.random.default_rng(0)
     found: dict[str, tuple[Build, dict[str, FloatArray]]] = {
         "antisymmetric": (xs.antisymmetric_field, {"K": rng.normal(size=(n, n)) / np.sqrt(2 * n)}),
-        "-Q^T tanh(Q z)": (xs.parabolic_field, {"K": np.linalg.qr(rng.normal(size=(n, n)))[0]}),
+        "-Q^T tanh(Q z)": (lambda K: xs.parabolic_field(K, "tanh"), {"K": np.linalg.qr(rng.normal(size=(n, n)))[0]}),
         "random B tanh(A z)": (
             lambda A, B: xs.ActivationField(A, B, "tanh"),
             {"A": rng.normal(size=(2 * n, n)) / np.sqrt(n), "B": rng.normal(size=(n, 2 * n)) / np.sqrt(2 * n)},

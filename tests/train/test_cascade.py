@@ -90,7 +90,8 @@ def test_schedules_smooth_weights_in_time(rings: Samples) -> None:
     def jumps(smoothness: float) -> float:
         schedule = xs.Schedule(epochs=5, batch=60, jitter=0.0, learning_rate=0.01, smoothness=smoothness)
         rng = np.random.default_rng(0)
-        *_, (_, model) = epochs(schedule, xs.prolong(ring_model()), Split(rings, rings), rng)
+        *_, (last, model) = epochs(schedule, xs.prolong(ring_model()), Split(rings, rings), rng)
+        assert last.evaluations == 2 * model.steps  # of the two parts of a Verlet step
         return float(np.abs(np.diff(model.tensors["K"], axis=0)).max())
 
     assert jumps(1.0) < 0.5 * jumps(0.0)
