@@ -91,8 +91,8 @@ def draw(drawn: dict[str, dict[str, Growth]]) -> Figure:
             (line,) = axes.plot(found.numerical_abscissa, label=label)
             axes.plot(found.abscissa, color=line.get_color(), linestyle="--")
         axes.set(title=name, xlabel="step")
-    figure.axes[0].set_ylabel("numerical abscissa, abscissa (dashed), 1/s")
-    figure.axes[-1].legend()
+    figure.axes[0].set_ylabel("numerical abscissa, 1/s")
+    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside right center")
     return figure
 
 

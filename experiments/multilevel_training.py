@@ -75,7 +75,7 @@ class Network:
 
 NETWORKS = {
     "peaks": Network(hamiltonian=False, width=8, time=5.0, layers=16, levels=2, iterations=150),
-    "ellipses": Network(hamiltonian=True, width=2, time=20.0, layers=2, levels=5, iterations=60),
+    "ellipses": Network(hamiltonian=True, width=2, time=20.0, layers=2, levels=5, iterations=120),
     "swiss_roll": Network(hamiltonian=True, width=4, time=20.0, layers=8, levels=4, iterations=60),
 }
 
@@ -140,7 +140,9 @@ def draw(models: dict[str, xs.Model], quick: bool) -> Figure:
         margin = 0.08 * (high - low)
         x, y = (np.linspace(a, b, 20 if quick else 160) for a, b in zip(low - margin, high + margin, strict=True))
         seen = classes_of(model, np.stack([part.ravel() for part in np.meshgrid(x, y)]))
-        axes.pcolormesh(x, y, seen.reshape(y.size, x.size), cmap="Pastel1", vmin=0, vmax=8, shading="nearest")
+        ends = (x[0], x[-1], y[0], y[-1])
+        image = seen.reshape(y.size, x.size)
+        axes.imshow(image, cmap="Pastel1", vmin=0, vmax=8, origin="lower", extent=ends, aspect="auto")
         axes.scatter(*test.x, c=test.classes, s=3, cmap="Set1", vmin=0, vmax=8, linewidths=0)
         axes.set(title=task.replace("_", " "), xticks=[], yticks=[])
         axes.grid(visible=False)
