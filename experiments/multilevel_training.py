@@ -75,7 +75,7 @@ class Network:
 
 NETWORKS = {
     "peaks": Network(hamiltonian=False, width=8, time=5.0, layers=16, levels=2, iterations=150),
-    "ellipses": Network(hamiltonian=True, width=2, time=20.0, layers=2, levels=5, iterations=120),
+    "ellipses": Network(hamiltonian=True, width=2, time=10.0, layers=2, levels=5, iterations=60),
     "swiss_roll": Network(hamiltonian=True, width=4, time=20.0, layers=8, levels=4, iterations=60),
 }
 
