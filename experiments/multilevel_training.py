@@ -143,7 +143,7 @@ def draw(models: dict[str, xs.Model], quick: bool) -> Figure:
         ends = (x[0], x[-1], y[0], y[-1])
         image = seen.reshape(y.size, x.size)
         axes.imshow(image, cmap="Pastel1", vmin=0, vmax=8, origin="lower", extent=ends, aspect="auto")
-        axes.scatter(*test.x, c=test.classes, s=3, cmap="Set1", vmin=0, vmax=8, linewidths=0)
+        axes.scatter(*test.x, c=test.classes, s=3, rasterized=True, cmap="Set1", vmin=0, vmax=8, linewidths=0)
         axes.set(title=task.replace("_", " "), xticks=[], yticks=[])
         axes.grid(visible=False)
     return figure
