@@ -73,6 +73,7 @@ class Parts:
         self.model = xs.Model(self.weights, self.weights, h=0.1, steps=1)
         self.problem = xs.Problem(self.model, np.ones((2, 2)), xs.SquaredDistance(np.zeros((2, 2))))
         self.trajectory = xs.integrate(self.field, [1.0, 0.5], h=0.1, steps=1)
+        self.parallel = xs.parallel_in_time(self.field, [1.0, 0.5], h=0.1, steps=2, coarsening=1, iterations=1)
         self.subcircuit = xs.Subcircuit("c", ".subckt c p n g=1e-6\nR1 p n {1/g}\n.ends\n")
         self.deployed = xs.Model(
             np.eye(64), np.eye(64), h=0.1, steps=1, classifier=xs.Classifier(np.ones((10, 64)), np.zeros(10))
@@ -205,6 +206,9 @@ CALLS: dict[str, Callable[[Parts], dict[str, Any]]] = {
     "Terminations": lambda p: {},
     "Variation": lambda p: {"programming": 0.1},
     "antisymmetric_field": lambda p: {"K": p.weights},
+    "augmented_gradients": lambda p: {
+        "field": p.field, "t": [0.0, 0.1], "z": [[1.0, 0.5], [1.0, 0.5]], "cotangents": [[0.0, 0.0], [1.0, 0.0]]
+    },
     "attribute": lambda p: {"problem": p.problem, "design": xs.Design(r_word=10.0)},
     "checkpointed_gradients": lambda p: {
         "field": p.field, "z0": [1.0, 0.5], "cotangent": lambda z: z, "h": 0.1, "steps": 1, "every": 1
@@ -235,6 +239,7 @@ CALLS: dict[str, Callable[[Parts], dict[str, Any]]] = {
     "hamiltonian_field": lambda p: {"K": p.weights},
     "integrate": lambda p: {"field": p.field, "z0": [1.0, 0.5], "h": 0.1, "steps": 1},
     "kernel_gradient": lambda p: {"matrix_gradient": np.ones((6, 6)), "image_shape": (2, 3)},
+    "growth": lambda p: {"trajectory": p.trajectory},
     "half_select": lambda p: {"crossbar": p.crossbar, "cell": (0, 1), "volts": 0.5},
     "load_data": lambda p: {"path": p.folder / "data.csv"},
     "load_named_data": lambda p: {"name": "two_moons"},
@@ -245,6 +250,11 @@ CALLS: dict[str, Callable[[Parts], dict[str, Any]]] = {
     "map_weights": lambda p: {"weights": p.weights},
     "measured_noise": lambda p: {"field": p.field, "z": np.ones((2, 1))},
     "netlist": lambda p: {"crossbar": p.crossbar},
+    "parallel_gradients": lambda p: {"trajectory": p.parallel, "cotangent": [1.0, 0.0], "iterations": 1},
+    "parallel_in_time": lambda p: {
+        "field": p.field, "z0": [1.0, 0.5], "h": 0.1, "steps": 1, "coarsening": 1, "iterations": 1
+    },
+    "prolong": lambda p: {"model": p.model},
     "parabolic_field": lambda p: {"K": p.weights},
     "cmo_read_noise": lambda p: {"g_max": 80e-6, "after": 86400.0},
     "pcm_read_noise": lambda p: {},
@@ -342,7 +352,8 @@ SAID_AS = {
     ("Subcircuit", "wrapper"): ".subckt",
     ("SubcircuitCell", "resistance_parameter"): "has the parameters",
     **{(name, "krylov"): "linear solver" for name in ("SolverOptions", "integrate", "tangent")},
-    **{(name, "krylov"): "linear solver" for name in ("continuous_gradients", "gradients")},
+    **{(name, "krylov"): "linear solver" for name in ("continuous_gradients", "gradients", "parallel_gradients")},
+    ("parallel_in_time", "coarse_method"): "method must be",
 }
 
 # Kinds of hostile values that an annotation makes right: by a part of its text.

@@ -86,6 +86,7 @@ from .programming.write import write_verify as write_verify
 from .report.html import write_report as write_report
 from .report.table import load_results as load_results
 from .report.table import load_traces as load_traces
+from .solve.adjoint.augmented import augmented_gradients as augmented_gradients
 from .solve.adjoint.continuous import continuous_gradients as continuous_gradients
 from .solve.adjoint.discrete import gradients as gradients
 from .solve.adjoint.memory import checkpointed_gradients as checkpointed_gradients
@@ -108,6 +109,7 @@ from .solve.fields.systems import convolution_field as convolution_field
 from .solve.fields.systems import hamiltonian_field as hamiltonian_field
 from .solve.fields.systems import parabolic_field as parabolic_field
 from .solve.fields.timed import TimedField as TimedField
+from .solve.growth import growth as growth
 from .solve.integrators.dormand_prince import DormandPrince as DormandPrince
 from .solve.integrators.euler_maruyama import EulerMaruyama as EulerMaruyama
 from .solve.integrators.euler_maruyama import f_covariance as f_covariance
@@ -126,6 +128,8 @@ from .solve.linear_solvers.richardson import Richardson as Richardson
 from .solve.linear_solvers.solver import LinearSolver as LinearSolver
 from .solve.newton.newton import NewtonOptions as NewtonOptions
 from .solve.newton.noise import measured_noise as measured_noise
+from .solve.parallel.backward import parallel_gradients as parallel_gradients
+from .solve.parallel.forward import parallel_in_time as parallel_in_time
 from .spice.device_models import load_device as load_device
 from .spice.device_models import load_opamp as load_opamp
 from .spice.netlist import netlist as netlist
@@ -158,4 +162,5 @@ from .weights import Model as Model
 from .weights import Normalisation as Normalisation
 from .weights import field_named as field_named
 from .weights import load_model as load_model
+from .weights import prolong as prolong
 from .weights import save_model as save_model

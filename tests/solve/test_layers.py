@@ -216,3 +216,26 @@ def test_the_adjoint_equation_is_solved_through_layers_too(method: str) -> None:
     cut = continuous_gradients(integrate(Layers([field] * 6), np.ones(3), "rk4", h=0.2, steps=6), np.ones(3), method)
     np.testing.assert_array_equal(cut.z0, whole.z0)
     assert relative(sum(cut.parameters[f"A[{j}]"] for j in range(6)), whole.A) < 1e-14
+
+
+def test_the_landscape_of_two_parameters() -> None:
+    """Loss and gradient of Y <- Y + 10/N tanh(K(theta) Y), far too long steps of h lambda = -3 among them."""
+    case = truth("multilevel")["landscape"]
+
+    def matrix(t1: float, t2: float) -> FloatArray:
+        return np.array([[-t1 - t2, t1, t2], [t2, -t1 - t2, t1], [t1, t2, -t1 - t2]])
+
+    def of(theta: list[float], steps: int) -> tuple[float, FloatArray]:
+        run = integrate(LayerField(matrix(*theta)), case["inputs"]["Y0"], "forward_euler", h=10.0 / steps, steps=steps)
+        off = run.z[-1] - numbers(case["C"])
+        slope = gradients(run, off).parameters["K"]
+        return 0.5 * float(np.sum(off**2)), np.array(
+            [np.sum(slope * matrix(1.0, 0.0)), np.sum(slope * matrix(0.0, 1.0))]
+        )
+
+    for point in case["points"]:
+        for steps, loss in point["loss"].items():
+            if int(steps) < 200:
+                assert of(point["theta"], int(steps))[0] == pytest.approx(loss, rel=1e-9, abs=1e-12)
+    for steps, gradient in case["gradient"].items():
+        assert relative(of(case["inputs"]["gradient_at"], int(steps))[1], gradient) < 1e-9

@@ -21,6 +21,7 @@ from xbar_spice.train.losses import CrossEntropy, Objective, Score, objective_of
 from xbar_spice.train.observed import grid_points
 from xbar_spice.train.optimise import Optimiser
 from xbar_spice.train.processor import Digital, Processor, Programmed
+from xbar_spice.train.regulariser import Regulariser
 from xbar_spice.train.samples import Samples, Split
 from xbar_spice.train.tasks import Schedule
 from xbar_spice.weights import Chain, Classifier, Model, named_gradients
@@ -59,6 +60,8 @@ class Epoch:
         loss: Mean over the minibatches of the epoch.
         accuracy: The same of the accuracy; None where nothing is classified.
         test: On the samples held back, with the weights after the epoch.
+        evaluations: Evaluations of f that a run of a held-back sample took then, in the mean (NFE); each is a read of
+            every matrix of f. Of an adaptive or implicit method they follow the weights.
     """
 
     number: int
@@ -66,6 +69,7 @@ class Epoch:
     loss: float
     accuracy: float | None
     test: Evaluated
+    evaluations: float = 0.0
 
 
 def evaluate(
@@ -88,13 +92,21 @@ def evaluate(
     Raises:
         InvalidInputError: The samples do not fit the model.
     """
+    return _evaluated(model, data, processor, tolerance, occasion)[0]
+
+
+def _evaluated(
+    model: Model, data: Samples, processor: Processor | None, tolerance: float, occasion: str
+) -> tuple[Evaluated, float]:
+    """How well a model does, and evaluations of f that a sample took, in the mean."""
     with (processor or Digital()).programmed(model, occasion) as programmed:
         objective = _objective(programmed, model, data)
         z0, _ = _initial(programmed, model, data.x)
         points = grid_points(model, objective.times)
         trajectory = _integrate(programmed, model, z0, tolerance, points)
         score = objective.evaluate_path(model.ended(trajectory.z)[list(points)])
-    return Evaluated(score.accuracy, score.loss)
+    spent = float(trajectory.evaluations.sum(axis=0).mean())
+    return Evaluated(score.accuracy, score.loss), spent
 
 
 def _objective(programmed: Programmed, model: Model, data: Samples) -> Objective:
@@ -197,14 +209,10 @@ def epochs(
         loss = float(np.mean([score.loss for score in scores]))
         right = [score.accuracy for score in scores if score.accuracy is not None]
         accuracy = float(np.mean(right)) if right else None
-        test = evaluate(
-            model,
-            split.test,
-            processor=deployed_on or processor,
-            tolerance=schedule.tolerance,
-            occasion=f"epoch {number}, test",
+        test, spent = _evaluated(
+            model, split.test, deployed_on or processor, schedule.tolerance, f"epoch {number}, test"
         )
-        yield Epoch(number, schedule.epochs, loss, accuracy, test), model
+        yield Epoch(number, schedule.epochs, loss, accuracy, test, spent), model
 
 
 def _step(
@@ -232,6 +240,9 @@ def _step(
     parameters = model.tensors
     moving = {name: parameters[name] for name in slopes}
     slopes = {name: slope + decay[name] * moving[name] for name, slope in slopes.items()}
+    if schedule.smoothness:
+        smooth = Regulariser(schedule.smoothness).gradients(model)
+        slopes = {name: slope + smooth[name] for name, slope in slopes.items()}
     rate = schedule.learning_rate * 0.5 * (1.0 + math.cos(math.pi * done))
     wanted = model.with_tensors({**parameters, **optimiser.step(moving, slopes, rate)})
     return score, (processor or Digital()).rewritten(model, wanted, occasion)

@@ -58,6 +58,7 @@ class Schedule:
             minibatch, and a good third fewer products than 1e-8.
         optimiser: "adam", or "descent": stochastic gradient descent.
         momentum: Of descent: the part of the last move that goes on.
+        smoothness: alpha of `Regulariser`, for weights that change in time.
 
     Raises:
         InvalidInputError: A value is out of range.
@@ -73,6 +74,7 @@ class Schedule:
     tolerance: float = 1e-5
     optimiser: Literal["adam", "descent"] = "adam"
     momentum: float = 0.0
+    smoothness: float = 0.0
 
     def __post_init__(self) -> None:
         settle(
@@ -80,6 +82,7 @@ class Schedule:
             jitter=Real("pixels", least=0, most=1),
             tolerance=Real(above=0, below=1),
             momentum=Real(least=0, below=1),
+            smoothness=Real(least=0),
         )
         check_choice("trained", self.trained, get_args(Trained))
         check_at_least_one(self, "epochs", "batch")

@@ -7,6 +7,7 @@ from xbar_spice.weights.files import load_model, require_savable, save_model
 from xbar_spice.weights.gradients import end_gradients, from_written, named_gradients
 from xbar_spice.weights.kernels import Kernels
 from xbar_spice.weights.model import Model, matrix_of
+from xbar_spice.weights.prolongation import Prolongation, prolong
 
 __all__ = [
     "Chain",
@@ -15,6 +16,7 @@ __all__ = [
     "Kernels",
     "Model",
     "Normalisation",
+    "Prolongation",
     "end_gradients",
     "field_named",
     "formula_of",
@@ -22,6 +24,7 @@ __all__ = [
     "load_model",
     "matrix_of",
     "named_gradients",
+    "prolong",
     "require_savable",
     "save_model",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import final
@@ -237,11 +237,30 @@ def chained_adjoint(
     """
     totals = {} if totals is None else totals
     ties: dict[int, Tie] = {}
+
+    def noted() -> Iterator[tuple[Contributions, ForwardRun]]:
+        for layer, run in runs:
+            ties[layer] = run.field.tie
+            yield totals.setdefault(layer, Contributions(axes, cotangent.shape[1])), run
+
+    return adjoint_sweep(method, noted(), cotangent, krylov, earlier=earlier), by_layer(totals, ties)
+
+
+def adjoint_sweep(
+    method: Method,
+    runs: Iterable[tuple[Contributions, ForwardRun]],
+    cotangent: FloatArray,
+    krylov: LinearSolver,
+    carry: Carry = (),
+    earlier: Mapping[int, FloatArray] = MappingProxyType({}),
+) -> AdjointRun:
+    """The adjoint of runs that follow each other, the last one first, each with what collects its gradients.
+
+    `carry` is that of the adjoint of what went on behind the last run; the result has that of the first one.
+    """
     reports: list[SolveReport] = []
-    carry: Carry = ()
     lengths: list[tuple[int, FloatArray | None]] = []  # of each run, with the number of the step behind it
-    for layer, run in runs:
-        total = totals.setdefault(layer, Contributions(axes, cotangent.shape[1]))
+    for total, run in runs:
         total.cover(run.grid.numbers)
         part = method.adjoint(run, cotangent, krylov, total, carry)
         cotangent, carry = part.z0, part.carry
@@ -249,8 +268,7 @@ def chained_adjoint(
             cotangent = cotangent + earlier[run.grid.start]
         lengths.append((run.grid.numbers.stop, part.lengths))
         reports.insert(0, part.report)
-        ties[layer] = run.field.tie
-    return AdjointRun(cotangent, SolveReport.joined(reports), (), _joined_lengths(lengths)), by_layer(totals, ties)
+    return AdjointRun(cotangent, SolveReport.joined(reports), carry, _joined_lengths(lengths))
 
 
 def _joined_lengths(parts: Sequence[tuple[int, FloatArray | None]]) -> FloatArray | None:

@@ -84,6 +84,11 @@ class DormandPrince(Method):
     def __post_init__(self) -> None:
         self.step_control(AdaptiveOptions())  # checks the values
 
+    @property
+    def weights(self) -> tuple[float, ...]:
+        """With which the stages of an accepted step enter it."""
+        return _TABLEAU.b
+
     def step_control(self, run: AdaptiveOptions) -> AdaptiveOptions:
         """How steps are chosen in a run with these options."""
         own = {option.name: getattr(self, option.name) for option in fields(self)}

@@ -28,11 +28,13 @@ from xbar_spice.solve.newton.newton import NewtonOptions
 __all__ = [
     "Nonconvergence",
     "Trajectory",
+    "chained_runs",
     "check_nonconvergence",
     "checked_problem",
     "handle_nonconvergence",
     "integrate",
     "method_text",
+    "stretches",
     "warn_of_instability",
 ]
 
@@ -219,14 +221,9 @@ def integrate(  # noqa: PLR0913 - a problem, its grid, and how it is solved
         times = h * np.arange(steps + 1) if lengths is None else np.concatenate([[0.0], np.cumsum(lengths)])
         stops = [*stops, *Dense(times.astype(float), ()).points(between)]
     options = SolveOptions(newton or NewtonOptions(), get_linear_solver(krylov), adaptive or AdaptiveOptions())
-    runs: list[ForwardRun] = []
-    carry: Carry = ()
     with np.errstate(over="ignore", invalid="ignore"):  # a diverging sample is reported below
-        for layer, piece in _stretches(layers.pieces(points), lengths, stops):
-            known = runs[-1].evaluations[-1] if runs and runs[-1].field is layer else ()
-            runs.append(scheme.run(layer, z, piece, options, carry, known))
-            z, carry = runs[-1].z[-1], runs[-1].carry
-    trajectory = Trajectory(name, scheme, tuple(runs), options, batched=np.ndim(z0) == 2)
+        runs = chained_runs(scheme, stretches(layers.pieces(points), lengths, stops), z, options)
+    trajectory = Trajectory(name, scheme, runs, options, batched=np.ndim(z0) == 2)
     handle_nonconvergence(f"{name} with h = {h:g}", trajectory.report, nonconvergence, scheme.hint)
     warn_of_instability(name, h, trajectory.report)
     return trajectory
@@ -251,7 +248,19 @@ def _lengths(grid: ArrayLike, h: float | None, steps: int | None, scheme: Method
     return lengths
 
 
-def _stretches(
+def chained_runs(
+    scheme: Method, pieces: Iterable[tuple[Field, Grid]], z: FloatArray, options: SolveOptions, carry: Carry = ()
+) -> tuple[ForwardRun, ...]:
+    """Runs over pieces of a grid, each of which goes on where the one before has ended, from z, (n, batch)."""
+    runs: list[ForwardRun] = []
+    for field, piece in pieces:
+        known = runs[-1].evaluations[-1] if runs and runs[-1].field is field else ()
+        runs.append(scheme.run(field, z, piece, options, carry, known))
+        z, carry = runs[-1].z[-1], runs[-1].carry
+    return tuple(runs)
+
+
+def stretches(
     pieces: Iterable[tuple[Field, Grid]], lengths: FloatArray | None, stops: Sequence[int]
 ) -> Iterator[tuple[Field, Grid]]:
     """The pieces, cut at the stops and where the length of steps changes."""
