@@ -395,7 +395,10 @@ ALSO_RIGHT = {
     ("Kernels", "a"): {"one value"},  # a kernel of one tap
     ("Kernels", "b"): {"one value"},
     ("Model", "h"): {"one value", "negative"},
-    **{(name, "h"): {"negative"} for name in ("integrate", "checkpointed_gradients", "reversed_gradients")},
+    **{
+        (name, "h"): {"negative"}
+        for name in ("integrate", "checkpointed_gradients", "reversed_gradients", "parallel_in_time")
+    },
     ("Classifier", "bias"): {"None"},
     ("Normalisation", "scale"): {"one value"},
     ("Normalisation", "shift"): {"None"},

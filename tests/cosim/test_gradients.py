@@ -139,15 +139,6 @@ def with_device(matrix, number, move):
     return AnalogMatrix(np.zeros(mapped.shape), mapped, engine_or_skip("nodal").program_bank(mapped.crossbars))
 
 
-@pytest.mark.ngspice
-def test_true_gradient_holds_for_ngspice(dense):
-    engine = engine_or_skip("ngspice")
-    true = three_gradients(dense, WIRED, engine=engine, seed=SEED).gradients["true"]
-    indices = below_the_largest(dense.model.A)[:2]
-    wanted = [weight_difference(dense, WIRED, "A", index, 1e-4, engine) for index in indices]
-    assert relative([true["A"][index] for index in indices], wanted) < 1e-4
-
-
 def test_a_weight_on_stuck_devices_has_no_gradient(dense):
     design = replace(WIRED, variation=Variation(stuck_off=1.0))
     true = three_gradients(dense, design, seed=SEED).gradients["true"]

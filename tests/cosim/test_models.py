@@ -59,7 +59,8 @@ FIELDS: dict[str, xs.Field | xs.Layers] = {
 }  # fmt: skip
 ON_A_LINE = ("activation", "layer", "parabolic", "convolutions", "weights of each step", "time as a line")
 IN_NGSPICE = (
-    "layer", "residual", "antisymmetric", "parabolic", "hamiltonian", "convolutions", "weights of each step",
+    "activation", "layer", "residual", "antisymmetric", "parabolic", "hamiltonian", "convolutions",
+    "weights of each step",
 )  # fmt: skip
 DIFFERENCES = [("antisymmetric", ("difference",)), ("antisymmetric", ("bias", "difference"))]
 METHODS = {

@@ -66,15 +66,28 @@ def test_help_says_what_a_script_does(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("script", QUICK, ids=lambda path: path.stem)
-def test_quick_form_runs(script: Path, weights: Path, tmp_path: Path) -> None:
+def test_quick_form_runs(
+    script: Path,
+    weights: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """In this process, which has imported the package already; the demo as a program, as it is called."""
     text = script.read_text(encoding="utf-8")
-    options: list[str | Path] = ["--quick"]
+    options = ["--quick"]
     if "weights=None" in text:
-        options += ["--weights", weights]
+        options += ["--weights", str(weights)]
     figure = "figure=False" not in text
     if figure:
-        options += ["--out", tmp_path]
-    assert run(sys.executable, script, *options)
+        options += ["--out", str(tmp_path)]
+    if script.stem == "demo":
+        assert run(sys.executable, script, *options)
+    else:
+        monkeypatch.syspath_prepend(script.parent)
+        monkeypatch.setattr(sys, "argv", [str(script), *options])
+        runpy.run_path(str(script), run_name="__main__")
+        assert capsys.readouterr().out
     assert len(list(tmp_path.glob("*.svg"))) == figure
 
 
