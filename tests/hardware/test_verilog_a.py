@@ -258,7 +258,7 @@ def test_a_state_moves_in_a_read_in_time_as_its_equations_say():
         assert ratio == pytest.approx(row["i_after"] / 0.1, rel=1e-3)
         with pytest.raises(DeviceError, match="moves in a pulse"):
             read.energy()
-    with pytest.raises(DeviceError, match="give the law of this Verilog-A module as a DynamicDevice"):
+    with pytest.raises(DeviceError, match="write its law as a DynamicDevice"):
         xs.write_verify(xbar)
 
 
