@@ -9,7 +9,7 @@ from threading import Lock
 
 from threadpoolctl import ThreadpoolController
 
-__all__ = ["one_thread"]
+__all__ = ["libraries", "one_thread"]
 
 _lock, _limits = Lock(), ExitStack()
 _inside = 0
@@ -25,7 +25,7 @@ def one_thread() -> Iterator[None]:
     global _inside  # noqa: PLW0603 - the limit is one of the process
     with _lock:
         if not _inside:
-            _limits.enter_context(_controller().limit(limits=1))
+            _limits.enter_context(libraries().limit(limits=1))
         _inside += 1
     try:
         yield
@@ -37,7 +37,7 @@ def one_thread() -> Iterator[None]:
 
 
 @cache
-def _controller() -> ThreadpoolController:
+def libraries() -> ThreadpoolController:
     """The libraries of NumPy and SciPy, found once: the search takes longer than a read of a small array."""
     import scipy.linalg  # noqa: F401, PLC0415 - brings a BLAS of its own, which is limited, too
 

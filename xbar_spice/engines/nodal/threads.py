@@ -12,12 +12,13 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from xbar_spice.linear.threads import one_thread
+from xbar_spice.linear.threads import libraries, one_thread
 
 __all__ = ["suitable_threads"]
 
 PARALLEL_FROM = 768  # cells on a line; shorter products are over before a second thread is awake
 PROBE = 320  # size of a product that takes a few milliseconds
+libraries()  # are found when the engine is imported, and not in its first read
 
 
 @contextmanager
