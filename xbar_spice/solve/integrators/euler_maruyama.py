@@ -9,7 +9,7 @@ comes from the arrays by themselves, with forward Euler. `f_covariance` says how
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import final
 
 import numpy as np
@@ -32,10 +32,13 @@ from xbar_spice.solve.integrators.method import (
     SolveReport,
     TangentRun,
 )
+from xbar_spice.solve.integrators.runge_kutta import RungeKutta, Tableau
 from xbar_spice.solve.linear_solvers.solver import LinearSolver
 from xbar_spice.streams import random_stream
 
 __all__ = ["EulerMaruyama", "f_covariance"]
+
+_DRIFT = RungeKutta(Tableau(((),), (1.0,)))  # forward Euler, whose runs hold the same evaluations
 
 
 @final
@@ -83,11 +86,8 @@ class EulerMaruyama(Method):
             with stage(phase="forward", step=step):
                 evaluations.append((field.evaluate_finite(z[k]),))
             z[k + 1] = z[k] + grid.h * evaluations[k][0].value + size * self._drawn(step, z0)
-        report = SolveReport.blank(grid.steps, z0.shape[1])
-        report.converged[:] = np.isfinite(z[1:]).all(axis=1)
-        report.evaluations[:] = 1
         z.setflags(write=False)
-        return ForwardRun(field, grid, z, (*evaluations, ()), report)
+        return ForwardRun(field, grid, z, (*evaluations, ()), SolveReport.explicit(z, 1))
 
     def _drawn(self, step: int, z: FloatArray) -> FloatArray:
         if self.sigma == 0.0:
@@ -110,11 +110,8 @@ class EulerMaruyama(Method):
         total: Contributions,
         carry: Carry = (),
     ) -> AdjointRun:
-        for k in range(run.grid.steps - 1, -1, -1):
-            step, (at,) = run.grid.start + k, run.evaluations[k]
-            with stage(phase="adjoint", step=step):
-                cotangent = cotangent + total.pull(run.field, at, {step: run.grid.h * cotangent})
-        return AdjointRun(cotangent, SolveReport.blank(run.grid.steps, cotangent.shape[1]))
+        # The length of a step also stands before the noise, and so has no derivative that f alone tells.
+        return replace(_DRIFT.adjoint(run, cotangent, krylov, total), lengths=None)
 
     def tangent(
         self,
@@ -124,9 +121,7 @@ class EulerMaruyama(Method):
         krylov: LinearSolver,
         carry: Carry = (),
     ) -> TangentRun:
-        for (at,) in run.evaluations[:-1]:
-            change = change + run.grid.h * run.field.push(at, change, direction)
-        return TangentRun(change, SolveReport.blank(run.grid.steps, change.shape[1]))
+        return _DRIFT.tangent(run, change, direction, krylov)
 
 
 @checked(z=ANYTHING, eps=DEVIATION)

@@ -141,10 +141,8 @@ class Imex(Method):
         carry: Carry = (),
     ) -> AdjointRun:
         part, h = self._part(cotangent), run.grid.h
-        report, lengths = (
-            SolveReport.blank(run.grid.steps, cotangent.shape[1]),
-            np.zeros((run.grid.steps, len(cotangent.T))),
-        )
+        report = SolveReport.blank(run.grid.steps, cotangent.shape[1])
+        lengths = np.zeros((run.grid.steps, cotangent.shape[1]))
         for k in range(run.grid.steps - 1, -1, -1):
             step, (at,) = run.grid.start + k, run.evaluations[k]
             with stage(phase="adjoint", step=step):

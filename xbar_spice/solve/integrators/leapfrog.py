@@ -74,11 +74,8 @@ class Leapfrog(Method):
                 evaluations.append((field.evaluate_finite(z[k]),))
             moved = moved + self._weight(grid, k, carry) * evaluations[k][0].value
             z[k + 1] = z[k] + moved
-        report = SolveReport.blank(grid.steps, z0.shape[1])
-        report.converged[:] = np.isfinite(z[1:]).all(axis=1)
-        report.evaluations[:] = 1
         z.setflags(write=False)
-        return ForwardRun(field, grid, z, (*evaluations, ()), report, (), carry, (moved,))
+        return ForwardRun(field, grid, z, (*evaluations, ()), SolveReport.explicit(z, 1), (), carry, (moved,))
 
     def adjoint(
         self,

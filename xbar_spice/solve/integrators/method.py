@@ -122,6 +122,14 @@ class SolveReport:
         return cls(solved, newton, krylov, evaluations, rejected, left, unstable)
 
     @classmethod
+    def explicit(cls, z: FloatArray, evaluations: int) -> SolveReport:
+        """The report of steps between the states z, (steps + 1, n, batch), with so many evaluations of f in each."""
+        report = cls.blank(len(z) - 1, z.shape[2])
+        report.converged[:] = np.isfinite(z[1:]).all(axis=1)
+        report.evaluations[:] = evaluations
+        return report
+
+    @classmethod
     def joined(cls, reports: Sequence[SolveReport]) -> SolveReport:
         """The report of runs that follow each other."""
         return cls(*(np.concatenate([getattr(report, part.name) for report in reports]) for part in fields(cls)))

@@ -127,16 +127,13 @@ class RungeKutta(Method):
     ) -> ForwardRun:
         z = np.empty((grid.steps + 1, *z0.shape))
         z[0] = z0
-        report = SolveReport.blank(grid.steps, z0.shape[1])
         evaluations: list[tuple[Evaluation, ...]] = []
         for k in range(grid.steps):
             with stage(phase="forward", step=grid.start + k):
                 evaluations.append(self.tableau.stages(field, z[k], grid.h))
             z[k + 1] = self.tableau.end(z[k], grid.h, evaluations[k])
-        report.converged[:] = np.isfinite(z[1:]).all(axis=1)
-        report.evaluations[:] = len(self.tableau.b)
         z.setflags(write=False)
-        return ForwardRun(field, grid, z, (*evaluations, ()), report)
+        return ForwardRun(field, grid, z, (*evaluations, ()), SolveReport.explicit(z, len(self.tableau.b)))
 
     def adjoint(
         self,
