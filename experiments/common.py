@@ -6,6 +6,8 @@ Import it before any other package: it finds the environment of the project, whi
 from __future__ import annotations
 
 import argparse
+import hashlib
+import json
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -21,7 +23,7 @@ from xbar_spice.report.style import save, styled
 from xbar_spice.train.digits import DigitsTask, digits_conv
 from xbar_spice.train.training import train
 
-__all__ = ["NODE_32", "ROOT", "Arguments", "digits_model", "digits_task", "elapsed", "model_line", "publish"]
+__all__ = ["NODE_32", "ROOT", "Arguments", "digits_model", "digits_task", "elapsed", "kept", "model_line", "publish"]
 
 NODE_32 = xs.Design(r_word=1.0, r_bit=1.0, r_driver=50.0, r_sense=20.0)
 """Wires, drivers and sense terminals as at the 32 nm node, ohm."""
@@ -37,6 +39,11 @@ _SHARED: dict[str, dict[str, Any]] = {
     "tile": {"type": int, "help": "Rows and columns of a tile."},
     "tiles": {"type": int, "nargs": "+", "help": "Rows and columns of a tile, one run each."},
     "sizes": {"type": int, "nargs": "+", "help": "Sizes N, one run each."},
+    "kept": {
+        "type": Path,
+        "metavar": "FOLDER",
+        "help": "Where all that is found is kept at once.",
+    },
     "jobs": {"type": int, "help": "Number of processes side by side."},
 }
 
@@ -97,6 +104,21 @@ def model_line(model: xs.Model, options: argparse.Namespace) -> str:
     """The size of the model, and what it runs on."""
     tiles = f", tiles of {options.tile}" if "tile" in options else ""
     return f"A is {model.A.shape[0]} x {model.A.shape[1]}{tiles}, {options.samples} samples"
+
+
+def kept(folder: Path | None, settings: dict[str, Any], work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What `work` finds: from `folder` if it is there with the same settings, else found now and kept there."""
+    if folder is None:
+        return work()
+    text = json.dumps(settings, sort_keys=True)
+    path = folder / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        draft = path.with_suffix(".tmp")
+        draft.write_text(json.dumps({"settings": settings, "found": work()}, indent=1))
+        draft.replace(path)  # a run that is stopped leaves whole files only
+    found: dict[str, Any] = json.loads(path.read_text())["found"]
+    return found
 
 
 def elapsed() -> float:
