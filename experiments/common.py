@@ -16,14 +16,29 @@ from typing import Any
 
 from environment import ROOT
 
+import numpy as np
 from matplotlib.figure import Figure
 
 import xbar_spice as xs
 from xbar_spice.report.style import save, styled
-from xbar_spice.train.digits import DigitsTask, digits_conv
+from xbar_spice.train.digits import DigitsTask, digits_conv, load_digits
+from xbar_spice.train.samples import Split
 from xbar_spice.train.training import train
+from xbar_spice.weights import Classifier
 
-__all__ = ["NODE_32", "ROOT", "Arguments", "digits_model", "digits_task", "elapsed", "kept", "model_line", "publish"]
+__all__ = [
+    "NODE_32",
+    "ROOT",
+    "Arguments",
+    "digits_model",
+    "digits_task",
+    "elapsed",
+    "few_digits",
+    "kept",
+    "model_line",
+    "publish",
+    "readout_model",
+]
 
 NODE_32 = xs.Design(r_word=1.0, r_bit=1.0, r_driver=50.0, r_sense=20.0)
 """Wires, drivers and sense terminals as at the 32 nm node, ohm."""
@@ -98,6 +113,26 @@ def digits_model(options: argparse.Namespace) -> xs.Model:
     if options.weights:
         return xs.load_model(options.weights)
     return train(digits_task(quick=options.quick), seed=vars(options).get("seed", 0)).model
+
+
+def few_digits(images: int | None) -> Split:
+    """The first handwritten digits to train with and to hold back; all of them for None."""
+    digits, few = load_digits(), slice(images)
+    return replace(digits, train=digits.train.take(few), test=digits.test.take(few))
+
+
+def readout_model(size: int, seed: int) -> xs.Model:
+    """Random square matrices between a random encoder of 8 x 8 pixels and a random classifier, which both stay.
+
+    The encoder's columns and the classifier's rows are orthonormal, so that what is learnt is learnt by the matrices.
+    """
+    rng, (pixels, classes) = np.random.default_rng(seed), (64, 10)
+    lift = np.linalg.qr(rng.normal(size=(max(size, pixels), pixels)))[0][:size]
+    A, B = 0.7 * rng.normal(size=(2, size, size)) / np.sqrt(size)
+    read = 4.0 * np.linalg.qr(rng.normal(size=(size, classes)))[0].T
+    encoder, classifier = xs.Encoder(lift, np.zeros(size)), Classifier(read, np.zeros(classes))
+    model = xs.Model(A, B, h=0.25, steps=4, method="rk4", encoder=encoder, classifier=classifier)
+    return replace(model, frozen=tuple(name for name in model.tensors if name not in "AB"))
 
 
 def model_line(model: xs.Model, options: argparse.Namespace) -> str:

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
 
-from common import NODE_32, ROOT, Arguments, elapsed, kept, publish
+from common import NODE_32, ROOT, Arguments, elapsed, few_digits, kept, publish, readout_model
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -27,24 +27,10 @@ from xbar_spice.report.spread import spread
 from xbar_spice.report.style import colours, new_figure, set_abscissa
 from xbar_spice.streams import Streams
 from xbar_spice.train.descent import epochs, evaluate, loss_and_gradients
-from xbar_spice.train.digits import load_digits
 from xbar_spice.train.samples import Samples, Split
-from xbar_spice.weights import Classifier
 
 WAYS = {"hardware": "transposed reads", "hybrid": "straight-through", "true": "true gradient"}
 PLACES = {"start": "before", "digital": "digital, deployed"} | WAYS
-PIXELS, CLASSES = 64, 10
-
-
-def first_model(size: int, seed: int) -> xs.Model:
-    """Random matrices between a random encoder and a random classifier, both of orthonormal columns or rows."""
-    rng = np.random.default_rng(seed)
-    lift = np.linalg.qr(rng.normal(size=(max(size, PIXELS), PIXELS)))[0][:size]
-    A, B = 0.7 * rng.normal(size=(2, size, size)) / np.sqrt(size)
-    read = 4.0 * np.linalg.qr(rng.normal(size=(size, CLASSES)))[0].T
-    encoder, classifier = xs.Encoder(lift, np.zeros(size)), Classifier(read, np.zeros(CLASSES))
-    model = xs.Model(A, B, h=0.25, steps=4, method="rk4", encoder=encoder, classifier=classifier)
-    return replace(model, frozen=tuple(name for name in model.tensors if name not in "AB"))
 
 
 @dataclass(frozen=True)
@@ -66,7 +52,7 @@ class Case:
     def run(self, data: Split) -> dict[str, Any]:
         """What the images held back say before and after each way, and the gradients against the true ones."""
         chip, batch = self.chip("hardware"), data.train.take(slice(128))
-        model = chip.prepared(first_model(self.size, self.seed))
+        model = chip.prepared(readout_model(self.size, self.seed))
         found: dict[str, Any] = {"start": evaluate(model, data.test, processor=chip)}
         found["first"] = self.against_true(model, batch, list(WAYS))
         found["last"] = {}
@@ -106,8 +92,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, help="To train with and to hold back; all when left out.")
     options = parser.parse(chips=1, sizes=[16], ohms=[1.0], images=32, kept=None)
     found: dict[tuple[float, int], list[dict[str, Any]]] = {}
-    digits, few = load_digits(), slice(options.images)
-    data = replace(digits, train=digits.train.take(few), test=digits.test.take(few))
+    data = few_digits(options.images)
     for ohm in options.ohms:
         for size in options.sizes:
             for seed in range(options.chips):
