@@ -24,7 +24,7 @@ from matplotlib.figure import Figure
 import xbar_spice as xs
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.report.spread import spread
-from xbar_spice.report.style import colours, new_figure, set_abscissa
+from xbar_spice.report.style import colours, new_figure, set_abscissa, set_log_ordinate
 from xbar_spice.streams import Streams
 from xbar_spice.train.descent import epochs, evaluate, loss_and_gradients
 from xbar_spice.train.samples import Samples, Split
@@ -146,14 +146,17 @@ def draw(found: Found) -> Figure:
     tints = dict(zip(WAYS, colours(list(WAYS), ordered=False), strict=True)) | {"digital": "0.5"}
     titles = {name: title for name, title in PLACES.items() if name != "start"}
     for panel, ohm in zip(axes, ohms, strict=False):
+        seen = []
         for shift, (name, title) in enumerate(titles.items()):
             values = np.array([tests(found[ohm, size], name, 1) for size in sizes])
+            seen.append(values.ravel())
             middle = np.median(values, axis=1)
             bars = np.abs(np.stack([values.min(axis=1), values.max(axis=1)]) - middle)
             at = np.array(sizes) * 1.04 ** (shift - 1.5)  # side by side
             panel.errorbar(at, middle, bars, fmt="o-", color=tints[name], label=title, capsize=2)
         set_abscissa(panel, sizes)
-        panel.set(yscale="log", xlabel="N", ylabel="loss on the chip", title=f"{ohm:g} ohm a segment")
+        set_log_ordinate(panel, np.concatenate(seen), percent=False)
+        panel.set(xlabel="N", ylabel="loss on the chip", title=f"{ohm:g} ohm a segment")
     axes[0].legend()
     for ohm, style in zip(ohms, ("-", "--", ":", "-."), strict=False):
         for way in ("hardware", "hybrid"):
