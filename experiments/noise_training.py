@@ -75,7 +75,7 @@ class Case:
         noise = NOISES.get(self.way)
         with one_thread():
             processor = None if noise is None else xs.WeightNoise(*noise, seed=self.seed)
-            first = readout_model(size, self.seed)
+            first = readout_model(size, size, self.seed)
             model = self.trained(data, first, self.epochs - tuned, 0.6, processor)
             found = {"digital": {"": evaluate(model, data.test).loss}}
             for axis, places in axes.items():

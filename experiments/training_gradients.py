@@ -38,6 +38,7 @@ class Case:
     """One chip."""
 
     size: int
+    hidden: int
     ohm: float
     seed: int
     epochs: int
@@ -46,13 +47,20 @@ class Case:
 
     def chip(self, gradient: Any) -> xs.Chip:
         variation = xs.Variation(programming=self.programming)
-        design = replace(NODE_32, tile=self.size, r_word=self.ohm, r_bit=self.ohm, headroom=1.5, variation=variation)
+        design = replace(
+            NODE_32,
+            tile=max(self.size, self.hidden),
+            r_word=self.ohm,
+            r_bit=self.ohm,
+            headroom=1.5,
+            variation=variation,
+        )
         return xs.Chip(design, seed=self.seed, gradient=gradient)
 
     def run(self, data: Split) -> dict[str, Any]:
         """What the images held back say before and after each way, and the gradients against the true ones."""
         chip, batch = self.chip("hardware"), data.train.take(slice(128))
-        model = chip.prepared(readout_model(self.size, self.seed))
+        model = chip.prepared(readout_model(self.size, self.hidden, self.seed))
         found: dict[str, Any] = {"start": evaluate(model, data.test, processor=chip)}
         found["first"] = self.against_true(model, batch, list(WAYS))
         found["last"] = {}
@@ -86,17 +94,18 @@ class Case:
 
 def main() -> None:
     parser = Arguments(__doc__, chips=8, sizes=[64, 128, 256], kept=ROOT / "runs" / "training_gradients")
+    parser.add_argument("--hidden", type=int, default=64, help="Hidden units.")
     parser.add_argument("--ohms", type=float, nargs="+", default=[1.0, 2.5], help="Of a segment of a wire.")
     parser.add_argument("--programming", type=float, default=0.05, help="Programming error.")
     parser.add_argument("--epochs", type=int, default=1, help="Of ten updates each.")
     parser.add_argument("--images", type=int, help="To train with and to hold back; all when left out.")
-    options = parser.parse(chips=1, sizes=[16], ohms=[1.0], images=32, kept=None)
+    options = parser.parse(chips=1, sizes=[16], hidden=8, ohms=[1.0], images=32, kept=None)
     found: dict[tuple[float, int], list[dict[str, Any]]] = {}
     data = few_digits(options.images)
     for ohm in options.ohms:
         for size in options.sizes:
             for seed in range(options.chips):
-                case = Case(size, ohm, seed, options.epochs, options.programming, options.images)
+                case = Case(size, options.hidden, ohm, seed, options.epochs, options.programming, options.images)
                 found.setdefault((ohm, size), []).append(kept(options.kept, asdict(case), partial(case.run, data)))
                 print(f"{ohm:g} ohm, N = {size}, chip {seed}: {elapsed():.0f} s", flush=True)
     print_tables(found)
