@@ -160,7 +160,10 @@ from .weights import Encoder as Encoder
 from .weights import Kernels as Kernels
 from .weights import Model as Model
 from .weights import Normalisation as Normalisation
+from .weights import Pool as Pool
+from .weights import Stage as Stage
 from .weights import field_named as field_named
 from .weights import load_model as load_model
 from .weights import prolong as prolong
 from .weights import save_model as save_model
+from .weights import staged as staged

@@ -5,16 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, final
+from typing import NamedTuple, cast, final
 
 import numpy as np
 
 from xbar_spice.errors import InvalidInputError
-from xbar_spice.linear.operator import FloatArray
+from xbar_spice.linear.operator import FloatArray, LinearOperator
 from xbar_spice.solve.adjoint.discrete import gradients
 from xbar_spice.solve.integrators.integration import Trajectory, integrate
+from xbar_spice.solve.integrators.method import SolveOptions
 from xbar_spice.solve.integrators.step_control import AdaptiveOptions
-from xbar_spice.solve.linear_solvers.krylov import KrylovOptions
+from xbar_spice.solve.linear_solvers.krylov import KrylovOptions, get_linear_solver
 from xbar_spice.solve.newton.newton import NewtonOptions
 from xbar_spice.solve.newton.noise import allowing_noise
 from xbar_spice.train.losses import CrossEntropy, Objective, Score, objective_of
@@ -25,8 +26,8 @@ from xbar_spice.train.regulariser import Regulariser
 from xbar_spice.train.samples import Samples, Split
 from xbar_spice.train.tasks import Schedule
 from xbar_spice.weights import Chain, Classifier, Model, named_gradients
-from xbar_spice.weights.ends import named_below
-from xbar_spice.weights.steps import Passed
+from xbar_spice.weights.end import named_below
+from xbar_spice.weights.passing import Passed
 
 __all__ = [
     "Epoch",
@@ -101,11 +102,12 @@ def _evaluated(
     """How well a model does, and evaluations of f that a sample took, in the mean."""
     with (processor or Digital()).programmed(model, occasion) as programmed:
         objective = _objective(programmed, model, data)
-        z0, _ = _initial(programmed, model, data.x)
+        z0, encoded = _initial(programmed, model, data.x, tolerance)
         points = grid_points(model, objective.times)
         trajectory = _integrate(programmed, model, z0, tolerance, points)
         score = objective.evaluate_path(model.ended(trajectory.z)[list(points)])
-    spent = float(trajectory.evaluations.sum(axis=0).mean())
+    runs = [trajectory, *(() if encoded is None else encoded.runs)]
+    spent = float(sum(run.evaluations.sum(axis=0).mean() for run in runs))
     return Evaluated(score.accuracy, score.loss), spent
 
 
@@ -113,7 +115,7 @@ def _objective(programmed: Programmed, model: Model, data: Samples) -> Objective
     """The loss of some samples, whose classifier is read where it lives on arrays."""
     objective = objective_of(model, data.labels, data.targets, data.times)
     by_classifier = named_below(programmed.ends, "classifier")
-    return objective.read_by(by_classifier) if by_classifier else objective
+    return objective.read_by(cast("dict[str, LinearOperator]", by_classifier)) if by_classifier else objective
 
 
 def loss_and_gradients(
@@ -144,7 +146,7 @@ def loss_and_gradients(
     """
     with (processor or Digital()).programmed(model, occasion) as programmed:
         objective = _objective(programmed, model, data)
-        z0, encoded = _initial(programmed, model, data.x)
+        z0, encoded = _initial(programmed, model, data.x, tolerance)
         points = grid_points(model, objective.times)
         trajectory = _integrate(programmed, model, z0, tolerance, points)
         score = objective.evaluate_path(model.ended(trajectory.z)[list(points)])
@@ -164,12 +166,23 @@ def loss_and_gradients(
     return score, {name: found[name] for name in model.tensors if name in found and name not in model.frozen}
 
 
-def _initial(programmed: Programmed, model: Model, x: FloatArray) -> tuple[FloatArray, Passed | None]:
+def _initial(programmed: Programmed, model: Model, x: FloatArray, tolerance: float) -> tuple[FloatArray, Passed | None]:
     """Initial states of inputs, and how they came about if there is an encoder."""
     if model.encoder is None:
         return x, None
-    encoded = model.encoder.reading(named_below(programmed.ends, "encoder")).passed(x, "encoder.")
+    options = SolveOptions()
+    if model.stages:  # which are judged as the field behind them, at the states that it should begin with
+        options = _options(programmed, model.initial(x), tolerance)
+    encoded = model.encoder.reading(named_below(programmed.ends, "encoder")).passed(x, "encoder.", options)
     return encoded.value, encoded
+
+
+def _options(programmed: Programmed, z0: FloatArray, tolerance: float) -> SolveOptions:
+    """How equations are solved, no more exactly than noise allows."""
+    exact = NewtonOptions(rtol=tolerance), KrylovOptions(rtol=tolerance)
+    noise = programmed.noise(z0)
+    newton, krylov = allowing_noise(*exact, noise)
+    return SolveOptions(newton, get_linear_solver(krylov), AdaptiveOptions().allowing(noise))
 
 
 def epochs(
@@ -253,7 +266,7 @@ def final_states(
 ) -> FloatArray:
     """(n, samples) states at the end of the run from inputs, (inputs, samples)."""
     with (processor or Digital()).programmed(model, occasion) as programmed:
-        z0, _ = _initial(programmed, model, x)
+        z0, _ = _initial(programmed, model, x, tolerance)
         states: FloatArray = model.ended(_integrate(programmed, model, z0, tolerance).z[-1])
     return states
 
@@ -261,17 +274,15 @@ def final_states(
 def _integrate(
     programmed: Programmed, model: Model, z0: FloatArray, tolerance: float, stops: Sequence[int] = ()
 ) -> Trajectory:
-    exact = NewtonOptions(rtol=tolerance), KrylovOptions(rtol=tolerance)
-    noise = programmed.noise(z0)
-    newton, krylov = allowing_noise(*exact, noise)
+    options = _options(programmed, z0, tolerance)
     return integrate(
         programmed.field,
         model.started(z0),
         method=model.method,
         **model.times,
-        newton=newton,
-        krylov=krylov,
-        adaptive=AdaptiveOptions().allowing(noise),
+        newton=options.newton,
+        krylov=options.krylov,
+        adaptive=options.adaptive,
         stops=stops,
     )
 

@@ -22,6 +22,7 @@ from xbar_spice.weights.kernels import Kernels
 from xbar_spice.weights.layout_names import Layout, as_weight, is_end, named_by
 from xbar_spice.weights.layouts import flattened, laid_out, part_of
 from xbar_spice.weights.model import Model
+from xbar_spice.weights.stages import Stage
 
 __all__ = ["Reading", "model_of", "no_code", "read_weights"]
 
@@ -181,7 +182,7 @@ def model_of(values: Mapping[str, Any], source: str = "", names: str = "", *, tr
     others |= {name: values[name] for name in ("weight_range",) if name in values}
     for end in ("encoder", "classifier"):
         if any(name.startswith(f"{end}.") for name in values):
-            others[end] = end_of(end, values, texts, need)
+            others[end] = end_of(end, values, texts, need, lambda held: Stage(model_of(held, names=names)))
     tensors = {name: value for name, value in values.items() if not is_setting(name) and not is_end(name)}
     return _with_field(texts["field"], tensors, values, texts, need, others)
 
