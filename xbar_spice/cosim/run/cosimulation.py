@@ -22,6 +22,7 @@ from xbar_spice.cosim.run.comparison import compare
 from xbar_spice.cosim.run.made import Conditions, made_by, plain
 from xbar_spice.cosim.run.programming import ends_on, expected_noise, field_on, fields_of, program_model
 from xbar_spice.cosim.run.record import Accuracy, Circuit, Loss, Record, RunEntry
+from xbar_spice.cosim.run.written import programming_costs, writes_of
 from xbar_spice.engines.base import Engine
 from xbar_spice.engines.verified import VerifiedEngine
 from xbar_spice.errors import ConvergenceWarning, InvalidInputError
@@ -225,7 +226,6 @@ def cosimulate(
             analog = solve_model(problem, on_arrays, options.allowing(noise), ends=ends_on(model, matrices))
     feedback = solved.pop("feedback", None)
     times = {matrix.name: matrix.mapped.activations for matrix in matrices}
-    costs = {matrix.name: matrix.mapped.cost for matrix in matrices if matrix.mapped.cost is not None}
     record = Record(
         **vars(_made(problem, design, answering, seed)),
         solver=plain(options.describe()),
@@ -236,7 +236,8 @@ def cosimulate(
         worst_read_error=max((read.relative_error for read in reads), default=0.0),
         read_power={f"{matrix.name} {way}": watts for matrix in matrices for way, watts in matrix.power.items()},
         seconds=time.perf_counter() - start,
-        programming=costs or None,
+        programming=programming_costs(matrices, design) or None,
+        writes=writes_of(matrices, design) or None,
         activations=sum(times[read.matrix] for read in reads) if design.active_rows is not None else None,
         feedback=None if feedback is None else Circuit(**feedback),
         solved=solved or None,
