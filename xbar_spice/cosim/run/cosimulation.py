@@ -31,7 +31,7 @@ from xbar_spice.linear.threads import one_thread
 from xbar_spice.mapping.analog_matrix import ReadTrace
 from xbar_spice.mapping.design import Design
 from xbar_spice.parts import LINEAR_SOLVERS
-from xbar_spice.solve.adjoint.discrete import Gradients, gradients
+from xbar_spice.solve.adjoint.discrete import Gradients
 from xbar_spice.solve.fields.contributions import Split, split_axes
 from xbar_spice.solve.fields.field import Field
 from xbar_spice.solve.integrators.integration import Trajectory, integrate
@@ -42,7 +42,7 @@ from xbar_spice.solve.linear_solvers.solver import LinearSolver
 from xbar_spice.solve.newton.newton import NewtonOptions
 from xbar_spice.solve.newton.noise import allowing_noise
 from xbar_spice.train.losses import Objective
-from xbar_spice.train.observed import grid_points
+from xbar_spice.train.observed import looks_of
 from xbar_spice.weights import Model, named_gradients
 from xbar_spice.weights.ends import named_below
 
@@ -318,7 +318,7 @@ def solve_model(
         )
     if by_classifier := named_below(ends, "classifier"):
         objective = objective.read_by(by_classifier)
-    points = grid_points(model, objective.times)
+    looks = looks_of(model, objective.times)
     encoded = None
     if model.encoder is not None:
         encoded = model.encoder.reading(named_below(ends, "encoder")).passed(problem.inputs, "encoder.")
@@ -333,17 +333,15 @@ def solve_model(
             newton=options.newton,
             krylov=options.krylov,
             adaptive=options.adaptive,
-            stops=points,
+            stops=looks.stops,
+            between=looks.between,
         )
-        states = model.ended(trajectory.z)
-        final = states[-1]
+        final = model.ended(trajectory.z)[-1]
         finite = np.isfinite(final).all(axis=0)
-        seen = states[list(points)]
+        seen = looks.states(trajectory)
         scored = objective.evaluate_path(np.where(finite, seen, 0.0))
         cotangents = np.where(finite, scored.cotangent, 0.0)
-        pulled_at = {point: model.started(one) for point, one in zip(points, cotangents, strict=True)}
-        last = pulled_at.pop(model.steps, np.zeros_like(trajectory.z[-1]))
-        pulled = gradients(trajectory, last, by=by, at=pulled_at)
+        pulled = looks.pulled(trajectory, cotangents, by)
         pulled = replace(pulled, z0=model.ended(pulled.z0))
     parameters = named_gradients(model, pulled.parameters, lead=len(split_axes(by))) | {"z0": pulled.z0}
     if problem.time_gradients:
