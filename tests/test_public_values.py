@@ -393,7 +393,7 @@ ALSO_RIGHT = {
     ("InTurn", "effects"): {"no number", "empty array"},
     **{("Crossbar", name): {"a fraction", "huge"} for name in ("r_word", "r_bit")},
     ("half_select", "volts"): {"negative"},
-    **{(name, "conductance"): {"array of three axes"} for name in ("map_weights", "program")},
+    **{(name, of): {"array of three axes"} for name in ("map_weights", "program") for of in ("conductance", "before")},
     ("Design", "conductances"): {"a text"},  # the file is read when devices are programmed
     ("Kernels", "a"): {"one value"},  # a kernel of one tap
     ("Kernels", "b"): {"one value"},

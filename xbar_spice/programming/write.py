@@ -193,7 +193,30 @@ class WriteVerify(ProgrammingError):
 
         Amplifiers, which sense reads, have no part in it.
         """
-        found = self.write(replace(crossbar, amplifier=Amplifier()), None, rng, (g_min, g_max))
+        return self._programmed(crossbar, None, g_min, g_max, rng)
+
+    def rewrite_array(
+        self,
+        crossbar: Crossbar,
+        before: FloatArray,
+        g_min: float,
+        g_max: float,
+        rng: np.random.Generator | None,
+    ) -> Programmed:
+        return self._programmed(crossbar, before, g_min, g_max, rng)
+
+    def _programmed(
+        self,
+        crossbar: Crossbar,
+        before: FloatArray | None,
+        g_min: float,
+        g_max: float,
+        rng: np.random.Generator | None,
+    ) -> Programmed:
+        sources = replace(crossbar, amplifier=Amplifier())
+        if before is not None:  # drift may have left what no state has
+            before = np.clip(before, *dynamic_law(sources).conductance_range)
+        found = self.write(sources, before, rng, (g_min, g_max))
         slope = np.where(found.given_up | (found.target == 0), 0.0, 1.0)
         return Programmed(found.conductance, slope, found.cost(g_max - g_min))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple, cast, final
 
@@ -11,7 +11,6 @@ import numpy as np
 
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear.operator import FloatArray, LinearOperator
-from xbar_spice.solve.adjoint.discrete import gradients
 from xbar_spice.solve.integrators.integration import Trajectory, integrate
 from xbar_spice.solve.integrators.method import SolveOptions
 from xbar_spice.solve.integrators.step_control import AdaptiveOptions
@@ -19,7 +18,7 @@ from xbar_spice.solve.linear_solvers.krylov import KrylovOptions, get_linear_sol
 from xbar_spice.solve.newton.newton import NewtonOptions
 from xbar_spice.solve.newton.noise import allowing_noise
 from xbar_spice.train.losses import CrossEntropy, Objective, Score, objective_of
-from xbar_spice.train.observed import grid_points
+from xbar_spice.train.observed import Looks, looks_of
 from xbar_spice.train.optimise import Optimiser
 from xbar_spice.train.processor import Digital, Processor, Programmed
 from xbar_spice.train.regulariser import Regulariser
@@ -103,9 +102,9 @@ def _evaluated(
     with (processor or Digital()).programmed(model, occasion) as programmed:
         objective = _objective(programmed, model, data)
         z0, encoded = _initial(programmed, model, data.x, tolerance)
-        points = grid_points(model, objective.times)
-        trajectory = _integrate(programmed, model, z0, tolerance, points)
-        score = objective.evaluate_path(model.ended(trajectory.z)[list(points)])
+        looks = looks_of(model, objective.times)
+        trajectory = _integrate(programmed, z0, tolerance, looks)
+        score = objective.evaluate_path(looks.states(trajectory))
     runs = [trajectory, *(() if encoded is None else encoded.runs)]
     spent = float(sum(run.evaluations.sum(axis=0).mean() for run in runs))
     return Evaluated(score.accuracy, score.loss), spent
@@ -147,15 +146,13 @@ def loss_and_gradients(
     with (processor or Digital()).programmed(model, occasion) as programmed:
         objective = _objective(programmed, model, data)
         z0, encoded = _initial(programmed, model, data.x, tolerance)
-        points = grid_points(model, objective.times)
-        trajectory = _integrate(programmed, model, z0, tolerance, points)
-        score = objective.evaluate_path(model.ended(trajectory.z)[list(points)])
+        looks = looks_of(model, objective.times)
+        trajectory = _integrate(programmed, z0, tolerance, looks)
+        score = objective.evaluate_path(looks.states(trajectory))
         found = dict(score.tensors)
         if not matrices:
             return score, found
-        at = {point: model.started(one) for point, one in zip(points, score.cotangent, strict=True)}
-        last = at.pop(model.steps, np.zeros_like(trajectory.z[-1]))
-        pulled = gradients(trajectory, last, at=at)
+        pulled = looks.pulled(trajectory, score.cotangent)
         sums = dict(score.sums)
         if encoded is not None:
             back = encoded.pull(model.ended(pulled.z0), to_inputs=False)
@@ -267,13 +264,12 @@ def final_states(
     """(n, samples) states at the end of the run from inputs, (inputs, samples)."""
     with (processor or Digital()).programmed(model, occasion) as programmed:
         z0, _ = _initial(programmed, model, x, tolerance)
-        states: FloatArray = model.ended(_integrate(programmed, model, z0, tolerance).z[-1])
+        states: FloatArray = model.ended(_integrate(programmed, z0, tolerance, looks_of(model, None)).z[-1])
     return states
 
 
-def _integrate(
-    programmed: Programmed, model: Model, z0: FloatArray, tolerance: float, stops: Sequence[int] = ()
-) -> Trajectory:
+def _integrate(programmed: Programmed, z0: FloatArray, tolerance: float, looks: Looks) -> Trajectory:
+    model = looks.model
     options = _options(programmed, z0, tolerance)
     return integrate(
         programmed.field,
@@ -283,7 +279,8 @@ def _integrate(
         newton=options.newton,
         krylov=options.krylov,
         adaptive=options.adaptive,
-        stops=stops,
+        stops=looks.stops,
+        between=looks.between,
     )
 
 
