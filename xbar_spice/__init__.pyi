@@ -152,6 +152,7 @@ from .train.rounding import FixedPoint as FixedPoint
 from .train.tasks import Schedule as Schedule
 from .train.training import train as train
 from .train.training import tune as tune
+from .train.weight_noise import WeightNoise as WeightNoise
 from .transient import read_pulse as read_pulse
 from .version import __version__ as __version__
 from .weights import Chain as Chain
