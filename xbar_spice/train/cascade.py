@@ -46,6 +46,11 @@ class Fitted:
     evaluations: int
     steps: int
 
+    @property
+    def loss(self) -> float:
+        """In the end, with penalty; where no iteration found less, without it that of `refitted`."""
+        return self.history[-1] if self.history else self.refitted
+
 
 @checked()
 def fit(
