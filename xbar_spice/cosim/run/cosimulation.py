@@ -285,6 +285,9 @@ class Run:
             "newton_iterations": forward.newton_iterations.max(axis=1).tolist(),
             "krylov_iterations": forward.krylov_iterations.max(axis=1).tolist(),
             "adjoint_krylov_iterations": adjoint.krylov_iterations.max(axis=1).tolist(),
+            "evaluations": forward.evaluations.max(axis=1).tolist(),
+            "rejected": forward.rejected.max(axis=1).tolist(),
+            "adjoint_evaluations": 0 if adjoint.evaluations is None else int(adjoint.evaluations.max()),
             "worst_residual": float(forward.residuals.max()),
         }
 
