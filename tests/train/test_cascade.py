@@ -73,6 +73,7 @@ def test_levels_go_on_from_each_other(rings: Samples) -> None:
     for level in levels:
         assert level.history[-1] < level.refitted + penalty.value(level.model)
         assert level.steps == 2 * level.evaluations * level.model.steps
+        assert level.nfe == ((2.0 * level.model.steps,) * 2,) * len(level.history)  # a Verlet step has two parts
         np.testing.assert_array_equal(level.model.tensors["encoder.weight"], np.eye(4, 2))
     assert levels[1].prolonged == pytest.approx(evaluate(xs.prolong(levels[0].model, "linear"), rings).loss, rel=1e-12)
     assert all(level.refitted < level.prolonged for level in levels)

@@ -296,6 +296,9 @@ class Run:
             "newton_iterations": forward.newton_iterations.max(axis=1).tolist(),
             "krylov_iterations": forward.krylov_iterations.max(axis=1).tolist(),
             "adjoint_krylov_iterations": adjoint.max(axis=1).tolist(),
+            "evaluations": forward.evaluations.max(axis=1).tolist(),
+            "rejected": forward.rejected.max(axis=1).tolist(),
+            "adjoint_evaluations": int(sum(back.evaluations.max() for _, back in runs if back.evaluations is not None)),
             "worst_residual": float(forward.residuals.max()),
         }
 
