@@ -42,7 +42,7 @@ from xbar_spice.linear.operator import FloatArray
 __all__ = ["dissected_gradient", "dissected_transfer"]
 
 SINGLE = 2  # nodes of many blocks that are eliminated one after the other, all blocks at once
-TOGETHER = 128  # cells along the side of a region whose blocks are reduced all at once
+TOGETHER = 64
 BATCHED = 16  # nodes up to which a factor of many small blocks takes one call
 DOMINATED = 1e4  # ratio of couplings to each other and to ports from which pivots lose too many digits
 
@@ -331,7 +331,7 @@ def _runs(block: _Block, inside: int, starts: Sequence[int]) -> list[tuple[slice
 
 def _zeros_like(inner: FloatArray, ports: int) -> FloatArray:
     """(..., nodes, ports), in the order of memory of the couplings between the nodes."""
-    if inner.strides[-1] == inner.itemsize:
+    if inner.shape[-1] > SINGLE:
         return np.zeros((*inner.shape[:-1], ports))
     return np.moveaxis(np.zeros((inner.shape[-1], ports, *inner.shape[:-2])), (0, 1), (-2, -1))
 
@@ -344,13 +344,8 @@ def _eliminated(inner: FloatArray, outer: FloatArray) -> FloatArray:
         outer: (..., nodes, ports) couplings to the ports.
     """
     nodes = inner.shape[-1]
-    if nodes == 1:
-        passed = outer[..., 0, :]
-        total = passed.sum(axis=-1, keepdims=True)
-        share = passed / np.where(total > 0, total, 1.0)
-        return np.asarray(share[..., :, np.newaxis] * passed[..., np.newaxis, :])
     if nodes <= SINGLE:
-        return _by_halves(inner, outer)
+        return _one_by_one(inner, outer)
     itself = np.arange(nodes)
     matrix = -inner
     matrix[..., itself, itself] = 0.0
@@ -373,6 +368,23 @@ def _levels(inner: FloatArray, outer: FloatArray) -> FloatArray:
         return np.asarray(np.linalg.solve(matrix, outer), dtype=float)
     inverse = _inverse_factor(matrix)
     return np.asarray(inverse.swapaxes(-1, -2) @ (inverse @ outer))
+
+
+def _one_by_one(inner: FloatArray, outer: FloatArray) -> FloatArray:
+    """`_eliminated`, a node after the other: each one shares what comes from one side among the others."""
+    nodes = inner.shape[-1]
+    reach = _zeros_like(inner, nodes + outer.shape[-1])
+    reach[..., :nodes], reach[..., nodes:] = inner, outer
+    added = None
+    for node in range(nodes):
+        passed = reach[..., node, node + 1 :]
+        total = passed.sum(axis=-1, keepdims=True)
+        share = passed / np.where(total > 0, total, 1.0)
+        left = nodes - node - 1
+        reach[..., node + 1 :, node + 1 :] += share[..., :left, np.newaxis] * passed[..., np.newaxis, :]
+        between = share[..., left:, np.newaxis] * passed[..., np.newaxis, left:]
+        added = between if added is None else np.add(added, between, out=added)
+    return np.asarray(added)
 
 
 def _by_halves(inner: FloatArray, outer: FloatArray) -> FloatArray:
