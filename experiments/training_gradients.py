@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
 """What same-end transposed reads, straight-through and the true gradient are worth in training, at N = 64, 128, 256.
 
-A neural ODE of N states and N hidden units learns the handwritten digits from scratch on a chip with arrays of N x N.
-Encoder and classifier are random and stay, so that all that is learnt is learnt by the arrays. The ways see the same
-chip, the same first weights and the same minibatches. Prints the loss and accuracy on images held back, as the chip
-answers them, what each way leaves above the true gradient on the same chip, and how far its gradient is from the true
-one at the first step and behind the last one; medians over the chips with the least and the largest. Draws
-training_gradients.png and training_gradients.svg. What is found is kept in --kept at once; run the command again after
-an interruption.
+A neural ODE of N states learns the handwritten digits from scratch on a chip: its arrays have N word lines and as many
+bit lines as there are hidden units, or the other way round. Encoder and classifier are random and stay, so that all
+that is learnt is learnt by the arrays. The ways see the same chip, first weights and minibatches. Prints
+the loss and accuracy on images held back, as the chip answers them, what each way leaves above the true gradient on the
+same chip, and how far its gradient is from the true one at the first step and behind the last one; medians over the
+chips with the least and the largest. Draws training_gradients.png and training_gradients.svg. What is found is kept in
+--kept at once; run the command again after an interruption.
 """
 
 from __future__ import annotations
@@ -19,17 +19,19 @@ from typing import Any
 from common import NODE_32, ROOT, Arguments, elapsed, few_digits, kept, publish, readout_model
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 import xbar_spice as xs
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.report.spread import spread
-from xbar_spice.report.style import colours, new_figure, set_abscissa, set_log_ordinate
+from xbar_spice.report.style import colours, new_figure, set_abscissa
 from xbar_spice.streams import Streams
 from xbar_spice.train.descent import epochs, evaluate, loss_and_gradients
 from xbar_spice.train.samples import Samples, Split
 
 WAYS = {"hardware": "transposed reads", "hybrid": "straight-through", "true": "true gradient"}
+STYLES = ("-", "--", ":", "-.")
 PLACES = {"start": "before", "digital": "digital, deployed"} | WAYS
 
 
@@ -95,7 +97,7 @@ class Case:
 def main() -> None:
     parser = Arguments(__doc__, chips=8, sizes=[64, 128, 256], kept=ROOT / "runs" / "training_gradients")
     parser.add_argument("--hidden", type=int, default=64, help="Hidden units.")
-    parser.add_argument("--ohms", type=float, nargs="+", default=[1.0, 2.5], help="Of a segment of a wire.")
+    parser.add_argument("--ohms", type=float, nargs="+", default=[1.0, 2.5, 10.0], help="Of a segment of a wire.")
     parser.add_argument("--programming", type=float, default=0.05, help="Programming error.")
     parser.add_argument("--epochs", type=int, default=1, help="Of ten updates each.")
     parser.add_argument("--images", type=int, help="To train with and to hold back; all when left out.")
@@ -126,14 +128,16 @@ def against(records: list[dict[str, Any]], when: str, way: str, place: int) -> F
 
 
 def print_tables(found: Found) -> None:
-    header = ("loss", "less the true gradient's", "% right")
+    header = ("loss", "less the true gradient's", "higher on", "% right")
     print(f"\n{'ohm':>4} {'N':>4} {'':<17}" + "".join(f"{name:>30}" for name in header))
     for (ohm, size), records in found.items():
         for name, title in PLACES.items():
             losses = tests(records, name, 1)
+            above = losses - tests(records, "true", 1)
             cells = [
                 spread(losses, ".3f"),
-                spread(losses - tests(records, "true", 1), "+.4f"),
+                spread(above, "+.3f"),
+                f"{int((above > 0).sum())} of {len(above)}",
                 spread(100 * tests(records, name, 0), ".1f"),
             ]
             print(f"{ohm:>4g} {size:>4} {title:<17}" + "".join(f"{text:>30}" for text in cells))
@@ -150,33 +154,41 @@ def print_tables(found: Found) -> None:
 
 
 def draw(found: Found) -> Figure:
+    """The loss with the resistance in the middle, what it is above the true gradient's, and angles of the gradients."""
     ohms, sizes = sorted({key[0] for key in found}), sorted({key[1] for key in found})
-    figure, axes = new_figure(1, 1 + len(ohms), width=3.5, height=3.2, share=False)
+    figure, (losses, above, angles) = new_figure(1, 3, width=4.0, height=3.5, share=False)
     tints = dict(zip(WAYS, colours(list(WAYS), ordered=False), strict=True)) | {"digital": "0.5"}
-    titles = {name: title for name, title in PLACES.items() if name != "start"}
-    for panel, ohm in zip(axes, ohms, strict=False):
-        seen = []
-        for shift, (name, title) in enumerate(titles.items()):
-            values = np.array([tests(found[ohm, size], name, 1) for size in sizes])
-            seen.append(values.ravel())
-            middle = np.median(values, axis=1)
-            bars = np.abs(np.stack([values.min(axis=1), values.max(axis=1)]) - middle)
-            at = np.array(sizes) * 1.04 ** (shift - 1.5)  # side by side
-            panel.errorbar(at, middle, bars, fmt="o-", color=tints[name], label=title, capsize=2)
+    shown = ohms[len(ohms) // 2]
+
+    def bars(panel: Axes, values: FloatArray, shift: float, **look: Any) -> None:
+        """Medians of (sizes, chips) with their ranges, side by side."""
+        middle = np.median(values, axis=1)
+        ends = np.abs(np.stack([values.min(axis=1), values.max(axis=1)]) - middle)
+        panel.errorbar(np.array(sizes) * 1.04**shift, middle, ends, capsize=2, elinewidth=1.0, **look)
+
+    for place, name in enumerate(tints):
+        values = np.array([tests(found[shown, size], name, 1) for size in sizes])
+        bars(losses, values, place - 1.5, fmt="o-", color=tints[name], label=PLACES[name])
+    for number, ohm in enumerate(ohms):
+        for place, way in enumerate(("hardware", "hybrid")):
+            records, shift = [found[ohm, size] for size in sizes], 2 * number + place - len(ohms) + 0.5
+            look = {
+                "fmt": "o" + STYLES[number % len(STYLES)],
+                "color": tints[way],
+                "label": f"{WAYS[way]}, {ohm:g} ohm",
+            }
+            bars(above, np.array([tests(one, way, 1) - tests(one, "true", 1) for one in records]), shift, **look)
+            cosine = np.minimum(1.0, [against(one, "first", way, 0) for one in records])
+            bars(angles, np.degrees(np.arccos(cosine)), 0.0, **look)
+    for panel in (losses, above, angles):
         set_abscissa(panel, sizes)
-        set_log_ordinate(panel, np.concatenate(seen), percent=False)
-        panel.set(xlabel="N", ylabel="loss on the chip", title=f"{ohm:g} ohm a segment")
-    axes[0].legend()
-    for ohm, style in zip(ohms, ("-", "--", ":", "-."), strict=False):
-        for way in ("hardware", "hybrid"):
-            cosine = np.array([against(found[ohm, size], "first", way, 0) for size in sizes])
-            angle = np.degrees(np.arccos(np.minimum(1.0, cosine)))
-            label = f"{WAYS[way]}, {ohm:g} ohm"
-            axes[-1].plot(sizes, np.median(angle, axis=1), "o" + style, color=tints[way], label=label)
-            axes[-1].fill_between(sizes, angle.min(axis=1), angle.max(axis=1), color=tints[way], alpha=0.12)
-    set_abscissa(axes[-1], sizes)
-    axes[-1].set(xlabel="N", ylabel="angle to the true gradient, degrees", title="first gradient", ylim=(0, None))
-    axes[-1].legend()
+        panel.set(xlabel="N")
+    losses.set(ylabel="loss on the chip", title=f"after training, {shown:g} ohm a segment")
+    above.set(ylabel="loss above the true gradient's", title="after training, on the same chip")
+    angles.set(ylabel="degrees from the true gradient", title="the first gradient", ylim=(0, None))
+    above.axhline(0.0, color="0.5", linewidth=1.0)
+    losses.legend()
+    angles.legend()
     return figure
 
 
