@@ -79,6 +79,7 @@ class Parts:
             np.eye(64), np.eye(64), h=0.1, steps=1, classifier=xs.Classifier(np.ones((10, 64)), np.zeros(10))
         )
         samples = load_digits().test.take(np.arange(4))
+        self.targets = xs.Data(self.weights, targets=self.weights)
         self.digits = Split(samples, samples, jittered)
         xs.save_model(self.folder / "m.npz", self.model)
         (self.folder / "data.csv").write_text("x0,x1,label\n0,1,0\n1,0,1\n")
@@ -228,6 +229,11 @@ CALLS: dict[str, Callable[[Parts], dict[str, Any]]] = {
     "density_gradients": lambda p: {"field": p.field, "x": p.weights, "h": 0.1, "steps": 1},
     "EulerMaruyama": lambda p: {},
     "f_covariance": lambda p: {"field": p.field, "z": [1.0, 0.5], "eps": 0.1},
+    "Regulariser": lambda p: {},
+    "cascade": lambda p: {"model": p.model, "data": p.targets, "levels": 1, "iterations": 1},
+    "block_coordinate_descent": lambda p: {
+        "model": p.model, "data": p.targets, "regulariser": xs.Regulariser(decay=0.1), "rounds": 1
+    },
     "batch_variance": lambda p: {"sample_gradients": p.weights, "batch": 2},
     "Dropout": lambda p: {},
     "DropoutField": lambda p: {"field": p.field, "part": 0.2, "keep": [1, 0]},

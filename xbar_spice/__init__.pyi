@@ -143,11 +143,14 @@ from .study.runner import run_study as run_study
 from .study.study import Study as Study
 from .study.study_file import load_study as load_study
 from .train.batches import batch_variance as batch_variance
+from .train.cascade import cascade as cascade
 from .train.dropout import Dropout as Dropout
+from .train.gauss_newton import block_coordinate_descent as block_coordinate_descent
 from .train.losses import CrossEntropy as CrossEntropy
 from .train.losses import Objective as Objective
 from .train.losses import SquaredDistance as SquaredDistance
 from .train.losses import SquaredDistances as SquaredDistances
+from .train.regulariser import Regulariser as Regulariser
 from .train.rounding import FixedPoint as FixedPoint
 from .train.tasks import Schedule as Schedule
 from .train.training import train as train

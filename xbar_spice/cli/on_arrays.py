@@ -225,10 +225,10 @@ def attribute(
 @click.option("--gradient", type=click.Choice(["hardware", "hybrid", "true"]), default="hardware", show_default=True,
               help="Transposed reads, transposes of the weights as meant, or through the circuit.")  # fmt: skip
 @click.option(
-    "--epochs", type=click.IntRange(min=1), metavar="N", default=5, show_default=True, help="Passes over the images."
+    "--epochs", type=click.IntRange(min=1), metavar="N", default=5, show_default=True, help="Passes over the samples."
 )
-@click.option("--learning-rate", type=click.FloatRange(min=0, min_open=True), metavar="RATE", default=0.003,
-              show_default=True, help="Of the optimiser at the start.")  # fmt: skip
+@click.option("--learning-rate", type=click.FloatRange(min=0, min_open=True), metavar="RATE",
+              help="Of the optimiser at the start.  [default: 0.003]")  # fmt: skip
 @click.option("--classifier-only", is_flag=True, help="Leave the arrays as they are.")
 @click.option("--update", type=PartOf(UPDATES), metavar="NAME",
               help="How pulses move the weights: \"curves(file='mine.csv')\" with measured columns rise and fall, "
@@ -242,7 +242,7 @@ def tune(
     output: Path,
     gradient: Any,
     epochs: int,
-    learning_rate: float,
+    learning_rate: float | None,
     classifier_only: bool,
     update: Any,
     data: str | None,
@@ -270,8 +270,8 @@ def tune(
     require_savable(output)
     chip = Chip(make_design(circuit), engine=engine, seed=seed, gradient=gradient, update=update)
     trained: Any = "classifier" if classifier_only else "everything"
-    schedule = replace(TUNING, epochs=epochs, learning_rate=learning_rate, trained=trained)
-    schedule = given_schedule(schedule, told)
+    schedule = replace(TUNING, epochs=epochs, trained=trained)
+    schedule = given_schedule(schedule, told | {"learning_rate": learning_rate})
     processor = given_processor(chip, schedule, told, seed)
     model = given_model(weights)
     split, said = given_split(model, data, data_map)

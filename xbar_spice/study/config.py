@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from copy import deepcopy
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Self, TypeVar, cast
 
@@ -34,6 +35,7 @@ from xbar_spice.study.axes import Scalar
 from xbar_spice.study.messages import explain
 from xbar_spice.study.samples import AUTO, RANDOM
 from xbar_spice.study.schema import Settings, lookup_of, settings_like
+from xbar_spice.train.tasks import Schedule
 
 __all__ = ["DataSettings", "ModelSettings", "Parameters", "Seed", "parameters_at", "parse", "set_path"]
 
@@ -43,10 +45,17 @@ Checked = TypeVar("Checked", bound=Settings)
 Made = TypeVar("Made")
 
 
+if TYPE_CHECKING:  # a type checker cannot look into models that are made at run time
+    Training = Settings
+else:
+    Training = settings_like(Schedule(), "Training")
+
+
 class ModelSettings(Settings):
     """The model: a weight file, or a named training task whose weights are kept beside the results.
 
-    `mapping` says what a file calls the tensors of the model, and `set` what it does not say, such as h and steps.
+    `mapping` says what a file calls the tensors of the model, and `set` what it does not say, such as h and steps;
+    `training` is what the `Schedule` of a task has otherwise than the task says.
     """
 
     weights: str | None = None
@@ -54,6 +63,7 @@ class ModelSettings(Settings):
     set: dict[str, Any] | None = None
     task: str | None = None
     seed: Seed = 0  # of the training
+    training: Training | None = None
 
     @field_validator("task", mode="after")
     @classmethod
@@ -62,6 +72,14 @@ class ModelSettings(Settings):
             TASKS.get(lookup_of(info).part(task))
         return task
 
+    @field_validator("training", mode="after")
+    @classmethod
+    def _possible(cls, training: Settings | None, info: ValidationInfo) -> Settings | None:
+        task = info.data.get("task")
+        if training is not None and task is not None:
+            replace(TASKS.get(lookup_of(info).part(task)).schedule, **training.model_dump(exclude_unset=True))
+        return training
+
     @model_validator(mode="after")
     def _one_source(self) -> Self:
         if (self.weights is None) == (self.task is None):
@@ -69,12 +87,19 @@ class ModelSettings(Settings):
             raise ValueError(f"give either weights (a file) or task (a training task), got {given}")
         if self.weights is None and (self.mapping or self.set):
             raise ValueError("mapping and set tell what a weight file does not: give weights, or leave them out")
+        if self.task is None and self.training is not None:
+            raise ValueError("training says how a task is trained: give task in place of weights, or leave it out")
         return self
 
     @property
     def said(self) -> dict[str, Any]:
         """Settings of the model that its file does not say."""
         return self.set or {}
+
+    @property
+    def schedule(self) -> dict[str, Any]:
+        """What the schedule of the task's training has otherwise than the task says."""
+        return {} if self.training is None else self.training.model_dump(exclude_unset=True)
 
 
 class DataSettings(Settings):
@@ -121,7 +146,7 @@ def _verified(answering: Callable[[], Engine], judge: Callable[[], Engine], shar
     return VerifiedEngine(answering(), judge(), share)
 
 
-if TYPE_CHECKING:  # a type checker cannot look into models that are made at run time
+if TYPE_CHECKING:
     Circuit = Settings
     Solver = Settings
 else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from xbar_spice.parts import TASKS
 from xbar_spice.spice.device_models import Lookup
 from xbar_spice.study.config import DataSettings, ModelSettings
 from xbar_spice.study.samples import AUTO, taken_samples
+from xbar_spice.study.setups import canonical
 from xbar_spice.train.losses import Objective, objective_of
 from xbar_spice.train.training import train
 from xbar_spice.weights import Classifier, Model, load_model, save_model
@@ -127,14 +129,17 @@ def find_model(
         return load_model(base / settings.weights, settings.mapping, **said)
     text = found.part(settings.task or "")  # ModelSettings sees to it that there is one
     task, code = TASKS.get(text), TASKS.source_hash(text)
-    path = kept / f"{task.name}-{f'{code[:8]}-' if code else ''}{settings.seed}.npz"
+    changed = sha256(canonical(settings.schedule).encode()).hexdigest()[:8] if settings.schedule else None
+    known = [part for part in (code and code[:8], changed) if part]
+    path = kept / f"{'-'.join([task.name, *known, str(settings.seed)])}.npz"
     if dry and not path.exists():
         model = task.initial(np.random.default_rng(settings.seed))
         classes = task.data().classes
         classifier = Classifier(np.zeros((classes, model.states)), np.zeros(classes))
         return replace(model, classifier=classifier, trained_on=task.trained_on)
     if not path.exists():
-        model = train(task, seed=settings.seed, progress=on_training).model
+        schedule = replace(task.schedule, **settings.schedule)
+        model = train(task, seed=settings.seed, schedule=schedule, progress=on_training).model
         kept.mkdir(parents=True, exist_ok=True)
         save_model(path, model)
     # Stores of old have files that do not say what they were trained on.

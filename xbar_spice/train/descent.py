@@ -35,6 +35,7 @@ __all__ = [
     "epochs",
     "evaluate",
     "final_states",
+    "judged",
     "loss_and_gradients",
     "scored",
 ]
@@ -180,6 +181,7 @@ def epochs(
     *,
     processor: Processor | None = None,
     deployed_on: Processor | None = None,
+    level: int = 0,
 ) -> Iterator[tuple[Epoch, Model]]:
     """Train a model; yields how it does after every epoch, and the model itself.
 
@@ -190,29 +192,45 @@ def epochs(
         rng: Of minibatches and their changes.
         processor: Who runs the minibatches; digital matrices when left out.
         deployed_on: Who runs the samples held back; the same processor when left out.
+        level: Of a schedule with several: how many are behind, whose epochs are counted, too.
 
     Raises:
         InvalidInputError: The samples do not fit the model.
     """
-    optimiser, data = schedule.moved_by, split.train
+    optimiser, data, behind = schedule.moved_by, split.train, level * schedule.epochs
     batches = max(1, len(data) // schedule.batch)  # what does not fill a minibatch waits for another epoch
-    for number in range(1, schedule.epochs + 1):
+    for number in range(behind + 1, behind + schedule.epochs + 1):
         order = rng.permutation(len(data))
         scores = []
         for index in range(batches):
             minibatch = data.take(order[index * schedule.batch : (index + 1) * schedule.batch])
             minibatch = split.augmented(minibatch, schedule.jitter, rng)
-            done = ((number - 1) * batches + index) / (schedule.epochs * batches)
+            done = ((number - behind - 1) * batches + index) / (schedule.epochs * batches)
             occasion = f"epoch {number}, minibatch {index}"
             score, model = _step(schedule, model, minibatch, optimiser, done, processor, occasion)
             scores.append(score)
         loss = float(np.mean([score.loss for score in scores]))
         right = [score.accuracy for score in scores if score.accuracy is not None]
         accuracy = float(np.mean(right)) if right else None
-        test, spent = _evaluated(
-            model, split.test, deployed_on or processor, schedule.tolerance, f"epoch {number}, test"
-        )
-        yield Epoch(number, schedule.epochs, loss, accuracy, test, spent), model
+        found = Score(loss, accuracy, np.zeros(0))
+        yield judged(schedule, number, model, split.test, found, deployed_on or processor), model
+
+
+def judged(
+    schedule: Schedule, number: int, model: Model, test: Samples, found: Score, processor: Processor | None
+) -> Epoch:
+    """How training stands after an epoch: by what it found, and on samples held back.
+
+    Args:
+        schedule: Of the training.
+        number: Of the epoch, counted from 1 over all levels.
+        model: After it.
+        test: Samples held back.
+        found: Loss and accuracy of the epoch.
+        processor: Who runs the samples held back; digital matrices when left out.
+    """
+    held_back, spent = _evaluated(model, test, processor, schedule.tolerance, f"epoch {number}, test")
+    return Epoch(number, schedule.levels * schedule.epochs, found.loss, found.accuracy, held_back, spent)
 
 
 def _step(

@@ -13,7 +13,7 @@ from xbar_spice.data import Data
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear.operator import FloatArray
 
-__all__ = ["Samples", "Split", "split_of"]
+__all__ = ["Samples", "Split", "as_samples", "split_of"]
 
 
 @final
@@ -101,6 +101,15 @@ class Split:
         if self.augment is None:
             raise InvalidInputError(f"these samples cannot be augmented: set jitter = 0, got {size}")
         return self.augment(samples, size, rng)
+
+
+def as_samples(data: Samples | Data) -> Samples:
+    """Samples as training takes them, one a column, of data that have one a row.
+
+    Raises:
+        InvalidInputError: They have neither labels nor targets.
+    """
+    return data if isinstance(data, Samples) else _trainable(data)
 
 
 def split_of(train: Data, test: Data) -> Split:

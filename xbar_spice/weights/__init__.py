@@ -2,12 +2,12 @@
 
 from xbar_spice.weights.chains import Chain
 from xbar_spice.weights.ends import Classifier, Encoder, Normalisation
-from xbar_spice.weights.fields import field_named, formula_of
+from xbar_spice.weights.fields import field_named, formula_of, kernel_name
 from xbar_spice.weights.files import load_model, require_savable, save_model
 from xbar_spice.weights.gradients import end_gradients, from_written, named_gradients
 from xbar_spice.weights.kernels import Kernels
 from xbar_spice.weights.model import Model, matrix_of
-from xbar_spice.weights.prolongation import Prolongation, prolong
+from xbar_spice.weights.prolongation import Prolongation, prolong, unroll
 
 __all__ = [
     "Chain",
@@ -21,10 +21,12 @@ __all__ = [
     "field_named",
     "formula_of",
     "from_written",
+    "kernel_name",
     "load_model",
     "matrix_of",
     "named_gradients",
     "prolong",
     "require_savable",
     "save_model",
+    "unroll",
 ]

@@ -85,6 +85,10 @@ class Chip(Processor):
                 "the true gradient of a compensated design is not known; try gradient='hardware' or compensated=False"
             )
 
+    @property
+    def exact(self) -> bool:
+        return self.update is None
+
     def prepared(self, model: Model) -> Model:
         """The model with the range of weights that the chip will hold, which one that comes with a range keeps."""
         if model.weight_range is not None:
