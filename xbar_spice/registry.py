@@ -124,6 +124,10 @@ class Registry(Generic[Part]):
             raise InvalidInputError(f"{self.kind} must be {self._allowed()}, got {text!r}")
         return where, options
 
+    def ships(self, text: str) -> bool:
+        """Whether a text names a built-in part, with options or without; nothing is loaded."""
+        return text.partition("(")[0].strip() in self._builtins
+
     def loaded(self, text: str) -> Any:
         """The class, or what else a text names, without making a part of it."""
         where, _ = self.parsed(text)

@@ -10,7 +10,15 @@ import click
 
 from xbar_spice.cli.descent import descent_options, descent_settings, given_processor, given_schedule
 from xbar_spice.cli.help import Verb
-from xbar_spice.cli.inputs import data_options, given_model, given_problem, given_split, model_options, samples_option
+from xbar_spice.cli.inputs import (
+    data_options,
+    given_model,
+    given_problem,
+    given_split,
+    loss_option,
+    model_options,
+    samples_option,
+)
 from xbar_spice.cli.options import (
     PartOf,
     circuit_options,
@@ -55,6 +63,7 @@ def _solver(given: dict[str, Any], noise_floor: float | None) -> SolverOptions:
               help="Of the reads that --verify-with answers.")  # fmt: skip
 @samples_option()
 @data_options
+@loss_option
 @noise_floor_option
 @click.option(
     "--output", type=click.Path(file_okay=False, path_type=Path), help="Folder for record.json and trace.csv."
@@ -70,6 +79,7 @@ def cosim(
     data: str | None,
     data_map: Any,
     data_seed: int | None,
+    loss: Any,
     noise_floor: float | None,
     output: Path | None,
     seed: int,
@@ -94,7 +104,7 @@ def cosim(
     answering = get_engine(engine, **({"characterise": True} if characterise else {}))
     if verify_with is not None:
         answering = VerifiedEngine(answering, get_engine(verify_with), verify)
-    problem = given_problem(given_model(weights), data, data_map, data_seed, samples, seed)
+    problem = given_problem(given_model(weights), data, data_map, data_seed, samples, seed, loss=loss)
     solver, design = _solver(circuit, noise_floor), make_design(circuit)
     if output is not None:
         require_case_folder(output)
@@ -112,6 +122,7 @@ def cosim(
 @engine_option("nodal", "; derivatives come from nodal")
 @samples_option()
 @data_options
+@loss_option
 @noise_floor_option
 @click.option("--output", type=click.Path(file_okay=False, path_type=Path), help="Folder for gradients.json.")
 @seed_option
@@ -122,6 +133,7 @@ def gradients(
     data: str | None,
     data_map: Any,
     data_seed: int | None,
+    loss: Any,
     noise_floor: float | None,
     output: Path | None,
     seed: int,
@@ -137,7 +149,7 @@ def gradients(
     from xbar_spice.cosim import three_gradients
     from xbar_spice.study.case_folder import write_record
 
-    problem = given_problem(given_model(weights), data, data_map, data_seed, samples, seed)
+    problem = given_problem(given_model(weights), data, data_map, data_seed, samples, seed, loss=loss)
     solver, design = _solver(circuit, noise_floor), make_design(circuit)
     if output is not None:
         require_writable(make_folder(output) / "gradients.json")
@@ -154,6 +166,7 @@ def gradients(
 @engine_option("nodal")
 @samples_option()
 @data_options
+@loss_option
 @noise_floor_option
 @click.option(
     "--orders", type=click.IntRange(min=4), metavar="N", help="Random orders to sample.  [default: all combinations]"
@@ -173,6 +186,7 @@ def attribute(
     data: str | None,
     data_map: Any,
     data_seed: int | None,
+    loss: Any,
     noise_floor: float | None,
     orders: int | None,
     split: bool,
@@ -194,7 +208,7 @@ def attribute(
     from xbar_spice.study.case_folder import write_record
     from xbar_spice.study.execute import cores
 
-    problem = given_problem(given_model(weights), data, data_map, data_seed, samples, seed)
+    problem = given_problem(given_model(weights), data, data_map, data_seed, samples, seed, loss=loss)
     solver, design = _solver(circuit, noise_floor), make_design(circuit)
     if output is not None:
         require_writable(make_folder(output) / "attribution.json")
@@ -234,6 +248,7 @@ def attribute(
               help="How pulses move the weights: \"curves(file='mine.csv')\" with measured columns rise and fall, "
                    "\"soft_bounds(step=0.002)\", or a class of your own.  [default: exactly as asked]")  # fmt: skip
 @data_options
+@loss_option
 @descent_options
 @engine_option("nodal")  # training programs arrays anew at every step, which costs ngspice far more than a read
 @seed_option
@@ -248,6 +263,7 @@ def tune(
     data: str | None,
     data_map: Any,
     data_seed: int | None,
+    loss: Any,
     engine: str,
     seed: int,
     **circuit: Any,
@@ -274,7 +290,7 @@ def tune(
     schedule = given_schedule(schedule, told | {"learning_rate": learning_rate})
     processor = given_processor(chip, schedule, told, seed)
     model = given_model(weights)
-    split, said = given_split(model, data, data_map)
+    split, said = given_split(model, data, data_map, loss)
     if split is not None and split.augment is None:
         schedule = replace(schedule, jitter=0.0)
     if data == DIGITS:

@@ -45,6 +45,12 @@ def print_cosimulation(record: Record) -> None:
     )
     loss, accuracy, convergence = record.loss, record.accuracy, record.convergence["analog"]
     lines = [_SIGNS, f"loss             {loss.analog:.6g} analog, {loss.digital:.6g} digital"]
+    if record.flow is not None:
+        flow = record.flow
+        lines.append(
+            f"likelihood       {flow.nats_above:+.4f} nats above digital; least determinant of a step "
+            f"{flow.least_determinant:.3g} analog, {flow.digital_least_determinant:.3g} digital"
+        )
     if accuracy.analog is not None:
         lines.append(f"accuracy         {accuracy.analog:.2%} analog, {accuracy.digital:.2%} digital")
     reads = ", ".join(f"{count} {kind}" for kind, count in record.reads.items())

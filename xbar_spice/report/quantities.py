@@ -16,6 +16,7 @@ __all__ = [
     "DIGITAL_ACCURACY",
     "ENERGY",
     "LOSS_ERROR",
+    "NATS_ABOVE",
     "READS",
     "SECONDS",
     "STATE_ERROR",
@@ -32,6 +33,7 @@ __all__ = [
 STATE_ERROR, LOSS_ERROR = "state.relative_error", "loss.relative_error"
 ACCURACY, DIGITAL_ACCURACY, ACCURACY_LOSS = "accuracy.analog", "accuracy.digital", "accuracy.loss"
 READS, SECONDS, WORST_READ = "reads", "seconds", "worst_read_error"
+NATS_ABOVE = "flow.nats_above"
 ENERGY, VERIFIED = "read_energy", "verified.worst"
 _NO_ANGLE = 1e-14  # that rounding leaves of 1 - cosine
 
@@ -83,6 +85,13 @@ QUANTITIES = (
     ),
     Quantity("loss.*", "", "loss of the {} run"),
     Quantity(LOSS_ERROR, "", "size of analog - digital over that of digital, of the loss"),
+    Quantity(NATS_ABOVE, "nats", "mean negative log-likelihood of the samples of a flow, analog less digital"),
+    Quantity(
+        "flow.least_determinant",
+        "",
+        "least determinant of a step of the flow, of any sample, analog: it can be run back where that is > 0",
+    ),
+    Quantity("flow.digital_least_determinant", "", "the same of the digital run"),
     Quantity("accuracy.*", "", "part of the samples that the {} run classifies correctly"),
     Quantity(ACCURACY_LOSS, "", "digital less analog accuracy, as a part of the samples"),
     Quantity("newton.*", "", "Newton steps of the {} run: the most of any sample, added over the time steps"),
@@ -178,6 +187,7 @@ def columns_of(record: Mapping[str, Any]) -> dict[str, Scalar]:
     found |= {
         name: record.get(name) for name in (WORST_READ, "noise", "activations", "read_seconds", SECONDS, "written")
     }
+    found |= {f"flow.{name}": _number(value) for name, value in (record.get("flow") or {}).items()}
     verified = record.get("verified") or {}
     found |= {f"verified.{name}": verified[name] for name in ("engine", "reads", "worst") if name in verified}
     return {name: value for name, value in found.items() if value is not None}

@@ -35,6 +35,7 @@ from xbar_spice.study.axes import Scalar
 from xbar_spice.study.messages import explain
 from xbar_spice.study.samples import AUTO, RANDOM
 from xbar_spice.study.schema import Settings, lookup_of, settings_like
+from xbar_spice.train.samples import LossName
 from xbar_spice.train.tasks import Schedule
 
 __all__ = ["DataSettings", "ModelSettings", "Parameters", "Seed", "parameters_at", "parse", "set_path"]
@@ -105,7 +106,8 @@ class ModelSettings(Settings):
 class DataSettings(Settings):
     """The samples: those that the model says it was trained on, or those of a file, of a named set, or random states.
 
-    `file` is a .npz or .csv file, relative to the study file, with its names in `mapping`.
+    `file` is a .npz or .csv file, relative to the study file, with its names in `mapping`. `loss` is "likelihood" for a
+    flow, whose samples are scored by the likelihood that it gives them.
     """
 
     task: str = AUTO
@@ -113,6 +115,7 @@ class DataSettings(Settings):
     mapping: dict[str, str] | None = None
     samples: Annotated[int, Field(ge=1)] | None = None
     seed: Seed | None = None
+    loss: LossName = "auto"
 
     @field_validator("task", mode="after")
     @classmethod

@@ -116,7 +116,7 @@ class FileSource(Source):
             engine=settings.make_engine(),
             engine_name=settings.engine,
             solver=solver,
-            problem=partial(problem_of, model, taken),
+            problem=partial(problem_of, model, taken, settings.data.loss),
             model=model,
             samples=len(taken),
             shared=hashlib.sha256(shared.encode()).hexdigest(),
@@ -147,9 +147,10 @@ class FileSource(Source):
 def _which_samples(model: Model, settings: DataSettings, samples: Data) -> dict[str, Any]:
     """What tells samples from others: how they are drawn, of those that never change, or their content."""
     task = None if settings.file is not None else chosen_task(model, settings.task)
+    scored = {} if settings.loss == "auto" else {"loss": settings.loss}
     if task not in (RANDOM, DIGITS):
-        return {"content": samples.fingerprint}
-    return {"task": task, "samples": len(samples), "seed": settings.seed or 0}
+        return {"content": samples.fingerprint} | scored
+    return {"task": task, "samples": len(samples), "seed": settings.seed or 0} | scored
 
 
 def model_key(parameters: Parameters) -> str:

@@ -19,7 +19,9 @@ from xbar_spice.spice.device_models import Lookup
 from xbar_spice.study.config import DataSettings, ModelSettings
 from xbar_spice.study.samples import AUTO, taken_samples
 from xbar_spice.study.setups import canonical
+from xbar_spice.train.likelihood import likelihood_of
 from xbar_spice.train.losses import Objective, objective_of
+from xbar_spice.train.samples import LossName
 from xbar_spice.train.training import train
 from xbar_spice.weights import Classifier, Model, load_model, save_model
 
@@ -35,6 +37,7 @@ def make_problem(
     seed: int | None = None,
     task: str = AUTO,
     time_gradients: bool = False,
+    loss: LossName = "auto",
 ) -> Problem:
     """Choose samples for a model.
 
@@ -51,15 +54,16 @@ def make_problem(
             "digits"; "random" takes standard normal states, and their distance from zero as the loss; "auto" takes what
             the model was trained on.
         time_gradients: as for `Problem`.
+        loss: "likelihood" that a flow gives the samples, whose labels and targets are not looked at.
 
     Raises:
         StudyError: the model does not fit the data or does not say which they are, or there are not that many samples.
     """
-    problem = problem_of(model, taken_samples(model, data, task=task, samples=samples, seed=seed))
+    problem = problem_of(model, taken_samples(model, data, task=task, samples=samples, seed=seed), loss)
     return replace(problem, time_gradients=time_gradients)
 
 
-def problem_of(model: Model, data: Data) -> Problem:
+def problem_of(model: Model, data: Data, loss: LossName = "auto") -> Problem:
     """A model on all of the samples.
 
     Raises:
@@ -69,17 +73,21 @@ def problem_of(model: Model, data: Data) -> Problem:
         kind = "states" if model.encoder is None else "inputs of its encoder"
         raise StudyError(f"{data}: samples of {data.features} entries do not fit a model of {model.inputs} {kind}")
     x = np.ascontiguousarray(data.x.T)
-    return Problem(model, x, _objective(model, data), data.source)
+    return Problem(model, x, _objective(model, data, loss), data.source)
 
 
-def _objective(model: Model, data: Data) -> Objective:
+def _objective(model: Model, data: Data, loss: LossName) -> Objective:
     targets = np.zeros((len(data), model.states)) if data.targets is None and data.labels is None else data.targets
     try:
+        if loss == "likelihood":
+            return likelihood_of(model, f"{data}")
         return objective_of(model, data.labels, targets, data.times, f"{data}")
     except StudyError:
         raise
     except InvalidInputError as error:
-        raise StudyError(str(error)) from error
+        flow = "; a flow is scored by its likelihood: loss='likelihood' (--loss likelihood, data.loss)"
+        hint = flow if model.classifier is None and loss == "auto" else ""
+        raise StudyError(f"{error}{hint}") from error
 
 
 def find_samples(model: Model, settings: DataSettings, lookup: Lookup) -> Data:
@@ -135,6 +143,8 @@ def find_model(
     if dry and not path.exists():
         model = task.initial(np.random.default_rng(settings.seed))
         classes = task.data().classes
+        if not classes:
+            return replace(model, trained_on=task.trained_on)
         classifier = Classifier(np.zeros((classes, model.states)), np.zeros(classes))
         return replace(model, classifier=classifier, trained_on=task.trained_on)
     if not path.exists():

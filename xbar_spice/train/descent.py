@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple, final
 
 import numpy as np
@@ -17,6 +17,7 @@ from xbar_spice.solve.integrators.step_control import AdaptiveOptions
 from xbar_spice.solve.linear_solvers.krylov import KrylovOptions
 from xbar_spice.solve.newton.newton import NewtonOptions
 from xbar_spice.solve.newton.noise import allowing_noise
+from xbar_spice.train.likelihood import likelihood_of
 from xbar_spice.train.losses import CrossEntropy, Objective, Score, objective_of
 from xbar_spice.train.observed import grid_points
 from xbar_spice.train.optimise import Optimiser
@@ -104,14 +105,17 @@ def _evaluated(
         objective = _objective(programmed, model, data)
         z0, _ = _initial(programmed, model, data.x)
         points = grid_points(model, objective.times)
-        trajectory = _integrate(programmed, model, z0, tolerance, points)
+        trajectory = _integrate(programmed, model, z0, tolerance, points, objective)
         score = objective.evaluate_path(model.ended(trajectory.z)[list(points)])
+        beside = objective.beside(trajectory, derivatives=False)
     spent = float(trajectory.evaluations.sum(axis=0).mean())
-    return Evaluated(score.accuracy, score.loss), spent
+    return Evaluated(score.accuracy, score.loss + (beside.loss if beside else 0.0)), spent
 
 
 def _objective(programmed: Programmed, model: Model, data: Samples) -> Objective:
     """The loss of some samples, whose classifier is read where it lives on arrays."""
+    if data.loss == "likelihood":
+        return likelihood_of(model)
     objective = objective_of(model, data.labels, data.targets, data.times)
     by_classifier = named_below(programmed.ends, "classifier")
     return objective.read_by(by_classifier) if by_classifier else objective
@@ -147,14 +151,22 @@ def loss_and_gradients(
         objective = _objective(programmed, model, data)
         z0, encoded = _initial(programmed, model, data.x)
         points = grid_points(model, objective.times)
-        trajectory = _integrate(programmed, model, z0, tolerance, points)
+        trajectory = _integrate(programmed, model, z0, tolerance, points, objective)
         score = objective.evaluate_path(model.ended(trajectory.z)[list(points)])
+        beside = objective.beside(trajectory, derivatives=matrices)
+        if beside:
+            score = replace(score, loss=score.loss + beside.loss)
         found = dict(score.tensors)
         if not matrices:
             return score, found
         at = {point: model.started(one) for point, one in zip(points, score.cotangent, strict=True)}
+        for point, one in beside.at.items() if beside else ():
+            at[point] = at.get(point, 0.0) + one
         last = at.pop(model.steps, np.zeros_like(trajectory.z[-1]))
         pulled = gradients(trajectory, last, at=at)
+        if beside:
+            whole = {name: value + beside.parameters[name] for name, value in pulled.parameters.items()}
+            pulled = replace(pulled, parameters=whole)
         sums = dict(score.sums)
         if encoded is not None:
             back = encoded.pull(model.ended(pulled.z0), to_inputs=False)
@@ -277,20 +289,26 @@ def final_states(
 
 
 def _integrate(
-    programmed: Programmed, model: Model, z0: FloatArray, tolerance: float, stops: Sequence[int] = ()
+    programmed: Programmed,
+    model: Model,
+    z0: FloatArray,
+    tolerance: float,
+    stops: Sequence[int] = (),
+    objective: Objective | None = None,
 ) -> Trajectory:
     exact = NewtonOptions(rtol=tolerance), KrylovOptions(rtol=tolerance)
     noise = programmed.noise(z0)
     newton, krylov = allowing_noise(*exact, noise)
+    whole = objective is not None and objective.whole_run
     return integrate(
-        programmed.field,
+        programmed.field if objective is None else objective.followed(programmed.field),
         model.started(z0),
         method=model.method,
         **model.times,
         newton=newton,
         krylov=krylov,
         adaptive=AdaptiveOptions().allowing(noise),
-        stops=stops,
+        stops=range(1, model.steps) if whole else stops,
     )
 
 

@@ -21,7 +21,7 @@ from xbar_spice.checks import SEED, Array, Optional, checked, settle
 from xbar_spice.cosim.run.comparison import compare
 from xbar_spice.cosim.run.made import Conditions, made_by, plain
 from xbar_spice.cosim.run.programming import ends_on, expected_noise, field_on, fields_of, program_model
-from xbar_spice.cosim.run.record import Accuracy, Circuit, Loss, Record, RunEntry
+from xbar_spice.cosim.run.record import Accuracy, Circuit, FlowEntry, Loss, Record, RunEntry
 from xbar_spice.engines.base import Engine
 from xbar_spice.engines.verified import VerifiedEngine
 from xbar_spice.errors import ConvergenceWarning, InvalidInputError
@@ -40,6 +40,7 @@ from xbar_spice.solve.linear_solvers.krylov import KrylovOptions, get_linear_sol
 from xbar_spice.solve.linear_solvers.solver import LinearSolver
 from xbar_spice.solve.newton.newton import NewtonOptions
 from xbar_spice.solve.newton.noise import allowing_noise
+from xbar_spice.train.likelihood import Likelihood
 from xbar_spice.train.losses import Objective
 from xbar_spice.train.observed import grid_points
 from xbar_spice.weights import Model, named_gradients
@@ -241,6 +242,7 @@ def cosimulate(
         feedback=None if feedback is None else Circuit(**feedback),
         solved=solved or None,
         verified=engine.verdict() if isinstance(engine, VerifiedEngine) else None,
+        flow=_flow_entry(analog, digital) if isinstance(problem.objective, Likelihood) else None,
     )
     return Cosimulation(record, reads, model.ended(analog.trajectory.z), analog.parameters)
 
@@ -264,6 +266,7 @@ class Run:
         accuracy: None where nothing is classified.
         final: (n, samples) states at the end.
         sums: the cotangents of what the weights of encoder and classifier make, by their names, as far as known.
+        facts: what the loss says of the run beside its value, such as "least_determinant" of a flow.
     """
 
     trajectory: Trajectory
@@ -273,6 +276,7 @@ class Run:
     accuracy: float | None
     sums: Mapping[str, FloatArray] = field(default_factory=dict)
     final: FloatArray = field(default_factory=lambda: np.zeros((0, 0)))
+    facts: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def convergence(self) -> dict[str, Any]:
@@ -315,6 +319,10 @@ def solve_model(
             "by='step' parts the gradients of weights that serve several steps; those of weights that belong to one "
             "step each are parted already, along the first axis: leave 'step' out"
         )
+    if objective.whole_run and (split_axes(by) or problem.time_gradients):
+        raise InvalidInputError(
+            f"the gradient of {type(objective).__name__} is known as a whole: leave by and time_gradients out"
+        )
     if by_classifier := named_below(ends, "classifier"):
         objective = objective.read_by(by_classifier)
     points = grid_points(model, objective.times)
@@ -325,15 +333,16 @@ def solve_model(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # `Run.convergence` says which samples failed
         trajectory = integrate(
-            model_field,
+            objective.followed(model_field),
             model.started(z0),
             method=model.method,
             **model.times,
             newton=options.newton,
             krylov=options.krylov,
             adaptive=options.adaptive,
-            stops=points,
+            stops=range(1, model.steps) if objective.whole_run else points,
         )
+        beside = objective.beside(trajectory)
         states = model.ended(trajectory.z)
         final = states[-1]
         finite = np.isfinite(final).all(axis=0)
@@ -341,9 +350,14 @@ def solve_model(
         scored = objective.evaluate_path(np.where(finite, seen, 0.0))
         cotangents = np.where(finite, scored.cotangent, 0.0)
         pulled_at = {point: model.started(one) for point, one in zip(points, cotangents, strict=True)}
+        for point, one in beside.at.items() if beside else ():
+            pulled_at[point] = pulled_at.get(point, 0.0) + one
         last = pulled_at.pop(model.steps, np.zeros_like(trajectory.z[-1]))
         pulled = gradients(trajectory, last, by=by, at=pulled_at)
         pulled = replace(pulled, z0=model.ended(pulled.z0))
+        if beside:
+            whole = {name: value + beside.parameters[name] for name, value in pulled.parameters.items()}
+            pulled = replace(pulled, parameters=whole)
     parameters = named_gradients(model, pulled.parameters, lead=len(split_axes(by))) | {"z0": pulled.z0}
     if problem.time_gradients:
         parameters |= {"h": np.array(pulled.h)} | ({"times": pulled.times} if pulled.uneven else {})
@@ -354,10 +368,17 @@ def solve_model(
         sums |= back.sums
     parameters |= scored.tensors
     sums |= scored.sums
-    loss = scored.loss if finite.all() else float("nan")  # a sample that ran away has no loss, nor has their mean
+    loss = (
+        scored.loss + (beside.loss if beside else 0.0) if finite.all() else float("nan")
+    )  # a sample that ran away has no loss, nor has their mean
     # Zeros stood in for it so that the others have their gradients; it is not classified correctly by being zero.
     accuracy = objective.evaluate_path(np.where(finite, seen, np.nan)).accuracy if not finite.all() else scored.accuracy
-    return Run(trajectory, pulled, parameters, loss, accuracy, sums, final)
+    return Run(trajectory, pulled, parameters, loss, accuracy, sums, final, beside.facts if beside else {})
+
+
+def _flow_entry(analog: Run, digital: Run) -> FlowEntry:
+    least = (run.facts.get("least_determinant", 1.0) for run in (analog, digital))
+    return FlowEntry(analog.loss - digital.loss, *least)
 
 
 def _compared(analog: Run, digital: Run) -> dict[str, Any]:

@@ -16,7 +16,18 @@ from xbar_spice.engines.verified import Verdict
 from xbar_spice.errors import StudyError
 from xbar_spice.hardware.variation import ProgrammingCost
 
-__all__ = ["Accuracy", "CaseEntry", "Circuit", "Loss", "Record", "RunEntry", "Table", "read_record", "typed"]
+__all__ = [
+    "Accuracy",
+    "CaseEntry",
+    "Circuit",
+    "FlowEntry",
+    "Loss",
+    "Record",
+    "RunEntry",
+    "Table",
+    "read_record",
+    "typed",
+]
 
 Kind = TypeVar("Kind", bound="Table")
 
@@ -62,6 +73,23 @@ class RunEntry:
     krylov_iterations: Sequence[int] = ()
     adjoint_krylov_iterations: Sequence[int] = ()
     worst_residual: float = math.nan
+
+
+@final
+@dataclass(frozen=True)
+class FlowEntry:
+    """What arrays make of a flow.
+
+    Attributes:
+        nats_above: Mean negative log-likelihood of the samples on arrays above that on digital matrices.
+        least_determinant: Of a step on the way of any sample, on arrays; where it is not > 0 the flow folds there, and
+            cannot be run back.
+        digital_least_determinant: The same on digital matrices.
+    """
+
+    nats_above: float
+    least_determinant: float
+    digital_least_determinant: float
 
 
 @final
@@ -130,6 +158,7 @@ class Record(Table):
         feedback: What the solves by a circuit were like, if there was one.
         solved: What a linear solver of the user's own reports.
         verified: How far another engine's answers to a sample of the reads are from these, where one was asked.
+        flow: What the likelihood of a flow became, where that is the loss.
         case: Of a study.
         written: When it was kept.
     """
@@ -151,6 +180,7 @@ class Record(Table):
     feedback: Circuit | None = None
     solved: Mapping[str, Any] | None = None
     verified: Verdict | None = None
+    flow: FlowEntry | None = None
     case: CaseEntry | None = None
     written: str | None = None
 
