@@ -127,6 +127,7 @@ CALLS: dict[str, Callable[[Parts], dict[str, Any]]] = {
     "Biases": lambda p: {"left": 0.1},
     "Chip": lambda p: {"design": xs.Design()},
     "Classifier": lambda p: {"weight": p.weights, "bias": [0.0, 1.0]},
+    "DigitalNumbers": lambda p: {"integer_bits": 4},
     "Converters": lambda p: {"adc_bits": 8},
     "CrossEntropy": lambda p: {"classifier": xs.Classifier(p.weights, [0.0, 1.0]), "labels": np.array([0, 1])},
     "Crossbar": lambda p: {"conductance": p.conductance},

@@ -35,6 +35,7 @@ from .hardware.converters import Converter as Converter
 from .hardware.converters import Converters as Converters
 from .hardware.crossbar import Crossbar as Crossbar
 from .hardware.crossbar import Terminations as Terminations
+from .hardware.digital_numbers import DigitalNumbers as DigitalNumbers
 from .hardware.drift import CmoDrift as CmoDrift
 from .hardware.drift import Drift as Drift
 from .hardware.drift import DriftLaw as DriftLaw

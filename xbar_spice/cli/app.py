@@ -157,7 +157,7 @@ def netlist(
     from xbar_spice.cli.feedback import feedback_decks, write_first_step
     from xbar_spice.cli.progress import interruptible
     from xbar_spice.cosim import weight_scales
-    from xbar_spice.cosim.run.programming import weights_on_arrays
+    from xbar_spice.cosim.run.programming import in_digital_numbers, weights_on_arrays
     from xbar_spice.mapping.export import deck_name, write_netlists
     from xbar_spice.mapping.matrix import map_weights
     from xbar_spice.mapping.measured import conductance_map
@@ -179,7 +179,7 @@ def netlist(
             f"{output} holds circuits of an earlier --feedback ({earlier[0].name}), which may be of another design: "
             "give --feedback again, remove them, or give a new folder"
         )
-    model = given_model(weights)
+    model = in_digital_numbers(given_model(weights), design, seed)
     scales = weight_scales(model, design)
     with interruptible(f"decks in {output} are whole, but not all of them are there"):
         for name, matrix in weights_on_arrays(model).items():

@@ -60,6 +60,12 @@ def print_cosimulation(record: Record) -> None:
         lines.append(
             f"verified         {judged.reads} of {judged.of} reads by {judged.engine}, {judged.worst:.1e} apart"
         )
+    if record.fixed_point is not None:
+        rounded = record.fixed_point
+        lines.append(
+            f"fixed point      {rounded.activations} activations rounded, {rounded.activations_saturated} out of "
+            f"range; {rounded.weights} weights, {rounded.weights_saturated} out of range"
+        )
     if record.activations is not None:
         lines.append(f"activations      {record.activations}: every read takes some rows at a time")
     if record.feedback is not None:

@@ -15,6 +15,7 @@ from xbar_spice.engines.base import Bank, Closeable, Engine
 from xbar_spice.engines.registry import get_engine
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.hardware.crossbar import Side, other
+from xbar_spice.hardware.digital_numbers import Rounded
 from xbar_spice.linear.convolution import Convolution
 from xbar_spice.linear.operator import DenseOperator, FloatArray, LinearOperator
 from xbar_spice.mapping.design import Design
@@ -134,6 +135,7 @@ class AnalogMatrix(LinearOperator, Closeable):
         trace: ReadTrace | None = None,
         readout: Readout | None = None,
         calibration: ArrayLike | None = None,
+        rounded: Rounded | None = None,
     ) -> None:
         self._digital = weights if isinstance(weights, Convolution) else DenseOperator(cast(Any, weights), "weights")
         self._calibration = None if calibration is None else _checked_calibration(calibration, mapped)
@@ -141,6 +143,8 @@ class AnalogMatrix(LinearOperator, Closeable):
         self._readout = readout or Readout(mapped)
         self._merged = MergedReads(mapped, bank)
         self._trace = trace
+        self.rounded = rounded
+        """What rounds activations, and has counted them; None where the digital part computes with float64."""
         self.mapped = mapped
         self.name = name
         self.power: dict[Direction, float] = {}
@@ -179,6 +183,9 @@ class AnalogMatrix(LinearOperator, Closeable):
         step = mapped.design.converters.drive_spacing(mapped.design.v_read) / scale
         squares_of_weights = self._digital.matrix**2
         rounded = (squares_of_weights if side == "rows" else squares_of_weights.T) @ (x != 0) * step**2 / 12
+        of_digits = mapped.design.numbers.variance
+        squares = squares_of_weights if side == "rows" else squares_of_weights.T
+        rounded += of_digits * (1.0 + squares.sum(axis=1, keepdims=True))
         deviation = np.sqrt(variance / (mapped.siemens_per_weight * scale) ** 2 + rounded)
         return np.where(x.any(axis=0), deviation, 0.0)  # the product of a vector of zeros is exact, see `products`
 
@@ -205,6 +212,9 @@ class AnalogMatrix(LinearOperator, Closeable):
             raise InvalidInputError(f"matrix {self.name!r} cannot be read with NaN or infinity in its input")
         if not vectors.shape[1]:
             return np.zeros((self.shape[0] if side == "rows" else self.shape[1], 0))
+        asked = vectors
+        if self.rounded is not None:
+            vectors = self.rounded(vectors)
         if _DIRECTION[side] not in self.power:
             self.power[_DIRECTION[side]] = read_power(self.mapped, vectors, side)
         start = time.perf_counter()
@@ -215,8 +225,10 @@ class AnalogMatrix(LinearOperator, Closeable):
             currents = self._readout(self._bank.read(drives, side), drives, side)
             products = self.mapped.products([_added(amperes, weights) for amperes in currents], vectors, side)
             parts = len(weights)
+        if self.rounded is not None:
+            products = self.rounded(products)
         if self._trace is not None:
-            self._trace.append(self._record(vectors, products, side, time.perf_counter() - start, parts))
+            self._trace.append(self._record(asked, products, side, time.perf_counter() - start, parts))
         return products
 
     def _calibrate(self, side: Side) -> None:
@@ -283,6 +295,7 @@ def program(  # noqa: PLR0913 - all that a chip is made of
     calibration: ArrayLike | None = None,
     cycle_rng: np.random.Generator | None = None,
     conductance: ArrayLike | None = None,
+    rounding_rng: np.random.Generator | None = None,
     **changes: Any,
 ) -> AnalogMatrix:
     """Program a weight matrix into arrays and connect them to an engine.
@@ -300,6 +313,7 @@ def program(  # noqa: PLR0913 - all that a chip is made of
             and their absolute values when left out. Transposed reads are calibrated with the products of these inputs.
         cycle_rng: source of what this occasion of programming adds, as for `map_weights`.
         conductance: a measured map of devices, as for `map_weights`; that of `Design.conductances` when left out.
+        rounding_rng: source of the stochastic rounding of activations; needed if the design has that.
         **changes: any field of `Design`, such as `r_word=1.0, tile=32`, on top of `design`.
 
     Raises:
@@ -314,6 +328,7 @@ def program(  # noqa: PLR0913 - all that a chip is made of
     Optional(Instance(Design, example="Design(r_word=1.0)"))("design", design)
     generator = Optional(Instance(np.random.Generator, example="numpy.random.default_rng(0)"))
     generator("noise_rng", noise_rng)
+    generator("rounding_rng", rounding_rng)
     Text()("name", name)
     Optional(Instance(ReadTrace, example="ReadTrace()"))("trace", trace)
     if "variation" not in changes and changes.get("programming") is not None:
@@ -327,5 +342,15 @@ def program(  # noqa: PLR0913 - all that a chip is made of
         weights, built, rng=rng, siemens_per_weight=siemens_per_weight, cycle_rng=cycle_rng, conductance=measured
     )
     readout = Readout(mapped, noise_rng)
+    rounded = Rounded(built.numbers, rounding_rng) if built.numbers.of_activations else None
     bank = get_engine(engine).program_bank(mapped.crossbars)
-    return AnalogMatrix(weights, mapped, bank, name=name, trace=trace, readout=readout, calibration=calibration)
+    return AnalogMatrix(
+        weights,
+        mapped,
+        bank,
+        name=name,
+        trace=trace,
+        readout=readout,
+        calibration=calibration,
+        rounded=rounded,
+    )

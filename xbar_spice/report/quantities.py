@@ -92,6 +92,7 @@ QUANTITIES = (
         "least determinant of a step of the flow, of any sample, analog: it can be run back where that is > 0",
     ),
     Quantity("flow.digital_least_determinant", "", "the same of the digital run"),
+    Quantity("fixed_point.*", "", "how many {} the digital part rounded; saturated are those out of range"),
     Quantity("accuracy.*", "", "part of the samples that the {} run classifies correctly"),
     Quantity(ACCURACY_LOSS, "", "digital less analog accuracy, as a part of the samples"),
     Quantity("newton.*", "", "Newton steps of the {} run: the most of any sample, added over the time steps"),
@@ -188,6 +189,7 @@ def columns_of(record: Mapping[str, Any]) -> dict[str, Scalar]:
         name: record.get(name) for name in (WORST_READ, "noise", "activations", "read_seconds", SECONDS, "written")
     }
     found |= {f"flow.{name}": _number(value) for name, value in (record.get("flow") or {}).items()}
+    found |= {f"fixed_point.{name}": count for name, count in (record.get("fixed_point") or {}).items()}
     verified = record.get("verified") or {}
     found |= {f"verified.{name}": verified[name] for name in ("engine", "reads", "worst") if name in verified}
     return {name: value for name, value in found.items() if value is not None}

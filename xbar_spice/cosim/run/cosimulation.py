@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from types import MappingProxyType
@@ -20,11 +20,19 @@ import numpy as np
 from xbar_spice.checks import SEED, Array, Optional, checked, settle
 from xbar_spice.cosim.run.comparison import compare
 from xbar_spice.cosim.run.made import Conditions, made_by, plain
-from xbar_spice.cosim.run.programming import ends_on, expected_noise, field_on, fields_of, program_model
-from xbar_spice.cosim.run.record import Accuracy, Circuit, FlowEntry, Loss, Record, RunEntry
+from xbar_spice.cosim.run.programming import (
+    ends_on,
+    expected_noise,
+    field_on,
+    fields_of,
+    in_digital_numbers,
+    program_model,
+)
+from xbar_spice.cosim.run.record import Accuracy, Circuit, FlowEntry, Loss, Record, RoundedEntry, RunEntry
 from xbar_spice.engines.base import Engine
 from xbar_spice.engines.verified import VerifiedEngine
 from xbar_spice.errors import ConvergenceWarning, InvalidInputError
+from xbar_spice.hardware.digital_numbers import Rounded
 from xbar_spice.linear.operator import FloatArray, LinearOperator
 from xbar_spice.linear.threads import one_thread
 from xbar_spice.mapping.analog_matrix import ReadTrace
@@ -209,12 +217,12 @@ def cosimulate(
     options = solver or SolverOptions()
     reads = ReadTrace(None if trace is None else trace.append)
     solved: dict[str, Any] = {}
-    model = problem.model
     # Products this small wait longer for a second thread than it saves; several cases may run side by side, too.
     with one_thread():
         if digital is None:
             digital = digital_run(problem, options)
         with ExitStack() as opened:
+            model = in_digital_numbers(problem.model, design, seed)
             matrices = program_model(model, design, engine, seed=seed, trace=reads)
             for matrix in matrices:
                 opened.enter_context(matrix)
@@ -224,6 +232,7 @@ def cosimulate(
                 opened.enter_context(get_linear_solver(options.krylov).prepared(one, twin, answering, solved))
             noise = expected_noise(model, matrices, digital.trajectory.z)
             analog = solve_model(problem, on_arrays, options.allowing(noise), ends=ends_on(model, matrices))
+            rounded = _rounded(problem.model, design, [matrix.rounded for matrix in matrices])
     feedback = solved.pop("feedback", None)
     times = {matrix.name: matrix.mapped.activations for matrix in matrices}
     costs = {matrix.name: matrix.mapped.cost for matrix in matrices if matrix.mapped.cost is not None}
@@ -242,6 +251,7 @@ def cosimulate(
         feedback=None if feedback is None else Circuit(**feedback),
         solved=solved or None,
         verified=engine.verdict() if isinstance(engine, VerifiedEngine) else None,
+        fixed_point=rounded,
         flow=_flow_entry(analog, digital) if isinstance(problem.objective, Likelihood) else None,
     )
     return Cosimulation(record, reads, model.ended(analog.trajectory.z), analog.parameters)
@@ -374,6 +384,21 @@ def solve_model(
     # Zeros stood in for it so that the others have their gradients; it is not classified correctly by being zero.
     accuracy = objective.evaluate_path(np.where(finite, seen, np.nan)).accuracy if not finite.all() else scored.accuracy
     return Run(trajectory, pulled, parameters, loss, accuracy, sums, final, beside.facts if beside else {})
+
+
+def _rounded(model: Model, design: Design, counts: Sequence[Rounded | None]) -> RoundedEntry | None:
+    """How many numbers the digital part rounded; None where it computes with float64."""
+    numbers = design.numbers
+    if numbers.integer_bits is None:
+        return None
+    weights = Rounded(numbers, np.random.default_rng(0))  # which are counted whatever was drawn
+    for name, value in model.tensors.items() if numbers.of_weights else ():
+        if not name.startswith(("encoder.", "classifier.")):
+            weights(value)
+    found = [one for one in counts if one is not None]
+    return RoundedEntry(
+        weights.values, weights.saturated, sum(one.values for one in found), sum(one.saturated for one in found)
+    )
 
 
 def _flow_entry(analog: Run, digital: Run) -> FlowEntry:

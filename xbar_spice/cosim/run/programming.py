@@ -19,9 +19,27 @@ from xbar_spice.solve.integrators.layers import Layers
 from xbar_spice.streams import Streams
 from xbar_spice.weights import Model, matrix_of
 
-__all__ = ["ends_on", "expected_noise", "field_on", "fields_of", "program_model", "weight_scales", "weights_on_arrays"]
+__all__ = [
+    "ends_on",
+    "expected_noise",
+    "field_on",
+    "fields_of",
+    "in_digital_numbers",
+    "program_model",
+    "weight_scales",
+    "weights_on_arrays",
+]
 
 _DRAWS = 8  # of noise, by which that of a field is measured whose formula is not known here
+
+
+def in_digital_numbers(model: Model, design: Design, seed: int, occasion: str = "") -> Model:
+    """The model whose weights and biases of the field are numbers that the design's digital part can keep."""
+    if not design.numbers.of_weights:
+        return model
+    rng = Streams(seed).rounding("weights", occasion)
+    held = {name: value for name, value in model.tensors.items() if not name.startswith(("encoder.", "classifier."))}
+    return model.with_tensors(design.numbers.tensors(held, rng))
 
 
 def weights_on_arrays(model: Model) -> dict[str, FloatArray | LinearOperator]:
@@ -102,6 +120,7 @@ def program_model(
                     trace=trace,
                     siemens_per_weight=scales.get(name),
                     cycle_rng=streams.cycle(name, occasion),
+                    rounding_rng=streams.rounding(name, occasion),
                 )
             )
             for name, W in weights_on_arrays(model).items()

@@ -23,6 +23,7 @@ __all__ = [
     "FlowEntry",
     "Loss",
     "Record",
+    "RoundedEntry",
     "RunEntry",
     "Table",
     "read_record",
@@ -73,6 +74,24 @@ class RunEntry:
     krylov_iterations: Sequence[int] = ()
     adjoint_krylov_iterations: Sequence[int] = ()
     worst_residual: float = math.nan
+
+
+@final
+@dataclass(frozen=True)
+class RoundedEntry:
+    """What the digital part of a chip rounded to its numbers of a fixed point.
+
+    Attributes:
+        weights: How many weights and biases of the field.
+        weights_saturated: How many of them were out of range.
+        activations: How many values that went into matrices or came out of them, in all reads of all samples.
+        activations_saturated: How many of these were out of range.
+    """
+
+    weights: int
+    weights_saturated: int
+    activations: int
+    activations_saturated: int
 
 
 @final
@@ -159,6 +178,7 @@ class Record(Table):
         solved: What a linear solver of the user's own reports.
         verified: How far another engine's answers to a sample of the reads are from these, where one was asked.
         flow: What the likelihood of a flow became, where that is the loss.
+        fixed_point: What was rounded, where the digital part computes with numbers of a fixed point.
         case: Of a study.
         written: When it was kept.
     """
@@ -181,6 +201,7 @@ class Record(Table):
     solved: Mapping[str, Any] | None = None
     verified: Verdict | None = None
     flow: FlowEntry | None = None
+    fixed_point: RoundedEntry | None = None
     case: CaseEntry | None = None
     written: str | None = None
 
