@@ -86,8 +86,8 @@ def test_shown_defaults_are_those_of_the_design():
     }
     design = Design()
     fields = {field for value in (design, *vars(design).values()) if is_dataclass(value) for field in fields_of(value)}
-    parts = {"law", "terminations", "amplifier", "devices", "rest"}
-    assert shown.keys() == fields - parts | {"read_noise", "noise_law", "sense_noise"}
+    parts = {"law", "terminations", "amplifier", "devices", "rest", "numbers", "rounding"}
+    assert shown.keys() == fields - parts | {"read_noise", "noise_law", "sense_noise", "digital_rounding"}
     words = {
         "tile": "no limit",
         "active_rows": "all",
