@@ -231,6 +231,7 @@ CALLS: dict[str, Callable[[Parts], dict[str, Any]]] = {
     "EulerMaruyama": lambda p: {},
     "f_covariance": lambda p: {"field": p.field, "z": [1.0, 0.5], "eps": 0.1},
     "Regulariser": lambda p: {},
+    "Monitors": lambda p: {"coarsening": 1},
     "cascade": lambda p: {"model": p.model, "data": p.targets, "levels": 1, "iterations": 1},
     "block_coordinate_descent": lambda p: {
         "model": p.model, "data": p.targets, "regulariser": xs.Regulariser(decay=0.1), "rounds": 1

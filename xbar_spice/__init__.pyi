@@ -1,6 +1,7 @@
 """The public names, each with its home: the one list from which `xs` imports a name when it is first used."""
 
 from .cosim import Chip as Chip
+from .cosim import Monitors as Monitors
 from .cosim import Problem as Problem
 from .cosim import SolverOptions as SolverOptions
 from .cosim import attribute as attribute

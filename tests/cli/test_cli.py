@@ -17,7 +17,7 @@ from support import engine_or_skip
 
 from xbar_spice.cli.app import app, main
 from xbar_spice.cli.options import make_design, make_solver
-from xbar_spice.cosim import SolverOptions
+from xbar_spice.cosim import Monitors, SolverOptions
 from xbar_spice.errors import InvalidInputError, StudyError, WeightsError, XbarError
 from xbar_spice.hardware.amplifier import Amplifier
 from xbar_spice.hardware.cells import Sinh
@@ -117,7 +117,9 @@ def fields_of(value):
 def test_every_setting_has_an_option_that_sets_it():
     for option in app.commands["cosim"].params:
         if getattr(option, "section", "Options") != "Options" and option.name != "models":
-            settings = {entry.option for default in (Design(), SolverOptions()) for entry in entries(default)}
+            settings = {
+                entry.option for default in (Design(), SolverOptions(), Monitors()) for entry in entries(default)
+            }
             assert option.name in settings, option.name
     design = make_design(
         {"drift": "pcm", "after": 86400.0, "coverage": 0.99, "scale": "tile", "order": "conductance", "reltol": 1e-5}

@@ -15,6 +15,8 @@ from xbar_spice.cosim import program_model
 from xbar_spice.cosim.run.cosimulation import SolverOptions, solve_model
 from xbar_spice.cosim.run.programming import field_on
 from xbar_spice.errors import InvalidInputError, StudyError
+from xbar_spice.report.quantities import columns_of
+from xbar_spice.study.file_source import FileSource
 from xbar_spice.study.problem import problem_of
 from xbar_spice.study.study_file import parse_study
 from xbar_spice.train.samples import Samples, Split
@@ -117,11 +119,14 @@ def test_a_study_has_the_likelihood_error_in_its_columns(tmp_path: Path) -> None
         "circuit": {"engine": "nodal"},
         "axes": [{"name": "ohm", "fields": ["circuit.r_word", "circuit.r_bit"], "values": [0.0, 20.0]}],
     }
-    (tmp_path / "study.toml").write_text("")
-    xs.run_study(parse_study(study), tmp_path / "run", jobs=1, study_file=tmp_path / "study.toml")
-    cases = xs.load_results(tmp_path / "run")
-    assert abs(cases["flow.nats_above"][0]) < 1e-9 < abs(cases["flow.nats_above"][1])
-    assert (cases["flow.least_determinant"] > 0).all()
+    parsed = parse_study(study)
+    source = FileSource.of(parsed, tmp_path / "study.toml", tmp_path)
+    setups = [source.setup(point.changes) for point in parsed.combinations]
+    assert len({one.case_id(0) for one in setups}) == 2
+    assert source.setup(parsed.combinations[0].changes).content["parameters"]["data"]["loss"] == "likelihood"
+    none, lost = (columns_of(one.run(0).record) for one in setups)
+    assert abs(none["flow.nats_above"]) < 1e-9 < abs(lost["flow.nats_above"])
+    assert none["flow.least_determinant"] == pytest.approx(lost["flow.digital_least_determinant"], rel=1e-9)
 
 
 def test_what_is_no_flow_is_refused_with_the_way_out() -> None:

@@ -20,7 +20,7 @@ X = RNG.normal(size=(2, 40))
 CLASSES = (X[0] * X[1] > 0).astype(np.int64)
 LABELLED = Samples(X, CLASSES)
 TARGETED = Samples(X, None, np.tanh(X[::-1]).T)
-CHIP = xs.Chip(xs.Design(r_word=2.0, r_bit=2.0, headroom=3.0, variation=xs.Variation(programming=0.02)))
+CHIP = xs.Chip(xs.Design(headroom=3.0, variation=xs.Variation(programming=0.02)), engine="ideal")
 
 
 def model_of(**others: Any) -> xs.Model:

@@ -188,6 +188,7 @@ def given_problem(
     seed: int,
     *,
     loss: LossName = "auto",
+    time_gradients: bool = False,
     everything: bool = False,
 ) -> Problem:
     """What a verb runs: four samples if nobody says how many, or all of a file."""
@@ -196,9 +197,11 @@ def given_problem(
     read = given_data(data, data_map)
     if read is None:
         drawn = seed if data_seed is None else data_seed
-        return make_problem(model, samples=samples or 4, seed=drawn, task=data or "auto", loss=loss)
+        return make_problem(
+            model, samples=samples or 4, seed=drawn, task=data or "auto", loss=loss, time_gradients=time_gradients
+        )
     count = samples or (len(read) if everything else min(4, len(read)))
-    return make_problem(model, data=read, samples=count, seed=data_seed, loss=loss)
+    return make_problem(model, data=read, samples=count, seed=data_seed, loss=loss, time_gradients=time_gradients)
 
 
 def given_split(

@@ -25,7 +25,9 @@ from xbar_spice.cli.options import (
     engine_option,
     existing_file,
     make_design,
+    make_monitors,
     make_solver,
+    monitor_options,
     seed_option,
     solver_options,
 )
@@ -37,6 +39,9 @@ if TYPE_CHECKING:
 
 __all__ = ["attribute", "cosim", "gradients", "tune"]
 
+time_gradients_option = click.option(
+    "--time-gradients", is_flag=True, help="Compare the derivatives by the length of the steps, too."
+)
 noise_floor_option = click.option(
     "--noise-floor",
     type=click.FloatRange(min=0, max=1, max_open=True),
@@ -50,7 +55,7 @@ def _solver(given: dict[str, Any], noise_floor: float | None) -> SolverOptions:
     return make_solver(given).allowing(noise_floor or 0.0)
 
 
-@click.command(cls=Verb, later=(solver_options, circuit_options))
+@click.command(cls=Verb, later=(solver_options, monitor_options, circuit_options))
 @click.argument("weights", type=existing_file)
 @model_options
 @engine_option()
@@ -64,6 +69,7 @@ def _solver(given: dict[str, Any], noise_floor: float | None) -> SolverOptions:
 @samples_option()
 @data_options
 @loss_option
+@time_gradients_option
 @noise_floor_option
 @click.option(
     "--output", type=click.Path(file_okay=False, path_type=Path), help="Folder for record.json and trace.csv."
@@ -80,6 +86,7 @@ def cosim(
     data_map: Any,
     data_seed: int | None,
     loss: Any,
+    time_gradients: bool,
     noise_floor: float | None,
     output: Path | None,
     seed: int,
@@ -104,12 +111,15 @@ def cosim(
     answering = get_engine(engine, **({"characterise": True} if characterise else {}))
     if verify_with is not None:
         answering = VerifiedEngine(answering, get_engine(verify_with), verify)
-    problem = given_problem(given_model(weights), data, data_map, data_seed, samples, seed, loss=loss)
-    solver, design = _solver(circuit, noise_floor), make_design(circuit)
+    problem = given_problem(
+        given_model(weights), data, data_map, data_seed, samples, seed, loss=loss, time_gradients=time_gradients
+    )
+    solver, monitors = _solver(circuit, noise_floor), make_monitors(circuit)
+    design = make_design(circuit)
     if output is not None:
         require_case_folder(output)
     with interruptible("nothing was kept"), reading_progress(problem.model.steps) as trace:
-        result = cosimulate(problem, design, engine=answering, seed=seed, solver=solver, trace=trace)
+        result = cosimulate(problem, design, engine=answering, seed=seed, solver=solver, trace=trace, monitors=monitors)
     print_cosimulation(result.record)
     if output is not None:
         click.echo(f"record and trace: {write_case(output, result)}")
@@ -123,6 +133,7 @@ def cosim(
 @samples_option()
 @data_options
 @loss_option
+@time_gradients_option
 @noise_floor_option
 @click.option("--output", type=click.Path(file_okay=False, path_type=Path), help="Folder for gradients.json.")
 @seed_option
@@ -134,6 +145,7 @@ def gradients(
     data_map: Any,
     data_seed: int | None,
     loss: Any,
+    time_gradients: bool,
     noise_floor: float | None,
     output: Path | None,
     seed: int,
@@ -149,7 +161,9 @@ def gradients(
     from xbar_spice.cosim import three_gradients
     from xbar_spice.study.case_folder import write_record
 
-    problem = given_problem(given_model(weights), data, data_map, data_seed, samples, seed, loss=loss)
+    problem = given_problem(
+        given_model(weights), data, data_map, data_seed, samples, seed, loss=loss, time_gradients=time_gradients
+    )
     solver, design = _solver(circuit, noise_floor), make_design(circuit)
     if output is not None:
         require_writable(make_folder(output) / "gradients.json")

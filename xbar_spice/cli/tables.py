@@ -60,6 +60,17 @@ def print_cosimulation(record: Record) -> None:
         lines.append(
             f"verified         {judged.reads} of {judged.of} reads by {judged.engine}, {judged.worst:.1e} apart"
         )
+    for run, grown in (record.growth or {}).items():
+        lines.append(
+            f"growth           {run}: abscissa up to {max(grown.abscissa):.3g}/s, numerical up to "
+            f"{max(grown.numerical_abscissa):.3g}/s: differences grow at most {grown.bound:.3g} fold"
+        )
+    if record.parallel is not None:
+        errors = ", ".join(f"{error:.1e}" for error in record.parallel.errors)
+        lines.append(
+            f"parallel in time {errors} off after each iteration; {record.parallel.critical_path} steps wait for each "
+            f"other in place of {record.parallel.sequential}"
+        )
     if record.fixed_point is not None:
         rounded = record.fixed_point
         lines.append(

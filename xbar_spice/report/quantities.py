@@ -92,6 +92,13 @@ QUANTITIES = (
         "least determinant of a step of the flow, of any sample, analog: it can be run back where that is > 0",
     ),
     Quantity("flow.digital_least_determinant", "", "the same of the digital run"),
+    Quantity("growth.*.abscissa", "1/s", "largest real part of an eigenvalue of a step's Jacobian, {} run"),
+    Quantity("growth.*.numerical_abscissa", "1/s", "largest eigenvalue of its symmetric part, {} run"),
+    Quantity("growth.*.bound", "", "by which small differences grow at most until the end, {} run"),
+    Quantity("parallel.coarse_error", "", "of the coarse sweep of a run parallel in time, relative to the last state"),
+    Quantity("parallel.error", "", "the same after its last iteration"),
+    Quantity("parallel.critical_path", "", "steps of it that have to wait for each other"),
+    Quantity("parallel.steps", "", "all of its steps"),
     Quantity("fixed_point.*", "", "how many {} the digital part rounded; saturated are those out of range"),
     Quantity("accuracy.*", "", "part of the samples that the {} run classifies correctly"),
     Quantity(ACCURACY_LOSS, "", "digital less analog accuracy, as a part of the samples"),
@@ -190,9 +197,21 @@ def columns_of(record: Mapping[str, Any]) -> dict[str, Scalar]:
     }
     found |= {f"flow.{name}": _number(value) for name, value in (record.get("flow") or {}).items()}
     found |= {f"fixed_point.{name}": count for name, count in (record.get("fixed_point") or {}).items()}
+    found |= dict(_monitored(record))
     verified = record.get("verified") or {}
     found |= {f"verified.{name}": verified[name] for name in ("engine", "reads", "worst") if name in verified}
     return {name: value for name, value in found.items() if value is not None}
+
+
+def _monitored(record: Mapping[str, Any]) -> Iterator[tuple[str, Scalar]]:
+    for run, grown in (record.get("growth") or {}).items():
+        for name in ("abscissa", "numerical_abscissa"):
+            yield f"growth.{run}.{name}", max(map(_number, grown[name]), default=math.nan)
+        yield f"growth.{run}.bound", _number(grown["bound"])
+    if parallel := record.get("parallel"):
+        errors = [_number(error) for error in parallel["errors"]]
+        yield from {"parallel.coarse_error": errors[0], "parallel.error": errors[-1]}.items()
+        yield from ((f"parallel.{name}", parallel[name]) for name in ("critical_path", "steps"))
 
 
 def _together(costs: Mapping[str, Mapping[str, float]]) -> dict[str, float]:

@@ -1,7 +1,7 @@
 """The settings of a case, as a study file has them.
 
 Sections are `model`, `data`, `circuit` (the engine, whether it may `characterise` arrays, which part of its reads
-another one answers, too, and all of `Design`) and `solver` (`SolverOptions`).
+another one answers, too, and all of `Design`), `solver` (`SolverOptions`) and `monitors` (`Monitors`).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pydantic import (
     model_validator,
 )
 
-from xbar_spice.cosim import SolverOptions
+from xbar_spice.cosim import Monitors, SolverOptions
 from xbar_spice.engines.base import Engine
 from xbar_spice.engines.registry import get_engine
 from xbar_spice.engines.verified import VerifiedEngine
@@ -107,7 +107,8 @@ class DataSettings(Settings):
     """The samples: those that the model says it was trained on, or those of a file, of a named set, or random states.
 
     `file` is a .npz or .csv file, relative to the study file, with its names in `mapping`. `loss` is "likelihood" for a
-    flow, whose samples are scored by the likelihood that it gives them.
+    flow, whose samples are scored by the likelihood that it gives them; `time_gradients` asks for those by the length
+    of the steps.
     """
 
     task: str = AUTO
@@ -116,6 +117,7 @@ class DataSettings(Settings):
     samples: Annotated[int, Field(ge=1)] | None = None
     seed: Seed | None = None
     loss: LossName = "auto"
+    time_gradients: bool = False
 
     @field_validator("task", mode="after")
     @classmethod
@@ -152,6 +154,7 @@ def _verified(answering: Callable[[], Engine], judge: Callable[[], Engine], shar
 if TYPE_CHECKING:
     Circuit = Settings
     Solver = Settings
+    Watched = Settings
 else:
     Circuit = settings_like(
         Design(),
@@ -162,6 +165,7 @@ else:
         verify_with=(Annotated[str, AfterValidator(_known_engine)] | None, None),
     )
     Solver = settings_like(SolverOptions(), "Solver")
+    Watched = settings_like(Monitors(), "Monitors")
 
 
 class Parameters(Settings):
@@ -171,6 +175,7 @@ class Parameters(Settings):
     data: DataSettings = Field(default_factory=DataSettings)
     circuit: Circuit = Field(default_factory=Circuit)
     solver: Solver = Field(default_factory=Solver)
+    monitors: Watched = Field(default_factory=Watched)
     _lookup: Lookup = PrivateAttr(default_factory=Lookup)
     _made: dict[type, Any] = PrivateAttr(default_factory=dict)
 
@@ -204,6 +209,16 @@ class Parameters(Settings):
     def _solvable(cls, solver: Settings) -> Settings:
         build(_SOLVER, solver.model_dump())
         return solver
+
+    @field_validator("monitors", mode="after")
+    @classmethod
+    def _measurable(cls, monitors: Settings) -> Settings:
+        build(Monitors(), monitors.model_dump(exclude_unset=True))
+        return monitors
+
+    def watched(self) -> Monitors:
+        """What is measured beside the run."""
+        return cast(Monitors, build(Monitors(), self.monitors.model_dump(exclude_unset=True)))
 
     @property
     def lookup(self) -> Lookup:

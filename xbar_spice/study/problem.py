@@ -59,12 +59,12 @@ def make_problem(
     Raises:
         StudyError: the model does not fit the data or does not say which they are, or there are not that many samples.
     """
-    problem = problem_of(model, taken_samples(model, data, task=task, samples=samples, seed=seed), loss)
-    return replace(problem, time_gradients=time_gradients)
+    taken = taken_samples(model, data, task=task, samples=samples, seed=seed)
+    return problem_of(model, taken, loss, time_gradients=time_gradients)
 
 
-def problem_of(model: Model, data: Data, loss: LossName = "auto") -> Problem:
-    """A model on all of the samples.
+def problem_of(model: Model, data: Data, loss: LossName = "auto", *, time_gradients: bool = False) -> Problem:
+    """A model on all of the samples; the rest as for `make_problem`.
 
     Raises:
         StudyError: they do not fit each other.
@@ -73,7 +73,7 @@ def problem_of(model: Model, data: Data, loss: LossName = "auto") -> Problem:
         kind = "states" if model.encoder is None else "inputs of its encoder"
         raise StudyError(f"{data}: samples of {data.features} entries do not fit a model of {model.inputs} {kind}")
     x = np.ascontiguousarray(data.x.T)
-    return Problem(model, x, _objective(model, data, loss), data.source)
+    return Problem(model, x, _objective(model, data, loss), data.source, time_gradients=time_gradients)
 
 
 def _objective(model: Model, data: Data, loss: LossName) -> Objective:

@@ -20,6 +20,7 @@ import numpy as np
 from xbar_spice.checks import SEED, Array, Optional, checked, settle
 from xbar_spice.cosim.run.comparison import compare
 from xbar_spice.cosim.run.made import Conditions, made_by, plain
+from xbar_spice.cosim.run.monitors import Monitors
 from xbar_spice.cosim.run.programming import (
     ends_on,
     expected_noise,
@@ -43,6 +44,7 @@ from xbar_spice.solve.fields.contributions import Split, split_axes
 from xbar_spice.solve.fields.field import Field
 from xbar_spice.solve.integrators.integration import Trajectory, integrate
 from xbar_spice.solve.integrators.layers import Layers
+from xbar_spice.solve.integrators.method import SolveOptions
 from xbar_spice.solve.integrators.step_control import AdaptiveOptions
 from xbar_spice.solve.linear_solvers.krylov import KrylovOptions, get_linear_solver
 from xbar_spice.solve.linear_solvers.solver import LinearSolver
@@ -144,6 +146,11 @@ class SolverOptions:
         return SolverOptions(newton, krylov, self.adaptive.allowing(noise))
 
     @property
+    def of_steps(self) -> SolveOptions:
+        """The same as `parallel_in_time` takes it."""
+        return SolveOptions(self.newton, get_linear_solver(self.krylov), self.adaptive)
+
+    @property
     def iterative(self) -> SolverOptions:
         """The same for fields without twin or circuit, such as digital ones: GMRES in place of chord and feedback."""
         return replace(self, krylov=self.krylov.without_circuit())
@@ -195,6 +202,7 @@ def cosimulate(
     solver: SolverOptions | None = None,
     trace: ReadTrace | None = None,
     digital: Run | None = None,
+    monitors: Monitors | None = None,
 ) -> Cosimulation:
     """Solve and differentiate a model on arrays, and compare with the same run on digital matrices.
 
@@ -206,6 +214,7 @@ def cosimulate(
         solver: tolerances of both runs.
         trace: gets every read of this run, too, after whatever it holds from other runs.
         digital: the digital run of this problem with this solver, `digital_run`, where several chips share it.
+        monitors: what is measured beside, by further reads; nothing when left out.
 
     Raises:
         SimulationError: the simulator behind the engine failed for good.
@@ -232,6 +241,9 @@ def cosimulate(
                 opened.enter_context(get_linear_solver(options.krylov).prepared(one, twin, answering, solved))
             noise = expected_noise(model, matrices, digital.trajectory.z)
             analog = solve_model(problem, on_arrays, options.allowing(noise), ends=ends_on(model, matrices))
+            watched = monitors or Monitors()
+            growths = watched.growths({"analog": analog.trajectory, "digital": digital.trajectory})
+            parallel = watched.parallel(model, on_arrays, analog.started, options.allowing(noise).of_steps)
             rounded = _rounded(problem.model, design, [matrix.rounded for matrix in matrices])
     feedback = solved.pop("feedback", None)
     times = {matrix.name: matrix.mapped.activations for matrix in matrices}
@@ -252,6 +264,8 @@ def cosimulate(
         solved=solved or None,
         verified=engine.verdict() if isinstance(engine, VerifiedEngine) else None,
         fixed_point=rounded,
+        growth=growths,
+        parallel=parallel,
         flow=_flow_entry(analog, digital) if isinstance(problem.objective, Likelihood) else None,
     )
     return Cosimulation(record, reads, model.ended(analog.trajectory.z), analog.parameters)
@@ -287,6 +301,12 @@ class Run:
     sums: Mapping[str, FloatArray] = field(default_factory=dict)
     final: FloatArray = field(default_factory=lambda: np.zeros((0, 0)))
     facts: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def started(self) -> FloatArray:
+        """(n, samples) initial states."""
+        states: FloatArray = self.trajectory.z[0]
+        return states
 
     @property
     def convergence(self) -> dict[str, Any]:

@@ -21,7 +21,9 @@ __all__ = [
     "CaseEntry",
     "Circuit",
     "FlowEntry",
+    "GrowthEntry",
     "Loss",
+    "ParallelEntry",
     "Record",
     "RoundedEntry",
     "RunEntry",
@@ -74,6 +76,43 @@ class RunEntry:
     krylov_iterations: Sequence[int] = ()
     adjoint_krylov_iterations: Sequence[int] = ()
     worst_residual: float = math.nan
+
+
+@final
+@dataclass(frozen=True)
+class GrowthEntry:
+    """How small differences of the state grow along a run, of the worst sample; see `xs.growth`.
+
+    Attributes:
+        abscissa: Largest real part of an eigenvalue of the Jacobian, 1/s, by step.
+        numerical_abscissa: Largest eigenvalue of its symmetric part, 1/s, by step.
+        bound: exp(sum of h numerical abscissa), by which a difference grows at most until the end.
+        products: With the Jacobian at each step.
+    """
+
+    abscissa: Sequence[float]
+    numerical_abscissa: Sequence[float]
+    bound: float
+    products: int
+
+
+@final
+@dataclass(frozen=True)
+class ParallelEntry:
+    """How a run that is parallel in time converges to the sequential one on the same arrays; see `parallel_in_time`.
+
+    Attributes:
+        errors: Largest difference of a state between slices, relative to the largest entry of the last state: of the
+            coarse sweep, and after each iteration.
+        steps: All fine and coarse steps.
+        critical_path: Those of them that have to wait for each other.
+        sequential: Steps of the sequential run.
+    """
+
+    errors: Sequence[float]
+    steps: int
+    critical_path: int
+    sequential: int
 
 
 @final
@@ -179,6 +218,8 @@ class Record(Table):
         verified: How far another engine's answers to a sample of the reads are from these, where one was asked.
         flow: What the likelihood of a flow became, where that is the loss.
         fixed_point: What was rounded, where the digital part computes with numbers of a fixed point.
+        growth: Of the "analog" and the "digital" run, where that is monitored.
+        parallel: Of the run that is parallel in time, where that is monitored.
         case: Of a study.
         written: When it was kept.
     """
@@ -202,6 +243,8 @@ class Record(Table):
     verified: Verdict | None = None
     flow: FlowEntry | None = None
     fixed_point: RoundedEntry | None = None
+    growth: Mapping[str, GrowthEntry] | None = None
+    parallel: ParallelEntry | None = None
     case: CaseEntry | None = None
     written: str | None = None
 
