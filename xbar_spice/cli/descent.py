@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -10,10 +10,11 @@ import click
 
 if TYPE_CHECKING:
     from xbar_spice.hardware.fixed_point import Rounding
+    from xbar_spice.train.descent import Epoch
     from xbar_spice.train.processor import Processor
     from xbar_spice.train.tasks import Schedule
 
-__all__ = ["descent_options", "descent_settings", "given_processor", "given_schedule"]
+__all__ = ["descent_options", "descent_settings", "evaluations_line", "given_processor", "given_schedule"]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 _OF_SCHEDULE = (
@@ -25,6 +26,7 @@ _OF_SCHEDULE = (
     "levels",
     "prolongation",
     "unroll",
+    "adjoint",
 )
 _NAMES = (*_OF_SCHEDULE, "fixed_point", "rounding", "dropout")
 _OF_MINIBATCHES = ("batch", "momentum", "learning_rate", "dropout")
@@ -84,6 +86,11 @@ def descent_options(command: Command) -> Command:
             ),
             click.option("--unroll", is_flag=True, default=None, help="Give every step weights of its own."),
             click.option(
+                "--adjoint",
+                type=click.Choice(["discrete", "augmented"]),
+                help="Exact, of the steps, or by one solve of the adjoint equation backwards.  [default: discrete]",
+            ),
+            click.option(
                 "--fixed-point",
                 type=_Format(),
                 help="Bits before and behind the point of weights, products and gradients.",
@@ -141,3 +148,11 @@ def given_processor(on: Processor, schedule: Schedule, told: dict[str, Any], see
         before, behind = told["fixed_point"]
         on = FixedPoint(before, behind, rounding, loss_scale=float(schedule.batch), on=on, seed=seed)
     return Dropout(told["dropout"], on=on, seed=seed) if told["dropout"] else on
+
+
+def evaluations_line(history: Sequence[Epoch]) -> str:
+    """How many evaluations of f a sample took, forwards and backwards, at both ends of a training."""
+    first, last = (f"{one.evaluations:.4g} and {one.adjoint_evaluations:.4g}" for one in (history[0], history[-1]))
+    noise = history[-1].noise
+    allowed = f"; solves stop at the noise of reads, {noise:.1e} of a state" if noise else ""
+    return f"NFE              {first} back in the first epoch, {last} back in the last{allowed}"

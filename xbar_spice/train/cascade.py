@@ -13,8 +13,7 @@ from xbar_spice.checks import Real, Whole, checked
 from xbar_spice.data import Data
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.linear.threads import one_thread
-from xbar_spice.train.descent import final_states, loss_and_gradients
-from xbar_spice.train.losses import Score
+from xbar_spice.train.descent import Pulled, final_states, loss_and_gradients, pulled_loss
 from xbar_spice.train.optimise import fit_classifier
 from xbar_spice.train.processor import Processor
 from xbar_spice.train.regulariser import Regulariser
@@ -40,6 +39,8 @@ class Fitted:
         history: Loss with penalty after each iteration.
         evaluations: How many losses and gradients were asked for.
         steps: Forward and transposed steps that they took, of each sample.
+        nfe: With each entry of `history`, evaluations of f and of J^T w that its loss and gradient took of a sample, in
+            the mean.
     """
 
     model: Model
@@ -48,6 +49,12 @@ class Fitted:
     history: tuple[float, ...]
     evaluations: int
     steps: int
+    nfe: tuple[tuple[float, float], ...] = ()
+
+    @property
+    def loss(self) -> float:
+        """In the end, with penalty; where no iteration found less, without it that of `refitted`."""
+        return self.history[-1] if self.history else self.refitted
 
 
 @checked()
@@ -59,7 +66,7 @@ def fit(
     iterations: int = 100,
     tolerance: float = _TOLERANCE,
     processor: Processor | None = None,
-    progress: Callable[[Model, Score], None] | None = None,
+    progress: Callable[[Model, Pulled], None] | None = None,
 ) -> Fitted:
     """Train a model on all samples at once, by L-BFGS on the mean loss and a penalty.
 
@@ -70,12 +77,13 @@ def fit(
         iterations: Of L-BFGS, >= 1.
         tolerance: As for `Schedule`.
         processor: Who runs the model; digital matrices when left out.
-        progress: Called after every iteration with the model and its score, without the penalty.
+        progress: Called after every iteration with the model, its loss and gradient, without the penalty.
     """
     penalty = regulariser or Regulariser()
     moved = {name: value for name, value in model.tensors.items() if name not in model.frozen}
     ends = np.cumsum([value.size for value in moved.values()])[:-1]
-    asked, history, scores = 0, list[float](), list[Score]()
+    asked, history = 0, list[float]()
+    last, nfe = list[Pulled](), list[tuple[float, float]]()
 
     def unpacked(vector: FloatArray) -> Model:
         parts = np.split(vector, ends)
@@ -87,16 +95,17 @@ def fit(
         nonlocal asked
         asked += 1
         now = unpacked(vector)
-        score, slopes = loss_and_gradients(now, data, tolerance=tolerance, processor=processor, occasion=f"fit {asked}")
-        scores[:] = [score]
+        found = pulled_loss(now, data, tolerance=tolerance, processor=processor, occasion=f"fit {asked}")
+        last[:] = [found]
         pulled = penalty.gradients(now)
-        slope = np.concatenate([(slopes[name] + pulled[name]).ravel() for name in moved])
-        return score.loss + penalty.value(now), slope
+        slope = np.concatenate([(found.slopes[name] + pulled[name]).ravel() for name in moved])
+        return found.score.loss + penalty.value(now), slope
 
     def note(intermediate_result: OptimizeResult) -> None:
         history.append(float(intermediate_result.fun))
+        nfe.append((last[0].evaluations, last[0].adjoint_evaluations))
         if progress is not None:  # a line search ends with what it has asked for last
-            progress(unpacked(intermediate_result.x), scores[-1])
+            progress(unpacked(intermediate_result.x), last[0])
 
     with one_thread():
         before = loss_and_gradients(model, data, tolerance=tolerance, processor=processor, matrices=False)[0].loss
@@ -110,7 +119,7 @@ def fit(
             callback=note,
             options={"maxiter": rounds, "maxfun": 10 * rounds, "maxcor": 20},
         )
-    return Fitted(unpacked(found.x), before, before, tuple(history), asked, 2 * asked * model.steps)
+    return Fitted(unpacked(found.x), before, before, tuple(history), asked, 2 * asked * model.steps, tuple(nfe))
 
 
 @checked()

@@ -94,7 +94,8 @@ class FlowResult:
 
     Attributes:
         model: What leads samples to normal numbers.
-        history: Every epoch; its losses are mean negative log-likelihoods in nats, and nothing is classified.
+        history: Every epoch; its losses are mean negative log-likelihoods in nats, nothing is classified, and its
+            evaluations are those of the minibatches.
         train_loss: Mean negative log-likelihood of the samples it was trained with, in nats.
         test_loss: Of those held back.
         normal_loss: Of those held back, of the normal distribution with mean and covariance of the others: what there

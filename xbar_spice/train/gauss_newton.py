@@ -261,6 +261,10 @@ def _check(model: Model, samples: Samples, regulariser: Regulariser) -> None:
             "regulariser must have a decay > 0, which makes the classifier's problem strictly convex, "
             f"got {regulariser}"
         )
+    if model.stages:
+        raise InvalidInputError(
+            "Gauss-Newton steps are made for one field, and this model has stages in front: take `lbfgs` or `adam`"
+        )
     if others := {"bias", "encoder", "classifier"} & set(model.on_arrays):
         raise InvalidInputError(
             f"Gauss-Newton steps are made for the matrices of a field on arrays, and this model has its {min(others)} "

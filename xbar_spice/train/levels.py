@@ -9,8 +9,8 @@ import numpy as np
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.solve.integrators.layers import Layers
 from xbar_spice.train.cascade import fit, refitted
-from xbar_spice.train.descent import Epoch, epochs, judged
-from xbar_spice.train.gauss_newton import block_coordinate_descent
+from xbar_spice.train.descent import Epoch, Pulled, epochs, judged
+from xbar_spice.train.gauss_newton import BlockStep, block_coordinate_descent
 from xbar_spice.train.losses import Score
 from xbar_spice.train.processor import Digital, Processor
 from xbar_spice.train.regulariser import Regulariser
@@ -101,10 +101,14 @@ def _on_all_samples(
     """One level by L-BFGS or block coordinate descent."""
     number = level * schedule.epochs
 
-    def note(now: Model, score: Score) -> None:
+    def note(now: Model, found: Pulled) -> None:
         nonlocal number
         number += 1
-        keep(judged(schedule, number, now, split.test, score, judge))
+        keep(judged(schedule, number, now, split.test, found, judge))
+
+    def note_round(step: BlockStep) -> None:
+        score = Score(step.loss, step.accuracy, np.zeros(0))
+        note(step.model, Pulled(score, {}, float(step.forward), float(step.transposed)))
 
     decay = schedule.weight_decay
     if schedule.optimiser == "gauss-newton":
@@ -114,7 +118,7 @@ def _on_all_samples(
             Regulariser(schedule.smoothness, decay or schedule.classifier_decay),
             rounds=schedule.epochs,
             processor=processor,
-            progress=lambda step: note(step.model, Score(step.loss, step.accuracy, np.zeros(0))),
+            progress=note_round,
         )
         return rounds[-1].model
     return fit(

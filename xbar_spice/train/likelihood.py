@@ -16,7 +16,8 @@ from xbar_spice.solve.fields.field import Field
 from xbar_spice.solve.integrators import LinearMultistep, Verlet
 from xbar_spice.solve.integrators.integration import Trajectory, method_text
 from xbar_spice.solve.integrators.layers import Layers
-from xbar_spice.train.losses import Beside, Objective, Score
+from xbar_spice.train.losses import Objective, Score
+from xbar_spice.train.observed import Beside
 from xbar_spice.weights import Model
 
 __all__ = ["Likelihood", "likelihood_of"]

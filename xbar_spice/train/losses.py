@@ -16,11 +16,10 @@ from xbar_spice.linear.operator import FloatArray, LinearOperator
 from xbar_spice.solve.fields.field import Field
 from xbar_spice.solve.integrators.integration import Trajectory
 from xbar_spice.solve.integrators.layers import Layers
-from xbar_spice.train.observed import grid_points
+from xbar_spice.train.observed import Beside, looks_of
 from xbar_spice.weights import Chain, Classifier, Model
 
 __all__ = [
-    "Beside",
     "CrossEntropy",
     "CrossEntropyScore",
     "Decoded",
@@ -71,24 +70,6 @@ class CrossEntropyScore(Score):
     def __post_init__(self) -> None:
         if not self.tensors:
             object.__setattr__(self, "tensors", {"classifier.weight": self.weight, "classifier.bias": self.bias})
-
-
-@final
-@dataclass(frozen=True, eq=False)
-class Beside:
-    """What a run adds to a loss beside the states that the loss looks at.
-
-    Attributes:
-        loss: Mean over the samples.
-        at: Its cotangents of the states at grid points, (n, samples).
-        parameters: Its gradients with respect to the field's parameters at fixed states, as the adjoint names them.
-        facts: What else is known of the run then, by name.
-    """
-
-    loss: float
-    at: Mapping[int, FloatArray]
-    parameters: Mapping[str, FloatArray]
-    facts: Mapping[str, float]
 
 
 class Objective(ABC):
@@ -349,7 +330,7 @@ def objective_of(
         raise InvalidInputError(f"{said}: targets need as many entries as the model has states, {states}{outputs}")
     objective: SquaredDistance | SquaredDistances
     if times is not None:
-        grid_points(model, times)  # says which time is none
+        looks_of(model, times)  # says which time the run does not have
         objective = SquaredDistances(np.ascontiguousarray(np.moveaxis(values, 0, 2)), times)
     else:
         objective = SquaredDistance(np.ascontiguousarray(values.T))

@@ -15,13 +15,15 @@ from xbar_spice.train.optimise import Adam, Descent, Optimiser
 from xbar_spice.train.samples import Split
 from xbar_spice.weights import Model, Prolongation
 
-__all__ = ["OptimiserName", "Schedule", "Task", "check_at_least_one", "check_choice", "check_positive"]
+__all__ = ["Adjoint", "OptimiserName", "Schedule", "Task", "check_at_least_one", "check_choice", "check_positive"]
 
 MOST_LEVELS = 30
 Trained = Literal["everything", "classifier"]
 
 OptimiserName = Literal["adam", "descent", "lbfgs", "gauss-newton"]
 """What moves the weights: the first two on minibatches, the others on all samples at once."""
+Adjoint = Literal["discrete", "augmented"]
+"""How gradients come back through a run: the exact adjoint of its steps, or one solve of the adjoint equation."""
 
 
 def check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
@@ -71,6 +73,8 @@ class Schedule:
             cascadic, training. A linear classifier is fitted anew before each but the first.
         prolongation: What the weights between those of a coarser level are, as for `prolong`.
         unroll: Whether every step gets weights of its own, equal at the start.
+        adjoint: "discrete", the exact adjoint of the steps, or "augmented", one solve of the adjoint equation backwards
+            by the same Runge-Kutta method, which dopri5 makes by steps of its own: inexact by the error of the method.
 
     Raises:
         InvalidInputError: A value is out of range.
@@ -90,6 +94,7 @@ class Schedule:
     levels: int = 1
     prolongation: Prolongation = "linear"
     unroll: bool = False
+    adjoint: Adjoint = "discrete"
 
     def __post_init__(self) -> None:
         settle(
@@ -101,6 +106,7 @@ class Schedule:
             levels=Whole(1, MOST_LEVELS),
         )
         check_choice("trained", self.trained, get_args(Trained))
+        check_choice("adjoint", self.adjoint, get_args(Adjoint))
         check_at_least_one(self, "epochs", "batch")
         check_positive(self, "learning_rate", "classifier_decay", "tolerance")
         if not 0.0 <= self.weight_decay < math.inf:
