@@ -308,16 +308,7 @@ def epochs(
 def judged(
     schedule: Schedule, number: int, model: Model, test: Samples, found: Pulled, processor: Processor | None
 ) -> Epoch:
-    """How training stands after an epoch: by what it found, and on samples held back.
-
-    Args:
-        schedule: Of the training.
-        number: Of the epoch, counted from 1 over all levels.
-        model: After it.
-        test: Samples held back.
-        found: Loss and accuracy of the epoch, and what a gradient took.
-        processor: Who runs the samples held back; digital matrices when left out.
-    """
+    """How training stands after an epoch, counted over all levels: by what it found, and on samples held back."""
     seen = _evaluated(model, test, processor, schedule.tolerance, f"epoch {number}, test")
     spent, score = (seen.evaluations, found.adjoint_evaluations), found.score
     every = schedule.levels * schedule.epochs

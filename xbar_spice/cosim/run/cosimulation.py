@@ -11,7 +11,7 @@ import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, cast, final
 
@@ -30,6 +30,7 @@ from xbar_spice.cosim.run.programming import (
     program_model,
 )
 from xbar_spice.cosim.run.record import Accuracy, Circuit, FlowEntry, Loss, Record, RoundedEntry, RunEntry
+from xbar_spice.cosim.run.solver_options import SolverOptions
 from xbar_spice.cosim.run.written import programming_costs, writes_of
 from xbar_spice.engines.base import Engine
 from xbar_spice.engines.verified import VerifiedEngine
@@ -39,18 +40,13 @@ from xbar_spice.linear.operator import FloatArray, LinearOperator
 from xbar_spice.linear.threads import one_thread
 from xbar_spice.mapping.analog_matrix import ReadTrace
 from xbar_spice.mapping.design import Design
-from xbar_spice.parts import LINEAR_SOLVERS
 from xbar_spice.solve.adjoint.discrete import Gradients
 from xbar_spice.solve.fields.contributions import Split, split_axes
 from xbar_spice.solve.fields.field import Field
 from xbar_spice.solve.integrators.integration import Trajectory, integrate
 from xbar_spice.solve.integrators.layers import Layers
 from xbar_spice.solve.integrators.method import SolveOptions, SolveReport
-from xbar_spice.solve.integrators.step_control import AdaptiveOptions
-from xbar_spice.solve.linear_solvers.krylov import KrylovOptions, get_linear_solver
-from xbar_spice.solve.linear_solvers.solver import LinearSolver
-from xbar_spice.solve.newton.newton import NewtonOptions
-from xbar_spice.solve.newton.noise import allowing_noise
+from xbar_spice.solve.linear_solvers.krylov import get_linear_solver
 from xbar_spice.train.likelihood import Likelihood
 from xbar_spice.train.losses import Objective
 from xbar_spice.train.observed import looks_of
@@ -112,57 +108,6 @@ class Problem:
     def inputs(self) -> FloatArray:
         """(inputs, samples) what goes into the model."""
         return self.z0 if self.x is None else self.x
-
-
-@final
-@dataclass(frozen=True)
-class SolverOptions:
-    """How both runs solve their implicit equations and choose adaptive steps; tighter costs more reads.
-
-    What read noise and converters leave of an equation is known before it is solved, so that the analog run does not
-    spend reads on more: see `allowing`.
-
-    Attributes:
-        newton: Implicit equations.
-        krylov: Their linear systems: plain values, or a `LinearSolver`; its text stands for that solver at 1e-8.
-        adaptive: The choice of step sizes.
-    """
-
-    newton: NewtonOptions = field(default_factory=lambda: NewtonOptions(rtol=1e-8))
-    krylov: KrylovOptions | LinearSolver = field(default_factory=lambda: KrylovOptions(rtol=1e-8))
-    adaptive: AdaptiveOptions = field(default_factory=AdaptiveOptions)
-
-    def __post_init__(self) -> None:
-        if isinstance(self.krylov, str):
-            object.__setattr__(self, "krylov", KrylovOptions(rtol=1e-8, method=self.krylov))
-        settle(self)
-
-    def allowing(self, noise: float) -> SolverOptions:
-        """The same, but no more exact than noisy reads allow, see `allowing_noise`.
-
-        Args:
-            noise: of the residual of an implicit step, relative to the state, as `expected_noise` gives it.
-        """
-        newton, krylov = allowing_noise(self.newton, self.krylov, noise)
-        return SolverOptions(newton, krylov, self.adaptive.allowing(noise))
-
-    @property
-    def of_steps(self) -> SolveOptions:
-        """The same as `parallel_in_time` takes it."""
-        return SolveOptions(self.newton, get_linear_solver(self.krylov), self.adaptive)
-
-    @property
-    def iterative(self) -> SolverOptions:
-        """The same for fields without twin or circuit, such as digital ones: GMRES in place of chord and feedback."""
-        return replace(self, krylov=self.krylov.without_circuit())
-
-    def describe(self) -> dict[str, Any]:
-        """All of it as plain values, for a record; a linear solver stands there by its text and its options."""
-        found: dict[str, Any] = asdict(self)
-        if isinstance(self.krylov, LinearSolver):
-            name, _ = LINEAR_SOLVERS.parsed(LINEAR_SOLVERS.text(self.krylov))
-            found["krylov"] = {"method": name} | found["krylov"]
-        return found
 
 
 @final
