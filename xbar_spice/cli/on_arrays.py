@@ -225,7 +225,7 @@ def attribute(
 @click.option("--gradient", type=click.Choice(["hardware", "hybrid", "true"]), default="hardware", show_default=True,
               help="Transposed reads, transposes of the weights as meant, or through the circuit.")  # fmt: skip
 @click.option(
-    "--epochs", type=click.IntRange(min=1), metavar="N", default=5, show_default=True, help="Passes over the images."
+    "--epochs", type=click.IntRange(min=1), metavar="N", default=5, show_default=True, help="Passes over the samples."
 )
 @click.option("--learning-rate", type=click.FloatRange(min=0, min_open=True), metavar="RATE", default=0.003,
               show_default=True, help="Of the optimiser at the start.")  # fmt: skip
