@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from xbar_spice.cli.descent import descent_options, given_processor, given_schedule
+from xbar_spice.cli.descent import descent_options, evaluations_line, given_processor, given_schedule
 from xbar_spice.cli.help import Verb, Verbs
 from xbar_spice.cli.inputs import given_model, model_options
 from xbar_spice.cli.inspect import inspect
@@ -109,6 +109,7 @@ def train(task: str, output: Path | None, seed: int, **options: Any) -> None:
         alone = f"{result.linear_accuracy:.2%} for the classifier alone"
         click.echo(f"test accuracy    {result.test_accuracy:.2%} ({alone})")
         click.echo(f"train accuracy   {result.train_accuracy:.2%}")
+    click.echo(evaluations_line(result.history))
     click.echo(f"time             {result.seconds:.1f} s")
     click.echo(f"weights          {path}")
 

@@ -89,6 +89,11 @@ QUANTITIES = (
     Quantity("newton.*", "", "Newton steps of the {} run: the most of any sample, added over the time steps"),
     Quantity("krylov.*", "", "products of the linear solves of the {} forward run, counted likewise"),
     Quantity("adjoint_krylov.*", "", "products of the linear solves of the {} adjoint run, counted likewise"),
+    Quantity(
+        "nfe.*", "", "evaluations of f in the {} forward run (NFE), counted likewise; each reads every matrix of f"
+    ),
+    Quantity("rejected.*", "", "attempts in vain of an adaptive method in the {} forward run, counted likewise"),
+    Quantity("adjoint_nfe.*", "", "evaluations of J^T w in the {} adjoint run: the most of any sample"),
     Quantity("residual.*", "", "largest residual that the {} run left of an implicit equation"),
     Quantity(READS, "", "reads of the arrays; one serves all samples"),
     Quantity("reads.*", "", "reads of the arrays of {}"),
@@ -237,4 +242,9 @@ def _solved(run: str, entry: Mapping[str, Any]) -> Iterator[tuple[str, Scalar]]:
     for name in ("newton", "krylov", "adjoint_krylov"):
         if counts := entry.get(f"{name}_iterations"):
             yield f"{name}.{run}", sum(counts)
+    for name, key in (("nfe", "evaluations"), ("rejected", "rejected")):
+        if counts := entry.get(key):
+            yield f"{name}.{run}", sum(counts)
+    if spent := entry.get("adjoint_evaluations"):
+        yield f"adjoint_nfe.{run}", spent
     yield f"residual.{run}", entry.get("worst_residual")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
+from typing import cast
 
 import numpy as np
 
@@ -21,8 +22,10 @@ from xbar_spice.solve.fields.field import Field, ReluField
 from xbar_spice.solve.integrators.layers import Layers
 from xbar_spice.streams import Streams
 from xbar_spice.weights import Model, matrix_of
+from xbar_spice.weights.end import Read
 
 __all__ = [
+    "all_fields",
     "drawn_by",
     "ends_on",
     "expected_noise",
@@ -37,7 +40,7 @@ _DRAWS = 8  # of noise, by which that of a field is measured whose formula is no
 
 
 def weights_on_arrays(model: Model) -> dict[str, FloatArray | LinearOperator]:
-    """The matrices of a model that live on arrays, by name: those of its field, then what else it says.
+    """The matrices of a model that live on arrays, by name: those of its field, then of stages, and what else it says.
 
     A large convolution comes as an operator, without its zeros.
     """
@@ -45,8 +48,8 @@ def weights_on_arrays(model: Model) -> dict[str, FloatArray | LinearOperator]:
     others = {
         f"{name}.{weight}": operator
         for name, end in ends.items()
-        if end is not None and name in model.on_arrays
-        for weight, operator in end.operators.items()
+        if end is not None
+        for weight, operator in end.on_arrays(name, model.on_arrays).items()
     }
     field = {name: _written(operator) for name, operator in model.deployed.operators.items()}
     return {**field, **{name: _written(operator) for name, operator in others.items()}}
@@ -70,11 +73,21 @@ def fields_of(field: Field | Layers) -> tuple[Field, ...]:
     return field.fields if isinstance(field, Layers) else (field,)
 
 
+def all_fields(field: Field | Layers, ends: Mapping[str, Read]) -> list[Field]:
+    """The fields of a model and those of its stages, as `ends_on` has them."""
+    stages = [one for one in ends.values() if isinstance(one, Field | Layers)]
+    return [one for part in (field, *stages) for one in fields_of(part)]
+
+
 def ends_on(
     model: Model, matrices: Iterable[AnalogMatrix], wrapped: Callable[[AnalogMatrix], LinearOperator] | None = None
-) -> dict[str, LinearOperator]:
-    """Those of encoder and classifier that live on arrays, by name."""
-    return {m.name: wrapped(m) if wrapped else m for m in matrices if m.name not in model.operators}
+) -> dict[str, Read]:
+    """Those of encoder and classifier that live on arrays, by name; of stages their fields on their matrices."""
+    found: dict[str, Read] = {m.name: wrapped(m) if wrapped else m for m in matrices if m.name not in model.operators}
+    for name, stage in model.stages.items():
+        held = {of: found.pop(f"{name}.{of}") for of in stage.operators if f"{name}.{of}" in found}
+        found[name] = stage.deployed.replaced(cast("dict[str, LinearOperator]", held))
+    return found
 
 
 def program_model(
@@ -159,10 +172,13 @@ def _require_alike(matrices: Sequence[AnalogMatrix], common: str, design: Design
 
 def weight_scales(model: Model, design: Design) -> dict[str, float]:
     """Siemens per weight of each matrix where the model says which weights its chip holds; empty where it does not."""
-    if model.weight_range is None:
-        return {}
-    window = design.mapping.window(design.g_min, design.g_max)
-    return {name: window / largest for name, largest in zip(model.operators, model.weight_range, strict=True)}
+    found: dict[str, float] = {}
+    if model.weight_range is not None:
+        window = design.mapping.window(design.g_min, design.g_max)
+        found = {name: window / largest for name, largest in zip(model.operators, model.weight_range, strict=True)}
+    for stage, one in model.stages.items():
+        found |= {f"{stage}.{name}": scale for name, scale in weight_scales(one, design).items()}
+    return found
 
 
 def expected_noise(model: Model, matrices: Sequence[AnalogMatrix], states: FloatArray) -> float:
@@ -174,14 +190,29 @@ def expected_noise(model: Model, matrices: Sequence[AnalogMatrix], states: Float
         states: (steps + 1, n, samples) through which it goes.
 
     Returns:
-        The largest root mean square of c f(z) over all states and samples, relative to |z|; 0 for exact reads.
+        The largest root mean square of c f(z) over all states and samples, relative to |z|; 0 for exact reads. Stages
+        in front are judged at normal numbers, as their states are not known.
     """
     if all(matrix.mapped.design.exact_reads for matrix in matrices):
         return 0.0
     z = np.concatenate(list(states), axis=1)
     z = z[:, np.isfinite(z).all(axis=0) & z.any(axis=0)]
+    normal = np.random.default_rng(0)
+    before = [
+        _measured_noise(
+            stage.h,
+            lambda rng, name=name: cast(Field, ends_on(model, matrices, lambda matrix: _Noisy(matrix, rng))[name]),  # type: ignore[misc]
+            normal.standard_normal((stage.field.states, _DRAWS)),
+        )
+        for name, stage in model.stages.items()
+    ]
+    return max(_last_noise(model, matrices, z), *before, 0.0)
+
+
+def _last_noise(model: Model, matrices: Sequence[AnalogMatrix], z: FloatArray) -> float:
+    """The same of the field of the model alone, at (n, states)."""
     if not isinstance(model.field, ReluField):
-        return _measured_noise(model, matrices, z)
+        return _measured_noise(model.h, lambda rng: field_on(model, matrices, lambda matrix: _Noisy(matrix, rng)), z)
     A, B = matrices[:2]
     z = z / np.abs(z).max(axis=0)  # reads are scaled to `v_read`, so that the size of a state does not matter
     s = A.mapped.programmed @ z  # stuck devices make large products, and these large noise
@@ -189,16 +220,16 @@ def expected_noise(model: Model, matrices: Sequence[AnalogMatrix], states: Float
     return float((abs(model.h) * np.sqrt(variance.sum(axis=0)) / np.linalg.norm(z, axis=0)).max(initial=0.0))
 
 
-def _measured_noise(model: Model, matrices: Sequence[AnalogMatrix], z: FloatArray) -> float:
+def _measured_noise(
+    h: float, field_with: Callable[[np.random.Generator | None], Field | Layers], z: FloatArray
+) -> float:
     """The same of any field: what draws of the deviation that each read is expected to have make of f."""
     rng = np.random.default_rng(0)
     largest = 0.0
-    exact = field_on(model, matrices, lambda matrix: _Noisy(matrix, None))
-    noisy = field_on(model, matrices, lambda matrix: _Noisy(matrix, rng))
-    for clean, drawn in zip(fields_of(exact), fields_of(noisy), strict=True):
+    for clean, drawn in zip(fields_of(field_with(None)), fields_of(field_with(rng)), strict=True):
         f = clean.evaluate(z).value
         squares = np.mean([np.sum((drawn.evaluate(z).value - f) ** 2, axis=0) for _ in range(_DRAWS)], axis=0)
-        largest = max(largest, float((abs(model.h) * np.sqrt(squares) / np.linalg.norm(z, axis=0)).max(initial=0.0)))
+        largest = max(largest, float((abs(h) * np.sqrt(squares) / np.linalg.norm(z, axis=0)).max(initial=0.0)))
     return largest
 
 

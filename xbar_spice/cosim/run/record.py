@@ -63,6 +63,9 @@ class RunEntry:
         newton_iterations: Most of any sample, by time step; likewise what follows.
         krylov_iterations: Products of the linear solves of the forward run.
         adjoint_krylov_iterations: Products of those of the adjoint run.
+        evaluations: Of f (NFE), residuals of Newton's method among them.
+        rejected: Attempts of an adaptive method that were too inaccurate.
+        adjoint_evaluations: Of J^T w, those of linear solves among them; most of any sample, of all time steps.
         worst_residual: Largest |F| that was left.
     """
 
@@ -72,6 +75,9 @@ class RunEntry:
     newton_iterations: Sequence[int] = ()
     krylov_iterations: Sequence[int] = ()
     adjoint_krylov_iterations: Sequence[int] = ()
+    evaluations: Sequence[int] = ()
+    rejected: Sequence[int] = ()
+    adjoint_evaluations: int = 0
     worst_residual: float = math.nan
 
 

@@ -193,12 +193,14 @@ class AdjointRun:
         carry: What the adjoint of the run before needs besides dL/dz_0.
         lengths: (steps, batch) dL/dh_k, by the length of each step, each sample for itself; perhaps with rows in front,
             for what this run makes of the lengths of the last steps before it. None of a method that does not say.
+        evaluations: (batch,) of J^T w, those of linear solves among them; None where nobody counted.
     """
 
     z0: FloatArray
     report: SolveReport
     carry: Carry = ()
     lengths: FloatArray | None = None
+    evaluations: NDArray[np.int64] | None = None
 
 
 @final
