@@ -65,7 +65,11 @@ def problem_of(model: Model, data: Data) -> Problem:
     """
     if data.features != model.inputs:
         kind = "states" if model.encoder is None else "inputs of its encoder"
-        raise StudyError(f"{data}: samples of {data.features} entries do not fit a model of {model.inputs} {kind}")
+        columns = data.features > model.inputs and data.labels is None and data.targets is None
+        hint = "; if some columns are targets, say which: --data-map targets=NAME,NAME" if columns else ""
+        raise StudyError(
+            f"{data}: samples of {data.features} entries do not fit a model of {model.inputs} {kind}{hint}"
+        )
     x = np.ascontiguousarray(data.x.T)
     return Problem(model, x, _objective(model, data), data.source)
 
