@@ -120,7 +120,7 @@ CALLS: dict[str, Callable[[Parts], dict[str, Any]]] = {
     "ActivationField": lambda p: {"A": p.weights, "B": p.weights},
     "AdaptiveOptions": lambda p: {},
     "Amplifier": lambda p: {"r_feedback": 1e3},
-    "AnalogMatrix": lambda p: {"weights": p.weights, "mapped": p.mapped, "bank": p.hardware[0]._bank},
+    "AnalogMatrix": lambda p: {"weights": p.weights, "mapped": p.mapped, "bank": xs.get_engine("ideal").program_bank(p.mapped.crossbars)},
     "BiasSensitivity": lambda p: {"crossbar": p.crossbar, "biases": xs.Biases(left=0.1, bottom=0.0)},
     "BehindVia": lambda p: {"ohm": 20.0},
     "Biases": lambda p: {"left": 0.1},
