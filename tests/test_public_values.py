@@ -67,6 +67,7 @@ class Parts:
     def __post_init__(self) -> None:
         self.crossbar = xs.Crossbar(self.conductance, r_word=1.0, r_bit=1.0)
         self.mapped = xs.map_weights(self.weights)
+        self.bank = xs.get_engine("ideal").program_bank(self.mapped.crossbars)
         self.hardware = [xs.program(self.weights, engine="ideal", name=name) for name in "AB"]
         self.field = xs.ReluField(self.weights, self.weights)
         self.layer = xs.LayerField(self.weights)
@@ -121,7 +122,7 @@ CALLS: dict[str, Callable[[Parts], dict[str, Any]]] = {
     "ActivationField": lambda p: {"A": p.weights, "B": p.weights},
     "AdaptiveOptions": lambda p: {},
     "Amplifier": lambda p: {"r_feedback": 1e3},
-    "AnalogMatrix": lambda p: {"weights": p.weights, "mapped": p.mapped, "bank": p.hardware[0]._bank},
+    "AnalogMatrix": lambda p: {"weights": p.weights, "mapped": p.mapped, "bank": p.bank},
     "BiasSensitivity": lambda p: {"crossbar": p.crossbar, "biases": xs.Biases(left=0.1, bottom=0.0)},
     "BehindVia": lambda p: {"ohm": 20.0},
     "Biases": lambda p: {"left": 0.1},

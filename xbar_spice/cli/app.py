@@ -147,7 +147,7 @@ def netlist(
     seed: int,
     **circuit: Any,
 ) -> None:
-    """Write the netlists of A and B from trained weights.
+    """Write the netlists of all matrices of trained weights.
 
     One deck for each matrix, one for each array, and a JSON manifest that maps every source and current to its matrix
     index and sign. Every deck runs as it is: ngspice -b DECK. With --pulse-width, one more deck for each array, with

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
@@ -12,6 +14,7 @@ from xbar_spice.cosim.run.record import Record
 
 __all__ = ["print_attribution", "print_cosimulation", "print_gradients", "print_rows"]
 
+_LAYER = re.compile(r"(.+)\[(\d+)\] (\w+)")  # of a read of a matrix of one layer
 _SIGNS = f"same sign        of entries from {SMALLEST_SIGN:g} of the largest on; zeros are not opposite"
 
 
@@ -19,7 +22,7 @@ def print_rows(title: str, header: tuple[str, ...], rows: list[tuple[str, ...]])
     """A table; all columns but the first are aligned to the right."""
     table = Table()
     for position, name in enumerate(header):
-        table.add_column(name, justify="left" if position == 0 else "right")
+        table.add_column(name, justify="left" if position == 0 else "right", overflow="fold")
     for row in rows:
         table.add_row(*row)
     _say(title)
@@ -53,7 +56,7 @@ def print_cosimulation(record: Record) -> None:
         )
     if accuracy.analog is not None:
         lines.append(f"accuracy         {accuracy.analog:.2%} analog, {accuracy.digital:.2%} digital")
-    reads = ", ".join(f"{count} {kind}" for kind, count in record.reads.items())
+    reads = ", ".join(f"{count} {kind}" for kind, count in _by_layers(record.reads).items())
     lines.append(f"reads            {sum(record.reads.values())} ({reads}) in {record.read_seconds:.1f} s")
     if record.verified is not None:
         judged = record.verified
@@ -90,6 +93,19 @@ def print_cosimulation(record: Record) -> None:
     if convergence.unstable_samples:
         lines.append(f"UNSTABLE         samples {convergence.unstable_samples}: the method amplifies what is damped")
     _say("\n".join(lines))
+
+
+def _by_layers(reads: Mapping[str, int]) -> dict[str, int]:
+    """Reads by matrix and direction, those of all layers together."""
+    found: dict[str, int] = {}
+    layers: dict[str, set[str]] = {}
+    for kind, count in reads.items():
+        layer = _LAYER.fullmatch(kind)
+        name = kind if layer is None else f"{layer[1]} {layer[3]}"
+        found[name] = found.get(name, 0) + count
+        if layer is not None:
+            layers.setdefault(name, set()).add(layer[2])
+    return {f"{name} in {len(layers[name])} layers" if name in layers else name: n for name, n in found.items()}
 
 
 def print_gradients(record: dict[str, Any]) -> None:

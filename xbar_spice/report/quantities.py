@@ -22,6 +22,7 @@ __all__ = [
     "STATE_ERROR",
     "VERIFIED",
     "WORST_READ",
+    "WRITES",
     "Quantity",
     "columns_of",
     "dictionary",
@@ -34,7 +35,7 @@ STATE_ERROR, LOSS_ERROR = "state.relative_error", "loss.relative_error"
 ACCURACY, DIGITAL_ACCURACY, ACCURACY_LOSS = "accuracy.analog", "accuracy.digital", "accuracy.loss"
 READS, SECONDS, WORST_READ = "reads", "seconds", "worst_read_error"
 NATS_ABOVE = "flow.nats_above"
-ENERGY, VERIFIED = "read_energy", "verified.worst"
+ENERGY, VERIFIED, WRITES = "read_energy", "verified.worst", "writes"
 _NO_ANGLE = 1e-14  # that rounding leaves of 1 - cosine
 
 _NANOSECONDS = f"{1e9 * READ_SECONDS:g}"
@@ -125,9 +126,9 @@ QUANTITIES = (
     Quantity("verified.reads", "", "how many reads that engine answered"),
     Quantity(VERIFIED, "", "largest difference of a current between the two, over the largest of its array"),
     Quantity("noise", "", "what read noise and converters leave of an implicit equation, relative to the state"),
-    Quantity("writes", "", "writes of arrays that the weights of all steps share"),
-    Quantity("writes.*", "", "writes on the way {}"),
-    Quantity("writes.devices", "", "devices that got another target, in all writes"),
+    Quantity(WRITES, "", "writes of arrays that the weights of all steps share"),
+    Quantity(f"{WRITES}.*", "", "writes on the way {}"),
+    Quantity(f"{WRITES}.devices", "", "devices that got another target, in all writes"),
     Quantity("activations", "", "selections of rows that the reads took"),
     Quantity("programming.pulses", "", "programming pulses at all cells of all arrays together"),
     Quantity("programming.seconds", "second", "length of all programming pulses, one after the other"),
@@ -239,7 +240,7 @@ def _writes(by_matrix: Mapping[str, Mapping[str, int]]) -> dict[str, int]:
     if not by_matrix:
         return {}
     total = {key: sum(one[key] for one in by_matrix.values()) for key in ("forward", "adjoint", "devices")}
-    return {"writes": total["forward"] + total["adjoint"]} | {f"writes.{key}": value for key, value in total.items()}
+    return {WRITES: total["forward"] + total["adjoint"]} | {f"writes.{key}": value for key, value in total.items()}
 
 
 def _energies(power: Mapping[str, float | None], reads: Mapping[str, int]) -> dict[str, Scalar]:

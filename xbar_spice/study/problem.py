@@ -71,7 +71,11 @@ def problem_of(model: Model, data: Data, loss: LossName = "auto", *, time_gradie
     """
     if data.features != model.inputs:
         kind = "states" if model.encoder is None else "inputs of its encoder"
-        raise StudyError(f"{data}: samples of {data.features} entries do not fit a model of {model.inputs} {kind}")
+        columns = data.features > model.inputs and data.labels is None and data.targets is None
+        hint = "; if some columns are targets, say which: --data-map targets=NAME,NAME" if columns else ""
+        raise StudyError(
+            f"{data}: samples of {data.features} entries do not fit a model of {model.inputs} {kind}{hint}"
+        )
     x = np.ascontiguousarray(data.x.T)
     return Problem(model, x, _objective(model, data, loss), data.source, time_gradients=time_gradients)
 
