@@ -13,6 +13,7 @@ layer, and at equal devices residual blocks of two and of six convolutions. Draw
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Any
 
 from common import NODE_32, Arguments, elapsed, publish
@@ -42,6 +43,12 @@ TITLES = {
 TIME = 2.0
 
 
+@cache
+def samples(quick: bool) -> Split:
+    whole, few = load_digits(), np.arange(60)
+    return replace(whole, train=whole.train.take(few), test=whole.test.take(few)) if quick else whole
+
+
 @dataclass(frozen=True)
 class Network(Task):
     """A residual network on the pixels of the digits.
@@ -62,9 +69,7 @@ class Network(Task):
     name = "depth"
 
     def data(self) -> Split:
-        whole = load_digits()
-        few = np.arange(60)
-        return replace(whole, train=whole.train.take(few), test=whole.test.take(few)) if self.quick else whole
+        return samples(self.quick)
 
     def initial(self, rng: np.random.Generator) -> xs.Model:
         if self.block:
@@ -103,11 +108,6 @@ class Shown:
     accuracy: float
     digital: float
 
-    @property
-    def lost(self) -> float:
-        """The accuracy that the chip costs."""
-        return self.digital - self.accuracy
-
 
 def on_chip(model: xs.Model, test: Samples, design: xs.Design, engine: str, seed: int) -> Shown:
     chip = xs.Chip(design, engine=engine, seed=seed)
@@ -136,7 +136,7 @@ def main() -> None:
     options = parser.parse(seeds=1, layers=[1, 2], least=1)
     varied, wires, quick = xs.Design(variation=xs.Variation(options.error)), NODE_32, options.quick
     found: dict[tuple[str, int], list[Shown]] = {}
-    test = Network(1, quick=quick).data().test
+    test = samples(quick).test
     for seed in range(options.seeds):
         for layers in options.layers:
             one = Network(layers, quick=quick)
@@ -177,9 +177,9 @@ def line(name: str, shown: list[Shown]) -> str:
 
 
 def draw(found: dict[tuple[str, int], list[Shown]], depths: list[int]) -> Figure:
-    figure, (error, lost) = new_figure(1, 2, width=4.6, height=3.6, share=False)
+    figure, (error, accuracy) = new_figure(1, 2, width=4.6, height=3.6, share=False)
     for (kind, title), colour in zip(TITLES.items(), colours(list(TITLES), ordered=False), strict=True):
-        for axes, name in ((error, "error"), (lost, "lost")):
+        for axes, name in ((error, "error"), (accuracy, "accuracy")):
             values = 100 * np.array([[getattr(one, name) for one in found[kind, layers]] for layers in depths])
             axes.plot(depths, np.median(values, axis=1), "o-", color=colour, label=title)
             axes.fill_between(depths, values.min(axis=1), values.max(axis=1), color=colour, alpha=0.12)
@@ -187,8 +187,8 @@ def draw(found: dict[tuple[str, int], list[Shown]], depths: list[int]) -> Figure
     start = 100 * np.median([one.error for one in found["own", depths[0]]])
     error.plot(whole, start * (whole / whole[0]) ** -0.5, ":", color="0.5", label="1 / sqrt(layers)")
     error.set(xlabel="layers", yscale="log", ylabel="error of the last state, %", ylim=(2, None))
-    lost.set(xlabel="layers", ylabel="accuracy lost on the chip, points")
-    for axes in (error, lost):
+    accuracy.set(xlabel="layers", ylabel="accuracy on samples held back, %")
+    for axes in (error, accuracy):
         set_abscissa(axes, depths)
     error.legend(fontsize="small", loc="lower left")
     return figure
