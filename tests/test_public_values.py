@@ -233,6 +233,7 @@ CALLS: dict[str, Callable[[Parts], dict[str, Any]]] = {
     "f_covariance": lambda p: {"field": p.field, "z": [1.0, 0.5], "eps": 0.1},
     "batch_variance": lambda p: {"sample_gradients": p.weights, "batch": 2},
     "Dropout": lambda p: {},
+    "WeightNoise": lambda p: {},
     "DropoutField": lambda p: {"field": p.field, "part": 0.2, "keep": [1, 0]},
     "FixedPoint": lambda p: {"integer_bits": 3, "fraction_bits": 4},
     "fixed_point": lambda p: {"values": p.weights, "integer_bits": 3, "fraction_bits": 4},
@@ -393,7 +394,7 @@ ALSO_RIGHT = {
     ("InTurn", "effects"): {"no number", "empty array"},
     **{("Crossbar", name): {"a fraction", "huge"} for name in ("r_word", "r_bit")},
     ("half_select", "volts"): {"negative"},
-    **{(name, "conductance"): {"array of three axes"} for name in ("map_weights", "program")},
+    **{(name, of): {"array of three axes"} for name in ("map_weights", "program") for of in ("conductance", "before")},
     ("Design", "conductances"): {"a text"},  # the file is read when devices are programmed
     ("Kernels", "a"): {"one value"},  # a kernel of one tap
     ("Kernels", "b"): {"one value"},

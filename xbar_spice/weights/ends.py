@@ -71,7 +71,7 @@ class Layer(End):
         bias: (outputs,), or (c_out,) of a convolution; zeros when left out.
         activation: Name of an activation, or an `Activation`.
         image_shape: (height, width) of what is convolved or pooled; channels lie one after the other.
-        padding: Of a convolution, "zero" or "circular", by half a kernel; or "none".
+        padding: Of a convolution, "zero" or "circular", by (q - 1) // 2 pixels at each edge; or "none".
         stride: Of a convolution.
         pooling: "mean" or "max" of blocks of pixels; None for none.
         block: Pixels of a block in either direction; None for the whole image, one number a channel.
@@ -134,7 +134,11 @@ class Layer(End):
         if self.weight.ndim == 2:
             return DenseOperator(self.weight)
         shape = cast("tuple[int, int]", self.image_shape)
-        padding, margin = ("zero", self.weight.shape[-1] // 2) if self.padding == "none" else (self.padding, 0)
+        size = self.weight.shape[-1]
+        # Frameworks pad both edges alike, so that an even kernel makes one pixel less than there are.
+        padding, margin = (
+            ("zero", ((size - 1) // 2, size // 2)) if self.padding == "none" else (self.padding, (0, 1 - size % 2))
+        )
         return Convolution(flat_kernel(self.weight), shape, cast(Padding, padding), self.stride, margin)
 
     @property
@@ -207,7 +211,7 @@ class Encoder(Layer):
         bias: (states,), or (c_out,) of a convolution; zeros when left out.
         activation: Name of an activation, or an `Activation`.
         image_shape: (height, width) of the inputs of a convolution; channels lie one after the other.
-        padding: Of a convolution, "zero" or "circular", by half a kernel; or "none".
+        padding: Of a convolution, "zero" or "circular", by (q - 1) // 2 pixels at each edge; or "none".
         stride: Of a convolution.
         pooling: "mean" or "max" of blocks of pixels of a convolution; None for none.
         block: Pixels of a block in either direction; None for the whole image, one number a channel.
@@ -266,7 +270,7 @@ class Classifier(Layer):
         bias: (classes,); zeros when left out.
         activation: Name of an activation in front, or an `Activation`.
         image_shape: (height, width) of the states, where they are pooled or convolved.
-        padding: Of a convolution, "zero" or "circular", by half a kernel; or "none".
+        padding: Of a convolution, "zero" or "circular", by (q - 1) // 2 pixels at each edge; or "none".
         stride: Of a convolution.
         pooling: "mean" or "max" of blocks of pixels; None for none.
         block: Pixels of a block in either direction; None for the whole image, one number a channel.

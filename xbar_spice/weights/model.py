@@ -178,7 +178,7 @@ class Model:
     def kernels(self) -> Kernels | None:
         """The kernels of A and B, if both are convolutions of one image; None if they are not."""
         found = [self.operators.get(name) for name in "AB"]
-        a, b = (one if isinstance(one, Convolution) and one.stride == 1 else None for one in found)
+        a, b = (one if isinstance(one, Convolution) and one.stride == 1 and not one.time else None for one in found)
         if a is None or b is None or (a.image_shape, a.padding) != (b.image_shape, b.padding):
             return None
         return Kernels(a.kernel, b.kernel, a.image_shape, a.padding)
@@ -297,8 +297,9 @@ class Model:
     def largest(self, name: str) -> float:
         """The largest |weight| of a matrix of the field."""
         operator = self.deployed.operators[name]
-        values = operator.kernel if isinstance(operator, Convolution) else matrix_of(operator)
-        return float(np.abs(values).max())
+        if isinstance(operator, Convolution):  # a time drives the sums of taps
+            return float(np.abs(operator.sparse.data if operator.time else operator.kernel).max())
+        return float(np.abs(matrix_of(operator)).max())
 
     def _matrix_named(self, name: str) -> FloatArray:
         if name not in self.operators:

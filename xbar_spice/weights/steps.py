@@ -48,7 +48,7 @@ class Weighted(Function):
         if not isinstance(weight, Convolution):
             return " x ".join(map(str, weight.shape))
         of = f"convolution of {weight.channels_in} to {weight.channels} channels of {weight.image_shape}"
-        padding = "none" if weight.margin else weight.padding
+        padding = "none" if weight.margin[0] else weight.padding
         return f"{of}, padding {padding}, stride {weight.stride}"
 
     def value(self, x: FloatArray) -> FloatArray:

@@ -22,6 +22,7 @@ from xbar_spice.cosim.run.comparison import compare
 from xbar_spice.cosim.run.made import Conditions, made_by, plain
 from xbar_spice.cosim.run.programming import all_fields, ends_on, expected_noise, field_on, program_model
 from xbar_spice.cosim.run.record import Accuracy, Circuit, Loss, Record, RunEntry
+from xbar_spice.cosim.run.written import programming_costs, writes_of
 from xbar_spice.engines.base import Engine
 from xbar_spice.engines.verified import VerifiedEngine
 from xbar_spice.errors import ConvergenceWarning, InvalidInputError
@@ -30,7 +31,7 @@ from xbar_spice.linear.threads import one_thread
 from xbar_spice.mapping.analog_matrix import ReadTrace
 from xbar_spice.mapping.design import Design
 from xbar_spice.parts import LINEAR_SOLVERS
-from xbar_spice.solve.adjoint.discrete import Gradients, gradients
+from xbar_spice.solve.adjoint.discrete import Gradients
 from xbar_spice.solve.fields.contributions import Split, split_axes
 from xbar_spice.solve.fields.field import Field
 from xbar_spice.solve.integrators.integration import Trajectory, integrate
@@ -42,7 +43,7 @@ from xbar_spice.solve.linear_solvers.solver import LinearSolver
 from xbar_spice.solve.newton.newton import NewtonOptions
 from xbar_spice.solve.newton.noise import allowing_noise
 from xbar_spice.train.losses import Objective
-from xbar_spice.train.observed import grid_points
+from xbar_spice.train.observed import looks_of
 from xbar_spice.weights import Model, named_gradients
 from xbar_spice.weights.end import Read, named_below
 
@@ -227,7 +228,6 @@ def cosimulate(
             analog = solve_model(problem, on_arrays, options.allowing(noise), ends=ends)
     feedback = solved.pop("feedback", None)
     times = {matrix.name: matrix.mapped.activations for matrix in matrices}
-    costs = {matrix.name: matrix.mapped.cost for matrix in matrices if matrix.mapped.cost is not None}
     record = Record(
         **vars(_made(problem, design, answering, seed)),
         solver=plain(options.describe()),
@@ -238,7 +238,8 @@ def cosimulate(
         worst_read_error=max((read.relative_error for read in reads), default=0.0),
         read_power={f"{matrix.name} {way}": watts for matrix in matrices for way, watts in matrix.power.items()},
         seconds=time.perf_counter() - start,
-        programming=costs or None,
+        programming=programming_costs(matrices, design) or None,
+        writes=writes_of(matrices, design) or None,
         activations=sum(times[read.matrix] for read in reads) if design.active_rows is not None else None,
         feedback=None if feedback is None else Circuit(**feedback),
         solved=solved or None,
@@ -295,6 +296,9 @@ class Run:
             "newton_iterations": forward.newton_iterations.max(axis=1).tolist(),
             "krylov_iterations": forward.krylov_iterations.max(axis=1).tolist(),
             "adjoint_krylov_iterations": adjoint.max(axis=1).tolist(),
+            "evaluations": forward.evaluations.max(axis=1).tolist(),
+            "rejected": forward.rejected.max(axis=1).tolist(),
+            "adjoint_evaluations": int(sum(back.evaluations.max() for _, back in runs if back.evaluations is not None)),
             "worst_residual": float(forward.residuals.max()),
         }
 
@@ -327,7 +331,7 @@ def solve_model(
         )
     if by_classifier := named_below(ends, "classifier"):
         objective = objective.read_by(cast("dict[str, LinearOperator]", by_classifier))
-    points = grid_points(model, objective.times)
+    looks = looks_of(model, objective.times)
     encoded = back = None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # `Run.convergence` says which samples failed
@@ -343,17 +347,15 @@ def solve_model(
             newton=options.newton,
             krylov=options.krylov,
             adaptive=options.adaptive,
-            stops=points,
+            stops=looks.stops,
+            between=looks.between,
         )
-        states = model.ended(trajectory.z)
-        final = states[-1]
+        final = model.ended(trajectory.z)[-1]
         finite = np.isfinite(final).all(axis=0)
-        seen = states[list(points)]
+        seen = looks.states(trajectory)
         scored = objective.evaluate_path(np.where(finite, seen, 0.0))
         cotangents = np.where(finite, scored.cotangent, 0.0)
-        pulled_at = {point: model.started(one) for point, one in zip(points, cotangents, strict=True)}
-        last = pulled_at.pop(model.steps, np.zeros_like(trajectory.z[-1]))
-        pulled = gradients(trajectory, last, by=by, at=pulled_at)
+        pulled = looks.pulled(trajectory, cotangents, by)
         pulled = replace(pulled, z0=model.ended(pulled.z0))
         if encoded is not None:
             back = encoded.pull(np.where(np.isfinite(pulled.z0), pulled.z0, 0.0), to_inputs=False)

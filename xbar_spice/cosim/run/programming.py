@@ -10,11 +10,14 @@ import numpy as np
 
 from xbar_spice.engines.base import Engine
 from xbar_spice.engines.registry import get_engine
+from xbar_spice.errors import InvalidInputError
 from xbar_spice.hardware.crossbar import Side
 from xbar_spice.linear.convolution import Convolution
 from xbar_spice.linear.operator import FloatArray, LinearOperator
 from xbar_spice.mapping.analog_matrix import AnalogMatrix, ReadTrace, program
 from xbar_spice.mapping.design import Design
+from xbar_spice.mapping.matrix import MappedMatrix, map_weights
+from xbar_spice.mapping.rewritten import SharedArrays, devices_name
 from xbar_spice.solve.fields.field import Field, ReluField
 from xbar_spice.solve.integrators.layers import Layers
 from xbar_spice.streams import Streams
@@ -23,6 +26,7 @@ from xbar_spice.weights.end import Read
 
 __all__ = [
     "all_fields",
+    "drawn_by",
     "ends_on",
     "expected_noise",
     "field_on",
@@ -97,7 +101,8 @@ def program_model(
 ) -> tuple[AnalogMatrix, ...]:
     """Program the matrices of a model, such as A and B, in their order.
 
-    Each draws its devices, and its read noise, from streams of its own, found by seed and name.
+    Each draws its devices, and its read noise, from streams of its own, found by seed and name. Those of all steps
+    share their devices if the design is `rewritten`, see `SharedArrays`.
 
     Args:
         model: the weights; one with a `weight_range` is written to the chip that holds this range.
@@ -110,25 +115,59 @@ def program_model(
     """
     answering = get_engine(engine)
     scales, streams = weight_scales(model, design), Streams(seed)
+    weights = weights_on_arrays(model)
+    shared: dict[str, SharedArrays] = {}
+    held: dict[str, FloatArray] = {}
+
+    def written_back(name: str, before: MappedMatrix) -> MappedMatrix:
+        return map_weights(
+            weights[name],
+            design,
+            rng=drawn_by(streams, name, design, "back"),
+            siemens_per_weight=scales.get(name),
+            cycle_rng=streams.cycle(name, f"{occasion} back"),
+            before=before.drawn,
+        )
+
     with ExitStack() as opened:
-        programmed = [
-            opened.enter_context(
-                program(
-                    W,
-                    design,
-                    engine=answering,
-                    rng=streams.devices(name),
-                    noise_rng=streams.read_noise(name, occasion),
-                    name=name,
-                    trace=trace,
-                    siemens_per_weight=scales.get(name),
-                    cycle_rng=streams.cycle(name, occasion),
-                )
+        programmed: list[AnalogMatrix] = []
+        for name, W in weights.items():
+            common = devices_name(name, design)
+            matrix = program(
+                W,
+                design,
+                engine=answering,
+                rng=drawn_by(streams, name, design),
+                noise_rng=streams.read_noise(name, occasion),
+                name=name,
+                trace=trace,
+                siemens_per_weight=scales.get(name),
+                cycle_rng=streams.cycle(name, occasion),
+                before=held.get(common),
             )
-            for name, W in weights_on_arrays(model).items()
-        ]
+            programmed.append(opened.enter_context(matrix))
+            if common != name:
+                _require_alike(programmed, common, design)
+                matrix.share(shared.setdefault(common, SharedArrays(answering, written_back)))
+                held[common] = matrix.mapped.drawn
         opened.pop_all()
     return tuple(programmed)
+
+
+def drawn_by(streams: Streams, name: str, design: Design, sweep: str = "") -> np.random.Generator:
+    """What programming a matrix draws from: the devices that it is written to, or, of pulses, that write alone."""
+    of_a_write = design.variation.in_circuit or not design.rewritten
+    return streams.devices(" ".join(filter(None, [name, sweep])) if of_a_write else devices_name(name, design))
+
+
+def _require_alike(matrices: Sequence[AnalogMatrix], common: str, design: Design) -> None:
+    """Raise unless all of these steps fit into the same arrays."""
+    shapes = {one.name: one.shape for one in matrices if devices_name(one.name, design) == common}
+    if len(set(shapes.values())) > 1:
+        raise InvalidInputError(
+            f"rewritten arrays hold the weights of all steps in turn, which must have one shape, got {shapes}; take "
+            "rewritten=False"
+        )
 
 
 def weight_scales(model: Model, design: Design) -> dict[str, float]:
