@@ -178,6 +178,7 @@ REFUSED: dict[str, tuple[Any, str]] = {
         lambda: replace(ONE, encoder=xs.Pool("max", (4, 4)), on_arrays=("pooling",)), "needs a Pool of means",
     ),
     "large blocks": (lambda: xs.Pool("mean", (2, 2), block=3), "do not fit"),
+    "weight noise": (lambda: xs.WeightNoise(0.1).prepared(MODEL), "stages in front, encoder.1.field, .*on a chip"),
     "pulses": (
         lambda: xs.Chip(WIRED, update="soft_bounds(step=0.002)").rewritten(HELD, HELD),
         "stages in front of it, .* leave update out",
