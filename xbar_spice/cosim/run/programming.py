@@ -9,11 +9,11 @@ import numpy as np
 
 from xbar_spice.engines.base import Engine
 from xbar_spice.engines.registry import get_engine
-from xbar_spice.hardware.crossbar import Side
 from xbar_spice.linear.convolution import Convolution
 from xbar_spice.linear.operator import FloatArray, LinearOperator
 from xbar_spice.mapping.analog_matrix import AnalogMatrix, ReadTrace, program
 from xbar_spice.mapping.design import Design
+from xbar_spice.mapping.noisy_twin import NoisyTwin
 from xbar_spice.solve.fields.field import Field, ReluField
 from xbar_spice.solve.integrators.layers import Layers
 from xbar_spice.streams import Streams
@@ -146,33 +146,10 @@ def _measured_noise(model: Model, matrices: Sequence[AnalogMatrix], z: FloatArra
     """The same of any field: what draws of the deviation that each read is expected to have make of f."""
     rng = np.random.default_rng(0)
     largest = 0.0
-    exact = field_on(model, matrices, lambda matrix: _Noisy(matrix, None))
-    noisy = field_on(model, matrices, lambda matrix: _Noisy(matrix, rng))
+    exact = field_on(model, matrices, lambda matrix: NoisyTwin(matrix, None))
+    noisy = field_on(model, matrices, lambda matrix: NoisyTwin(matrix, rng))
     for clean, drawn in zip(fields_of(exact), fields_of(noisy), strict=True):
         f = clean.evaluate(z).value
         squares = np.mean([np.sum((drawn.evaluate(z).value - f) ** 2, axis=0) for _ in range(_DRAWS)], axis=0)
         largest = max(largest, float((abs(model.h) * np.sqrt(squares) / np.linalg.norm(z, axis=0)).max(initial=0.0)))
     return largest
-
-
-class _Noisy(LinearOperator):
-    """The programmed weights of a matrix, with the noise that reads of it are expected to have."""
-
-    def __init__(self, matrix: AnalogMatrix, rng: np.random.Generator | None) -> None:
-        self._matrix, self._rng = matrix, rng
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        return self._matrix.shape
-
-    def _forward(self, x: FloatArray) -> FloatArray:
-        return self._read(self._matrix.mapped.programmed, x, "rows")
-
-    def _transposed(self, y: FloatArray) -> FloatArray:
-        return self._read(self._matrix.mapped.programmed.T, y, "cols")
-
-    def _read(self, weights: FloatArray, x: FloatArray, side: Side) -> FloatArray:
-        product = weights @ x
-        if self._rng is None:
-            return product
-        return product + self._matrix.spread(x, side) * self._rng.standard_normal(product.shape)

@@ -280,6 +280,10 @@ class Method(ABC):
         Of a run that continues another one, `carry` is that of the tangent of the run before.
         """
 
+    def doubts(self, run: ForwardRun, options: SolveOptions) -> str:
+        """What the caller should be warned of beside steps that did not converge; nothing by default."""
+        return ""
+
     def reverse(self, field: Field, z: FloatArray, grid: Grid, options: SolveOptions) -> FloatArray:
         """The state before the grid's only step from the one after it; the same method run back in time by default.
 
