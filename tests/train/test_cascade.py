@@ -87,6 +87,13 @@ def test_a_fit_ends_where_the_gradient_vanishes(rings: Samples) -> None:
     assert max(np.abs(slopes[name] + pulled[name]).max() for name in slopes) < 1e-4
 
 
+def test_a_fit_that_finds_no_way_down_stays_where_it_was(rings: Samples) -> None:
+    """Each point has its opposite in the same class, and the classifier is zero: no parameter has a slope."""
+    stuck = fit(ring_model(), Samples(np.hstack([rings.x, -rings.x]), np.tile(rings.classes, 2)), iterations=5)
+    assert not stuck.history
+    assert stuck.loss == stuck.refitted == pytest.approx(np.log(2.0), rel=1e-12)
+
+
 def test_schedules_smooth_weights_in_time(rings: Samples) -> None:
     def jumps(smoothness: float) -> float:
         schedule = xs.Schedule(epochs=5, batch=60, jitter=0.0, learning_rate=0.01, smoothness=smoothness)

@@ -158,7 +158,7 @@ def netlist(
     from xbar_spice.cli.feedback import feedback_decks, write_first_step
     from xbar_spice.cli.progress import interruptible
     from xbar_spice.cosim import weight_scales
-    from xbar_spice.cosim.run.programming import weights_on_arrays
+    from xbar_spice.cosim.run.programming import drawn_by, weights_on_arrays
     from xbar_spice.mapping.export import deck_name, write_netlists
     from xbar_spice.mapping.matrix import map_weights
     from xbar_spice.mapping.measured import conductance_map
@@ -184,7 +184,7 @@ def netlist(
     scales = weight_scales(model, design)
     with interruptible(f"decks in {output} are whole, but not all of them are there"):
         for name, matrix in weights_on_arrays(model).items():
-            rng = Streams(seed).devices(name)
+            rng = drawn_by(Streams(seed), name, design)
             mapped = map_weights(
                 matrix,
                 design,

@@ -1,7 +1,12 @@
-"""One thread for the products of small matrices, which wait longer for a second one than it saves."""
+"""How many cores a computation may use.
+
+One thread for the products of small matrices, which wait longer for a second one than it saves.
+"""
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import cache
@@ -9,10 +14,11 @@ from threading import Lock
 
 from threadpoolctl import ThreadpoolController
 
-__all__ = ["libraries", "one_thread"]
+__all__ = ["libraries", "one_thread", "own_cores", "share_cores"]
 
 _lock, _limits = Lock(), ExitStack()
 _inside = 0
+_shared = False
 
 
 @contextmanager
@@ -42,3 +48,16 @@ def libraries() -> ThreadpoolController:
     import scipy.linalg  # noqa: F401, PLC0415 - brings a BLAS of its own, which is limited, too
 
     return ThreadpoolController()
+
+
+def share_cores() -> None:
+    """Say that this process works beside others of the same program, one for each core."""
+    global _shared  # noqa: PLW0603 - a fact about the process
+    _shared = True
+
+
+def own_cores() -> int:
+    """Cores that this process need not share with others of the same program; at least the one that it runs on."""
+    if _shared or multiprocessing.parent_process() is not None:
+        return 1
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -108,6 +108,9 @@ QUANTITIES = (
     Quantity("verified.reads", "", "how many reads that engine answered"),
     Quantity(VERIFIED, "", "largest difference of a current between the two, over the largest of its array"),
     Quantity("noise", "", "what read noise and converters leave of an implicit equation, relative to the state"),
+    Quantity("writes", "", "writes of arrays that the weights of all steps share"),
+    Quantity("writes.*", "", "writes on the way {}"),
+    Quantity("writes.devices", "", "devices that got another target, in all writes"),
     Quantity("activations", "", "selections of rows that the reads took"),
     Quantity("programming.pulses", "", "programming pulses at all cells of all arrays together"),
     Quantity("programming.seconds", "second", "length of all programming pulses, one after the other"),
@@ -179,6 +182,7 @@ def columns_of(record: Mapping[str, Any]) -> dict[str, Scalar]:
     reads = record["reads"]
     found |= {READS: sum(reads.values())} | {f"reads.{kind}": count for kind, count in reads.items()}
     found |= _together(record.get("programming") or {})
+    found |= _writes(record.get("writes") or {})
     found |= _energies(record.get("read_power") or {}, reads)
     found |= {
         name: record.get(name) for name in (WORST_READ, "noise", "activations", "read_seconds", SECONDS, "written")
@@ -197,6 +201,14 @@ def _together(costs: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
     return {
         f"programming.{name}": (max if name in ("disturb", "passes") else sum)(values) for name, values in found.items()
     }
+
+
+def _writes(by_matrix: Mapping[str, Mapping[str, int]]) -> dict[str, int]:
+    """How often all shared arrays were written, forwards and back."""
+    if not by_matrix:
+        return {}
+    total = {key: sum(one[key] for one in by_matrix.values()) for key in ("forward", "adjoint", "devices")}
+    return {"writes": total["forward"] + total["adjoint"]} | {f"writes.{key}": value for key, value in total.items()}
 
 
 def _energies(power: Mapping[str, float | None], reads: Mapping[str, int]) -> dict[str, Scalar]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 
 from xbar_spice.errors import InvalidInputError
@@ -13,15 +11,13 @@ from xbar_spice.solve.adjoint.discrete import Gradients
 from xbar_spice.solve.integrators.dormand_prince import DormandPrince
 from xbar_spice.solve.integrators.integration import Trajectory
 from xbar_spice.solve.integrators.layers import Layers
+from xbar_spice.train.observed import Looks
 from xbar_spice.train.processor import Programmed
-from xbar_spice.weights import Model
 
 __all__ = ["augmented_pull"]
 
 
-def augmented_pull(
-    programmed: Programmed, model: Model, trajectory: Trajectory, at: Mapping[int, FloatArray]
-) -> Gradients:
+def augmented_pull(programmed: Programmed, looks: Looks, trajectory: Trajectory, cotangents: FloatArray) -> Gradients:
     """What `gradients` finds, by `augmented_gradients`; inexact by the error of the method.
 
     A method of fixed steps goes back by the steps of the grid, an adaptive one by steps of its own between the times at
@@ -29,14 +25,26 @@ def augmented_pull(
 
     Args:
         programmed: The model, as it ran.
-        model: The same.
+        looks: Where the loss looks at its run.
         trajectory: The run.
-        at: dL/dz_k by the number k of the grid point, (n, samples).
+        cotangents: Of the states that the loss looks at, (times, n, samples).
 
     Raises:
-        InvalidInputError: The field has weights of each step, the method is none of Runge and Kutta's, the model runs
-            back in time, or the processor's gradient goes through the circuit.
+        InvalidInputError: The field has weights of each step or stages in front, the method is none of Runge and
+            Kutta's, the model runs back in time, the loss looks between grid points, or the processor's gradient goes
+            through the circuit.
     """
+    model = looks.model
+    if model.stages:
+        raise InvalidInputError(
+            'adjoint="augmented" solves one equation backwards, and this model has stages in front: take '
+            'adjoint="discrete"'
+        )
+    if looks.between:
+        raise InvalidInputError(
+            f'adjoint="augmented" goes back from grid points, and the loss looks at time {looks.between[0]:g} between '
+            'them: give the model a grid with these times, or take adjoint="discrete"'
+        )
     if isinstance(programmed.field, Layers):
         raise InvalidInputError(
             'adjoint="augmented" solves one equation backwards, and this model has weights of each step: take '
@@ -53,6 +61,7 @@ def augmented_pull(
         )
     times = model.h * np.arange(model.steps + 1) if model.grid is None else model.grid
     own = isinstance(trajectory.scheme, DormandPrince)
+    at = {point: model.started(one) for point, one in zip(looks.stops, cotangents, strict=True)}
     points = sorted({0, model.steps, *at}) if own else list(range(model.steps + 1))
     nothing = np.zeros_like(trajectory.z[0])
     found = augmented_gradients(

@@ -49,6 +49,11 @@ class Fitted:
     steps: int
     nfe: tuple[tuple[float, float], ...] = ()
 
+    @property
+    def loss(self) -> float:
+        """In the end, with penalty; where no iteration found less, without it that of `refitted`."""
+        return self.history[-1] if self.history else self.refitted
+
 
 @checked()
 def fit(

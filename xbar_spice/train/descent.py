@@ -3,31 +3,31 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple, final
+from typing import NamedTuple, cast, final
 
 import numpy as np
 
 from xbar_spice.errors import InvalidInputError
-from xbar_spice.linear.operator import FloatArray
-from xbar_spice.solve.adjoint.discrete import gradients
+from xbar_spice.linear.operator import FloatArray, LinearOperator
 from xbar_spice.solve.integrators.integration import Trajectory, integrate
+from xbar_spice.solve.integrators.method import SolveOptions
 from xbar_spice.solve.integrators.step_control import AdaptiveOptions
-from xbar_spice.solve.linear_solvers.krylov import KrylovOptions
+from xbar_spice.solve.linear_solvers.krylov import KrylovOptions, get_linear_solver
 from xbar_spice.solve.newton.newton import NewtonOptions
 from xbar_spice.solve.newton.noise import allowing_noise
 from xbar_spice.train.augmented import augmented_pull
 from xbar_spice.train.losses import CrossEntropy, Objective, Score, objective_of
-from xbar_spice.train.observed import grid_points
+from xbar_spice.train.observed import Looks, looks_of
 from xbar_spice.train.optimise import Optimiser
 from xbar_spice.train.processor import Digital, Processor, Programmed
 from xbar_spice.train.regulariser import Regulariser
 from xbar_spice.train.samples import Samples, Split
 from xbar_spice.train.tasks import Adjoint, Schedule
 from xbar_spice.weights import Chain, Classifier, Model, named_gradients
-from xbar_spice.weights.ends import named_below
-from xbar_spice.weights.steps import Passed
+from xbar_spice.weights.end import named_below
+from xbar_spice.weights.passing import Passed
 
 __all__ = [
     "Epoch",
@@ -132,23 +132,25 @@ class _Seen(NamedTuple):
 def _evaluated(model: Model, data: Samples, processor: Processor | None, tolerance: float, occasion: str) -> _Seen:
     with (processor or Digital()).programmed(model, occasion) as programmed:
         objective = _objective(programmed, model, data)
-        z0, _ = _initial(programmed, model, data.x)
-        points = grid_points(model, objective.times)
-        trajectory = _integrate(programmed, model, z0, tolerance, points)
-        score = objective.evaluate_path(model.ended(trajectory.z)[list(points)])
+        z0, encoded = _initial(programmed, model, data.x, tolerance)
+        looks = looks_of(model, objective.times)
+        trajectory = _integrate(programmed, z0, tolerance, looks)
+        score = objective.evaluate_path(looks.states(trajectory))
     noise = trajectory.options.adaptive.noise
-    return _Seen(Evaluated(score.accuracy, score.loss), _spent(trajectory), noise)
+    return _Seen(Evaluated(score.accuracy, score.loss), _spent(trajectory, encoded), noise)
 
 
-def _spent(trajectory: Trajectory) -> float:
-    return float(trajectory.evaluations.sum(axis=0).mean())
+def _spent(trajectory: Trajectory, encoded: Passed | None) -> float:
+    """Evaluations of f that a sample took in the mean, those of stages in front among them."""
+    runs = [trajectory, *(() if encoded is None else encoded.runs)]
+    return float(sum(run.evaluations.sum(axis=0).mean() for run in runs))
 
 
 def _objective(programmed: Programmed, model: Model, data: Samples) -> Objective:
     """The loss of some samples, whose classifier is read where it lives on arrays."""
     objective = objective_of(model, data.labels, data.targets, data.times)
     by_classifier = named_below(programmed.ends, "classifier")
-    return objective.read_by(by_classifier) if by_classifier else objective
+    return objective.read_by(cast("dict[str, LinearOperator]", by_classifier)) if by_classifier else objective
 
 
 def loss_and_gradients(
@@ -204,37 +206,48 @@ def pulled_loss(
     """The same with what it took; see `loss_and_gradients`."""
     with (processor or Digital()).programmed(model, occasion) as programmed:
         objective = _objective(programmed, model, data)
-        z0, encoded = _initial(programmed, model, data.x)
-        points = grid_points(model, objective.times)
-        trajectory = _integrate(programmed, model, z0, tolerance, points)
-        score = objective.evaluate_path(model.ended(trajectory.z)[list(points)])
+        z0, encoded = _initial(programmed, model, data.x, tolerance)
+        looks = looks_of(model, objective.times)
+        trajectory = _integrate(programmed, z0, tolerance, looks)
+        score = objective.evaluate_path(looks.states(trajectory))
         found = dict(score.tensors)
         if not matrices:
-            return Pulled(score, found, _spent(trajectory), 0.0)
-        at = {point: model.started(one) for point, one in zip(points, score.cotangent, strict=True)}
+            return Pulled(score, found, _spent(trajectory, encoded), 0.0)
         if adjoint == "augmented":
-            pulled = augmented_pull(programmed, model, trajectory, at)
+            pulled = augmented_pull(programmed, looks, trajectory, score.cotangent)
         else:
-            last = at.pop(model.steps, np.zeros_like(trajectory.z[-1]))
-            pulled = gradients(trajectory, last, at=at)
-        back_evaluations = 0.0 if pulled.evaluations is None else float(pulled.evaluations.mean())
+            pulled = looks.pulled(trajectory, score.cotangent)
+        adjoints = [pulled]
         sums = dict(score.sums)
         if encoded is not None:
             back = encoded.pull(model.ended(pulled.z0), to_inputs=False)
             found |= back.gradients
             sums |= back.sums
+            adjoints += back.runs
         of_tensors = programmed.of_tensors
         found |= named_gradients(model, pulled.parameters) if of_tensors is None else of_tensors(pulled, sums)
     moving = {name: found[name] for name in model.tensors if name in found and name not in model.frozen}
-    return Pulled(score, moving, _spent(trajectory), back_evaluations)
+    backwards = sum(float(one.evaluations.mean()) for one in adjoints if one.evaluations is not None)
+    return Pulled(score, moving, _spent(trajectory, encoded), backwards)
 
 
-def _initial(programmed: Programmed, model: Model, x: FloatArray) -> tuple[FloatArray, Passed | None]:
+def _initial(programmed: Programmed, model: Model, x: FloatArray, tolerance: float) -> tuple[FloatArray, Passed | None]:
     """Initial states of inputs, and how they came about if there is an encoder."""
     if model.encoder is None:
         return x, None
-    encoded = model.encoder.reading(named_below(programmed.ends, "encoder")).passed(x, "encoder.")
+    options = SolveOptions()
+    if model.stages:  # which are judged as the field behind them, at the states that it should begin with
+        options = _options(programmed, model.initial(x), tolerance)
+    encoded = model.encoder.reading(named_below(programmed.ends, "encoder")).passed(x, "encoder.", options)
     return encoded.value, encoded
+
+
+def _options(programmed: Programmed, z0: FloatArray, tolerance: float) -> SolveOptions:
+    """How equations are solved, no more exactly than noise allows."""
+    exact = NewtonOptions(rtol=tolerance), KrylovOptions(rtol=tolerance)
+    noise = programmed.noise(z0)
+    newton, krylov = allowing_noise(*exact, noise)
+    return SolveOptions(newton, get_linear_solver(krylov), AdaptiveOptions().allowing(noise))
 
 
 def epochs(
@@ -321,26 +334,24 @@ def final_states(
 ) -> FloatArray:
     """(n, samples) states at the end of the run from inputs, (inputs, samples)."""
     with (processor or Digital()).programmed(model, occasion) as programmed:
-        z0, _ = _initial(programmed, model, x)
-        states: FloatArray = model.ended(_integrate(programmed, model, z0, tolerance).z[-1])
+        z0, _ = _initial(programmed, model, x, tolerance)
+        states: FloatArray = model.ended(_integrate(programmed, z0, tolerance, looks_of(model, None)).z[-1])
     return states
 
 
-def _integrate(
-    programmed: Programmed, model: Model, z0: FloatArray, tolerance: float, stops: Sequence[int] = ()
-) -> Trajectory:
-    exact = NewtonOptions(rtol=tolerance), KrylovOptions(rtol=tolerance)
-    noise = programmed.noise(z0)
-    newton, krylov = allowing_noise(*exact, noise)
+def _integrate(programmed: Programmed, z0: FloatArray, tolerance: float, looks: Looks) -> Trajectory:
+    model = looks.model
+    options = _options(programmed, z0, tolerance)
     return integrate(
         programmed.field,
         model.started(z0),
         method=model.method,
         **model.times,
-        newton=newton,
-        krylov=krylov,
-        adaptive=AdaptiveOptions().allowing(noise),
-        stops=stops,
+        newton=options.newton,
+        krylov=options.krylov,
+        adaptive=options.adaptive,
+        stops=looks.stops,
+        between=looks.between,
     )
 
 

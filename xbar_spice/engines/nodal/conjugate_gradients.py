@@ -226,7 +226,8 @@ class _Descent:
 
 def _dot(first: RealArray, second: RealArray) -> RealArray:
     """(batch, 1, 1) inner products."""
-    return np.asarray(np.einsum("bij,bij->b", first, second))[:, np.newaxis, np.newaxis]
+    batch = len(first)
+    return np.asarray(np.vecdot(first.reshape(batch, -1), second.reshape(batch, -1))).reshape(batch, 1, 1)
 
 
 def _ratio(numerator: RealArray, denominator: RealArray) -> RealArray:

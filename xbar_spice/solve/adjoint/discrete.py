@@ -173,13 +173,15 @@ def gradients(
         raise InvalidInputError("between has a time that integrate was not told: give it there as one of `between`")
 
     with np.errstate(over="ignore", invalid="ignore"):
-        points, lengths, totals = trajectory.dense.pulled(inside, axes)
+        own = trajectory.scheme.interpolates
+        points, lengths, totals = trajectory.dense.pulled({} if own else inside, axes)
+        runs = trajectory.dense.asked(inside) if own else trajectory.runs
         batch = batch + points.pop(trajectory.steps, 0.0)
         for k, w in points.items():
             earlier[k] = earlier.get(k, 0.0) + w
         run, parameters = chained_adjoint(
             trajectory.scheme,
-            [(run.grid.layer, run) for run in reversed(trajectory.runs)],
+            [(run.grid.layer, run) for run in reversed(runs)],
             np.where(lost, 0.0, batch),
             get_linear_solver(krylov, trajectory.options.krylov),
             axes,
