@@ -22,6 +22,7 @@ from xbar_spice.mapping.design import Design
 from xbar_spice.mapping.matrix import MappedMatrix, map_weights
 from xbar_spice.mapping.measured import conductance_map
 from xbar_spice.mapping.merged import MergedReads
+from xbar_spice.mapping.noisy_twin import NoisyTwin
 from xbar_spice.mapping.power import read_power
 from xbar_spice.mapping.readout import Readout
 from xbar_spice.mapping.rewritten import SharedArrays
@@ -185,6 +186,9 @@ class AnalogMatrix(LinearOperator, Closeable):
     def weights(self) -> FloatArray:
         """(m, n) the wanted matrix, which the arrays hold as well as they can."""
         return self._digital.matrix
+
+    def noisy_twin(self, rng: np.random.Generator | None) -> LinearOperator:
+        return NoisyTwin(self, rng)
 
     def spread(self, vectors: ArrayLike, side: Side = "rows") -> FloatArray:
         """How far reads lie from what exact converters and arrays without read noise would give.
