@@ -269,9 +269,9 @@ class OneSelectorOneResistor(Device):
         lines are most of the time of a read.
         """
         total = conductance * size
-        slope = conductance * self.v0 + 0.0 * size
+        slope = conductance * self.v0
         with np.errstate(over="ignore"):  # a voltage so far off that it has no number is refused by the caller
-            level = np.minimum(np.where(slope > 0, size / self.v0, 0.0), np.arcsinh(total / self.i0))
+            level = np.minimum(size / self.v0, np.arcsinh(total / self.i0))
             for _ in range(ITERATIONS):
                 rise, step, turn = np.cosh(level), slope * level, np.sinh(level)
                 rise *= self.i0

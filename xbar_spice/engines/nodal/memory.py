@@ -12,7 +12,7 @@ import numpy as np
 
 __all__ = ["keep_dropped_arrays"]
 
-LARGEST = 2**24  # bytes, an array of 1448 x 1448
+LARGEST = 2**25 - 2**20  # bytes, about an array of 2000 x 2000; the size does not adapt to more
 
 
 def keep_dropped_arrays() -> None:
