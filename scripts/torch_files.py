@@ -109,6 +109,71 @@ def several() -> None:
     np.savez_compressed(FOLDER / "several.npz", **expected)
 
 
+class ConcatConv2d(nn.Module):
+    """A convolution of an image and of the time, which is one more channel in front."""
+
+    def __init__(self, channels: int, into: int, size: int) -> None:
+        super().__init__()
+        self._layer = nn.Conv2d(channels + 1, into, size, 1, size // 2)
+
+    def forward(self, t: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+        return self._layer(torch.cat([torch.ones_like(x[:, :1]) * t, x], 1))
+
+
+class ConcatOde(nn.Module):
+    """The right-hand side of the MNIST example of torchdiffeq, but for its normalisations, from t = 0 by RK4."""
+
+    def __init__(self, channels: int, hidden: int) -> None:
+        super().__init__()
+        self.odefunc = nn.ModuleDict(
+            {"conv1": ConcatConv2d(channels, hidden, 3), "conv2": ConcatConv2d(hidden, channels, 3)}
+        )
+
+    def f(self, t: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+        return self.odefunc["conv2"](t, torch.tanh(self.odefunc["conv1"](t, x)))
+
+    def forward(self, z: torch.Tensor) -> torch.Tensor:
+        self.h = h = torch.full((), H, dtype=z.dtype, requires_grad=True)
+        for k in range(STEPS):
+            t = k * h
+            k1 = self.f(t, z)
+            k2 = self.f(t + h / 2, z + h / 2 * k1)
+            k3 = self.f(t + h / 2, z + h / 2 * k2)
+            k4 = self.f(t + h, z + h * k3)
+            z = z + h / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
+        return z
+
+
+class TimedPerceptron(ConcatOde):
+    """The same of three convolutions, as the convolutional augmented neural ODEs have them."""
+
+    def __init__(self, channels: int, hidden: int) -> None:
+        super().__init__(channels, hidden)
+        sizes = {"conv1": (channels, hidden, 1), "conv2": (hidden, hidden, 3), "conv3": (hidden, channels, 1)}
+        self.odefunc = nn.ModuleDict({name: ConcatConv2d(*size) for name, size in sizes.items()})
+
+    def f(self, t: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+        return self.odefunc["conv3"](t, torch.tanh(self.odefunc["conv2"](t, torch.tanh(self.odefunc["conv1"](t, x)))))
+
+
+def timed() -> None:
+    """Convolutions of image and time, behind one of even size: a file of their own, which was made later."""
+    torch.manual_seed(2)
+    images, labels = torch.randn(6, 1, 7, 7, dtype=torch.float64), torch.arange(6) % 3
+    expected = {"images": images.flatten(1).numpy(), "labels": labels.numpy()}
+    for name, kind in (("concat", ConcatOde), ("timed_perceptron", TimedPerceptron)):
+        net = nn.Sequential(
+            nn.Conv2d(1, 2, 4, 2, 1), nn.ReLU(), kind(2, 3),
+            nn.Sequential(nn.ReLU(), nn.AdaptiveAvgPool2d((1, 1)), nn.Flatten()), nn.Linear(2, 3),
+        ).double()  # fmt: skip
+        logits = net(images)
+        nn.functional.cross_entropy(logits, labels).backward()
+        torch.save(net.state_dict(), FOLDER / f"{name}.pt")
+        expected |= {f"{name}.logits": logits.detach().numpy(), f"{name}.h": net[2].h.grad.numpy()}
+        expected |= {f"{name}.grad.{key}": value.grad.numpy() for key, value in net.named_parameters()}
+    np.savez_compressed(FOLDER / "timed.npz", **expected)
+
+
 def main() -> None:
     FOLDER.mkdir(exist_ok=True)
     torch.manual_seed(0)
@@ -168,3 +233,4 @@ def main() -> None:
 if __name__ == "__main__":
     main()
     several()
+    timed()

@@ -187,6 +187,7 @@ CALLS: dict[str, Callable[[Parts], dict[str, Any]]] = {
     "OneTransistorOneResistor": lambda p: {},
     "OpAmp": lambda p: {},
     "Polynomial": lambda p: {},
+    "Pool": lambda p: {"pooling": "mean", "image_shape": (2, 3)},
     "Problem": lambda p: {
         "model": p.model, "z0": np.ones((2, 2)), "objective": xs.SquaredDistance(np.zeros((2, 2)))
     },
@@ -197,6 +198,8 @@ CALLS: dict[str, Callable[[Parts], dict[str, Any]]] = {
     "Schedule": lambda p: {},
     "Sensitivity": lambda p: {"crossbar": p.crossbar, "drive": [0.1, 0.2]},
     "Sinh": lambda p: {},
+    "Stage": lambda p: {"model": p.model},
+    "staged": lambda p: {"models": [p.model, p.model]},
     "SolverOptions": lambda p: {},
     "SplitField": lambda p: {"velocity": p.layer, "force": p.layer},
     "SquaredDistance": lambda p: {"target": np.zeros((2, 2))},
@@ -230,6 +233,7 @@ CALLS: dict[str, Callable[[Parts], dict[str, Any]]] = {
     "f_covariance": lambda p: {"field": p.field, "z": [1.0, 0.5], "eps": 0.1},
     "batch_variance": lambda p: {"sample_gradients": p.weights, "batch": 2},
     "Dropout": lambda p: {},
+    "WeightNoise": lambda p: {},
     "DropoutField": lambda p: {"field": p.field, "part": 0.2, "keep": [1, 0]},
     "FixedPoint": lambda p: {"integer_bits": 3, "fraction_bits": 4},
     "fixed_point": lambda p: {"values": p.weights, "integer_bits": 3, "fraction_bits": 4},
@@ -390,7 +394,7 @@ ALSO_RIGHT = {
     ("InTurn", "effects"): {"no number", "empty array"},
     **{("Crossbar", name): {"a fraction", "huge"} for name in ("r_word", "r_bit")},
     ("half_select", "volts"): {"negative"},
-    **{(name, "conductance"): {"array of three axes"} for name in ("map_weights", "program")},
+    **{(name, of): {"array of three axes"} for name in ("map_weights", "program") for of in ("conductance", "before")},
     ("Design", "conductances"): {"a text"},  # the file is read when devices are programmed
     ("Kernels", "a"): {"one value"},  # a kernel of one tap
     ("Kernels", "b"): {"one value"},

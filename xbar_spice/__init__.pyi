@@ -96,6 +96,7 @@ from .solve.density.inverse import inverse_flow as inverse_flow
 from .solve.density.likelihood import density_gradients as density_gradients
 from .solve.density.likelihood import log_density as log_density
 from .solve.fields.activation import Activation as Activation
+from .solve.fields.convolved import convolution_field as convolution_field
 from .solve.fields.dropout import DropoutField as DropoutField
 from .solve.fields.field import ActivationField as ActivationField
 from .solve.fields.field import Field as Field
@@ -105,7 +106,6 @@ from .solve.fields.residual import PerceptronField as PerceptronField
 from .solve.fields.residual import ResidualField as ResidualField
 from .solve.fields.split import SplitField as SplitField
 from .solve.fields.systems import antisymmetric_field as antisymmetric_field
-from .solve.fields.systems import convolution_field as convolution_field
 from .solve.fields.systems import hamiltonian_field as hamiltonian_field
 from .solve.fields.systems import parabolic_field as parabolic_field
 from .solve.fields.timed import TimedField as TimedField
@@ -152,6 +152,7 @@ from .train.rounding import FixedPoint as FixedPoint
 from .train.tasks import Schedule as Schedule
 from .train.training import train as train
 from .train.training import tune as tune
+from .train.weight_noise import WeightNoise as WeightNoise
 from .transient import read_pulse as read_pulse
 from .version import __version__ as __version__
 from .weights import Chain as Chain
@@ -160,7 +161,10 @@ from .weights import Encoder as Encoder
 from .weights import Kernels as Kernels
 from .weights import Model as Model
 from .weights import Normalisation as Normalisation
+from .weights import Pool as Pool
+from .weights import Stage as Stage
 from .weights import field_named as field_named
 from .weights import load_model as load_model
 from .weights import prolong as prolong
 from .weights import save_model as save_model
+from .weights import staged as staged

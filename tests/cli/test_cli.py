@@ -97,6 +97,7 @@ def test_shown_defaults_are_those_of_the_design():
         "conductances": "none",
         "technology_source": "NeuroSim V1.3",
         "skip_empty": "keep-empty",
+        "rewritten": "arrays-of-each-step",
     }
     words |= {
         "read_noise": "normal",

@@ -1,5 +1,6 @@
 """Models of frameworks and samples of one's own through the verbs, without a line of Python."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -77,6 +78,7 @@ def test_observations_of_ones_own_go_through_every_verb(observed):
     tuned = run("tune", "own.npz", *data, *CIRCUIT, "--epochs", 2, "--output", "tuned.npz")
     assert "on the chip loss on 2 held-back samples of own.csv as deployed" in tuned
     assert "%" not in tuned
+    assert re.search(r"NFE +[\d.]+ and [\d.]+ back in the first epoch, [\d.]+ and [\d.]+ back in the last", tuned)
     assert not np.array_equal(load_model("tuned.npz").A, load_model("own.npz").A)
     assert "2 cases: 0 were there, 2 run" in run("study", "own.toml", "--output", "runs", "--jobs", 1)
     assert "report: " in run("report", "runs")

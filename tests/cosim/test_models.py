@@ -35,8 +35,8 @@ def numbers(*shape: int) -> np.ndarray:
     return rng.standard_normal(shape) / 2
 
 
-def image(*channels: int) -> xs.Convolution:
-    return xs.Convolution(numbers(*channels, 3, 3), (2, 2), "zero")
+def image(*channels: int, time: bool = False) -> xs.Convolution:
+    return xs.Convolution(numbers(*channels, 3, 3), (2, 2), "zero", time=time)
 
 
 FIELDS: dict[str, xs.Field | xs.Layers] = {
@@ -57,7 +57,27 @@ FIELDS: dict[str, xs.Field | xs.Layers] = {
         xs.ActivationField(numbers(4, 4), numbers(3, 4), "tanh", bias=numbers(4), time=True)
     ),
 }  # fmt: skip
-ON_A_LINE = ("activation", "layer", "parabolic", "convolutions", "weights of each step", "time as a line")
+CHANNELS = {
+    "time channels": xs.ActivationField(
+        image(2, 2, time=True), image(1, 3, time=True), "tanh", bias=numbers(2), output_bias=numbers(1), time=True
+    ),
+    "perceptron in time": xs.PerceptronField(
+        "tanh", time=True, K1=numbers(4, 4), K2=numbers(2, 5), b2=numbers(2), K3=numbers(3, 2)
+    ),
+    "antisymmetric in time": AntisymmetricField(numbers(3, 4), numbers(3), time=True),
+    "parabolic in time": ParabolicField(image(2, 2, time=True), "tanh", bias=numbers(2), time=True),
+}  # fmt: skip
+FIELDS |= {name: xs.TimedField(field) for name, field in CHANNELS.items()}
+ON_A_LINE = (
+    "activation",
+    "layer",
+    "parabolic",
+    "convolutions",
+    "weights of each step",
+    "time as a line",
+    "time channels",
+    "parabolic in time",
+)
 IN_NGSPICE = (
     "activation", "layer", "residual", "antisymmetric", "parabolic", "hamiltonian", "convolutions",
     "weights of each step",
@@ -65,6 +85,8 @@ IN_NGSPICE = (
 DIFFERENCES = [("antisymmetric", ("difference",)), ("antisymmetric", ("bias", "difference"))]
 METHODS = {
     "time as a line": "rk4",
+    "time channels": "rk4",
+    "perceptron in time": "ab3",
     "hamiltonian": "verlet",
     "weights of each step": "ab3",
     "layer": "rk4",

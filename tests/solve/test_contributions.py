@@ -14,8 +14,9 @@ from xbar_spice.parts import METHODS
 from xbar_spice.solve.adjoint.continuous import continuous_gradients
 from xbar_spice.solve.adjoint.discrete import gradients
 from xbar_spice.solve.adjoint.memory import checkpointed_gradients, reversed_gradients
+from xbar_spice.solve.fields.convolved import convolution_field
 from xbar_spice.solve.fields.field import ActivationField, Field, ReluField
-from xbar_spice.solve.fields.systems import antisymmetric_field, convolution_field, hamiltonian_field, parabolic_field
+from xbar_spice.solve.fields.systems import antisymmetric_field, hamiltonian_field, parabolic_field
 from xbar_spice.solve.integrators.integration import integrate
 from xbar_spice.solve.integrators.layers import Layers
 from xbar_spice.solve.integrators.multistep import AB3, AM3

@@ -11,6 +11,8 @@ from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear.convolution import Convolution
 from xbar_spice.linear.operator import DenseOperator, FloatArray
 from xbar_spice.solve.adjoint import gradients
+from xbar_spice.solve.adjoint.tangent import tangent
+from xbar_spice.solve.fields import ActivationField, AntisymmetricField, ParabolicField, PerceptronField, TimedField
 from xbar_spice.solve.fields.field import Field, ReluField
 from xbar_spice.solve.integrators.integration import integrate
 from xbar_spice.weights import field_named
@@ -97,3 +99,27 @@ def test_a_large_convolution_has_the_gradient_of_its_kernel(kind: str) -> None:
     found = [gradients(integrate(field, z, "rk4", h=0.1, steps=1), w).parameters for field in (sparse, dense)]
     expected = convolution.kernel_gradient(found[1]["K"])
     np.testing.assert_allclose(found[0]["K"], expected, rtol=1e-10, atol=1e-12)
+
+
+TIMED = {
+    "activation": ActivationField(Convolution(np.sin(np.arange(54.0)).reshape(2, 3, 9), (2, 1), "zero", time=True),
+                                  np.cos(np.arange(20.0)).reshape(4, 5), "tanh", bias=[0.3, -0.2], time=True),
+    "perceptron": PerceptronField("tanh", time=True, K1=np.sin(np.arange(6.0)).reshape(3, 2), b1=[0.1, 0.2, 0.3],
+                                  K2=np.cos(np.arange(8.0)).reshape(2, 4), K3=np.sin(np.arange(2.0)).reshape(1, 2)),
+    "antisymmetric": AntisymmetricField(np.sin(np.arange(6.0)).reshape(2, 3), [0.1, -0.1], time=True),
+    "parabolic": ParabolicField(np.sin(np.arange(9.0)).reshape(3, 3), "tanh", bias=[0.1, 0.2, 0.3], time=True),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TIMED)
+def test_fields_with_the_time_in_any_layer_have_adjoints_that_fit_their_tangents(name: str) -> None:
+    """And the tangents are those of the states; the time is one of them, and moves with the others."""
+    field, rng = TimedField(TIMED[name]), np.random.default_rng(9)
+    z0, w, dz = rng.normal(size=(3, field.states, 2))
+    run = integrate(field, z0, "rk4", h=0.2, steps=3)
+    found = gradients(run, w)
+    dp = {of: rng.normal(size=value.shape) for of, value in found.parameters.items()}
+    expected = np.vdot(found.z0, dz) + sum(np.vdot(value, dp[of]) for of, value in found.parameters.items())
+    assert np.vdot(w, tangent(run, dz, dp)) == pytest.approx(expected, rel=1e-12)
+    up, down = (integrate(field, z0 + e * dz, "rk4", h=0.2, steps=3).z[-1] for e in (1e-5, -1e-5))
+    np.testing.assert_allclose(tangent(run, dz, {}), (up - down) / 2e-5, rtol=1e-7, atol=1e-8)

@@ -13,7 +13,8 @@ from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear.operator import as_operator
 from xbar_spice.solve.adjoint import continuous_gradients, tangent
 from xbar_spice.solve.fields import ActivationField
-from xbar_spice.solve.integrators import LinearMultistep, RungeKutta, Tableau
+from xbar_spice.solve.integrators import DormandPrince, Grid, LinearMultistep, RungeKutta, SolveOptions, Tableau
+from xbar_spice.solve.integrators.integration import Trajectory, chained_runs
 
 CASES = truth("times")["cases"]
 GIVEN = CASES["augmented"]["inputs"]
@@ -96,6 +97,17 @@ def test_states_between_points_are_those_of_the_reference() -> None:
     assert relative(run.z[1], case["z1"]) < 1e-10
     found = [run.state(case["inputs"]["h"] * part) for part in case["inputs"]["theta"]]
     assert relative(found, case["cubic_hermite"]) < 1e-10
+    options, first = SolveOptions(adaptive=xs.AdaptiveOptions(atol=1e6)), np.array([case["inputs"]["h"]])
+    runs = chained_runs(DormandPrince(), [(FIELD, Grid(first[0], 1))], Z0[:, np.newaxis], options, (first,))
+    own = Trajectory("dopri5", DormandPrince(), runs, options, batched=False)
+    assert relative(own.z[1], case["z1"]) < 1e-10
+    found = [own.state(first[0] * part) for part in case["inputs"]["theta"]]
+    assert relative(found, case["dopri5_quartic"]) < 1e-10
+    w, time = np.array(case["inputs"]["cotangent"]), first[0] * case["inputs"]["gradient_at_theta"]
+    slopes = xs.gradients(own, 0 * w, between={time: w})
+    for name in ("A", "B"):
+        assert relative(slopes.parameters[name], case["gradient"][name]) < 1e-10
+    assert relative(slopes.z0, case["gradient"]["z0"]) < 1e-10
     with pytest.raises(InvalidInputError, match=r"time 0\.6 is beyond the run, which goes from 0 to 0\.5"):
         run.state(0.6)
 

@@ -12,10 +12,11 @@ from support import truth
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.parts import LINEAR_SOLVERS, METHODS
 from xbar_spice.solve.adjoint.discrete import Gradients
+from xbar_spice.solve.fields.convolved import convolution_field
 from xbar_spice.solve.fields.field import ActivationField, Field, ReluField
 from xbar_spice.solve.fields.layer_field import LayerField
 from xbar_spice.solve.fields.split import SplitField
-from xbar_spice.solve.fields.systems import antisymmetric_field, convolution_field, hamiltonian_field, parabolic_field
+from xbar_spice.solve.fields.systems import antisymmetric_field, hamiltonian_field, parabolic_field
 from xbar_spice.solve.integrators.integration import Trajectory, integrate
 
 Parameters = Mapping[str, FloatArray]

@@ -23,6 +23,7 @@ def test_a_flow_learns_a_density_that_no_normal_distribution_has() -> None:
     assert [epoch.number for epoch in result.history] == [*range(1, 31)]
     assert result.test_loss < result.normal_loss
     assert result.test_loss == result.history[-1].test.loss
+    assert {(epoch.evaluations, epoch.adjoint_evaluations) for epoch in result.history} == {(4.0, 4.0)}
     again = likelihood(result.model, TASK.data().test.x)
     np.testing.assert_allclose(-again.mean(), result.test_loss)
     assert set(result.model.tensors) == {"A", "B", "bias"}

@@ -425,7 +425,6 @@ BAD_KERNELS = {
     "taps": (given_as(a=np.ones(8)), r"tensor 'a': a kernel has q\*q taps .* got 8"),
     "axes": (given_as(b=np.ones((1, 2, 1, 3, 3))), r"tensor 'b': kernel must have shape .* got \(1, 2, 1, 3, 3\)"),
     "TensorFlow": (given_as(b=np.ones((3, 3, 2, 1))), r"tensor 'b': a kernel of four axes .* transpose\(3, 2, 0, 1\)"),
-    "even kernel": (given_as(b=np.ones((1, 2, 4, 4))), r"tensor 'b': a kernel has q\*q taps with q odd"),
     "huge kernel": (given_as(b=np.ones((1, 2, 999, 999))), r"tensor 'b': a kernel has at most 127 x 127 taps"),
     "huge image": (given_as(image_shape=[10**6, 10**6]), "tensor 'a': the convolution .* at most .* entries"),
     "overflow": (given_as(image_shape=[2**32, 2**32]), "tensor 'a': the convolution .* at most .* entries"),

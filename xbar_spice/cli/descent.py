@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -10,13 +10,14 @@ import click
 
 if TYPE_CHECKING:
     from xbar_spice.hardware.fixed_point import Rounding
+    from xbar_spice.train.descent import Epoch
     from xbar_spice.train.processor import Processor
     from xbar_spice.train.tasks import Schedule
 
-__all__ = ["descent_options", "descent_settings", "given_processor", "given_schedule"]
+__all__ = ["descent_options", "descent_settings", "evaluations_line", "given_processor", "given_schedule"]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-_NAMES = ("batch", "optimiser", "momentum", "fixed_point", "rounding", "dropout")
+_NAMES = ("batch", "optimiser", "momentum", "adjoint", "fixed_point", "rounding", "dropout")
 
 
 class _Format(click.ParamType):  # type: ignore[type-arg] # generic for type checkers only
@@ -44,6 +45,11 @@ def descent_options(command: Command) -> Command:
                 type=click.FloatRange(0, 1, max_open=True),
                 metavar="PART",
                 help="Of descent: the part of the last move that goes on.",
+            ),
+            click.option(
+                "--adjoint",
+                type=click.Choice(["discrete", "augmented"]),
+                help="Exact, of the steps, or by one solve of the adjoint equation backwards.  [default: discrete]",
             ),
             click.option(
                 "--fixed-point",
@@ -74,7 +80,7 @@ def descent_settings(given: dict[str, Any]) -> dict[str, Any]:
 
 def given_schedule(schedule: Schedule, told: dict[str, Any]) -> Schedule:
     """The schedule with what the options say."""
-    own = ("epochs", "learning_rate", "batch", "optimiser", "momentum")
+    own = ("epochs", "learning_rate", "batch", "optimiser", "momentum", "adjoint")
     return replace(schedule, **{name: told[name] for name in own if told.get(name) is not None})
 
 
@@ -90,3 +96,11 @@ def given_processor(on: Processor, schedule: Schedule, told: dict[str, Any], see
         before, behind = told["fixed_point"]
         on = FixedPoint(before, behind, rounding, loss_scale=float(schedule.batch), on=on, seed=seed)
     return Dropout(told["dropout"], on=on, seed=seed) if told["dropout"] else on
+
+
+def evaluations_line(history: Sequence[Epoch]) -> str:
+    """How many evaluations of f a sample took, forwards and backwards, at both ends of a training."""
+    first, last = (f"{one.evaluations:.4g} and {one.adjoint_evaluations:.4g}" for one in (history[0], history[-1]))
+    noise = history[-1].noise
+    allowed = f"; solves stop at the noise of reads, {noise:.1e} of a state" if noise else ""
+    return f"NFE              {first} back in the first epoch, {last} back in the last{allowed}"

@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from xbar_spice.cli.descent import descent_options, descent_settings, given_processor, given_schedule
+from xbar_spice.cli.descent import (
+    descent_options,
+    descent_settings,
+    evaluations_line,
+    given_processor,
+    given_schedule,
+)
 from xbar_spice.cli.help import Verb
 from xbar_spice.cli.inputs import data_options, given_model, given_problem, given_split, model_options, samples_option
 from xbar_spice.cli.options import (
@@ -287,5 +293,6 @@ def tune(
     click.echo(f"on the chip      loss      {'accuracy ' if classified else ''}on {said}")
     for name, test in (("as deployed", result.before), *((f"epoch {x.number}", x.test) for x in result.history)):
         click.echo(f"{name:<16} {test.loss:<9.4f} {'' if test.accuracy is None else f'{test.accuracy:.2%}'}".rstrip())
+    click.echo(evaluations_line(result.history))
     click.echo(f"time             {result.seconds:.1f} s")
     click.echo(f"weights          {output}")

@@ -54,6 +54,10 @@ def print_cosimulation(record: Record) -> None:
         lines.append(
             f"verified         {judged.reads} of {judged.of} reads by {judged.engine}, {judged.worst:.1e} apart"
         )
+    if record.writes is not None:
+        of = (f"{name} {one.forward} forward, {one.adjoint} back" for name, one in record.writes.items())
+        devices = sum(one.devices for one in record.writes.values())
+        lines.append(f"writes           {'; '.join(of)}; {devices} devices with another target")
     if record.activations is not None:
         lines.append(f"activations      {record.activations}: every read takes some rows at a time")
     if record.feedback is not None:

@@ -54,6 +54,7 @@ RULES: dict[str, Rule[Any]] = {
     "headroom": Real(least=1),
     "compensated": Flag(),
     "skip_empty": Flag(),
+    "rewritten": Flag(),
     "conductances": Optional(Text(), "for devices as programmed"),
     "technology": Optional(Text(), "for wires as given"),
     "technology_source": Optional(OneOf(*SOURCES), "for the one by default"),
@@ -76,6 +77,9 @@ class Design:
         active_rows: how many neighbouring word lines of an array are read at a time, the access transistors of all
             others being off; their currents are added digitally. None reads all at once.
         skip_empty: leave out the tiles whose weights are all zero.
+        rewritten: of a model with weights for each step, one set of arrays for a matrix of all steps, which is written
+            before the reads of a step unless it holds the weights already; else each step has arrays of its own. See
+            `SharedArrays` for what is the same in every write and what is not.
         g_min: lowest programmed conductance, siemens.
         g_max: highest programmed conductance, siemens.
         r_word: ohm per segment of a word line.
@@ -164,6 +168,12 @@ class Design:
     skip_empty: bool = setting(
         False, "Leave out tiles whose weights are all zero.", ARRAYS, flag="--skip-empty/--keep-empty"
     )
+    rewritten: bool = setting(
+        False,
+        "Write the weights of all steps to one set of arrays in turn, before the reads of each step.",
+        ARRAYS,
+        flag="--rewritten/--arrays-of-each-step",
+    )
     drift: Choice[DriftLaw] = Choice(
         DRIFT_LAWS, NoDrift(), Setting("What becomes of the programmed conductances with time.", DEVICE)
     )
@@ -236,6 +246,12 @@ class Design:
             )
         if self.conductances is not None:
             self.refuse_measured(self.conductances)
+        if self.rewritten and (self.order != "given" or self.conductances is not None):
+            given = "measured conductances" if self.conductances is not None else f"order={self.order!r}"
+            raise InvalidInputError(
+                f"rewritten arrays keep their lines where they are, and their devices change with every write; got "
+                f"{given}: leave that out, or take rewritten=False"
+            )
         if self.compensated and not (self.device.linear and self.amplifier.linear):
             raise InvalidInputError(
                 "only linear cells with linear amplifiers can be compensated, got "

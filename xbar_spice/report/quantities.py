@@ -88,6 +88,11 @@ QUANTITIES = (
     Quantity("newton.*", "", "Newton steps of the {} run: the most of any sample, added over the time steps"),
     Quantity("krylov.*", "", "products of the linear solves of the {} forward run, counted likewise"),
     Quantity("adjoint_krylov.*", "", "products of the linear solves of the {} adjoint run, counted likewise"),
+    Quantity(
+        "nfe.*", "", "evaluations of f in the {} forward run (NFE), counted likewise; each reads every matrix of f"
+    ),
+    Quantity("rejected.*", "", "attempts in vain of an adaptive method in the {} forward run, counted likewise"),
+    Quantity("adjoint_nfe.*", "", "evaluations of J^T w in the {} adjoint run: the most of any sample"),
     Quantity("residual.*", "", "largest residual that the {} run left of an implicit equation"),
     Quantity(READS, "", "reads of the arrays; one serves all samples"),
     Quantity("reads.*", "", "reads of the arrays of {}"),
@@ -103,6 +108,9 @@ QUANTITIES = (
     Quantity("verified.reads", "", "how many reads that engine answered"),
     Quantity(VERIFIED, "", "largest difference of a current between the two, over the largest of its array"),
     Quantity("noise", "", "what read noise and converters leave of an implicit equation, relative to the state"),
+    Quantity("writes", "", "writes of arrays that the weights of all steps share"),
+    Quantity("writes.*", "", "writes on the way {}"),
+    Quantity("writes.devices", "", "devices that got another target, in all writes"),
     Quantity("activations", "", "selections of rows that the reads took"),
     Quantity("programming.pulses", "", "programming pulses at all cells of all arrays together"),
     Quantity("programming.seconds", "second", "length of all programming pulses, one after the other"),
@@ -174,6 +182,7 @@ def columns_of(record: Mapping[str, Any]) -> dict[str, Scalar]:
     reads = record["reads"]
     found |= {READS: sum(reads.values())} | {f"reads.{kind}": count for kind, count in reads.items()}
     found |= _together(record.get("programming") or {})
+    found |= _writes(record.get("writes") or {})
     found |= _energies(record.get("read_power") or {}, reads)
     found |= {
         name: record.get(name) for name in (WORST_READ, "noise", "activations", "read_seconds", SECONDS, "written")
@@ -192,6 +201,14 @@ def _together(costs: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
     return {
         f"programming.{name}": (max if name in ("disturb", "passes") else sum)(values) for name, values in found.items()
     }
+
+
+def _writes(by_matrix: Mapping[str, Mapping[str, int]]) -> dict[str, int]:
+    """How often all shared arrays were written, forwards and back."""
+    if not by_matrix:
+        return {}
+    total = {key: sum(one[key] for one in by_matrix.values()) for key in ("forward", "adjoint", "devices")}
+    return {"writes": total["forward"] + total["adjoint"]} | {f"writes.{key}": value for key, value in total.items()}
 
 
 def _energies(power: Mapping[str, float | None], reads: Mapping[str, int]) -> dict[str, Scalar]:
@@ -224,4 +241,9 @@ def _solved(run: str, entry: Mapping[str, Any]) -> Iterator[tuple[str, Scalar]]:
     for name in ("newton", "krylov", "adjoint_krylov"):
         if counts := entry.get(f"{name}_iterations"):
             yield f"{name}.{run}", sum(counts)
+    for name, key in (("nfe", "evaluations"), ("rejected", "rejected")):
+        if counts := entry.get(key):
+            yield f"{name}.{run}", sum(counts)
+    if spent := entry.get("adjoint_evaluations"):
+        yield f"adjoint_nfe.{run}", spent
     yield f"residual.{run}", entry.get("worst_residual")

@@ -12,7 +12,7 @@ from scipy.optimize import OptimizeResult, minimize
 from xbar_spice.checks import Real, Whole, checked
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.linear.threads import one_thread
-from xbar_spice.train.descent import final_states, loss_and_gradients
+from xbar_spice.train.descent import final_states, loss_and_gradients, pulled_loss
 from xbar_spice.train.optimise import fit_classifier
 from xbar_spice.train.processor import Processor
 from xbar_spice.train.regulariser import Regulariser
@@ -37,6 +37,8 @@ class Fitted:
         history: Loss with penalty after each iteration.
         evaluations: How many losses and gradients were asked for.
         steps: Forward and transposed steps that they took, of each sample.
+        nfe: With each entry of `history`, evaluations of f and of J^T w that its loss and gradient took of a sample, in
+            the mean.
     """
 
     model: Model
@@ -45,6 +47,12 @@ class Fitted:
     history: tuple[float, ...]
     evaluations: int
     steps: int
+    nfe: tuple[tuple[float, float], ...] = ()
+
+    @property
+    def loss(self) -> float:
+        """In the end, with penalty; where no iteration found less, without it that of `refitted`."""
+        return self.history[-1] if self.history else self.refitted
 
 
 @checked()
@@ -71,6 +79,7 @@ def fit(
     moved = {name: value for name, value in model.tensors.items() if name not in model.frozen}
     ends = np.cumsum([value.size for value in moved.values()])[:-1]
     asked, history = 0, list[float]()
+    spent, nfe = (0.0, 0.0), list[tuple[float, float]]()
 
     def unpacked(vector: FloatArray) -> Model:
         parts = np.split(vector, ends)
@@ -79,16 +88,18 @@ def fit(
         )
 
     def objective(vector: FloatArray) -> tuple[float, FloatArray]:
-        nonlocal asked
+        nonlocal asked, spent
         asked += 1
         now = unpacked(vector)
-        score, slopes = loss_and_gradients(now, data, tolerance=tolerance, processor=processor, occasion=f"fit {asked}")
+        found = pulled_loss(now, data, tolerance=tolerance, processor=processor, occasion=f"fit {asked}")
+        spent = found.evaluations, found.adjoint_evaluations
         pulled = penalty.gradients(now)
-        slope = np.concatenate([(slopes[name] + pulled[name]).ravel() for name in moved])
-        return score.loss + penalty.value(now), slope
+        slope = np.concatenate([(found.slopes[name] + pulled[name]).ravel() for name in moved])
+        return found.score.loss + penalty.value(now), slope
 
     def note(intermediate_result: OptimizeResult) -> None:
         history.append(float(intermediate_result.fun))
+        nfe.append(spent)
 
     with one_thread():
         before = loss_and_gradients(model, data, tolerance=tolerance, processor=processor, matrices=False)[0].loss
@@ -102,7 +113,7 @@ def fit(
             callback=note,
             options={"maxiter": rounds, "maxfun": 10 * rounds, "maxcor": 20},
         )
-    return Fitted(unpacked(found.x), before, before, tuple(history), asked, 2 * asked * model.steps)
+    return Fitted(unpacked(found.x), before, before, tuple(history), asked, 2 * asked * model.steps, tuple(nfe))
 
 
 @checked()

@@ -94,7 +94,8 @@ class FlowResult:
 
     Attributes:
         model: What leads samples to normal numbers.
-        history: Every epoch; its losses are mean negative log-likelihoods in nats, and nothing is classified.
+        history: Every epoch; its losses are mean negative log-likelihoods in nats, nothing is classified, and its
+            evaluations are those of the minibatches.
         train_loss: Mean negative log-likelihood of the samples it was trained with, in nats.
         test_loss: Of those held back.
         normal_loss: Of those held back, of the normal distribution with mean and covariance of the others: what there
@@ -164,12 +165,13 @@ def train_flow(
             model = one.prepared(model) if one is not None else model
         judge = deployed_on or processor
         for number in range(1, schedule.epochs + 1):
-            order, losses = rng.permutation(len(data.train)), []
+            order, losses, spent = rng.permutation(len(data.train)), list[float](), list[tuple[float, float]]()
             for index in range(batches):
                 occasion = f"epoch {number}, minibatch {index}"
                 x = data.train.x[:, order[index * schedule.batch : (index + 1) * schedule.batch]]
                 found, slopes = likelihood_gradients(model, x, processor, occasion)
                 losses.append(-float(found.log_density.mean()))
+                spent.append((float(found.evaluations.mean()), float(found.adjoint_evaluations.mean())))
                 tensors, done = model.tensors, ((number - 1) * batches + index) / (schedule.epochs * batches)
                 moving = {name: tensors[name] for name in slopes if name in tensors and name not in model.frozen}
                 slopes = {name: slopes[name] + schedule.weight_decay * moving[name] for name in moving}
@@ -177,7 +179,8 @@ def train_flow(
                 wanted = model.with_tensors({**tensors, **optimiser.step(moving, slopes, rate)})
                 model = (processor or Digital()).rewritten(model, wanted, occasion)
             test = -float(likelihood(model, data.test.x, judge, f"epoch {number}, test").mean())
-            history.append(Epoch(number, schedule.epochs, float(np.mean(losses)), None, Evaluated(None, test)))
+            loss, (forward, back) = float(np.mean(losses)), np.mean(spent, axis=0).tolist()
+            history.append(Epoch(number, schedule.epochs, loss, None, Evaluated(None, test), forward, back))
             if progress is not None:
                 progress(history[-1])
         train = -float(likelihood(model, data.train.x, judge, "end, training").mean())

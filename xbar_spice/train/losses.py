@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from xbar_spice.checks import Array, given, settle
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear.operator import FloatArray, LinearOperator
-from xbar_spice.train.observed import grid_points
+from xbar_spice.train.observed import looks_of
 from xbar_spice.weights import Chain, Classifier, Model
 
 __all__ = [
@@ -317,7 +317,7 @@ def objective_of(
         raise InvalidInputError(f"{said}: targets need as many entries as the model has states, {states}{outputs}")
     objective: SquaredDistance | SquaredDistances
     if times is not None:
-        grid_points(model, times)  # says which time is none
+        looks_of(model, times)  # says which time the run does not have
         objective = SquaredDistances(np.ascontiguousarray(np.moveaxis(values, 0, 2)), times)
     else:
         objective = SquaredDistance(np.ascontiguousarray(values.T))

@@ -15,9 +15,12 @@ from xbar_spice.train.optimise import Adam, Descent, Optimiser
 from xbar_spice.train.samples import Split
 from xbar_spice.weights import Model
 
-__all__ = ["Schedule", "Task", "check_at_least_one", "check_choice", "check_positive"]
+__all__ = ["Adjoint", "Schedule", "Task", "check_at_least_one", "check_choice", "check_positive"]
 
 Trained = Literal["everything", "classifier"]
+
+Adjoint = Literal["discrete", "augmented"]
+"""How gradients come back through a run: the exact adjoint of its steps, or one solve of the adjoint equation."""
 
 
 def check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
@@ -59,6 +62,8 @@ class Schedule:
         optimiser: "adam", or "descent": stochastic gradient descent.
         momentum: Of descent: the part of the last move that goes on.
         smoothness: alpha of `Regulariser`, for weights that change in time.
+        adjoint: "discrete", the exact adjoint of the steps, or "augmented", one solve of the adjoint equation backwards
+            by the same Runge-Kutta method, which dopri5 makes by steps of its own: inexact by the error of the method.
 
     Raises:
         InvalidInputError: A value is out of range.
@@ -75,6 +80,7 @@ class Schedule:
     optimiser: Literal["adam", "descent"] = "adam"
     momentum: float = 0.0
     smoothness: float = 0.0
+    adjoint: Adjoint = "discrete"
 
     def __post_init__(self) -> None:
         settle(
@@ -85,6 +91,7 @@ class Schedule:
             smoothness=Real(least=0),
         )
         check_choice("trained", self.trained, get_args(Trained))
+        check_choice("adjoint", self.adjoint, get_args(Adjoint))
         check_at_least_one(self, "epochs", "batch")
         check_positive(self, "learning_rate", "classifier_decay", "tolerance")
         if not 0.0 <= self.weight_decay < math.inf:

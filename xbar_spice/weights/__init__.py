@@ -1,13 +1,14 @@
 """Trained weights: the model as a value, and the files that it comes from."""
 
 from xbar_spice.weights.chains import Chain
-from xbar_spice.weights.ends import Classifier, Encoder, Normalisation
+from xbar_spice.weights.ends import Classifier, Encoder, Normalisation, Pool
 from xbar_spice.weights.fields import field_named, formula_of
 from xbar_spice.weights.files import load_model, require_savable, save_model
 from xbar_spice.weights.gradients import end_gradients, from_written, named_gradients
 from xbar_spice.weights.kernels import Kernels
 from xbar_spice.weights.model import Model, matrix_of
 from xbar_spice.weights.prolongation import Prolongation, prolong
+from xbar_spice.weights.stages import Stage, staged
 
 __all__ = [
     "Chain",
@@ -16,7 +17,9 @@ __all__ = [
     "Kernels",
     "Model",
     "Normalisation",
+    "Pool",
     "Prolongation",
+    "Stage",
     "end_gradients",
     "field_named",
     "formula_of",
@@ -27,4 +30,5 @@ __all__ = [
     "prolong",
     "require_savable",
     "save_model",
+    "staged",
 ]

@@ -5,8 +5,10 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any
 
+import numpy as np
 from numpy.typing import ArrayLike
 
 from xbar_spice.checks import checked
@@ -19,9 +21,10 @@ from xbar_spice.solve.fields.timed import TimedField
 from xbar_spice.solve.integrators.layers import Layers
 from xbar_spice.weights.tensors import real
 
-__all__ = ["field_named", "formula_of", "kernel_name"]
+__all__ = ["field_named", "formula_of", "kernel_name", "seems_timed", "with_time_last"]
 
 _BIAS = re.compile(r"(.*\.)?(bias|output_bias|b\d+)")
+_MATRIX = re.compile(r"[ABab]|[Kk]\d*")
 _KERNEL = re.compile(r"(.*\.)?(a|b|k\d*)")
 
 
@@ -69,7 +72,8 @@ def field_named(
         image_shape: (height, width) of the images that kernels belong to.
         padding: Of convolutions.
         steps: Number of time steps; tensors that belong to one each are found by it.
-        time: Whether the first matrix has one more column, for the time as an input line.
+        time: Whether the first matrix has one more column, for the time as an input line, or the first kernel one more
+            channel; the same of any other one that has one more than the matrix in front of it has rows.
         **options: Further options of the field.
 
     Raises:
@@ -103,8 +107,9 @@ def _one_field(
     made = FIELDS.loaded(name)
     digital = getattr(made, "digital", {})  # a class may call a bias by another name than a model does
     arguments: dict[str, Any] = {}
+    timed = _driven_by_time(tensors) if options["time"] else []
     for key, value in tensors.items():
-        matrix, held = _operator(key, value, image_shape, padding)
+        matrix, held = _operator(key, value, image_shape, padding, key in timed)
         arguments[digital.get(matrix, matrix)] = held
     if "activation" in inspect.signature(made).parameters:
         arguments["activation"] = activation
@@ -118,7 +123,7 @@ def _one_field(
 
 def _time_steps(tensors: Mapping[str, FloatArray], steps: int | None) -> int | None:
     """How many time steps the tensors have weights of their own for; None if all of them share one set."""
-    led = [name for name, value in tensors.items() if value.ndim in _axes_of_steps(name)]
+    led = [name for name, value in tensors.items() if _of_steps(name, value)]
     if not led:
         return None
     lengths = {value.shape[:1] for value in tensors.values()}
@@ -140,7 +145,7 @@ def _axes_of_steps(name: str) -> tuple[int, ...]:
 
 
 def _operator(
-    name: str, value: FloatArray, image_shape: tuple[int, int] | None, padding: Padding
+    name: str, value: FloatArray, image_shape: tuple[int, int] | None, padding: Padding, time: bool
 ) -> tuple[str, FloatArray | Convolution]:
     """The name of a field's matrix or vector, and what it is."""
     if value.ndim != 4 and (_BIAS.fullmatch(name) or not _KERNEL.fullmatch(name)):
@@ -148,4 +153,38 @@ def _operator(
     if image_shape is None:
         raise InvalidInputError(f"kernel {name!r} needs image_shape=(height, width), the pixels that it moves over")
     part, dot, last = name.rpartition(".")
-    return f"{part}{dot}{last[:1].upper()}{last[1:]}", Convolution(value, image_shape, padding)
+    return f"{part}{dot}{last[:1].upper()}{last[1:]}", Convolution(value, image_shape, padding, time=time)
+
+
+def with_time_last(tensors: Mapping[str, Any]) -> dict[str, Any]:
+    """Tensors with the time behind what else drives a matrix, or a kernel, of those in which it stands in front."""
+    timed = _driven_by_time(_of_one_step(tensors))
+    return {**tensors, **{name: np.roll(tensors[name], -1, 1 + _of_steps(name, tensors[name])) for name in timed}}
+
+
+def seems_timed(tensors: Mapping[str, Any]) -> bool:
+    """Whether the first matrix, or kernel, has one input more than the last one has outputs."""
+    shapes = list(_shapes(_of_one_step(tensors)).values())
+    return bool(shapes) and shapes[0][1] == shapes[-1][0] + 1
+
+
+def _driven_by_time(tensors: Mapping[str, Any]) -> list[str]:
+    """The matrices, or kernels, that the time drives: the first, and those with an input more than there are units."""
+    shapes = _shapes(tensors)
+    return list(shapes)[:1] + [b for a, b in pairwise(shapes) if shapes[b][1] == shapes[a][0] + 1]
+
+
+def _shapes(tensors: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+    """The shapes of matrices and of kernels of several channels, in the order in which a state passes them."""
+    names = [name for name, value in tensors.items() if _MATRIX.fullmatch(name) and np.ndim(value) > 1]
+    names.sort(key=lambda name: (name[0].lower(), int(name[1:] or 0)))
+    return {name: np.shape(tensors[name]) for name in names}
+
+
+def _of_one_step(tensors: Mapping[str, Any]) -> dict[str, Any]:
+    held = {name: np.asarray(value) for name, value in tensors.items()}
+    return {name: value[0] if _of_steps(name, value) else value for name, value in held.items()}
+
+
+def _of_steps(name: str, value: ArrayLike) -> bool:
+    return np.ndim(value) in _axes_of_steps(name)

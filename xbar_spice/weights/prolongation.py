@@ -22,7 +22,7 @@ Prolongation = Literal["constant", "linear"]
 
 @checked()
 def prolong(model: Model, how: Prolongation = "constant") -> Model:
-    """The model with twice the steps of half the length; encoder, classifier and all else are kept.
+    """The model with twice the steps of half the length, in stages too; encoder, classifier and all else are kept.
 
     The weights of layer j belong to the time at which it begins. Layers 2 j and 2 j + 1 of the new model are layer j
     twice ("constant": nothing is programmed anew, both use the arrays that are there until they are trained apart), or
@@ -41,7 +41,7 @@ def prolong(model: Model, how: Prolongation = "constant") -> Model:
         (0.25, 4, array([1., 2., 3., 3.]))
     """
     changed: dict[str, Any] = {"field": _twice(model), "weight_range": _ranges(model, how), **_finer_grid(model)}
-    finer = replace(model, **changed)
+    finer = replace(model.with_stages({name: prolong(one, how) for name, one in model.stages.items()}), **changed)
     if how == "constant" or not isinstance(model.field, Layers) or len(model.field.fields) < 2:
         return finer
     own = {name: value for name, value in model.tensors.items() if not _of_an_end(model, name)}

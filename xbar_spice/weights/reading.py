@@ -16,12 +16,13 @@ from xbar_spice.errors import InvalidInputError, WeightsError
 from xbar_spice.linear.convolution import Padding
 from xbar_spice.parts import FIELDS
 from xbar_spice.weights.end_reading import assumed_ends, end_of, require_said
-from xbar_spice.weights.fields import field_named, kernel_name
+from xbar_spice.weights.fields import field_named, kernel_name, seems_timed, with_time_last
 from xbar_spice.weights.formats import NUMBERS, TEXTS, is_setting, is_text, read_tables
 from xbar_spice.weights.kernels import Kernels
 from xbar_spice.weights.layout_names import Layout, as_weight, is_end, named_by
 from xbar_spice.weights.layouts import flattened, laid_out, part_of
 from xbar_spice.weights.model import Model
+from xbar_spice.weights.stages import Stage
 
 __all__ = ["Reading", "model_of", "no_code", "read_weights"]
 
@@ -181,9 +182,17 @@ def model_of(values: Mapping[str, Any], source: str = "", names: str = "", *, tr
     others |= {name: values[name] for name in ("weight_range",) if name in values}
     for end in ("encoder", "classifier"):
         if any(name.startswith(f"{end}.") for name in values):
-            others[end] = end_of(end, values, texts, need)
+            others[end] = end_of(end, values, texts, need, lambda held: Stage(model_of(held, names=names)))
     tensors = {name: value for name, value in values.items() if not is_setting(name) and not is_end(name)}
-    return _with_field(texts["field"], tensors, values, texts, need, others)
+    try:
+        return _with_field(texts["field"], tensors, values, texts, need, others)
+    except InvalidInputError as error:
+        if "time" in texts or not seems_timed(tensors):
+            raise
+        raise WeightsError(
+            f"{error}; if the time drives one column of the first matrix, or one channel of the first kernel, say "
+            "which, time='first' or 'last' (--set time=first)"
+        ) from error
 
 
 def _with_field(
@@ -224,15 +233,13 @@ def _with_field(
 
 
 def _with_time_last(time: str, tensors: Mapping[str, Any]) -> dict[str, Any]:
-    """The tensors with the column of the time last in the matrix that is driven by the state, the first one."""
+    """The tensors with the column, or the channel, of the time last in every matrix that it drives."""
     if time not in ("first", "last"):
         raise WeightsError(
-            f"'time': expected 'first' or 'last', which column of the first matrix the time drives, got {time!r}"
+            f"'time': expected 'first' or 'last', which column of the first matrix, or channel of its kernel, the "
+            f"time drives, got {time!r}"
         )
-    first = next((name for name in ("A", "K1", "K") if name in tensors), "")
-    if time == "last" or not first:
-        return dict(tensors)
-    return {**tensors, first: np.roll(tensors[first], -1, axis=-1)}
+    return with_time_last(tensors) if time == "first" else dict(tensors)
 
 
 def _require_known(kind: str, tensors: Mapping[str, Any]) -> None:

@@ -249,8 +249,13 @@ class _Weights:
 
     def held(self, problem: Problem) -> Problem:
         """The problem with the range of weights that this chip holds."""
-        held = tuple(m.mapped.largest_weight for m in self.matrices if m.name in self.model.operators)
-        return replace(problem, model=replace(problem.model, weight_range=held))
+        largest = {matrix.name: matrix.mapped.largest_weight for matrix in self.matrices}
+        stages = {
+            name: replace(stage, weight_range=tuple(largest[f"{name}.{of}"] for of in stage.operators))
+            for name, stage in self.model.stages.items()
+        }
+        held = tuple(largest[name] for name in self.model.operators)
+        return replace(problem, model=replace(problem.model.with_stages(stages), weight_range=held))
 
     def gradients(
         self, exact: CircuitGradients, axes: tuple[By, ...], but: By | None = None

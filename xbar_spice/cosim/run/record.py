@@ -16,7 +16,18 @@ from xbar_spice.engines.verified import Verdict
 from xbar_spice.errors import StudyError
 from xbar_spice.hardware.variation import ProgrammingCost
 
-__all__ = ["Accuracy", "CaseEntry", "Circuit", "Loss", "Record", "RunEntry", "Table", "read_record", "typed"]
+__all__ = [
+    "Accuracy",
+    "CaseEntry",
+    "Circuit",
+    "Loss",
+    "Record",
+    "RunEntry",
+    "Table",
+    "WritesEntry",
+    "read_record",
+    "typed",
+]
 
 Kind = TypeVar("Kind", bound="Table")
 
@@ -52,6 +63,9 @@ class RunEntry:
         newton_iterations: Most of any sample, by time step; likewise what follows.
         krylov_iterations: Products of the linear solves of the forward run.
         adjoint_krylov_iterations: Products of those of the adjoint run.
+        evaluations: Of f (NFE), residuals of Newton's method among them.
+        rejected: Attempts of an adaptive method that were too inaccurate.
+        adjoint_evaluations: Of J^T w, those of linear solves among them; most of any sample, of all time steps.
         worst_residual: Largest |F| that was left.
     """
 
@@ -61,6 +75,9 @@ class RunEntry:
     newton_iterations: Sequence[int] = ()
     krylov_iterations: Sequence[int] = ()
     adjoint_krylov_iterations: Sequence[int] = ()
+    evaluations: Sequence[int] = ()
+    rejected: Sequence[int] = ()
+    adjoint_evaluations: int = 0
     worst_residual: float = math.nan
 
 
@@ -80,6 +97,22 @@ class Circuit:
     worst_error: float
     worst_digital_error: float
     slowest_time_constant: float
+
+
+@final
+@dataclass(frozen=True)
+class WritesEntry:
+    """How often one set of arrays was written that the weights of all steps share.
+
+    Attributes:
+        forward: On the way forward.
+        adjoint: On the way back.
+        devices: That got another target, in all writes; at first all.
+    """
+
+    forward: int
+    adjoint: int
+    devices: int
 
 
 @final
@@ -126,6 +159,7 @@ class Record(Table):
         read_power: Watts of the first read by matrix and direction, see `xbar_spice.mapping.power.read_power`.
         seconds: That all of it took.
         programming: By matrix, what programming by pulses took, where the design does that.
+        writes: By matrix, how often its arrays were written, where all steps share them (`Design.rewritten`).
         activations: Selections of rows that the reads took, where a design reads some rows at a time.
         feedback: What the solves by a circuit were like, if there was one.
         solved: What a linear solver of the user's own reports.
@@ -146,6 +180,7 @@ class Record(Table):
     read_seconds: float = math.nan
     worst_read_error: float = math.nan
     programming: Mapping[str, ProgrammingCost] | None = None
+    writes: Mapping[str, WritesEntry] | None = None
     read_power: Mapping[str, float] | None = None
     activations: int | None = None
     feedback: Circuit | None = None

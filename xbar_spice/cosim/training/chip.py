@@ -90,6 +90,7 @@ class Chip(Processor):
         if model.weight_range is not None:
             return model
         largest = [model.largest(name) or 1.0 for name in model.operators]
+        model = model.with_stages({name: self.prepared(stage) for name, stage in model.stages.items()})
         return replace(model, weight_range=tuple(self.design.headroom * one for one in largest))
 
     def rewritten(self, model: Model, wanted: Model, occasion: str = "") -> Model:
@@ -100,6 +101,11 @@ class Chip(Processor):
         """
         if self.update is None:
             return wanted
+        if model.stages:
+            raise InvalidInputError(
+                f"pulses move the matrices of one field, and this model has stages in front of it, "
+                f"{', '.join(model.stages)}; leave update out"
+            )
         moved, streams = {}, Streams(self.seed)
         for (name, W), largest in zip(model.matrices.items(), model.weight_range or (), strict=True):
             if name not in wanted.tensors or wanted.tensors[name].shape != W.shape:

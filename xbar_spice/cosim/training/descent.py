@@ -73,8 +73,13 @@ class Descent:
 
 
 def _free_parameters(model: Model) -> dict[str, FloatArray]:
-    """What a trainer of the field changes: its kernels or matrices, and biases."""
-    return {name: value for name, value in model.tensors.items() if not name.startswith(("encoder.", "classifier."))}
+    """What a trainer of the fields changes, of stages too: their kernels or matrices, and biases."""
+    stages = tuple(f"{name}." for name in model.stages)
+    return {
+        name: value
+        for name, value in model.tensors.items()
+        if name.startswith(stages) or not name.startswith(("encoder.", "classifier."))
+    }
 
 
 def _joint_norm(values: Mapping[str, FloatArray], names: Mapping[str, FloatArray]) -> float:

@@ -17,13 +17,13 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple, final
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from xbar_spice.checks import ANYTHING, Array, Real, Whole, checked, given
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.parts import METHODS
-from xbar_spice.solve.adjoint.discrete import gradients
+from xbar_spice.solve.adjoint.discrete import Gradients, gradients
 from xbar_spice.solve.density.jacobian import factors_of, jacobians, of_matrices
 from xbar_spice.solve.density.traced import CurvedField, ProbedField, TracedField
 from xbar_spice.solve.fields.evaluation import Evaluation, Parameters
@@ -56,12 +56,16 @@ class DensityGradients:
             those that have none; by layer, such as "A[0]", if there are several.
         least_determinant: (samples,) the smallest determinant of a step on each sample's way; where it is not > 0 the
             map folds, and the density has another mass than 1. None where densities follow traces.
+        evaluations: (samples,) of f on the way there (NFE).
+        adjoint_evaluations: (samples,) of J^T w on the way back.
     """
 
     log_density: FloatArray
     x: FloatArray
     parameters: Parameters
     least_determinant: FloatArray | None
+    evaluations: NDArray[np.int64]
+    adjoint_evaluations: NDArray[np.int64]
 
 
 class _Term(NamedTuple):
@@ -175,14 +179,15 @@ def density_gradients(
         z = trajectory.z[-1]
         back = gradients(trajectory, np.where(np.isfinite(z).all(axis=0), -z * share, 0.0))
         least = np.ones(len(samples)) if by == "determinant" else None
-        return DensityGradients(_normal(z), back.z0.T, back.parameters, least)
+        return DensityGradients(_normal(z), back.z0.T, back.parameters, least, *_spent(trajectory, back))
     if by != "determinant":
         traced = Layers([TracedField(part, _probes(by, rng, probes, samples)) for part in layers.fields])
         trajectory = integrate(traced, _beside_zero(samples), method, h=h, steps=steps)
         z, traces = trajectory.z[-1, :-1], trajectory.z[-1, -1]
         lost = ~np.isfinite(trajectory.z[-1]).all(axis=0)
         back = gradients(trajectory, np.where(lost, 0.0, np.vstack([-z * share, share])))
-        return DensityGradients(_normal(z) + traces, back.z0[:-1].T, back.parameters, None)
+        spent = _spent(trajectory, back)
+        return DensityGradients(_normal(z) + traces, back.z0[:-1].T, back.parameters, None, *spent)
     if not isinstance(scheme, LinearMultistep):
         raise InvalidInputError(
             f'{name} has no gradient of its determinant: take forward_euler, implicit_euler or trapezoid, or by="trace"'
@@ -220,7 +225,13 @@ def _by_determinant(
             direct[named] = direct[named] + value if named in direct else value
     back = gradients(trajectory, at.pop(steps, 0.0) + np.where(lost, 0.0, -z * share), at=at)
     parameters = {name: value + direct[name] for name, value in back.parameters.items()}
-    return DensityGradients(_normal(z) + total, np.where(lost, np.nan, back.z0).T, parameters, least)
+    x = np.where(lost, np.nan, back.z0).T
+    return DensityGradients(_normal(z) + total, x, parameters, least, *_spent(trajectory, back))
+
+
+def _spent(trajectory: Trajectory, back: Gradients) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    forward = trajectory.evaluations.sum(axis=0)
+    return forward, np.zeros_like(forward) if back.evaluations is None else back.evaluations
 
 
 def _map(field: CurvedField, term: _Term) -> FloatArray:

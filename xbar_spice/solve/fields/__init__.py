@@ -2,6 +2,7 @@
 
 from xbar_spice.solve.fields.activation import Activation, get_activation
 from xbar_spice.solve.fields.contributions import By, Contributions, Split, split_axes, summed
+from xbar_spice.solve.fields.convolved import convolution_field
 from xbar_spice.solve.fields.evaluation import BoolArray, Evaluation, IndexArray, Parameters, Tie
 from xbar_spice.solve.fields.field import ActivationField, CircuitSolver, Field, ReluField
 from xbar_spice.solve.fields.layer_field import LayerField
@@ -12,7 +13,6 @@ from xbar_spice.solve.fields.systems import (
     HamiltonianField,
     ParabolicField,
     antisymmetric_field,
-    convolution_field,
     hamiltonian_field,
     parabolic_field,
 )

@@ -164,7 +164,7 @@ class ActivationField(Field):
 
     Args:
         A: m x n matrix or operator; m x (n + 1) with a bias on the array, the bias being its last column.
-        B: n x m matrix or operator.
+        B: n x m matrix or operator; with a time also n x (m + 1), whose last column the time drives.
         activation: Name of an activation, or an `Activation`.
         bias: (m,), added digitally; or whether A has a column for it. Of a convolution also one number a channel.
         output_bias: (n,), added digitally; none when left out.
@@ -202,6 +202,8 @@ class ActivationField(Field):
         self.B = as_operator(B, "B")
         self.activation = get_activation(activation)
         n, m = self.B.shape
+        self._late = time and m == self.A.shape[0] + 1  # whether the time drives B, too
+        m -= self._late
         self.bias = (
             bool(bias) if bias is None or isinstance(bias, bool | np.bool_) else checked_bias("bias", bias, self.A)
         )
@@ -253,41 +255,55 @@ class ActivationField(Field):
     def evaluate(self, z: FloatArray) -> Evaluation:
         s = spread_bias(self.A.mv(self._driven(z, 1.0)), self.bias)
         r = self.activation.value(s)
-        value = spread_bias(self.B.mv(r), self.output_bias)
+        value = spread_bias(self.B.mv(self._hidden(r, z)), self.output_bias)
         return Evaluation(z=z, value=value, slope=self.activation.slope(s, r), hidden=r)
 
     def jvp(self, evaluation: Evaluation, direction: FloatArray) -> FloatArray:
-        return self.B.mv(evaluation.slope * self.A.mv(self._driven(direction, 0.0)))  # B D A x
+        r = evaluation.slope * self.A.mv(self._driven(direction, 0.0))
+        return self.B.mv(self._hidden(r, direction))  # B D A x
 
     def pull_hidden(self, evaluation: Evaluation, cotangent: FloatArray) -> FloatArray:
-        return evaluation.slope * self.B.T.mv(cotangent)  # p = D B^T w
+        back = self.B.T.mv(cotangent)
+        if not self._late:
+            return evaluation.slope * back  # p = D B^T w
+        return np.vstack([evaluation.slope * back[:-1], back[-1:]])  # and below it what the time gets from B
 
     def pull_state(self, evaluation: Evaluation, hidden_cotangent: FloatArray) -> FloatArray:
-        return self.A.T.mv(hidden_cotangent)[: self.states]  # A^T p
+        if not self._late:
+            return self.A.T.mv(hidden_cotangent)[: self.states]  # A^T p
+        found = self.A.T.mv(hidden_cotangent[:-1])[: self.states]
+        return np.vstack([found[:-1], found[-1:] + hidden_cotangent[-1:]])
 
     def parameter_gradients(
         self, evaluation: Evaluation, cotangent: FloatArray, hidden_cotangent: FloatArray
     ) -> Parameters:
+        p = hidden_cotangent[: self.hidden_units]
         return {
-            "A": self.A.outer(hidden_cotangent, self._driven(evaluation.z, 1.0)),  # p z^T
-            "B": self.B.outer(cotangent, evaluation.hidden),  # w r^T
-            **bias_gradient("bias", self.bias, hidden_cotangent),
+            "A": self.A.outer(p, self._driven(evaluation.z, 1.0)),  # p z^T
+            "B": self.B.outer(cotangent, self._hidden(evaluation.hidden, evaluation.z)),  # w r^T
+            **bias_gradient("bias", self.bias, p),
             **bias_gradient("output_bias", self.output_bias, cotangent),
         }
 
     def parameter_jvp(self, evaluation: Evaluation, direction: Parameters) -> FloatArray:
-        change = np.zeros_like(evaluation.value)
+        change, still = np.zeros_like(evaluation.value), np.zeros_like(evaluation.z)
         if "A" in direction:
-            change += self.B.mv(evaluation.slope * (direction["A"] @ self._driven(evaluation.z, 1.0)))  # B D dA z
+            r = evaluation.slope * (direction["A"] @ self._driven(evaluation.z, 1.0))
+            change += self.B.mv(self._hidden(r, still))  # B D dA z
         if "bias" in direction:
-            change += self.B.mv(evaluation.slope * spread_bias(np.zeros_like(evaluation.hidden), direction["bias"]))
+            r = evaluation.slope * spread_bias(np.zeros_like(evaluation.hidden), direction["bias"])
+            change += self.B.mv(self._hidden(r, still))
         if "B" in direction:
-            change += direction["B"] @ evaluation.hidden  # dB r
+            change += direction["B"] @ self._hidden(evaluation.hidden, evaluation.z)  # dB r
         return spread_bias(change, direction.get("output_bias"))
 
     def _driven(self, z: FloatArray, last: float) -> FloatArray:
         """What drives A: the state, and with a bias on the array the constant below it."""
         return np.vstack([z, np.full((1, z.shape[1]), last)]) if self._column else z
+
+    def _hidden(self, r: FloatArray, z: FloatArray) -> FloatArray:
+        """What drives B: the hidden units, and below them the time, the last entry of z, where it does, too."""
+        return np.vstack([r, z[-1:]]) if self._late else r
 
 
 def checked_bias(name: str, bias: ArrayLike, operator: LinearOperator) -> FloatArray:

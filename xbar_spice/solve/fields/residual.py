@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from copy import copy
+from itertools import pairwise
 from typing import Self, cast, final
 
 import numpy as np
@@ -26,7 +27,8 @@ class ResidualField(Field):
 
     Args:
         activation: Name of an activation, or an `Activation`.
-        time: Whether K1 has one more column, for the time behind the state, as a `TimedField` takes it.
+        time: Whether K1 has one more column, for the time behind the state, as a `TimedField` takes it; any other
+            matrix may have one, too.
         **tensors: Matrices or operators K1, K2, ..., each with as many columns as the one before has rows, the last one
             with as many rows as the first one has columns; and biases b1, b2, ..., any of which may be left out.
 
@@ -58,17 +60,14 @@ class ResidualField(Field):
             for name, K in zip(expected[count:], self._layers, strict=True)
         )
         shapes = [K.shape for K in self._layers]
-        needed = [*(shape[0] for shape in shapes[:-1]), shapes[-1][0] + time]
+        # Of which matrices the time drives a column behind those of the units in front.
+        late = [time and second[1] == first[0] + 1 for first, second in pairwise(shapes)]
+        self._timed = (time, *late)
+        needed = [*(shape[0] + more for shape, more in zip(shapes, late, strict=False)), shapes[-1][0] + time]
         if [*(shape[1] for shape in shapes[1:]), shapes[0][1]] != needed:
-            one_more = not time and shapes[0][1] == shapes[-1][0] + 1
             raise InvalidInputError(
                 "each matrix needs as many columns as the one before it has rows, and the first one as many as the "
                 f"last one has rows{', and one for the time' if time else ''}, got shapes {shapes}"
-                + (
-                    "; if the time drives one column of the first, say which, time='first' or 'last' (--set time=last)"
-                    if one_more
-                    else ""
-                )
             )
 
     @property
@@ -112,8 +111,8 @@ class ResidualField(Field):
 
     def evaluate(self, z: FloatArray) -> Evaluation:
         r, slopes, hidden = z, [], []
-        for K, b, activation in zip(self._layers, self._biases, self._activations, strict=True):
-            s = spread_bias(K.mv(r), b)
+        for layer, (b, activation) in enumerate(zip(self._biases, self._activations, strict=True)):
+            s = spread_bias(self._layers[layer].mv(self._driven(layer, r, z)), b)
             r = activation.value(s)
             slopes.append(activation.slope(s, r))
             hidden.append(r)
@@ -121,26 +120,32 @@ class ResidualField(Field):
         return Evaluation(z=z, value=r, slope=slope, hidden=np.vstack(hidden))
 
     def jvp(self, evaluation: Evaluation, direction: FloatArray) -> FloatArray:
-        for K, slope in zip(self._layers, self._split(evaluation.slope), strict=True):
-            direction = slope * K.mv(direction)
-        return direction
+        change = direction
+        for layer, slope in enumerate(self._split(evaluation.slope)):
+            change = slope * self._layers[layer].mv(self._driven(layer, change, direction))
+        return change
 
     def pull_hidden(self, evaluation: Evaluation, cotangent: FloatArray) -> FloatArray:
         pulled: list[FloatArray] = []  # p_j = D_j K_(j+1)^T p_(j+1), the last layer first
-        slopes = self._split(evaluation.slope)
+        slopes, time = self._split(evaluation.slope), np.zeros((1, evaluation.batch))
         for layer in reversed(range(len(self._layers))):
             pulled.append(slopes[layer] * cotangent)
             if layer:
                 cotangent = self._layers[layer].T.mv(pulled[-1])
-        return np.vstack(pulled[::-1])
+            if layer and self._timed[layer]:
+                cotangent, time = cotangent[:-1], time + cotangent[-1:]
+        return np.vstack([*pulled[::-1], *([time] if any(self._timed[1:]) else [])])  # what the time gets is last
 
     def pull_state(self, evaluation: Evaluation, hidden_cotangent: FloatArray) -> FloatArray:
-        return self._layers[0].T.mv(self._split(hidden_cotangent)[0])
+        found = self._layers[0].T.mv(self._split(hidden_cotangent)[0])
+        if not any(self._timed[1:]):
+            return found
+        return np.vstack([found[:-1], found[-1:] + hidden_cotangent[-1:]])
 
     def parameter_gradients(
         self, evaluation: Evaluation, cotangent: FloatArray, hidden_cotangent: FloatArray
     ) -> Parameters:
-        inputs = (evaluation.z, *self._split(evaluation.hidden))
+        inputs = self._inputs(evaluation)
         found: dict[str, FloatArray] = {}
         for layer, (p, b) in enumerate(zip(self._split(hidden_cotangent), self._biases, strict=True), start=1):
             found |= {
@@ -150,18 +155,28 @@ class ResidualField(Field):
         return found
 
     def parameter_jvp(self, evaluation: Evaluation, direction: Parameters) -> FloatArray:
-        inputs = (evaluation.z, *self._split(evaluation.hidden))
-        change = np.zeros((self.states, evaluation.batch))
+        inputs, still = self._inputs(evaluation), np.zeros_like(evaluation.z)
+        change = still
         for layer, (K, slope) in enumerate(zip(self._layers, self._split(evaluation.slope), strict=True), start=1):
-            s = K.mv(change)
+            s = K.mv(self._driven(layer - 1, change, still))
             if f"K{layer}" in direction:
                 s = s + direction[f"K{layer}"] @ inputs[layer - 1]
             change = slope * spread_bias(s, direction.get(f"b{layer}"))
         return change
 
+    def _driven(self, layer: int, r: FloatArray, z: FloatArray) -> FloatArray:
+        """What drives a layer: the units in front of it, and below them the time, the last entry of the state."""
+        return np.vstack([r, z[-1:]]) if layer and self._timed[layer] else r
+
+    def _inputs(self, evaluation: Evaluation) -> Sequence[FloatArray]:
+        """What has driven each layer."""
+        units = (evaluation.z, *self._split(evaluation.hidden)[:-1])
+        return [self._driven(layer, r, evaluation.z) for layer, r in enumerate(units)]
+
     def _split(self, stacked: FloatArray | BoolArray) -> Sequence[FloatArray]:
         """What is one layer below the other, by layer."""
-        return np.split(stacked, np.cumsum([K.shape[0] for K in self._layers])[:-1])
+        ends = np.cumsum([K.shape[0] for K in self._layers])
+        return np.split(stacked[: ends[-1]], ends[:-1])
 
 
 @final

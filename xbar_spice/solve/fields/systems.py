@@ -1,20 +1,18 @@
-"""Fields whose matrices share their parameters: convolutions, antisymmetric, parabolic and Hamiltonian networks."""
+"""Fields one of whose matrices is read from both sides: antisymmetric, parabolic and Hamiltonian networks."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from copy import copy
-from math import isqrt
 from types import MappingProxyType
 from typing import ClassVar, Self, cast, final
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from xbar_spice.checks import ANYTHING, Array, checked
+from xbar_spice.checks import ANYTHING, checked
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear.compose import FirstRows, ProductOperator, ScaledOperator, SumOperator
-from xbar_spice.linear.convolution import Padding, convolution_matrix, kernel_gradient
 from xbar_spice.linear.operator import FloatArray, LinearOperator, as_operator
 from xbar_spice.solve.fields.activation import Activation
 from xbar_spice.solve.fields.evaluation import Evaluation, Parameters, Tie
@@ -27,71 +25,9 @@ __all__ = [
     "HamiltonianField",
     "ParabolicField",
     "antisymmetric_field",
-    "convolution_field",
     "hamiltonian_field",
     "parabolic_field",
 ]
-
-
-@checked()
-def convolution_field(
-    a: ArrayLike,
-    b: ArrayLike,
-    image_shape: tuple[int, int],
-    padding: Padding = "circular",
-    *,
-    A: ArrayLike | LinearOperator | None = None,
-    B: ArrayLike | LinearOperator | None = None,
-    activation: str | Activation = "relu",
-) -> ActivationField:
-    """Two convolutions, f(z) = b * sig(a * z), whose parameters are the kernels a and b.
-
-    Args:
-        a: Kernel as for `convolution_matrix`, (q*q,) or (hidden channels, image channels, q*q).
-        b: Kernel back to the image, (q*q,) or (image channels, hidden channels, q*q).
-        image_shape: (height, width).
-        padding: As for `convolution_matrix`.
-        A: Array of the matrix of a; the matrix itself when left out.
-        B: Array of the matrix of b; the matrix itself when left out.
-        activation: sig.
-
-    Raises:
-        InvalidInputError: A kernel, the image or the padding is not allowed, or they do not belong together.
-
-    Example:
-        >>> import numpy as np
-        >>> identity = np.eye(9)[4]
-        >>> field = convolution_field(identity, 2 * identity, (1, 2))
-        >>> field.evaluate(np.array([[3.0], [-1.0]])).value[:, 0]
-        array([6., 0.])
-    """
-    kernels = {"A": Array()("a", a), "B": Array()("b", b)}
-    names = {"A": "a", "B": "b"}
-
-    def spread(change: Parameters) -> Parameters:
-        return {
-            name: convolution_matrix(change[names[name]], image_shape, padding)
-            for name in kernels
-            if names[name] in change
-        }
-
-    def collect(gradients: Parameters) -> Parameters:
-        return {names[name]: _kernel_part(kernels[name], gradients[name], image_shape, padding) for name in kernels}
-
-    matrices = spread({names[name]: kernel for name, kernel in kernels.items()})
-    return ActivationField(
-        matrices["A"] if A is None else A,
-        matrices["B"] if B is None else B,
-        activation,
-        tie=Tie(spread, collect),
-    )
-
-
-def _kernel_part(
-    kernel: FloatArray, gradient: FloatArray, image_shape: tuple[int, int], padding: Padding
-) -> FloatArray:
-    channels = None if kernel.ndim == 1 else (kernel.shape[0], kernel.shape[1])
-    return kernel_gradient(gradient, image_shape, channels, size=isqrt(kernel.shape[-1]), padding=padding)
 
 
 @final
@@ -102,6 +38,8 @@ class AntisymmetricField(LayerField):
         K: n x n matrix or operator.
         b: (n,); none when left out. Models call it "bias".
         activation: sig.
+        time: Whether K has one more column, for the time behind the state, as a `TimedField` takes it; it stays out of
+            K^T.
 
     Raises:
         InvalidInputError: K is not square, or b does not belong to it.
@@ -109,11 +47,17 @@ class AntisymmetricField(LayerField):
 
     @checked()
     def __init__(
-        self, K: ArrayLike | LinearOperator, b: ArrayLike | None = None, activation: str | Activation = "tanh"
+        self,
+        K: ArrayLike | LinearOperator,
+        b: ArrayLike | None = None,
+        activation: str | Activation = "tanh",
+        *,
+        time: bool = False,
     ) -> None:
         array = as_operator(K, "K")
-        if array.shape[0] != array.shape[1]:
-            raise InvalidInputError(f"K - K^T needs a square K, got {array.shape}")
+        if array.shape[0] + time != array.shape[1]:
+            one_more = " and one more column for the time" if time else ""
+            raise InvalidInputError(f"K - K^T needs a square K{one_more}, got {array.shape}")
 
         super().__init__(_from_both_sides(array), b, activation, tie=Tie(_antisymmetric, _antisymmetric))
         self._array = array
@@ -136,7 +80,11 @@ class AntisymmetricField(LayerField):
         if not self._array.keeps_kernel:
             return super().parameter_gradients(evaluation, cotangent, hidden_cotangent)
         p, y = hidden_cotangent, evaluation.z
-        return {"K": self._array.outer(p, y) - self._array.outer(y, p), **bias_gradient("b", self.b, p)}
+        back = np.vstack([p, np.zeros((y.shape[0] - p.shape[0], p.shape[1]))])  # the time stays out of K^T
+        return {
+            "K": self._array.outer(p, y) - self._array.outer(y[: self.outputs], back),
+            **bias_gradient("b", self.b, p),
+        }
 
     def as_difference(self) -> Field:
         if self._array.keeps_kernel:
@@ -161,8 +109,12 @@ class AntisymmetricField(LayerField):
 
 
 def _from_both_sides(array: LinearOperator) -> LinearOperator:
-    """K - K^T."""
-    return SumOperator(array, ScaledOperator(-1.0, array.T))
+    """K - K^T, of whose columns that of a time stays out of K^T."""
+    back: LinearOperator = ScaledOperator(-1.0, array.T)
+    if array.shape[0] != array.shape[1]:
+        square = FirstRows(*array.shape)
+        back = ProductOperator(square, back, square)
+    return SumOperator(array, back)
 
 
 def _antisymmetric(values: Parameters) -> Parameters:
@@ -209,6 +161,7 @@ class ParabolicField(ActivationField):
             K^T.
         activation: sig.
         bias: (m,), added digitally; or whether K has a column for it.
+        time: Whether K has a column for the time, behind those of the state, for a `TimedField`; it stays out of K^T.
 
     Raises:
         InvalidInputError: The activation is unknown, or the bias does not belong to K.
@@ -221,10 +174,11 @@ class ParabolicField(ActivationField):
         activation: str | Activation = "relu",
         *,
         bias: bool | ArrayLike | None = False,
+        time: bool = False,
     ) -> None:
         array = as_operator(K, "K")
         column = isinstance(bias, bool | np.bool_) and bool(bias)
-        super().__init__(array, _back(array, column), activation, bias=bias)
+        super().__init__(array, _back(array, array.shape[1] - column - time), activation, bias=bias, time=time)
 
     @property
     def formula(self) -> str:
@@ -236,14 +190,14 @@ class ParabolicField(ActivationField):
 
     def _spread(self, change: Parameters) -> Parameters:
         others = {name: value for name, value in change.items() if name != "K"}
-        return others | ({"A": change["K"], "B": -change["K"].T[: self.states]} if "K" in change else {})
+        return others | ({"A": change["K"], "B": -change["K"].T[: self.outputs]} if "K" in change else {})
 
     def _collect(self, gradients: Parameters) -> Parameters:
         total = gradients["A"].copy()
         if self.A.keeps_kernel:
             total -= gradients["B"]
         else:
-            total[:, : self.states] -= gradients["B"].T
+            total[:, : self.outputs] -= gradients["B"].T
         return {"K": total} | {name: value for name, value in gradients.items() if name not in ("A", "B")}
 
     @property
@@ -253,10 +207,11 @@ class ParabolicField(ActivationField):
     def parameter_gradients(
         self, evaluation: Evaluation, cotangent: FloatArray, hidden_cotangent: FloatArray
     ) -> Parameters:
-        # Both add up to one matrix, or to one kernel.
+        # Both add up to one matrix, or to one kernel, of which a time stays out of K^T.
+        w = FirstRows(self.outputs, self.A.shape[1]).T.mv(cotangent) if self.A.keeps_kernel else cotangent
         return {
             "A": self.A.outer(hidden_cotangent, self._driven(evaluation.z, 1.0)),
-            "B": self.A.T.outer(cotangent, evaluation.hidden),
+            "B": self.A.T.outer(w, evaluation.hidden),
             **bias_gradient("bias", self.bias, hidden_cotangent),
             **bias_gradient("output_bias", self.output_bias, cotangent),
         }
@@ -265,14 +220,14 @@ class ParabolicField(ActivationField):
         made = super().replaced({name: value for name, value in values.items() if name != "K"})
         if "K" in values:
             made.A = as_operator(values["K"], "K")
-            made.B = _back(made.A, made.bias is True)
+            made.B = _back(made.A, self.outputs)
         return made
 
 
-def _back(array: LinearOperator, column: bool) -> LinearOperator:
-    """-K^T, without the column of a bias."""
+def _back(array: LinearOperator, outputs: int) -> LinearOperator:
+    """-K^T, without the columns of a time and of a bias."""
     back = ScaledOperator(-1.0, array.T)
-    return ProductOperator(FirstRows(array.shape[1] - 1, array.shape[1]), back) if column else back
+    return back if outputs == array.shape[1] else ProductOperator(FirstRows(outputs, array.shape[1]), back)
 
 
 @checked(bias=ANYTHING)

@@ -98,12 +98,13 @@ class Trajectory:
     @cached_property
     def dense(self) -> Dense:
         """Between the points of the grid."""
-        return Dense(self.t, self.runs)
+        return Dense(self.t, self.runs, self.scheme)
 
     def state(self, time: float) -> FloatArray:
-        """The state at any time of the run, (n, batch), by cubic interpolation, of order 4.
+        """The state at any time of the run, (n, batch), of order 4.
 
-        Takes a read of f at each end of a step where the method has none.
+        By the method's own quartic of `dopri5`; else by a cubic, which takes a read of f at each end of a step where
+        the method has none.
 
         Raises:
             InvalidInputError: The time is beyond the run.
@@ -219,7 +220,7 @@ def integrate(  # noqa: PLR0913 - a problem, its grid, and how it is solved
     check_nonconvergence(nonconvergence)
     if len(between):
         times = h * np.arange(steps + 1) if lengths is None else np.concatenate([[0.0], np.cumsum(lengths)])
-        stops = [*stops, *Dense(times.astype(float), ()).points(between)]
+        stops = [*stops, *Dense(times.astype(float), (), scheme).points(between)]
     options = SolveOptions(newton or NewtonOptions(), get_linear_solver(krylov), adaptive or AdaptiveOptions())
     with np.errstate(over="ignore", invalid="ignore"):  # a diverging sample is reported below
         runs = chained_runs(scheme, stretches(layers.pieces(points), lengths, stops), z, options)
