@@ -70,7 +70,7 @@ class Case:
         schedule = xs.Schedule(self.epochs, learning_rate=1.0 / self.size)
         for way in ("digital", *WAYS):
             rng = Streams(self.seed).training("minibatches")
-            places = {"deployed_on": chip} if way == "digital" else {"processor": self.chip(way)}
+            places: dict[str, Any] = {"deployed_on": chip} if way == "digital" else {"processor": self.chip(way)}
             *_, (epoch, end) = epochs(schedule, model, data, rng, **places)
             found[way] = epoch.test
             if way in ("hardware", "hybrid"):

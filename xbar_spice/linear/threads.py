@@ -8,7 +8,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from functools import cache
 from threading import Lock
 
@@ -16,8 +16,8 @@ from threadpoolctl import ThreadpoolController
 
 __all__ = ["libraries", "one_thread", "own_cores", "share_cores"]
 
-_lock, _limits = Lock(), ExitStack()
-_inside = 0
+_lock = Lock()
+_inside, _before = 0, [0]
 _shared = False
 
 
@@ -28,10 +28,13 @@ def one_thread() -> Iterator[None]:
     Only the outermost of nested calls sets the limit. Several runs may stand side by side, too, and the last digits of
     a result must not depend on how many do.
     """
-    global _inside  # noqa: PLW0603 - the limit is one of the process
+    global _inside, _before  # noqa: PLW0603 - the limit is one of the process
+    found = libraries().lib_controllers  # whose own context manager takes a small read four times as long
     with _lock:
         if not _inside:
-            _limits.enter_context(libraries().limit(limits=1))
+            _before = [library.num_threads for library in found]
+            for library in found:
+                library.set_num_threads(1)
         _inside += 1
     try:
         yield
@@ -39,7 +42,8 @@ def one_thread() -> Iterator[None]:
         with _lock:
             _inside -= 1
             if not _inside:
-                _limits.close()
+                for library, count in zip(found, _before, strict=True):
+                    library.set_num_threads(count)
 
 
 @cache

@@ -80,6 +80,8 @@ class Line:
 
     def far_current(self, currents: RealArray, axis: int) -> RealArray:
         """Current that the far terminal delivers to each line, in amperes; the axis of the line is gone."""
+        if not self.double:
+            return np.zeros((*currents.shape[:axis], *currents.shape[axis + 1 :]), dtype=currents.dtype)
         return np.asarray(np.tensordot(currents, self.far_share(), axes=([axis], [0])))
 
     def through_currents(self, currents: FloatArray, axis: int) -> FloatArray:
