@@ -121,16 +121,16 @@ def few_digits(images: int | None) -> Split:
     return replace(digits, train=digits.train.take(few), test=digits.test.take(few))
 
 
-def readout_model(size: int, seed: int) -> xs.Model:
-    """Random square matrices between a random encoder of 8 x 8 pixels and a random classifier, which both stay.
+def readout_model(states: int, hidden: int, seed: int) -> xs.Model:
+    """Random matrices between a random encoder of 8 x 8 pixels and a random classifier, which both stay.
 
     The encoder's columns and the classifier's rows are orthonormal, so that what is learnt is learnt by the matrices.
     """
     rng, (pixels, classes) = np.random.default_rng(seed), (64, 10)
-    lift = np.linalg.qr(rng.normal(size=(max(size, pixels), pixels)))[0][:size]
-    A, B = 0.7 * rng.normal(size=(2, size, size)) / np.sqrt(size)
-    read = 4.0 * np.linalg.qr(rng.normal(size=(size, classes)))[0].T
-    encoder, classifier = xs.Encoder(lift, np.zeros(size)), Classifier(read, np.zeros(classes))
+    lift = np.linalg.qr(rng.normal(size=(max(states, pixels), pixels)))[0][:states]
+    A, B = (0.7 * rng.normal(size=shape) / np.sqrt(shape[1]) for shape in ((hidden, states), (states, hidden)))
+    read = 4.0 * np.linalg.qr(rng.normal(size=(states, classes)))[0].T
+    encoder, classifier = xs.Encoder(lift, np.zeros(states)), Classifier(read, np.zeros(classes))
     model = xs.Model(A, B, h=0.25, steps=4, method="rk4", encoder=encoder, classifier=classifier)
     return replace(model, frozen=tuple(name for name in model.tensors if name not in "AB"))
 

@@ -21,7 +21,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import xbar_spice as xs
-from xbar_spice.errors import ConvergenceWarning
+from xbar_spice.errors import DesignWarning
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.parts import DATA
 from xbar_spice.report.spread import spread
@@ -66,7 +66,7 @@ def on_chip(
             for allowing in (False, True):
                 options = asked.allowing(one.noise(z0)) if allowing else asked
                 with warnings.catch_warnings():
-                    warnings.simplefilter("ignore", ConvergenceWarning)  # that steps are shortened for noise
+                    warnings.simplefilter("ignore", DesignWarning)  # that steps are shortened for noise
                     run = xs.integrate(one.field, z0, "dopri5", h=END, steps=1, adaptive=options)
                 off = np.linalg.norm(run.z[-1] - exact) / np.linalg.norm(exact)
                 counts = run.evaluations.sum(axis=0).mean(), run.rejected.sum(axis=0).mean()

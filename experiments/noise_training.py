@@ -26,14 +26,13 @@ import xbar_spice as xs
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.linear.threads import one_thread
 from xbar_spice.report.spread import spread
-from xbar_spice.report.style import colours, new_figure
+from xbar_spice.report.style import colours, new_figure, set_log_ordinate
 from xbar_spice.streams import Streams
 from xbar_spice.train.descent import epochs, evaluate
 from xbar_spice.train.processor import Processor
 from xbar_spice.train.samples import Split
 
-SIZE = 64
-DESIGN = xs.Design(tile=SIZE, g_max=3e-4, headroom=1.5)  # devices of 3.3 kohm and more
+DESIGN = xs.Design(tile=64, g_max=3e-4, headroom=1.5)  # devices of 3.3 kohm and more
 WIRED = replace(DESIGN, r_driver=50.0, r_sense=20.0)
 NOISES: dict[str, tuple[float, Any]] = {
     "noise 2.5 %": (0.025, "largest"),
@@ -70,13 +69,13 @@ class Case:
     epochs: int
     images: int | None
 
-    def run(self, data: Split, axes: Axes) -> dict[str, dict[str, float]]:
+    def run(self, data: Split, size: int, axes: Axes) -> dict[str, dict[str, float]]:
         """Losses by axis and place; "digital" is that on digital matrices."""
         tuned = self.way == ARRAY
         noise = NOISES.get(self.way)
         with one_thread():
             processor = None if noise is None else xs.WeightNoise(*noise, seed=self.seed)
-            first = readout_model(SIZE, self.seed)
+            first = readout_model(size, size, self.seed)
             model = self.trained(data, first, self.epochs - tuned, 0.6, processor)
             found = {"digital": {"": evaluate(model, data.test).loss}}
             for axis, places in axes.items():
@@ -84,7 +83,10 @@ class Case:
         return found
 
     def trained(self, data: Split, model: xs.Model, count: int, rate: float, processor: Processor | None) -> xs.Model:
-        rng, schedule = Streams(self.seed).training("minibatches"), xs.Schedule(count, learning_rate=rate / SIZE)
+        rng, schedule = (
+            Streams(self.seed).training("minibatches"),
+            xs.Schedule(count, learning_rate=rate / model.A.shape[0]),
+        )
         return [moved for _, moved in epochs(schedule, model, data, rng, processor=processor)][-1]
 
     def loss(self, data: Split, model: xs.Model, design: xs.Design, *, tuned: bool) -> float:
@@ -102,10 +104,11 @@ def main() -> None:
     parser.add_argument("--errors", type=float, nargs="+", default=[0.0, 0.1, 0.2, 0.3, 0.5], help="Of programming.")
     parser.add_argument("--tuned-ohms", type=float, nargs="+", default=[2.5, 10.0], help="Trained on, too.")
     parser.add_argument("--tuned-errors", type=float, nargs="+", default=[0.1, 0.3], help="Trained on, too.")
+    parser.add_argument("--size", type=int, default=64, help="States and hidden units.")
     parser.add_argument("--epochs", type=int, default=12, help="Of ten updates each.")
     parser.add_argument("--images", type=int, help="To train with and to hold back; all when left out.")
-    quick = {"ohms": [10.0], "errors": [0.3], "tuned_ohms": [10.0], "tuned_errors": [0.3], "tiles": [32]}
-    options = parser.parse(seeds=1, epochs=2, images=16, kept=None, **quick)
+    quick = {"ohms": [10.0], "errors": [0.3], "tuned_ohms": [10.0], "tuned_errors": [0.3], "tiles": [8]}
+    options = parser.parse(seeds=1, size=16, epochs=2, images=16, kept=None, **quick)
     data = few_digits(options.images)
     axes = axes_of(options.ohms, options.tiles, options.errors)
     tuned_axes = axes_of(options.tuned_ohms, [], options.tuned_errors)
@@ -113,7 +116,9 @@ def main() -> None:
     for seed in range(options.seeds):
         for way in WAYS:
             case, places = Case(way, seed, options.epochs, options.images), tuned_axes if way == ARRAY else axes
-            record = kept(options.kept, asdict(case) | {"places": repr(places)}, partial(case.run, data, places))
+            record = kept(
+                options.kept, asdict(case) | {"places": repr(places)}, partial(case.run, data, options.size, places)
+            )
             found.setdefault(way, []).append(record)
         print(f"seed {seed}: {elapsed():.0f} s", flush=True)
     print_tables(found, axes)
@@ -145,18 +150,20 @@ def print_tables(found: Found, axes: Axes) -> None:
 def draw(found: Found, axes: Axes) -> Figure:
     figure, panels = new_figure(1, len(axes), width=3.6, height=3.3, share=False)
     for panel, (axis, places) in zip(panels, axes.items(), strict=True):
+        seen = []
         for way, tint in zip(found, colours(list(found), ordered=False), strict=True):
             known = {number: losses(found, way, axis, at) for number, at in enumerate(places)}
             curve = {number: values for number, values in known.items() if values is not None}
             if not curve:
                 continue
             values = np.array(list(curve.values()))
-            style = "D" if way == ARRAY else "o-"
-            panel.plot(list(curve), np.median(values, axis=1), style, color=tint, label=way)
+            seen.append(values)
+            panel.plot(list(curve), np.median(values, axis=1), "D" if way == ARRAY else "o-", color=tint, label=way)
             if way in ("plain", "noise 5 %"):
                 panel.fill_between(list(curve), values.min(axis=1), values.max(axis=1), color=tint, alpha=0.12)
         panel.set_xticks(range(len(places)), list(places))
-        panel.set(yscale="log", xlabel=axis, ylabel="loss on the chip")
+        set_log_ordinate(panel, np.concatenate([one.ravel() for one in seen]), percent=False)
+        panel.set(xlabel=axis, ylabel="loss on the chip")
     panels[0].legend()
     return figure
 

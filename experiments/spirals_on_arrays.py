@@ -7,11 +7,12 @@ makes a state of what is seen in the beginning, and a decoder. Arrays are not cu
 hidden units is the length of their lines. Prints by hidden units and by the resistance of a wire segment the root mean
 square distance from the spirals without noise, within the time that training saw and for as long again behind it, on
 samples held back: of the first seed on chips with a programming error, medians with the least and the largest, beside
-the digital networks of all seeds. Draws spirals_on_arrays.png.
+the digital networks of all seeds; and what training on the chip brings back at one size. Draws spirals_on_arrays.png.
 """
 
 from __future__ import annotations
 
+from argparse import Namespace
 from dataclasses import dataclass, replace
 
 from common import NODE_32, Arguments, elapsed, publish
@@ -23,8 +24,9 @@ import xbar_spice as xs
 from xbar_spice.data.spirals import SpiralPaths, spiral
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.report.spread import spread
-from xbar_spice.report.style import colours, new_figure
+from xbar_spice.report.style import colours, new_figure, set_log_ordinate
 from xbar_spice.train.observed import grid_through
+from xbar_spice.train.samples import split_of
 from xbar_spice.train.spirals import SpiralTask
 from xbar_spice.train.training import train
 
@@ -66,10 +68,13 @@ def held_back(paths: SpiralPaths, samples: int) -> Held:
     return Held(times, np.moveaxis(follow["p"], 0, 1)[1:], x)
 
 
+def seen_by(kind: str, paths: SpiralPaths) -> SpiralPaths:
+    return replace(paths, seen=SEEN if KINDS[kind] else 0)
+
+
 def trained(kind: str, hidden: int, seed: int, paths: SpiralPaths, epochs: int) -> xs.Model:
     schedule = xs.Schedule(epochs, batch=32, jitter=0.0, learning_rate=0.02)
-    states = KINDS[kind]
-    of = replace(paths, seen=SEEN if states else 0)
+    states, of = KINDS[kind], seen_by(kind, paths)
     return train(SpiralTask(f"spirals-{kind}", "spiral_paths", of, states, hidden, schedule=schedule), seed=seed).model
 
 
@@ -91,6 +96,19 @@ def on_chip(model: xs.Model, held: Held, kind: str, ohm: float, programming: flo
         return distances(model, programmed.field, held, kind)
 
 
+def tuned_on_chip(
+    model: xs.Model, held: Held, kind: str, paths: SpiralPaths, options: Namespace, seed: int
+) -> tuple[float, float]:
+    """The same after some epochs of training on the chip, by reads of both sides of its arrays."""
+    ohm, split = options.tuned_ohm, split_of(*seen_by(kind, paths).split())
+    design = replace(NODE_32, r_word=ohm, r_bit=ohm, variation=xs.Variation(options.programming), headroom=1.5)
+    chip = xs.Chip(design, seed=seed)
+    schedule = xs.Schedule(options.tuned_epochs, batch=32, jitter=0.0, learning_rate=0.005)
+    learnt = xs.tune(model, schedule, processor=chip, digits=split).model
+    with chip.programmed(learnt) as programmed:
+        return distances(learnt, programmed.field, held, kind)
+
+
 Found = dict[tuple[str, int, float], list[tuple[float, float]]]
 
 
@@ -101,7 +119,12 @@ def main() -> None:
     parser.add_argument("--programming", type=float, default=0.02, help="Programming error of devices, relative.")
     parser.add_argument("--epochs", type=int, default=50, help="Of training.")
     parser.add_argument("--points", type=int, default=400, help="Samples of the set.")
-    options = parser.parse(chips=1, seeds=1, hidden=[8], ohms=[5.0], epochs=1, points=40)
+    parser.add_argument("--tuned", type=int, default=64, help="Hidden units of the network that is trained on chips.")
+    parser.add_argument("--tuned-ohm", type=float, default=5.0, help="Of a wire segment there.")
+    parser.add_argument("--tuned-epochs", type=int, default=4, help="Of training there.")
+    options = parser.parse(
+        chips=1, seeds=1, hidden=[8], ohms=[5.0], epochs=1, points=40, tuned=8, tuned_epochs=1, tuned_ohm=5.0
+    )
     paths = SpiralPaths(samples=options.points, times=20)
     held = held_back(paths, options.points // 6)
     digital: dict[tuple[str, int], list[tuple[float, float]]] = {}
@@ -121,6 +144,13 @@ def main() -> None:
                 found[kind, hidden, ohm] = on_chips
                 cells = [spread(part, ".2f") for part in zip(*on_chips, strict=True)]
                 print(f"{ohm:>6g} ohm: within {cells[0]:>22}, behind {cells[1]:>22}", flush=True)
+        learnt = [
+            tuned_on_chip(models[kind, options.tuned], held, kind, paths, options, seed)
+            for seed in range(options.chips)
+        ]
+        cells = [spread(part, ".2f") for part in zip(*learnt, strict=True)]
+        said = f"{kind}, {options.tuned} hidden units, {options.tuned_ohm:g} ohm, {options.tuned_epochs} epochs there"
+        print(f"\n{said}: within {cells[0]}, behind {cells[1]}, {elapsed():.0f} s", flush=True)
     publish(lambda: draw(models, held, digital, found, options.programming), options.out, "spirals_on_arrays")
 
 
@@ -152,9 +182,11 @@ def draw(
                 panel.plot(ohms, np.median(values, axis=1), line, color=colour, label=label)
                 panel.fill_between(ohms, values.min(axis=1), values.max(axis=1), color=colour, alpha=0.15, linewidth=0)
             panel.axhline(digital[kind, size][0][1], color=colour, linestyle=":", linewidth=1.0)
-        panel.set(yscale="log", xlabel="ohm of a wire segment", title=f"{kind}: behind, dashed within")
-        panel.legend(fontsize="x-small")
+        values = np.array([one for (of, *_), chips in found.items() if of == kind for one in chips])
+        set_log_ordinate(panel, values, percent=False)
+        panel.set(xlabel="ohm of a wire segment", title=f"{kind}: behind, dashed within")
     axes[2].set_ylabel("distance from the spiral")
+    axes[2].legend(fontsize="x-small")
     return figure
 
 

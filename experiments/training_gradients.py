@@ -24,7 +24,7 @@ from matplotlib.figure import Figure
 import xbar_spice as xs
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.report.spread import spread
-from xbar_spice.report.style import colours, new_figure, set_abscissa
+from xbar_spice.report.style import colours, new_figure, set_abscissa, set_log_ordinate
 from xbar_spice.streams import Streams
 from xbar_spice.train.descent import epochs, evaluate, loss_and_gradients
 from xbar_spice.train.samples import Samples, Split
@@ -38,6 +38,7 @@ class Case:
     """One chip."""
 
     size: int
+    hidden: int
     ohm: float
     seed: int
     epochs: int
@@ -46,13 +47,20 @@ class Case:
 
     def chip(self, gradient: Any) -> xs.Chip:
         variation = xs.Variation(programming=self.programming)
-        design = replace(NODE_32, tile=self.size, r_word=self.ohm, r_bit=self.ohm, headroom=1.5, variation=variation)
+        design = replace(
+            NODE_32,
+            tile=max(self.size, self.hidden),
+            r_word=self.ohm,
+            r_bit=self.ohm,
+            headroom=1.5,
+            variation=variation,
+        )
         return xs.Chip(design, seed=self.seed, gradient=gradient)
 
     def run(self, data: Split) -> dict[str, Any]:
         """What the images held back say before and after each way, and the gradients against the true ones."""
         chip, batch = self.chip("hardware"), data.train.take(slice(128))
-        model = chip.prepared(readout_model(self.size, self.seed))
+        model = chip.prepared(readout_model(self.size, self.hidden, self.seed))
         found: dict[str, Any] = {"start": evaluate(model, data.test, processor=chip)}
         found["first"] = self.against_true(model, batch, list(WAYS))
         found["last"] = {}
@@ -60,7 +68,7 @@ class Case:
         schedule = xs.Schedule(self.epochs, learning_rate=1.0 / self.size)
         for way in ("digital", *WAYS):
             rng = Streams(self.seed).training("minibatches")
-            places = {"deployed_on": chip} if way == "digital" else {"processor": self.chip(way)}
+            places: dict[str, Any] = {"deployed_on": chip} if way == "digital" else {"processor": self.chip(way)}
             *_, (epoch, end) = epochs(schedule, model, data, rng, **places)
             found[way] = epoch.test
             if way in ("hardware", "hybrid"):
@@ -86,17 +94,18 @@ class Case:
 
 def main() -> None:
     parser = Arguments(__doc__, chips=8, sizes=[64, 128, 256], kept=ROOT / "runs" / "training_gradients")
+    parser.add_argument("--hidden", type=int, default=64, help="Hidden units.")
     parser.add_argument("--ohms", type=float, nargs="+", default=[1.0, 2.5], help="Of a segment of a wire.")
     parser.add_argument("--programming", type=float, default=0.05, help="Programming error.")
     parser.add_argument("--epochs", type=int, default=1, help="Of ten updates each.")
     parser.add_argument("--images", type=int, help="To train with and to hold back; all when left out.")
-    options = parser.parse(chips=1, sizes=[16], ohms=[1.0], images=32, kept=None)
+    options = parser.parse(chips=1, sizes=[16], hidden=8, ohms=[1.0], images=32, kept=None)
     found: dict[tuple[float, int], list[dict[str, Any]]] = {}
     data = few_digits(options.images)
     for ohm in options.ohms:
         for size in options.sizes:
             for seed in range(options.chips):
-                case = Case(size, ohm, seed, options.epochs, options.programming, options.images)
+                case = Case(size, options.hidden, ohm, seed, options.epochs, options.programming, options.images)
                 found.setdefault((ohm, size), []).append(kept(options.kept, asdict(case), partial(case.run, data)))
                 print(f"{ohm:g} ohm, N = {size}, chip {seed}: {elapsed():.0f} s", flush=True)
     print_tables(found)
@@ -146,14 +155,17 @@ def draw(found: Found) -> Figure:
     tints = dict(zip(WAYS, colours(list(WAYS), ordered=False), strict=True)) | {"digital": "0.5"}
     titles = {name: title for name, title in PLACES.items() if name != "start"}
     for panel, ohm in zip(axes, ohms, strict=False):
+        seen = []
         for shift, (name, title) in enumerate(titles.items()):
             values = np.array([tests(found[ohm, size], name, 1) for size in sizes])
+            seen.append(values.ravel())
             middle = np.median(values, axis=1)
             bars = np.abs(np.stack([values.min(axis=1), values.max(axis=1)]) - middle)
             at = np.array(sizes) * 1.04 ** (shift - 1.5)  # side by side
             panel.errorbar(at, middle, bars, fmt="o-", color=tints[name], label=title, capsize=2)
         set_abscissa(panel, sizes)
-        panel.set(yscale="log", xlabel="N", ylabel="loss on the chip", title=f"{ohm:g} ohm a segment")
+        set_log_ordinate(panel, np.concatenate(seen), percent=False)
+        panel.set(xlabel="N", ylabel="loss on the chip", title=f"{ohm:g} ohm a segment")
     axes[0].legend()
     for ohm, style in zip(ohms, ("-", "--", ":", "-."), strict=False):
         for way in ("hardware", "hybrid"):

@@ -20,6 +20,7 @@ def test_train_takes_schedule_and_numbers_from_its_options(tmp_path, monkeypatch
     )
     monkeypatch.setattr("xbar_spice.train.training.train", lambda task, **given: asked.update(given) or done)
     words = "train wine --epochs 2 --batch 16 --optimiser descent --momentum 0.5 --fixed-point 4,8 --dropout 0.2"
+    words += " --levels 3 --prolongation constant --unroll --smoothness 1e-4 --weight-decay 0.1"
     command = [
         *words.split(),
         "--rounding",
@@ -35,14 +36,22 @@ def test_train_takes_schedule_and_numbers_from_its_options(tmp_path, monkeypatch
     assert asked["schedule"].adjoint == "augmented"
     schedule, processor = asked["schedule"], asked["processor"]
     assert (schedule.epochs, schedule.batch, schedule.optimiser, schedule.momentum) == (2, 16, "descent", 0.5)
+    assert (schedule.levels, schedule.prolongation, schedule.unroll) == (3, "constant", True)
+    assert (schedule.smoothness, schedule.weight_decay) == (1e-4, 0.1)
     assert processor == xs.Dropout(0.2, on=xs.FixedPoint(4, 8, "stochastic", loss_scale=16.0, on=processor.on.on))
 
 
 @pytest.mark.parametrize(
     ("words", "text"),
-    [(["--rounding", "nearest"], "--rounding is of --fixed-point"), (["--fixed-point", "4"], "two numbers of bits")],
+    [
+        (["--rounding", "nearest"], "--rounding is of --fixed-point"),
+        (["--fixed-point", "4"], "two numbers of bits"),
+        (["--optimiser", "lbfgs", "--batch", "8"], "--batch is of minibatches"),
+        (["--optimiser", "gauss-newton", "--learning-rate", "0.1"], "--learning-rate is of minibatches"),
+        (["--prolongation", "constant"], "give --levels 2 or more"),
+    ],
 )
-def test_what_makes_no_format_is_refused(words: list[str], text: str) -> None:
+def test_what_has_no_effect_is_refused(words: list[str], text: str) -> None:
     found = CliRunner().invoke(app, ["train", "wine", *words])
     assert found.exit_code == 2
     assert text in found.output

@@ -150,7 +150,7 @@ def test_the_command_line_co_simulates_stages(tmp_path: Path) -> None:
     words = ["cosim", str(weights), "--data", str(samples), "--engine", "ideal"]
     done = CliRunner().invoke(app, words, catch_exceptions=False)
     assert done.exit_code == 0, done.output
-    assert "encoder.3.field.K[0]" in done.output
+    assert "encoder.3.field.K forward in" in done.output
 
 
 def test_an_array_of_means_is_the_pooling() -> None:
@@ -178,6 +178,7 @@ REFUSED: dict[str, tuple[Any, str]] = {
         lambda: replace(ONE, encoder=xs.Pool("max", (4, 4)), on_arrays=("pooling",)), "needs a Pool of means",
     ),
     "large blocks": (lambda: xs.Pool("mean", (2, 2), block=3), "do not fit"),
+    "weight noise": (lambda: xs.WeightNoise(0.1).prepared(MODEL), "stages in front, encoder.1.field, .*on a chip"),
     "pulses": (
         lambda: xs.Chip(WIRED, update="soft_bounds(step=0.002)").rewritten(HELD, HELD),
         "stages in front of it, .* leave update out",

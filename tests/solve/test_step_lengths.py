@@ -112,6 +112,22 @@ def test_states_between_points_are_those_of_the_reference() -> None:
         run.state(0.6)
 
 
+@pytest.mark.parametrize("way", [1.0, -1.0])
+def test_states_within_adaptive_steps_are_of_order_four_and_take_no_read(way: float) -> None:
+    """Each sample has steps of its own, several between two points, and back in time as well."""
+    starts = np.outer(Z0, [1.0, 0.1, 10.0])
+    trace = xs.ReadTrace()
+    A, B = (xs.program(W, engine="ideal", name=name, trace=trace) for name, W in (("A", GIVEN["A"]), ("B", GIVEN["B"])))
+    run = xs.integrate(ActivationField(A, B, "tanh"), starts, "dopri5", h=way * 0.5, steps=2)
+    fine = xs.integrate(FIELD, starts, "rk4", h=way * 0.01, steps=100)
+    made = len(trace)
+    found = np.stack([run.state(way * 0.01 * k) for k in range(0, 101, 7)])
+    assert len(trace) == made
+    assert (np.abs(found - fine.z[::7]).max(axis=(0, 1)) < 2e-6 * np.abs(fine.z).max(axis=(0, 1))).all()
+    counts = {len(taken) for taken in run.runs[0].substeps}
+    assert max(counts) > 1
+
+
 @pytest.mark.parametrize("method", ["implicit_euler", "ab3", "rk4", "dopri5", "velocity_verlet"])
 def test_a_loss_may_look_between_points(method: str) -> None:
     """Forwards and backwards; also the last step, and two times of one step."""

@@ -17,7 +17,19 @@ if TYPE_CHECKING:
 __all__ = ["descent_options", "descent_settings", "evaluations_line", "given_processor", "given_schedule"]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-_NAMES = ("batch", "optimiser", "momentum", "adjoint", "fixed_point", "rounding", "dropout")
+_OF_SCHEDULE = (
+    "batch",
+    "optimiser",
+    "momentum",
+    "weight_decay",
+    "smoothness",
+    "levels",
+    "prolongation",
+    "unroll",
+    "adjoint",
+)
+_NAMES = (*_OF_SCHEDULE, "fixed_point", "rounding", "dropout")
+_OF_MINIBATCHES = ("batch", "momentum", "learning_rate", "dropout")
 
 
 class _Format(click.ParamType):  # type: ignore[type-arg] # generic for type checkers only
@@ -38,7 +50,10 @@ def descent_options(command: Command) -> Command:
         (
             click.option("--batch", type=click.IntRange(min=1), metavar="N", help="Samples of a minibatch."),
             click.option(
-                "--optimiser", type=click.Choice(["adam", "descent"]), help="Adam, or stochastic gradient descent."
+                "--optimiser",
+                type=click.Choice(["adam", "descent", "lbfgs", "gauss-newton"]),
+                help="Adam or stochastic gradient descent on minibatches; L-BFGS, or Newton steps of the classifier "
+                "and Gauss-Newton steps of the layers in turn, on all samples. Their iterations count as epochs.",
             ),
             click.option(
                 "--momentum",
@@ -46,6 +61,30 @@ def descent_options(command: Command) -> Command:
                 metavar="PART",
                 help="Of descent: the part of the last move that goes on.",
             ),
+            click.option(
+                "--weight-decay",
+                type=click.FloatRange(min=0),
+                metavar="BETA",
+                help="By which weights are kept small.",
+            ),
+            click.option(
+                "--smoothness",
+                type=click.FloatRange(min=0),
+                metavar="ALPHA",
+                help="By which weights that change in time are kept smooth.",
+            ),
+            click.option(
+                "--levels",
+                type=click.IntRange(min=1),
+                metavar="N",
+                help="Grids in time to train on, one after the other, each with twice the steps of the last.",
+            ),
+            click.option(
+                "--prolongation",
+                type=click.Choice(["constant", "linear"]),
+                help="Of --levels: the weights of new steps, those before or the mean of both.  [default: linear]",
+            ),
+            click.option("--unroll", is_flag=True, default=None, help="Give every step weights of its own."),
             click.option(
                 "--adjoint",
                 type=click.Choice(["discrete", "augmented"]),
@@ -79,9 +118,22 @@ def descent_settings(given: dict[str, Any]) -> dict[str, Any]:
 
 
 def given_schedule(schedule: Schedule, told: dict[str, Any]) -> Schedule:
-    """The schedule with what the options say."""
-    own = ("epochs", "learning_rate", "batch", "optimiser", "momentum", "adjoint")
-    return replace(schedule, **{name: told[name] for name in own if told.get(name) is not None})
+    """The schedule with what the options say.
+
+    Raises:
+        click.UsageError: An option would have no effect.
+    """
+    own = ("epochs", "learning_rate", *_OF_SCHEDULE)
+    made = replace(schedule, **{name: told[name] for name in own if told.get(name) is not None})
+    idle = [name for name in _OF_MINIBATCHES if told.get(name) is not None] if made.whole else []
+    if idle:
+        raise click.UsageError(
+            f"--{idle[0].replace('_', '-')} is of minibatches, and --optimiser {made.optimiser} takes all samples at "
+            "once: leave one of them out"
+        )
+    if told.get("prolongation") is not None and made.levels == 1:
+        raise click.UsageError("--prolongation is of --levels, of which there is one: give --levels 2 or more")
+    return made
 
 
 def given_processor(on: Processor, schedule: Schedule, told: dict[str, Any], seed: int) -> Processor:

@@ -15,12 +15,14 @@ from xbar_spice.engines.base import Bank, Closeable, Engine
 from xbar_spice.engines.registry import get_engine
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.hardware.crossbar import Side, other
+from xbar_spice.hardware.digital_numbers import Rounded
 from xbar_spice.linear.convolution import Convolution
 from xbar_spice.linear.operator import DenseOperator, FloatArray, LinearOperator
 from xbar_spice.mapping.design import Design
 from xbar_spice.mapping.matrix import MappedMatrix, map_weights
 from xbar_spice.mapping.measured import conductance_map
 from xbar_spice.mapping.merged import MergedReads
+from xbar_spice.mapping.noisy_twin import NoisyTwin
 from xbar_spice.mapping.power import read_power
 from xbar_spice.mapping.readout import Readout
 from xbar_spice.mapping.rewritten import SharedArrays
@@ -148,12 +150,15 @@ class AnalogMatrix(LinearOperator, Closeable):
         trace: ReadTrace | None = None,
         readout: Readout | None = None,
         calibration: ArrayLike | None = None,
+        rounded: Rounded | None = None,
     ) -> None:
         self._digital = weights if isinstance(weights, Convolution) else DenseOperator(cast(Any, weights), "weights")
         self._calibration = None if calibration is None else _checked_calibration(calibration, mapped)
         self._own = self._held = _Arrays(mapped, bank, readout or Readout(mapped), MergedReads(mapped, bank))
         self._shared: SharedArrays | None = None
         self._trace = trace
+        self.rounded = rounded
+        """What rounds activations, and has counted them; None where the digital part computes with float64."""
         self.name = name
         self.power: dict[Direction, float] = {}
         """Watts of the first read in each direction, see `read_power`."""
@@ -182,6 +187,9 @@ class AnalogMatrix(LinearOperator, Closeable):
         """(m, n) the wanted matrix, which the arrays hold as well as they can."""
         return self._digital.matrix
 
+    def noisy_twin(self, rng: np.random.Generator | None) -> LinearOperator:
+        return NoisyTwin(self, rng)
+
     def spread(self, vectors: ArrayLike, side: Side = "rows") -> FloatArray:
         """How far reads lie from what exact converters and arrays without read noise would give.
 
@@ -204,8 +212,9 @@ class AnalogMatrix(LinearOperator, Closeable):
             array.lines(other(side)).squared.collect(variance, array.factor**2 * _added(squares, parts**2))
         scale = mapped.volts_per_unit(x)
         step = mapped.design.converters.drive_spacing(mapped.design.v_read) / scale
-        squares_of_weights = self._digital.matrix**2
-        rounded = (squares_of_weights if side == "rows" else squares_of_weights.T) @ (x != 0) * step**2 / 12
+        squares = (self._digital.matrix if side == "rows" else self._digital.matrix.T) ** 2
+        of_digits = mapped.design.numbers.variance * (1.0 + squares.sum(axis=1, keepdims=True))
+        rounded = squares @ (x != 0) * step**2 / 12 + of_digits
         deviation = np.sqrt(variance / (mapped.siemens_per_weight * scale) ** 2 + rounded)
         return np.where(x.any(axis=0), deviation, 0.0)  # the product of a vector of zeros is exact, see `products`
 
@@ -233,6 +242,7 @@ class AnalogMatrix(LinearOperator, Closeable):
         if not vectors.shape[1]:
             return np.zeros((self.shape[0] if side == "rows" else self.shape[1], 0))
         writes = self._find()
+        asked, vectors = vectors, vectors if self.rounded is None else self.rounded(vectors)
         if _DIRECTION[side] not in self.power:
             self.power[_DIRECTION[side]] = read_power(self.mapped, vectors, side)
         start = time.perf_counter()
@@ -244,8 +254,10 @@ class AnalogMatrix(LinearOperator, Closeable):
             currents = held.readout(held.bank.read(drives, side), drives, side)
             products = self.mapped.products([_added(amperes, weights) for amperes in currents], vectors, side)
             parts = len(weights)
+        if self.rounded is not None:
+            products = self.rounded(products)
         if self._trace is not None:
-            record = self._record(vectors, products, side, time.perf_counter() - start, parts)
+            record = self._record(asked, products, side, time.perf_counter() - start, parts)
             self._trace.append(replace(record, writes=writes) if writes else record)
         return products
 
@@ -331,6 +343,7 @@ def program(  # noqa: PLR0913 - all that a chip is made of
     cycle_rng: np.random.Generator | None = None,
     conductance: ArrayLike | None = None,
     before: ArrayLike | None = None,
+    rounding_rng: np.random.Generator | None = None,
     **changes: Any,
 ) -> AnalogMatrix:
     """Program a weight matrix into arrays and connect them to an engine.
@@ -349,6 +362,7 @@ def program(  # noqa: PLR0913 - all that a chip is made of
         cycle_rng: source of what this occasion of programming adds, as for `map_weights`.
         conductance: a measured map of devices, as for `map_weights`; that of `Design.conductances` when left out.
         before: what the devices have, as for `map_weights`.
+        rounding_rng: source of the stochastic rounding of activations; needed if the design has that.
         **changes: any field of `Design`, such as `r_word=1.0, tile=32`, on top of `design`.
 
     Raises:
@@ -363,6 +377,7 @@ def program(  # noqa: PLR0913 - all that a chip is made of
     Optional(Instance(Design, example="Design(r_word=1.0)"))("design", design)
     generator = Optional(Instance(np.random.Generator, example="numpy.random.default_rng(0)"))
     generator("noise_rng", noise_rng)
+    generator("rounding_rng", rounding_rng)
     Text()("name", name)
     Optional(Instance(ReadTrace, example="ReadTrace()"))("trace", trace)
     if "variation" not in changes and changes.get("programming") is not None:
@@ -382,5 +397,8 @@ def program(  # noqa: PLR0913 - all that a chip is made of
         before=before,
     )
     readout = Readout(mapped, noise_rng)
+    rounded = Rounded(built.numbers, rounding_rng) if built.numbers.of_activations else None
     bank = get_engine(engine).program_bank(mapped.crossbars)
-    return AnalogMatrix(weights, mapped, bank, name=name, trace=trace, readout=readout, calibration=calibration)
+    return AnalogMatrix(
+        weights, mapped, bank, name=name, trace=trace, readout=readout, calibration=calibration, rounded=rounded
+    )

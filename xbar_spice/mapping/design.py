@@ -14,6 +14,8 @@ from xbar_spice.hardware.cells import Device, Ohmic
 from xbar_spice.hardware.converters import GROUP as READOUT
 from xbar_spice.hardware.converters import Converter, Converters
 from xbar_spice.hardware.crossbar import PARTS, Crossbar, Terminations
+from xbar_spice.hardware.digital_numbers import GROUP as NUMBERS
+from xbar_spice.hardware.digital_numbers import DigitalNumbers
 from xbar_spice.hardware.drift import DriftLaw, NoDrift
 from xbar_spice.hardware.read_noise import Noise, ReadNoise
 from xbar_spice.hardware.technology import SOURCES, technology_named
@@ -33,6 +35,7 @@ GROUPS = (
     DEVICE,
     "Amplifiers, one at each sensed line",
     READOUT,
+    NUMBERS,
     SIMULATOR,
 )
 """Headings of the settings of a circuit, in their order."""
@@ -98,6 +101,7 @@ class Design:
         amplifier: what senses the lines; a source of 0 V unless it has a feedback resistor.
         noise: what every read adds: `ReadNoise`, or a `Noise` of one's own.
         converters: resolution of drives and sense currents: `Converters`, or a `Converter` of one's own.
+        numbers: what the digital part computes with: `DigitalNumbers(4, 12)` is a fixed point <4, 12>.
         headroom: how many times the range of conductances holds the largest weight.
         drift: what becomes of the programmed conductances with time, such as `Drift(nu=0.05)`.
         after: seconds between programming and the reads, which drift needs.
@@ -156,6 +160,7 @@ class Design:
         Converters(),
         Setting("What converters do, where the settings of `uniform` that follow do not say it.", READOUT),
     )
+    numbers: DigitalNumbers = field(default_factory=DigitalNumbers)
     headroom: float = setting(
         1.0, "How many times the range of conductances holds the largest weight.", ARRAYS, unit="times"
     )
@@ -281,12 +286,12 @@ class Design:
     @property
     def random(self) -> bool:
         """True if runs with other seeds differ."""
-        return any(part.random for part in (self.variation, self.cycle, self.noise, self.drift))
+        return any(part.random for part in (self.variation, self.cycle, self.noise, self.drift, self.numbers))
 
     @property
     def exact_reads(self) -> bool:
         """True if reads are what the arrays answer, without noise and rounding."""
-        return not self.noise.random and self.converters.ideal
+        return not self.noise.random and self.converters.ideal and not self.numbers.of_activations
 
     @property
     def at_once(self) -> Design:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple, cast, final
 
 import numpy as np
@@ -18,6 +18,7 @@ from xbar_spice.solve.linear_solvers.krylov import KrylovOptions, get_linear_sol
 from xbar_spice.solve.newton.newton import NewtonOptions
 from xbar_spice.solve.newton.noise import allowing_noise
 from xbar_spice.train.augmented import augmented_pull
+from xbar_spice.train.likelihood import likelihood_of
 from xbar_spice.train.losses import CrossEntropy, Objective, Score, objective_of
 from xbar_spice.train.observed import Looks, looks_of
 from xbar_spice.train.optimise import Optimiser
@@ -37,6 +38,7 @@ __all__ = [
     "epochs",
     "evaluate",
     "final_states",
+    "judged",
     "loss_and_gradients",
     "pulled_loss",
     "scored",
@@ -133,11 +135,13 @@ def _evaluated(model: Model, data: Samples, processor: Processor | None, toleran
     with (processor or Digital()).programmed(model, occasion) as programmed:
         objective = _objective(programmed, model, data)
         z0, encoded = _initial(programmed, model, data.x, tolerance)
-        looks = looks_of(model, objective.times)
-        trajectory = _integrate(programmed, z0, tolerance, looks)
+        looks = looks_of(model, objective.times, every=objective.whole_run)
+        trajectory = _integrate(programmed, z0, tolerance, looks, objective)
         score = objective.evaluate_path(looks.states(trajectory))
+        beside = objective.beside(trajectory, derivatives=False)
     noise = trajectory.options.adaptive.noise
-    return _Seen(Evaluated(score.accuracy, score.loss), _spent(trajectory, encoded), noise)
+    loss = score.loss + (beside.loss if beside else 0.0)
+    return _Seen(Evaluated(score.accuracy, loss), _spent(trajectory, encoded), noise)
 
 
 def _spent(trajectory: Trajectory, encoded: Passed | None) -> float:
@@ -148,6 +152,8 @@ def _spent(trajectory: Trajectory, encoded: Passed | None) -> float:
 
 def _objective(programmed: Programmed, model: Model, data: Samples) -> Objective:
     """The loss of some samples, whose classifier is read where it lives on arrays."""
+    if data.loss == "likelihood":
+        return likelihood_of(model)
     objective = objective_of(model, data.labels, data.targets, data.times)
     by_classifier = named_below(programmed.ends, "classifier")
     return objective.read_by(cast("dict[str, LinearOperator]", by_classifier)) if by_classifier else objective
@@ -207,16 +213,21 @@ def pulled_loss(
     with (processor or Digital()).programmed(model, occasion) as programmed:
         objective = _objective(programmed, model, data)
         z0, encoded = _initial(programmed, model, data.x, tolerance)
-        looks = looks_of(model, objective.times)
-        trajectory = _integrate(programmed, z0, tolerance, looks)
+        looks = looks_of(model, objective.times, every=objective.whole_run)
+        trajectory = _integrate(programmed, z0, tolerance, looks, objective)
         score = objective.evaluate_path(looks.states(trajectory))
+        beside = objective.beside(trajectory, derivatives=matrices)
+        if beside:
+            score = replace(score, loss=score.loss + beside.loss)
         found = dict(score.tensors)
         if not matrices:
             return Pulled(score, found, _spent(trajectory, encoded), 0.0)
         if adjoint == "augmented":
+            if beside:
+                raise InvalidInputError('adjoint="augmented" knows no likelihood: take adjoint="discrete"')
             pulled = augmented_pull(programmed, looks, trajectory, score.cotangent)
         else:
-            pulled = looks.pulled(trajectory, score.cotangent)
+            pulled = looks.pulled(trajectory, score.cotangent, beside=beside)
         adjoints = [pulled]
         sums = dict(score.sums)
         if encoded is not None:
@@ -258,6 +269,7 @@ def epochs(
     *,
     processor: Processor | None = None,
     deployed_on: Processor | None = None,
+    level: int = 0,
 ) -> Iterator[tuple[Epoch, Model]]:
     """Train a model; yields how it does after every epoch, and the model itself.
 
@@ -268,19 +280,20 @@ def epochs(
         rng: Of minibatches and their changes.
         processor: Who runs the minibatches; digital matrices when left out.
         deployed_on: Who runs the samples held back; the same processor when left out.
+        level: Of a schedule with several: how many are behind, whose epochs are counted, too.
 
     Raises:
         InvalidInputError: The samples do not fit the model.
     """
-    optimiser, data = schedule.moved_by, split.train
+    optimiser, data, behind = schedule.moved_by, split.train, level * schedule.epochs
     batches = max(1, len(data) // schedule.batch)  # what does not fill a minibatch waits for another epoch
-    for number in range(1, schedule.epochs + 1):
+    for number in range(behind + 1, behind + schedule.epochs + 1):
         order = rng.permutation(len(data))
         scores, back = [], []
         for index in range(batches):
             minibatch = data.take(order[index * schedule.batch : (index + 1) * schedule.batch])
             minibatch = split.augmented(minibatch, schedule.jitter, rng)
-            done = ((number - 1) * batches + index) / (schedule.epochs * batches)
+            done = ((number - behind - 1) * batches + index) / (schedule.epochs * batches)
             occasion = f"epoch {number}, minibatch {index}"
             found, model = _step(schedule, model, minibatch, optimiser, done, processor, occasion)
             scores.append(found.score)
@@ -288,10 +301,18 @@ def epochs(
         loss = float(np.mean([score.loss for score in scores]))
         right = [score.accuracy for score in scores if score.accuracy is not None]
         accuracy = float(np.mean(right)) if right else None
-        judge = deployed_on or processor
-        seen = _evaluated(model, split.test, judge, schedule.tolerance, f"epoch {number}, test")
-        spent = seen.evaluations, float(np.mean(back))
-        yield Epoch(number, schedule.epochs, loss, accuracy, seen.result, *spent, seen.noise), model
+        found = Pulled(Score(loss, accuracy, np.zeros(0)), {}, 0.0, float(np.mean(back)))
+        yield judged(schedule, number, model, split.test, found, deployed_on or processor), model
+
+
+def judged(
+    schedule: Schedule, number: int, model: Model, test: Samples, found: Pulled, processor: Processor | None
+) -> Epoch:
+    """How training stands after an epoch, counted over all levels: by what it found, and on samples held back."""
+    seen = _evaluated(model, test, processor, schedule.tolerance, f"epoch {number}, test")
+    spent, score = (seen.evaluations, found.adjoint_evaluations), found.score
+    every = schedule.levels * schedule.epochs
+    return Epoch(number, every, score.loss, score.accuracy, seen.result, *spent, seen.noise)
 
 
 def _step(
@@ -339,11 +360,13 @@ def final_states(
     return states
 
 
-def _integrate(programmed: Programmed, z0: FloatArray, tolerance: float, looks: Looks) -> Trajectory:
+def _integrate(
+    programmed: Programmed, z0: FloatArray, tolerance: float, looks: Looks, objective: Objective | None = None
+) -> Trajectory:
     model = looks.model
     options = _options(programmed, z0, tolerance)
     return integrate(
-        programmed.field,
+        programmed.field if objective is None else objective.followed(programmed.field),
         model.started(z0),
         method=model.method,
         **model.times,

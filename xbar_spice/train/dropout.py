@@ -41,6 +41,10 @@ class Dropout(Processor):
     def __post_init__(self) -> None:
         settle(self, part=Real(least=0, below=1), seed=SEED)
 
+    @property
+    def exact(self) -> bool:
+        return self.part == 0.0 and self.on.exact
+
     def prepared(self, model: Model) -> Model:
         return self.on.prepared(model)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import final
 
@@ -16,9 +17,27 @@ from xbar_spice.solve.fields.contributions import Split
 from xbar_spice.solve.integrators.integration import Trajectory
 from xbar_spice.weights import Model
 
-__all__ = ["Looks", "grid_through", "looks_of"]
+__all__ = ["Beside", "Looks", "grid_through", "looks_of"]
 
 _EQUAL = 1e-9  # of the length of the run
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Beside:
+    """What a run adds to a loss beside the states that the loss looks at.
+
+    Attributes:
+        loss: Mean over the samples.
+        at: Its cotangents of the states at grid points, (n, samples).
+        parameters: Its gradients with respect to the field's parameters at fixed states, as the adjoint names them.
+        facts: What else is known of the run then, by name.
+    """
+
+    loss: float
+    at: Mapping[int, FloatArray]
+    parameters: Mapping[str, FloatArray]
+    facts: Mapping[str, float]
 
 
 @final
@@ -29,14 +48,18 @@ class Looks:
     Attributes:
         model: Whose run it is.
         places: Of each time the number of its grid point, or else the time itself, negative back in time.
+        every: Whether a `Beside` has cotangents at every grid point.
     """
 
     model: Model
     places: tuple[int | float, ...]
+    every: bool = False
 
     @property
     def stops(self) -> tuple[int, ...]:
         """The numbers of grid points, as `integrate` takes them."""
+        if self.every:
+            return tuple(range(1, self.model.steps))
         return tuple(place for place in self.places if isinstance(place, int))
 
     @property
@@ -49,23 +72,36 @@ class Looks:
         seen = [trajectory.z[at] if isinstance(at, int) else trajectory.state(at) for at in self.places]
         return self.model.ended(np.stack(seen))
 
-    def pulled(self, trajectory: Trajectory, cotangents: FloatArray, by: Split = ()) -> Gradients:
+    def pulled(
+        self, trajectory: Trajectory, cotangents: FloatArray, by: Split = (), beside: Beside | None = None
+    ) -> Gradients:
         """The gradients of a loss from the cotangents of those states, (times, n, batch); `by` as for `gradients`."""
         placed = list(zip(self.places, map(self.model.started, cotangents), strict=True))
         at = {place: w for place, w in placed if isinstance(place, int)}
         between = {place: w for place, w in placed if isinstance(place, float)}
+        for place, w in beside.at.items() if beside else ():
+            at[place] = at.get(place, 0.0) + w
         last = at.pop(self.model.steps, np.zeros_like(trajectory.z[-1]))
-        return gradients(trajectory, last, by=by, at=at, between=between)
+        found = gradients(trajectory, last, by=by, at=at, between=between)
+        if beside is None:
+            return found
+        whole = {name: value + beside.parameters[name] for name, value in found.parameters.items()}
+        return replace(found, parameters=whole)
 
 
-def looks_of(model: Model, times: FloatArray | None) -> Looks:
+def looks_of(model: Model, times: FloatArray | None, *, every: bool = False) -> Looks:
     """Where a loss looks that looks at these times, counted along the run; at the last point alone for None.
+
+    Args:
+        model: Whose run it is.
+        times: (times,), or None.
+        every: As for `Looks`.
 
     Raises:
         InvalidInputError: A time is beyond the run, or between grid points of a method that has no states there.
     """
     if times is None:
-        return Looks(model, (model.steps,))
+        return Looks(model, (model.steps,), every)
     grid = np.abs(model.h * np.arange(model.steps + 1) if model.grid is None else model.grid)
     nearest = np.abs(grid - times[:, np.newaxis]).argmin(axis=1)
     off = np.abs(grid[nearest] - times) > _EQUAL * grid[-1]

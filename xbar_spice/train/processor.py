@@ -68,6 +68,14 @@ class Processor(ABC):
                 one whenever the occasion is.
         """
 
+    @property
+    def exact(self) -> bool:
+        """Whether it runs the weights that it is asked for, all of them, and on every occasion in the same way.
+
+        Read noise is no matter; pulses, rounded weights and units that are left out are.
+        """
+        return True
+
     def rewritten(self, model: Model, wanted: Model, occasion: str = "") -> Model:
         """What a step of the optimiser leaves.
 

@@ -120,6 +120,10 @@ class FixedPoint(Processor):
         settle(self, seed=SEED, loss_scale=Real(above=0), parts=Many(OneOf(Part)))
         fixed_point([], self.integer_bits, self.fraction_bits, self.rounding, np.random.default_rng(0))
 
+    @property
+    def exact(self) -> bool:
+        return "weights" not in self.parts and self.on.exact
+
     def prepared(self, model: Model) -> Model:
         """The model as the processor below prepares it, its weights rounded to the nearest numbers."""
         prepared = self.on.prepared(model)

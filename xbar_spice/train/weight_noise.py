@@ -10,6 +10,7 @@ from typing import Literal, final
 import numpy as np
 
 from xbar_spice.checks import SEED, OneOf, Real, settle
+from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.solve.adjoint.discrete import Gradients
 from xbar_spice.solve.fields.evaluation import Parameters
@@ -48,6 +49,16 @@ class WeightNoise(Processor):
         settle(self, size=Real(least=0), relative_to=OneOf("largest", "weight"), seed=SEED)
 
     def prepared(self, model: Model) -> Model:
+        """The model as the processor below prepares it.
+
+        Raises:
+            InvalidInputError: It has stages in front of its field, whose weights would stay as they are.
+        """
+        if model.stages:
+            raise InvalidInputError(
+                f"weight noise is drawn for one field, and this model has stages in front, {', '.join(model.stages)}: "
+                "train it without, or on a chip, Chip(Design(variation=...)), whose devices err in all of them"
+            )
         return self.on.prepared(model)
 
     def rewritten(self, model: Model, wanted: Model, occasion: str = "") -> Model:

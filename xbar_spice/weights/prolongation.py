@@ -14,7 +14,7 @@ from xbar_spice.solve.fields.field import Field
 from xbar_spice.solve.integrators.layers import Layers
 from xbar_spice.weights.model import Model
 
-__all__ = ["Prolongation", "prolong"]
+__all__ = ["Prolongation", "prolong", "unroll"]
 
 Prolongation = Literal["constant", "linear"]
 """What the new layers between two others are: the one before, or the mean of both."""
@@ -46,6 +46,26 @@ def prolong(model: Model, how: Prolongation = "constant") -> Model:
         return finer
     own = {name: value for name, value in model.tensors.items() if not _of_an_end(model, name)}
     return finer.with_tensors({name: _between(value) for name, value in own.items()})
+
+
+def unroll(model: Model) -> Model:
+    """The same model with weights of its own for every step, equal within each layer that it has.
+
+    Example:
+        >>> from xbar_spice.solve.fields.layer_field import LayerField
+        >>> unroll(Model(field=LayerField([[1.0]]), h=0.5, steps=2)).tensors["K"].ravel()
+        array([1., 1.])
+    """
+    fields = model.field.fields if isinstance(model.field, Layers) else (model.field,)
+    each = model.steps // len(fields)
+    if each < 2:
+        return model
+    ranges = model.weight_range
+    if ranges is not None:
+        count = len(ranges) // len(fields)
+        ranges = tuple(one for k in range(len(fields)) for one in each * ranges[k * count : (k + 1) * count])
+    changed: dict[str, Any] = {"field": Layers([field for field in fields for _ in range(each)])}
+    return replace(model, **changed, weight_range=ranges)
 
 
 def _twice(model: Model) -> Field | Layers:

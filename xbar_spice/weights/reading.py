@@ -70,7 +70,10 @@ class Reading:
     def assumed(self) -> str:
         """Kind and activation of the field in words, and whether anybody has said so."""
         values, found = self.values, []
+        kind = str(_text("field", values["field"]) if "field" in values else _DEFAULTS["field"])
         for name, default in _DEFAULTS.items():
+            if name == "activation" and not _takes_activation(kind):
+                continue
             said = "" if name in values else " (the default, nobody has said so)"
             found.append(f"{name} {_text(name, values[name]) if name in values else default}{said}")
         return ", ".join([*found, *(assumed_ends(values) if self.layout.foreign else ())])
@@ -230,6 +233,14 @@ def _with_field(
         steps=None if "steps" not in values else int(np.ravel(values["steps"])[0]),
     )
     return Model(field=made, **others)
+
+
+def _takes_activation(kind: str) -> bool:
+    """Whether a kind of field is told its activation; unknown ones are, too, and refused later on."""
+    try:
+        return "activation" in inspect.signature(FIELDS.loaded(kind)).parameters
+    except (InvalidInputError, TypeError, ValueError):
+        return True
 
 
 def _with_time_last(time: str, tensors: Mapping[str, Any]) -> dict[str, Any]:

@@ -39,6 +39,7 @@ from xbar_spice.errors import ConvergenceWarning, InvalidInputError
 from xbar_spice.hardware.amplifier import Amplifier
 from xbar_spice.hardware.cells import Ohmic
 from xbar_spice.hardware.converters import Converters
+from xbar_spice.hardware.digital_numbers import DigitalNumbers
 from xbar_spice.hardware.drift import NoDrift
 from xbar_spice.hardware.read_noise import ReadNoise
 from xbar_spice.linear.operator import FloatArray
@@ -62,6 +63,7 @@ SOURCES: Mapping[str, Callable[[Design], Design]] = MappingProxyType(
         "nonlinear cells": lambda design: replace(design, device=Ohmic()),
         "read noise": lambda design: replace(design, noise=ReadNoise()),
         "converters": lambda design: replace(design, converters=Converters()),
+        "fixed point": lambda design: replace(design, numbers=DigitalNumbers()),
     }
 )
 """Every source of error of a design, and how it is freed of it; an entry here is all that a new source needs."""

@@ -9,9 +9,9 @@ from __future__ import annotations
 import time
 import warnings
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, cast, final
 
@@ -20,28 +20,34 @@ import numpy as np
 from xbar_spice.checks import SEED, Array, Optional, checked, settle
 from xbar_spice.cosim.run.comparison import compare
 from xbar_spice.cosim.run.made import Conditions, made_by, plain
-from xbar_spice.cosim.run.programming import all_fields, ends_on, expected_noise, field_on, program_model
-from xbar_spice.cosim.run.record import Accuracy, Circuit, Loss, Record, RunEntry
+from xbar_spice.cosim.run.monitors import Monitors
+from xbar_spice.cosim.run.programming import (
+    all_fields,
+    ends_on,
+    expected_noise,
+    field_on,
+    in_digital_numbers,
+    program_model,
+)
+from xbar_spice.cosim.run.record import Accuracy, Circuit, FlowEntry, Loss, Record, RoundedEntry, RunEntry
+from xbar_spice.cosim.run.solver_options import SolverOptions
 from xbar_spice.cosim.run.written import programming_costs, writes_of
 from xbar_spice.engines.base import Engine
 from xbar_spice.engines.verified import VerifiedEngine
 from xbar_spice.errors import ConvergenceWarning, InvalidInputError
+from xbar_spice.hardware.digital_numbers import Rounded
 from xbar_spice.linear.operator import FloatArray, LinearOperator
 from xbar_spice.linear.threads import one_thread
 from xbar_spice.mapping.analog_matrix import ReadTrace
 from xbar_spice.mapping.design import Design
-from xbar_spice.parts import LINEAR_SOLVERS
 from xbar_spice.solve.adjoint.discrete import Gradients
 from xbar_spice.solve.fields.contributions import Split, split_axes
 from xbar_spice.solve.fields.field import Field
 from xbar_spice.solve.integrators.integration import Trajectory, integrate
 from xbar_spice.solve.integrators.layers import Layers
 from xbar_spice.solve.integrators.method import SolveOptions, SolveReport
-from xbar_spice.solve.integrators.step_control import AdaptiveOptions
-from xbar_spice.solve.linear_solvers.krylov import KrylovOptions, get_linear_solver
-from xbar_spice.solve.linear_solvers.solver import LinearSolver
-from xbar_spice.solve.newton.newton import NewtonOptions
-from xbar_spice.solve.newton.noise import allowing_noise
+from xbar_spice.solve.linear_solvers.krylov import get_linear_solver
+from xbar_spice.train.likelihood import Likelihood
 from xbar_spice.train.losses import Objective
 from xbar_spice.train.observed import looks_of
 from xbar_spice.weights import Model, named_gradients
@@ -106,52 +112,6 @@ class Problem:
 
 @final
 @dataclass(frozen=True)
-class SolverOptions:
-    """How both runs solve their implicit equations and choose adaptive steps; tighter costs more reads.
-
-    What read noise and converters leave of an equation is known before it is solved, so that the analog run does not
-    spend reads on more: see `allowing`.
-
-    Attributes:
-        newton: Implicit equations.
-        krylov: Their linear systems: plain values, or a `LinearSolver`; its text stands for that solver at 1e-8.
-        adaptive: The choice of step sizes.
-    """
-
-    newton: NewtonOptions = field(default_factory=lambda: NewtonOptions(rtol=1e-8))
-    krylov: KrylovOptions | LinearSolver = field(default_factory=lambda: KrylovOptions(rtol=1e-8))
-    adaptive: AdaptiveOptions = field(default_factory=AdaptiveOptions)
-
-    def __post_init__(self) -> None:
-        if isinstance(self.krylov, str):
-            object.__setattr__(self, "krylov", KrylovOptions(rtol=1e-8, method=self.krylov))
-        settle(self)
-
-    def allowing(self, noise: float) -> SolverOptions:
-        """The same, but no more exact than noisy reads allow, see `allowing_noise`.
-
-        Args:
-            noise: of the residual of an implicit step, relative to the state, as `expected_noise` gives it.
-        """
-        newton, krylov = allowing_noise(self.newton, self.krylov, noise)
-        return SolverOptions(newton, krylov, self.adaptive.allowing(noise))
-
-    @property
-    def iterative(self) -> SolverOptions:
-        """The same for fields without twin or circuit, such as digital ones: GMRES in place of chord and feedback."""
-        return replace(self, krylov=self.krylov.without_circuit())
-
-    def describe(self) -> dict[str, Any]:
-        """All of it as plain values, for a record; a linear solver stands there by its text and its options."""
-        found: dict[str, Any] = asdict(self)
-        if isinstance(self.krylov, LinearSolver):
-            name, _ = LINEAR_SOLVERS.parsed(LINEAR_SOLVERS.text(self.krylov))
-            found["krylov"] = {"method": name} | found["krylov"]
-        return found
-
-
-@final
-@dataclass(frozen=True)
 class Cosimulation:
     """Result of one co-simulation.
 
@@ -188,6 +148,7 @@ def cosimulate(
     solver: SolverOptions | None = None,
     trace: ReadTrace | None = None,
     digital: Run | None = None,
+    monitors: Monitors | None = None,
 ) -> Cosimulation:
     """Solve and differentiate a model on arrays, and compare with the same run on digital matrices.
 
@@ -199,6 +160,7 @@ def cosimulate(
         solver: tolerances of both runs.
         trace: gets every read of this run, too, after whatever it holds from other runs.
         digital: the digital run of this problem with this solver, `digital_run`, where several chips share it.
+        monitors: what is measured beside, by further reads; nothing when left out.
 
     Raises:
         SimulationError: the simulator behind the engine failed for good.
@@ -210,12 +172,12 @@ def cosimulate(
     options = solver or SolverOptions()
     reads = ReadTrace(None if trace is None else trace.append)
     solved: dict[str, Any] = {}
-    model = problem.model
     # Products this small wait longer for a second thread than it saves; several cases may run side by side, too.
     with one_thread():
         if digital is None:
             digital = digital_run(problem, options)
         with ExitStack() as opened:
+            model = in_digital_numbers(problem.model, design, seed)
             matrices = program_model(model, design, engine, seed=seed, trace=reads)
             for matrix in matrices:
                 opened.enter_context(matrix)
@@ -226,6 +188,10 @@ def cosimulate(
                 opened.enter_context(get_linear_solver(options.krylov).prepared(one, twin, answering, solved))
             noise = expected_noise(model, matrices, digital.trajectory.z)
             analog = solve_model(problem, on_arrays, options.allowing(noise), ends=ends)
+            watched = monitors or Monitors()
+            growths = watched.growths({"analog": analog.trajectory, "digital": digital.trajectory})
+            parallel = watched.parallel(model, on_arrays, analog.started, options.allowing(noise).of_steps)
+            rounded = _rounded(problem.model, design, [matrix.rounded for matrix in matrices])
     feedback = solved.pop("feedback", None)
     times = {matrix.name: matrix.mapped.activations for matrix in matrices}
     record = Record(
@@ -244,6 +210,10 @@ def cosimulate(
         feedback=None if feedback is None else Circuit(**feedback),
         solved=solved or None,
         verified=engine.verdict() if isinstance(engine, VerifiedEngine) else None,
+        fixed_point=rounded,
+        growth=growths,
+        parallel=parallel,
+        flow=_flow_entry(analog, digital) if isinstance(problem.objective, Likelihood) else None,
     )
     return Cosimulation(record, reads, model.ended(analog.trajectory.z), analog.parameters)
 
@@ -268,6 +238,7 @@ class Run:
         final: (n, samples) states at the end.
         sums: the cotangents of what the weights of encoder and classifier make, by their names, as far as known.
         before: the runs of stages in front and their adjoints, the first one in front.
+        facts: what the loss says of the run beside its value, such as "least_determinant" of a flow.
     """
 
     trajectory: Trajectory
@@ -278,6 +249,13 @@ class Run:
     sums: Mapping[str, FloatArray] = field(default_factory=dict)
     final: FloatArray = field(default_factory=lambda: np.zeros((0, 0)))
     before: tuple[tuple[Trajectory, Gradients], ...] = ()
+    facts: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def started(self) -> FloatArray:
+        """(n, samples) initial states."""
+        states: FloatArray = self.trajectory.z[0]
+        return states
 
     @property
     def convergence(self) -> dict[str, Any]:
@@ -329,9 +307,13 @@ def solve_model(
             "by='step' parts the gradients of weights that serve several steps; those of weights that belong to one "
             "step each are parted already, along the first axis: leave 'step' out"
         )
+    if objective.whole_run and (split_axes(by) or problem.time_gradients):
+        raise InvalidInputError(
+            f"the gradient of {type(objective).__name__} is known as a whole: leave by and time_gradients out"
+        )
     if by_classifier := named_below(ends, "classifier"):
         objective = objective.read_by(cast("dict[str, LinearOperator]", by_classifier))
-    looks = looks_of(model, objective.times)
+    looks = looks_of(model, objective.times, every=objective.whole_run)
     encoded = back = None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # `Run.convergence` says which samples failed
@@ -340,7 +322,7 @@ def solve_model(
             encoded = model.encoder.reading(named_below(ends, "encoder")).passed(problem.inputs, "encoder.", solving)
         z0 = problem.z0 if encoded is None else encoded.value
         trajectory = integrate(
-            model_field,
+            objective.followed(model_field),
             model.started(z0),
             method=model.method,
             **model.times,
@@ -350,12 +332,13 @@ def solve_model(
             stops=looks.stops,
             between=looks.between,
         )
+        beside = objective.beside(trajectory)
         final = model.ended(trajectory.z)[-1]
         finite = np.isfinite(final).all(axis=0)
         seen = looks.states(trajectory)
         scored = objective.evaluate_path(np.where(finite, seen, 0.0))
         cotangents = np.where(finite, scored.cotangent, 0.0)
-        pulled = looks.pulled(trajectory, cotangents, by)
+        pulled = looks.pulled(trajectory, cotangents, by, beside)
         pulled = replace(pulled, z0=model.ended(pulled.z0))
         if encoded is not None:
             back = encoded.pull(np.where(np.isfinite(pulled.z0), pulled.z0, 0.0), to_inputs=False)
@@ -370,10 +353,31 @@ def solve_model(
         before = tuple(zip(encoded.runs, back.runs, strict=True))
     parameters |= scored.tensors
     sums |= scored.sums
-    loss = scored.loss if finite.all() else float("nan")  # a sample that ran away has no loss, nor has their mean
+    # A sample that ran away has no loss, nor has their mean.
+    loss = scored.loss + (beside.loss if beside else 0.0) if finite.all() else float("nan")
     # Zeros stood in for it so that the others have their gradients; it is not classified correctly by being zero.
     accuracy = objective.evaluate_path(np.where(finite, seen, np.nan)).accuracy if not finite.all() else scored.accuracy
-    return Run(trajectory, pulled, parameters, loss, accuracy, sums, final, before)
+    return Run(trajectory, pulled, parameters, loss, accuracy, sums, final, before, beside.facts if beside else {})
+
+
+def _rounded(model: Model, design: Design, counts: Sequence[Rounded | None]) -> RoundedEntry | None:
+    """How many numbers the digital part rounded; None where it computes with float64."""
+    numbers = design.numbers
+    if numbers.integer_bits is None:
+        return None
+    weights = Rounded(numbers, np.random.default_rng(0))  # which are counted whatever was drawn
+    for name, value in model.tensors.items() if numbers.of_weights else ():
+        if not name.startswith(("encoder.", "classifier.")):
+            weights(value)
+    found = [one for one in counts if one is not None]
+    return RoundedEntry(
+        weights.values, weights.saturated, sum(one.values for one in found), sum(one.saturated for one in found)
+    )
+
+
+def _flow_entry(analog: Run, digital: Run) -> FlowEntry:
+    least = (run.facts.get("least_determinant", 1.0) for run in (analog, digital))
+    return FlowEntry(analog.loss - digital.loss, *least)
 
 
 def _compared(analog: Run, digital: Run) -> dict[str, Any]:

@@ -11,12 +11,12 @@ import numpy as np
 from xbar_spice.engines.base import Engine
 from xbar_spice.engines.registry import get_engine
 from xbar_spice.errors import InvalidInputError
-from xbar_spice.hardware.crossbar import Side
 from xbar_spice.linear.convolution import Convolution
 from xbar_spice.linear.operator import FloatArray, LinearOperator
 from xbar_spice.mapping.analog_matrix import AnalogMatrix, ReadTrace, program
 from xbar_spice.mapping.design import Design
 from xbar_spice.mapping.matrix import MappedMatrix, map_weights
+from xbar_spice.mapping.noisy_twin import NoisyTwin
 from xbar_spice.mapping.rewritten import SharedArrays, devices_name
 from xbar_spice.solve.fields.field import Field, ReluField
 from xbar_spice.solve.integrators.layers import Layers
@@ -31,12 +31,22 @@ __all__ = [
     "expected_noise",
     "field_on",
     "fields_of",
+    "in_digital_numbers",
     "program_model",
     "weight_scales",
     "weights_on_arrays",
 ]
 
 _DRAWS = 8  # of noise, by which that of a field is measured whose formula is not known here
+
+
+def in_digital_numbers(model: Model, design: Design, seed: int, occasion: str = "") -> Model:
+    """The model whose weights and biases of the field are numbers that the design's digital part can keep."""
+    if not design.numbers.of_weights:
+        return model
+    rng = Streams(seed).rounding("weights", occasion)
+    held = {name: value for name, value in model.tensors.items() if not name.startswith(("encoder.", "classifier."))}
+    return model.with_tensors(design.numbers.tensors(held, rng))
 
 
 def weights_on_arrays(model: Model) -> dict[str, FloatArray | LinearOperator]:
@@ -144,6 +154,7 @@ def program_model(
                 siemens_per_weight=scales.get(name),
                 cycle_rng=streams.cycle(name, occasion),
                 before=held.get(common),
+                rounding_rng=streams.rounding(name, occasion),
             )
             programmed.append(opened.enter_context(matrix))
             if common != name:
@@ -201,7 +212,7 @@ def expected_noise(model: Model, matrices: Sequence[AnalogMatrix], states: Float
     before = [
         _measured_noise(
             stage.h,
-            lambda rng, name=name: cast(Field, ends_on(model, matrices, lambda matrix: _Noisy(matrix, rng))[name]),  # type: ignore[misc]
+            lambda rng, name=name: cast(Field, ends_on(model, matrices, lambda matrix: NoisyTwin(matrix, rng))[name]),  # type: ignore[misc]
             normal.standard_normal((stage.field.states, _DRAWS)),
         )
         for name, stage in model.stages.items()
@@ -212,7 +223,7 @@ def expected_noise(model: Model, matrices: Sequence[AnalogMatrix], states: Float
 def _last_noise(model: Model, matrices: Sequence[AnalogMatrix], z: FloatArray) -> float:
     """The same of the field of the model alone, at (n, states)."""
     if not isinstance(model.field, ReluField):
-        return _measured_noise(model.h, lambda rng: field_on(model, matrices, lambda matrix: _Noisy(matrix, rng)), z)
+        return _measured_noise(model.h, lambda rng: field_on(model, matrices, lambda matrix: NoisyTwin(matrix, rng)), z)
     A, B = matrices[:2]
     z = z / np.abs(z).max(axis=0)  # reads are scaled to `v_read`, so that the size of a state does not matter
     s = A.mapped.programmed @ z  # stuck devices make large products, and these large noise
@@ -231,26 +242,3 @@ def _measured_noise(
         squares = np.mean([np.sum((drawn.evaluate(z).value - f) ** 2, axis=0) for _ in range(_DRAWS)], axis=0)
         largest = max(largest, float((abs(h) * np.sqrt(squares) / np.linalg.norm(z, axis=0)).max(initial=0.0)))
     return largest
-
-
-class _Noisy(LinearOperator):
-    """The programmed weights of a matrix, with the noise that reads of it are expected to have."""
-
-    def __init__(self, matrix: AnalogMatrix, rng: np.random.Generator | None) -> None:
-        self._matrix, self._rng = matrix, rng
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        return self._matrix.shape
-
-    def _forward(self, x: FloatArray) -> FloatArray:
-        return self._read(self._matrix.mapped.programmed, x, "rows")
-
-    def _transposed(self, y: FloatArray) -> FloatArray:
-        return self._read(self._matrix.mapped.programmed.T, y, "cols")
-
-    def _read(self, weights: FloatArray, x: FloatArray, side: Side) -> FloatArray:
-        product = weights @ x
-        if self._rng is None:
-            return product
-        return product + self._matrix.spread(x, side) * self._rng.standard_normal(product.shape)

@@ -20,8 +20,12 @@ __all__ = [
     "Accuracy",
     "CaseEntry",
     "Circuit",
+    "FlowEntry",
+    "GrowthEntry",
     "Loss",
+    "ParallelEntry",
     "Record",
+    "RoundedEntry",
     "RunEntry",
     "Table",
     "WritesEntry",
@@ -79,6 +83,78 @@ class RunEntry:
     rejected: Sequence[int] = ()
     adjoint_evaluations: int = 0
     worst_residual: float = math.nan
+
+
+@final
+@dataclass(frozen=True)
+class GrowthEntry:
+    """How small differences of the state grow along a run, of the worst sample; see `xs.growth`.
+
+    Attributes:
+        abscissa: Largest real part of an eigenvalue of the Jacobian, 1/s, by step.
+        numerical_abscissa: Largest eigenvalue of its symmetric part, 1/s, by step.
+        bound: exp(sum of h numerical abscissa), by which a difference grows at most until the end.
+        products: With the Jacobian at each step.
+    """
+
+    abscissa: Sequence[float]
+    numerical_abscissa: Sequence[float]
+    bound: float
+    products: int
+
+
+@final
+@dataclass(frozen=True)
+class ParallelEntry:
+    """How a run that is parallel in time converges to the sequential one on the same arrays; see `parallel_in_time`.
+
+    Attributes:
+        errors: Largest difference of a state between slices, relative to the largest entry of the last state: of the
+            coarse sweep, and after each iteration.
+        steps: All fine and coarse steps.
+        critical_path: Those of them that have to wait for each other.
+        sequential: Steps of the sequential run.
+    """
+
+    errors: Sequence[float]
+    steps: int
+    critical_path: int
+    sequential: int
+
+
+@final
+@dataclass(frozen=True)
+class RoundedEntry:
+    """What the digital part of a chip rounded to its numbers of a fixed point.
+
+    Attributes:
+        weights: How many weights and biases of the field.
+        weights_saturated: How many of them were out of range.
+        activations: How many values that went into matrices or came out of them, in all reads of all samples.
+        activations_saturated: How many of these were out of range.
+    """
+
+    weights: int
+    weights_saturated: int
+    activations: int
+    activations_saturated: int
+
+
+@final
+@dataclass(frozen=True)
+class FlowEntry:
+    """What arrays make of a flow.
+
+    Attributes:
+        nats_above: Mean negative log-likelihood of the samples on arrays above that on digital matrices.
+        least_determinant: Of a step on the way of any sample, on arrays; where it is not > 0 the flow folds there, and
+            cannot be run back.
+        digital_least_determinant: The same on digital matrices.
+    """
+
+    nats_above: float
+    least_determinant: float
+    digital_least_determinant: float
 
 
 @final
@@ -164,6 +240,10 @@ class Record(Table):
         feedback: What the solves by a circuit were like, if there was one.
         solved: What a linear solver of the user's own reports.
         verified: How far another engine's answers to a sample of the reads are from these, where one was asked.
+        flow: What the likelihood of a flow became, where that is the loss.
+        fixed_point: What was rounded, where the digital part computes with numbers of a fixed point.
+        growth: Of the "analog" and the "digital" run, where that is monitored.
+        parallel: Of the run that is parallel in time, where that is monitored.
         case: Of a study.
         written: When it was kept.
     """
@@ -186,6 +266,10 @@ class Record(Table):
     feedback: Circuit | None = None
     solved: Mapping[str, Any] | None = None
     verified: Verdict | None = None
+    flow: FlowEntry | None = None
+    fixed_point: RoundedEntry | None = None
+    growth: Mapping[str, GrowthEntry] | None = None
+    parallel: ParallelEntry | None = None
     case: CaseEntry | None = None
     written: str | None = None
 

@@ -18,7 +18,7 @@ import numpy as np
 from xbar_spice.checks import SEED, settle
 from xbar_spice.cosim.gradients.circuit_field import TapedReads
 from xbar_spice.cosim.gradients.true_gradient import end_reads, taped_field, weight_gradients, with_devices
-from xbar_spice.cosim.run.programming import ends_on, expected_noise, field_on, program_model
+from xbar_spice.cosim.run.programming import ends_on, expected_noise, field_on, in_digital_numbers, program_model
 from xbar_spice.engines.base import Engine
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.hardware.pulse_update import WeightUpdate
@@ -85,6 +85,10 @@ class Chip(Processor):
                 "the true gradient of a compensated design is not known; try gradient='hardware' or compensated=False"
             )
 
+    @property
+    def exact(self) -> bool:
+        return self.update is None
+
     def prepared(self, model: Model) -> Model:
         """The model with the range of weights that the chip will hold, which one that comes with a range keeps."""
         if model.weight_range is not None:
@@ -136,6 +140,7 @@ class Chip(Processor):
                 "take Chip.prepared(model), or set Model.weight_range"
             )
         with ExitStack() as opened:
+            model = in_digital_numbers(model, self.design, self.seed, occasion)
             matrices = program_model(model, self.design, self.engine, seed=self.seed, occasion=occasion)
             for matrix in matrices:
                 opened.enter_context(matrix)

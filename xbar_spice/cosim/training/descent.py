@@ -10,7 +10,7 @@ from typing import Any, final
 import numpy as np
 
 from xbar_spice.cosim.run.cosimulation import Problem, Run, SolverOptions, solve_model
-from xbar_spice.cosim.run.programming import ends_on, field_on, program_model
+from xbar_spice.cosim.run.programming import ends_on, field_on, in_digital_numbers, program_model
 from xbar_spice.engines.base import Engine
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.mapping.design import Design
@@ -65,6 +65,7 @@ class Descent:
 
     def _run(self, model: Model) -> Run:
         with ExitStack() as opened:
+            model = in_digital_numbers(model, self.design, self.seed)
             matrices = program_model(model, self.design, self.engine, seed=self.seed)
             for matrix in matrices:
                 opened.enter_context(matrix)

@@ -35,6 +35,7 @@ from xbar_spice.solve.integrators.method import (
     Substep,
     TangentRun,
 )
+from xbar_spice.solve.integrators.noisy_steps import said_of_noise
 from xbar_spice.solve.integrators.runge_kutta import Tableau
 from xbar_spice.solve.integrators.step_control import AdaptiveOptions
 from xbar_spice.solve.linear_solvers.solver import LinearSolver
@@ -136,6 +137,9 @@ class DormandPrince(Method):
         z.setflags(write=False)
         evaluations = ((),) * (grid.steps + 1)
         return ForwardRun(field, grid, z, evaluations, report, tuple(substeps), carry, (walk.h,))
+
+    def doubts(self, run: ForwardRun, options: SolveOptions) -> str:
+        return said_of_noise(run, self.step_control(options.adaptive), float(np.linalg.norm(_ERROR)))
 
     def adjoint(
         self,

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from xbar_spice.checks import Array, Real, Whole, checked, given
-from xbar_spice.errors import ConvergenceError, ConvergenceWarning, InvalidInputError, StabilityWarning
+from xbar_spice.errors import ConvergenceError, ConvergenceWarning, DesignWarning, InvalidInputError, StabilityWarning
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.parts import METHODS
 from xbar_spice.solve.fields.evaluation import BoolArray
@@ -198,7 +198,8 @@ def integrate(  # noqa: PLR0913 - a problem, its grid, and how it is solved
 
     Returns:
         The trajectory; its `converged`, (steps[, batch]), says which steps to trust. A `StabilityWarning` says that
-        the linear solves saw a damped part of the state that the method amplifies (`am3` beyond h |lambda| = 6).
+        the linear solves saw a damped part of the state that the method amplifies (`am3` beyond h |lambda| = 6), a
+        `DesignWarning` that an adaptive method made its steps as short as the noise of reads would have it.
 
     Raises:
         InvalidInputError: An argument is not allowed.
@@ -227,6 +228,8 @@ def integrate(  # noqa: PLR0913 - a problem, its grid, and how it is solved
     trajectory = Trajectory(name, scheme, runs, options, batched=np.ndim(z0) == 2)
     handle_nonconvergence(f"{name} with h = {h:g}", trajectory.report, nonconvergence, scheme.hint)
     warn_of_instability(name, h, trajectory.report)
+    if doubt := scheme.doubts(runs[-1], options):
+        warnings.warn(f"{name} with h = {h:g}: {doubt}", DesignWarning, stacklevel=3)  # over the look at the arguments
     return trajectory
 
 

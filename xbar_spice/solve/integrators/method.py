@@ -291,6 +291,10 @@ class Method(ABC):
         Of a run that continues another one, `carry` is that of the tangent of the run before.
         """
 
+    def doubts(self, run: ForwardRun, options: SolveOptions) -> str:
+        """What the caller should be warned of beside steps that did not converge; nothing by default."""
+        return ""
+
     def between(self, run: ForwardRun, step: int, part: float) -> FloatArray:
         """The state within a step of a run, (n, batch), by a method that `interpolates`; its adjoint knows `inside`.
 
