@@ -212,10 +212,10 @@ class _Descent:
         scale = np.where(scale > _UNSCALABLE, scale, self._scale)
         ratio = self._scale / scale
         # A residual that fell so far at once is noise, and earlier directions mean nothing to it.
-        ratio = np.where(ratio < 1e8, ratio, 0.0).astype(self._direction.dtype)[:, :, 0]
-        self._direction *= ratio
-        self._image *= ratio
-        self._curvature *= ratio**2
+        kept = np.where(ratio < 1e8, ratio, 0.0)[:, :, 0].astype(self._direction.dtype)
+        self._direction *= kept
+        self._image *= kept
+        self._curvature *= kept**2
         self._scale = scale
 
     def _iterate(self, residual: RealArray, done: Callable[[RealArray], bool]) -> RealArray:
