@@ -73,6 +73,8 @@ class NamedTask(Task):
         return Model(field=made, h=self.h, steps=self.steps, method=self.method, encoder=Encoder(lift, -lift @ mean))
 
 
-TWO_MOONS, SWISS_ROLL, ELLIPSES, PEAKS, BREAST_CANCER, WINE = map(
-    NamedTask, ("two_moons", "swiss_roll", "ellipses", "peaks", "breast_cancer", "wine")
+TWO_MOONS, ELLIPSES, PEAKS, BREAST_CANCER, WINE = map(
+    NamedTask, ("two_moons", "ellipses", "peaks", "breast_cancer", "wine")
 )
+SWISS_ROLL = NamedTask("swiss_roll", schedule=Schedule(120, batch=32, jitter=0.0, learning_rate=0.02))
+"""With half the epochs, and batches of 64, some seeds know less than three quarters of the points held back."""
