@@ -16,6 +16,7 @@ from xbar_spice.engines.registry import get_engine
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.hardware.crossbar import Side, other
 from xbar_spice.linear.convolution import Convolution
+from xbar_spice.linear.fourier_form import BlockDiagonalMatrix
 from xbar_spice.linear.operator import DenseOperator, FloatArray, LinearOperator
 from xbar_spice.mapping.design import Design
 from xbar_spice.mapping.matrix import MappedMatrix, map_weights
@@ -135,7 +136,8 @@ class AnalogMatrix(LinearOperator, Closeable):
         readout: Readout | None = None,
         calibration: ArrayLike | None = None,
     ) -> None:
-        self._digital = weights if isinstance(weights, Convolution) else DenseOperator(cast(Any, weights), "weights")
+        held = weights.matrix if isinstance(weights, BlockDiagonalMatrix) else weights
+        self._digital = held if isinstance(held, Convolution) else DenseOperator(cast(Any, held), "weights")
         self._calibration = None if calibration is None else _checked_calibration(calibration, mapped)
         self._bank = bank
         self._readout = readout or Readout(mapped)

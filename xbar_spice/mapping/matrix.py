@@ -27,7 +27,7 @@ from xbar_spice.mapping.base import IntArray, Lines
 from xbar_spice.mapping.compensation import compensate
 from xbar_spice.mapping.design import Design
 from xbar_spice.mapping.programming import measured_devices, programmed_devices
-from xbar_spice.mapping.tiled import CLIPPED, BuiltTiles, by_tile, stays_sparse, tiled_targets
+from xbar_spice.mapping.tiled import CLIPPED, BuiltTiles, by_tile, design_of, stays_sparse, tiled_targets
 
 __all__ = ["MappedArray", "MappedMatrix", "map_weights"]
 
@@ -290,7 +290,7 @@ def map_weights(
             one is needed.
     """
     design = Design() if design is None else design
-    Instance(Design, example="Design(r_word=1.0)")("design", design)
+    design = design_of(weights, Instance(Design, example="Design(r_word=1.0)")("design", design))
     Optional(Instance(np.random.Generator, example="numpy.random.default_rng(0)"))("rng", rng)
     Optional(Real("S", above=0))("siemens_per_weight", siemens_per_weight)
     if isinstance(weights, Convolution) and stays_sparse(weights, design) and conductance is None:

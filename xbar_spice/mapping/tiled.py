@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from math import gcd
 from typing import Any, final
 
 import numpy as np
 
 from xbar_spice.hardware.variation import Variation
 from xbar_spice.linear.convolution import Convolution
+from xbar_spice.linear.fourier_form import BlockDiagonalMatrix
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.mapping.design import Design
 
-__all__ = ["BuiltTiles", "TiledDevices", "by_tile", "stays_sparse", "tiled_targets", "weight_blocks"]
+__all__ = ["BuiltTiles", "TiledDevices", "by_tile", "design_of", "stays_sparse", "tiled_targets", "weight_blocks"]
 
 CLIPPED = 1e-12  # rounding, by which the largest weight may exceed the range that it made
 
@@ -70,6 +73,13 @@ class BuiltTiles:
     def __getitem__(self, tile: tuple[slice, slice]) -> np.ndarray[Any, np.dtype[np.bool_]]:
         rows, cols = tile
         return np.array([(rows.start, cols.start) in self._places])
+
+
+def design_of(weights: Any, design: Design) -> Design:
+    """The design of a matrix's arrays: a block-diagonal one has those of its blocks alone."""
+    if not isinstance(weights, BlockDiagonalMatrix):
+        return design
+    return replace(design, tile=gcd(weights.tile, design.tile or 0), skip_empty=True)
 
 
 def stays_sparse(operator: Convolution, design: Design) -> bool:

@@ -8,6 +8,7 @@ from xbar_spice.weights.gradients import end_gradients, from_written, named_grad
 from xbar_spice.weights.kernels import Kernels
 from xbar_spice.weights.model import Model, matrix_of
 from xbar_spice.weights.prolongation import Prolongation, prolong
+from xbar_spice.weights.written import read_by
 
 __all__ = [
     "Chain",
@@ -25,6 +26,7 @@ __all__ = [
     "matrix_of",
     "named_gradients",
     "prolong",
+    "read_by",
     "require_savable",
     "save_model",
 ]

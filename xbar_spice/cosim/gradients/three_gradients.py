@@ -249,7 +249,7 @@ class _Weights:
 
     def held(self, problem: Problem) -> Problem:
         """The problem with the range of weights that this chip holds."""
-        held = tuple(m.mapped.largest_weight for m in self.matrices if m.name in self.model.operators)
+        held = tuple(m.mapped.largest_weight for m in self.matrices if m.name in self.model.written)
         return replace(problem, model=replace(problem.model, weight_range=held))
 
     def gradients(

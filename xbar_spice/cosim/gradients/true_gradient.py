@@ -129,8 +129,8 @@ def taped_field(model: Model, reads: Sequence[TapedReads]) -> tuple[Field | Laye
     """The field of a model over the reads of its matrices, and its encoder and classifier, as far as they are read."""
     taped = {one.matrix.name: one for one in reads}
     field = field_on(model, [one.matrix for one in reads], lambda matrix: taped[matrix.name])
-    ends: dict[str, LinearOperator] = {name: _End(one) for name, one in taped.items() if name not in model.operators}
-    return circuit_field(field, [taped[name] for name in model.operators if name in taped]), ends
+    ends: dict[str, LinearOperator] = {name: _End(one) for name, one in taped.items() if name not in model.written}
+    return circuit_field(field, [taped[name] for name in model.written if name in taped]), ends
 
 
 @final

@@ -11,13 +11,14 @@ from xbar_spice.engines.base import Engine
 from xbar_spice.engines.registry import get_engine
 from xbar_spice.hardware.crossbar import Side
 from xbar_spice.linear.convolution import Convolution
+from xbar_spice.linear.fourier_form import BlockDiagonalMatrix, FourierForm
 from xbar_spice.linear.operator import FloatArray, LinearOperator
 from xbar_spice.mapping.analog_matrix import AnalogMatrix, ReadTrace, program
 from xbar_spice.mapping.design import Design
 from xbar_spice.solve.fields.field import Field, ReluField
 from xbar_spice.solve.integrators.layers import Layers
 from xbar_spice.streams import Streams
-from xbar_spice.weights import Model, matrix_of
+from xbar_spice.weights import Model, matrix_of, read_by
 
 __all__ = ["ends_on", "expected_noise", "field_on", "fields_of", "program_model", "weight_scales", "weights_on_arrays"]
 
@@ -27,7 +28,7 @@ _DRAWS = 8  # of noise, by which that of a field is measured whose formula is no
 def weights_on_arrays(model: Model) -> dict[str, FloatArray | LinearOperator]:
     """The matrices of a model that live on arrays, by name: those of its field, then what else it says.
 
-    A large convolution comes as an operator, without its zeros.
+    A large convolution comes as an operator, without its zeros, and so does a matrix of which its blocks are written.
     """
     ends = {"encoder": model.encoder, "classifier": model.classifier}
     others = {
@@ -36,21 +37,20 @@ def weights_on_arrays(model: Model) -> dict[str, FloatArray | LinearOperator]:
         if end is not None and name in model.on_arrays
         for weight, operator in end.operators.items()
     }
-    field = {name: _written(operator) for name, operator in model.deployed.operators.items()}
+    field = {name: _written(operator) for name, operator in model.written.items()}
     return {**field, **{name: _written(operator) for name, operator in others.items()}}
 
 
 def _written(operator: LinearOperator) -> FloatArray | LinearOperator:
-    return operator if isinstance(operator, Convolution) and operator.large else matrix_of(operator)
+    kept = isinstance(operator, BlockDiagonalMatrix) or (isinstance(operator, Convolution) and operator.large)
+    return operator if kept else matrix_of(operator)
 
 
 def field_on(
     model: Model, matrices: Iterable[AnalogMatrix], wrapped: Callable[[AnalogMatrix], LinearOperator] | None = None
 ) -> Field | Layers:
     """The field of a model with its matrices on arrays, or with what a function makes of each of these."""
-    return model.deployed.replaced(
-        {m.name: wrapped(m) if wrapped else m for m in matrices if m.name in model.operators}
-    )
+    return read_by(model.deployed, {m.name: wrapped(m) if wrapped else m for m in matrices if m.name in model.written})
 
 
 def fields_of(field: Field | Layers) -> tuple[Field, ...]:
@@ -62,7 +62,7 @@ def ends_on(
     model: Model, matrices: Iterable[AnalogMatrix], wrapped: Callable[[AnalogMatrix], LinearOperator] | None = None
 ) -> dict[str, LinearOperator]:
     """Those of encoder and classifier that live on arrays, by name."""
-    return {m.name: wrapped(m) if wrapped else m for m in matrices if m.name not in model.operators}
+    return {m.name: wrapped(m) if wrapped else m for m in matrices if m.name not in model.written}
 
 
 def program_model(
@@ -112,10 +112,21 @@ def program_model(
 
 def weight_scales(model: Model, design: Design) -> dict[str, float]:
     """Siemens per weight of each matrix where the model says which weights its chip holds; empty where it does not."""
-    if model.weight_range is None:
-        return {}
     window = design.mapping.window(design.g_min, design.g_max)
-    return {name: window / largest for name, largest in zip(model.operators, model.weight_range, strict=True)}
+    if model.weight_range is None:
+        return _scales_of_frequencies(model, window / design.headroom)
+    return {name: window / largest for name, largest in zip(model.written, model.weight_range, strict=True)}
+
+
+def _scales_of_frequencies(model: Model, window: float) -> dict[str, float]:
+    """All frequencies of a convolution share one scale, that of the largest."""
+    found: dict[str, float] = {}
+    for name, form in model.deployed.operators.items():
+        if isinstance(form, FourierForm):
+            names = [part for part, one in form.parts.items() if isinstance(one, BlockDiagonalMatrix)]
+            largest = max(model.largest(f"{name}.{part}") for part in names)
+            found |= {f"{name}.{part}": window / (largest or 1.0) for part in names}
+    return found
 
 
 def expected_noise(model: Model, matrices: Sequence[AnalogMatrix], states: FloatArray) -> float:
@@ -133,7 +144,7 @@ def expected_noise(model: Model, matrices: Sequence[AnalogMatrix], states: Float
         return 0.0
     z = np.concatenate(list(states), axis=1)
     z = z[:, np.isfinite(z).all(axis=0) & z.any(axis=0)]
-    if not isinstance(model.field, ReluField):
+    if not isinstance(model.field, ReluField) or "fourier" in model.on_arrays:
         return _measured_noise(model, matrices, z)
     A, B = matrices[:2]
     z = z / np.abs(z).max(axis=0)  # reads are scaled to `v_read`, so that the size of a state does not matter
