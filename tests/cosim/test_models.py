@@ -66,6 +66,10 @@ CHANNELS = {
     ),
     "antisymmetric in time": AntisymmetricField(numbers(3, 4), numbers(3), time=True),
     "parabolic in time": ParabolicField(image(2, 2, time=True), "tanh", bias=numbers(2), time=True),
+    "normalised": xs.NormalisedField(
+        "tanh", groups=1, time=True, K1=numbers(4, 4), b1=numbers(4), K2=numbers(3, 5),
+        **{f"scale{j}": numbers(length) for j, length in enumerate((3, 4, 3))}, shift1=numbers(4), shift2=numbers(3),
+    ),
 }  # fmt: skip
 FIELDS |= {name: xs.TimedField(field) for name, field in CHANNELS.items()}
 ON_A_LINE = (
@@ -99,6 +103,7 @@ METHODS = {
     "time channels": "rk4",
     "antisymmetric in time": "forward_euler",
     "parabolic in time": "forward_euler",
+    "normalised": "forward_euler",
     "circular": "forward_euler",
     "several biases": "forward_euler",
     "perceptron in time": "ab3",

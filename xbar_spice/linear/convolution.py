@@ -28,7 +28,15 @@ from scipy.sparse import coo_array, csr_array
 from xbar_spice.checks import Array, checked
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear.operator import FloatArray, LinearOperator
-from xbar_spice.linear.taps import Padding, checked_image_shape, flat_kernel, kernel_size, moves, square_kernel
+from xbar_spice.linear.taps import (
+    LARGEST_KERNEL,
+    Padding,
+    checked_image_shape,
+    flat_kernel,
+    kernel_size,
+    moves,
+    square_kernel,
+)
 
 __all__ = ["Convolution", "Padding", "convolution_matrix", "flat_kernel", "kernel_gradient", "square_kernel"]
 
@@ -105,8 +113,8 @@ def kernel_gradient(
         InvalidInputError: The gradient's shape does not belong to image and channels, or an argument is not allowed.
     """
     gradient = Array()("matrix_gradient", matrix_gradient)
-    if size < 1:
-        raise InvalidInputError(f"the kernel size must be >= 1, got {size}")
+    if not 1 <= size <= LARGEST_KERNEL:
+        raise InvalidInputError(f"the kernel size must be >= 1 and at most {LARGEST_KERNEL}, got {size}")
     height, width = checked_image_shape(image_shape)
     channels_out, channels_in = channels if channels is not None else (1, 1)
     pixels = height * width

@@ -12,11 +12,11 @@ from numpy.typing import ArrayLike, NDArray
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear.operator import FloatArray
 
-__all__ = ["Padding", "checked_image_shape", "flat_kernel", "kernel_size", "moves", "square_kernel"]
+__all__ = ["LARGEST_KERNEL", "Padding", "checked_image_shape", "flat_kernel", "kernel_size", "moves", "square_kernel"]
 
 Padding = Literal["circular", "zero"]
 
-_LARGEST_KERNEL = 127
+LARGEST_KERNEL = 127
 
 
 def flat_kernel(kernel: ArrayLike) -> FloatArray:
@@ -78,8 +78,8 @@ def kernel_size(taps: int) -> int:
     size = isqrt(taps)
     if size * size != taps:
         raise InvalidInputError(f"a kernel has q*q taps (1, 4, 9, 16, 25, ...), got {taps}")
-    if size > _LARGEST_KERNEL:
-        raise InvalidInputError(f"a kernel has at most {_LARGEST_KERNEL} x {_LARGEST_KERNEL} taps, got {size} x {size}")
+    if size > LARGEST_KERNEL:
+        raise InvalidInputError(f"a kernel has at most {LARGEST_KERNEL} x {LARGEST_KERNEL} taps, got {size} x {size}")
     return size
 
 
