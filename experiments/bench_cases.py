@@ -2,8 +2,9 @@
 """CPU time and memory of whole cases: small tiles, an image, gradients of arrays, nonlinear cells.
 
 Each measurement is a process of its own with one thread; a line shows the median of the CPU seconds over the repeats
-with the least and the largest, and the peak memory. With --beside, the package of another checkout does the same work
-in turn, and the ratio of the medians is printed. One set of devices and vectors per row.
+with the least and the largest, and the peak memory. Of reads of nonlinear cells the calls of the preconditioner are
+counted, too. With --beside, the package of another checkout does the same work in turn, and the ratio of the medians is
+printed. One set of devices and vectors per row.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ import environment  # noqa: F401 - goes on in the environment of the project
 import numpy as np
 
 SIZES = (16, 32, 64, 128, 256, 512)
+READS = 5
 CELLS = ("linear", "sinh", "1T1R", "1S1R")
 ENDS: dict[str, Any] = {"r_word": 1.0, "r_bit": 1.0}
 
@@ -83,7 +85,22 @@ def read(size: str, cell: str = "linear") -> float:
     }
     conductance, volts, _ = array(int(size))
     crossbar = Crossbar(conductance, **ENDS, device=laws[cell])
-    return cpu_seconds(lambda: NodalEngine().program(crossbar).read(volts), 5)
+    return cpu_seconds(lambda: NodalEngine().program(crossbar).read(volts), READS)
+
+
+def calls(size: str, cell: str) -> float:
+    """The calls of the preconditioner in that read, which no other process disturbs."""
+    from xbar_spice.engines.nodal.spectral import SpectralPreconditioner  # noqa: PLC0415
+
+    counted, solve = [0], SpectralPreconditioner.__call__
+
+    def count(*arguments: Any) -> Any:
+        counted[0] += 1
+        return solve(*arguments)
+
+    SpectralPreconditioner.__call__ = count  # type: ignore[method-assign, assignment]
+    read(size, cell)
+    return counted[0] / READS
 
 
 def gradient(size: str) -> float:
@@ -96,7 +113,13 @@ def gradient(size: str) -> float:
     return cpu_seconds(lambda: Sensitivity(crossbar, volts).vjp(weights), 5)
 
 
-WORKERS: dict[str, Callable[..., float]] = {"tiles": tiles, "image": image, "read": read, "gradient": gradient}
+WORKERS: dict[str, Callable[..., float]] = {
+    "tiles": tiles,
+    "image": image,
+    "read": read,
+    "gradient": gradient,
+    "calls": calls,
+}
 
 
 class Bench:
@@ -111,18 +134,21 @@ class Bench:
             "BENCH_MODEL": str(model),
         }
 
+    def run(self, name: str, *arguments: object, checkout: Path | None = None) -> dict[str, float]:
+        """What a process of a worker prints."""
+        paths = {"PYTHONPATH": str(checkout)} if checkout else {}
+        command = [sys.executable, __file__, "--worker", name, *map(str, arguments)]
+        done = subprocess.run(command, env=self._environment | paths, capture_output=True, text=True, check=True)
+        found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+        return found
+
     def measure(self, name: str, *arguments: object) -> float:
         """Print a row; returns the median seconds of the package itself."""
         seconds: list[list[float]] = [[] for _ in self.checkouts]
         peak = [0.0 for _ in self.checkouts]
         for _ in range(self.repeats):
             for index, checkout in enumerate(self.checkouts):
-                paths = {"PYTHONPATH": str(checkout)} if checkout else {}
-                command = [sys.executable, __file__, "--worker", name, *map(str, arguments)]
-                done = subprocess.run(
-                    command, env=self._environment | paths, capture_output=True, text=True, check=True
-                )
-                found = json.loads(done.stdout.splitlines()[-1])
+                found = self.run(name, *arguments, checkout=checkout)
                 seconds[index].append(found["seconds"])
                 peak[index] = max(peak[index], found["peak"])
         medians = [statistics.median(some) for some in seconds]
@@ -168,6 +194,8 @@ def main() -> None:
         if "nonlinear" in options.only:
             times = {cell: bench.measure("read", 512, cell) for cell in CELLS}
             print(" " * 20 + ", ".join(f"{cell} {times[cell] / times['linear']:.2f}" for cell in CELLS[1:]) + " reads")
+            found = {cell: bench.run("calls", 512, cell)["seconds"] for cell in CELLS}
+            print(" " * 20 + ", ".join(f"{cell} {found[cell]:g}" for cell in CELLS) + " calls of the preconditioner")
 
 
 if __name__ == "__main__":

@@ -75,8 +75,8 @@ class Network:
 
 NETWORKS = {
     "peaks": Network(hamiltonian=False, width=8, time=5.0, layers=16, levels=2, iterations=150),
-    "ellipses": Network(hamiltonian=True, width=2, time=10.0, layers=2, levels=5, iterations=60),
-    "swiss_roll": Network(hamiltonian=True, width=4, time=20.0, layers=8, levels=4, iterations=60),
+    "ellipses": Network(hamiltonian=True, width=2, time=10.0, layers=2, levels=5, iterations=100),
+    "swiss_roll": Network(hamiltonian=True, width=4, time=20.0, layers=8, levels=4, iterations=120),
 }
 
 
@@ -101,7 +101,7 @@ def on_chip(model: xs.Model, data: Split, variation: float, seed: int) -> float:
 
 
 def main() -> None:
-    parser = Arguments(__doc__, seeds=3, chips=8, jobs=1)
+    parser = Arguments(__doc__, seeds=8, chips=8, jobs=1)
     parser.add_argument("--tasks", nargs="+", choices=list(NETWORKS), default=list(NETWORKS), help="Which.")
     parser.add_argument("--variation", type=float, nargs="+", default=[0.0, 0.02, 0.05], help="Programming errors.")
     options = parser.parse(seeds=1, chips=1, tasks=["ellipses"], variation=[0.02])
@@ -123,7 +123,7 @@ def main() -> None:
         for level in range(len(of[0])):
             at = [levels[level] for levels in of]
             columns = [spread([getattr(each, name) for each in at], ".2g") for name in ("prolonged", "refitted")]
-            columns += [spread([each.history[-1] for each in at], ".2g"), spread([each.steps for each in at], ".3g")]
+            columns += [spread([each.loss for each in at], ".2g"), spread([each.steps for each in at], ".3g")]
             print(f"{at[0].model.steps:<9}{''.join(f'{column:<31}' for column in columns)}")
         for variation in options.variation:
             on_chips = [on_chip(first[task], data, variation, chip) for chip in range(options.chips)]

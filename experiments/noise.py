@@ -4,8 +4,10 @@
 A small neural ODE has learnt noisy two moons and is written to chips with 5 % programming error, 1 ohm wires and read
 noise. Three tables, medians over the chips with the least and the largest: the error of a minibatch's gradient by batch
 size, from the samples that were drawn, from read noise, and from the devices and wires that stay; the spread of final
-states by step length, which falls as the square root of h if reads are Euler-Maruyama with sigma = eta sqrt(h); and the
-likelihood and the calibration error of decisions averaged over runs, by read noise. Draws noise.png.
+states by step length, which falls as the square root of h if reads are Euler-Maruyama with sigma = eta sqrt(h); and by
+read noise the likelihood and the calibration error of decisions averaged over runs, and how often the middle 90 % of
+the runs cover the margin between the classes that the same chip has without noise, and the digital one. Draws
+noise.png.
 """
 
 from __future__ import annotations
@@ -91,6 +93,22 @@ def decisions(model: xs.Model, data: Samples, noise: float, seed: int, runs: int
     return loss, sum(off) / len(data)
 
 
+def coverage(model: xs.Model, data: Samples, noise: float, seed: int, runs: int) -> tuple[float, float]:
+    """Part of the samples whose margin without noise is in the middle 90 % of runs: of the chip, and digitally."""
+    z0, one, still = model.initial(data.x), chip(noise, seed), chip(0.0, seed)
+
+    def margins(field: xs.Field | xs.Layers, starts: FloatArray) -> FloatArray:
+        scores = classifier_of(model).logits(integrate(field, starts, model.method, h=model.h, steps=model.steps).z[-1])
+        return np.asarray(scores[1] - scores[0])
+
+    with one.programmed(one.prepared(model), "coverage") as noisy, still.programmed(still.prepared(model)) as silent:
+        drawn = margins(noisy.field, np.repeat(z0, runs, axis=1)).reshape(-1, runs)
+        wanted = margins(silent.field, z0), margins(model.field, z0)
+    low, high = np.quantile(drawn, [0.05, 0.95], axis=1)
+    of_chip, digital = (float(np.mean((low <= one) & (one <= high))) for one in wanted)
+    return of_chip, digital
+
+
 def main() -> None:
     parser = Arguments(__doc__, chips=8)
     parser.add_argument("--noise", type=float, default=0.02, help="Of a device from read to read, part of g_max.")
@@ -130,11 +148,16 @@ def main() -> None:
     for steps in options.steps:
         scaled = [(steps / first) ** 0.5 * w / v for w, v in zip(widths[steps], widths[first], strict=True)]
         print(f"{steps:>6}  {spread(widths[steps], '.4f'):>28}  {spread(scaled, '.3f'):>32}")
-    print(f"\n{'noise':>6}  {'loss of the mean of runs':>26}  {'calibration error':>26}")
+    titles = ("loss of the mean of runs", "calibration error", "covers the silent chip", "covers digital")
+    print(f"\n{'noise':>6}  " + "  ".join(f"{title:>26}" for title in titles))
     found = {x: [decisions(model, data.test, x, seed, options.runs) for seed in seeds] for x in options.noises}
     for noise in options.noises:
         losses, off = zip(*found[noise], strict=True)
-        print(f"{noise:>6.0%}  {spread(losses, '.3f'):>26}  {spread(off, '.3f'):>26}")
+        cells = [spread(losses, ".3f"), spread(off, ".3f")]
+        if noise:
+            covered = [coverage(model, data.test, noise, seed, options.runs) for seed in seeds]
+            cells += [spread(part, ".0%") for part in zip(*covered, strict=True)]
+        print(f"{noise:>6.0%}  " + "  ".join(f"{cell:>26}" for cell in cells), flush=True)
     publish(lambda: draw(errors, widths, found), options.out, "noise")
 
 

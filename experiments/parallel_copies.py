@@ -6,11 +6,13 @@ of --coarsening steps. Every slice has copies of the arrays, with the wires of t
 error of each device of its own; coarse steps are digital. Prints for each error, over the chips (a set of copies each),
 medians with the least and the largest: the largest difference from the sequential chain of the copies after each
 iteration, and how far the last state is from that of the digital network, on the copies and on a single array that
-makes all steps. Draws parallel_copies.png: the differences after each iteration.
+makes all steps. Then, by the number of copies, how many iterations bring the difference below --near, and how many
+evaluations wait for each other then. Draws parallel_copies.png: the differences after each iteration.
 """
 
 from __future__ import annotations
 
+from argparse import Namespace
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -45,13 +47,41 @@ def on_arrays(build: Build, matrices: dict[str, FloatArray], variation: float, r
     return build(**{name: xs.program(W, design, rng=rng, name=name) for name, W in matrices.items()})
 
 
+def by_copies(build: Build, matrices: dict[str, FloatArray], z0: FloatArray, options: Namespace) -> None:
+    """Iterations until every chip is near its chain, and what waits and is read then."""
+    grid: dict[str, Any] = {"h": 4.0 / options.steps, "steps": options.steps}
+    for count in options.copies:
+        needed = []
+        for chip in range(options.chips):
+            rng = xs.random_stream(options.seed + chip, "copies")
+            copies = [on_arrays(build, matrices, options.errors[-1], rng) for _ in range(count)]
+            run = xs.parallel_in_time(
+                xs.Layers(copies),
+                z0,
+                **grid,
+                coarsening=options.steps // count,
+                iterations=count,
+                coarse=build(**matrices),
+            )
+            needed.append(int(np.argmax(run.errors < options.near)))
+        work = Work.of(count, options.steps // count, "F", int(np.median(needed)))
+        print(
+            f"{count} copies: below {options.near:g} after {spread(needed, '.0f')} iterations; "
+            f"{work.critical_path_coarse_digital} of {work.sequential} evaluations wait for each other, with coarse "
+            f"steps on arrays {work.critical_path}; {work.fine} fine ones in all",
+            flush=True,
+        )
+
+
 def main() -> None:
     parser = Arguments(__doc__, chips=8, seed=0)
     parser.add_argument("--states", type=int, default=16, help="Length of the state.")
     parser.add_argument("--steps", type=int, default=64, help="Fine steps, to time 4.")
     parser.add_argument("--coarsening", type=int, default=8, help="Fine steps of a slice.")
     parser.add_argument("--errors", type=float, nargs="+", default=[0.0, 0.02, 0.05, 0.1], help="Programming errors.")
-    options = parser.parse(chips=1, states=4, steps=8, coarsening=2, errors=[0.05])
+    parser.add_argument("--copies", type=int, nargs="+", default=[4, 8, 16, 32], help="Slices, one run each.")
+    parser.add_argument("--near", type=float, default=1e-3, help="Difference from the chain that is small enough.")
+    options = parser.parse(chips=1, states=4, steps=8, coarsening=2, errors=[0.05], copies=[4])
     count = options.steps // options.coarsening
     grid: dict[str, Any] = {"h": 4.0 / options.steps, "steps": options.steps}
     curves: dict[str, dict[float, FloatArray]] = {}
@@ -77,6 +107,8 @@ def main() -> None:
             print(f"after {count} iterations: {spread(np.array(errors)[:, -1], '.1e')}")
             print(f"from the digital network: copies {spread(far, '.2g')}, one array {spread(single, '.2g')}")
             print(f"copies / one array {spread(np.array(far) / np.array(single), '.2g')}", flush=True)
+        print(f"\n{name} by copies, programming error {options.errors[-1]:.0%}, {elapsed():.0f} s")
+        by_copies(build, matrices, z0, options)
     for iterations in (1, 2, 3):
         work = Work.of(count, options.coarsening, "F", iterations)
         print(

@@ -67,6 +67,7 @@ class Parts:
     def __post_init__(self) -> None:
         self.crossbar = xs.Crossbar(self.conductance, r_word=1.0, r_bit=1.0)
         self.mapped = xs.map_weights(self.weights)
+        self.bank = xs.get_engine("ideal").program_bank(self.mapped.crossbars)
         self.hardware = [xs.program(self.weights, engine="ideal", name=name) for name in "AB"]
         self.field = xs.ReluField(self.weights, self.weights)
         self.layer = xs.LayerField(self.weights)
@@ -79,6 +80,7 @@ class Parts:
             np.eye(64), np.eye(64), h=0.1, steps=1, classifier=xs.Classifier(np.ones((10, 64)), np.zeros(10))
         )
         samples = load_digits().test.take(np.arange(4))
+        self.targets = xs.Data(self.weights, targets=self.weights)
         self.digits = Split(samples, samples, jittered)
         xs.save_model(self.folder / "m.npz", self.model)
         (self.folder / "data.csv").write_text("x0,x1,label\n0,1,0\n1,0,1\n")
@@ -120,12 +122,13 @@ CALLS: dict[str, Callable[[Parts], dict[str, Any]]] = {
     "ActivationField": lambda p: {"A": p.weights, "B": p.weights},
     "AdaptiveOptions": lambda p: {},
     "Amplifier": lambda p: {"r_feedback": 1e3},
-    "AnalogMatrix": lambda p: {"weights": p.weights, "mapped": p.mapped, "bank": p.hardware[0]._bank},
+    "AnalogMatrix": lambda p: {"weights": p.weights, "mapped": p.mapped, "bank": p.bank},
     "BiasSensitivity": lambda p: {"crossbar": p.crossbar, "biases": xs.Biases(left=0.1, bottom=0.0)},
     "BehindVia": lambda p: {"ohm": 20.0},
     "Biases": lambda p: {"left": 0.1},
     "Chip": lambda p: {"design": xs.Design()},
     "Classifier": lambda p: {"weight": p.weights, "bias": [0.0, 1.0]},
+    "DigitalNumbers": lambda p: {"integer_bits": 4},
     "Converters": lambda p: {"adc_bits": 8},
     "CrossEntropy": lambda p: {"classifier": xs.Classifier(p.weights, [0.0, 1.0]), "labels": np.array([0, 1])},
     "Crossbar": lambda p: {"conductance": p.conductance},
@@ -187,6 +190,7 @@ CALLS: dict[str, Callable[[Parts], dict[str, Any]]] = {
     "OneTransistorOneResistor": lambda p: {},
     "OpAmp": lambda p: {},
     "Polynomial": lambda p: {},
+    "Pool": lambda p: {"pooling": "mean", "image_shape": (2, 3)},
     "Problem": lambda p: {
         "model": p.model, "z0": np.ones((2, 2)), "objective": xs.SquaredDistance(np.zeros((2, 2)))
     },
@@ -197,6 +201,8 @@ CALLS: dict[str, Callable[[Parts], dict[str, Any]]] = {
     "Schedule": lambda p: {},
     "Sensitivity": lambda p: {"crossbar": p.crossbar, "drive": [0.1, 0.2]},
     "Sinh": lambda p: {},
+    "Stage": lambda p: {"model": p.model},
+    "staged": lambda p: {"models": [p.model, p.model]},
     "SolverOptions": lambda p: {},
     "SplitField": lambda p: {"velocity": p.layer, "force": p.layer},
     "SquaredDistance": lambda p: {"target": np.zeros((2, 2))},
@@ -229,8 +235,15 @@ CALLS: dict[str, Callable[[Parts], dict[str, Any]]] = {
     "density_gradients": lambda p: {"field": p.field, "x": p.weights, "h": 0.1, "steps": 1},
     "EulerMaruyama": lambda p: {},
     "f_covariance": lambda p: {"field": p.field, "z": [1.0, 0.5], "eps": 0.1},
+    "Regulariser": lambda p: {},
+    "Monitors": lambda p: {"coarsening": 1},
+    "cascade": lambda p: {"model": p.model, "data": p.targets, "levels": 1, "iterations": 1},
+    "block_coordinate_descent": lambda p: {
+        "model": p.model, "data": p.targets, "regulariser": xs.Regulariser(decay=0.1), "rounds": 1
+    },
     "batch_variance": lambda p: {"sample_gradients": p.weights, "batch": 2},
     "Dropout": lambda p: {},
+    "WeightNoise": lambda p: {},
     "DropoutField": lambda p: {"field": p.field, "part": 0.2, "keep": [1, 0]},
     "FixedPoint": lambda p: {"integer_bits": 3, "fraction_bits": 4},
     "fixed_point": lambda p: {"values": p.weights, "integer_bits": 3, "fraction_bits": 4},
@@ -391,7 +404,7 @@ ALSO_RIGHT = {
     ("InTurn", "effects"): {"no number", "empty array"},
     **{("Crossbar", name): {"a fraction", "huge"} for name in ("r_word", "r_bit")},
     ("half_select", "volts"): {"negative"},
-    **{(name, "conductance"): {"array of three axes"} for name in ("map_weights", "program")},
+    **{(name, of): {"array of three axes"} for name in ("map_weights", "program") for of in ("conductance", "before")},
     ("Design", "conductances"): {"a text"},  # the file is read when devices are programmed
     ("Kernels", "a"): {"one value"},  # a kernel of one tap
     ("Kernels", "b"): {"one value"},

@@ -188,7 +188,9 @@ def test_the_guide_has_every_verb_and_every_setting():
 
 def test_the_table_of_settings_is_that_of_the_dataclasses():
     shown = re.findall(r"^\| field \|.*?(?=\n\n)", (ROOT / "docs" / "guide.md").read_text(), re.M | re.S)
-    assert shown == [table(Design(), GROUPS), table(SolverOptions())], "print(table(...)) makes new ones"
+    assert shown == [table(Design(), GROUPS), table(SolverOptions()), table(xs.Monitors())], (
+        "print(table(...)) makes new ones"
+    )
 
 
 def test_the_study_in_the_guide_is_one():

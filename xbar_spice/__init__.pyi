@@ -1,6 +1,7 @@
 """The public names, each with its home: the one list from which `xs` imports a name when it is first used."""
 
 from .cosim import Chip as Chip
+from .cosim import Monitors as Monitors
 from .cosim import Problem as Problem
 from .cosim import SolverOptions as SolverOptions
 from .cosim import attribute as attribute
@@ -35,6 +36,7 @@ from .hardware.converters import Converter as Converter
 from .hardware.converters import Converters as Converters
 from .hardware.crossbar import Crossbar as Crossbar
 from .hardware.crossbar import Terminations as Terminations
+from .hardware.digital_numbers import DigitalNumbers as DigitalNumbers
 from .hardware.drift import CmoDrift as CmoDrift
 from .hardware.drift import Drift as Drift
 from .hardware.drift import DriftLaw as DriftLaw
@@ -144,15 +146,19 @@ from .study.runner import run_study as run_study
 from .study.study import Study as Study
 from .study.study_file import load_study as load_study
 from .train.batches import batch_variance as batch_variance
+from .train.cascade import cascade as cascade
 from .train.dropout import Dropout as Dropout
+from .train.gauss_newton import block_coordinate_descent as block_coordinate_descent
 from .train.losses import CrossEntropy as CrossEntropy
 from .train.losses import Objective as Objective
 from .train.losses import SquaredDistance as SquaredDistance
 from .train.losses import SquaredDistances as SquaredDistances
+from .train.regulariser import Regulariser as Regulariser
 from .train.rounding import FixedPoint as FixedPoint
 from .train.tasks import Schedule as Schedule
 from .train.training import train as train
 from .train.training import tune as tune
+from .train.weight_noise import WeightNoise as WeightNoise
 from .transient import read_pulse as read_pulse
 from .version import __version__ as __version__
 from .weights import Chain as Chain
@@ -161,7 +167,10 @@ from .weights import Encoder as Encoder
 from .weights import Kernels as Kernels
 from .weights import Model as Model
 from .weights import Normalisation as Normalisation
+from .weights import Pool as Pool
+from .weights import Stage as Stage
 from .weights import field_named as field_named
 from .weights import load_model as load_model
 from .weights import prolong as prolong
 from .weights import save_model as save_model
+from .weights import staged as staged

@@ -260,6 +260,7 @@ FIGURES: Registry[Figure] = Registry(
         "accuracy": "xbar_spice.report.curve_figures:Accuracy",
         "state_error": "xbar_spice.report.curve_figures:StateError",
         "loss_error": "xbar_spice.report.curve_figures:LossError",
+        "likelihood_error": "xbar_spice.report.curve_figures:LikelihoodError",
         "gradient_error": "xbar_spice.report.curve_figures:GradientError",
         "gradient_cosine": "xbar_spice.report.curve_figures:GradientAngle",
         "effort": "xbar_spice.report.curve_figures:Effort",

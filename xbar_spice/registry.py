@@ -124,6 +124,10 @@ class Registry(Generic[Part]):
             raise InvalidInputError(f"{self.kind} must be {self._allowed()}, got {text!r}")
         return where, options
 
+    def ships(self, text: str) -> bool:
+        """Whether a text names a built-in part, with options or without; nothing is loaded."""
+        return text.partition("(")[0].strip() in self._builtins
+
     def loaded(self, text: str) -> Any:
         """The class, or what else a text names, without making a part of it."""
         where, _ = self.parsed(text)
@@ -160,12 +164,9 @@ class Registry(Generic[Part]):
         try:
             return made(**given, **more)
         except TypeError as error:
-            said = ", ".join(f"{name}={value!r}" for name, value in {**given, **more}.items())
-            names = ", ".join(field.name for field in _fields(made))
-            hint = f"; its options are {names}" if names else "; it has no options"
+            said = ", ".join(f"{name}={_shown(value)}" for name, value in {**given, **more}.items())
             raise InvalidInputError(
-                f"{self.kind} {where!r} cannot be made with ({said}): {error}"
-                f"{hint if inspect.isclass(made) and dataclasses.is_dataclass(made) else ''}"
+                f"{self.kind} {where!r} cannot be made with ({said}): {error}{_options_of(made)}"
             ) from error
 
     def _allowed(self) -> str:
@@ -278,3 +279,20 @@ def _reduced(part: object, file: str) -> tuple[Any, ...]:
 def _restored(file: str, name: str, *given: Any) -> Any:
     made = attrgetter(name)(_module_of_file(Path(file)))
     return made.__new__(made, *given)
+
+
+def _shown(value: Any) -> str:
+    """A value in an error; of arrays with axes, which fill pages, the shape."""
+    shape = getattr(value, "shape", ())
+    return f"an array of {shape}" if shape else repr(value)
+
+
+def _options_of(made: Any) -> str:
+    """What a part takes, as the end of an error; nothing of what is no class."""
+    if not inspect.isclass(made):
+        return ""
+    if dataclasses.is_dataclass(made):
+        names = [field.name for field in _fields(made)]
+    else:
+        names = [name for name in inspect.signature(made).parameters if name not in ("args", "kwargs")]
+    return f"; its options are {', '.join(names)}" if names else "; it has no options"

@@ -64,6 +64,10 @@ class Streams:
         """What one programming of a matrix adds to its devices; another one on each occasion."""
         return random_stream(self.seed, "cycle", *([occasion] if occasion else []), matrix)
 
+    def rounding(self, what: str, occasion: str = "") -> np.random.Generator:
+        """Stochastic rounding of what a matrix is given and gives, or of "weights"; another one on each occasion."""
+        return random_stream(self.seed, "rounding", *([occasion] if occasion else []), what)
+
     def data(self) -> np.random.Generator:
         """Which samples are taken, and random states."""
         return random_stream(self.seed, "data")

@@ -17,7 +17,7 @@ from support import engine_or_skip
 
 from xbar_spice.cli.app import app, main
 from xbar_spice.cli.options import make_design, make_solver
-from xbar_spice.cosim import SolverOptions
+from xbar_spice.cosim import Monitors, SolverOptions
 from xbar_spice.errors import InvalidInputError, StudyError, WeightsError, XbarError
 from xbar_spice.hardware.amplifier import Amplifier
 from xbar_spice.hardware.cells import Sinh
@@ -86,8 +86,8 @@ def test_shown_defaults_are_those_of_the_design():
     }
     design = Design()
     fields = {field for value in (design, *vars(design).values()) if is_dataclass(value) for field in fields_of(value)}
-    parts = {"law", "terminations", "amplifier", "devices", "rest"}
-    assert shown.keys() == fields - parts | {"read_noise", "noise_law", "sense_noise"}
+    parts = {"law", "terminations", "amplifier", "devices", "rest", "numbers", "rounding"}
+    assert shown.keys() == fields - parts | {"read_noise", "noise_law", "sense_noise", "digital_rounding"}
     words = {
         "tile": "no limit",
         "active_rows": "all",
@@ -97,6 +97,7 @@ def test_shown_defaults_are_those_of_the_design():
         "conductances": "none",
         "technology_source": "NeuroSim V1.3",
         "skip_empty": "keep-empty",
+        "rewritten": "arrays-of-each-step",
     }
     words |= {
         "read_noise": "normal",
@@ -117,7 +118,9 @@ def fields_of(value):
 def test_every_setting_has_an_option_that_sets_it():
     for option in app.commands["cosim"].params:
         if getattr(option, "section", "Options") != "Options" and option.name != "models":
-            settings = {entry.option for default in (Design(), SolverOptions()) for entry in entries(default)}
+            settings = {
+                entry.option for default in (Design(), SolverOptions(), Monitors()) for entry in entries(default)
+            }
             assert option.name in settings, option.name
     design = make_design(
         {"drift": "pcm", "after": 86400.0, "coverage": 0.99, "scale": "tile", "order": "conductance", "reltol": 1e-5}

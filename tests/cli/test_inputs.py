@@ -1,5 +1,6 @@
 """Models of frameworks and samples of one's own through the verbs, without a line of Python."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -77,6 +78,7 @@ def test_observations_of_ones_own_go_through_every_verb(observed):
     tuned = run("tune", "own.npz", *data, *CIRCUIT, "--epochs", 2, "--output", "tuned.npz")
     assert "on the chip loss on 2 held-back samples of own.csv as deployed" in tuned
     assert "%" not in tuned
+    assert re.search(r"NFE +[\d.]+ and [\d.]+ back in the first epoch, [\d.]+ and [\d.]+ back in the last", tuned)
     assert not np.array_equal(load_model("tuned.npz").A, load_model("own.npz").A)
     assert "2 cases: 0 were there, 2 run" in run("study", "own.toml", "--output", "runs", "--jobs", 1)
     assert "report: " in run("report", "runs")
@@ -133,5 +135,16 @@ def test_options_that_mean_nothing(own, monkeypatch):
     assert "random states have no classes" in run("tune", "own.npz", "--data", "random", "--output", "t.npz", code=2)
     with pytest.raises(StudyError, match="samples of 2 entries do not fit a model of 3 states"):
         run("cosim", "own.npz", "--data", "spirals", *CIRCUIT)
+    with pytest.raises(StudyError, match=r"samples of 4 entries .* say which: --data-map targets=NAME,NAME"):
+        run("cosim", "own.npz", "--data", "own.csv", *CIRCUIT)
     with pytest.raises(DataError, match="cannot be read"):
         run("cosim", "own.npz", "--data", "none.csv")
+
+
+def test_weights_of_each_step_on_rewritten_arrays(own, monkeypatch):
+    monkeypatch.chdir(own)
+    K = np.eye(3) * np.arange(1.0, 5.0)[:, None, None] - 1.0
+    np.savez("layers.npz", K=K, h=0.25, steps=4, field="layer", method="ab3", **{"classifier.weight": np.eye(2, 3)})
+    output = run("cosim", "layers.npz", *DATA, *CIRCUIT, "--rewritten")
+    assert "8 (4 K forward in 4 layers, 4 K transposed in 4 layers)" in output
+    assert re.search(r"writes K 4 forward, 3 back; \d+ devices with another target", output)

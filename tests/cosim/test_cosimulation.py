@@ -15,6 +15,7 @@ from xbar_spice.hardware.read_noise import ReadNoise
 from xbar_spice.hardware.variation import Variation
 from xbar_spice.mapping.analog_matrix import ReadTrace
 from xbar_spice.mapping.design import Design
+from xbar_spice.report.quantities import columns_of
 from xbar_spice.solve.adjoint.discrete import gradients
 from xbar_spice.solve.fields.field import ReluField
 from xbar_spice.solve.integrators.integration import integrate
@@ -70,7 +71,12 @@ def test_record_is_what_the_pieces_give(problem, name):
         kernels.gradient_a(found.A), kernels.gradient_a(wanted.A)
     )
     assert record["convergence"]["analog"]["converged"]
-    json.dumps(record)
+    spent = record["convergence"]["digital"]
+    assert spent["evaluations"] == trajectory.evaluations.max(axis=1).tolist()  # of the last run, the digital one
+    assert spent["adjoint_evaluations"] > 0
+    columns = columns_of(json.loads(json.dumps(record)))
+    assert columns["nfe.digital"] == sum(spent["evaluations"])
+    assert columns["adjoint_nfe.digital"] == spent["adjoint_evaluations"]
 
 
 def test_every_product_is_a_recorded_read(problem):

@@ -77,6 +77,21 @@ def test_covariance_of_reads() -> None:
         xs.f_covariance(xs.LayerField(np.eye(3)), z, 0.1)
 
 
+def test_reads_of_fluctuating_cells_are_geometric_brownian_motion() -> None:
+    """f = mu z of two cells: noise of |mu| sqrt(2) eps z in f is sigma z = that times sqrt(h), in Ito's sense."""
+    case = CASES["sde_gbm"]
+    given = case["inputs"]
+    field = xs.ActivationField([[1.0]], [[given["mu"]]], "identity")
+    for wanted in case["euler_maruyama"]:
+        h = given["T"] / wanted["N"]
+        eps = given["sigma"] / (abs(given["mu"]) * np.sqrt(2.0 * h))
+        z = integrate(field, [given["z0"]], "forward_euler", h=h, steps=wanted["N"]).z[:, 0]
+        assert z[-1] == pytest.approx(wanted["mean"], rel=1e-12)
+        tenth = xs.f_covariance(field, [1.0], eps / 10)  # deviations beyond 2 are refused, and all are to first order
+        growth = z[1] ** 2 / z[0] ** 2 + h**2 * 100.0 * tenth[0, 0]
+        assert growth ** wanted["N"] == pytest.approx(wanted["second_moment"], rel=1e-12)
+
+
 def test_variance_of_minibatches() -> None:
     case = CASES["sgd_variance"]
     rows = case["inputs"]["sample_gradients"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import warnings
 from collections.abc import Callable
 
 import numpy as np
@@ -9,6 +11,7 @@ import pytest
 from support import engine_or_skip, relative
 
 import xbar_spice as xs
+from xbar_spice.errors import DesignWarning
 from xbar_spice.linear.operator import FloatArray, LinearOperator
 from xbar_spice.solve.fields.field import Field
 
@@ -81,3 +84,37 @@ def test_fourier_transforms_on_arrays() -> None:
             assert relative(operator.T.to_dense(), operator.to_dense().T) < 1e-9
     assert errors["ideal"] < 1e-9
     assert 1e-4 < errors["nodal"] < 0.2
+
+
+def noisy_field(noise: float) -> tuple[xs.ActivationField, xs.ReadTrace]:
+    """A field of 4 states whose reads are counted."""
+    rng, trace = np.random.default_rng(5), xs.ReadTrace()
+    design = xs.Design(noise=xs.ReadNoise(device=noise))
+    matrices = {"A": rng.normal(size=(8, 4)) / 2, "B": rng.normal(size=(4, 8)) / 3}
+    arrays = {
+        name: xs.program(W, design, engine="ideal", noise_rng=np.random.default_rng(1), name=name, trace=trace)
+        for name, W in matrices.items()
+    }
+    return xs.ActivationField(**arrays, activation="tanh"), trace
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.01])
+def test_steps_as_short_as_the_noise_of_reads_are_said_aloud(noise: float) -> None:
+    """Of arrays with noise alone, without a read to find it, and not where the advice is taken."""
+    field, trace = noisy_field(noise)
+    tight, z0 = xs.AdaptiveOptions(rtol=1e-4, atol=1e-7), np.ones((4, 1))
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        blind = xs.integrate(field, z0, "dopri5", h=2.0, steps=1, adaptive=tight)
+    assert len(trace) == 2 * blind.evaluations.sum()
+    if not noise:
+        assert not said
+        return
+    (warning,) = said
+    assert warning.category is DesignWarning
+    assert warning.filename == __file__
+    advised = re.search(r"AdaptiveOptions\(noise=(\S+)\)", str(warning.message))
+    assert advised
+    allowed = xs.AdaptiveOptions(rtol=1e-4, atol=1e-7, noise=float(advised.group(1)))
+    seeing = xs.integrate(field, z0, "dopri5", h=2.0, steps=1, adaptive=allowed)
+    assert seeing.evaluations.sum() < 0.2 * blind.evaluations.sum()

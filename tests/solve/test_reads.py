@@ -57,7 +57,7 @@ def test_implicit_euler_reads_what_its_iterations_need_and_no_more() -> None:
         assert len(operator.reads) == operator.count(direction="forward")
         operator.reads.clear()
     g = gradients(trajectory, np.ones(6))
-    assert A.count("adjoint", "transposed") == len(A.reads) == g.krylov_iterations.sum()
+    assert A.count("adjoint", "transposed") == len(A.reads) == g.krylov_iterations.sum() == g.evaluations
     # B^T (h lam) gives the parameters' gradients; A^T of it is lam_n - lam_{n+1} and not read.
     assert B.count("adjoint", "transposed") == len(B.reads) == g.krylov_iterations.sum() + 5
 
@@ -110,7 +110,8 @@ def test_explicit_methods_read_once_for_each_stage_and_way(method: str, reads: i
             ("forward", k) for k in range(5) for _ in range(reads)
         ]
         operator.reads.clear()
-    gradients(trajectory, np.ones((6, 3)))
+    found = gradients(trajectory, np.ones((6, 3)))
+    np.testing.assert_array_equal(found.evaluations, 5 * reads)
     for operator in (A, B):
         assert len(operator.reads) == operator.count("adjoint", "transposed") == 5 * reads
 
@@ -137,3 +138,7 @@ def test_dopri5_reads_only_samples_on_their_way() -> None:
     trajectory = integrate(field, z0, "dopri5", h=0.3, steps=2)
     assert A.vectors("forward") == trajectory.evaluations.sum()
     assert trajectory.evaluations[:, 2].sum() < trajectory.evaluations[:, 0].sum()
+    back = gradients(trajectory, np.ones((6, 4))).evaluations
+    assert A.vectors("adjoint") == back.sum()
+    # The last stage of a step is the first of the next one, and what was rejected is not pulled through.
+    np.testing.assert_array_equal(back, trajectory.evaluations.sum(axis=0) - 1 - 6 * trajectory.rejected.sum(axis=0))

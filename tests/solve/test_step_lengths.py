@@ -13,7 +13,8 @@ from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear.operator import as_operator
 from xbar_spice.solve.adjoint import continuous_gradients, tangent
 from xbar_spice.solve.fields import ActivationField
-from xbar_spice.solve.integrators import LinearMultistep, RungeKutta, Tableau
+from xbar_spice.solve.integrators import DormandPrince, Grid, LinearMultistep, RungeKutta, SolveOptions, Tableau
+from xbar_spice.solve.integrators.integration import Trajectory, chained_runs
 
 CASES = truth("times")["cases"]
 GIVEN = CASES["augmented"]["inputs"]
@@ -96,8 +97,35 @@ def test_states_between_points_are_those_of_the_reference() -> None:
     assert relative(run.z[1], case["z1"]) < 1e-10
     found = [run.state(case["inputs"]["h"] * part) for part in case["inputs"]["theta"]]
     assert relative(found, case["cubic_hermite"]) < 1e-10
+    options, first = SolveOptions(adaptive=xs.AdaptiveOptions(atol=1e6)), np.array([case["inputs"]["h"]])
+    runs = chained_runs(DormandPrince(), [(FIELD, Grid(first[0], 1))], Z0[:, np.newaxis], options, (first,))
+    own = Trajectory("dopri5", DormandPrince(), runs, options, batched=False)
+    assert relative(own.z[1], case["z1"]) < 1e-10
+    found = [own.state(first[0] * part) for part in case["inputs"]["theta"]]
+    assert relative(found, case["dopri5_quartic"]) < 1e-10
+    w, time = np.array(case["inputs"]["cotangent"]), first[0] * case["inputs"]["gradient_at_theta"]
+    slopes = xs.gradients(own, 0 * w, between={time: w})
+    for name in ("A", "B"):
+        assert relative(slopes.parameters[name], case["gradient"][name]) < 1e-10
+    assert relative(slopes.z0, case["gradient"]["z0"]) < 1e-10
     with pytest.raises(InvalidInputError, match=r"time 0\.6 is beyond the run, which goes from 0 to 0\.5"):
         run.state(0.6)
+
+
+@pytest.mark.parametrize("way", [1.0, -1.0])
+def test_states_within_adaptive_steps_are_of_order_four_and_take_no_read(way: float) -> None:
+    """Each sample has steps of its own, several between two points, and back in time as well."""
+    starts = np.outer(Z0, [1.0, 0.1, 10.0])
+    trace = xs.ReadTrace()
+    A, B = (xs.program(W, engine="ideal", name=name, trace=trace) for name, W in (("A", GIVEN["A"]), ("B", GIVEN["B"])))
+    run = xs.integrate(ActivationField(A, B, "tanh"), starts, "dopri5", h=way * 0.5, steps=2)
+    fine = xs.integrate(FIELD, starts, "rk4", h=way * 0.01, steps=100)
+    made = len(trace)
+    found = np.stack([run.state(way * 0.01 * k) for k in range(0, 101, 7)])
+    assert len(trace) == made
+    assert (np.abs(found - fine.z[::7]).max(axis=(0, 1)) < 2e-6 * np.abs(fine.z).max(axis=(0, 1))).all()
+    counts = {len(taken) for taken in run.runs[0].substeps}
+    assert max(counts) > 1
 
 
 @pytest.mark.parametrize("method", ["implicit_euler", "ab3", "rk4", "dopri5", "velocity_verlet"])

@@ -64,6 +64,12 @@ def test_every_setting_reaches_the_design() -> None:
     assert parameters.solver_options().newton.rtol == 1e-8
 
 
+def test_a_task_is_trained_as_the_study_says() -> None:
+    training = {"epochs": 2, "optimiser": "gauss-newton", "levels": 3, "smoothness": 1e-4, "unroll": True}
+    ((_, parameters),) = parse_study({"name": "trained", "model": {"task": "wine", "training": training}}).points()
+    assert parameters.model.schedule == training
+
+
 def test_axes_make_every_combination_and_may_set_several_fields() -> None:
     wires = {"name": "wires", "fields": ["circuit.r_word", "circuit.r_bit"], "values": [0.5, 2.0]}
     points = parse_study(PLAIN | {"axes": [axis([8, 16]), wires]}).points()
@@ -86,6 +92,11 @@ def test_the_examples_are_studies(path: Path) -> None:
 WRONG = {
     "an unknown key": ({"circuit": {"tiles": 8}}, ["circuit.tiles", "did you mean 'tile'", "r_word"]),
     "an unknown table": ({"circut": {}}, ["circut", "did you mean 'circuit'"]),
+    "a schedule that is none": (
+        {"model": {"task": "wine", "training": {"optimiser": "lbfgs", "momentum": 0.5}}},
+        ["model.training", "momentum is of optimiser"],
+    ),
+    "a training of what is trained": ({"model": {"weights": "w.npz", "training": {"epochs": 1}}}, ["give task"]),
     "a text for a number": ({"circuit": {"tile": "8"}}, ["circuit.tile", "a whole number", "'8'"]),
     "true for a number": ({"circuit": {"tile": True}}, ["circuit.tile", "a whole number", "True"]),
     "a value out of range": ({"circuit": {"r_word": -1.0}}, ["r_word must be finite and >= 0 ohm", "-1.0"]),

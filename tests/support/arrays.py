@@ -41,6 +41,14 @@ def transfer(engine, crossbar, side="rows"):
         return session.read(np.eye(crossbar.ports(side)), side)
 
 
+def transfers(engine, crossbars):
+    """The transfer matrices of a bank of arrays, by side: one start of a simulator for all of them."""
+    with engine.program_bank(crossbars) as bank:
+        return {
+            side: bank.read([np.eye(crossbar.ports(side)) for crossbar in crossbars], side) for side in ("rows", "cols")
+        }
+
+
 def kirchhoff(crossbar, side):
     """Transfer matrix by dense modified nodal analysis, written independently of the engines.
 

@@ -73,6 +73,7 @@ def test_levels_go_on_from_each_other(rings: Samples) -> None:
     for level in levels:
         assert level.history[-1] < level.refitted + penalty.value(level.model)
         assert level.steps == 2 * level.evaluations * level.model.steps
+        assert level.nfe == ((2.0 * level.model.steps,) * 2,) * len(level.history)  # a Verlet step has two parts
         np.testing.assert_array_equal(level.model.tensors["encoder.weight"], np.eye(4, 2))
     assert levels[1].prolonged == pytest.approx(evaluate(xs.prolong(levels[0].model, "linear"), rings).loss, rel=1e-12)
     assert all(level.refitted < level.prolonged for level in levels)
@@ -84,6 +85,13 @@ def test_a_fit_ends_where_the_gradient_vanishes(rings: Samples) -> None:
     found = fit(ring_model(), rings, penalty, iterations=200)
     slopes, pulled = loss_and_gradients(found.model, rings)[1], penalty.gradients(found.model)
     assert max(np.abs(slopes[name] + pulled[name]).max() for name in slopes) < 1e-4
+
+
+def test_a_fit_that_finds_no_way_down_stays_where_it_was(rings: Samples) -> None:
+    """Each point has its opposite in the same class, and the classifier is zero: no parameter has a slope."""
+    stuck = fit(ring_model(), Samples(np.hstack([rings.x, -rings.x]), np.tile(rings.classes, 2)), iterations=5)
+    assert not stuck.history
+    assert stuck.loss == stuck.refitted == pytest.approx(np.log(2.0), rel=1e-12)
 
 
 def test_schedules_smooth_weights_in_time(rings: Samples) -> None:

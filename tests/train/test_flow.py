@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-import pytest
 from support import relative
 
 import xbar_spice as xs
-from xbar_spice.errors import InvalidInputError
-from xbar_spice.train.flow import FlowTask, likelihood, likelihood_gradients, train_flow
+from xbar_spice.train.descent import loss_and_gradients
+from xbar_spice.train.flow import FlowTask, likelihood, train_flow
 from xbar_spice.train.training import train
 
 TASK = FlowTask("two_moons(samples=200, scaled=True)", hidden=8, h=0.5, steps=4)
@@ -23,28 +22,23 @@ def test_a_flow_learns_a_density_that_no_normal_distribution_has() -> None:
     assert [epoch.number for epoch in result.history] == [*range(1, 31)]
     assert result.test_loss < result.normal_loss
     assert result.test_loss == result.history[-1].test.loss
+    assert {(epoch.evaluations, epoch.adjoint_evaluations) for epoch in result.history} == {(4.0, 4.0)}
     again = likelihood(result.model, TASK.data().test.x)
     np.testing.assert_allclose(-again.mean(), result.test_loss)
     assert set(result.model.tensors) == {"A", "B", "bias"}
 
 
 def test_a_flow_is_trained_on_a_chip_by_the_gradient_of_its_arrays() -> None:
-    model, x = TASK.initial(np.random.default_rng(0)), TASK.data().train.x[:, :5]
+    model, some = TASK.initial(np.random.default_rng(0)), TASK.data().train.take(slice(5))
     held = CHIP.prepared(model)
     with CHIP.programmed(held, "a") as programmed:
         effective = [{name: op.to_dense() for name, op in one.operators.items()} for one in programmed.field.fields]
-    found, slopes = likelihood_gradients(held, x, CHIP, "a")
+    found, slopes = loss_and_gradients(held, some, processor=CHIP, occasion="a")
     made = model.with_tensors(model.tensors | {name: np.stack([one[name] for one in effective]) for name in ("A", "B")})
-    wanted, same = likelihood_gradients(made, x)
-    np.testing.assert_allclose(found.log_density, wanted.log_density, rtol=1e-9)
+    wanted, same = loss_and_gradients(made, some)
+    np.testing.assert_allclose(found.loss, wanted.loss, rtol=1e-9)
     for name, slope in same.items():
         assert relative(slopes[name], slope) < 1e-8
     short = replace(TASK, schedule=replace(TASK.schedule, epochs=1))
     before = -likelihood(held, TASK.data().test.x, CHIP).mean()
     assert train_flow(short, start=model, processor=CHIP).test_loss < before - 0.1
-
-
-def test_a_chip_whose_gradient_takes_another_way_is_refused() -> None:
-    model = CHIP.prepared(TASK.initial(np.random.default_rng(0)))
-    with pytest.raises(InvalidInputError, match='take gradient="hardware"'):
-        likelihood_gradients(model, np.ones((2, 3)), replace(CHIP, gradient="true"))

@@ -84,5 +84,5 @@ def test_what_does_not_fit_is_refused(model: xs.Model) -> None:
     with pytest.raises(InvalidInputError, match="decay > 0"):
         block_coordinate_descent(model, data, Regulariser(1.0))
     headless = xs.Model(field=model.field, h=0.1, steps=3, method="forward_euler")
-    with pytest.raises(InvalidInputError, match="linear Classifier"):
+    with pytest.raises(InvalidInputError, match="a model with a linear classifier"):
         block_coordinate_descent(headless, data, PENALTY)

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
+from xbar_spice.cosim import Chip
+from xbar_spice.data.spirals import SpiralPaths
 from xbar_spice.errors import InvalidInputError
+from xbar_spice.mapping.design import Design
 from xbar_spice.parts import DATA, TASKS
+from xbar_spice.solve.fields import LayerField, hamiltonian_field
+from xbar_spice.solve.integrators.layers import Layers
 from xbar_spice.study.problem import make_problem
-from xbar_spice.train.descent import Epoch, evaluate, loss_and_gradients
+from xbar_spice.train.descent import Epoch, evaluate, loss_and_gradients, pulled_loss
 from xbar_spice.train.digits import DigitsTask, load_digits
+from xbar_spice.train.named import NamedTask
 from xbar_spice.train.samples import Samples
+from xbar_spice.train.spirals import SpiralTask
 from xbar_spice.train.tasks import Schedule
-from xbar_spice.train.training import train
+from xbar_spice.train.training import train, tune
 from xbar_spice.weights import Classifier, Kernels, Model
 
 
@@ -156,6 +164,62 @@ def test_spirals_are_followed_at_irregular_times(name: str) -> None:
     assert problem.objective.times.size == 30
 
 
+def two_moons(method: str, **changes: object) -> NamedTask:
+    schedule = Schedule(epochs=2, batch=16, jitter=0.0, **changes)  # type: ignore[arg-type]
+    return NamedTask("two_moons(samples=60)", 4, 8, h=0.5, steps=4, method=method, schedule=schedule)
+
+
+@pytest.mark.parametrize(
+    ("method", "forward", "back"),
+    [("rk4", 16, 16), ("verlet", 8, 8), ("dopri5", None, None), ("trapezoid", None, None)],
+)
+def test_every_history_has_the_evaluations_of_f(method: str, forward: int | None, back: int | None) -> None:
+    """Of both ways; those of steps that follow the weights are more than one for each step."""
+    task = two_moons(method)
+    model = replace(task.initial(np.random.default_rng(0)), classifier=Classifier(np.eye(2, 4), np.zeros(2)))
+    if method == "verlet":
+        model = replace(model, field=hamiltonian_field(np.eye(2), np.zeros(2)))
+    tuned = tune(model, task.schedule, digits=task.data())
+    histories = [tuned.history] if method == "verlet" else [tuned.history, train(task).history]
+    for epoch in (epoch for history in histories for epoch in history):
+        assert epoch.noise == 0.0
+        for spent, wanted in ((epoch.evaluations, forward), (epoch.adjoint_evaluations, back)):
+            assert spent == wanted if wanted else spent > 4.0
+
+
+@pytest.mark.parametrize(("method", "off"), [("rk4", 1e-4), ("dopri5(rtol=1e-9)", 1e-7)])
+def test_the_augmented_solve_is_near_the_exact_adjoint(method: str, off: float) -> None:
+    """Directly with losses at several times, and with ends; it takes no more evaluations than its steps have."""
+    paths = SpiralPaths(samples=8, times=3, seen=2)
+    for states in (0, 3):
+        task = SpiralTask("mine", "spiral_paths", replace(paths, seen=2 if states else 0), states, 4, 0.2, method)
+        model, data = task.initial(np.random.default_rng(0)), task.data().train
+        exact, found = (pulled_loss(model, data, adjoint=way) for way in ("discrete", "augmented"))
+        assert exact.score.loss == found.score.loss
+        assert exact.slopes.keys() == found.slopes.keys() == model.tensors.keys()
+        for name, slope in exact.slopes.items():
+            np.testing.assert_allclose(found.slopes[name], slope, rtol=0, atol=off * np.abs(slope).max())
+        assert found.adjoint_evaluations > 0
+        assert method != "rk4" or found.adjoint_evaluations == exact.adjoint_evaluations
+
+
+@pytest.mark.parametrize(
+    ("changes", "gradient", "message"),
+    [
+        ({"method": "ab3"}, "hardware", "Runge-Kutta method"),
+        ({"h": -0.5}, "hardware", "forward in time, h > 0"),
+        ({"field": Layers([LayerField(np.eye(4))] * 2)}, "hardware", "weights of each step"),
+        ({}, "true", 'take gradient="hardware"'),
+    ],
+)
+def test_what_has_no_augmented_solve_says_so(changes: dict[str, Any], gradient: Any, message: str) -> None:
+    task = two_moons("rk4")
+    model = replace(task.initial(np.random.default_rng(0)), classifier=Classifier(np.eye(2, 4)), **changes)
+    chip = Chip(Design(), engine="ideal", gradient=gradient)
+    with pytest.raises(InvalidInputError, match=message):
+        loss_and_gradients(chip.prepared(model), task.data().test, processor=chip, adjoint="augmented")
+
+
 @pytest.mark.parametrize("name", sorted(set(TASKS.names) - set(DIGITS)))
 def test_tasks_of_named_sets_say_what_they_are(name: str) -> None:
     task = TASKS.get(name)
@@ -197,6 +261,7 @@ def test_a_task_checks_its_values(changes: dict[str, object], message: str) -> N
         ({"weight_decay": -1.0}, "weight_decay must be >= 0"),
         ({"tolerance": 0.0}, "tolerance must be finite and > 0"),
         ({"trained": "kernels"}, "trained must be one of"),
+        ({"adjoint": "continuous"}, "adjoint must be one of"),
     ],
 )
 def test_a_schedule_checks_its_values(changes: dict[str, object], message: str) -> None:

@@ -11,7 +11,7 @@ import pytest
 import safetensors.numpy
 
 import xbar_spice as xs
-from xbar_spice.errors import WeightsError
+from xbar_spice.errors import InvalidInputError, WeightsError
 from xbar_spice.weights.formats import read_tables
 from xbar_spice.weights.layouts import flattened
 from xbar_spice.weights.reading import read_weights
@@ -211,7 +211,7 @@ REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "a normalisation": (
         linear(f__0=A, f__1=B) | {"f.norm.weight": LAYERS["w"]},
         {},
-        "'f.norm.weight': seems to be of a normalisation",
+        "'scale2' is of a normalisation inside the field: say how many groups",
     ),
     "two encoders": (
         linear(embed__0=W, embed__1=np.ones((4, 4)), f__0=A, f__1=B),
@@ -283,6 +283,21 @@ def test_a_field_of_ones_own_is_named_by_a_setting(tmp_path: Path) -> None:
     np.testing.assert_array_equal(model.tensors["W"], np.eye(2))
     with pytest.raises(WeightsError, match="a weight file names a field of this package and no code"):
         xs.save_model(tmp_path / "own.npz", model)
+    said = read_weights(tmp_path / "net.npz", {}, {"field": f"{field}:RateField"}).assumed
+    assert said == f"field {field}:RateField"
+    # A bias is an argument by the name of its tensor, or by that of its attribute.
+    biased = field.read_text().replace(
+        "class RateField(Field):\n", "class RateField(Field):\n    digital = {'bias': 'b'}\n"
+    )
+    given = {"W": np.eye(2), "bias": [1.0, 2.0]}
+    for argument in ("bias", "b"):
+        other = tmp_path / f"by_{argument}.py"
+        other.write_text(biased.replace("(self, W):", f"(self, W, {argument}):\n        self.b = {argument}"))
+        assert xs.field_named(f"{other}:RateField", given).vectors["bias"].tolist() == [1.0, 2.0]
+    without = tmp_path / "without.py"
+    without.write_text(biased)
+    with pytest.raises(InvalidInputError, match=r"\(W=an array of \(2, 2\), b=.* its options are W"):
+        xs.field_named(f"{without}:RateField", given)
 
 
 # --- hostile files --------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from xbar_spice.cli.descent import descent_options, given_processor, given_schedule
+from xbar_spice.cli.descent import descent_options, evaluations_line, given_processor, given_schedule
 from xbar_spice.cli.help import Verb, Verbs
 from xbar_spice.cli.inputs import given_model, model_options
 from xbar_spice.cli.inspect import inspect
@@ -109,6 +109,7 @@ def train(task: str, output: Path | None, seed: int, **options: Any) -> None:
         alone = f"{result.linear_accuracy:.2%} for the classifier alone"
         click.echo(f"test accuracy    {result.test_accuracy:.2%} ({alone})")
         click.echo(f"train accuracy   {result.train_accuracy:.2%}")
+    click.echo(evaluations_line(result.history))
     click.echo(f"time             {result.seconds:.1f} s")
     click.echo(f"weights          {path}")
 
@@ -146,7 +147,7 @@ def netlist(
     seed: int,
     **circuit: Any,
 ) -> None:
-    """Write the netlists of A and B from trained weights.
+    """Write the netlists of all matrices of trained weights.
 
     One deck for each matrix, one for each array, and a JSON manifest that maps every source and current to its matrix
     index and sign. Every deck runs as it is: ngspice -b DECK. With --pulse-width, one more deck for each array, with
@@ -157,7 +158,7 @@ def netlist(
     from xbar_spice.cli.feedback import feedback_decks, write_first_step
     from xbar_spice.cli.progress import interruptible
     from xbar_spice.cosim import weight_scales
-    from xbar_spice.cosim.run.programming import weights_on_arrays
+    from xbar_spice.cosim.run.programming import drawn_by, in_digital_numbers, weights_on_arrays
     from xbar_spice.mapping.export import deck_name, write_netlists
     from xbar_spice.mapping.matrix import map_weights
     from xbar_spice.mapping.measured import conductance_map
@@ -179,11 +180,11 @@ def netlist(
             f"{output} holds circuits of an earlier --feedback ({earlier[0].name}), which may be of another design: "
             "give --feedback again, remove them, or give a new folder"
         )
-    model = given_model(weights)
+    model = in_digital_numbers(given_model(weights), design, seed)
     scales = weight_scales(model, design)
     with interruptible(f"decks in {output} are whole, but not all of them are there"):
         for name, matrix in weights_on_arrays(model).items():
-            rng = Streams(seed).devices(name)
+            rng = drawn_by(Streams(seed), name, design)
             mapped = map_weights(
                 matrix,
                 design,

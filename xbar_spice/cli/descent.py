@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -10,13 +10,26 @@ import click
 
 if TYPE_CHECKING:
     from xbar_spice.hardware.fixed_point import Rounding
+    from xbar_spice.train.descent import Epoch
     from xbar_spice.train.processor import Processor
     from xbar_spice.train.tasks import Schedule
 
-__all__ = ["descent_options", "descent_settings", "given_processor", "given_schedule"]
+__all__ = ["descent_options", "descent_settings", "evaluations_line", "given_processor", "given_schedule"]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-_NAMES = ("batch", "optimiser", "momentum", "fixed_point", "rounding", "dropout")
+_OF_SCHEDULE = (
+    "batch",
+    "optimiser",
+    "momentum",
+    "weight_decay",
+    "smoothness",
+    "levels",
+    "prolongation",
+    "unroll",
+    "adjoint",
+)
+_NAMES = (*_OF_SCHEDULE, "fixed_point", "rounding", "dropout")
+_OF_MINIBATCHES = ("batch", "momentum", "learning_rate", "dropout")
 
 
 class _Format(click.ParamType):  # type: ignore[type-arg] # generic for type checkers only
@@ -37,13 +50,45 @@ def descent_options(command: Command) -> Command:
         (
             click.option("--batch", type=click.IntRange(min=1), metavar="N", help="Samples of a minibatch."),
             click.option(
-                "--optimiser", type=click.Choice(["adam", "descent"]), help="Adam, or stochastic gradient descent."
+                "--optimiser",
+                type=click.Choice(["adam", "descent", "lbfgs", "gauss-newton"]),
+                help="Adam or stochastic gradient descent on minibatches; L-BFGS, or Newton steps of the classifier "
+                "and Gauss-Newton steps of the layers in turn, on all samples. Their iterations count as epochs.",
             ),
             click.option(
                 "--momentum",
                 type=click.FloatRange(0, 1, max_open=True),
                 metavar="PART",
                 help="Of descent: the part of the last move that goes on.",
+            ),
+            click.option(
+                "--weight-decay",
+                type=click.FloatRange(min=0),
+                metavar="BETA",
+                help="By which weights are kept small.",
+            ),
+            click.option(
+                "--smoothness",
+                type=click.FloatRange(min=0),
+                metavar="ALPHA",
+                help="By which weights that change in time are kept smooth.",
+            ),
+            click.option(
+                "--levels",
+                type=click.IntRange(min=1),
+                metavar="N",
+                help="Grids in time to train on, one after the other, each with twice the steps of the last.",
+            ),
+            click.option(
+                "--prolongation",
+                type=click.Choice(["constant", "linear"]),
+                help="Of --levels: the weights of new steps, those before or the mean of both.  [default: linear]",
+            ),
+            click.option("--unroll", is_flag=True, default=None, help="Give every step weights of its own."),
+            click.option(
+                "--adjoint",
+                type=click.Choice(["discrete", "augmented"]),
+                help="Exact, of the steps, or by one solve of the adjoint equation backwards.  [default: discrete]",
             ),
             click.option(
                 "--fixed-point",
@@ -73,9 +118,22 @@ def descent_settings(given: dict[str, Any]) -> dict[str, Any]:
 
 
 def given_schedule(schedule: Schedule, told: dict[str, Any]) -> Schedule:
-    """The schedule with what the options say."""
-    own = ("epochs", "learning_rate", "batch", "optimiser", "momentum")
-    return replace(schedule, **{name: told[name] for name in own if told.get(name) is not None})
+    """The schedule with what the options say.
+
+    Raises:
+        click.UsageError: An option would have no effect.
+    """
+    own = ("epochs", "learning_rate", *_OF_SCHEDULE)
+    made = replace(schedule, **{name: told[name] for name in own if told.get(name) is not None})
+    idle = [name for name in _OF_MINIBATCHES if told.get(name) is not None] if made.whole else []
+    if idle:
+        raise click.UsageError(
+            f"--{idle[0].replace('_', '-')} is of minibatches, and --optimiser {made.optimiser} takes all samples at "
+            "once: leave one of them out"
+        )
+    if told.get("prolongation") is not None and made.levels == 1:
+        raise click.UsageError("--prolongation is of --levels, of which there is one: give --levels 2 or more")
+    return made
 
 
 def given_processor(on: Processor, schedule: Schedule, told: dict[str, Any], seed: int) -> Processor:
@@ -90,3 +148,11 @@ def given_processor(on: Processor, schedule: Schedule, told: dict[str, Any], see
         before, behind = told["fixed_point"]
         on = FixedPoint(before, behind, rounding, loss_scale=float(schedule.batch), on=on, seed=seed)
     return Dropout(told["dropout"], on=on, seed=seed) if told["dropout"] else on
+
+
+def evaluations_line(history: Sequence[Epoch]) -> str:
+    """How many evaluations of f a sample took, forwards and backwards, at both ends of a training."""
+    first, last = (f"{one.evaluations:.4g} and {one.adjoint_evaluations:.4g}" for one in (history[0], history[-1]))
+    noise = history[-1].noise
+    allowed = f"; solves stop at the noise of reads, {noise:.1e} of a state" if noise else ""
+    return f"NFE              {first} back in the first epoch, {last} back in the last{allowed}"

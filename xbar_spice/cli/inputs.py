@@ -15,7 +15,7 @@ from xbar_spice.parts import DATA
 if TYPE_CHECKING:
     from xbar_spice.cosim import Problem
     from xbar_spice.data import Data
-    from xbar_spice.train.samples import Split
+    from xbar_spice.train.samples import LossName, Split
     from xbar_spice.weights import Model
     from xbar_spice.weights.reading import Reading
 
@@ -27,6 +27,7 @@ __all__ = [
     "given_problem",
     "given_split",
     "given_weights",
+    "loss_option",
     "model_options",
     "samples_option",
 ]
@@ -152,6 +153,15 @@ def data_options(command: Command) -> Command:
     return command
 
 
+loss_option = click.option(
+    "--loss",
+    type=click.Choice(["auto", "likelihood"]),
+    default="auto",
+    show_default=True,
+    help="What samples are scored by: their labels or targets, or, of a flow, the likelihood that it gives them.",
+)
+
+
 def file_of(data: str | None) -> Path | None:
     """The file that a value of `--data` names; None if it names none."""
     return Path(data) if data is not None and data.lower().endswith(_FILES) else None
@@ -177,6 +187,8 @@ def given_problem(
     samples: int | None,
     seed: int,
     *,
+    loss: LossName = "auto",
+    time_gradients: bool = False,
     everything: bool = False,
 ) -> Problem:
     """What a verb runs: four samples if nobody says how many, or all of a file."""
@@ -185,21 +197,24 @@ def given_problem(
     read = given_data(data, data_map)
     if read is None:
         drawn = seed if data_seed is None else data_seed
-        return make_problem(model, samples=samples or 4, seed=drawn, task=data or "auto")
-    return make_problem(
-        model, data=read, samples=samples or (len(read) if everything else min(4, len(read))), seed=data_seed
-    )
+        return make_problem(
+            model, samples=samples or 4, seed=drawn, task=data or "auto", loss=loss, time_gradients=time_gradients
+        )
+    count = samples or (len(read) if everything else min(4, len(read)))
+    return make_problem(model, data=read, samples=count, seed=data_seed, loss=loss, time_gradients=time_gradients)
 
 
-def given_split(model: Model, data: str | None, data_map: Iterable[tuple[str, str]]) -> tuple[Split | None, str]:
+def given_split(
+    model: Model, data: str | None, data_map: Iterable[tuple[str, str]], loss: LossName = "auto"
+) -> tuple[Split | None, str]:
     """What a model is trained further with and what is held back, and the latter in words; None for the digits."""
     from xbar_spice.train.digits import DIGITS
     from xbar_spice.train.samples import split_of
 
     read, name = given_data(data, data_map), data or model.trained_on
-    if read is None and (name == DIGITS or (data is None and name not in DATA.names)):
+    if read is None and (name == DIGITS or (data is None and not DATA.ships(name))):
         return None, "handwritten digits held back"
     if name == "random":
         raise click.UsageError("random states have no classes to train for: give --data FILE or a named set")
     train, test = DATA.get(name).split() if read is None else read.split()
-    return split_of(train, test), f"{len(test)} {test.source}"
+    return split_of(train, test, loss), f"{len(test)} {test.source}"

@@ -8,16 +8,32 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from xbar_spice.cli.descent import descent_options, descent_settings, given_processor, given_schedule
+from xbar_spice.cli.descent import (
+    descent_options,
+    descent_settings,
+    evaluations_line,
+    given_processor,
+    given_schedule,
+)
 from xbar_spice.cli.help import Verb
-from xbar_spice.cli.inputs import data_options, given_model, given_problem, given_split, model_options, samples_option
+from xbar_spice.cli.inputs import (
+    data_options,
+    given_model,
+    given_problem,
+    given_split,
+    loss_option,
+    model_options,
+    samples_option,
+)
 from xbar_spice.cli.options import (
     PartOf,
     circuit_options,
     engine_option,
     existing_file,
     make_design,
+    make_monitors,
     make_solver,
+    monitor_options,
     seed_option,
     solver_options,
 )
@@ -29,6 +45,9 @@ if TYPE_CHECKING:
 
 __all__ = ["attribute", "cosim", "gradients", "tune"]
 
+time_gradients_option = click.option(
+    "--time-gradients", is_flag=True, help="Compare the derivatives by the length of the steps, too."
+)
 noise_floor_option = click.option(
     "--noise-floor",
     type=click.FloatRange(min=0, max=1, max_open=True),
@@ -42,7 +61,7 @@ def _solver(given: dict[str, Any], noise_floor: float | None) -> SolverOptions:
     return make_solver(given).allowing(noise_floor or 0.0)
 
 
-@click.command(cls=Verb, later=(solver_options, circuit_options))
+@click.command(cls=Verb, later=(solver_options, monitor_options, circuit_options))
 @click.argument("weights", type=existing_file)
 @model_options
 @engine_option()
@@ -55,6 +74,8 @@ def _solver(given: dict[str, Any], noise_floor: float | None) -> SolverOptions:
               help="Of the reads that --verify-with answers.")  # fmt: skip
 @samples_option()
 @data_options
+@loss_option
+@time_gradients_option
 @noise_floor_option
 @click.option(
     "--output", type=click.Path(file_okay=False, path_type=Path), help="Folder for record.json and trace.csv."
@@ -70,6 +91,8 @@ def cosim(
     data: str | None,
     data_map: Any,
     data_seed: int | None,
+    loss: Any,
+    time_gradients: bool,
     noise_floor: float | None,
     output: Path | None,
     seed: int,
@@ -94,12 +117,15 @@ def cosim(
     answering = get_engine(engine, **({"characterise": True} if characterise else {}))
     if verify_with is not None:
         answering = VerifiedEngine(answering, get_engine(verify_with), verify)
-    problem = given_problem(given_model(weights), data, data_map, data_seed, samples, seed)
-    solver, design = _solver(circuit, noise_floor), make_design(circuit)
+    problem = given_problem(
+        given_model(weights), data, data_map, data_seed, samples, seed, loss=loss, time_gradients=time_gradients
+    )
+    solver, monitors = _solver(circuit, noise_floor), make_monitors(circuit)
+    design = make_design(circuit)
     if output is not None:
         require_case_folder(output)
     with interruptible("nothing was kept"), reading_progress(problem.model.steps) as trace:
-        result = cosimulate(problem, design, engine=answering, seed=seed, solver=solver, trace=trace)
+        result = cosimulate(problem, design, engine=answering, seed=seed, solver=solver, trace=trace, monitors=monitors)
     print_cosimulation(result.record)
     if output is not None:
         click.echo(f"record and trace: {write_case(output, result)}")
@@ -112,6 +138,8 @@ def cosim(
 @engine_option("nodal", "; derivatives come from nodal")
 @samples_option()
 @data_options
+@loss_option
+@time_gradients_option
 @noise_floor_option
 @click.option("--output", type=click.Path(file_okay=False, path_type=Path), help="Folder for gradients.json.")
 @seed_option
@@ -122,6 +150,8 @@ def gradients(
     data: str | None,
     data_map: Any,
     data_seed: int | None,
+    loss: Any,
+    time_gradients: bool,
     noise_floor: float | None,
     output: Path | None,
     seed: int,
@@ -137,7 +167,9 @@ def gradients(
     from xbar_spice.cosim import three_gradients
     from xbar_spice.study.case_folder import write_record
 
-    problem = given_problem(given_model(weights), data, data_map, data_seed, samples, seed)
+    problem = given_problem(
+        given_model(weights), data, data_map, data_seed, samples, seed, loss=loss, time_gradients=time_gradients
+    )
     solver, design = _solver(circuit, noise_floor), make_design(circuit)
     if output is not None:
         require_writable(make_folder(output) / "gradients.json")
@@ -154,6 +186,7 @@ def gradients(
 @engine_option("nodal")
 @samples_option()
 @data_options
+@loss_option
 @noise_floor_option
 @click.option(
     "--orders", type=click.IntRange(min=4), metavar="N", help="Random orders to sample.  [default: all combinations]"
@@ -173,6 +206,7 @@ def attribute(
     data: str | None,
     data_map: Any,
     data_seed: int | None,
+    loss: Any,
     noise_floor: float | None,
     orders: int | None,
     split: bool,
@@ -194,7 +228,7 @@ def attribute(
     from xbar_spice.study.case_folder import write_record
     from xbar_spice.study.execute import cores
 
-    problem = given_problem(given_model(weights), data, data_map, data_seed, samples, seed)
+    problem = given_problem(given_model(weights), data, data_map, data_seed, samples, seed, loss=loss)
     solver, design = _solver(circuit, noise_floor), make_design(circuit)
     if output is not None:
         require_writable(make_folder(output) / "attribution.json")
@@ -225,15 +259,16 @@ def attribute(
 @click.option("--gradient", type=click.Choice(["hardware", "hybrid", "true"]), default="hardware", show_default=True,
               help="Transposed reads, transposes of the weights as meant, or through the circuit.")  # fmt: skip
 @click.option(
-    "--epochs", type=click.IntRange(min=1), metavar="N", default=5, show_default=True, help="Passes over the images."
+    "--epochs", type=click.IntRange(min=1), metavar="N", default=5, show_default=True, help="Passes over the samples."
 )
-@click.option("--learning-rate", type=click.FloatRange(min=0, min_open=True), metavar="RATE", default=0.003,
-              show_default=True, help="Of the optimiser at the start.")  # fmt: skip
+@click.option("--learning-rate", type=click.FloatRange(min=0, min_open=True), metavar="RATE",
+              help="Of the optimiser at the start.  [default: 0.003]")  # fmt: skip
 @click.option("--classifier-only", is_flag=True, help="Leave the arrays as they are.")
 @click.option("--update", type=PartOf(UPDATES), metavar="NAME",
               help="How pulses move the weights: \"curves(file='mine.csv')\" with measured columns rise and fall, "
                    "\"soft_bounds(step=0.002)\", or a class of your own.  [default: exactly as asked]")  # fmt: skip
 @data_options
+@loss_option
 @descent_options
 @engine_option("nodal")  # training programs arrays anew at every step, which costs ngspice far more than a read
 @seed_option
@@ -242,12 +277,13 @@ def tune(
     output: Path,
     gradient: Any,
     epochs: int,
-    learning_rate: float,
+    learning_rate: float | None,
     classifier_only: bool,
     update: Any,
     data: str | None,
     data_map: Any,
     data_seed: int | None,
+    loss: Any,
     engine: str,
     seed: int,
     **circuit: Any,
@@ -270,11 +306,11 @@ def tune(
     require_savable(output)
     chip = Chip(make_design(circuit), engine=engine, seed=seed, gradient=gradient, update=update)
     trained: Any = "classifier" if classifier_only else "everything"
-    schedule = replace(TUNING, epochs=epochs, learning_rate=learning_rate, trained=trained)
-    schedule = given_schedule(schedule, told)
+    schedule = replace(TUNING, epochs=epochs, trained=trained)
+    schedule = given_schedule(schedule, told | {"learning_rate": learning_rate})
     processor = given_processor(chip, schedule, told, seed)
     model = given_model(weights)
-    split, said = given_split(model, data, data_map)
+    split, said = given_split(model, data, data_map, loss)
     if split is not None and split.augment is None:
         schedule = replace(schedule, jitter=0.0)
     if data == DIGITS:
@@ -287,5 +323,6 @@ def tune(
     click.echo(f"on the chip      loss      {'accuracy ' if classified else ''}on {said}")
     for name, test in (("as deployed", result.before), *((f"epoch {x.number}", x.test) for x in result.history)):
         click.echo(f"{name:<16} {test.loss:<9.4f} {'' if test.accuracy is None else f'{test.accuracy:.2%}'}".rstrip())
+    click.echo(evaluations_line(result.history))
     click.echo(f"time             {result.seconds:.1f} s")
     click.echo(f"weights          {output}")

@@ -15,7 +15,7 @@ from xbar_spice.registry import Registry
 from xbar_spice.settings import Entry, build, entries, groups, literals, seconds
 
 if TYPE_CHECKING:
-    from xbar_spice.cosim import SolverOptions
+    from xbar_spice.cosim import Monitors, SolverOptions
     from xbar_spice.hardware.pulse import LineCapacitance, Pulse
     from xbar_spice.mapping.design import Design
     from xbar_spice.programming import WriteVerify
@@ -28,9 +28,11 @@ __all__ = [
     "existing_file",
     "existing_folder",
     "make_design",
+    "make_monitors",
     "make_pulse",
     "make_solver",
     "make_write",
+    "monitor_options",
     "pulse_options",
     "seed_option",
     "solver_options",
@@ -202,6 +204,21 @@ def make_solver(given: dict[str, Any]) -> SolverOptions:
     names = [entry.option for entry in entries(SolverOptions())]
     chosen = {name: given.pop(name) for name in names}
     return cast("SolverOptions", build(SolverOptions(), _nested(SolverOptions(), chosen)))
+
+
+def monitor_options() -> list[click.Parameter]:
+    """The options of all settings of `Monitors`, in the same way."""
+    from xbar_spice.cosim import Monitors
+
+    return _options(Monitors(), groups(Monitors()))
+
+
+def make_monitors(given: dict[str, Any]) -> Monitors:
+    """What the options of `monitor_options` describe; takes them out of what is given."""
+    from xbar_spice.cosim import Monitors
+
+    chosen = {entry.option: given.pop(entry.option) for entry in entries(Monitors())}
+    return cast("Monitors", build(Monitors(), _nested(Monitors(), chosen)))
 
 
 def _nested(default: Any, given: Mapping[str, Any]) -> dict[str, Any]:

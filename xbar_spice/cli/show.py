@@ -212,17 +212,17 @@ def _waves(read: PulseRead, word: FloatArray, bit: FloatArray) -> dict[str, Floa
 def arrays_named(weights: Path, name: str, design: Any, seed: int) -> list[MappedArray]:
     """The array of a name such as A.t0_0p; of A.t0_0 both halves of a pair."""
     from xbar_spice.cosim import weight_scales
-    from xbar_spice.cosim.run.programming import weights_on_arrays
+    from xbar_spice.cosim.run.programming import drawn_by, in_digital_numbers, weights_on_arrays
     from xbar_spice.mapping.matrix import map_weights
     from xbar_spice.streams import Streams
 
     matrix, dot, wanted = name.rpartition(".")
-    model = given_model(weights)
+    model = in_digital_numbers(given_model(weights), design, seed)
     matrices = weights_on_arrays(model)
     if matrix not in matrices or not dot:
         raise click.UsageError(f"--name is a matrix, a dot and an array, such as A.t0_0, got {name!r}")
     scale = weight_scales(model, design).get(matrix)
-    rng = Streams(seed).devices(matrix)
+    rng = drawn_by(Streams(seed), matrix, design)
     mapped = map_weights(matrices[matrix], design, rng=rng, siemens_per_weight=scale)
     found = [array for array in mapped.arrays if re.fullmatch(rf"{re.escape(wanted)}[pm]?(_\d+)?", array.name)]
     if not found:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
@@ -12,6 +14,7 @@ from xbar_spice.cosim.run.record import Record
 
 __all__ = ["print_attribution", "print_cosimulation", "print_gradients", "print_rows"]
 
+_LAYER = re.compile(r"(.+)\[(\d+)\] (\w+)")  # of a read of a matrix of one layer
 _SIGNS = f"same sign        of entries from {SMALLEST_SIGN:g} of the largest on; zeros are not opposite"
 
 
@@ -19,7 +22,7 @@ def print_rows(title: str, header: tuple[str, ...], rows: list[tuple[str, ...]])
     """A table; all columns but the first are aligned to the right."""
     table = Table()
     for position, name in enumerate(header):
-        table.add_column(name, justify="left" if position == 0 else "right")
+        table.add_column(name, justify="left" if position == 0 else "right", overflow="fold")
     for row in rows:
         table.add_row(*row)
     _say(title)
@@ -45,15 +48,42 @@ def print_cosimulation(record: Record) -> None:
     )
     loss, accuracy, convergence = record.loss, record.accuracy, record.convergence["analog"]
     lines = [_SIGNS, f"loss             {loss.analog:.6g} analog, {loss.digital:.6g} digital"]
+    if record.flow is not None:
+        flow = record.flow
+        lines.append(
+            f"likelihood       {flow.nats_above:+.4f} nats above digital; least determinant of a step "
+            f"{flow.least_determinant:.3g} analog, {flow.digital_least_determinant:.3g} digital"
+        )
     if accuracy.analog is not None:
         lines.append(f"accuracy         {accuracy.analog:.2%} analog, {accuracy.digital:.2%} digital")
-    reads = ", ".join(f"{count} {kind}" for kind, count in record.reads.items())
+    reads = ", ".join(f"{count} {kind}" for kind, count in _by_layers(record.reads).items())
     lines.append(f"reads            {sum(record.reads.values())} ({reads}) in {record.read_seconds:.1f} s")
     if record.verified is not None:
         judged = record.verified
         lines.append(
             f"verified         {judged.reads} of {judged.of} reads by {judged.engine}, {judged.worst:.1e} apart"
         )
+    for run, grown in (record.growth or {}).items():
+        lines.append(
+            f"growth           {run}: abscissa up to {max(grown.abscissa):.3g}/s, numerical up to "
+            f"{max(grown.numerical_abscissa):.3g}/s: differences grow at most {grown.bound:.3g} fold"
+        )
+    if record.parallel is not None:
+        errors = ", ".join(f"{error:.1e}" for error in record.parallel.errors)
+        lines.append(
+            f"parallel in time {errors} off after each iteration; {record.parallel.critical_path} steps wait for each "
+            f"other in place of {record.parallel.sequential}"
+        )
+    if record.fixed_point is not None:
+        rounded = record.fixed_point
+        lines.append(
+            f"fixed point      {rounded.activations} activations rounded, {rounded.activations_saturated} out of "
+            f"range; {rounded.weights} weights, {rounded.weights_saturated} out of range"
+        )
+    if record.writes is not None:
+        of = (f"{name} {one.forward} forward, {one.adjoint} back" for name, one in record.writes.items())
+        devices = sum(one.devices for one in record.writes.values())
+        lines.append(f"writes           {'; '.join(of)}; {devices} devices with another target")
     if record.activations is not None:
         lines.append(f"activations      {record.activations}: every read takes some rows at a time")
     if record.feedback is not None:
@@ -63,6 +93,19 @@ def print_cosimulation(record: Record) -> None:
     if convergence.unstable_samples:
         lines.append(f"UNSTABLE         samples {convergence.unstable_samples}: the method amplifies what is damped")
     _say("\n".join(lines))
+
+
+def _by_layers(reads: Mapping[str, int]) -> dict[str, int]:
+    """Reads by matrix and direction, those of all layers together."""
+    found: dict[str, int] = {}
+    layers: dict[str, set[str]] = {}
+    for kind, count in reads.items():
+        layer = _LAYER.fullmatch(kind)
+        name = kind if layer is None else f"{layer[1]} {layer[3]}"
+        found[name] = found.get(name, 0) + count
+        if layer is not None:
+            layers.setdefault(name, set()).add(layer[2])
+    return {f"{name} in {len(layers[name])} layers" if name in layers else name: n for name, n in found.items()}
 
 
 def print_gradients(record: dict[str, Any]) -> None:

@@ -11,6 +11,7 @@ from xbar_spice.cosim.gradients.true_gradient import CircuitGradients, circuit_g
 from xbar_spice.cosim.run.comparison import Comparison, compare
 from xbar_spice.cosim.run.convergence import failed_runs
 from xbar_spice.cosim.run.cosimulation import Cosimulation, Problem, SolverOptions, cosimulate
+from xbar_spice.cosim.run.monitors import Monitors
 from xbar_spice.cosim.run.programming import program_model, weight_scales
 from xbar_spice.cosim.training.chip import Chip
 
@@ -22,6 +23,7 @@ __all__ = [
     "Comparison",
     "Cosimulation",
     "GradientStudy",
+    "Monitors",
     "Problem",
     "ProductCost",
     "SensitivityMap",

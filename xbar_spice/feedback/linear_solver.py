@@ -64,6 +64,11 @@ class Feedback(DampedCorrections):
         A, B = field.A, field.B
         if not (isinstance(A, AnalogMatrix) and isinstance(B, AnalogMatrix)):
             raise InvalidInputError("the linear solver feedback needs A and B on arrays; choose gmres for others")
+        if A.shared is not None or B.shared is not None:
+            raise InvalidInputError(
+                "the linear solver feedback needs arrays that stay as they are written; take rewritten=False, or "
+                "choose gmres"
+            )
         solves: list[SolveRecord] = []
         with FeedbackLoop(A, B, opamp=self.opamp, r_switch=self.r_switch, engine=engine, trace=solves) as loop:
             field.circuit = loop

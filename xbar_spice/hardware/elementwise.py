@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["in_blocks"]
+__all__ = ["both_in_blocks", "in_blocks"]
 
 BLOCK = 2**13  # entries
 
@@ -27,14 +28,32 @@ def in_blocks(formula: Callable[[Floats, Floats], Floats], first: Floats, second
         array([[ 5.        ,  6.40312424],
                [12.36931688, 13.        ]])
     """
+    (found,) = _in_blocks(lambda one, other: (formula(one, other),), first, second, 1)
+    return found
+
+
+def both_in_blocks(
+    formula: Callable[[Floats, Floats], tuple[Floats, Floats]], first: Floats, second: Floats
+) -> tuple[Floats, Floats]:
+    """As `in_blocks`, for a formula of two results."""
+    one, other = _in_blocks(formula, first, second, 2)
+    return one, other
+
+
+def _in_blocks(
+    formula: Callable[[Floats, Floats], tuple[Floats, ...]], first: Floats, second: Floats, results: int
+) -> list[Floats]:
+    operands: Any = [first, second, *(None,) * results]
+    flags: Any = [["readonly"], ["readonly"], *(["writeonly", "allocate"],) * results]
     places = np.nditer(
-        [first, second, None],
+        operands,
         ["external_loop", "buffered", "zerosize_ok"],
-        [["readonly"], ["readonly"], ["writeonly", "allocate"]],
-        op_dtypes=[np.float64] * 3,
+        flags,
+        op_dtypes=[np.float64] * len(operands),
         buffersize=BLOCK,
     )
     with places:
-        for one, other, out in places:
-            out[...] = formula(one, other)
-        return np.asarray(places.operands[2])
+        for one, other, *into in places:
+            for out, found in zip(into, formula(one, other), strict=True):
+                out[...] = found
+        return [np.asarray(found) for found in places.operands[2:]]

@@ -117,6 +117,25 @@ class ProgrammingError(ABC):
         """
         return self.program(crossbar.conductance, g_min, g_max, rng)
 
+    def rewrite_array(
+        self,
+        crossbar: Crossbar,
+        before: FloatArray,
+        g_min: float,
+        g_max: float,
+        rng: np.random.Generator | None,
+    ) -> Programmed:
+        """The same of an array that holds something already, which pulses start from.
+
+        Args:
+            crossbar: See `program_array`, as for all that follows.
+            before: (rows, cols) siemens that its devices have.
+            g_min: See there.
+            g_max: See there.
+            rng: See there.
+        """
+        return self.program_array(crossbar, g_min, g_max, rng)
+
     def without(self, part: Literal["error", "stuck devices"]) -> ProgrammingError:
         """The same without one of its parts, as attribution asks for it; the other draws stay what they were."""
         return Variation() if part == "error" else self

@@ -39,6 +39,14 @@ class LinearOperator(ABC):
     def _transposed(self, y: FloatArray) -> FloatArray:
         """W^T y for y of shape (m, batch)."""
 
+    def noisy_twin(self, rng: np.random.Generator | None) -> LinearOperator | None:
+        """What shows how noisy products are without making one; None of an operator whose products cost no read.
+
+        Args:
+            rng: Draws the noise that products are expected to have; None for products without.
+        """
+        return None
+
     def mv(self, x: ArrayLike) -> FloatArray:
         """Product with a vector or with each column of a batch.
 

@@ -15,6 +15,7 @@ from xbar_spice.engines.base import Bank, Closeable, Engine
 from xbar_spice.engines.registry import get_engine
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.hardware.crossbar import Side, other
+from xbar_spice.hardware.digital_numbers import Rounded
 from xbar_spice.linear.convolution import Convolution
 from xbar_spice.linear.fourier_form import BlockDiagonalMatrix
 from xbar_spice.linear.operator import DenseOperator, FloatArray, LinearOperator
@@ -22,8 +23,10 @@ from xbar_spice.mapping.design import Design
 from xbar_spice.mapping.matrix import MappedMatrix, map_weights
 from xbar_spice.mapping.measured import conductance_map
 from xbar_spice.mapping.merged import MergedReads
+from xbar_spice.mapping.noisy_twin import NoisyTwin
 from xbar_spice.mapping.power import read_power
 from xbar_spice.mapping.readout import Readout
+from xbar_spice.mapping.rewritten import SharedArrays
 from xbar_spice.read_context import current_stage
 
 __all__ = ["AnalogMatrix", "ReadRecord", "ReadTrace", "program"]
@@ -55,6 +58,7 @@ class ReadRecord:
         source: "netlist" if a circuit simulator was driven, "characterised" if the transfer matrix that was read from
             it once answered, "checked" if both did and agreed; empty for engines without a simulator.
         pulses: reads of the arrays that each vector took, more than one for bit-serial inputs.
+        writes: how often the arrays were written for it, of those that all steps share, see `Design.rewritten`.
     """
 
     phase: str
@@ -69,6 +73,7 @@ class ReadRecord:
     seconds: float
     source: str = ""
     pulses: int = 1
+    writes: int = 0
 
 
 @final
@@ -117,6 +122,17 @@ def _checked_calibration(calibration: ArrayLike, mapped: MappedMatrix) -> FloatA
 
 
 @final
+@dataclass(frozen=True, eq=False)
+class _Arrays:
+    """Programmed arrays, and what stands around them."""
+
+    mapped: MappedMatrix
+    bank: Bank
+    readout: Readout
+    merged: MergedReads
+
+
+@final
 class AnalogMatrix(LinearOperator, Closeable):
     """A weight matrix programmed into arrays; a context manager, because a simulator may stand behind it.
 
@@ -135,15 +151,18 @@ class AnalogMatrix(LinearOperator, Closeable):
         trace: ReadTrace | None = None,
         readout: Readout | None = None,
         calibration: ArrayLike | None = None,
+        rounded: Rounded | None = None,
     ) -> None:
-        held = weights.matrix if isinstance(weights, BlockDiagonalMatrix) else weights
-        self._digital = held if isinstance(held, Convolution) else DenseOperator(cast(Any, held), "weights")
+        if isinstance(weights, Convolution | BlockDiagonalMatrix):
+            self._digital: DenseOperator | Convolution | BlockDiagonalMatrix = weights
+        else:
+            self._digital = DenseOperator(cast(Any, weights), "weights")
         self._calibration = None if calibration is None else _checked_calibration(calibration, mapped)
-        self._bank = bank
-        self._readout = readout or Readout(mapped)
-        self._merged = MergedReads(mapped, bank)
+        self._own = self._held = _Arrays(mapped, bank, readout or Readout(mapped), MergedReads(mapped, bank))
+        self._shared: SharedArrays | None = None
         self._trace = trace
-        self.mapped = mapped
+        self.rounded = rounded
+        """What rounds activations, and has counted them; None where the digital part computes with float64."""
         self.name = name
         self.power: dict[Direction, float] = {}
         """Watts of the first read in each direction, see `read_power`."""
@@ -153,9 +172,27 @@ class AnalogMatrix(LinearOperator, Closeable):
         return self.mapped.shape
 
     @property
+    def mapped(self) -> MappedMatrix:
+        """Its arrays; of those that all steps share, as the last read has found them."""
+        return self._held.mapped
+
+    @property
+    def shared(self) -> SharedArrays | None:
+        """The arrays that it shares with the matrices of other steps; None of one that has its own."""
+        return self._shared
+
+    def share(self, arrays: SharedArrays) -> None:
+        """Read arrays from now on that the matrices of other steps are written to, too."""
+        arrays.add(self.name, self._own.mapped, self._own.bank)
+        self._shared = arrays
+
+    @property
     def weights(self) -> FloatArray:
         """(m, n) the wanted matrix, which the arrays hold as well as they can."""
         return self._digital.matrix
+
+    def noisy_twin(self, rng: np.random.Generator | None) -> LinearOperator:
+        return NoisyTwin(self, rng)
 
     def spread(self, vectors: ArrayLike, side: Side = "rows") -> FloatArray:
         """How far reads lie from what exact converters and arrays without read noise would give.
@@ -175,17 +212,18 @@ class AnalogMatrix(LinearOperator, Closeable):
         variance = np.zeros((self.shape[sensed], x.shape[1]))
         self._calibrate(side)
         drives, parts = mapped.pulses(x, side)
-        for array, squares in zip(mapped.arrays, self._readout.variance(drives, side), strict=True):
+        for array, squares in zip(mapped.arrays, self._held.readout.variance(drives, side), strict=True):
             array.lines(other(side)).squared.collect(variance, array.factor**2 * _added(squares, parts**2))
         scale = mapped.volts_per_unit(x)
         step = mapped.design.converters.drive_spacing(mapped.design.v_read) / scale
-        squares_of_weights = self._digital.matrix**2
-        rounded = (squares_of_weights if side == "rows" else squares_of_weights.T) @ (x != 0) * step**2 / 12
+        squares = (self._digital.matrix if side == "rows" else self._digital.matrix.T) ** 2
+        of_digits = mapped.design.numbers.variance * (1.0 + squares.sum(axis=1, keepdims=True))
+        rounded = squares @ (x != 0) * step**2 / 12 + of_digits
         deviation = np.sqrt(variance / (mapped.siemens_per_weight * scale) ** 2 + rounded)
         return np.where(x.any(axis=0), deviation, 0.0)  # the product of a vector of zeros is exact, see `products`
 
     @property
-    def digital(self) -> DenseOperator | Convolution:
+    def digital(self) -> DenseOperator | Convolution | BlockDiagonalMatrix:
         """The wanted matrix as an operator."""
         return self._digital
 
@@ -207,23 +245,43 @@ class AnalogMatrix(LinearOperator, Closeable):
             raise InvalidInputError(f"matrix {self.name!r} cannot be read with NaN or infinity in its input")
         if not vectors.shape[1]:
             return np.zeros((self.shape[0] if side == "rows" else self.shape[1], 0))
+        writes = self._find()
+        asked, vectors = vectors, vectors if self.rounded is None else self.rounded(vectors)
         if _DIRECTION[side] not in self.power:
             self.power[_DIRECTION[side]] = read_power(self.mapped, vectors, side)
         start = time.perf_counter()
-        products, parts = self._merged.products(vectors, side), 1
+        held = self._held
+        products, parts = held.merged.products(vectors, side), 1
         if products is None:
             self._calibrate(side)
             drives, weights = self.mapped.pulses(vectors, side)
-            currents = self._readout(self._bank.read(drives, side), drives, side)
+            currents = held.readout(held.bank.read(drives, side), drives, side)
             products = self.mapped.products([_added(amperes, weights) for amperes in currents], vectors, side)
             parts = len(weights)
+        if self.rounded is not None:
+            products = self.rounded(products)
         if self._trace is not None:
-            self._trace.append(self._record(vectors, products, side, time.perf_counter() - start, parts))
+            record = self._record(asked, products, side, time.perf_counter() - start, parts)
+            self._trace.append(replace(record, writes=writes) if writes else record)
         return products
+
+    def _find(self) -> int:
+        """Look what the arrays hold, if they are shared; returns how often they are written for the next read."""
+        if self._shared is None:
+            return 0
+        mapped, bank, writes = self._shared.holding(self.name)
+        own = self._own
+        if bank is own.bank:
+            self._held = own
+        elif bank is not self._held.bank:
+            mapped = mapped.scaled_as(own.mapped)
+            self._held = _Arrays(mapped, bank, own.readout.before(mapped), MergedReads(mapped, bank))
+        return writes
 
     def _calibrate(self, side: Side) -> None:
         """Set the range of the ADCs, before the first read of a side that needs it."""
-        if not self._readout.needs_calibration(side):
+        held = self._held
+        if not held.readout.needs_calibration(side):
             return
         samples, count = self._calibration, self.shape[1] if side == "rows" else self.shape[0]
         if samples is None:
@@ -233,7 +291,7 @@ class AnalogMatrix(LinearOperator, Closeable):
             samples = self._digital.mv(samples)
         if not samples.any():
             samples = np.eye(count)
-        self._readout.calibrate(self._bank.read(self.mapped.pulses(samples, side)[0], side), side)
+        held.readout.calibrate(held.bank.read(self.mapped.pulses(samples, side)[0], side), side)
 
     def _record(self, vectors: FloatArray, products: FloatArray, side: Side, seconds: float, pulses: int) -> ReadRecord:
         digital = self._digital if side == "rows" else self._digital.T
@@ -255,13 +313,16 @@ class AnalogMatrix(LinearOperator, Closeable):
             relative_error=float(np.linalg.norm(error) / whole),
             worst_relative_error=float(np.divide(error, size, out=np.zeros_like(error), where=size > 0).max()),
             seconds=seconds,
-            source=self._bank.source,
+            source=self._held.bank.source,
             pulses=pulses,
         )
 
     def close(self) -> None:
-        self._merged.forget()
-        self._bank.close()
+        if self._shared is not None:
+            self._shared.close()
+        for held in (self._own, self._held):
+            held.merged.forget()
+            held.bank.close()
 
 
 def _added(values: FloatArray, parts: FloatArray) -> FloatArray:
@@ -285,6 +346,8 @@ def program(  # noqa: PLR0913 - all that a chip is made of
     calibration: ArrayLike | None = None,
     cycle_rng: np.random.Generator | None = None,
     conductance: ArrayLike | None = None,
+    before: ArrayLike | None = None,
+    rounding_rng: np.random.Generator | None = None,
     **changes: Any,
 ) -> AnalogMatrix:
     """Program a weight matrix into arrays and connect them to an engine.
@@ -302,6 +365,8 @@ def program(  # noqa: PLR0913 - all that a chip is made of
             and their absolute values when left out. Transposed reads are calibrated with the products of these inputs.
         cycle_rng: source of what this occasion of programming adds, as for `map_weights`.
         conductance: a measured map of devices, as for `map_weights`; that of `Design.conductances` when left out.
+        before: what the devices have, as for `map_weights`.
+        rounding_rng: source of the stochastic rounding of activations; needed if the design has that.
         **changes: any field of `Design`, such as `r_word=1.0, tile=32`, on top of `design`.
 
     Raises:
@@ -316,6 +381,7 @@ def program(  # noqa: PLR0913 - all that a chip is made of
     Optional(Instance(Design, example="Design(r_word=1.0)"))("design", design)
     generator = Optional(Instance(np.random.Generator, example="numpy.random.default_rng(0)"))
     generator("noise_rng", noise_rng)
+    generator("rounding_rng", rounding_rng)
     Text()("name", name)
     Optional(Instance(ReadTrace, example="ReadTrace()"))("trace", trace)
     if "variation" not in changes and changes.get("programming") is not None:
@@ -326,8 +392,17 @@ def program(  # noqa: PLR0913 - all that a chip is made of
     built = replace(design or Design(), **changes) if changes or design is None else design
     measured = conductance_map(built, name) if conductance is None else conductance
     mapped = map_weights(
-        weights, built, rng=rng, siemens_per_weight=siemens_per_weight, cycle_rng=cycle_rng, conductance=measured
+        weights,
+        built,
+        rng=rng,
+        siemens_per_weight=siemens_per_weight,
+        cycle_rng=cycle_rng,
+        conductance=measured,
+        before=before,
     )
     readout = Readout(mapped, noise_rng)
+    rounded = Rounded(built.numbers, rounding_rng) if built.numbers.of_activations else None
     bank = get_engine(engine).program_bank(mapped.crossbars)
-    return AnalogMatrix(weights, mapped, bank, name=name, trace=trace, readout=readout, calibration=calibration)
+    return AnalogMatrix(
+        weights, mapped, bank, name=name, trace=trace, readout=readout, calibration=calibration, rounded=rounded
+    )

@@ -14,6 +14,8 @@ from xbar_spice.hardware.cells import Device, Ohmic
 from xbar_spice.hardware.converters import GROUP as READOUT
 from xbar_spice.hardware.converters import Converter, Converters
 from xbar_spice.hardware.crossbar import PARTS, Crossbar, Terminations
+from xbar_spice.hardware.digital_numbers import GROUP as NUMBERS
+from xbar_spice.hardware.digital_numbers import DigitalNumbers
 from xbar_spice.hardware.drift import DriftLaw, NoDrift
 from xbar_spice.hardware.read_noise import Noise, ReadNoise
 from xbar_spice.hardware.technology import SOURCES, technology_named
@@ -33,6 +35,7 @@ GROUPS = (
     DEVICE,
     "Amplifiers, one at each sensed line",
     READOUT,
+    NUMBERS,
     SIMULATOR,
 )
 """Headings of the settings of a circuit, in their order."""
@@ -54,6 +57,7 @@ RULES: dict[str, Rule[Any]] = {
     "headroom": Real(least=1),
     "compensated": Flag(),
     "skip_empty": Flag(),
+    "rewritten": Flag(),
     "conductances": Optional(Text(), "for devices as programmed"),
     "technology": Optional(Text(), "for wires as given"),
     "technology_source": Optional(OneOf(*SOURCES), "for the one by default"),
@@ -76,6 +80,9 @@ class Design:
         active_rows: how many neighbouring word lines of an array are read at a time, the access transistors of all
             others being off; their currents are added digitally. None reads all at once.
         skip_empty: leave out the tiles whose weights are all zero.
+        rewritten: of a model with weights for each step, one set of arrays for a matrix of all steps, which is written
+            before the reads of a step unless it holds the weights already; else each step has arrays of its own. See
+            `SharedArrays` for what is the same in every write and what is not.
         g_min: lowest programmed conductance, siemens.
         g_max: highest programmed conductance, siemens.
         r_word: ohm per segment of a word line.
@@ -94,6 +101,7 @@ class Design:
         amplifier: what senses the lines; a source of 0 V unless it has a feedback resistor.
         noise: what every read adds: `ReadNoise`, or a `Noise` of one's own.
         converters: resolution of drives and sense currents: `Converters`, or a `Converter` of one's own.
+        numbers: what the digital part computes with: `DigitalNumbers(4, 12)` is a fixed point <4, 12>.
         headroom: how many times the range of conductances holds the largest weight.
         drift: what becomes of the programmed conductances with time, such as `Drift(nu=0.05)`.
         after: seconds between programming and the reads, which drift needs.
@@ -152,6 +160,7 @@ class Design:
         Converters(),
         Setting("What converters do, where the settings of `uniform` that follow do not say it.", READOUT),
     )
+    numbers: DigitalNumbers = field(default_factory=DigitalNumbers)
     headroom: float = setting(
         1.0, "How many times the range of conductances holds the largest weight.", ARRAYS, unit="times"
     )
@@ -163,6 +172,12 @@ class Design:
     )
     skip_empty: bool = setting(
         False, "Leave out tiles whose weights are all zero.", ARRAYS, flag="--skip-empty/--keep-empty"
+    )
+    rewritten: bool = setting(
+        False,
+        "Write the weights of all steps to one set of arrays in turn, before the reads of each step.",
+        ARRAYS,
+        flag="--rewritten/--arrays-of-each-step",
     )
     drift: Choice[DriftLaw] = Choice(
         DRIFT_LAWS, NoDrift(), Setting("What becomes of the programmed conductances with time.", DEVICE)
@@ -236,6 +251,12 @@ class Design:
             )
         if self.conductances is not None:
             self.refuse_measured(self.conductances)
+        if self.rewritten and (self.order != "given" or self.conductances is not None):
+            given = "measured conductances" if self.conductances is not None else f"order={self.order!r}"
+            raise InvalidInputError(
+                f"rewritten arrays keep their lines where they are, and their devices change with every write; got "
+                f"{given}: leave that out, or take rewritten=False"
+            )
         if self.compensated and not (self.device.linear and self.amplifier.linear):
             raise InvalidInputError(
                 "only linear cells with linear amplifiers can be compensated, got "
@@ -265,12 +286,12 @@ class Design:
     @property
     def random(self) -> bool:
         """True if runs with other seeds differ."""
-        return any(part.random for part in (self.variation, self.cycle, self.noise, self.drift))
+        return any(part.random for part in (self.variation, self.cycle, self.noise, self.drift, self.numbers))
 
     @property
     def exact_reads(self) -> bool:
         """True if reads are what the arrays answer, without noise and rounding."""
-        return not self.noise.random and self.converters.ideal
+        return not self.noise.random and self.converters.ideal and not self.numbers.of_activations
 
     @property
     def at_once(self) -> Design:

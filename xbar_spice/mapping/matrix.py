@@ -11,7 +11,7 @@ grow and for the larger conductances of a compensated array.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast, final
 
 import numpy as np
@@ -27,7 +27,16 @@ from xbar_spice.mapping.base import IntArray, Lines
 from xbar_spice.mapping.compensation import compensate
 from xbar_spice.mapping.design import Design
 from xbar_spice.mapping.programming import measured_devices, programmed_devices
-from xbar_spice.mapping.tiled import CLIPPED, BuiltTiles, by_tile, design_of, stays_sparse, tiled_targets
+from xbar_spice.mapping.tiled import (
+    CLIPPED,
+    BuiltTiles,
+    by_tile,
+    design_of,
+    line_orders,
+    stays_sparse,
+    tiled_targets,
+    tiles_of,
+)
 
 __all__ = ["MappedArray", "MappedMatrix", "map_weights"]
 
@@ -120,6 +129,10 @@ class MappedMatrix:
         for array in self.arrays:
             built[array.devices] = True
         return built
+
+    def scaled_as(self, other: MappedMatrix) -> MappedMatrix:
+        """The same arrays, holding another matrix whose devices have the same targets."""
+        return replace(self, siemens_per_weight=other.siemens_per_weight, scale=other.scale, clipped=other.clipped)
 
     @property
     def left_out(self) -> tuple[MappedArray, ...]:
@@ -269,6 +282,7 @@ def map_weights(
     siemens_per_weight: float | None = None,
     cycle_rng: np.random.Generator | None = None,
     conductance: ArrayLike | None = None,
+    before: ArrayLike | None = None,
 ) -> MappedMatrix:
     """Program a weight matrix into arrays.
 
@@ -284,6 +298,7 @@ def map_weights(
         cycle_rng: source of what this occasion of programming adds, `Design.cycle`; a stream of `rng` when left out.
         conductance: (devices, n, m) siemens, a measured map that takes the place of all that programming and time would
             make of the targets. Gradients take it that a device follows its target.
+        before: (devices, n, m) siemens that the devices have, from which programming by pulses starts.
 
     Raises:
         InvalidInputError: weights of the wrong shape or not finite, a k that is not positive, or no generator where
@@ -314,7 +329,7 @@ def map_weights(
         target = _compensated(target, design, used, scale)
     if conductance is None:
         whole = _cut(target, target, design.at_once, used, scale)
-        written, programmed = programmed_devices(target, design, whole, rng, cycle_rng)
+        written, programmed = programmed_devices(target, design, whole, rng, cycle_rng, before)
     else:
         written = programmed = measured_devices(conductance, target, design)
     (rows, cols), drawn, slope = matrix.shape, programmed.conductance, programmed.slope
@@ -336,7 +351,7 @@ def _scale(sizes: FloatArray, largest: float, design: Design) -> FloatArray:
     if design.scale == "matrix":
         return scale
     scale = np.ones_like(sizes)
-    for rows, cols in _tiles(sizes.shape, design):
+    for rows, cols in tiles_of(sizes.shape, design):
         block = sizes[rows, cols].max(axis=0 if design.scale == "column" else None, keepdims=True)
         scale[rows, cols] = np.where(block > 0, np.maximum(largest / np.where(block > 0, block, 1.0), 1.0), 1.0)
     return scale
@@ -352,28 +367,19 @@ def _compensated(target: FloatArray, design: Design, used: NDArray[np.bool_], sc
     return found
 
 
-def _tiles(shape: tuple[int, ...], design: Design) -> Iterator[tuple[slice, slice]]:
-    """Inputs and outputs of every tile."""
-    inputs, outputs = shape
-    size = design.tile or max(inputs, outputs)
-    for top in range(0, inputs, size):
-        for left in range(0, outputs, size):
-            yield slice(top, min(top + size, inputs)), slice(left, min(left + size, outputs))
-
-
 def _cut(
     devices: FloatArray, target: FloatArray, design: Design, used: NDArray[np.bool_], scale: FloatArray
 ) -> Iterator[MappedArray]:
     """The arrays of the tiles of which any part is used, (inputs, outputs)."""
     _, inputs, outputs = devices.shape
     size = design.tile or max(inputs, outputs)
-    for rows, cols in _tiles((inputs, outputs), design):
+    for rows, cols in tiles_of((inputs, outputs), design):
         if not used[rows, cols].any():
             continue
         divisor = None if design.scale == "matrix" else scale[rows.start, cols]
         for layout in design.mapping.layouts(rows.stop - rows.start, cols.stop - cols.start):
             place = layout.device, rows.start + layout.rows.index[:, np.newaxis], cols.start + layout.cols.index
-            word_order, bit_order = _orders(target[place], design)
+            word_order, bit_order = line_orders(target[place], design)
             word = layout.rows.moved(rows.start, word_order)
             bit = layout.cols.moved(cols.start, bit_order, divisor)
             shape = word_order.size, bit_order.size
@@ -391,10 +397,3 @@ def _cut(
                 below = max(word_order.size - first - step, 0)
                 crossbar = design.crossbar(conductance[active], below)
                 yield MappedArray(name + ending, crossbar, word.part(active), bit, device[active], layout.factor)
-
-
-def _orders(target: FloatArray, design: Design) -> tuple[IntArray, IntArray]:
-    """Which line comes where: word lines of large sum next to the sensed ends, such bit lines next to the drivers."""
-    if design.order == "given":
-        return np.arange(target.shape[0]), np.arange(target.shape[1])
-    return np.argsort(target.sum(axis=1), kind="stable"), np.argsort(-target.sum(axis=0), kind="stable")

@@ -37,6 +37,7 @@ def programmed_devices(
     arrays: Iterable[Placed],
     rng: np.random.Generator | None,
     cycle_rng: np.random.Generator | None,
+    before: ArrayLike | None = None,
 ) -> tuple[Programmed, Programmed]:
     """What programming leaves, the devices' own error and that of the occasion, and what time leaves of that.
 
@@ -46,8 +47,9 @@ def programmed_devices(
         arrays: Them, with the targets as their conductances; for programming in the circuit.
         rng: Of the devices.
         cycle_rng: Of the occasion.
+        before: (devices, inputs, outputs) siemens that pulses start from; those of blank devices when left out.
     """
-    own = _own(target, design, arrays, rng)
+    own = _own(target, design, arrays, rng, None if before is None else _siemens("before", before, target, design))
     time = rng.spawn(1)[0] if design.after and rng is not None else None
     if design.cycle != Variation():
         occasion = rng.spawn(1)[0] if cycle_rng is None and rng is not None else cycle_rng
@@ -62,13 +64,23 @@ def programmed_devices(
     return own, _drifted(own, target, design, time)
 
 
-def _own(target: FloatArray, design: Design, arrays: Iterable[Placed], rng: np.random.Generator | None) -> Programmed:
+def _own(
+    target: FloatArray,
+    design: Design,
+    arrays: Iterable[Placed],
+    rng: np.random.Generator | None,
+    before: FloatArray | None,
+) -> Programmed:
     """What the design's own programming leaves; of devices that are in no array, the target."""
     if not design.variation.in_circuit:
         return design.variation.program(target, design.g_min, design.g_max, rng)
     conductance, slope, cost = target.copy(), np.ones_like(target), None
     for array in arrays:
-        found = design.variation.program_array(array.crossbar, design.g_min, design.g_max, rng)
+        window, crossbar = (design.g_min, design.g_max), array.crossbar
+        if before is None:
+            found = design.variation.program_array(crossbar, *window, rng)
+        else:
+            found = design.variation.rewrite_array(crossbar, before[array.devices], *window, rng)
         conductance[array.devices], slope[array.devices] = found.conductance, found.slope
         cost = found.cost if cost is None or found.cost is None else cost + found.cost
     return Programmed(conductance, slope, cost)
@@ -77,13 +89,19 @@ def _own(target: FloatArray, design: Design, arrays: Iterable[Placed], rng: np.r
 def measured_devices(conductance: ArrayLike, target: FloatArray, design: Design) -> Programmed:
     """A map of measured conductances, as if programming had left it."""
     design.refuse_measured("conductance")
-    measured = Array()("conductance", conductance)
-    if measured.shape != target.shape or (measured < 0).any():
+    return Programmed.as_meant(_siemens("conductance", conductance, target, design))
+
+
+def _siemens(name: str, conductance: ArrayLike, target: FloatArray, design: Design) -> FloatArray:
+    """Conductances of all devices, as they are given."""
+    given = Array()(name, conductance)
+    if given.shape != target.shape or (given < 0).any():
+        what = "measured conductances" if name == "conductance" else f"conductances {name} programming"
         raise InvalidInputError(
-            f"measured conductances must be >= 0 S and of shape {target.shape} (devices of a weight with "
-            f"{design.mapping!r}, inputs, outputs), got shape {measured.shape} and {measured.min(initial=0.0):g} S"
+            f"{what} must be >= 0 S and of shape {target.shape} (devices of a weight with "
+            f"{design.mapping!r}, inputs, outputs), got shape {given.shape} and {given.min(initial=0.0):g} S"
         )
-    return Programmed.as_meant(measured)
+    return given
 
 
 def _drifted(

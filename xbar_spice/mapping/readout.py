@@ -64,6 +64,10 @@ class Readout:
         joined = self._joined(found, side)
         return [converters.sense(amperes, top) for amperes, top in zip(joined, self._tops(side), strict=True)]
 
+    def before(self, mapped: MappedMatrix) -> Readout:
+        """Noise of the same source behind other arrays."""
+        return Readout(mapped, self._rng)
+
     def needs_calibration(self, side: Side) -> bool:
         """Whether the ADCs of this direction still wait for `calibrate`."""
         converters = self._mapped.design.converters

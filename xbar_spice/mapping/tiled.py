@@ -1,4 +1,4 @@
-"""The devices of large convolutions, which are kept tile by tile, because nearly all of their tiles hold nothing."""
+"""How a matrix is cut into tiles; large convolutions keep their devices by tile, because most of these hold nothing."""
 
 from __future__ import annotations
 
@@ -13,9 +13,20 @@ from xbar_spice.hardware.variation import Variation
 from xbar_spice.linear.convolution import Convolution
 from xbar_spice.linear.fourier_form import BlockDiagonalMatrix
 from xbar_spice.linear.operator import FloatArray
+from xbar_spice.mapping.base import IntArray
 from xbar_spice.mapping.design import Design
 
-__all__ = ["BuiltTiles", "TiledDevices", "by_tile", "design_of", "stays_sparse", "tiled_targets", "weight_blocks"]
+__all__ = [
+    "BuiltTiles",
+    "TiledDevices",
+    "by_tile",
+    "design_of",
+    "line_orders",
+    "stays_sparse",
+    "tiled_targets",
+    "tiles_of",
+    "weight_blocks",
+]
 
 CLIPPED = 1e-12  # rounding, by which the largest weight may exceed the range that it made
 
@@ -119,3 +130,19 @@ def tiled_targets(
         beyond += int((siemens * np.abs(weights) > window * (1 + CLIPPED)).sum())
     (outputs, inputs), devices = operator.shape, next(iter(blocks.values())).shape[0]
     return siemens, TiledDevices((devices, inputs, outputs), size, blocks), beyond / operator.entries
+
+
+def tiles_of(shape: tuple[int, ...], design: Design) -> Iterator[tuple[slice, slice]]:
+    """Inputs and outputs of every tile."""
+    inputs, outputs = shape
+    size = design.tile or max(inputs, outputs)
+    for top in range(0, inputs, size):
+        for left in range(0, outputs, size):
+            yield slice(top, min(top + size, inputs)), slice(left, min(left + size, outputs))
+
+
+def line_orders(target: FloatArray, design: Design) -> tuple[IntArray, IntArray]:
+    """Which line comes where: word lines of large sum next to the sensed ends, such bit lines next to the drivers."""
+    if design.order == "given":
+        return np.arange(target.shape[0]), np.arange(target.shape[1])
+    return np.argsort(target.sum(axis=1), kind="stable"), np.argsort(-target.sum(axis=0), kind="stable")

@@ -2,6 +2,7 @@
 
 from xbar_spice.programming.pulses import FastPulses, Pulsed, Pulses
 from xbar_spice.programming.schemes import SCHEMES, Scheme
-from xbar_spice.programming.write import WriteVerify, Written, write_verify
+from xbar_spice.programming.write import WriteVerify, write_verify
+from xbar_spice.programming.written import Written
 
 __all__ = ["SCHEMES", "FastPulses", "Pulsed", "Pulses", "Scheme", "WriteVerify", "Written", "write_verify"]

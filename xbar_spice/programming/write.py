@@ -24,62 +24,18 @@ from xbar_spice.errors import DeviceError, InvalidInputError
 from xbar_spice.hardware.amplifier import Amplifier
 from xbar_spice.hardware.crossbar import Crossbar
 from xbar_spice.hardware.dynamic import BehindTransistor, DynamicDevice, GatedCell
-from xbar_spice.hardware.variation import Programmed, ProgrammingCost, ProgrammingError
+from xbar_spice.hardware.variation import Programmed, ProgrammingError
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.programming.pulses import FastPulses, Pulses, dynamic_law
 from xbar_spice.programming.schemes import SCHEMES, Scheme, Selector
+from xbar_spice.programming.written import Written
 from xbar_spice.settings import setting
 
-__all__ = ["WriteVerify", "Written", "write_verify"]
+__all__ = ["WriteVerify", "write_verify"]
 
 ENGINES = ("fast", "ngspice")
 GROUP = "Pulses"  # of the settings
 LEVELS = 33  # conductances at which the rate of a law is looked at for the width of a first pulse
-
-
-@final
-@dataclass(frozen=True, eq=False)
-class Written:
-    """What programming by pulses left, and what it took.
-
-    Attributes:
-        target: (rows, cols) siemens.
-        conductance: (rows, cols) siemens that were reached.
-        pulses: (rows, cols) how many pulses each cell got.
-        disturb: (rows, cols) siemens by which pulses that were meant for others changed each cell, added up.
-        energy: joule that the terminals delivered in all pulses.
-        seconds: that all pulses lasted, one after the other.
-        passes: through the whole array; the last one applied no pulse, unless passes ran out.
-        given_up: (rows, cols) cells that did not come near enough.
-        within: siemens around a target that are near enough.
-    """
-
-    target: FloatArray
-    conductance: FloatArray
-    pulses: NDArray[np.int64]
-    disturb: FloatArray
-    energy: float
-    seconds: float
-    passes: int
-    given_up: NDArray[np.bool_]
-    within: float
-
-    @property
-    def error(self) -> FloatArray:
-        """(rows, cols) siemens, reached minus target."""
-        return self.conductance - self.target
-
-    @property
-    def reached(self) -> NDArray[np.bool_]:
-        """(rows, cols) cells that are near enough to their target in the end, whatever others did to them."""
-        return np.asarray(np.abs(self.error) <= self.within)
-
-    def cost(self, window: float) -> ProgrammingCost:
-        """What it took in numbers, disturb as a part of this window in siemens."""
-        disturb = float(np.abs(self.disturb).max()) / window
-        return ProgrammingCost(
-            int(self.pulses.sum()), self.seconds, self.energy, disturb, int(self.given_up.sum()), self.passes
-        )
 
 
 @final
@@ -193,7 +149,30 @@ class WriteVerify(ProgrammingError):
 
         Amplifiers, which sense reads, have no part in it.
         """
-        found = self.write(replace(crossbar, amplifier=Amplifier()), None, rng, (g_min, g_max))
+        return self._programmed(crossbar, None, g_min, g_max, rng)
+
+    def rewrite_array(
+        self,
+        crossbar: Crossbar,
+        before: FloatArray,
+        g_min: float,
+        g_max: float,
+        rng: np.random.Generator | None,
+    ) -> Programmed:
+        return self._programmed(crossbar, before, g_min, g_max, rng)
+
+    def _programmed(
+        self,
+        crossbar: Crossbar,
+        before: FloatArray | None,
+        g_min: float,
+        g_max: float,
+        rng: np.random.Generator | None,
+    ) -> Programmed:
+        sources = replace(crossbar, amplifier=Amplifier())
+        if before is not None:  # drift may have left what no state has
+            before = np.clip(before, *dynamic_law(sources).conductance_range)
+        found = self.write(sources, before, rng, (g_min, g_max))
         slope = np.where(found.given_up | (found.target == 0), 0.0, 1.0)
         return Programmed(found.conductance, slope, found.cost(g_max - g_min))
 

@@ -19,6 +19,7 @@ from xbar_spice.report.quantities import (
     DIGITAL_ACCURACY,
     ENERGY,
     LOSS_ERROR,
+    NATS_ABOVE,
     READS,
     SECONDS,
     STATE_ERROR,
@@ -31,6 +32,7 @@ __all__ = [
     "Effort",
     "GradientAngle",
     "GradientError",
+    "LikelihoodError",
     "LossError",
     "StateError",
     "angles_apart",
@@ -133,6 +135,22 @@ class LossError(Curves):
 
     def columns(self, results: Results) -> dict[str, str]:
         return {LOSS_ERROR: ""}
+
+
+@final
+@dataclass(frozen=True)
+class LikelihoodError(Curves):
+    """What arrays take from the likelihood of a flow against the axes."""
+
+    name = "likelihood_error"
+    what = "Likelihood lost"
+    text = "Mean negative log-likelihood of the samples above that of the digital flow, in nats"
+    label = "nats above digital"
+    form = "number"
+    log = False
+
+    def columns(self, results: Results) -> dict[str, str]:
+        return {NATS_ABOVE: ""}
 
 
 @final

@@ -16,11 +16,13 @@ __all__ = [
     "DIGITAL_ACCURACY",
     "ENERGY",
     "LOSS_ERROR",
+    "NATS_ABOVE",
     "READS",
     "SECONDS",
     "STATE_ERROR",
     "VERIFIED",
     "WORST_READ",
+    "WRITES",
     "Quantity",
     "columns_of",
     "dictionary",
@@ -32,7 +34,8 @@ __all__ = [
 STATE_ERROR, LOSS_ERROR = "state.relative_error", "loss.relative_error"
 ACCURACY, DIGITAL_ACCURACY, ACCURACY_LOSS = "accuracy.analog", "accuracy.digital", "accuracy.loss"
 READS, SECONDS, WORST_READ = "reads", "seconds", "worst_read_error"
-ENERGY, VERIFIED = "read_energy", "verified.worst"
+NATS_ABOVE = "flow.nats_above"
+ENERGY, VERIFIED, WRITES = "read_energy", "verified.worst", "writes"
 _NO_ANGLE = 1e-14  # that rounding leaves of 1 - cosine
 
 _NANOSECONDS = f"{1e9 * READ_SECONDS:g}"
@@ -83,11 +86,31 @@ QUANTITIES = (
     ),
     Quantity("loss.*", "", "loss of the {} run"),
     Quantity(LOSS_ERROR, "", "size of analog - digital over that of digital, of the loss"),
+    Quantity(NATS_ABOVE, "nats", "mean negative log-likelihood of the samples of a flow, analog less digital"),
+    Quantity(
+        "flow.least_determinant",
+        "",
+        "least determinant of a step of the flow, of any sample, analog: it can be run back where that is > 0",
+    ),
+    Quantity("flow.digital_least_determinant", "", "the same of the digital run"),
+    Quantity("growth.*.abscissa", "1/s", "largest real part of an eigenvalue of a step's Jacobian, {} run"),
+    Quantity("growth.*.numerical_abscissa", "1/s", "largest eigenvalue of its symmetric part, {} run"),
+    Quantity("growth.*.bound", "", "by which small differences grow at most until the end, {} run"),
+    Quantity("parallel.coarse_error", "", "of the coarse sweep of a run parallel in time, relative to the last state"),
+    Quantity("parallel.error", "", "the same after its last iteration"),
+    Quantity("parallel.critical_path", "", "steps of it that have to wait for each other"),
+    Quantity("parallel.steps", "", "all of its steps"),
+    Quantity("fixed_point.*", "", "how many {} the digital part rounded; saturated are those out of range"),
     Quantity("accuracy.*", "", "part of the samples that the {} run classifies correctly"),
     Quantity(ACCURACY_LOSS, "", "digital less analog accuracy, as a part of the samples"),
     Quantity("newton.*", "", "Newton steps of the {} run: the most of any sample, added over the time steps"),
     Quantity("krylov.*", "", "products of the linear solves of the {} forward run, counted likewise"),
     Quantity("adjoint_krylov.*", "", "products of the linear solves of the {} adjoint run, counted likewise"),
+    Quantity(
+        "nfe.*", "", "evaluations of f in the {} forward run (NFE), counted likewise; each reads every matrix of f"
+    ),
+    Quantity("rejected.*", "", "attempts in vain of an adaptive method in the {} forward run, counted likewise"),
+    Quantity("adjoint_nfe.*", "", "evaluations of J^T w in the {} adjoint run: the most of any sample"),
     Quantity("residual.*", "", "largest residual that the {} run left of an implicit equation"),
     Quantity(READS, "", "reads of the arrays; one serves all samples"),
     Quantity("reads.*", "", "reads of the arrays of {}"),
@@ -103,6 +126,9 @@ QUANTITIES = (
     Quantity("verified.reads", "", "how many reads that engine answered"),
     Quantity(VERIFIED, "", "largest difference of a current between the two, over the largest of its array"),
     Quantity("noise", "", "what read noise and converters leave of an implicit equation, relative to the state"),
+    Quantity(WRITES, "", "writes of arrays that the weights of all steps share"),
+    Quantity(f"{WRITES}.*", "", "writes on the way {}"),
+    Quantity(f"{WRITES}.devices", "", "devices that got another target, in all writes"),
     Quantity("activations", "", "selections of rows that the reads took"),
     Quantity("programming.pulses", "", "programming pulses at all cells of all arrays together"),
     Quantity("programming.seconds", "second", "length of all programming pulses, one after the other"),
@@ -174,13 +200,28 @@ def columns_of(record: Mapping[str, Any]) -> dict[str, Scalar]:
     reads = record["reads"]
     found |= {READS: sum(reads.values())} | {f"reads.{kind}": count for kind, count in reads.items()}
     found |= _together(record.get("programming") or {})
+    found |= _writes(record.get("writes") or {})
     found |= _energies(record.get("read_power") or {}, reads)
     found |= {
         name: record.get(name) for name in (WORST_READ, "noise", "activations", "read_seconds", SECONDS, "written")
     }
+    found |= {f"flow.{name}": _number(value) for name, value in (record.get("flow") or {}).items()}
+    found |= {f"fixed_point.{name}": count for name, count in (record.get("fixed_point") or {}).items()}
+    found |= dict(_monitored(record))
     verified = record.get("verified") or {}
     found |= {f"verified.{name}": verified[name] for name in ("engine", "reads", "worst") if name in verified}
     return {name: value for name, value in found.items() if value is not None}
+
+
+def _monitored(record: Mapping[str, Any]) -> Iterator[tuple[str, Scalar]]:
+    for run, grown in (record.get("growth") or {}).items():
+        for name in ("abscissa", "numerical_abscissa"):
+            yield f"growth.{run}.{name}", max(map(_number, grown[name]), default=math.nan)
+        yield f"growth.{run}.bound", _number(grown["bound"])
+    if parallel := record.get("parallel"):
+        errors = [_number(error) for error in parallel["errors"]]
+        yield from {"parallel.coarse_error": errors[0], "parallel.error": errors[-1]}.items()
+        yield from ((f"parallel.{name}", parallel[name]) for name in ("critical_path", "steps"))
 
 
 def _together(costs: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
@@ -192,6 +233,14 @@ def _together(costs: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
     return {
         f"programming.{name}": (max if name in ("disturb", "passes") else sum)(values) for name, values in found.items()
     }
+
+
+def _writes(by_matrix: Mapping[str, Mapping[str, int]]) -> dict[str, int]:
+    """How often all shared arrays were written, forwards and back."""
+    if not by_matrix:
+        return {}
+    total = {key: sum(one[key] for one in by_matrix.values()) for key in ("forward", "adjoint", "devices")}
+    return {WRITES: total["forward"] + total["adjoint"]} | {f"writes.{key}": value for key, value in total.items()}
 
 
 def _energies(power: Mapping[str, float | None], reads: Mapping[str, int]) -> dict[str, Scalar]:
@@ -224,4 +273,9 @@ def _solved(run: str, entry: Mapping[str, Any]) -> Iterator[tuple[str, Scalar]]:
     for name in ("newton", "krylov", "adjoint_krylov"):
         if counts := entry.get(f"{name}_iterations"):
             yield f"{name}.{run}", sum(counts)
+    for name, key in (("nfe", "evaluations"), ("rejected", "rejected")):
+        if counts := entry.get(key):
+            yield f"{name}.{run}", sum(counts)
+    if spent := entry.get("adjoint_evaluations"):
+        yield f"adjoint_nfe.{run}", spent
     yield f"residual.{run}", entry.get("worst_residual")

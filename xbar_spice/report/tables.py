@@ -25,6 +25,7 @@ from xbar_spice.report.quantities import (
     SECONDS,
     STATE_ERROR,
     WORST_READ,
+    WRITES,
     gradient,
 )
 from xbar_spice.report.statistics import Estimate, estimates, medians, slope
@@ -68,7 +69,7 @@ def points_table(grid: Grid) -> Table:
         asked.append((f"its angle, {name}", "degree", gradient(name, "angle")))
     asked += [("reads", "number", READS), ("Newton steps", "number", "newton.analog")]
     asked += [("Krylov products", "number", "krylov.analog"), ("seconds", "number", SECONDS)]
-    asked.append(("energy of a read (J)", "number", ENERGY))
+    asked += [("energy of a read (J)", "number", ENERGY), ("writes of shared arrays", "number", WRITES)]
     columns += [_with_interval(title, form, grid.values(name)) for title, form, name in asked if results.column(name)]
     return Table("points", columns)
 
@@ -144,7 +145,7 @@ def cases_table(results: Results) -> Table:
         asked.append((gradient(name, "cosine"), f"cosine of d{name}", "cosine"))
         asked.append((gradient(name, "sign_agreement"), f"signs of d{name}", "share"))
     asked += [(WORST_READ, "worst read error", "percent"), (READS, "reads", "exact"), (SECONDS, "seconds", "number")]
-    asked.append((ENERGY, "energy of a read (J)", "number"))
+    asked += [(ENERGY, "energy of a read (J)", "number"), (WRITES, "writes of shared arrays", "exact")]
     asked.append(("id", "case", "text"))
     columns = [Column(title, form, _listed(results.cases[name])) for name, title, form in asked if results.column(name)]
     return Table("cases", columns, (results.cases["status"] != OK).tolist())

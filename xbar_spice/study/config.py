@@ -1,13 +1,14 @@
 """The settings of a case, as a study file has them.
 
 Sections are `model`, `data`, `circuit` (the engine, whether it may `characterise` arrays, which part of its reads
-another one answers, too, and all of `Design`) and `solver` (`SolverOptions`).
+another one answers, too, and all of `Design`), `solver` (`SolverOptions`) and `monitors` (`Monitors`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from copy import deepcopy
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Self, TypeVar, cast
 
@@ -21,7 +22,7 @@ from pydantic import (
     model_validator,
 )
 
-from xbar_spice.cosim import SolverOptions
+from xbar_spice.cosim import Monitors, SolverOptions
 from xbar_spice.engines.base import Engine
 from xbar_spice.engines.registry import get_engine
 from xbar_spice.engines.verified import VerifiedEngine
@@ -34,6 +35,8 @@ from xbar_spice.study.axes import Scalar
 from xbar_spice.study.messages import explain
 from xbar_spice.study.samples import AUTO, RANDOM
 from xbar_spice.study.schema import Settings, lookup_of, settings_like
+from xbar_spice.train.samples import LossName
+from xbar_spice.train.tasks import Schedule
 
 __all__ = ["DataSettings", "ModelSettings", "Parameters", "Seed", "parameters_at", "parse", "set_path"]
 
@@ -43,10 +46,17 @@ Checked = TypeVar("Checked", bound=Settings)
 Made = TypeVar("Made")
 
 
+if TYPE_CHECKING:  # a type checker cannot look into models that are made at run time
+    Training = Settings
+else:
+    Training = settings_like(Schedule(), "Training")
+
+
 class ModelSettings(Settings):
     """The model: a weight file, or a named training task whose weights are kept beside the results.
 
-    `mapping` says what a file calls the tensors of the model, and `set` what it does not say, such as h and steps.
+    `mapping` says what a file calls the tensors of the model, and `set` what it does not say, such as h and steps;
+    `training` is what the `Schedule` of a task has otherwise than the task says.
     """
 
     weights: str | None = None
@@ -54,6 +64,7 @@ class ModelSettings(Settings):
     set: dict[str, Any] | None = None
     task: str | None = None
     seed: Seed = 0  # of the training
+    training: Training | None = None
 
     @field_validator("task", mode="after")
     @classmethod
@@ -62,6 +73,14 @@ class ModelSettings(Settings):
             TASKS.get(lookup_of(info).part(task))
         return task
 
+    @field_validator("training", mode="after")
+    @classmethod
+    def _possible(cls, training: Settings | None, info: ValidationInfo) -> Settings | None:
+        task = info.data.get("task")
+        if training is not None and task is not None:
+            replace(TASKS.get(lookup_of(info).part(task)).schedule, **training.model_dump(exclude_unset=True))
+        return training
+
     @model_validator(mode="after")
     def _one_source(self) -> Self:
         if (self.weights is None) == (self.task is None):
@@ -69,6 +88,8 @@ class ModelSettings(Settings):
             raise ValueError(f"give either weights (a file) or task (a training task), got {given}")
         if self.weights is None and (self.mapping or self.set):
             raise ValueError("mapping and set tell what a weight file does not: give weights, or leave them out")
+        if self.task is None and self.training is not None:
+            raise ValueError("training says how a task is trained: give task in place of weights, or leave it out")
         return self
 
     @property
@@ -76,11 +97,18 @@ class ModelSettings(Settings):
         """Settings of the model that its file does not say."""
         return self.set or {}
 
+    @property
+    def schedule(self) -> dict[str, Any]:
+        """What the schedule of the task's training has otherwise than the task says."""
+        return {} if self.training is None else self.training.model_dump(exclude_unset=True)
+
 
 class DataSettings(Settings):
     """The samples: those that the model says it was trained on, or those of a file, of a named set, or random states.
 
-    `file` is a .npz or .csv file, relative to the study file, with its names in `mapping`.
+    `file` is a .npz or .csv file, relative to the study file, with its names in `mapping`. `loss` is "likelihood" for a
+    flow, whose samples are scored by the likelihood that it gives them; `time_gradients` asks for those by the length
+    of the steps.
     """
 
     task: str = AUTO
@@ -88,6 +116,8 @@ class DataSettings(Settings):
     mapping: dict[str, str] | None = None
     samples: Annotated[int, Field(ge=1)] | None = None
     seed: Seed | None = None
+    loss: LossName = "auto"
+    time_gradients: bool = False
 
     @field_validator("task", mode="after")
     @classmethod
@@ -121,9 +151,10 @@ def _verified(answering: Callable[[], Engine], judge: Callable[[], Engine], shar
     return VerifiedEngine(answering(), judge(), share)
 
 
-if TYPE_CHECKING:  # a type checker cannot look into models that are made at run time
+if TYPE_CHECKING:
     Circuit = Settings
     Solver = Settings
+    Watched = Settings
 else:
     Circuit = settings_like(
         Design(),
@@ -134,6 +165,7 @@ else:
         verify_with=(Annotated[str, AfterValidator(_known_engine)] | None, None),
     )
     Solver = settings_like(SolverOptions(), "Solver")
+    Watched = settings_like(Monitors(), "Monitors")
 
 
 class Parameters(Settings):
@@ -143,6 +175,7 @@ class Parameters(Settings):
     data: DataSettings = Field(default_factory=DataSettings)
     circuit: Circuit = Field(default_factory=Circuit)
     solver: Solver = Field(default_factory=Solver)
+    monitors: Watched = Field(default_factory=Watched)
     _lookup: Lookup = PrivateAttr(default_factory=Lookup)
     _made: dict[type, Any] = PrivateAttr(default_factory=dict)
 
@@ -176,6 +209,16 @@ class Parameters(Settings):
     def _solvable(cls, solver: Settings) -> Settings:
         build(_SOLVER, solver.model_dump())
         return solver
+
+    @field_validator("monitors", mode="after")
+    @classmethod
+    def _measurable(cls, monitors: Settings) -> Settings:
+        build(Monitors(), monitors.model_dump(exclude_unset=True))
+        return monitors
+
+    def watched(self) -> Monitors:
+        """What is measured beside the run."""
+        return cast(Monitors, build(Monitors(), self.monitors.model_dump(exclude_unset=True)))
 
     @property
     def lookup(self) -> Lookup:

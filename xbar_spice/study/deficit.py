@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from xbar_spice.cosim.run.programming import weight_scales, weights_on_arrays
+from xbar_spice.cosim.run.programming import drawn_by, weight_scales, weights_on_arrays
 from xbar_spice.engines.nodal.solution import solve_array
 from xbar_spice.mapping.matrix import map_weights
 from xbar_spice.mapping.measured import conductance_map
@@ -45,8 +45,14 @@ def first_read_voltages(case: Case, setup: Setup) -> dict[str, Any]:
     name, weights = next(iter(weights_on_arrays(model).items()))
     scale = weight_scales(model, design).get(name)
     streams, measured = Streams(case.seed), conductance_map(design, name)
-    drawn = {"rng": streams.devices(name), "cycle_rng": streams.cycle(name)}
-    mapped = map_weights(weights, design, siemens_per_weight=scale, conductance=measured, **drawn)
+    mapped = map_weights(
+        weights,
+        design,
+        siemens_per_weight=scale,
+        conductance=measured,
+        rng=drawn_by(streams, name, design),
+        cycle_rng=streams.cycle(name),
+    )
     sample = int(np.abs(problem.z0).sum(axis=0).argmax())
     read = np.ones((weights.shape[1], 1))  # what is no state is a line that is held at one
     count = min(len(read), model.states)

@@ -41,7 +41,9 @@ class Estimate:
 def estimate(setup: Setup) -> Estimate:
     """What a case will take, by what it is made of."""
     first, read, array, weight, product, size = _COSTS.get(setup.engine_name.partition("(")[0], _COSTS["nodal"])
-    shapes, steps = [operator.shape for operator in setup.model.operators.values()], setup.model.steps
+    models = [setup.model, *setup.model.stages.values()]
+    shapes = [operator.shape for model in models for operator in model.operators.values()]
+    steps = sum(model.steps for model in models)
     weights = sum(rows * columns for rows, columns in shapes)
     arrays = fmean(_arrays(shape, setup.design.tile) for shape in shapes) if not setup.design.exact_reads else 0.0
     linear = setup.design.device.linear and setup.design.amplifier.linear

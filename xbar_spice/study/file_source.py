@@ -116,11 +116,12 @@ class FileSource(Source):
             engine=settings.make_engine(),
             engine_name=settings.engine,
             solver=solver,
-            problem=partial(problem_of, model, taken),
+            problem=partial(problem_of, model, taken, settings.data.loss, time_gradients=settings.data.time_gradients),
             model=model,
             samples=len(taken),
             shared=hashlib.sha256(shared.encode()).hexdigest(),
             content=determined,
+            monitors=settings.watched(),
             described={"weights": weights, "data": taken.source, "parameters": plain},
         )
 
@@ -147,9 +148,10 @@ class FileSource(Source):
 def _which_samples(model: Model, settings: DataSettings, samples: Data) -> dict[str, Any]:
     """What tells samples from others: how they are drawn, of those that never change, or their content."""
     task = None if settings.file is not None else chosen_task(model, settings.task)
+    asked = settings.model_dump(include={"loss", "time_gradients"}, exclude_defaults=True)
     if task not in (RANDOM, DIGITS):
-        return {"content": samples.fingerprint}
-    return {"task": task, "samples": len(samples), "seed": settings.seed or 0}
+        return {"content": samples.fingerprint} | asked
+    return {"task": task, "samples": len(samples), "seed": settings.seed or 0} | asked
 
 
 def model_key(parameters: Parameters) -> str:

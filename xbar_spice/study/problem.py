@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,10 @@ from xbar_spice.parts import TASKS
 from xbar_spice.spice.device_models import Lookup
 from xbar_spice.study.config import DataSettings, ModelSettings
 from xbar_spice.study.samples import AUTO, taken_samples
+from xbar_spice.study.setups import canonical
+from xbar_spice.train.likelihood import likelihood_of
 from xbar_spice.train.losses import Objective, objective_of
+from xbar_spice.train.samples import LossName
 from xbar_spice.train.training import train
 from xbar_spice.weights import Classifier, Model, load_model, save_model
 
@@ -33,6 +37,7 @@ def make_problem(
     seed: int | None = None,
     task: str = AUTO,
     time_gradients: bool = False,
+    loss: LossName = "auto",
 ) -> Problem:
     """Choose samples for a model.
 
@@ -49,35 +54,44 @@ def make_problem(
             "digits"; "random" takes standard normal states, and their distance from zero as the loss; "auto" takes what
             the model was trained on.
         time_gradients: as for `Problem`.
+        loss: "likelihood" that a flow gives the samples, whose labels and targets are not looked at.
 
     Raises:
         StudyError: the model does not fit the data or does not say which they are, or there are not that many samples.
     """
-    problem = problem_of(model, taken_samples(model, data, task=task, samples=samples, seed=seed))
-    return replace(problem, time_gradients=time_gradients)
+    taken = taken_samples(model, data, task=task, samples=samples, seed=seed)
+    return problem_of(model, taken, loss, time_gradients=time_gradients)
 
 
-def problem_of(model: Model, data: Data) -> Problem:
-    """A model on all of the samples.
+def problem_of(model: Model, data: Data, loss: LossName = "auto", *, time_gradients: bool = False) -> Problem:
+    """A model on all of the samples; the rest as for `make_problem`.
 
     Raises:
         StudyError: they do not fit each other.
     """
     if data.features != model.inputs:
         kind = "states" if model.encoder is None else "inputs of its encoder"
-        raise StudyError(f"{data}: samples of {data.features} entries do not fit a model of {model.inputs} {kind}")
+        columns = data.features > model.inputs and data.labels is None and data.targets is None
+        hint = "; if some columns are targets, say which: --data-map targets=NAME,NAME" if columns else ""
+        raise StudyError(
+            f"{data}: samples of {data.features} entries do not fit a model of {model.inputs} {kind}{hint}"
+        )
     x = np.ascontiguousarray(data.x.T)
-    return Problem(model, x, _objective(model, data), data.source)
+    return Problem(model, x, _objective(model, data, loss), data.source, time_gradients=time_gradients)
 
 
-def _objective(model: Model, data: Data) -> Objective:
+def _objective(model: Model, data: Data, loss: LossName) -> Objective:
     targets = np.zeros((len(data), model.states)) if data.targets is None and data.labels is None else data.targets
     try:
+        if loss == "likelihood":
+            return likelihood_of(model, f"{data}")
         return objective_of(model, data.labels, targets, data.times, f"{data}")
     except StudyError:
         raise
     except InvalidInputError as error:
-        raise StudyError(str(error)) from error
+        flow = "; a flow is scored by its likelihood: loss='likelihood' (--loss likelihood, data.loss)"
+        hint = flow if model.classifier is None and loss == "auto" else ""
+        raise StudyError(f"{error}{hint}") from error
 
 
 def find_samples(model: Model, settings: DataSettings, lookup: Lookup) -> Data:
@@ -127,14 +141,19 @@ def find_model(
         return load_model(base / settings.weights, settings.mapping, **said)
     text = found.part(settings.task or "")  # ModelSettings sees to it that there is one
     task, code = TASKS.get(text), TASKS.source_hash(text)
-    path = kept / f"{task.name}-{f'{code[:8]}-' if code else ''}{settings.seed}.npz"
+    changed = sha256(canonical(settings.schedule).encode()).hexdigest()[:8] if settings.schedule else None
+    known = [part for part in (code and code[:8], changed) if part]
+    path = kept / f"{'-'.join([task.name, *known, str(settings.seed)])}.npz"
     if dry and not path.exists():
         model = task.initial(np.random.default_rng(settings.seed))
         classes = task.data().classes
+        if not classes:
+            return replace(model, trained_on=task.trained_on)
         classifier = Classifier(np.zeros((classes, model.states)), np.zeros(classes))
         return replace(model, classifier=classifier, trained_on=task.trained_on)
     if not path.exists():
-        model = train(task, seed=settings.seed, progress=on_training).model
+        schedule = replace(task.schedule, **settings.schedule)
+        model = train(task, seed=settings.seed, schedule=schedule, progress=on_training).model
         kept.mkdir(parents=True, exist_ok=True)
         save_model(path, model)
     # Stores of old have files that do not say what they were trained on.

@@ -352,7 +352,11 @@ def _describe_model(text: str, model: Model) -> dict[str, Any]:
         "states": model.states,
         "hidden": model.hidden,
         "formula": formula_of(model.field),
-        "matrices": {name: list(operator.shape) for name, operator in model.operators.items()},
+        "matrices": {
+            f"{stage}{name}": list(operator.shape)
+            for stage, one in ({"": model} | {f"{stage}.": one for stage, one in model.stages.items()}).items()
+            for name, operator in one.operators.items()
+        },
         "kernels": None if kernels is None else {"a": list(kernels.a.shape), "b": list(kernels.b.shape)},
         "trained_on": model.trained_on,
         "method": model.method,

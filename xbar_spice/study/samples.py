@@ -32,7 +32,7 @@ def chosen_task(model: Model, task: str = AUTO) -> str:
         return task
     if task == AUTO:
         task = model.trained_on
-        if task not in DATA.names:
+        if not DATA.ships(task):
             said = f"says that it was trained on {task!r}" if task else "does not say"
             others = ", ".join(repr(name) for name in DATA.names if name != DIGITS)
             raise StudyError(

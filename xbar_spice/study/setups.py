@@ -6,14 +6,14 @@ import hashlib
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol, final
 
 import numpy as np
 
-from xbar_spice.cosim import Cosimulation, Problem, SolverOptions, cosimulate
+from xbar_spice.cosim import Cosimulation, Monitors, Problem, SolverOptions, cosimulate
 from xbar_spice.cosim.run.cosimulation import Run
 from xbar_spice.engines.base import Engine
 from xbar_spice.mapping.design import Design
@@ -45,6 +45,7 @@ class Setup:
         shared: whose digital run is the same has the same text here.
         content: all that determines a result, `seed` and `templates` among it, as `canonical` takes it.
         described: what records say of the case: `weights`, `data` and `parameters`.
+        monitors: what is measured beside.
     """
 
     design: Design
@@ -57,6 +58,7 @@ class Setup:
     shared: str
     content: Mapping[str, Any]
     described: Mapping[str, Any]
+    monitors: Monitors = field(default_factory=Monitors)
 
     @cached_property
     def _halves(self) -> tuple[str, str]:
@@ -82,7 +84,15 @@ class Setup:
             XbarError: the settings do not fit the model, or the simulation failed.
         """
         found = self.problem() if problem is None else problem
-        return cosimulate(found, self.design, engine=self.engine(), seed=seed, solver=self.solver, digital=digital)
+        return cosimulate(
+            found,
+            self.design,
+            engine=self.engine(),
+            seed=seed,
+            solver=self.solver,
+            digital=digital,
+            monitors=self.monitors,
+        )
 
 
 class Source(ABC):

@@ -22,6 +22,7 @@ from typing import Any
 
 import psutil
 
+from xbar_spice.linear.threads import share_cores
 from xbar_spice.study import runner  # noqa: F401 - so that no copy needs to import what cases are run with
 
 __all__ = ["serve", "start_copies"]
@@ -55,6 +56,7 @@ def start_copies(descriptor: int) -> None:
 
 def serve(descriptor: int) -> None:
     """Be a worker: answer every chunk with what came of it, until the connection ends."""
+    share_cores()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     process, requests = psutil.Process(), SimpleQueue[bytes]()
     connection = Connection(descriptor)

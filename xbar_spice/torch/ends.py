@@ -48,7 +48,8 @@ def encoder_of(parts: Sequence[Part], image_shape: tuple[int, int] | None) -> En
     for group in _groups(parts, behind=True):
         weight, options = _options(group)
         images = layers[-1].output_shape if layers else image_shape
-        layers.append(Encoder(*_weight(weight), **options, **_images(weight, images)))
+        kernel, bias = _weight(weight)
+        layers.append(Encoder(kernel, bias, **options, **_images(weight, images)))
     return _chained(layers)
 
 
@@ -66,7 +67,8 @@ def classifier_of(
     for group in _groups(parts, behind=False):
         weight, options = _options(group)
         shaped = _images(weight, None if layers else images) if "pooling" in options or _convolves(weight[1]) else {}
-        layers.append(Classifier(*_weight(weight), **{**shaped, **options}))
+        kernel, bias = _weight(weight)
+        layers.append(Classifier(kernel, bias, **{**shaped, **options}))
     return _chained(layers)
 
 

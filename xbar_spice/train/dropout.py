@@ -41,6 +41,10 @@ class Dropout(Processor):
     def __post_init__(self) -> None:
         settle(self, part=Real(least=0, below=1), seed=SEED)
 
+    @property
+    def exact(self) -> bool:
+        return self.part == 0.0 and self.on.exact
+
     def prepared(self, model: Model) -> Model:
         return self.on.prepared(model)
 
@@ -54,10 +58,18 @@ class Dropout(Processor):
             if "minibatch" not in occasion:
                 yield below
                 return
-            rng, whole = Streams(self.seed).cycle("dropout", occasion), below.field
-            parts = whole.fields if isinstance(whole, Layers) else (whole,)
-            thinned = [self._thinned(one, rng) for one in parts]
-            yield replace(below, field=Layers(thinned) if isinstance(whole, Layers) else thinned[0])
+            rng = Streams(self.seed).cycle("dropout", occasion)
+            stages = {name: one for name, one in below.ends.items() if isinstance(one, Field | Layers)}
+            field = self._of_all(below.field, rng)
+            yield replace(
+                below,
+                field=field,
+                ends={**below.ends, **{name: self._of_all(one, rng) for name, one in stages.items()}},
+            )
+
+    def _of_all(self, whole: Field | Layers, rng: np.random.Generator) -> Field | Layers:
+        thinned = [self._thinned(one, rng) for one in (whole.fields if isinstance(whole, Layers) else (whole,))]
+        return Layers(thinned) if isinstance(whole, Layers) else thinned[0]
 
     def _thinned(self, one: Field, rng: np.random.Generator) -> DropoutField:
         if self.draw == "evaluation":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -14,18 +13,19 @@ from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.linear.threads import one_thread
 from xbar_spice.parts import DATA
-from xbar_spice.solve.density.likelihood import DensityGradients, density_gradients, log_density
+from xbar_spice.solve.density.likelihood import log_density
 from xbar_spice.solve.fields.activation import get_activation
 from xbar_spice.solve.fields.field import ActivationField
 from xbar_spice.solve.integrators.layers import Layers
 from xbar_spice.streams import Streams
-from xbar_spice.train.descent import Epoch, Evaluated
+from xbar_spice.train.descent import Epoch, evaluate
+from xbar_spice.train.levels import trained
 from xbar_spice.train.processor import Digital, Processor
 from xbar_spice.train.samples import Split, split_of
 from xbar_spice.train.tasks import Schedule, Task, check_at_least_one, check_positive
-from xbar_spice.weights import Model, named_gradients
+from xbar_spice.weights import Model
 
-__all__ = ["TWO_MOONS_FLOW", "FlowResult", "FlowTask", "likelihood", "likelihood_gradients", "train_flow"]
+__all__ = ["TWO_MOONS_FLOW", "FlowResult", "FlowTask", "likelihood", "train_flow"]
 
 OnEpoch = Callable[[Epoch], None]
 
@@ -73,7 +73,7 @@ class FlowTask(Task):
         return self.data_set
 
     def data(self) -> Split:
-        return split_of(*DATA.get(self.data_set).split())
+        return split_of(*DATA.get(self.data_set).split(), "likelihood")
 
     def initial(self, rng: np.random.Generator) -> Model:
         n = len(self.data().train.x)
@@ -94,7 +94,8 @@ class FlowResult:
 
     Attributes:
         model: What leads samples to normal numbers.
-        history: Every epoch; its losses are mean negative log-likelihoods in nats, and nothing is classified.
+        history: Every epoch; its losses are mean negative log-likelihoods in nats, nothing is classified, and its
+            evaluations are those of the minibatches.
         train_loss: Mean negative log-likelihood of the samples it was trained with, in nats.
         test_loss: Of those held back.
         normal_loss: Of those held back, of the normal distribution with mean and covariance of the others: what there
@@ -116,24 +117,6 @@ def likelihood(model: Model, x: FloatArray, processor: Processor | None = None, 
         return log_density(programmed.field, x.T, model.method, h=_h(model), steps=model.steps)
 
 
-def likelihood_gradients(
-    model: Model, x: FloatArray, processor: Processor | None = None, occasion: str = ""
-) -> tuple[DensityGradients, dict[str, FloatArray]]:
-    """The same with the gradients of the mean negative log-likelihood, by the names of the model's tensors.
-
-    Raises:
-        InvalidInputError: The processor's gradient does not go through reads of the other side.
-    """
-    with (processor or Digital()).programmed(model, occasion) as programmed:
-        if programmed.of_tensors is not None:
-            raise InvalidInputError('a flow on a chip is trained by its reads of both sides: take gradient="hardware"')
-        count = x.shape[1]
-        found = density_gradients(
-            programmed.field, x.T, model.method, h=_h(model), steps=model.steps, weights=np.full(count, -1.0 / count)
-        )
-    return found, named_gradients(model, found.parameters)
-
-
 def train_flow(
     task: FlowTask,
     *,
@@ -144,7 +127,7 @@ def train_flow(
     deployed_on: Processor | None = None,
     progress: OnEpoch | None = None,
 ) -> FlowResult:
-    """Train a flow by the mean negative log-likelihood of its samples, with Adam on minibatches.
+    """Train a flow by the mean negative log-likelihood of its samples, as a schedule says.
 
     Args:
         task: What.
@@ -156,34 +139,19 @@ def train_flow(
         progress: Called after every epoch.
     """
     began, streams, schedule = time.perf_counter(), Streams(seed), schedule or task.schedule
-    data, optimiser, history = task.data(), schedule.moved_by, list[Epoch]()
-    rng, batches = streams.training("minibatches"), max(1, len(data.train) // schedule.batch)
+    data, rng = task.data(), streams.training("minibatches")
     with one_thread():
         model = start or task.initial(streams.training("initial weights"))
         for one in (processor, deployed_on):
             model = one.prepared(model) if one is not None else model
         judge = deployed_on or processor
-        for number in range(1, schedule.epochs + 1):
-            order, losses = rng.permutation(len(data.train)), []
-            for index in range(batches):
-                occasion = f"epoch {number}, minibatch {index}"
-                x = data.train.x[:, order[index * schedule.batch : (index + 1) * schedule.batch]]
-                found, slopes = likelihood_gradients(model, x, processor, occasion)
-                losses.append(-float(found.log_density.mean()))
-                tensors, done = model.tensors, ((number - 1) * batches + index) / (schedule.epochs * batches)
-                moving = {name: tensors[name] for name in slopes if name in tensors and name not in model.frozen}
-                slopes = {name: slopes[name] + schedule.weight_decay * moving[name] for name in moving}
-                rate = schedule.learning_rate * 0.5 * (1.0 + math.cos(math.pi * done))
-                wanted = model.with_tensors({**tensors, **optimiser.step(moving, slopes, rate)})
-                model = (processor or Digital()).rewritten(model, wanted, occasion)
-            test = -float(likelihood(model, data.test.x, judge, f"epoch {number}, test").mean())
-            history.append(Epoch(number, schedule.epochs, float(np.mean(losses)), None, Evaluated(None, test)))
-            if progress is not None:
-                progress(history[-1])
-        train = -float(likelihood(model, data.train.x, judge, "end, training").mean())
+        model, history = trained(
+            schedule, model, data, rng, processor=processor, deployed_on=deployed_on, progress=progress
+        )
+        loss = evaluate(model, data.train, processor=judge, occasion="end, training").loss
     model = replace(model, source=f"task {task.name}, seed {seed}", trained_on=task.trained_on)
     normal = _normal_loss(data.train.x, data.test.x)
-    return FlowResult(model, tuple(history), train, test, normal, time.perf_counter() - began)
+    return FlowResult(model, history, loss, history[-1].test.loss, normal, time.perf_counter() - began)
 
 
 def _h(model: Model) -> float:

@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from scipy.fft import dct, idct
 
 from xbar_spice.checks import Real, Whole, checked
+from xbar_spice.data import Data
 from xbar_spice.errors import InvalidInputError
-from xbar_spice.linear.convolution import Convolution
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.linear.threads import one_thread
 from xbar_spice.solve.adjoint.discrete import gradients
@@ -30,16 +30,17 @@ from xbar_spice.solve.adjoint.tangent import tangent
 from xbar_spice.solve.fields.evaluation import Parameters
 from xbar_spice.solve.integrators.integration import Trajectory, integrate
 from xbar_spice.solve.integrators.layers import Layers
-from xbar_spice.train.losses import softmax_cross_entropy
+from xbar_spice.train.losses import Score, objective_of, softmax_cross_entropy
 from xbar_spice.train.processor import Digital, Processor
 from xbar_spice.train.regulariser import Regulariser
-from xbar_spice.train.samples import Samples
-from xbar_spice.weights import Classifier, Model, named_gradients
+from xbar_spice.train.samples import Samples, as_samples
+from xbar_spice.weights import Classifier, Model, kernel_name, matrix_of, named_gradients
 
 __all__ = ["BlockStep", "NewtonFit", "block_coordinate_descent", "gauss_newton_product", "newton_classifier"]
 
 _SUFFICIENT = 1e-4  # part of the expected decrease that a step must bring (Armijo)
 _HALVINGS = 10
+_MOST = 10**6  # rounds and iterations
 
 
 @final
@@ -103,15 +104,19 @@ def gauss_newton_product(model: Model, run: Trajectory, direction: Mapping[str, 
     """J^T S J v by one tangent and one adjoint of a run, S being the Hessian of the loss at its last states.
 
     Args:
-        model: With a linear classifier.
+        model: With a linear classifier, whose cross-entropy is the loss; without one it is a squared distance.
         run: Of its field, on whatever operators, of all samples.
         direction: v, by the names of the model's tensors.
     """
-    W = _classifier(model).weight
-    z = model.ended(run.z[-1])
-    P = _softmax(_classifier(model).logits(z))
-    moved = W @ model.ended(tangent(run, np.zeros_like(run.z[0]), _of_field(model, direction)))
-    curved = W.T @ (P * moved - P * (P * moved).sum(axis=0)) / z.shape[1]
+    moved = model.ended(tangent(run, np.zeros_like(run.z[0]), _of_field(model, direction)))
+    samples = moved.shape[1]
+    if model.classifier is None:
+        curved = moved / samples
+    else:
+        W = _classifier(model).weight
+        P = _softmax(_classifier(model).logits(model.ended(run.z[-1])))
+        moved = W @ moved
+        curved = W.T @ (P * moved - P * (P * moved).sum(axis=0)) / samples
     return named_gradients(model, gradients(run, model.started(curved)).parameters)
 
 
@@ -122,7 +127,8 @@ class BlockStep:
 
     Attributes:
         model: After it.
-        loss: Mean cross-entropy of `model`.
+        loss: Of `model`, the mean over the samples.
+        accuracy: Share of the samples that are classified correctly; None where nothing is classified.
         objective: That with the penalty.
         residuals: Relative residual of the conjugate gradients after each iteration.
         length: Part of the Gauss-Newton step that was taken; 0 if none made the objective smaller.
@@ -132,6 +138,7 @@ class BlockStep:
 
     model: Model
     loss: float
+    accuracy: float | None
     objective: float
     residuals: tuple[float, ...]
     length: float
@@ -142,7 +149,7 @@ class BlockStep:
 @checked()
 def block_coordinate_descent(
     model: Model,
-    data: Samples,
+    data: Samples | Data,
     regulariser: Regulariser,
     *,
     rounds: int = 10,
@@ -154,8 +161,8 @@ def block_coordinate_descent(
     """Train classifier and layers in turn; the encoder stays as it is.
 
     Args:
-        model: With a linear classifier.
-        data: With labels.
+        model: With a linear classifier, if the samples have labels; without one, if they have targets.
+        data: With labels, or with targets of the last states.
         regulariser: The penalty, with a decay > 0.
         rounds: How many, >= 1.
         cg_iterations: Of each step of the weights, >= 1.
@@ -166,30 +173,26 @@ def block_coordinate_descent(
     Raises:
         InvalidInputError: An argument is not allowed.
     """
-    _check(model, regulariser)
-    count = Whole(1)("cg_iterations", cg_iterations)
+    samples = as_samples(data)
+    _check(model, samples, regulariser)
+    count = Whole(1, _MOST)("cg_iterations", cg_iterations)
     tolerance = Real(above=0, below=1)("cg_tolerance", cg_tolerance)
     on = processor or Digital()
     done: list[BlockStep] = []
 
-    def states(now: Model, occasion: str) -> FloatArray:
-        with on.programmed(now, occasion) as programmed:
-            return np.asarray(_run(programmed.field, now, data).z[-1])
-
-    def objective(now: Model, z: FloatArray) -> tuple[float, float]:
-        fixed = _classifier(now)
-        loss = softmax_cross_entropy(fixed.weight, fixed.bias, now.ended(z), data.classes).loss
-        return loss, loss + regulariser.value(now)
+    def score_of(now: Model, z: FloatArray) -> Score:
+        return objective_of(now, samples.labels, samples.targets).evaluate(z)
 
     with one_thread():
-        for number in range(Whole(1)("rounds", rounds)):
+        for number in range(Whole(1, _MOST)("rounds", rounds)):
             with on.programmed(model, f"round {number}") as programmed:
-                run = _run(programmed.field, model, data)
+                run = _run(programmed.field, model, samples)
                 z = model.ended(run.z[-1])
-                classes = len(_classifier(model).weight)
-                fitted = newton_classifier(z, data.classes, classes, decay=regulariser.decay)
-                model = replace(model, classifier=fitted.classifier)
-                score = softmax_cross_entropy(fitted.classifier.weight, fitted.classifier.bias, z, data.classes)
+                if model.classifier is not None:
+                    classes = len(_classifier(model).weight)
+                    fitted = newton_classifier(z, samples.classes, classes, decay=regulariser.decay)
+                    model = replace(model, classifier=fitted.classifier)
+                score = score_of(model, z)
                 pulled = named_gradients(model, gradients(run, model.started(score.cotangent)).parameters)
                 penalty = regulariser.gradients(model)
                 slope = {name: pulled[name] + penalty[name] for name in _layers(model)}
@@ -206,18 +209,21 @@ def block_coordinate_descent(
             for trials in range(1, _HALVINGS + 1):
                 moved = {name: value + length * step[name] for name, value in _layers(model).items()}
                 tried = model.with_tensors(moved)
-                loss, value = objective(tried, states(tried, f"round {number}, trial {trials}"))
+                with on.programmed(tried, f"round {number}, trial {trials}") as programmed:
+                    found = score_of(tried, tried.ended(_run(programmed.field, tried, samples).z[-1]))
+                value = found.loss + regulariser.value(tried)
                 if value <= before + _SUFFICIENT * length * slant:
                     break
                 length /= 2
             else:
-                tried, loss, value, length = model, score.loss, before, 0.0
+                tried, found, value, length = model, score, before, 0.0
             model = tried
             products = len(residuals)
             done.append(
                 BlockStep(
                     model=model,
-                    loss=loss,
+                    loss=found.loss,
+                    accuracy=found.accuracy,
                     objective=value,
                     residuals=residuals,
                     length=length,
@@ -242,17 +248,27 @@ def _classifier(model: Model) -> Classifier:
     return found
 
 
-def _check(model: Model, regulariser: Regulariser) -> None:
-    _classifier(model)
+def _check(model: Model, samples: Samples, regulariser: Regulariser) -> None:
+    if model.classifier is not None:
+        _classifier(model)
+    if samples.times is not None or (samples.labels is None) == (model.classifier is not None):
+        raise InvalidInputError(
+            "block coordinate descent takes samples with labels and a model with a linear classifier, or samples with "
+            "targets of the last states and a model without one; for other losses take `lbfgs`"
+        )
     if not regulariser.decay > 0.0:
         raise InvalidInputError(
             "regulariser must have a decay > 0, which makes the classifier's problem strictly convex, "
             f"got {regulariser}"
         )
-    if "bias" in model.on_arrays or any(isinstance(one, Convolution) for one in model.operators.values()):
+    if model.stages:
         raise InvalidInputError(
-            "Gauss-Newton steps are made for dense matrices with digital biases; train convolutions, and biases on "
-            "arrays, by `train` or `fit`"
+            "Gauss-Newton steps are made for one field, and this model has stages in front: take `lbfgs` or `adam`"
+        )
+    if others := {"bias", "encoder", "classifier"} & set(model.on_arrays):
+        raise InvalidInputError(
+            f"Gauss-Newton steps are made for the matrices of a field on arrays, and this model has its {min(others)} "
+            "there, too: train it by `lbfgs` or `adam`, or leave that out of on_arrays"
         )
 
 
@@ -267,10 +283,17 @@ def _layers(model: Model) -> dict[str, FloatArray]:
 def _of_field(model: Model, direction: Mapping[str, FloatArray]) -> Parameters:
     """A direction by the names that the field's gradients have."""
     fields = model.field.fields if isinstance(model.field, Layers) else (model.field,)
-    names = {name: fields[0].digital.get(name, name) for name in direction}
-    if len(fields) == 1:
-        return {names[name]: value for name, value in direction.items()}
-    return {f"{names[name]}[{j}]": value[j] for name, value in direction.items() for j in range(len(fields))}
+    moved = model.with_tensors(direction)  # by which kernels become matrices
+    found: dict[str, FloatArray] = {}
+    for j, field in enumerate(moved.field.fields if isinstance(moved.field, Layers) else (moved.field,)):
+        end = f"[{j}]" if len(fields) > 1 else ""
+        for name, operator in field.operators.items():
+            if {name, kernel_name(name)} & direction.keys():
+                found[f"{name}{end}"] = matrix_of(operator)
+        for name, value in field.vectors.items():
+            if name in direction:
+                found[f"{field.digital.get(name, name)}{end}"] = value
+    return found
 
 
 def _with_penalty(

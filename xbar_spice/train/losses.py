@@ -13,7 +13,10 @@ from numpy.typing import ArrayLike, NDArray
 from xbar_spice.checks import Array, given, settle
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear.operator import FloatArray, LinearOperator
-from xbar_spice.train.observed import grid_points
+from xbar_spice.solve.fields.field import Field
+from xbar_spice.solve.integrators.integration import Trajectory
+from xbar_spice.solve.integrators.layers import Layers
+from xbar_spice.train.observed import Beside, looks_of
 from xbar_spice.weights import Chain, Classifier, Model
 
 __all__ = [
@@ -77,9 +80,19 @@ class Objective(ABC):
     Attributes:
         times: (times,) when a loss looks at the states, if not at the end of the run alone; then `evaluate_path` is
             asked in place of `evaluate`.
+        whole_run: Whether the loss is made of all steps of a run, as `beside` has it.
     """
 
     times: FloatArray | None = None
+    whole_run: bool = False
+
+    def followed(self, field: Field | Layers) -> Field | Layers:
+        """What is integrated in place of a field, for a run that keeps what `beside` needs."""
+        return field
+
+    def beside(self, trajectory: Trajectory, *, derivatives: bool = True) -> Beside | None:
+        """What a run of `followed` adds to the loss of its states; None for nothing."""
+        return None
 
     @abstractmethod
     def evaluate(self, z: FloatArray) -> Score:
@@ -317,7 +330,7 @@ def objective_of(
         raise InvalidInputError(f"{said}: targets need as many entries as the model has states, {states}{outputs}")
     objective: SquaredDistance | SquaredDistances
     if times is not None:
-        grid_points(model, times)  # says which time is none
+        looks_of(model, times)  # says which time the run does not have
         objective = SquaredDistances(np.ascontiguousarray(np.moveaxis(values, 0, 2)), times)
     else:
         objective = SquaredDistance(np.ascontiguousarray(values.T))

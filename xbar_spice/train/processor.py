@@ -13,12 +13,13 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import final
 
-from xbar_spice.linear.operator import FloatArray, LinearOperator
+from xbar_spice.linear.operator import FloatArray
 from xbar_spice.solve.adjoint.discrete import Gradients
 from xbar_spice.solve.fields.evaluation import Parameters
 from xbar_spice.solve.fields.field import Field
 from xbar_spice.solve.integrators.layers import Layers
 from xbar_spice.weights import Model
+from xbar_spice.weights.end import Read
 
 __all__ = ["Digital", "Processor", "Programmed"]
 
@@ -41,13 +42,13 @@ class Programmed:
         noise: What noisy products leave of the equation of an implicit step, relative to the state, as far as the
             initial states, (n, samples), tell; nothing where products are exact.
         ends: What multiplies with "encoder.weight", "classifier.weight" or the weights of their layers, such as
-            "encoder.0.weight", by name; digital where left out.
+            "encoder.0.weight", by name, and the fields of stages, such as "encoder.1.field"; digital where left out.
     """
 
     field: Field | Layers
     of_tensors: Callable[[Gradients, Parameters], dict[str, FloatArray]] | None = None
     noise: Callable[[FloatArray], float] = no_noise
-    ends: Mapping[str, LinearOperator] = dataclasses.field(default_factory=dict)
+    ends: Mapping[str, Read] = dataclasses.field(default_factory=dict)
 
 
 class Processor(ABC):
@@ -66,6 +67,14 @@ class Processor(ABC):
             occasion: What the run is for, such as a minibatch: noise is another one on every occasion, and the same
                 one whenever the occasion is.
         """
+
+    @property
+    def exact(self) -> bool:
+        """Whether it runs the weights that it is asked for, all of them, and on every occasion in the same way.
+
+        Read noise is no matter; pulses, rounded weights and units that are left out are.
+        """
+        return True
 
     def rewritten(self, model: Model, wanted: Model, occasion: str = "") -> Model:
         """What a step of the optimiser leaves.
@@ -87,4 +96,4 @@ class Digital(Processor):
 
     @contextmanager
     def programmed(self, model: Model, occasion: str = "") -> Iterator[Programmed]:
-        yield Programmed(model.field)
+        yield Programmed(model.field, ends={name: stage.field for name, stage in model.stages.items()})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Literal, final
+from typing import Literal, TypeVar, cast, final
 
 import numpy as np
 
@@ -18,8 +18,11 @@ from xbar_spice.solve.fields.evaluation import Parameters
 from xbar_spice.streams import Streams
 from xbar_spice.train.processor import Digital, Processor, Programmed
 from xbar_spice.weights import Model, named_gradients
+from xbar_spice.weights.end import Read
 
 __all__ = ["FixedPoint", "RoundedOperator"]
+
+ReadT = TypeVar("ReadT", bound=Read)
 
 OfTensors = Callable[[Gradients, Parameters], dict[str, FloatArray]]
 
@@ -117,6 +120,10 @@ class FixedPoint(Processor):
         settle(self, seed=SEED, loss_scale=Real(above=0), parts=Many(OneOf(Part)))
         fixed_point([], self.integer_bits, self.fraction_bits, self.rounding, np.random.default_rng(0))
 
+    @property
+    def exact(self) -> bool:
+        return "weights" not in self.parts and self.on.exact
+
     def prepared(self, model: Model) -> Model:
         """The model as the processor below prepares it, its weights rounded to the nearest numbers."""
         prepared = self.on.prepared(model)
@@ -146,10 +153,16 @@ class FixedPoint(Processor):
                 return
             form = self._form(f"products, {occasion}")
             back = replace(form, scale=self.loss_scale)
-            operators = {name: RoundedOperator(one, form, back) for name, one in below.field.operators.items()}
-            ends = {name: RoundedOperator(one, form, back) for name, one in below.ends.items()}
+
+            def rounded(one: ReadT) -> ReadT:
+                """An operator, or a field over such operators."""
+                if isinstance(one, LinearOperator):
+                    return cast(ReadT, RoundedOperator(one, form, back))
+                return cast(ReadT, one.replaced({name: rounded(held) for name, held in one.operators.items()}))
+
+            ends = {name: rounded(one) for name, one in below.ends.items()}
             yield Programmed(
-                below.field.replaced(operators),
+                rounded(below.field),
                 self._of_tensors(model, below, occasion),
                 lambda z0: max(below.noise(z0), self._noise(z0)),
                 ends,

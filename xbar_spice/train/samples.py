@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import final
+from typing import Literal, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,10 @@ from xbar_spice.data import Data
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear.operator import FloatArray
 
-__all__ = ["Samples", "Split", "split_of"]
+__all__ = ["LossName", "Samples", "Split", "as_samples", "split_of"]
+
+LossName = Literal["auto", "likelihood"]
+"""What samples are scored by: their labels or targets, or the likelihood that a flow gives them."""
 
 
 @final
@@ -26,6 +29,7 @@ class Samples:
         labels: (samples,), classes from 0; None for none.
         targets: (samples, k), what should come out; (samples, times, k) if there are times. None for none.
         times: (times,), when the targets were observed; None for the end of the run.
+        loss: "likelihood" of the samples themselves, whose labels and targets are not looked at; "auto" for these.
 
     Raises:
         InvalidInputError: The shapes do not belong together.
@@ -35,6 +39,7 @@ class Samples:
     labels: NDArray[np.int64] | None
     targets: FloatArray | None = None
     times: FloatArray | None = None
+    loss: LossName = "auto"
 
     def __post_init__(self) -> None:
         labels = () if self.labels is None else self.labels.shape
@@ -54,7 +59,7 @@ class Samples:
         """Some of the samples, by index or slice."""
         labels = None if self.labels is None else self.labels[samples]
         targets = None if self.targets is None else self.targets[samples]
-        return Samples(self.x[:, samples], labels, targets, self.times)
+        return Samples(self.x[:, samples], labels, targets, self.times, self.loss)
 
     @property
     def classes(self) -> NDArray[np.int64]:
@@ -86,7 +91,9 @@ class Split:
 
     @property
     def classes(self) -> int:
-        """Number of classes; 0 of samples without."""
+        """Number of classes; 0 of samples without, or whose labels are not looked at."""
+        if self.train.loss != "auto":
+            return 0
         labels = [part.labels for part in (self.train, self.test) if part.labels is not None]
         return int(max(part.max(initial=-1) for part in labels)) + 1 if labels else 0
 
@@ -103,16 +110,23 @@ class Split:
         return self.augment(samples, size, rng)
 
 
-def split_of(train: Data, test: Data) -> Split:
+def as_samples(data: Samples | Data, loss: LossName = "auto") -> Samples:
+    """Samples as training takes them, one a column, of data that have one a row.
+
+    Raises:
+        InvalidInputError: They have neither labels nor targets, of which all losses but the likelihood are made.
+    """
+    if isinstance(data, Samples):
+        return data
+    if data.labels is None and data.targets is None and loss == "auto":
+        raise InvalidInputError(f"training needs labels or targets, and there are none: {data}")
+    return Samples(np.ascontiguousarray(data.x.T), data.labels, data.targets, data.times, loss)
+
+
+def split_of(train: Data, test: Data, loss: LossName = "auto") -> Split:
     """Samples as training takes them, one a column.
 
     Raises:
-        InvalidInputError: They have neither labels nor targets.
+        InvalidInputError: As for `as_samples`.
     """
-    return Split(_trainable(train), _trainable(test))
-
-
-def _trainable(data: Data) -> Samples:
-    if data.labels is None and data.targets is None:
-        raise InvalidInputError(f"training needs labels or targets, and there are none: {data}")
-    return Samples(np.ascontiguousarray(data.x.T), data.labels, data.targets, data.times)
+    return Split(as_samples(train, loss), as_samples(test, loss))

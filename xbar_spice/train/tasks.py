@@ -9,15 +9,21 @@ from typing import Literal, final, get_args
 
 import numpy as np
 
-from xbar_spice.checks import Real, settle
+from xbar_spice.checks import Real, Whole, settle
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.train.optimise import Adam, Descent, Optimiser
 from xbar_spice.train.samples import Split
-from xbar_spice.weights import Model
+from xbar_spice.weights import Model, Prolongation
 
-__all__ = ["Schedule", "Task", "check_at_least_one", "check_choice", "check_positive"]
+__all__ = ["Adjoint", "OptimiserName", "Schedule", "Task", "check_at_least_one", "check_choice", "check_positive"]
 
+MOST_LEVELS = 30
 Trained = Literal["everything", "classifier"]
+
+OptimiserName = Literal["adam", "descent", "lbfgs", "gauss-newton"]
+"""What moves the weights: the first two on minibatches, the others on all samples at once."""
+Adjoint = Literal["discrete", "augmented"]
+"""How gradients come back through a run: the exact adjoint of its steps, or one solve of the adjoint equation."""
 
 
 def check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
@@ -43,10 +49,13 @@ def check_positive(values: object, *names: str) -> None:
 @final
 @dataclass(frozen=True)
 class Schedule:
-    """How parameters are moved: by Adam or plain descent, on minibatches of slightly changed samples.
+    """How parameters are moved, by default by Adam on minibatches of slightly changed samples.
+
+    L-BFGS and Gauss-Newton steps take all samples at once, as they are: batch, jitter, learning rate and momentum are
+    not theirs. What they make smaller is the loss with the penalty `Regulariser(smoothness, weight_decay)`.
 
     Attributes:
-        epochs: Passes over the samples.
+        epochs: Passes over the samples; iterations of "lbfgs", rounds of "gauss-newton"; of each level.
         batch: Samples of a minibatch.
         jitter: Size of the random changes of training samples; of an image its largest move in pixels. Without it the
             samples are soon known by heart.
@@ -56,9 +65,16 @@ class Schedule:
         trained: "everything", or the "classifier" alone, which is digital and needs no gradient of A and B.
         tolerance: Relative residual that Newton's method and the linear solves aim at; far below the noise of a
             minibatch, and a good third fewer products than 1e-8.
-        optimiser: "adam", or "descent": stochastic gradient descent.
+        optimiser: "adam"; "descent": stochastic gradient descent; "lbfgs"; or "gauss-newton", which is
+            `block_coordinate_descent`; its decay is that of the classifier where there is no `weight_decay`.
         momentum: Of descent: the part of the last move that goes on.
         smoothness: alpha of `Regulariser`, for weights that change in time.
+        levels: Grids in time that the model is trained on, each with twice the steps of the one before: multilevel, or
+            cascadic, training. A linear classifier is fitted anew before each but the first.
+        prolongation: What the weights between those of a coarser level are, as for `prolong`.
+        unroll: Whether every step gets weights of its own, equal at the start.
+        adjoint: "discrete", the exact adjoint of the steps, or "augmented", one solve of the adjoint equation backwards
+            by the same Runge-Kutta method, which dopri5 makes by steps of its own: inexact by the error of the method.
 
     Raises:
         InvalidInputError: A value is out of range.
@@ -72,9 +88,13 @@ class Schedule:
     classifier_decay: float = 1e-3
     trained: Trained = "everything"
     tolerance: float = 1e-5
-    optimiser: Literal["adam", "descent"] = "adam"
+    optimiser: OptimiserName = "adam"
     momentum: float = 0.0
     smoothness: float = 0.0
+    levels: int = 1
+    prolongation: Prolongation = "linear"
+    unroll: bool = False
+    adjoint: Adjoint = "discrete"
 
     def __post_init__(self) -> None:
         settle(
@@ -83,14 +103,25 @@ class Schedule:
             tolerance=Real(above=0, below=1),
             momentum=Real(least=0, below=1),
             smoothness=Real(least=0),
+            levels=Whole(1, MOST_LEVELS),
         )
         check_choice("trained", self.trained, get_args(Trained))
+        check_choice("adjoint", self.adjoint, get_args(Adjoint))
         check_at_least_one(self, "epochs", "batch")
         check_positive(self, "learning_rate", "classifier_decay", "tolerance")
         if not 0.0 <= self.weight_decay < math.inf:
             raise InvalidInputError(f"weight_decay must be >= 0 and finite, got {self.weight_decay}")
         if self.momentum and self.optimiser != "descent":
             raise InvalidInputError(f'momentum is of optimiser="descent", got {self.momentum} with {self.optimiser!r}')
+        if self.whole and self.trained != "everything":
+            raise InvalidInputError(
+                f'trained="{self.trained}" is of optimiser="adam" and "descent", got {self.optimiser!r}'
+            )
+
+    @property
+    def whole(self) -> bool:
+        """Whether the optimiser takes all samples at once."""
+        return self.optimiser in ("lbfgs", "gauss-newton")
 
     @property
     def moved_by(self) -> Optimiser:

@@ -19,9 +19,10 @@ from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear.threads import one_thread
 from xbar_spice.parts import TASKS
 from xbar_spice.streams import Streams
-from xbar_spice.train.descent import Epoch, Evaluated, classifier_of, epochs, evaluate, final_states, scored
+from xbar_spice.train.descent import Epoch, Evaluated, classifier_of, evaluate, final_states, scored
 from xbar_spice.train.digits import DIGITS, load_digits
 from xbar_spice.train.flow import FlowResult, FlowTask, train_flow
+from xbar_spice.train.levels import trained
 from xbar_spice.train.optimise import fit_classifier
 from xbar_spice.train.processor import Processor
 from xbar_spice.train.samples import Samples, Split
@@ -155,11 +156,10 @@ def train(
         if data.classes:
             first = _fitted(schedule, model, data.train, data.classes, processor, "first fit", _FIRST_FIT)
             model = replace(model, classifier=first)
-        history: list[Epoch] = []
         rng = streams.training("minibatches")
-        for epoch, trained in epochs(schedule, model, data, rng, processor=processor, deployed_on=deployed_on):
-            model = trained
-            _report(history, epoch, progress)
+        model, history = trained(
+            schedule, model, data, rng, processor=processor, deployed_on=deployed_on, progress=progress
+        )
         model = replace(model, source=f"task {chosen.name}, seed {seed}", trained_on=chosen.trained_on)
         linear = bypassed = None
         if data.classes:
@@ -176,7 +176,7 @@ def train(
         ]
         return TrainingResult(
             model=model,
-            history=tuple(history),
+            history=history,
             train_accuracy=found[0].accuracy,
             test_accuracy=found[1].accuracy,
             train_loss=found[0].loss,
@@ -201,7 +201,7 @@ def tune(
     """Train a model further, from the weights and the classifier that it has.
 
     The same arguments give the same model. Nothing but the epochs of the schedule is done: the classifier is not
-    fitted anew.
+    fitted anew, but between the levels of a schedule with several.
 
     Args:
         model: With a classifier.
@@ -233,23 +233,16 @@ def tune(
     with one_thread():
         model = _prepared(_prepared(model, processor), deployed_on)
         before = evaluate(model, data.test, processor=deployed_on or processor, tolerance=schedule.tolerance)
-        history: list[Epoch] = []
         rng = streams.training("minibatches")
-        for epoch, trained in epochs(schedule, model, data, rng, processor=processor, deployed_on=deployed_on):
-            model = trained
-            _report(history, epoch, progress)
+        model, history = trained(
+            schedule, model, data, rng, processor=processor, deployed_on=deployed_on, progress=progress
+        )
     source = f"{model.source}, tuned with seed {seed}".removeprefix(", ")
-    return Tuned(replace(model, source=source), before, tuple(history), time.perf_counter() - start)
+    return Tuned(replace(model, source=source), before, history, time.perf_counter() - start)
 
 
 def _prepared(model: Model, processor: Processor | None) -> Model:
     return model if processor is None else processor.prepared(model)
-
-
-def _report(history: list[Epoch], epoch: Epoch, progress: OnEpoch | None) -> None:
-    history.append(epoch)
-    if progress is not None:
-        progress(epoch)
 
 
 def _multiplied(schedule: Schedule, data: Split, rng: np.random.Generator) -> Samples:

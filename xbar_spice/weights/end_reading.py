@@ -10,16 +10,22 @@ import numpy as np
 
 from xbar_spice.errors import WeightsError
 from xbar_spice.weights.chains import Chain
-from xbar_spice.weights.ends import Classifier, Encoder, Normalisation, named_below
+from xbar_spice.weights.end import End, named_below
+from xbar_spice.weights.ends import Classifier, Encoder, Normalisation, Pool
 
 __all__ = ["assumed_ends", "end_of", "require_said"]
 
 _FORMS: dict[str, type[Encoder] | type[Classifier]] = {"encoder": Encoder, "classifier": Classifier}
+_OF_STAGES = {"field", "method", "time", "on_arrays", "h", "steps", "grid", "weight_range"}
 _EPSILON = 1e-5  # of normalisations in frameworks, unless somebody says otherwise
 
 
 def end_of(
-    end: str, values: Mapping[str, Any], texts: Mapping[str, str], need: Callable[[str], Any]
+    end: str,
+    values: Mapping[str, Any],
+    texts: Mapping[str, str],
+    need: Callable[[str], Any],
+    stage: Callable[[dict[str, Any]], End],
 ) -> Encoder | Classifier | Chain:
     """An encoder or a classifier, with its settings.
 
@@ -28,6 +34,7 @@ def end_of(
         values: All tensors and numbers by name, "encoder.weight", or "encoder.0.weight" of the first of several layers.
         texts: All texts by name.
         need: What gives a tensor, or says that it is missing.
+        stage: What makes a stage of the tensors and settings of its model.
 
     Raises:
         WeightsError: A tensor is missing, or something does not fit.
@@ -44,9 +51,17 @@ def end_of(
             f"'{end}.activation': expected one for each of {count} layers with commas between them, such as "
             f"{','.join(['relu'] * (count - 1) + ['identity'])}, got {said['activation']!r}"
         )
-    layers: list[Encoder | Classifier] = []
+    layers: list[End] = []
     common = {name: value for name, value in own.items() if name == "image_shape"}
     for k in range(count):
+        form = said.get(f"{k}.form", end)
+        if form == "stage":
+            layers.append(stage(_of_stage(f"{end}.{k}", named_below(own, f"{k}"))))
+            continue
+        if form == "pool":
+            layers.append(_pool(f"{end}.{k}", named_below(own, f"{k}"), named_below(said, f"{k}")))
+            images = cast(Pool, layers[-1]).output_shape
+            continue
         need(f"{end}.{k}.weight")
         of_layer = (common if k == 0 else {}) | named_below(own, f"{k}")
         words = {"padding": said["padding"]} if "padding" in said else {}  # of all layers
@@ -67,6 +82,23 @@ def _count(end: str, own: Mapping[str, Any]) -> int:
     return len(numbers)
 
 
+def _of_stage(name: str, own: Mapping[str, Any]) -> dict[str, Any]:
+    """The tensors and settings of the model of a stage, by the names that they have there."""
+    others = {of: value for of, value in own.items() if of != "form" and not of.startswith("field.")}
+    held = named_below(own, "field")
+    if not held:
+        raise WeightsError(f"a stage needs the tensors of its field, such as '{name}.field.K', got {', '.join(own)}")
+    return {**others, **held}
+
+
+def _pool(name: str, own: Mapping[str, Any], said: Mapping[str, str]) -> Pool:
+    if missing := {"image_shape", "pooling"} - own.keys():
+        raise WeightsError(f"'{name}.{min(missing)}' is missing: a pool says what it pools, and how")
+    channels = int(np.ravel(own.get("channels", 1))[0])
+    block = int(np.ravel(own["block"])[0]) if "block" in own else None
+    return Pool(cast(Any, said["pooling"]), _shape(own["image_shape"]), channels, block)
+
+
 def _layer(
     name: str, end: str, own: Mapping[str, Any], said: Mapping[str, str], images: tuple[int, int] | None
 ) -> Encoder | Classifier:
@@ -83,7 +115,9 @@ def _layer(
         options.setdefault("image_shape", images)  # that of the states, or what the layer in front makes
     form = said.get("form", end)
     if form not in _FORMS:
-        raise WeightsError(f"'{name}.form': expected one of {', '.join(_FORMS)}, got {form!r}")
+        raise WeightsError(f"'{name}.form': expected one of {', '.join(_FORMS)}, pool, stage, got {form!r}")
+    if wrong := sorted(own.keys() & _OF_STAGES):
+        raise WeightsError(f"'{name}.{wrong[0]}' is a setting of a stage: say '{name}.form' = 'stage', or leave it out")
     try:
         return _FORMS[form](own["weight"], normalisation=_normalisation(name, own), **options)
     except WeightsError as error:

@@ -5,37 +5,25 @@ Either is one layer, or a chain of several.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from copy import copy
 from dataclasses import KW_ONLY, dataclass, replace
 from functools import cached_property
-from typing import Any, ClassVar, Literal, Self, TypeVar, cast, final
+from typing import Any, ClassVar, Literal, Self, cast, final
 
 import numpy as np
-from numpy.typing import ArrayLike
 
-from xbar_spice.checks import ANYTHING, Array, Optional, Real, Whole, settle
+from xbar_spice.checks import ANYTHING, Optional, Real, Whole, settle
 from xbar_spice.errors import InvalidInputError, WeightsError
-from xbar_spice.linear.convolution import Convolution, Padding, flat_kernel
+from xbar_spice.linear.convolution import Convolution, Padding, flat_kernel, square_kernel
 from xbar_spice.linear.operator import DenseOperator, FloatArray, LinearOperator
 from xbar_spice.solve.fields.activation import Activation, get_activation
-from xbar_spice.weights.steps import Activated, Normalised, Passed, Pooled, Pooling, Step, Weighted, passed
+from xbar_spice.weights.end import End, Read
+from xbar_spice.weights.passing import Function, Step
+from xbar_spice.weights.steps import Activated, Normalised, Pooled, Pooling, Weighted
 from xbar_spice.weights.tensors import real
 
-T = TypeVar("T")
-
-__all__ = ["Classifier", "Encoder", "End", "Layer", "Normalisation", "named_below"]
-
-
-def named_below(values: Mapping[str, T], name: str) -> dict[str, T]:
-    """The values of one part, by the names that they have there.
-
-    Example:
-        >>> named_below({"encoder.0.weight": 1, "classifier.weight": 2}, "encoder")
-        {'0.weight': 1}
-    """
-    return {key.removeprefix(f"{name}."): value for key, value in values.items() if key.startswith(f"{name}.")}
+__all__ = ["Classifier", "Encoder", "Layer", "Normalisation", "Pool"]
 
 
 @final
@@ -74,83 +62,6 @@ class Normalisation:
         object.__setattr__(self, "shift", shift)
 
 
-class End(ABC):
-    """An encoder or a classifier of any number of layers.
-
-    Its tensors and matrices have names that begin with those of their layers: "weight", or "0.weight" in a chain.
-    """
-
-    @abstractmethod
-    def steps(self, name: str = "") -> tuple[Step, ...]:
-        """What it does to a batch, one after the other; the name stands in front of those of gradients."""
-
-    @property
-    @abstractmethod
-    def tensors(self) -> dict[str, FloatArray]:
-        """All that is trained, by name."""
-
-    @abstractmethod
-    def replaced(self, values: Mapping[str, Any]) -> Self:
-        """The same with other tensors of these names.
-
-        Raises:
-            WeightsError: A name is unknown, or a value does not fit.
-        """
-
-    @property
-    @abstractmethod
-    def operators(self) -> dict[str, LinearOperator]:
-        """Its matrices and convolutions by the names of their tensors."""
-
-    @abstractmethod
-    def reading(self, operators: Mapping[str, LinearOperator]) -> Self:
-        """The same with other operators in place of its own, such as arrays, by name."""
-
-    @property
-    @abstractmethod
-    def inputs(self) -> int | None:
-        """Length of what goes in; None where the images of a pooling may have any number of channels."""
-
-    @property
-    @abstractmethod
-    def outputs(self) -> int:
-        """Length of what comes out."""
-
-    @property
-    def states(self) -> int:
-        """Length of the state that an encoder makes."""
-        return self.outputs
-
-    @property
-    def classes(self) -> int:
-        """Number of classes that a classifier has scores for."""
-        return self.outputs
-
-    @property
-    def plain(self) -> bool:
-        """Whether it is W x + bias with a matrix, and nothing else."""
-        return False
-
-    def passed(self, x: FloatArray, name: str = "") -> Passed:
-        """A batch, (inputs, batch), on its way through all layers; the name stands in front of those of gradients."""
-        return passed(self.steps(name), x)
-
-    def takes(self, length: int) -> bool:
-        """Whether what has this length can go in."""
-        try:
-            return self.passed(np.zeros((length, 1))).value.shape == (self.outputs, 1)
-        except InvalidInputError:
-            return False
-
-    def encoded(self, x: ArrayLike) -> FloatArray:
-        """(states, batch) initial states of the inputs x, (inputs, batch)."""
-        return self.passed(Array()("x", x)).value
-
-    def logits(self, z: ArrayLike) -> FloatArray:
-        """(classes, batch) scores of the states z, (n, batch); the largest one names the class."""
-        return self.passed(Array(finite=False)("z", z)).value
-
-
 @dataclass(frozen=True, eq=False)
 class Layer(End):
     """A matrix or a convolution with a bias, a normalisation, an activation, and a pooling of images.
@@ -182,7 +93,6 @@ class Layer(End):
     normalisation: Normalisation | None = None
 
     kind = "layer"
-    """By which errors call it."""
 
     _read_by: ClassVar[LinearOperator | None] = None
     _shape_text = "(outputs, inputs)"
@@ -232,6 +142,10 @@ class Layer(End):
         return Convolution(flat_kernel(self.weight), shape, cast(Padding, padding), self.stride, margin)
 
     @property
+    def described(self) -> str:
+        return f"with a weight of shape {self.weight.shape}"
+
+    @property
     def plain(self) -> bool:
         return (
             self.weight.ndim == 2
@@ -261,15 +175,23 @@ class Layer(End):
     def operators(self) -> dict[str, LinearOperator]:
         return {"weight": self.operator}
 
-    def reading(self, operators: Mapping[str, LinearOperator]) -> Self:
+    def reading(self, operators: Mapping[str, Read]) -> Self:
         made = copy(self)
         object.__setattr__(made, "_read_by", operators.get("weight", self._read_by))
         return made
 
+    def from_written(self, gradients: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
+        operator = self.operator
+        if "weight" not in gradients or not isinstance(operator, Convolution):
+            return {name: value for name, value in gradients.items() if name == "weight"}
+        found = gradients["weight"]
+        flat = found.shape[-operator.kernel.ndim :] == operator.kernel.shape and operator.large
+        return {"weight": square_kernel(found if flat else operator.kernel_gradient(found))}
+
     def _weighted(self, name: str) -> Weighted:
         return Weighted(name, self.operator, self._read_by or self.operator, self.bias)
 
-    def _changed(self, name: str) -> tuple[Step, ...]:
+    def _changed(self, name: str) -> tuple[Function, ...]:
         """Normalisation and activation."""
         activation, norm = get_activation(self.activation), self.normalisation
         normalised = () if norm is None else (Normalised(name, norm.scale, norm.shift, norm.groups, norm.epsilon),)
@@ -383,3 +305,80 @@ class Classifier(Layer):
         if self.weight.ndim == 4:
             return (*changed, weighted, *self._pooled(cast(Convolution, self.operator).output_shape))
         return (*changed, *self._pooled(cast("tuple[int, int]", self.image_shape)), weighted)
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Pool(End):
+    """Means or largest values of blocks of pixels, channel by channel; it has no weights.
+
+    Means may be taken by an array, the matrix of which is the same for all inputs: "pooling" of `Model.on_arrays`.
+
+    Args:
+        pooling: "mean" or "max".
+        image_shape: (height, width) of what comes in; channels lie one after the other.
+        channels: How many.
+        block: Pixels of a block in either direction; None for the whole image, one number a channel.
+
+    Raises:
+        WeightsError: A value that does not fit.
+
+    Example:
+        >>> Pool("mean", (2, 2)).encoded([[1.0], [2.0], [3.0], [6.0]])
+        array([[3.]])
+    """
+
+    pooling: Pooling
+    image_shape: tuple[int, int]
+    channels: int = 1
+    block: int | None = 2
+
+    kind = "pool"
+    _read_by: ClassVar[LinearOperator | None] = None
+
+    def __post_init__(self) -> None:
+        settle(self, WeightsError, channels=Whole(1), block=Optional(Whole(1)))
+        if self.block is not None and self.block > min(self.image_shape):
+            raise WeightsError(f"blocks of {self.block} x {self.block} do not fit into images of {self.image_shape}")
+
+    @property
+    def output_shape(self) -> tuple[int, int]:
+        """(height, width) of the images that come out."""
+        return self._step.output_shape
+
+    @property
+    def _step(self) -> Pooled:
+        return Pooled(self.pooling, self.block, self.image_shape)
+
+    def steps(self, name: str = "") -> tuple[Step, ...]:
+        read = "" if self._read_by is None else f"{name}pool"
+        return (replace(self._step, read=read, operator=self._read_by),)
+
+    @property
+    def tensors(self) -> dict[str, FloatArray]:
+        return {}
+
+    def replaced(self, values: Mapping[str, Any]) -> Self:
+        if values:
+            raise WeightsError(f"tensor {min(values)!r}: a pooling has none")
+        return self
+
+    @cached_property
+    def operators(self) -> dict[str, LinearOperator]:
+        return {"pool": DenseOperator(self._step.value(np.eye(self.inputs)))} if self.pooling == "mean" else {}
+
+    def on_arrays(self, kind: str, said: Collection[str]) -> dict[str, LinearOperator]:
+        return self.operators if "pooling" in said else {}
+
+    def reading(self, operators: Mapping[str, Read]) -> Self:
+        made = copy(self)
+        object.__setattr__(made, "_read_by", operators.get("pool", self._read_by))
+        return made
+
+    @property
+    def inputs(self) -> int:
+        return self.channels * self.image_shape[0] * self.image_shape[1]
+
+    @property
+    def outputs(self) -> int:
+        return self._step.length(self.inputs)

@@ -107,15 +107,17 @@ def _one_field(
     made = FIELDS.loaded(name)
     digital = getattr(made, "digital", {})  # a class may call a bias by another name than a model does
     arguments: dict[str, Any] = {}
+    taken = inspect.signature(made).parameters
     timed = _driven_by_time(tensors) if options["time"] else []
     for key, value in tensors.items():
         matrix, held = _operator(key, value, image_shape, padding, key in timed)
-        arguments[digital.get(matrix, matrix)] = held
-    if "activation" in inspect.signature(made).parameters:
+        attribute = digital.get(matrix, matrix)
+        arguments[matrix if matrix in taken and attribute not in taken else attribute] = held
+    if "activation" in taken:
         arguments["activation"] = activation
     others = dict(options)
     time = others.pop("time")
-    if time and "time" in inspect.signature(made).parameters:
+    if time and "time" in taken:
         others["time"] = True
     field = FIELDS.get(name, **arguments, **others)
     return TimedField(field) if time else field

@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -27,10 +27,12 @@ from xbar_spice.solve.fields.normalised import NormalisedField
 from xbar_spice.solve.fields.timed import TimedField
 from xbar_spice.solve.integrators.layers import Layers
 from xbar_spice.weights.chains import Chain
-from xbar_spice.weights.ends import Classifier, Encoder
+from xbar_spice.weights.end import End
+from xbar_spice.weights.ends import Classifier, Encoder, Pool
 from xbar_spice.weights.formats import writer
 from xbar_spice.weights.model import Model
 from xbar_spice.weights.reading import model_of, no_code, read_weights
+from xbar_spice.weights.stages import Stage
 
 __all__ = ["load_model", "require_savable", "save_model"]
 
@@ -103,7 +105,7 @@ def _tensors(model: Model) -> tuple[Arrays, dict[str, str]]:
     for name, end in (("encoder", model.encoder), ("classifier", model.classifier)):
         layers = end.layers if isinstance(end, Chain) else () if end is None else (end,)
         for number, layer in enumerate(layers):
-            numbers, words = _end_settings(f"{name}.{number}" if isinstance(end, Chain) else name, layer)
+            numbers, words = _layer_settings(f"{name}.{number}" if isinstance(end, Chain) else name, layer)
             if layer.kind != name:
                 words[f"{name}.{number}.form"] = layer.kind
             tensors |= numbers
@@ -156,6 +158,21 @@ def _images(model: Model) -> tuple[tuple[int, int], str] | None:
         if hasattr(operator, "image_shape") and hasattr(operator, "padding")
     }
     return next(iter(found)) if found else None
+
+
+def _layer_settings(name: str, end: End) -> tuple[Arrays, dict[str, str]]:
+    """The settings of a layer of encoder or classifier that are no defaults."""
+    if isinstance(end, Stage):
+        held, words = _tensors(end.model)
+        return (
+            {f"{name}.{of}": value for of, value in held.items() if of not in end.model.tensors},
+            {f"{name}.{of}": text for of, text in words.items()},
+        )
+    if isinstance(end, Pool):
+        numbers = {"image_shape": np.array(end.image_shape), "channels": np.array(end.channels)}
+        numbers |= {} if end.block is None else {"block": np.array(end.block)}
+        return {f"{name}.{of}": value for of, value in numbers.items()}, {f"{name}.pooling": end.pooling}
+    return _end_settings(name, cast("Encoder | Classifier", end))
 
 
 def _end_settings(name: str, end: Encoder | Classifier) -> tuple[Arrays, dict[str, str]]:

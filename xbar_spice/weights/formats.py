@@ -32,11 +32,13 @@ _ENDS = ("encoder", "classifier")
 TEXTS = (
     "field", "activation", "method", "padding", "time", "trained_on", "on_arrays", "frozen",
     *(f"{end}.{name}" for end in _ENDS for name in ("activation", "padding", "pooling", "form")),
+    *(f"encoder.{name}" for name in ("field", "method", "time", "on_arrays")),
 )  # fmt: skip
 """Settings of a model that are texts."""
 NUMBERS = (
     "h", "steps", "grid", "image_shape", "weight_range", "groups", "epsilon",
     *(f"{end}.{name}" for end in _ENDS for name in ("image_shape", "stride", "block", "groups", "epsilon")),
+    *(f"encoder.{name}" for name in ("h", "steps", "grid", "weight_range", "channels")),
 )  # fmt: skip
 """Settings of a model that are numbers."""
 

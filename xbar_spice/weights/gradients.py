@@ -6,13 +6,13 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from xbar_spice.linear.convolution import Convolution, square_kernel
+from xbar_spice.linear.convolution import Convolution
 from xbar_spice.linear.fourier_form import FourierForm
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.solve.fields.evaluation import READS
 from xbar_spice.solve.fields.field import Field
 from xbar_spice.solve.integrators.layers import Layers
-from xbar_spice.weights.ends import named_below
+from xbar_spice.weights.end import named_below
 from xbar_spice.weights.fields import kernel_name
 from xbar_spice.weights.model import Model
 from xbar_spice.weights.written import form_of
@@ -43,7 +43,9 @@ def named_gradients(model: Model, found: Mapping[str, FloatArray], *, lead: int 
     for name, operator in fields[0].operators.items():
         if not isinstance(operator, Convolution) or name not in by_name:
             continue
-        found_for = by_name.pop(name) if operator.large else by_name[name]  # nobody asks for that of a large matrix
+        # Nobody asks for that of a large matrix; arrays of a Fourier form hold none.
+        kept = not operator.large and "fourier" not in model.on_arrays
+        found_for = by_name[name] if kept else by_name.pop(name)
         of_kernel = operator.large and found_for.shape[-operator.kernel.ndim :] == operator.kernel.shape
         by_name[kernel_name(name)] = found_for if of_kernel else operator.kernel_gradient(found_for)
     return by_name
@@ -72,22 +74,19 @@ def from_written(model: Model, by_matrix: Mapping[str, FloatArray]) -> dict[str,
 
 
 def end_gradients(model: Model, by_matrix: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
-    """The gradients of the weights of encoder and classifier, by the names of the model's tensors.
+    """The gradients of encoder and classifier, by the names of the model's tensors.
 
     Args:
         model: Whose they are.
         by_matrix: Those with respect to the matrices that live on arrays, such as "encoder.weight" and "A", (m, n), or
             to the kernels of large convolutions.
     """
-    found: dict[str, FloatArray] = {}
-    for kind, end in (("encoder", model.encoder), ("classifier", model.classifier)):
-        for name, operator in (end.operators if end is not None else {}).items():
-            gradient = by_matrix.get(f"{kind}.{name}")
-            if gradient is not None and isinstance(operator, Convolution):
-                flat = gradient.shape[-operator.kernel.ndim :] == operator.kernel.shape and operator.large
-                gradient = square_kernel(gradient if flat else operator.kernel_gradient(gradient))
-            found |= {} if gradient is None else {f"{kind}.{name}": gradient}
-    return found
+    return {
+        f"{kind}.{name}": gradient
+        for kind, end in (("encoder", model.encoder), ("classifier", model.classifier))
+        if end is not None
+        for name, gradient in end.from_written(named_below(by_matrix, kind)).items()
+    }
 
 
 def _from_bias_lines(field: Field, found: Mapping[str, FloatArray]) -> dict[str, FloatArray]:

@@ -18,7 +18,9 @@ __all__ = [
 ]  # fmt: skip
 
 ENDS = ("encoder.weight", "encoder.bias", "classifier.weight", "classifier.bias")
-_END = re.compile(r"(?:encoder|classifier)\.(?:\d+\.)?(?:weight|bias|scale|shift|running_mean|running_var)")
+_END = re.compile(
+    r"(?:encoder|classifier)\.(?:\d+\.)?(?:weight|bias|scale|shift|running_mean|running_var)|encoder\.\d+\.field\..+"
+)
 """The names of tensors of encoders and classifiers, of one layer or of several."""
 _FIELD = re.compile(r"(?:(?:velocity|force)\.)?(?:[AB]|K\d*|[ab]|k\d*|bias|output_bias|(?:b|scale|shift)\d+)")
 """The names of matrices, kernels, biases and normalisations of fields."""

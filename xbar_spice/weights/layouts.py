@@ -145,6 +145,8 @@ def _numbered_otherwise(named: Mapping[str, Any], tensors: Arrays) -> list[str]:
     """Names as those of the layers of an encoder or a classifier that are numbered in another way, as modules are."""
     found = []
     for end in ("encoder", "classifier"):
+        if any(re.fullmatch(rf"{end}\.\d+\.form", name) for name in named):
+            continue  # these are ours
         numbered = [name for name in named if is_end(name) and re.match(rf"{end}\.\d", name)]
         weights = [name for name in numbered if name.endswith(".weight") and tensors[named[name][0]].ndim > 1]
         count = len({name.split(".")[1] for name in numbered})

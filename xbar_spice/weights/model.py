@@ -18,16 +18,17 @@ from xbar_spice.linear.operator import DenseOperator, FloatArray, LinearOperator
 from xbar_spice.solve.fields.field import Field, ReluField
 from xbar_spice.solve.fields.timed import TimedField
 from xbar_spice.solve.integrators.layers import Layers
-from xbar_spice.weights.chains import Chain, require_fitting
+from xbar_spice.weights.chains import Chain, as_encoder, require_fitting
+from xbar_spice.weights.end import End, named_below
 from xbar_spice.weights.ends import Classifier, Encoder
 from xbar_spice.weights.fields import kernel_name
 from xbar_spice.weights.kernels import Kernels
-from xbar_spice.weights.tensors import array_of, brief, real, step_count, step_length
+from xbar_spice.weights.tensors import brief, names_of, range_of, real, step_count, step_length
 from xbar_spice.weights.written import FORMS, written_field, written_matrices
 
 __all__ = ["Model", "matrix_of"]
 
-_OTHERS = ("encoder", "classifier", *FORMS)
+_OTHERS = ("encoder", "classifier", "pooling", *FORMS)
 _LAYER = re.compile(r"(.+)\[(\d+)\]")
 
 
@@ -52,12 +53,13 @@ class Model:
         trained_on: Name of the data set whose samples are its states, such as "digits"; empty if nobody has said so.
         field: The right-hand side over digital matrices, in place of A and B: a `Field`, one of the user's own too, or
             `Layers` of fields, for weights that change in time.
-        encoder: What makes initial states of inputs; None if the inputs are the states.
+        encoder: What makes initial states of inputs; None if the inputs are the states. Neural ODEs may be layers of
+            it, each a `Stage`, and a `Pool`; see `staged`.
         grid: (steps + 1,) growing, or falling, times from 0, in place of h and steps.
         on_arrays: What lives on arrays beside the matrices of the field: "bias" (one more word line, driven by a
             constant), "encoder", "classifier"; the rest is digital. "difference" has an array of K - K^T in place of
             one of K that is read from both sides, "transpose" one of K^T beside it. "fourier" has the Fourier form of
-            each circular convolution.
+            each circular convolution, "pooling" an array for each `Pool` of means.
         frozen: Names of parameters that training leaves as they are.
 
     Raises:
@@ -98,33 +100,35 @@ class Model:
         trained_on: str = "",
         *,
         field: Field | Layers | None = None,
-        encoder: Encoder | Chain | None = None,
+        encoder: End | None = None,
         grid: ArrayLike | None = None,
         on_arrays: Sequence[str] = (),
         frozen: Sequence[str] = (),
     ) -> None:
+        first = as_encoder(encoder)
         for name, value, kind in (
             ("kernels", kernels, Kernels),
             ("classifier", classifier, Classifier | Chain),
-            ("encoder", encoder, Encoder | Chain),
+            ("encoder", first, Encoder | Chain),
             ("field", field, Field | Layers),
         ):
             if value is not None and not isinstance(value, kind):
                 shown = value.__name__ if isinstance(value, type) else type(value).__name__
                 raise WeightsError(f"'{name}': expected a value of {name} or None, got {shown}")
-        made: dict[str, Any] = {"field": _field(field, A, B, kernels), "classifier": classifier, "encoder": encoder}
+        made: dict[str, Any] = {"field": _field(field, A, B, kernels), "classifier": classifier, "encoder": first}
         if f"{method}" == "":
             raise WeightsError("'method': expected the name of an integrator, got an empty text")
         made |= {"method": Text()("method", method, WeightsError)}
         for name, text in (("source", source), ("trained_on", trained_on)):
             made[name] = Text(empty=True)(name, text, WeightsError)
         made |= _times(h, steps, grid)
-        made |= {"weight_range": None, "on_arrays": _names("on_arrays", on_arrays), "frozen": _names("frozen", frozen)}
+        made |= {name: names_of(name, held) for name, held in (("on_arrays", on_arrays), ("frozen", frozen))}
+        made["weight_range"] = None
         for name, value in made.items():
             object.__setattr__(self, name, value)
-        require_fitting(self.states, encoder, classifier)
+        require_fitting(self.states, first, classifier, self.on_arrays)
         if weight_range is not None:
-            object.__setattr__(self, "weight_range", _range(weight_range, len(self.written)))
+            object.__setattr__(self, "weight_range", range_of(weight_range, len(self.written)))
         for name, allowed in (("on_arrays", _OTHERS), ("frozen", tuple(self.tensors))):
             if unknown := set(getattr(self, name)) - set(allowed):
                 raise WeightsError(
@@ -230,6 +234,17 @@ class Model:
         return any(isinstance(field, TimedField) for field in _fields(self.field))
 
     @property
+    def stages(self) -> dict[str, Model]:
+        """The neural ODEs in front of this one, by their names, such as "encoder.1.field"."""
+        return {} if self.encoder is None else {f"encoder.{name}": one for name, one in self.encoder.stages.items()}
+
+    def with_stages(self, stages: Mapping[str, Model]) -> Self:
+        """The same model with others of these names in front of it."""
+        if self.encoder is None or not stages:
+            return self
+        return replace(self, encoder=self.encoder.with_stages(named_below(stages, "encoder")))
+
+    @property
     def inputs(self) -> int:
         """Length of an input: that of the encoder, or of the state without one."""
         return self.states if self.encoder is None else (self.encoder.inputs or self.states)
@@ -265,6 +280,8 @@ class Model:
         Raises:
             WeightsError: There are too many steps, or too many numbers in all states.
         """
+        for stage in self.stages.values():
+            stage.require_runnable(samples)
         numbers = (self.steps + 1) * self.states * samples
         if self.steps > _MOST_STEPS_OF_A_RUN or numbers > _MOST_NUMBERS_OF_A_RUN:
             raise WeightsError(
@@ -381,18 +398,3 @@ def _times(h: Any, steps: Any, grid: Any) -> dict[str, Any]:
     if (steps is not None and steps != count) or (h is not None and h != times[-1] / count):
         raise WeightsError("tensor 'grid': a grid says steps and their lengths: leave h and steps out, or grid=None")
     return {"h": float(times[-1]) / count, "steps": count, "grid": times}
-
-
-def _names(name: str, names: Any) -> tuple[str, ...]:
-    if isinstance(names, str) or not isinstance(names, Sequence) or not all(isinstance(one, str) for one in names):
-        raise WeightsError(f"'{name}': expected names, such as ('bias',), got {names!r}")
-    return tuple(names)
-
-
-def _range(value: ArrayLike, count: int) -> tuple[float, ...]:
-    largest = array_of("weight_range", value)
-    numbers = np.issubdtype(largest.dtype, np.floating) or np.issubdtype(largest.dtype, np.integer)
-    if not (numbers and largest.shape == (count,) and np.isfinite(largest).all() and (largest > 0).all()):
-        expected = "two" if count == 2 else count
-        raise WeightsError(f"tensor 'weight_range': expected {expected} finite numbers > 0, got {brief(largest)}")
-    return tuple(map(float, largest))

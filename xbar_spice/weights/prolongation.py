@@ -14,7 +14,7 @@ from xbar_spice.solve.fields.field import Field
 from xbar_spice.solve.integrators.layers import Layers
 from xbar_spice.weights.model import Model
 
-__all__ = ["Prolongation", "prolong"]
+__all__ = ["Prolongation", "prolong", "unroll"]
 
 Prolongation = Literal["constant", "linear"]
 """What the new layers between two others are: the one before, or the mean of both."""
@@ -22,7 +22,7 @@ Prolongation = Literal["constant", "linear"]
 
 @checked()
 def prolong(model: Model, how: Prolongation = "constant") -> Model:
-    """The model with twice the steps of half the length; encoder, classifier and all else are kept.
+    """The model with twice the steps of half the length, in stages too; encoder, classifier and all else are kept.
 
     The weights of layer j belong to the time at which it begins. Layers 2 j and 2 j + 1 of the new model are layer j
     twice ("constant": nothing is programmed anew, both use the arrays that are there until they are trained apart), or
@@ -41,11 +41,31 @@ def prolong(model: Model, how: Prolongation = "constant") -> Model:
         (0.25, 4, array([1., 2., 3., 3.]))
     """
     changed: dict[str, Any] = {"field": _twice(model), "weight_range": _ranges(model, how), **_finer_grid(model)}
-    finer = replace(model, **changed)
+    finer = replace(model.with_stages({name: prolong(one, how) for name, one in model.stages.items()}), **changed)
     if how == "constant" or not isinstance(model.field, Layers) or len(model.field.fields) < 2:
         return finer
     own = {name: value for name, value in model.tensors.items() if not _of_an_end(model, name)}
     return finer.with_tensors({name: _between(value) for name, value in own.items()})
+
+
+def unroll(model: Model) -> Model:
+    """The same model with weights of its own for every step, equal within each layer that it has.
+
+    Example:
+        >>> from xbar_spice.solve.fields.layer_field import LayerField
+        >>> unroll(Model(field=LayerField([[1.0]]), h=0.5, steps=2)).tensors["K"].ravel()
+        array([1., 1.])
+    """
+    fields = model.field.fields if isinstance(model.field, Layers) else (model.field,)
+    each = model.steps // len(fields)
+    if each < 2:
+        return model
+    ranges = model.weight_range
+    if ranges is not None:
+        count = len(ranges) // len(fields)
+        ranges = tuple(one for k in range(len(fields)) for one in each * ranges[k * count : (k + 1) * count])
+    changed: dict[str, Any] = {"field": Layers([field for field in fields for _ in range(each)])}
+    return replace(model, **changed, weight_range=ranges)
 
 
 def _twice(model: Model) -> Field | Layers:

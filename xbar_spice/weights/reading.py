@@ -22,6 +22,7 @@ from xbar_spice.weights.kernels import Kernels
 from xbar_spice.weights.layout_names import Layout, as_weight, is_end, named_by
 from xbar_spice.weights.layouts import flattened, laid_out, part_of
 from xbar_spice.weights.model import Model
+from xbar_spice.weights.stages import Stage
 
 __all__ = ["Reading", "model_of", "no_code", "read_weights"]
 
@@ -69,7 +70,10 @@ class Reading:
     def assumed(self) -> str:
         """Kind and activation of the field in words, and whether anybody has said so."""
         values, found = self.values, []
+        kind = str(_text("field", values["field"]) if "field" in values else _DEFAULTS["field"])
         for name, default in _DEFAULTS.items():
+            if name == "activation" and not _takes_activation(kind):
+                continue
             said = "" if name in values else " (the default, nobody has said so)"
             found.append(f"{name} {_text(name, values[name]) if name in values else default}{said}")
         return ", ".join([*found, *(assumed_ends(values) if self.layout.foreign else ())])
@@ -181,7 +185,7 @@ def model_of(values: Mapping[str, Any], source: str = "", names: str = "", *, tr
     others |= {name: values[name] for name in ("weight_range",) if name in values}
     for end in ("encoder", "classifier"):
         if any(name.startswith(f"{end}.") for name in values):
-            others[end] = end_of(end, values, texts, need)
+            others[end] = end_of(end, values, texts, need, lambda held: Stage(model_of(held, names=names)))
     tensors = {name: value for name, value in values.items() if not is_setting(name) and not is_end(name)}
     try:
         return _with_field(texts["field"], tensors, values, texts, need, others)
@@ -230,6 +234,14 @@ def _with_field(
         **{name: np.ravel(values[name]).tolist()[0] for name in ("groups", "epsilon") if name in values},
     )
     return Model(field=made, **others)
+
+
+def _takes_activation(kind: str) -> bool:
+    """Whether a kind of field is told its activation; unknown ones are, too, and refused later on."""
+    try:
+        return "activation" in inspect.signature(FIELDS.loaded(kind)).parameters
+    except (InvalidInputError, TypeError, ValueError):
+        return True
 
 
 def _with_time_last(time: str, tensors: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, final
 
@@ -15,36 +13,17 @@ from xbar_spice.linear.normalisation import by_channel, normalised
 from xbar_spice.linear.operator import FloatArray, LinearOperator
 from xbar_spice.solve.fields.activation import Activation
 from xbar_spice.solve.fields.field import bias_gradient, spread_bias
+from xbar_spice.weights.passing import Function
 
-__all__ = ["Activated", "Normalised", "Passed", "Pooled", "Pooling", "Step", "Weighted", "passed"]
+__all__ = ["Activated", "Normalised", "Pooled", "Pooling", "Weighted"]
 
 Pooling = Literal["mean", "max"]
 """What becomes of a block of pixels."""
 
 
-class Step(ABC):
-    """One function of a batch, and its derivative."""
-
-    @abstractmethod
-    def value(self, x: FloatArray) -> FloatArray:
-        """(outputs, batch) of x, (inputs, batch)."""
-
-    @abstractmethod
-    def pull(self, x: FloatArray, y: FloatArray, cotangent: FloatArray) -> FloatArray:
-        """The cotangent of x from that of y = value(x)."""
-
-    def gradients(self, x: FloatArray, cotangent: FloatArray) -> dict[str, FloatArray]:
-        """The gradients of sum(cotangent * value(x)) with respect to what is trained, by name."""
-        return {}
-
-    @abstractmethod
-    def __str__(self) -> str:
-        """What it is, in words."""
-
-
 @final
 @dataclass(frozen=True)
-class Weighted(Step):
+class Weighted(Function):
     """W x + bias.
 
     Attributes:
@@ -58,6 +37,12 @@ class Weighted(Step):
     weight: LinearOperator
     operator: LinearOperator
     bias: FloatArray
+
+    trained = True
+
+    @property
+    def read(self) -> str:  # type: ignore[override]
+        return f"{self.name}weight"
 
     def __str__(self) -> str:
         weight = self.weight
@@ -81,7 +66,7 @@ class Weighted(Step):
 
 @final
 @dataclass(frozen=True)
-class Normalised(Step):
+class Normalised(Function):
     """scale (x - mean) / sqrt(variance + epsilon) + shift, of each sample over each group of channels.
 
     Attributes:
@@ -98,6 +83,8 @@ class Normalised(Step):
     shift: FloatArray
     groups: int | None
     epsilon: float
+
+    trained = True
 
     def __str__(self) -> str:
         channels = f"of {len(self.scale)} channels"
@@ -126,7 +113,7 @@ class Normalised(Step):
 
 @final
 @dataclass(frozen=True)
-class Activated(Step):
+class Activated(Function):
     """sig(x)."""
 
     activation: Activation
@@ -143,18 +130,22 @@ class Activated(Step):
 
 @final
 @dataclass(frozen=True)
-class Pooled(Step):
+class Pooled(Function):
     """Means or largest values of blocks of pixels, channel by channel.
 
     Attributes:
         kind: "mean" or "max".
         block: Pixels of a block in either direction; None for the whole image.
         image_shape: (height, width) of what is pooled.
+        read: The name of the array that takes the means; empty without one.
+        operator: This array.
     """
 
     kind: Pooling
     block: int | None
     image_shape: tuple[int, int]
+    read: str = ""
+    operator: LinearOperator | None = None
 
     def __str__(self) -> str:
         return f"{self.kind} of {'each image' if self.block is None else f'blocks of {self.block} x {self.block}'}"
@@ -175,12 +166,16 @@ class Pooled(Step):
         return (1, 1) if self.block is None else (height // self.block, width // self.block)
 
     def value(self, x: FloatArray) -> FloatArray:
+        if self.operator is not None:
+            return self.operator.mv(x)
         blocks = self._by_block(x)
         pooled = blocks.mean(axis=2) if self.kind == "mean" else blocks.max(axis=2)
         return np.asarray(pooled.reshape(self.length(len(x)), -1))
 
     def pull(self, x: FloatArray, y: FloatArray, cotangent: FloatArray) -> FloatArray:
         """The cotangent of x from that of what came out; of equal largest values the first one gets all."""
+        if self.operator is not None:
+            return self.operator.T.mv(cotangent)
         blocks = self._by_block(x)
         w = cotangent.reshape(*blocks.shape[:2], 1, x.shape[1])
         if self.kind == "mean":
@@ -209,66 +204,3 @@ class Pooled(Step):
         pixels = np.arange(channels * height * width).reshape(channels, height, width)
         cut = pixels[:, : rows * deep, : cols * wide].reshape(channels, rows, deep, cols, wide)
         return cut.transpose(0, 1, 3, 2, 4).reshape(channels, rows * cols, deep * wide)
-
-
-@final
-@dataclass(frozen=True, eq=False)
-class Passed:
-    """A batch on its way through some steps.
-
-    Attributes:
-        steps: One after the other.
-        values: What went into the first of them, and what came out of each, (numbers, batch).
-    """
-
-    steps: Sequence[Step]
-    values: Sequence[FloatArray]
-
-    @property
-    def value(self) -> FloatArray:
-        """(outputs, batch) what came out of the last step."""
-        return self.values[-1]
-
-    def pull(self, cotangent: FloatArray, *, to_inputs: bool = True) -> Pulled:
-        """The way back.
-
-        Args:
-            cotangent: Of what came out, (outputs, batch).
-            to_inputs: Whether that of what went in is wanted, too: it takes a product more with the first weight.
-        """
-        gradients: dict[str, FloatArray] = {}
-        sums: dict[str, FloatArray] = {}
-        trained = [k for k, step in enumerate(self.steps) if isinstance(step, Weighted | Normalised)]
-        first = 0 if to_inputs else trained[0]
-        for k in reversed(range(first, len(self.steps))):
-            step, x, y = self.steps[k], self.values[k], self.values[k + 1]
-            gradients = {**step.gradients(x, cotangent), **gradients}
-            if isinstance(step, Weighted):
-                sums[f"{step.name}weight"] = cotangent
-            if k > first or to_inputs:
-                cotangent = step.pull(x, y, cotangent)
-        return Pulled(cotangent, gradients, sums)
-
-
-@final
-@dataclass(frozen=True, eq=False)
-class Pulled:
-    """What came back.
-
-    Attributes:
-        inputs: The cotangent of what went in, (inputs, batch), where it was asked for.
-        gradients: Of everything that is trained, by name.
-        sums: The cotangent of each W x + bias, (outputs, batch), by the name of the weight.
-    """
-
-    inputs: FloatArray
-    gradients: Mapping[str, FloatArray]
-    sums: Mapping[str, FloatArray]
-
-
-def passed(steps: Sequence[Step], x: FloatArray) -> Passed:
-    """Send a batch through some steps."""
-    values = [x]
-    for step in steps:
-        values.append(step.value(values[-1]))
-    return Passed(steps, values)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from xbar_spice.errors import WeightsError
 from xbar_spice.linear.operator import FloatArray
 
-__all__ = ["array_of", "brief", "real", "step_count", "step_length"]
+__all__ = ["array_of", "brief", "names_of", "range_of", "real", "step_count", "step_length"]
 
 _LARGEST_WHOLE = 2**53
 _MOST_STEPS = 10**9  # more come of a damaged file
@@ -79,3 +80,20 @@ def step_count(value: object) -> int:
 def brief(array: NDArray[Any]) -> str:
     """An array as an error says it."""
     return f"{array.tolist()}" if array.size <= 4 else f"{array.dtype} of shape {array.shape}"
+
+
+def names_of(name: str, names: Any) -> tuple[str, ...]:
+    """A sequence of names."""
+    if isinstance(names, str) or not isinstance(names, Sequence) or not all(isinstance(one, str) for one in names):
+        raise WeightsError(f"'{name}': expected names, such as ('bias',), got {names!r}")
+    return tuple(names)
+
+
+def range_of(value: ArrayLike, count: int) -> tuple[float, ...]:
+    """The largest weight of each of so many matrices."""
+    largest = array_of("weight_range", value)
+    numbers = np.issubdtype(largest.dtype, np.floating) or np.issubdtype(largest.dtype, np.integer)
+    if not (numbers and largest.shape == (count,) and np.isfinite(largest).all() and (largest > 0).all()):
+        expected = "two" if count == 2 else count
+        raise WeightsError(f"tensor 'weight_range': expected {expected} finite numbers > 0, got {brief(largest)}")
+    return tuple(map(float, largest))

@@ -12,7 +12,7 @@ from xbar_spice.linear.operator import LinearOperator
 from xbar_spice.solve.fields.evaluation import Form
 from xbar_spice.solve.fields.field import Field
 from xbar_spice.solve.integrators.layers import Layers
-from xbar_spice.weights.ends import named_below
+from xbar_spice.weights.end import named_below
 
 __all__ = ["FORMS", "form_of", "read_by", "written_field", "written_matrices"]
 

@@ -23,7 +23,6 @@ from xbar_spice.engines.ngspice.characterised import CharacterisedBank
 from xbar_spice.engines.ngspice.engine import NgspiceBank, NgspiceEngine, share
 from xbar_spice.engines.ngspice.installation import describe
 from xbar_spice.engines.ngspice.locate import LIBRARY_VARIABLE, find_library
-from xbar_spice.engines.nodal.engine import NodalEngine
 from xbar_spice.errors import CharacterisationError, EngineUnavailableError, InvalidInputError, SimulationError
 from xbar_spice.hardware.cells import Sinh
 from xbar_spice.hardware.crossbar import Crossbar, Side, Terminations
@@ -60,19 +59,6 @@ def test_current_into_the_sense_terminal_is_positive(
     volts = rng.uniform(-0.5, 0.5, crossbar.ports(side))
     with ngspice.program(crossbar) as session, IdealEngine().program(crossbar) as ideal:
         assert relative(session.read(volts, side), ideal.read(volts, side)) < 1e-12
-
-
-@pytest.mark.ngspice
-@pytest.mark.parametrize("terminations", TERMINATIONS, ids=lambda t: f"{t.drive}-{t.transposed}")
-def test_every_hookup_agrees_with_the_exact_network_solution(
-    ngspice: NgspiceEngine, rng: np.random.Generator, terminations: Terminations
-) -> None:
-    crossbars = arrays(rng, (5, 7), (4, 2), (1, 1), terminations=terminations)
-    with ngspice.program_bank(crossbars) as bank, NodalEngine().program_bank(crossbars) as exact:
-        for side in (*SIDES, "rows"):
-            drives = [rng.uniform(-0.5, 0.5, (crossbar.ports(side), 3)) for crossbar in crossbars]
-            for found, wanted in zip(bank.read(drives, side), exact.read(drives, side), strict=True):
-                assert relative(found, wanted) < 1e-11
 
 
 @pytest.mark.ngspice
@@ -207,7 +193,7 @@ def test_names_of_arrays_are_plain_words(name: str) -> None:
 
 
 @pytest.mark.ngspice
-@pytest.mark.parametrize("folder", ["with space", "se;mi", "quo'te\"s", "$(touch hacked)", "new\nline"])
+@pytest.mark.parametrize("folder", ["with space;quo'te\"s", "$(touch hacked)\nline"])
 def test_folders_may_have_any_name(ngspice: NgspiceEngine, folder: str, tmp_path: Path) -> None:
     place = tmp_path / folder
     (place / "cells").mkdir(parents=True)
@@ -275,7 +261,7 @@ def test_two_programs_side_by_side_read_the_same_bits(ngspice: NgspiceEngine) ->
 
 
 @pytest.mark.ngspice
-@pytest.mark.parametrize("terminations", TERMINATIONS, ids=lambda t: f"{t.drive}-{t.transposed}")
+@pytest.mark.parametrize("terminations", TERMINATIONS[::4], ids=lambda t: f"{t.drive}-{t.transposed}")
 def test_characterised_reads_are_those_of_the_netlist(
     ngspice: NgspiceEngine, rng: np.random.Generator, terminations: Terminations
 ) -> None:

@@ -687,7 +687,7 @@ def refuses(*_: Any, **__: Any) -> Any:
 
 @pytest.mark.ngspice
 @needs_library
-@pytest.mark.parametrize("what", ["tempfile.TemporaryFile", "socket.socketpair", "subprocess.Popen", "os.dup"])
+@pytest.mark.parametrize("what", ["tempfile.TemporaryFile", "socket.socketpair", "subprocess.Popen"])
 def test_a_worker_that_cannot_start_is_our_error_and_leaves_nothing(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
     descriptors = psutil.Process().num_fds()
     with ResidentProcess(DIVIDER, SOURCES) as circuit:

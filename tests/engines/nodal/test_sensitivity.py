@@ -8,6 +8,7 @@ from support import relative
 
 from xbar_spice.engines.nodal.engine import NodalEngine
 from xbar_spice.engines.nodal.sensitivity import Change, Sensitivity
+from xbar_spice.engines.nodal.transfer_gradient import transfer_gradients
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.hardware.amplifier import Amplifier
 from xbar_spice.hardware.cells import Ohmic, OneTransistorOneResistor, Polynomial, Sinh
@@ -149,3 +150,20 @@ def test_nonlinear_reads_have_no_common_adjoint_array():
     reads = Sensitivity(Crossbar([[1e-4]], r_word=1.0, device=Sinh(0.2)), [0.3])
     with pytest.raises(InvalidInputError, match=r"takes linear cells, got Sinh\(v0=0.2\); use vjp"):
         reads.conductance_gradients(np.ones((1, 1, 1)))
+
+
+@pytest.mark.parametrize(
+    ("shape", "terminations", "sums"),
+    [((48, 33), "same_ends", 1), ((32, 36), "far_ends", 1), ((32, 40), "double", 1), ((5, 7), "same_ends", 3)],
+)
+@pytest.mark.parametrize("side", ["rows", "cols"])
+def test_gradients_of_transfer_matrices_are_those_of_all_reads(rng, shape, terminations, sums, side):
+    ends = Terminations("double") if terminations == "double" else Terminations(transposed=terminations)
+    crossbar = Crossbar(10 ** rng.uniform(-6, -4, shape), 2.0, 1.0, 50.0, 10.0, terminations=ends)
+    driven, sensed = shape if side == "rows" else shape[::-1]
+    weights = rng.standard_normal((sums, sensed, driven))
+    reads = Sensitivity(crossbar, np.eye(driven), side, tolerance=1e-12)
+    for found, wanted in zip(
+        transfer_gradients(crossbar, weights, side), reads.conductance_gradients(weights), strict=True
+    ):
+        assert relative(found, wanted) < 1e-10

@@ -39,11 +39,13 @@ from xbar_spice.errors import ConvergenceWarning, InvalidInputError
 from xbar_spice.hardware.amplifier import Amplifier
 from xbar_spice.hardware.cells import Ohmic
 from xbar_spice.hardware.converters import Converters
+from xbar_spice.hardware.digital_numbers import DigitalNumbers
 from xbar_spice.hardware.drift import NoDrift
 from xbar_spice.hardware.read_noise import ReadNoise
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.mapping.design import Design
 from xbar_spice.streams import Streams
+from xbar_spice.weights.fields import kernel_name
 
 __all__ = ["CLIPPED", "SOURCES", "Attribution", "attribute"]
 
@@ -61,6 +63,7 @@ SOURCES: Mapping[str, Callable[[Design], Design]] = MappingProxyType(
         "nonlinear cells": lambda design: replace(design, device=Ohmic()),
         "read noise": lambda design: replace(design, noise=ReadNoise()),
         "converters": lambda design: replace(design, converters=Converters()),
+        "fixed point": lambda design: replace(design, numbers=DigitalNumbers()),
     }
 )
 """Every source of error of a design, and how it is freed of it; an entry here is all that a new source needs."""
@@ -388,7 +391,8 @@ def _measures(record: Record) -> dict[str, float]:
 
 
 def _relative_errors(what: str, comparisons: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
-    """Of all tensors, but of the matrices of kernels; not of the states and of what stands around the field."""
-    left_out = {name.upper() for name in comparisons if name.islower()} | {"z0"}
-    names = [name for name in comparisons if name not in left_out and not name.startswith(("encoder.", "classifier."))]
+    """Of all tensors of fields, but of the matrices of kernels; not of the states and of what stands around fields."""
+    left_out = {name for name in comparisons if kernel_name(name) in comparisons.keys() - {name}} | {"z0"}
+    around = [name for name in comparisons if name.startswith(("encoder.", "classifier.")) and ".field." not in name]
+    names = [name for name in comparisons if name not in left_out and name not in around]
     return {f"{what} of {name}": float(comparisons[name]["relative_error"]) for name in names}

@@ -14,6 +14,7 @@ from xbar_spice.cosim.run.programming import (
     ends_on,
     expected_noise,
     field_on,
+    in_digital_numbers,
     program_model,
     weight_scales,
     weights_on_arrays,
@@ -58,10 +59,11 @@ def chip_losses(
     with one_thread():
         for seed in seeds:
             with ExitStack() as opened:
-                matrices = program_model(problem.model, design, engine, seed=seed)
+                held = replace(problem, model=in_digital_numbers(problem.model, design, seed))
+                matrices = program_model(held.model, design, engine, seed=seed)
                 for matrix in matrices:
                     opened.enter_context(matrix)
-                losses.append(_loss_on(problem, matrices, solver, f"chip of seed {seed}"))
+                losses.append(_loss_on(held, matrices, solver, f"chip of seed {seed}"))
     return np.array(losses)
 
 

@@ -210,6 +210,11 @@ def sensitivity_map(
         SimulationError: the simulator behind the engine failed.
         EngineUnavailableError: the engine needs something that this machine lacks.
     """
+    if design.rewritten:
+        raise InvalidInputError(
+            "a sensitivity map takes every device for one of its own, and those of rewritten arrays are the same in all"
+            " steps; take rewritten=False"
+        )
     if design.cycle.random or design.after or design.conductances is not None:
         raise InvalidInputError(
             "a sensitivity map is one of the variation alone; leave cycle, drift and measured conductances out of the "

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from typing import cast, final
+from typing import Self, cast, final
+
+import numpy as np
 
 from xbar_spice.cosim.gradients.read_derivative import ReadDerivative
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.hardware.crossbar import Side, other
 from xbar_spice.linear.operator import FloatArray, LinearOperator
 from xbar_spice.mapping.analog_matrix import AnalogMatrix
+from xbar_spice.solve.density.jacobian import ReadField, of_matrices
 from xbar_spice.solve.fields.evaluation import READS, Evaluation, Parameters, Tie
 from xbar_spice.solve.fields.field import Field
 from xbar_spice.solve.fields.split import SplitField
@@ -181,7 +184,7 @@ class Tape:
 
 
 @final
-class CircuitField(Field):
+class CircuitField(ReadField):
     """A field on arrays: evaluated by reads, differentiated by the derivative of those reads.
 
     With the exact derivative the gradients of a run of this field are those of the analog loss. Its parameters are,
@@ -198,7 +201,14 @@ class CircuitField(Field):
     def __init__(self, field: Field, matrices: Sequence[TapedReads]) -> None:
         self._field, self._matrices = field, tuple(matrices)
         self._reads: list[Key] = []  # of an evaluation, the same ones each time
-        self._left: list[int] = []  # those of them that `pull_state` pulls through
+        self._left: list[int] | None = None  # those of them that `pull_state` pulls through
+
+    @property
+    def inner(self) -> Field:
+        return self._field
+
+    def replaced(self, values: Mapping[str, LinearOperator | FloatArray]) -> Self:
+        return type(self)(self._field.replaced(values), self._matrices)
 
     @property
     def states(self) -> int:
@@ -238,6 +248,8 @@ class CircuitField(Field):
         return found
 
     def pull_state(self, evaluation: Evaluation, hidden_cotangent: FloatArray) -> FloatArray:
+        if self._left is None:  # nobody has pulled through the others yet, which takes them out
+            self.pull_hidden(evaluation, np.zeros_like(evaluation.value))
         with self._over(Tape(self._reads, evaluation.inputs, self._left)):
             return self._field.pull_state(evaluation, hidden_cotangent)
 
@@ -256,6 +268,20 @@ class CircuitField(Field):
             key = f"{READS}{matrix.matrix.name} {side}"
             gradient = derivative.outer(w, x)
             found[key] = found[key] + gradient if key in found else gradient
+        return found
+
+    def factor_gradients(self, left: FloatArray, right: FloatArray) -> Parameters:
+        found = dict(of_matrices(self._field, left, right))
+        for name, operator in self._field.operators.items():
+            if not isinstance(operator, TapedReads):
+                raise InvalidInputError(
+                    f"the true gradient of a density needs matrices that are read as they are, and {name} is made of "
+                    "others; leave 'difference' out of on_arrays"
+                )
+            if operator.exact:
+                derivative = cast(ReadDerivative, operator.derivative("rows"))
+                key = f"{READS}{operator.matrix.name} rows"
+                found[key] = derivative.outer(found[name], np.eye(operator.shape[1]))
         return found
 
     def parameter_jvp(self, evaluation: Evaluation, direction: Parameters) -> FloatArray:

@@ -11,7 +11,7 @@ derivative is the effective matrix. All of it comes from the nodal engine, which
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import fields, replace
 from typing import cast, final
 
@@ -20,6 +20,7 @@ import numpy as np
 from xbar_spice.engines.nodal.engine import NodalEngine
 from xbar_spice.engines.nodal.sensitivity import Sensitivity
 from xbar_spice.engines.nodal.solution import solve_array
+from xbar_spice.engines.nodal.transfer_gradient import transfer_gradients
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.hardware.cells import Ohmic
 from xbar_spice.hardware.crossbar import Crossbar, Side, other
@@ -138,14 +139,14 @@ class ReadDerivative:
         wanted = gradient.reshape(-1, outputs, inputs) / mapped.siemens_per_weight
         total = np.zeros((len(wanted), *mapped.target.shape))
         for copies in alike(self._arrays):
-            crossbar = copies[0].crossbar
-            reads = Sensitivity(crossbar, np.eye(crossbar.ports(self._side)), self._side)
+            weights = []
             for array in copies:
                 driven, sensed = array.lines(self._side), array.lines(self._sensed)
                 by_line = sensed.spread(wanted.swapaxes(0, 1).reshape(outputs, -1))
                 by_cell = driven.spread(by_line.reshape(-1, inputs).T).reshape(driven.index.size, -1, len(wanted))
-                weights = array.factor * by_cell.transpose(2, 1, 0)
-                total[(slice(None), *array.devices)] += reads.conductance_gradients(weights)
+                weights.append(array.factor * by_cell.transpose(2, 1, 0))
+            for array, found in zip(copies, self._of_copies(copies, weights), strict=True):
+                total[(slice(None), *array.devices)] += found
         return total.reshape(*gradient.shape[:-2], *mapped.target.shape)
 
     def _devices_of_tiles(self, gradient: FloatArray, target: TiledDevices) -> TiledDevices:
@@ -161,20 +162,25 @@ class ReadDerivative:
             start += shape[1] * shape[2]
         # The tiles of a convolution are copies of a few: each of those is solved once, for all of its copies.
         for copies in alike(mapped.arrays):
-            crossbar = copies[0].crossbar
-            reads = Sensitivity(crossbar, np.eye(crossbar.ports(self._side)), self._side)
+            weights = []
             for array in copies:
-                place = target.place_of(array.inputs, array.outputs)
                 driven, sensed = array.lines(self._side).local, array.lines(self._sensed).local
-                of_tile = wanted[place]
+                of_tile = wanted[target.place_of(array.inputs, array.outputs)]
                 by_line = sensed.spread(of_tile.swapaxes(0, 1).reshape(of_tile.shape[1], -1))
                 of_lines = by_line.reshape(-1, of_tile.shape[2]).T
                 by_cell = driven.spread(of_lines).reshape(driven.index.size, -1, len(flat))
-                device, rows, cols = array.devices
-                found = reads.conductance_gradients(array.factor * by_cell.transpose(2, 1, 0))
+                weights.append(array.factor * by_cell.transpose(2, 1, 0))
+            for array, found in zip(copies, self._of_copies(copies, weights), strict=True):
+                place, (device, rows, cols) = target.place_of(array.inputs, array.outputs), array.devices
                 blocks[place][:, device, rows - place[0], cols - place[1]] += found
         shaped = {place: block.reshape(*lead, *block.shape[1:]) for place, block in blocks.items()}
         return TiledDevices(target.shape, target.size, shaped)
+
+    def _of_copies(self, copies: Sequence[MappedArray], weights: Sequence[FloatArray]) -> FloatArray:
+        """(copies, sums, rows, cols) per siemens of arrays that are alike, (sums, sensed, driven) weights of each."""
+        crossbar = copies[0].crossbar
+        found = transfer_gradients(crossbar, np.concatenate(weights), self._side)
+        return found.reshape(len(copies), -1, *crossbar.shape)
 
     def _linearised(self, x: FloatArray) -> FloatArray:
         mapped, column = self._mapped, x[:, np.newaxis]

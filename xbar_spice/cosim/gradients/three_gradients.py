@@ -29,7 +29,7 @@ from xbar_spice.cosim.gradients.true_gradient import (
 from xbar_spice.cosim.run.comparison import Comparison, compare
 from xbar_spice.cosim.run.convergence import failed_runs, warn_of_failures
 from xbar_spice.cosim.run.cosimulation import Problem, SolverOptions, conditions, solve_model
-from xbar_spice.cosim.run.programming import ends_on, expected_noise, field_on, program_model
+from xbar_spice.cosim.run.programming import ends_on, expected_noise, field_on, in_digital_numbers, program_model
 from xbar_spice.cosim.run.record import RunEntry, Table, typed
 from xbar_spice.cosim.training.descent import Descent
 from xbar_spice.engines.base import Engine
@@ -163,14 +163,16 @@ def three_gradients(
     options, model, axes = (solver or SolverOptions()).iterative, problem.model, split_axes(by)
     with one_thread(), ExitStack() as opened:
         digital = solve_model(problem, model.field, options, axes)
+        model = in_digital_numbers(model, design, seed)
+        held = replace(problem, model=model)
         matrices = program_model(model, design, engine, seed=seed)
         for matrix in matrices:
             opened.enter_context(matrix)
         allowed = options.allowing(expected_noise(model, matrices, digital.trajectory.z))
-        hardware = solve_model(problem, field_on(model, matrices), allowed, axes, ends_on(model, matrices))
+        hardware = solve_model(held, field_on(model, matrices), allowed, axes, ends_on(model, matrices))
         straight, ends = taped_field(model, [TapedReads(matrix, exact=False) for matrix in matrices])
-        hybrid = solve_model(problem, straight, allowed, axes, ends)
-        exact = circuit_gradients(problem, matrices, allowed, by=axes)
+        hybrid = solve_model(held, straight, allowed, axes, ends)
+        exact = circuit_gradients(held, matrices, allowed, by=axes)
         mismatch = {matrix.name: adjoint_mismatch(matrix, Streams(seed).mismatch()) for matrix in matrices}
     runs = {"digital": digital, "hardware": hardware, "hybrid": hybrid}
     weights = _Weights(model, matrices)
@@ -249,8 +251,13 @@ class _Weights:
 
     def held(self, problem: Problem) -> Problem:
         """The problem with the range of weights that this chip holds."""
-        held = tuple(m.mapped.largest_weight for m in self.matrices if m.name in self.model.written)
-        return replace(problem, model=replace(problem.model, weight_range=held))
+        largest = {matrix.name: matrix.mapped.largest_weight for matrix in self.matrices}
+        stages = {
+            name: replace(stage, weight_range=tuple(largest[f"{name}.{of}"] for of in stage.written))
+            for name, stage in self.model.stages.items()
+        }
+        held = tuple(largest[name] for name in self.model.written)
+        return replace(problem, model=replace(problem.model.with_stages(stages), weight_range=held))
 
     def gradients(
         self, exact: CircuitGradients, axes: tuple[By, ...], but: By | None = None

@@ -21,7 +21,7 @@ from scipy.sparse import coo_array
 from xbar_spice.cosim.gradients.circuit_field import TapedReads, circuit_field
 from xbar_spice.cosim.gradients.read_derivative import ReadDerivative
 from xbar_spice.cosim.run.cosimulation import Problem, Run, SolverOptions, solve_model
-from xbar_spice.cosim.run.programming import field_on
+from xbar_spice.cosim.run.programming import ends_on, field_on
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.hardware.crossbar import SIDES
 from xbar_spice.linear.convolution import Convolution
@@ -34,6 +34,7 @@ from xbar_spice.solve.fields.evaluation import READS, Parameters
 from xbar_spice.solve.fields.field import Field
 from xbar_spice.solve.integrators.layers import Layers
 from xbar_spice.weights import Model
+from xbar_spice.weights.end import Read
 
 __all__ = [
     "CircuitGradients",
@@ -125,11 +126,16 @@ def device_run(
     return run, with_devices(reads, whole | end_reads(ends, run.sums)).devices
 
 
-def taped_field(model: Model, reads: Sequence[TapedReads]) -> tuple[Field | Layers, dict[str, LinearOperator]]:
+def taped_field(model: Model, reads: Sequence[TapedReads]) -> tuple[Field | Layers, dict[str, Read]]:
     """The field of a model over the reads of its matrices, and its encoder and classifier, as far as they are read."""
-    taped = {one.matrix.name: one for one in reads}
-    field = field_on(model, [one.matrix for one in reads], lambda matrix: taped[matrix.name])
-    ends: dict[str, LinearOperator] = {name: _End(one) for name, one in taped.items() if name not in model.written}
+    taped, matrices = {one.matrix.name: one for one in reads}, [one.matrix for one in reads]
+    field = field_on(model, matrices, lambda matrix: taped[matrix.name])
+    ends = ends_on(model, matrices, lambda matrix: taped[matrix.name])
+    for name, end in ends.items():
+        if isinstance(end, TapedReads):
+            ends[name] = _End(end)
+        elif isinstance(end, Field | Layers):
+            ends[name] = circuit_field(end, [one for of, one in taped.items() if of.startswith(f"{name}.")])
     return circuit_field(field, [taped[name] for name in model.written if name in taped]), ends
 
 
@@ -154,14 +160,14 @@ class _End(LinearOperator):
         return self.derivative.pull(self.driven, y)
 
 
-def end_reads(ends: Mapping[str, LinearOperator], sums: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
+def end_reads(ends: Mapping[str, Read], sums: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
     """The gradients with respect to the reads of encoder and classifier, named as those of a field's matrices.
 
     Args:
         ends: As `taped_field` returns them, after a run.
-        sums: The cotangents of what they made in it, by name.
+        sums: The cotangents of what they made in it, by name; and what the fields of stages say of their reads.
     """
-    found: dict[str, FloatArray] = {}
+    found = {name: value for name, value in sums.items() if name.startswith(READS)}
     for name, end in ends.items():
         if isinstance(end, _End):
             found[f"{READS}{name} rows"] = end.derivative.outer(sums[name], end.driven)

@@ -12,6 +12,7 @@ from xbar_spice.cosim.run.cosimulation import (
     solve_model,
 )
 from xbar_spice.cosim.run.made import Conditions, fingerprint
+from xbar_spice.cosim.run.monitors import Monitors
 from xbar_spice.cosim.run.programming import expected_noise, program_model, weight_scales
 from xbar_spice.cosim.run.record import Record, read_record
 
@@ -20,6 +21,7 @@ __all__ = [
     "Conditions",
     "Convergence",
     "Cosimulation",
+    "Monitors",
     "Problem",
     "Record",
     "Run",

@@ -9,41 +9,49 @@ from __future__ import annotations
 import time
 import warnings
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Any, final
+from typing import Any, cast, final
 
 import numpy as np
 
 from xbar_spice.checks import SEED, Array, Optional, checked, settle
 from xbar_spice.cosim.run.comparison import compare
 from xbar_spice.cosim.run.made import Conditions, made_by, plain
-from xbar_spice.cosim.run.programming import ends_on, expected_noise, field_on, fields_of, program_model
-from xbar_spice.cosim.run.record import Accuracy, Circuit, Loss, Record, RunEntry
+from xbar_spice.cosim.run.monitors import Monitors
+from xbar_spice.cosim.run.programming import (
+    all_fields,
+    ends_on,
+    expected_noise,
+    field_on,
+    in_digital_numbers,
+    program_model,
+)
+from xbar_spice.cosim.run.record import Accuracy, Circuit, FlowEntry, Loss, Record, RoundedEntry, RunEntry
+from xbar_spice.cosim.run.solver_options import SolverOptions
+from xbar_spice.cosim.run.written import programming_costs, writes_of
 from xbar_spice.engines.base import Engine
 from xbar_spice.engines.verified import VerifiedEngine
 from xbar_spice.errors import ConvergenceWarning, InvalidInputError
+from xbar_spice.hardware.digital_numbers import Rounded
 from xbar_spice.linear.operator import FloatArray, LinearOperator
 from xbar_spice.linear.threads import one_thread
 from xbar_spice.mapping.analog_matrix import ReadTrace
 from xbar_spice.mapping.design import Design
-from xbar_spice.parts import LINEAR_SOLVERS
-from xbar_spice.solve.adjoint.discrete import Gradients, gradients
+from xbar_spice.solve.adjoint.discrete import Gradients
 from xbar_spice.solve.fields.contributions import Split, split_axes
 from xbar_spice.solve.fields.field import Field
 from xbar_spice.solve.integrators.integration import Trajectory, integrate
 from xbar_spice.solve.integrators.layers import Layers
-from xbar_spice.solve.integrators.step_control import AdaptiveOptions
-from xbar_spice.solve.linear_solvers.krylov import KrylovOptions, get_linear_solver
-from xbar_spice.solve.linear_solvers.solver import LinearSolver
-from xbar_spice.solve.newton.newton import NewtonOptions
-from xbar_spice.solve.newton.noise import allowing_noise
+from xbar_spice.solve.integrators.method import SolveOptions, SolveReport
+from xbar_spice.solve.linear_solvers.krylov import get_linear_solver
+from xbar_spice.train.likelihood import Likelihood
 from xbar_spice.train.losses import Objective
-from xbar_spice.train.observed import grid_points
+from xbar_spice.train.observed import looks_of
 from xbar_spice.weights import Model, named_gradients
-from xbar_spice.weights.ends import named_below
+from xbar_spice.weights.end import Read, named_below
 
 __all__ = [
     "Cosimulation",
@@ -104,52 +112,6 @@ class Problem:
 
 @final
 @dataclass(frozen=True)
-class SolverOptions:
-    """How both runs solve their implicit equations and choose adaptive steps; tighter costs more reads.
-
-    What read noise and converters leave of an equation is known before it is solved, so that the analog run does not
-    spend reads on more: see `allowing`.
-
-    Attributes:
-        newton: Implicit equations.
-        krylov: Their linear systems: plain values, or a `LinearSolver`; its text stands for that solver at 1e-8.
-        adaptive: The choice of step sizes.
-    """
-
-    newton: NewtonOptions = field(default_factory=lambda: NewtonOptions(rtol=1e-8))
-    krylov: KrylovOptions | LinearSolver = field(default_factory=lambda: KrylovOptions(rtol=1e-8))
-    adaptive: AdaptiveOptions = field(default_factory=AdaptiveOptions)
-
-    def __post_init__(self) -> None:
-        if isinstance(self.krylov, str):
-            object.__setattr__(self, "krylov", KrylovOptions(rtol=1e-8, method=self.krylov))
-        settle(self)
-
-    def allowing(self, noise: float) -> SolverOptions:
-        """The same, but no more exact than noisy reads allow, see `allowing_noise`.
-
-        Args:
-            noise: of the residual of an implicit step, relative to the state, as `expected_noise` gives it.
-        """
-        newton, krylov = allowing_noise(self.newton, self.krylov, noise)
-        return SolverOptions(newton, krylov, self.adaptive.allowing(noise))
-
-    @property
-    def iterative(self) -> SolverOptions:
-        """The same for fields without twin or circuit, such as digital ones: GMRES in place of chord and feedback."""
-        return replace(self, krylov=self.krylov.without_circuit())
-
-    def describe(self) -> dict[str, Any]:
-        """All of it as plain values, for a record; a linear solver stands there by its text and its options."""
-        found: dict[str, Any] = asdict(self)
-        if isinstance(self.krylov, LinearSolver):
-            name, _ = LINEAR_SOLVERS.parsed(LINEAR_SOLVERS.text(self.krylov))
-            found["krylov"] = {"method": name} | found["krylov"]
-        return found
-
-
-@final
-@dataclass(frozen=True)
 class Cosimulation:
     """Result of one co-simulation.
 
@@ -186,6 +148,7 @@ def cosimulate(
     solver: SolverOptions | None = None,
     trace: ReadTrace | None = None,
     digital: Run | None = None,
+    monitors: Monitors | None = None,
 ) -> Cosimulation:
     """Solve and differentiate a model on arrays, and compare with the same run on digital matrices.
 
@@ -197,6 +160,7 @@ def cosimulate(
         solver: tolerances of both runs.
         trace: gets every read of this run, too, after whatever it holds from other runs.
         digital: the digital run of this problem with this solver, `digital_run`, where several chips share it.
+        monitors: what is measured beside, by further reads; nothing when left out.
 
     Raises:
         SimulationError: the simulator behind the engine failed for good.
@@ -208,24 +172,28 @@ def cosimulate(
     options = solver or SolverOptions()
     reads = ReadTrace(None if trace is None else trace.append)
     solved: dict[str, Any] = {}
-    model = problem.model
     # Products this small wait longer for a second thread than it saves; several cases may run side by side, too.
     with one_thread():
         if digital is None:
             digital = digital_run(problem, options)
         with ExitStack() as opened:
+            model = in_digital_numbers(problem.model, design, seed)
             matrices = program_model(model, design, engine, seed=seed, trace=reads)
             for matrix in matrices:
                 opened.enter_context(matrix)
             on_arrays = field_on(model, matrices)
             meant = field_on(model, matrices, lambda matrix: matrix.digital)
-            for one, twin in zip(fields_of(on_arrays), fields_of(meant), strict=True):
+            ends, ends_meant = ends_on(model, matrices), ends_on(model, matrices, lambda matrix: matrix.digital)
+            for one, twin in zip(all_fields(on_arrays, ends), all_fields(meant, ends_meant), strict=True):
                 opened.enter_context(get_linear_solver(options.krylov).prepared(one, twin, answering, solved))
             noise = expected_noise(model, matrices, digital.trajectory.z)
-            analog = solve_model(problem, on_arrays, options.allowing(noise), ends=ends_on(model, matrices))
+            analog = solve_model(problem, on_arrays, options.allowing(noise), ends=ends)
+            watched = monitors or Monitors()
+            growths = watched.growths({"analog": analog.trajectory, "digital": digital.trajectory})
+            parallel = watched.parallel(model, on_arrays, analog.started, options.allowing(noise).of_steps)
+            rounded = _rounded(problem.model, design, [matrix.rounded for matrix in matrices])
     feedback = solved.pop("feedback", None)
     times = {matrix.name: matrix.mapped.activations for matrix in matrices}
-    costs = {matrix.name: matrix.mapped.cost for matrix in matrices if matrix.mapped.cost is not None}
     record = Record(
         **vars(_made(problem, design, answering, seed)),
         solver=plain(options.describe()),
@@ -236,11 +204,16 @@ def cosimulate(
         worst_read_error=max((read.relative_error for read in reads), default=0.0),
         read_power={f"{matrix.name} {way}": watts for matrix in matrices for way, watts in matrix.power.items()},
         seconds=time.perf_counter() - start,
-        programming=costs or None,
+        programming=programming_costs(matrices, design) or None,
+        writes=writes_of(matrices, design) or None,
         activations=sum(times[read.matrix] for read in reads) if design.active_rows is not None else None,
         feedback=None if feedback is None else Circuit(**feedback),
         solved=solved or None,
         verified=engine.verdict() if isinstance(engine, VerifiedEngine) else None,
+        fixed_point=rounded,
+        growth=growths,
+        parallel=parallel,
+        flow=_flow_entry(analog, digital) if isinstance(problem.objective, Likelihood) else None,
     )
     return Cosimulation(record, reads, model.ended(analog.trajectory.z), analog.parameters)
 
@@ -264,6 +237,8 @@ class Run:
         accuracy: None where nothing is classified.
         final: (n, samples) states at the end.
         sums: the cotangents of what the weights of encoder and classifier make, by their names, as far as known.
+        before: the runs of stages in front and their adjoints, the first one in front.
+        facts: what the loss says of the run beside its value, such as "least_determinant" of a flow.
     """
 
     trajectory: Trajectory
@@ -273,18 +248,35 @@ class Run:
     accuracy: float | None
     sums: Mapping[str, FloatArray] = field(default_factory=dict)
     final: FloatArray = field(default_factory=lambda: np.zeros((0, 0)))
+    before: tuple[tuple[Trajectory, Gradients], ...] = ()
+    facts: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def started(self) -> FloatArray:
+        """(n, samples) initial states."""
+        states: FloatArray = self.trajectory.z[0]
+        return states
 
     @property
     def convergence(self) -> dict[str, Any]:
-        """Whether all equations were solved, for which samples not, and what it took; as plain values for JSON."""
-        forward, adjoint = self.trajectory, self.gradients
+        """Whether all equations were solved, for which samples not, and what it took; as plain values for JSON.
+
+        Steps of stages stand in front of those of the field.
+        """
+        runs = [*self.before, (self.trajectory, self.gradients)]
+        forward = SolveReport.joined([run.report for run, _ in runs])
+        converged = np.concatenate([forward.converged, *(back.converged for _, back in runs)])
+        adjoint = np.concatenate([back.krylov_iterations for _, back in runs])
         return {
-            "converged": bool(forward.converged_all and adjoint.converged_all),
-            "unstable_samples": np.flatnonzero(forward.report.unstable.any(axis=0)).tolist(),
-            "failed_samples": np.flatnonzero(~(forward.converged.all(axis=0) & adjoint.converged.all(axis=0))).tolist(),
+            "converged": bool(converged.all()),
+            "unstable_samples": np.flatnonzero(forward.unstable.any(axis=0)).tolist(),
+            "failed_samples": np.flatnonzero(~converged.all(axis=0)).tolist(),
             "newton_iterations": forward.newton_iterations.max(axis=1).tolist(),
             "krylov_iterations": forward.krylov_iterations.max(axis=1).tolist(),
-            "adjoint_krylov_iterations": adjoint.krylov_iterations.max(axis=1).tolist(),
+            "adjoint_krylov_iterations": adjoint.max(axis=1).tolist(),
+            "evaluations": forward.evaluations.max(axis=1).tolist(),
+            "rejected": forward.rejected.max(axis=1).tolist(),
+            "adjoint_evaluations": int(sum(back.evaluations.max() for _, back in runs if back.evaluations is not None)),
             "worst_residual": float(forward.residuals.max()),
         }
 
@@ -294,7 +286,7 @@ def solve_model(
     model_field: Field | Layers,
     options: SolverOptions,
     by: Split = (),
-    ends: Mapping[str, LinearOperator] = MappingProxyType({}),
+    ends: Mapping[str, Read] = MappingProxyType({}),
 ) -> Run:
     """Solve and differentiate a model whose field is given, whatever its operators are; `by` as for `gradients`.
 
@@ -307,7 +299,7 @@ def solve_model(
         options: tolerances.
         by: what the field's gradients are split by.
         ends: what stands in for "encoder.weight", "classifier.weight" or the weights of their layers, such as
-            "encoder.0.weight", by name; digital where left out.
+            "encoder.0.weight", by name, and for the field of a stage, "encoder.1.field"; digital where left out.
     """
     model, objective = problem.model, problem.objective
     if isinstance(model_field, Layers) and "step" in split_axes(by):
@@ -315,49 +307,77 @@ def solve_model(
             "by='step' parts the gradients of weights that serve several steps; those of weights that belong to one "
             "step each are parted already, along the first axis: leave 'step' out"
         )
+    if objective.whole_run and (split_axes(by) or problem.time_gradients):
+        raise InvalidInputError(
+            f"the gradient of {type(objective).__name__} is known as a whole: leave by and time_gradients out"
+        )
     if by_classifier := named_below(ends, "classifier"):
-        objective = objective.read_by(by_classifier)
-    points = grid_points(model, objective.times)
-    encoded = None
-    if model.encoder is not None:
-        encoded = model.encoder.reading(named_below(ends, "encoder")).passed(problem.inputs, "encoder.")
-    z0 = problem.z0 if encoded is None else encoded.value
+        objective = objective.read_by(cast("dict[str, LinearOperator]", by_classifier))
+    looks = looks_of(model, objective.times, every=objective.whole_run)
+    encoded = back = None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # `Run.convergence` says which samples failed
+        if model.encoder is not None:
+            solving = SolveOptions(options.newton, options.krylov, options.adaptive)  # type: ignore[arg-type]
+            encoded = model.encoder.reading(named_below(ends, "encoder")).passed(problem.inputs, "encoder.", solving)
+        z0 = problem.z0 if encoded is None else encoded.value
         trajectory = integrate(
-            model_field,
+            objective.followed(model_field),
             model.started(z0),
             method=model.method,
             **model.times,
             newton=options.newton,
             krylov=options.krylov,
             adaptive=options.adaptive,
-            stops=points,
+            stops=looks.stops,
+            between=looks.between,
         )
-        states = model.ended(trajectory.z)
-        final = states[-1]
+        beside = objective.beside(trajectory)
+        final = model.ended(trajectory.z)[-1]
         finite = np.isfinite(final).all(axis=0)
-        seen = states[list(points)]
+        seen = looks.states(trajectory)
         scored = objective.evaluate_path(np.where(finite, seen, 0.0))
         cotangents = np.where(finite, scored.cotangent, 0.0)
-        pulled_at = {point: model.started(one) for point, one in zip(points, cotangents, strict=True)}
-        last = pulled_at.pop(model.steps, np.zeros_like(trajectory.z[-1]))
-        pulled = gradients(trajectory, last, by=by, at=pulled_at)
+        pulled = looks.pulled(trajectory, cotangents, by, beside)
         pulled = replace(pulled, z0=model.ended(pulled.z0))
+        if encoded is not None:
+            back = encoded.pull(np.where(np.isfinite(pulled.z0), pulled.z0, 0.0), to_inputs=False)
     parameters = named_gradients(model, pulled.parameters, lead=len(split_axes(by))) | {"z0": pulled.z0}
     if problem.time_gradients:
         parameters |= {"h": np.array(pulled.h)} | ({"times": pulled.times} if pulled.uneven else {})
     sums: dict[str, FloatArray] = {}
-    if encoded is not None:
-        back = encoded.pull(np.where(np.isfinite(pulled.z0), pulled.z0, 0.0), to_inputs=False)
+    before: tuple[tuple[Trajectory, Gradients], ...] = ()
+    if encoded is not None and back is not None:
         parameters |= back.gradients
         sums |= back.sums
+        before = tuple(zip(encoded.runs, back.runs, strict=True))
     parameters |= scored.tensors
     sums |= scored.sums
-    loss = scored.loss if finite.all() else float("nan")  # a sample that ran away has no loss, nor has their mean
+    # A sample that ran away has no loss, nor has their mean.
+    loss = scored.loss + (beside.loss if beside else 0.0) if finite.all() else float("nan")
     # Zeros stood in for it so that the others have their gradients; it is not classified correctly by being zero.
     accuracy = objective.evaluate_path(np.where(finite, seen, np.nan)).accuracy if not finite.all() else scored.accuracy
-    return Run(trajectory, pulled, parameters, loss, accuracy, sums, final)
+    return Run(trajectory, pulled, parameters, loss, accuracy, sums, final, before, beside.facts if beside else {})
+
+
+def _rounded(model: Model, design: Design, counts: Sequence[Rounded | None]) -> RoundedEntry | None:
+    """How many numbers the digital part rounded; None where it computes with float64."""
+    numbers = design.numbers
+    if numbers.integer_bits is None:
+        return None
+    weights = Rounded(numbers, np.random.default_rng(0))  # which are counted whatever was drawn
+    for name, value in model.tensors.items() if numbers.of_weights else ():
+        if not name.startswith(("encoder.", "classifier.")):
+            weights(value)
+    found = [one for one in counts if one is not None]
+    return RoundedEntry(
+        weights.values, weights.saturated, sum(one.values for one in found), sum(one.saturated for one in found)
+    )
+
+
+def _flow_entry(analog: Run, digital: Run) -> FlowEntry:
+    least = (run.facts.get("least_determinant", 1.0) for run in (analog, digital))
+    return FlowEntry(analog.loss - digital.loss, *least)
 
 
 def _compared(analog: Run, digital: Run) -> dict[str, Any]:

@@ -25,7 +25,8 @@ from xbar_spice.solve.fields.normalised import NormalisedField
 from xbar_spice.solve.integrators.layers import Layers
 from xbar_spice.spice.libraries import opamp_subcircuit
 from xbar_spice.version import commit, versions
-from xbar_spice.weights import Chain, Classifier, Encoder, Model
+from xbar_spice.weights import Chain, Model, Stage
+from xbar_spice.weights.end import End
 
 __all__ = ["Conditions", "PartEntry", "WeightsEntry", "fingerprint", "key_of", "made_by", "plain"]
 
@@ -154,12 +155,14 @@ def fingerprint(model: Model) -> str:
     return digest.hexdigest()
 
 
-def _said_of_end(end: Encoder | Classifier | Chain) -> Any:
+def _said_of_end(end: End) -> Any:
     """An encoder or a classifier as plain values; a normalisation that is none is not said, as in records of old."""
     if isinstance(end, Chain):
         return [(type(layer).__name__, _said_of_end(layer)) for layer in end.layers]
+    if isinstance(end, Stage):
+        return fingerprint(end.model)
     said = plain(end)
-    return said if end.normalisation is not None else {k: v for k, v in said.items() if k != "normalisation"}
+    return said if said.get("normalisation") is not None else {k: v for k, v in said.items() if k != "normalisation"}
 
 
 def _said_of(field: Field | Layers) -> str:

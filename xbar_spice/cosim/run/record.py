@@ -16,7 +16,22 @@ from xbar_spice.engines.verified import Verdict
 from xbar_spice.errors import StudyError
 from xbar_spice.hardware.variation import ProgrammingCost
 
-__all__ = ["Accuracy", "CaseEntry", "Circuit", "Loss", "Record", "RunEntry", "Table", "read_record", "typed"]
+__all__ = [
+    "Accuracy",
+    "CaseEntry",
+    "Circuit",
+    "FlowEntry",
+    "GrowthEntry",
+    "Loss",
+    "ParallelEntry",
+    "Record",
+    "RoundedEntry",
+    "RunEntry",
+    "Table",
+    "WritesEntry",
+    "read_record",
+    "typed",
+]
 
 Kind = TypeVar("Kind", bound="Table")
 
@@ -52,6 +67,9 @@ class RunEntry:
         newton_iterations: Most of any sample, by time step; likewise what follows.
         krylov_iterations: Products of the linear solves of the forward run.
         adjoint_krylov_iterations: Products of those of the adjoint run.
+        evaluations: Of f (NFE), residuals of Newton's method among them.
+        rejected: Attempts of an adaptive method that were too inaccurate.
+        adjoint_evaluations: Of J^T w, those of linear solves among them; most of any sample, of all time steps.
         worst_residual: Largest |F| that was left.
     """
 
@@ -61,7 +79,82 @@ class RunEntry:
     newton_iterations: Sequence[int] = ()
     krylov_iterations: Sequence[int] = ()
     adjoint_krylov_iterations: Sequence[int] = ()
+    evaluations: Sequence[int] = ()
+    rejected: Sequence[int] = ()
+    adjoint_evaluations: int = 0
     worst_residual: float = math.nan
+
+
+@final
+@dataclass(frozen=True)
+class GrowthEntry:
+    """How small differences of the state grow along a run, of the worst sample; see `xs.growth`.
+
+    Attributes:
+        abscissa: Largest real part of an eigenvalue of the Jacobian, 1/s, by step.
+        numerical_abscissa: Largest eigenvalue of its symmetric part, 1/s, by step.
+        bound: exp(sum of h numerical abscissa), by which a difference grows at most until the end.
+        products: With the Jacobian at each step.
+    """
+
+    abscissa: Sequence[float]
+    numerical_abscissa: Sequence[float]
+    bound: float
+    products: int
+
+
+@final
+@dataclass(frozen=True)
+class ParallelEntry:
+    """How a run that is parallel in time converges to the sequential one on the same arrays; see `parallel_in_time`.
+
+    Attributes:
+        errors: Largest difference of a state between slices, relative to the largest entry of the last state: of the
+            coarse sweep, and after each iteration.
+        steps: All fine and coarse steps.
+        critical_path: Those of them that have to wait for each other.
+        sequential: Steps of the sequential run.
+    """
+
+    errors: Sequence[float]
+    steps: int
+    critical_path: int
+    sequential: int
+
+
+@final
+@dataclass(frozen=True)
+class RoundedEntry:
+    """What the digital part of a chip rounded to its numbers of a fixed point.
+
+    Attributes:
+        weights: How many weights and biases of the field.
+        weights_saturated: How many of them were out of range.
+        activations: How many values that went into matrices or came out of them, in all reads of all samples.
+        activations_saturated: How many of these were out of range.
+    """
+
+    weights: int
+    weights_saturated: int
+    activations: int
+    activations_saturated: int
+
+
+@final
+@dataclass(frozen=True)
+class FlowEntry:
+    """What arrays make of a flow.
+
+    Attributes:
+        nats_above: Mean negative log-likelihood of the samples on arrays above that on digital matrices.
+        least_determinant: Of a step on the way of any sample, on arrays; where it is not > 0 the flow folds there, and
+            cannot be run back.
+        digital_least_determinant: The same on digital matrices.
+    """
+
+    nats_above: float
+    least_determinant: float
+    digital_least_determinant: float
 
 
 @final
@@ -80,6 +173,22 @@ class Circuit:
     worst_error: float
     worst_digital_error: float
     slowest_time_constant: float
+
+
+@final
+@dataclass(frozen=True)
+class WritesEntry:
+    """How often one set of arrays was written that the weights of all steps share.
+
+    Attributes:
+        forward: On the way forward.
+        adjoint: On the way back.
+        devices: That got another target, in all writes; at first all.
+    """
+
+    forward: int
+    adjoint: int
+    devices: int
 
 
 @final
@@ -126,10 +235,15 @@ class Record(Table):
         read_power: Watts of the first read by matrix and direction, see `xbar_spice.mapping.power.read_power`.
         seconds: That all of it took.
         programming: By matrix, what programming by pulses took, where the design does that.
+        writes: By matrix, how often its arrays were written, where all steps share them (`Design.rewritten`).
         activations: Selections of rows that the reads took, where a design reads some rows at a time.
         feedback: What the solves by a circuit were like, if there was one.
         solved: What a linear solver of the user's own reports.
         verified: How far another engine's answers to a sample of the reads are from these, where one was asked.
+        flow: What the likelihood of a flow became, where that is the loss.
+        fixed_point: What was rounded, where the digital part computes with numbers of a fixed point.
+        growth: Of the "analog" and the "digital" run, where that is monitored.
+        parallel: Of the run that is parallel in time, where that is monitored.
         case: Of a study.
         written: When it was kept.
     """
@@ -146,11 +260,16 @@ class Record(Table):
     read_seconds: float = math.nan
     worst_read_error: float = math.nan
     programming: Mapping[str, ProgrammingCost] | None = None
+    writes: Mapping[str, WritesEntry] | None = None
     read_power: Mapping[str, float] | None = None
     activations: int | None = None
     feedback: Circuit | None = None
     solved: Mapping[str, Any] | None = None
     verified: Verdict | None = None
+    flow: FlowEntry | None = None
+    fixed_point: RoundedEntry | None = None
+    growth: Mapping[str, GrowthEntry] | None = None
+    parallel: ParallelEntry | None = None
     case: CaseEntry | None = None
     written: str | None = None
 

@@ -18,7 +18,7 @@ import numpy as np
 from xbar_spice.checks import SEED, settle
 from xbar_spice.cosim.gradients.circuit_field import TapedReads
 from xbar_spice.cosim.gradients.true_gradient import end_reads, taped_field, weight_gradients, with_devices
-from xbar_spice.cosim.run.programming import ends_on, expected_noise, field_on, program_model
+from xbar_spice.cosim.run.programming import ends_on, expected_noise, field_on, in_digital_numbers, program_model
 from xbar_spice.engines.base import Engine
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.hardware.pulse_update import WeightUpdate
@@ -85,11 +85,16 @@ class Chip(Processor):
                 "the true gradient of a compensated design is not known; try gradient='hardware' or compensated=False"
             )
 
+    @property
+    def exact(self) -> bool:
+        return self.update is None
+
     def prepared(self, model: Model) -> Model:
         """The model with the range of weights that the chip will hold, which one that comes with a range keeps."""
         if model.weight_range is not None:
             return model
         largest = [model.largest(name) or 1.0 for name in model.written]
+        model = model.with_stages({name: self.prepared(stage) for name, stage in model.stages.items()})
         return replace(model, weight_range=tuple(self.design.headroom * one for one in largest))
 
     def rewritten(self, model: Model, wanted: Model, occasion: str = "") -> Model:
@@ -100,6 +105,11 @@ class Chip(Processor):
         """
         if self.update is None:
             return wanted
+        if model.stages:
+            raise InvalidInputError(
+                f"pulses move the matrices of one field, and this model has stages in front of it, "
+                f"{', '.join(model.stages)}; leave update out"
+            )
         moved, streams = {}, Streams(self.seed)
         if len(model.written) != len(model.matrices):
             raise InvalidInputError(
@@ -135,6 +145,7 @@ class Chip(Processor):
                 "take Chip.prepared(model), or set Model.weight_range"
             )
         with ExitStack() as opened:
+            model = in_digital_numbers(model, self.design, self.seed, occasion)
             matrices = program_model(model, self.design, self.engine, seed=self.seed, occasion=occasion)
             for matrix in matrices:
                 opened.enter_context(matrix)

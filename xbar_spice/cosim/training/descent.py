@@ -10,7 +10,7 @@ from typing import Any, final
 import numpy as np
 
 from xbar_spice.cosim.run.cosimulation import Problem, Run, SolverOptions, solve_model
-from xbar_spice.cosim.run.programming import ends_on, field_on, program_model
+from xbar_spice.cosim.run.programming import ends_on, field_on, in_digital_numbers, program_model
 from xbar_spice.engines.base import Engine
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.mapping.design import Design
@@ -65,6 +65,7 @@ class Descent:
 
     def _run(self, model: Model) -> Run:
         with ExitStack() as opened:
+            model = in_digital_numbers(model, self.design, self.seed)
             matrices = program_model(model, self.design, self.engine, seed=self.seed)
             for matrix in matrices:
                 opened.enter_context(matrix)
@@ -73,8 +74,13 @@ class Descent:
 
 
 def _free_parameters(model: Model) -> dict[str, FloatArray]:
-    """What a trainer of the field changes: its kernels or matrices, and biases."""
-    return {name: value for name, value in model.tensors.items() if not name.startswith(("encoder.", "classifier."))}
+    """What a trainer of the fields changes, of stages too: their kernels or matrices, and biases."""
+    stages = tuple(f"{name}." for name in model.stages)
+    return {
+        name: value
+        for name, value in model.tensors.items()
+        if name.startswith(stages) or not name.startswith(("encoder.", "classifier."))
+    }
 
 
 def _joint_norm(values: Mapping[str, FloatArray], names: Mapping[str, FloatArray]) -> float:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 from collections.abc import Hashable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, reduce
 from pathlib import Path
-from typing import Any, final
+from typing import Any, NamedTuple, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +24,7 @@ from xbar_spice.hardware.biases import End
 from xbar_spice.hardware.crossbar import Crossbar, Edge, Side, other
 from xbar_spice.hardware.reads import circuit_of, reciprocal
 from xbar_spice.linear.operator import FloatArray
+from xbar_spice.linear.threads import own_cores
 from xbar_spice.spice.netlist import Deck, Terminal, bank_deck, biased_deck
 
 __all__ = ["NgspiceBank", "NgspiceEngine", "share"]
@@ -129,20 +129,32 @@ class Circuit:
         return {terminal: row for row, terminal in enumerate(sources(self.deck) + outputs(self.deck))}
 
     @cached_property
-    def _rows(self) -> dict[tuple[int, Edge], list[int]]:
-        """Those found so far: to look them up would take a good part of a small read."""
-        return {}
+    def sources(self) -> int:
+        """How many voltages it takes."""
+        return len(sources(self.deck))
 
     @cached_property
     def amperes_per_result(self) -> FloatArray:
         """(results, 1), what turns the results of the process into the currents of the terminals."""
         return np.array([[terminal.amperes_per_result] for terminal in self._numbers])
 
-    def rows(self, array: int, edge: Edge) -> list[int]:
+    def rows(self, array: int, edge: Edge) -> IntArray:
         """Rows of the voltages and currents that belong to an edge of one of its arrays."""
-        if (array, edge) not in self._rows:
-            self._rows[array, edge] = [self._numbers[end] for end in self.deck.at(self.arrays.index(array), edge)]
-        return self._rows[array, edge]
+        return np.array([self._numbers[end] for end in self.deck.at(self.arrays.index(array), edge)], dtype=np.int64)
+
+
+class Lines(NamedTuple):
+    """Where a circuit has the terminals of one side of an array in a read.
+
+    Attributes:
+        ports: lines of that side, with terminals or without.
+        connected: those that have terminals.
+        rows: one set of rows of the circuit's voltages and currents for each edge at which they have some.
+    """
+
+    ports: int
+    connected: IntArray
+    rows: list[IntArray]
 
 
 @final
@@ -160,6 +172,7 @@ class NgspiceBank(Bank):
         self._engine = engine
         self._groups = share([crossbar.conductance.size for crossbar in self.crossbars], engine.workers)
         self._circuits: dict[Side, list[Circuit]] = {}
+        self._wired: dict[tuple[int, Side], tuple[Lines, Lines]] = {}
         self._biased: dict[Hashable, Circuit] = {}
         self.after_fork()
         renew_after_fork(self)
@@ -190,21 +203,31 @@ class NgspiceBank(Bank):
         for circuit, results in zip(circuits, self._solve(circuits, volts), strict=True):
             currents = results * circuit.amperes_per_result
             for index in circuit.arrays:
-                crossbar = self.crossbars[index]
-                edges, sensed_side = crossbar.hookup(side).sensed, other(side)
-                found = np.zeros((crossbar.ports(sensed_side), currents.shape[1]))  # an open line carries nothing
-                lines = list(crossbar.connected(sensed_side))
-                found[lines] = np.sum([currents[circuit.rows(index, edge)] for edge in edges], axis=0)
+                _, lines = self._lines(circuit, index, side)
+                found = np.zeros((lines.ports, currents.shape[1]))  # an open line carries nothing
+                found[lines.connected] = reduce(np.add, [currents[rows] for rows in lines.rows])
                 sensed[index] = found
         return sensed
 
     def _volts(self, circuit: Circuit, drives: Sequence[FloatArray], side: Side) -> FloatArray:
-        volts = np.zeros((len(sources(circuit.deck)), drives[0].shape[1]))
+        volts = np.zeros((circuit.sources, drives[0].shape[1]))
         for index in circuit.arrays:
-            crossbar = self.crossbars[index]
-            for edge in crossbar.hookup(side).driven:
-                volts[circuit.rows(index, edge)] = drives[index][list(crossbar.connected(side))]
+            lines, _ = self._lines(circuit, index, side)
+            for rows in lines.rows:
+                volts[rows] = drives[index][lines.connected]
         return volts
+
+    def _lines(self, circuit: Circuit, index: int, side: Side) -> tuple[Lines, Lines]:
+        """The driven and the sensed lines of an array; found once, which takes a good part of a small read."""
+        if (index, side) not in self._wired:
+            crossbar, opposite = self.crossbars[index], other(side)
+            hookup = crossbar.hookup(side)
+            driven, sensed = ([circuit.rows(index, edge) for edge in e] for e in (hookup.driven, hookup.sensed))
+            self._wired[index, side] = (
+                Lines(crossbar.ports(side), np.array(crossbar.connected(side), dtype=np.int64), driven),
+                Lines(crossbar.ports(opposite), np.array(crossbar.connected(opposite), dtype=np.int64), sensed),
+            )
+        return self._wired[index, side]
 
     def _bias(self, ends: Mapping[Edge, End]) -> Mapping[Edge, FloatArray]:
         found = {edge: np.zeros(end.volts.shape) for edge, end in ends.items()}
@@ -212,7 +235,7 @@ class NgspiceBank(Bank):
             some = {edge: replace(end, volts=end.volts[:, columns]) for edge, end in ends.items()}
             circuit = self._biased_circuit(some)
             rows = {edge: circuit.rows(0, edge) for edge in some}
-            volts = np.zeros((len(sources(circuit.deck)), columns.size))
+            volts = np.zeros((circuit.sources, columns.size))
             for edge, end in some.items():
                 if not end.amplifier:
                     volts[rows[edge]] = end.volts[end.connected]
@@ -271,6 +294,7 @@ class NgspiceBank(Bank):
             behaviour=deck.behaviour,
             compiled=deck.compiled,
         )
+        process.awake = len(self._groups) == 1 and own_cores() > 1
         return Circuit(arrays, deck, process)
 
     def close(self) -> None:
@@ -312,8 +336,8 @@ def share(cells: Sequence[int], workers: int | None = None) -> list[tuple[int, .
 
     Args:
         cells: of each array.
-        workers: their number; as many as there are cores and work for when left out. A program that was started by
-            `multiprocessing`, as the cases of a study are, has its siblings on the other cores, and takes one.
+        workers: their number; as many as there are cores and work for when left out. A process of a study and one that
+            was started by `multiprocessing` have their siblings on the other cores, and take one.
 
     Returns:
         Indices of the arrays of each worker, ascending.
@@ -323,8 +347,7 @@ def share(cells: Sequence[int], workers: int | None = None) -> list[tuple[int, .
         [(0,), (1, 2, 3)]
     """
     if workers is None:
-        alone = multiprocessing.parent_process() is None
-        workers = min(_cores() if alone else 1, max(1, sum(cells) // CELLS_WORTH_A_WORKER))
+        workers = min(own_cores(), max(1, sum(cells) // CELLS_WORTH_A_WORKER))
     groups: list[list[int]] = [[] for _ in range(min(workers, len(cells)) or 1)]
     loads = [0] * len(groups)
     for index in sorted(range(len(cells)), key=lambda index: -cells[index]):
@@ -332,10 +355,6 @@ def share(cells: Sequence[int], workers: int | None = None) -> list[tuple[int, .
         groups[least].append(index)
         loads[least] += cells[index]
     return [tuple(sorted(group)) for group in groups]
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def sources(deck: Deck) -> list[Terminal]:

@@ -25,6 +25,7 @@ with warnings.catch_warnings():
 
 __all__ = ["LibraryFailure", "Ngspice"]
 
+COMMANDS_KEPT = 1000  # ngspice keeps all until it is told to forget them; small, because most set a gain each
 LINES_KEPT = 40  # of the simulator's last output, to be quoted in an error
 NOT_SETTLED = (
     "no operating point was found, only the end of a transient analysis of 10 us, in which what the circuit stores "
@@ -52,9 +53,6 @@ class Ngspice(NgSpiceShared):  # type: ignore[misc]  # PySpice has no types
     for every vector of every solution.
     """
 
-    # ngspice keeps all commands; PySpice makes it forget them after so many. Small, because most set a gain each.
-    NUMBER_OF_EXEC_CALLS_TO_RELEASE_MEMORY = 1000
-
     def __init__(self) -> None:
         self._wanted: list[bytes] = []
         self._missing: list[str] = []
@@ -69,6 +67,7 @@ class Ngspice(NgSpiceShared):  # type: ignore[misc]  # PySpice has no types
         self._failures: list[str] = []
         self.warnings: list[str] = []
         self.busy = 0.0  # seconds spent on commands
+        self._commands = 0  # that the simulator keeps
         self._path = require_library()
         with _no_user_files():
             super().__init__(send_data=True)
@@ -82,40 +81,39 @@ class Ngspice(NgSpiceShared):  # type: ignore[misc]  # PySpice has no types
 
     # --- commands -------------------------------------------------------------------------------------------------
 
-    def run(self, command: str, *tolerated: Cause) -> None:
-        """Run a command that the engine wrote.
+    def run(self, *commands: str, tolerated: Sequence[Cause] = ()) -> None:
+        """Run commands that the engine wrote.
+
+        PySpice runs one at a time, logs each, and copies what was printed, which takes a small read a tenth more.
 
         Args:
-            command: the command.
-            *tolerated: failures for these causes do not count, because the analysis goes on after them.
+            *commands: The commands; what they print is looked at when all have run.
+            tolerated: Failures for these causes do not count, because the analysis goes on after them.
 
         Raises:
             LibraryFailure: the simulator reported a failure.
         """
         self._failures.clear()
+        self.clear_output()
         start = time.perf_counter()
         try:
-            self.exec_command(command)
-        except NameError as error:  # what PySpice raises for everything
-            raise self.failure(str(error)) from error
+            self._commands += len(commands)
+            if self._commands > COMMANDS_KEPT:
+                self._ngspice_shared.ngSpice_Command(ffi.NULL)
+                self._commands = 0
+            for command in commands:
+                if self._ngspice_shared.ngSpice_Command(command.encode()):
+                    raise self.failure(f"ngspice refused {command!r}")
         finally:
             self.busy += time.perf_counter() - start
-        self._check(*tolerated)
+        self._check(tolerated)
 
-    def run_quiet(self, commands: Sequence[str]) -> None:
-        """As `run` for each of some commands that print nothing, in less time.
-
-        Raises:
-            LibraryFailure: the simulator reported a failure.
-        """
-        self._failures.clear()
-        start = time.perf_counter()
-        for command in commands:
-            if self._ngspice_shared.ngSpice_Command(command.encode()):
-                raise self.failure(f"ngspice refused {command!r}")
-        self.busy += time.perf_counter() - start
-        self._number_of_exec_calls += len(commands)
-        self._check()
+    def behave(self, behaviour: str, compiled: Sequence[str]) -> None:
+        """Read decks in one of the simulator's modes from now on, if it is not empty, and load libraries of models."""
+        if behaviour:
+            self.run(f"set ngbehavior={behaviour}")
+        for path in compiled:
+            self.run(f"osdi {path}")
 
     def load(self, lines: list[str]) -> None:
         """Load a circuit.
@@ -245,7 +243,7 @@ class Ngspice(NgSpiceShared):  # type: ignore[misc]  # PySpice has no types
             os._exit(status)
         return status
 
-    def _check(self, *tolerated: Cause) -> None:
+    def _check(self, tolerated: Sequence[Cause] = ()) -> None:
         if any(diagnose([line]) not in tolerated for line in self._failures):
             raise self.failure("")
 

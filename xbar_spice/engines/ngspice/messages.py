@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from enum import Enum
+from functools import lru_cache
 from typing import final
 
 __all__ = ["Cause", "Severity", "classify", "diagnose"]
@@ -99,6 +100,7 @@ CAUSES = (
 )
 
 
+@lru_cache(64)  # the same three lines come with every read
 def classify(line: str, stream: str = "stderr") -> Severity:
     """The severity of one line that ngspice wrote to "stdout" or "stderr".
 

@@ -56,9 +56,9 @@ class MovingCircuit:
         Raises:
             LibraryFailure: It was not solved.
         """
-        self._ngspice.run_quiet([f"alter {name} = {value:.17g}" for name, value in values.items()])
-        self._ngspice.run("destroy all")
-        self._ngspice.run(f"tran {step:.17g} {seconds:.17g} 0 {step:.17g} uic", Cause.SINGULAR, Cause.SETTLED)
+        self._ngspice.run(*[f"alter {name} = {value:.17g}" for name, value in values.items()], "destroy all")
+        transient = f"tran {step:.17g} {seconds:.17g} 0 {step:.17g} uic"
+        self._ngspice.run(transient, tolerated=(Cause.SINGULAR, Cause.SETTLED))
         found = self._ngspice.collected()
         if not np.isfinite(found).all() or abs(found[-1, 0] - seconds) > 1e-6 * seconds:
             raise LibraryFailure(f"the pulse came to {found[-1, 0]:g} s of {seconds:g} s", [])

@@ -155,11 +155,11 @@ class ResidentCircuit(ABC):
         self._done = 0
         self._advance(np.zeros((self._sources, 1)))
 
-    def _step(self, points: int) -> None:
-        """Make some points more and pause."""
+    def _step(self, points: int, *before: str) -> None:
+        """Make some points more and pause, after some commands."""
         self._done += points
         # A sweep that is asked for one step more than it has points ends by itself and frees what it holds.
-        self._ngspice.run(f"step {points + (self._done == self._points)}")
+        self._ngspice.run(*before, f"step {points + (self._done == self._points)}")
 
 
 @final
@@ -202,25 +202,25 @@ class PairedCircuit(ResidentCircuit):
 
     def _advance(self, volts: NDArray[np.float64]) -> NDArray[np.float64]:
         count = volts.shape[1]
-        pairs = np.zeros((2 * -(-count // 2), self._sources))
+        points = -(-count // 2)
+        pairs = np.zeros((2 * points, self._sources))
         pairs[:count] = volts.T
-        for pair in pairs.reshape(-1, 2, self._sources):
-            self._set_gains(pair)
-            self._step(1)
-        found = self._ngspice.collected(len(pairs) // 2)
-        vectors = np.stack([found.real, found.imag], axis=1).reshape(len(pairs), -1)[:count]
-        return vectors.T
+        for pair in pairs.reshape(points, 2, self._sources):
+            self._step(1, *self._changes(pair))
+        found = self._ngspice.collected(points)
+        parts = found.view(np.float64).reshape(points, -1, 2)  # of a complex number
+        return parts.transpose(1, 0, 2).reshape(-1, 2 * points)[:, :count]
 
-    def _set_gains(self, pair: NDArray[np.float64]) -> None:
-        changed = np.argwhere(pair != self._gains).tolist()
-        values = pair[pair != self._gains].tolist()
-        self._ngspice.run_quiet(
-            [
-                f"alter @{(REAL_GAIN, IMAGINARY_GAIN)[part]}{source}[gain] = {_exact(value)}"
-                for (part, source), value in zip(changed, values, strict=True)
-            ]
-        )
+    def _changes(self, pair: NDArray[np.float64]) -> list[str]:
+        """The commands that give the sources other voltages, for those where these differ from what is there."""
+        differs = pair != self._gains
+        if not differs.any():
+            return []
         self._gains[:] = pair
+        return [
+            f"alter @{(REAL_GAIN, IMAGINARY_GAIN)[part]}{source}[gain] = {_exact(value)}"
+            for (part, source), value in zip(np.argwhere(differs).tolist(), pair[differs].tolist(), strict=True)
+        ]
 
 
 @final
@@ -250,10 +250,9 @@ class SingleCircuit(ResidentCircuit):
     def _advance(self, volts: NDArray[np.float64]) -> NDArray[np.float64]:
         (column,) = volts.T
         changed = np.flatnonzero(column != self._volts).tolist()
-        self._ngspice.run_quiet([f"alter {self._names[k]} = {_exact(column[k])}" for k in changed])
+        self._ngspice.run(*[f"alter {self._names[k]} = {_exact(column[k])}" for k in changed], "destroy all")
         self._volts = column.copy()
-        self._ngspice.run("destroy all")
-        self._ngspice.run("op", *self._tolerated)
+        self._ngspice.run("op", tolerated=self._tolerated)
         return self._ngspice.collected(1).T
 
 

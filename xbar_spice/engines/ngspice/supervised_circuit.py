@@ -51,6 +51,11 @@ class ResidentProcess:
         behaviour: the mode that ngspice needs for the dialect of the deck's libraries; empty for none.
         compiled: libraries of Verilog-A modules that are loaded before the deck.
 
+    Attributes:
+        time_limit: as given.
+        awake: whether program and worker have cores of their own, on which they may look for each other's messages for
+            some milliseconds before they sleep. What is set counts from the next start of the worker on.
+
     Raises:
         InvalidInputError: a source is not in the deck, a name is not a plain word, or a limit is not positive.
     """
@@ -86,6 +91,7 @@ class ResidentProcess:
         self._failures = failures
         self._behaviour = behaviour
         self._compiled = tuple(compiled)
+        self.awake = False
         self._worker: Worker | None = None
         # Answers of two threads' requests would be mixed up. A signal handler may close the circuit in its own read.
         self._lock = threading.RLock()
@@ -182,6 +188,8 @@ class ResidentProcess:
                 worker = self._worker = Worker()
                 self._check_open(closings)  # `close` ends a worker that it sees, and this one comes after those
                 worker.behave(self._behaviour, self._start_limit, self._compiled)
+                if self.awake:
+                    worker.stay_awake(self._start_limit)
                 ways = self._single, self._cards, self._paired
                 request = ("load", *ways, self._sources, self._nodes, self._points)
                 self._note(worker.ask(request, self._start_limit)[0])
@@ -190,7 +198,7 @@ class ResidentProcess:
             self.drop()
             raise
         self._note(value)
-        return np.hstack(parts)
+        return np.hstack(parts) if len(parts) > 1 else parts[0]
 
     def _note(self, value: Any) -> None:
         """Pass on what ngspice warned of, each line once, and keep how long it has worked."""

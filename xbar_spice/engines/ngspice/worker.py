@@ -12,14 +12,15 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from multiprocessing.connection import Connection
 
 import numpy as np
 from numpy.typing import NDArray
 
+from xbar_spice.engines.ngspice.channel import Channel
 from xbar_spice.engines.ngspice.library import LibraryFailure, Ngspice
 from xbar_spice.engines.ngspice.messages import Cause
 from xbar_spice.engines.ngspice.moving import MovingCircuit
@@ -28,19 +29,19 @@ from xbar_spice.engines.ngspice.resident import ResidentCircuit, Ways, load
 __all__ = ["main", "serve", "waveforms"]
 
 
-def serve(connection: Connection) -> None:  # noqa: PLR0912 - a branch for each word of the protocol
+def serve(channel: Channel) -> None:  # noqa: PLR0912 - a branch for each word of the protocol
     """Answer requests until the other end closes."""
     try:
         ngspice = Ngspice()
     except Exception as error:  # PySpice, cffi and the loader each have their own
-        connection.recv()
-        connection.send(("unavailable", f"{type(error).__name__}: {error}"))
+        channel.receive()
+        channel.send("unavailable", f"{type(error).__name__}: {error}")
         return
     circuit: ResidentCircuit | None = None
     moving: MovingCircuit | None = None
     while True:
         try:
-            word, *arguments = connection.recv()
+            word, *arguments = channel.receive()
         except (EOFError, ConnectionError):
             return
         value: object = None
@@ -49,12 +50,10 @@ def serve(connection: Connection) -> None:  # noqa: PLR0912 - a branch for each 
             ngspice.warnings.clear()
             if word == "info":
                 value = {"version": ngspice.ngspice_version, "library": ngspice.library_path, "klu": ngspice.klu}
+            elif word == "awake":
+                (channel.awake,) = arguments
             elif word == "behave":
-                behaviour, compiled = arguments
-                if behaviour:
-                    ngspice.run(f"set ngbehavior={behaviour}")
-                for path in compiled:
-                    ngspice.run(f"osdi {path}")
+                ngspice.behave(*arguments)
             elif word == "load":
                 single, swept, paired, *others = arguments
                 circuit = load(ngspice, Ways(single, swept, paired), *others)
@@ -64,7 +63,7 @@ def serve(connection: Connection) -> None:  # noqa: PLR0912 - a branch for each 
                 for part in circuit.read(*arguments):
                     left -= part.shape[1]
                     if left:
-                        connection.send(("part", part))
+                        channel.send("part", part)
                     else:
                         last.append(part)
                 value = ngspice.warnings, ngspice.busy
@@ -72,18 +71,18 @@ def serve(connection: Connection) -> None:  # noqa: PLR0912 - a branch for each 
                 moving = MovingCircuit(ngspice, *arguments)
                 value = ngspice.warnings, ngspice.busy
             elif word == "pulse" and moving is not None:
-                connection.send(("part", moving.pulse(*arguments)))
+                channel.send("part", moving.pulse(*arguments))
                 value = ngspice.warnings, ngspice.busy
             elif word == "transient":
                 for part in waveforms(ngspice, *arguments):
-                    connection.send(("part", part))
+                    channel.send("part", part)
                 value = ngspice.warnings, ngspice.busy
             else:
                 raise ValueError(f"unknown or untimely request {word!r}")
         except LibraryFailure as failure:
-            connection.send(("failed", failure.cause, failure.text, failure.lines))
+            channel.send("failed", failure.cause, failure.text, failure.lines)
         else:
-            connection.send(("done", value, *last))
+            channel.send("done", value, *last)
 
 
 def main(descriptor: int) -> None:
@@ -91,7 +90,7 @@ def main(descriptor: int) -> None:
     # Ctrl-C reaches the whole foreground group; the supervisor decides what it means for its worker.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_supervisor, daemon=True).start()
-    serve(Connection(descriptor))
+    serve(Channel(socket.socket(fileno=descriptor)))
     os._exit(0)  # the library's own clean-up at exit is not to be trusted, and nothing is left to save
 
 
@@ -121,7 +120,7 @@ def waveforms(ngspice: Ngspice, cards: list[str], probes: Sequence[str]) -> Iter
     ngspice.collect(names, float)
     ngspice.load(cards)
     # Where it starts may be any state that the circuit can be in; what follows solves its equations at every step.
-    ngspice.run("run", Cause.SINGULAR, Cause.SETTLED)
+    ngspice.run("run", tolerated=(Cause.SINGULAR, Cause.SETTLED))
     found = ngspice.collected().T
     if not np.isfinite(found).all():
         raise LibraryFailure("the waveforms hold numbers that are not finite", [])

@@ -13,10 +13,10 @@ import tempfile
 import weakref
 from collections.abc import Sequence
 from contextlib import ExitStack
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import IO, Any, final
 
+from xbar_spice.engines.ngspice.channel import Channel
 from xbar_spice.engines.ngspice.forks import renew_after_fork
 from xbar_spice.engines.ngspice.locate import unusable
 from xbar_spice.engines.ngspice.messages import Cause
@@ -45,6 +45,7 @@ from xbar_spice.engines.ngspice.worker import main
 main(int(sys.argv[2]))
 """
 SECONDS_TO_END = 10.0
+AWAKE = 5e-3  # seconds, in which an array of 32 x 32 is read; a request is waited for during a fifth of that
 TEMPORARY_VARIABLE = "TMPDIR"
 FAILURES: dict[Cause, type[SimulationError]] = {
     Cause.SINGULAR: SingularCircuitError,
@@ -102,9 +103,7 @@ class Worker:
             ) from error
         self._owner = os.getpid()
         # The finalizer also runs when the interpreter ends, so that a bank left open leaves no process behind.
-        self._finalizer = weakref.finalize(
-            self, _end, self._owner, self._process, self._socket, self._connection, self._log
-        )
+        self._finalizer = weakref.finalize(self, _end, self._owner, self._process, self._channel, self._log)
         renew_after_fork(self)
 
     def _start(self) -> None:
@@ -114,7 +113,6 @@ class Worker:
             log = made.enter_context(tempfile.TemporaryFile())
             # The worker shares this descriptor's position: only appending keeps the two apart.
             fcntl.fcntl(log, fcntl.F_SETFL, fcntl.fcntl(log, fcntl.F_GETFL) | os.O_APPEND)
-            connection = made.enter_context(Connection(os.dup(ours.fileno())))
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-c", START_WORKER, str(PACKAGE), str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
@@ -125,7 +123,7 @@ class Worker:
             )
             made.pop_all()  # from here on the finalizer closes them
             theirs.close()
-        self._socket, self._connection, self._log = ours, connection, log
+        self._socket, self._channel, self._log = ours, Channel(ours), log
         self._limited = 0.0  # seconds, as set for both directions
 
     @property
@@ -153,9 +151,9 @@ class Worker:
         parts: list[FloatArray] = []
         self._limit(time_limit)
         try:
-            self._connection.send(request)
+            self._channel.send(*request)
             while True:
-                word, *content = self._connection.recv()
+                word, *content = self._channel.receive()
                 if word == "part":
                     parts.append(content[0])
                 elif word == "done":
@@ -181,6 +179,15 @@ class Worker:
         """
         if behaviour or compiled:
             self.ask(("behave", behaviour, [str(path) for path in compiled]), time_limit)
+
+    def stay_awake(self, time_limit: float) -> None:
+        """Have both sides look for the other's messages for a while before they sleep; for that, each needs a core.
+
+        Raises:
+            as `ask`.
+        """
+        self.ask(("awake", AWAKE / 5), time_limit)
+        self._channel.awake = AWAKE
 
     def _limit(self, seconds: float) -> None:
         """Without this a worker that does not answer, or is stopped while the pipe is full, would block for ever."""
@@ -228,7 +235,7 @@ def _columns(parts: list[FloatArray]) -> int:
     return sum(part.shape[1] for part in parts)
 
 
-def _end(owner: int, process: subprocess.Popen[bytes], *channels: socket.socket | Connection | IO[bytes]) -> None:
+def _end(owner: int, process: subprocess.Popen[bytes], *channels: Channel | IO[bytes]) -> None:
     if os.getpid() == owner:  # a forked copy of the program must not end its parent's worker
         process.kill()
         process.wait()

@@ -118,10 +118,10 @@ class SenseCheck:
 
 @final
 class ReductionCheck:
-    """Asks for a residual that is smaller by a factor than the one to start from."""
+    """Asks for a residual that is smaller by a factor, or by one for each vector, than the one to start from."""
 
-    def __init__(self, residual: FloatArray, factor: float) -> None:
-        self._allowance = factor * self.error(residual)
+    def __init__(self, residual: FloatArray, factor: float | FloatArray) -> None:
+        self._allowance = np.reshape(factor, (-1, 1)) * self.error(residual)
 
     def error(self, residual: RealArray) -> RealArray:
         return np.asarray(np.abs(residual).sum(axis=(1, 2))[:, np.newaxis])

@@ -20,14 +20,14 @@ import numpy as np
 from xbar_spice.engines.nodal.grid import BoolArray, Grid, IntArray, RealArray
 from xbar_spice.linear.operator import FloatArray
 
-__all__ = ["ROUNDING", "Check", "Outcome", "Preconditioner", "solve_currents"]
+__all__ = ["ROUNDING", "Check", "Outcome", "Preconditioner", "correct_once", "solve_currents"]
 
 ITERATIONS = 80  # of one correction; the preconditioner of an array that needs more does not fit it
 CORRECTIONS = 8
 ROUNDING = 1e-13  # of the source: a residual below is noise
 NOTHING = 1e-30  # of the source: a residual below is none, even beside a sense current that should be exactly 0
 _UNSCALABLE = 1e-280  # amperes: a residual that rounding has all but removed, whose inverse would overflow
-GAIN = {np.dtype(np.float32): 1e-4, np.dtype(np.float64): 1e-12}  # what one correction can take off the residual
+GAIN = {np.dtype(np.float32): 3e-5, np.dtype(np.float64): 1e-12}  # what one correction can take off the residual
 
 
 class Preconditioner(Protocol):
@@ -145,9 +145,27 @@ def solve_currents(
         done |= left <= NOTHING * whole
         if done.all() or not np.abs(residual).sum() < 0.1 * before:
             break
-    done |= check.met_by_noise(currents, residual, left <= ROUNDING * whole)
+    if not done.all():
+        done |= check.met_by_noise(currents, residual, left <= ROUNDING * whole)
     done &= check.told(currents, residual)
     return Outcome(currents, residual, done, descent.iterations, levels)
+
+
+def correct_once(grid: Grid, source: FloatArray, precondition: Preconditioner, check: Check) -> Outcome:
+    """`solve_currents` without a look at the circuit itself, for who asks for few digits and looks at it anyway.
+
+    Args:
+        grid: an array in which no line floats.
+        source: as `solve_currents` takes it.
+        precondition: likewise.
+        check: likewise.
+
+    Returns:
+        The currents, and their residual as conjugate gradients know it.
+    """
+    descent, currents = _Descent(grid, precondition, len(source)), np.zeros_like(source)
+    residual, met = descent.correct(currents, source, check)
+    return Outcome(currents, residual(), met(), descent.iterations, np.zeros((len(source), 0)))
 
 
 @final
@@ -158,15 +176,23 @@ class _Descent:
         dtype = precondition.conductance.dtype
         self._conductance = grid.conductance
         self._precondition = precondition
-        self._excess = grid.conductance.astype(dtype) - precondition.conductance
-        self._direction = np.zeros((batch, *grid.shape), dtype=dtype)
+        cells = grid.shape[0] * grid.shape[1]
+        self._excess = (grid.conductance.astype(dtype) - precondition.conductance).reshape(-1, cells)
+        self._direction = np.zeros((batch, cells), dtype=dtype)
         self._image = np.zeros_like(self._direction)
-        self._curvature = np.zeros((batch, 1, 1), dtype=dtype)
+        self._curvature = np.zeros((batch, 1), dtype=dtype)
         self._scale = np.ones((batch, 1, 1))
+        self._noise = 4 * np.finfo(dtype).eps  # looked up once, which takes as long as a small product
         self.iterations = 0
 
-    def correct(self, currents: FloatArray, residual: FloatArray, check: Check) -> None:
-        """Add to `currents` in place what reduces their residual as far as the precision goes."""
+    def correct(
+        self, currents: FloatArray, residual: FloatArray, check: Check
+    ) -> tuple[Callable[[], FloatArray], Callable[[], BoolArray]]:
+        """Add to `currents` in place what reduces their residual as far as the precision goes.
+
+        Returns:
+            What tells the residual as conjugate gradients know it, and (batch,) whether they came as far.
+        """
         self._rescale(np.abs(residual).max(axis=(1, 2), keepdims=True))
         change = residual / self._scale
         left = change.astype(self._direction.dtype)
@@ -178,13 +204,15 @@ class _Descent:
         change -= self._conductance * volts
         change *= self._scale
         currents += change
+        scale = self._scale
+        return lambda: left * scale, lambda: np.asarray((check.error(left) <= goal).all(axis=1))
 
     def _rescale(self, scale: FloatArray) -> None:
         """Measure residuals in units of `scale`, which keeps single precision away from its limits."""
         scale = np.where(scale > _UNSCALABLE, scale, self._scale)
         ratio = self._scale / scale
         # A residual that fell so far at once is noise, and earlier directions mean nothing to it.
-        ratio = np.where(ratio < 1e8, ratio, 0.0).astype(self._direction.dtype)
+        ratio = np.where(ratio < 1e8, ratio, 0.0).astype(self._direction.dtype)[:, :, 0]
         self._direction *= ratio
         self._image *= ratio
         self._curvature *= ratio**2
@@ -193,25 +221,27 @@ class _Descent:
     def _iterate(self, residual: RealArray, done: Callable[[RealArray], bool]) -> RealArray:
         """Conjugate gradients from zero; `residual` becomes what is left. Returns the voltages."""
         volts, direction, image = np.zeros_like(residual), self._direction, self._image
+        total, left = _flat(volts), _flat(residual)
         for _ in range(ITERATIONS):
             self.iterations += 1
-            correction, solved = self._precondition(residual)
+            correction, solved = map(_flat, self._precondition(residual))
             # Steps and turns by their definition: the shorter formulas trust that no residual was ever replaced.
-            direction *= (turn := -_ratio(_dot(correction, image), self._curvature))
+            turn = -_ratio(_dot(correction, image), self._curvature)
+            direction *= turn
             direction += correction
             image *= turn
             image += solved
             correction *= self._excess
             image += correction
-            self._curvature, step = self._line(residual)
-            volts += np.multiply(direction, step, out=correction)
-            residual -= np.multiply(image, step, out=correction)
+            self._curvature, step = self._line(left)
+            total += np.multiply(direction, step, out=correction)
+            left -= np.multiply(image, step, out=correction)
             if done(residual):
                 break
         return volts
 
     def _line(self, residual: RealArray) -> tuple[RealArray, RealArray]:
-        """Curvature along the direction, and the step to the minimum, both (batch, 1, 1).
+        """Curvature along the direction, and the step to the minimum, both (batch, 1).
 
         A residual that stiff wires cannot pass on, such as one that adds up to zero on a line of one node, costs no
         voltage: direction and curvature are rounding errors. A step of 1 takes it away, since the preconditioner is
@@ -219,16 +249,21 @@ class _Descent:
         """
         direction, image = self._direction, self._image
         curvature = _dot(direction, image)
-        noise = 4 * np.finfo(direction.dtype).eps * np.sqrt(_dot(direction, direction) * _dot(image, image))
+        noise = self._noise * np.sqrt(_dot(direction, direction) * _dot(image, image))
         curvature = np.where(curvature > noise, curvature, 0.0)
         return curvature, np.where(curvature > 0, _ratio(_dot(residual, direction), curvature), 1.0)
 
 
+def _flat(cells: RealArray) -> RealArray:
+    """(batch, cells), without copies of what the iteration itself has made."""
+    return cells.reshape(len(cells), -1)
+
+
 def _dot(first: RealArray, second: RealArray) -> RealArray:
-    """(batch, 1, 1) inner products."""
-    return np.asarray(np.einsum("bij,bij->b", first, second))[:, np.newaxis, np.newaxis]
+    """(batch, 1) inner products of (batch, cells)."""
+    return np.asarray(np.vecdot(first, second))[:, np.newaxis]
 
 
 def _ratio(numerator: RealArray, denominator: RealArray) -> RealArray:
     """0 where a vector of the batch has nothing left to do."""
-    return np.divide(numerator, denominator, out=np.zeros_like(numerator), where=denominator > 0)
+    return np.divide(numerator, denominator, out=np.zeros(numerator.shape, numerator.dtype), where=denominator > 0)

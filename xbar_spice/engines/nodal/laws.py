@@ -22,6 +22,7 @@ from xbar_spice.linear.operator import FloatArray
 __all__ = ["Laws", "reach"]
 
 CONDUCTANCES = 9
+LOOKED_AT = 4096  # cells of a large array between whose least and largest conductance the others lie
 VOLTAGES = 129
 STEP = 1e-5  # of the largest voltage, to either side
 ALLOWED = 1e-3  # of the slopes at a place; a larger deviation is a slip
@@ -87,7 +88,11 @@ def _lowest_slopes(device: Device, conductance: FloatArray, volts: float) -> Flo
 
 
 def _falls(device: Device, conductance: FloatArray, volts: float) -> bool:
-    cells = np.unique(np.quantile(conductance[conductance > 0], np.linspace(0, 1, CONDUCTANCES), method="nearest"))
+    some = conductance.ravel()[:: max(1, conductance.size // LOOKED_AT)]
+    least, most = np.min(conductance, where=conductance > 0, initial=np.inf), conductance.max()
+    inner = np.linspace(0, 1, CONDUCTANCES)[1:-1]
+    cells = np.quantile(np.append(some[some > 0], (least, most)), inner, method="nearest")
+    cells = np.unique(np.append(cells, (least, most)))
     # No place of the table is 0 V, nor a round number, where laws that are made of pieces have their corners.
     places = volts * (np.linspace(-1.0, 1.0, VOLTAGES - 1) * 0.99937)
     table, at = (np.ascontiguousarray(part) for part in np.broadcast_arrays(cells[:, np.newaxis], places))

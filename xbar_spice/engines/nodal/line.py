@@ -22,6 +22,7 @@ __all__ = ["Line", "RealArray"]
 RealArray = NDArray[np.floating]  # of either precision
 Precision = TypeVar("Precision", bound=np.floating)
 
+STEPS = 100  # of Newton's method; it takes five, or one for each factor of two of a terminal that hardly conducts
 DENSE_TO = 64  # cells up to which a product with Z itself takes less time than two running sums
 
 
@@ -79,6 +80,8 @@ class Line:
 
     def far_current(self, currents: RealArray, axis: int) -> RealArray:
         """Current that the far terminal delivers to each line, in amperes; the axis of the line is gone."""
+        if not self.double:
+            return np.zeros((*currents.shape[:axis], *currents.shape[axis + 1 :]), dtype=currents.dtype)
         return np.asarray(np.tensordot(currents, self.far_share(), axes=([axis], [0])))
 
     def through_currents(self, currents: FloatArray, axis: int) -> FloatArray:
@@ -135,38 +138,39 @@ class Line:
 @lru_cache(maxsize=64)
 def _resistances(line: Line) -> FloatArray:
     """Z, (cells, cells) ohm."""
-    units = np.eye(line.cells)[np.newaxis]
-    resistances = np.zeros_like(units)
-    line._add_running_drops(units, 2, resistances, np.empty_like(units))
-    return np.asarray(resistances[0])
+    near = line.terminal + line.segment * np.arange(line.cells)
+    nearer = np.minimum.outer(near, near)
+    if not line.double:
+        return np.asarray(nearer)
+    return np.asarray(nearer * np.minimum.outer(near[::-1], near[::-1]) / line.end_to_end)
 
 
 @lru_cache(maxsize=16)
 def _modes(cells: int, leak: float, double: bool, count: int) -> tuple[FloatArray, FloatArray]:
     """The smallest angles t and eigenvectors of a line's Laplacian, whose eigenvalues are (2 - 2 cos t) / segment.
 
-    Away from the terminal the equations of a uniform line have the solutions cos(t (x - center) - phase). The open
-    end, or the middle of a line with two terminals, fixes center and phase, and the node at the terminal, with
-    leak = segment / terminal, gives the equation for t. Its roots lie between those of an open end (leak 0) and of a
-    node at 0 V one segment away (leak 1).
+    Away from the terminal the equations of a uniform line have the solutions cos(p(x)), p(x) = t (center - x) - phase.
+    The open end, or the middle of a line with two terminals, fixes center and phase. With leak = segment / terminal,
+    the node at the terminal asks for cos p(-1) = (1 - leak) cos p(0), which is
+
+        p(-1/2) = m pi + arctan(leak cos(t/2) / ((2 - leak) sin(t/2))).
+
+    The difference of the two sides grows with t, and ever more slowly, so that Newton's method from below, where the
+    line would have an open end in place of its terminal, comes up to the root and never passes it.
     """
     order, places = np.arange(count), np.arange(cells)
     center = (cells - 1) / 2 if double else cells - 0.5
     half_turns = np.where(order % 2, 0.5 * np.pi, 0.0) if double else np.zeros(count)
-    low = order * np.pi / cells
-    high = (order + 1) * np.pi / (cells + 1) if double else (order + 0.5) * np.pi / (cells + 0.5)
-
-    def excess(angle: FloatArray) -> FloatArray:
-        """phi(-1) - (1 - leak) phi(0), without cancellation."""
-        middle = angle * (center + 0.5) - half_turns
-        return -2 * np.sin(middle) * np.sin(angle / 2) + leak * np.cos(angle * center - half_turns)
-
-    sign = np.sign(np.cos(low * center - half_turns))  # of phi(0), hence of `excess` at the lower end
-    for _ in range(60):
-        middle = 0.5 * (low + high)
-        below = excess(middle) * sign > 0
-        low, high = np.where(below, middle, low), np.where(below, high, middle)
-    angles = 0.5 * (low + high) if leak else order * np.pi / cells
+    turns = half_turns + np.pi * (order // 2 if double else order)
+    share, length = leak / (2 - leak), center + 0.5
+    angles = order * np.pi / cells
+    for _ in range(STEPS if leak else 0):
+        sines, cosines = np.sin(angles / 2), share * np.cos(angles / 2)
+        slope = length + 0.5 * share / (sines**2 + cosines**2)
+        further = angles - (length * angles - turns - np.arctan2(cosines, sines)) / slope
+        if not (further > angles).any():
+            break
+        angles = np.maximum(angles, further)
     vectors = np.cos(np.multiply.outer(center - places, angles) - half_turns)
     vectors /= np.linalg.norm(vectors, axis=0)
     angles.setflags(write=False)

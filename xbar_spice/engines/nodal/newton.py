@@ -32,7 +32,8 @@ HALVINGS = 25
 WORKING_ARRAYS = 20
 BEYOND = 1e30  # siemens or amperes that no circuit has, and single precision hardly holds
 NEAR = 2.0  # ratio of slopes and programmed conductances up to which one preconditioner fits both
-FORCING = 1e-4  # how far the linear solver reduces the residual of a Newton step
+LEAST, MOST = 3e-5, 0.1  # how far the linear solver reduces the residual of a Newton step
+SPARE = 0.1  # of the error that is allowed: what the last step aims at
 
 
 def read_nonlinear(
@@ -116,6 +117,7 @@ def operating_point(
     failed = np.zeros(drive.shape[0], dtype=bool)
     unfit = failed.copy()
     iterations, fit = 0, grid.conductance  # what the preconditioner was made for
+    forcing = np.full(drive.shape[0], MOST)
     for _ in range(ITERATIONS):
         slopes, lost = state.slopes()
         unfit |= lost
@@ -125,15 +127,22 @@ def operating_point(
         circuit = LinearCircuit(replace(grid, conductance=slopes), "iterative", tolerance, spectral=spectral)
         check = SenseCheck(circuit.grid, placement.sense_axis, tolerance, each=each)
         error = check.error(state.residual) + check.drift(state.currents + state.residual)
-        done = (error <= check.allowance(state.currents, state.residual)).all(axis=1)
+        allowed = check.allowance(state.currents, state.residual)
+        done = (error <= allowed).all(axis=1)
         if (done | failed).all():
             break
-        active = (~(done | failed))[:, np.newaxis, np.newaxis]
-        residual = np.where(active, state.residual, 0.0)
-        inner, spectral = circuit.solve(residual, ReductionCheck(residual, FORCING)), circuit.spectral
+        active = ~(done | failed)
+        residual = state.residual if active.all() else np.where(active[:, np.newaxis, np.newaxis], state.residual, 0.0)
+        enough = SPARE * np.divide(allowed, error, out=np.ones(error.shape), where=error > allowed).min(axis=1)
+        wanted = ReductionCheck(residual, np.clip(np.maximum(forcing, enough), LEAST, MOST))
+        inner, spectral = circuit.solve(residual, wanted, rough=True), circuit.spectral
         iterations += inner.iterations
-        failed |= ~state.advance(inner.currents, inner.levels, active[:, 0, 0])
-    rounding = np.abs(state.residual).sum(axis=(1, 2)) <= ROUNDING * state.ideal_current()
+        before = state.size
+        failed |= ~state.advance(inner.currents, inner.levels, active)
+        # Newton's next step gains as many digits as this one and the one before together: Eisenstat and Walker, SIAM
+        # J. Sci. Comput. 17, 16, 1996, choice 2.
+        forcing = np.divide(state.size, before, out=np.zeros_like(before), where=before > 0) ** 2
+    rounding = state.size <= ROUNDING * state.ideal_current()
     converged = done | check.met_by_noise(state.currents, state.residual, rounding)
     if grid.floating:
         converged &= done
@@ -153,6 +162,11 @@ def _near(slopes: FloatArray, conductance: FloatArray) -> bool:
     return bool((slopes <= NEAR * conductance).all() and (NEAR * slopes >= conductance).all())
 
 
+def _taken(places: BoolArray, values: FloatArray, others: FloatArray) -> FloatArray:
+    """The values of some vectors of a batch, and the others of the others."""
+    return values if places.all() else np.where(places.reshape(-1, *(1,) * (values.ndim - 1)), values, others)
+
+
 @final
 class _State:
     """Cell currents y and what the cells would like to carry on top, I(G, D0 - Z y) - y, both (batch, n0, n1)."""
@@ -163,7 +177,7 @@ class _State:
         self._drive = drive
         self.currents = np.zeros((drive.shape[0], *grid.shape))
         self.levels = np.zeros((drive.shape[0], grid.floating.places.size if grid.floating else 0))
-        self.volts, self.residual, self._slopes = self._evaluate(self.currents, self.levels)
+        self.volts, self.residual, self._slopes = self._law(np.array(np.broadcast_to(drive, self.currents.shape)), 0.0)
 
     def ideal_current(self) -> FloatArray:
         """(batch,) amperes that all cells would carry at their full drive, about."""
@@ -184,10 +198,15 @@ class _State:
             self.residual = np.where(lost[:, np.newaxis, np.newaxis], 0.0, self.residual)
         return slopes, lost
 
+    @property
+    def size(self) -> FloatArray:
+        """(batch,) amperes, the sum of the residual."""
+        return np.asarray(np.abs(self.residual).sum(axis=(1, 2)))
+
     def advance(self, step: FloatArray, rise: FloatArray, active: BoolArray) -> BoolArray:
         """Move the active vectors by the step, halved until the residual falls; (batch,) whether that was possible."""
         length = np.ones((step.shape[0], 1, 1))
-        before = np.abs(self.residual).sum(axis=(1, 2))
+        before = self.size
         for _ in range(HALVINGS):
             currents, levels = self.currents + length * step, self.levels + length[:, :, 0] * rise
             volts, residual, slopes = self._evaluate(currents, levels)
@@ -197,17 +216,20 @@ class _State:
             if fallen.all():
                 break
             length[~fallen] *= 0.5
-        taken = (fallen & active)[:, np.newaxis, np.newaxis]
-        self.currents = np.where(taken, currents, self.currents)
-        self.levels = np.where(taken[:, :, 0], levels, self.levels)
-        self.volts = np.where(taken, volts, self.volts)
-        self.residual = np.where(taken, residual, self.residual)
-        self._slopes = np.where(taken, slopes, self._slopes)
+        taken = fallen & active
+        self.currents = _taken(taken, currents, self.currents)
+        self.levels = _taken(taken, levels, self.levels)
+        self.volts = _taken(taken, volts, self.volts)
+        self.residual = _taken(taken, residual, self.residual)
+        self._slopes = _taken(taken, slopes, self._slopes)
         return np.asarray(fallen)
 
     def _evaluate(self, currents: FloatArray, levels: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
         """Voltages, residual and slopes at these currents."""
-        volts = self._grid.volts(self._drive, currents, levels)
+        return self._law(self._grid.volts(self._drive, currents, levels), currents)
+
+    def _law(self, volts: FloatArray, currents: FloatArray | float) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """The same where the voltages are known."""
         with np.errstate(over="ignore", invalid="ignore"):
             wanted, slopes = self._device.current_and_slope(self._grid.conductance, volts)
             return volts, wanted - currents, slopes

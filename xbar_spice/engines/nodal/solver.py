@@ -14,7 +14,7 @@ from typing import Literal, final
 import numpy as np
 
 from xbar_spice.engines.nodal.checks import SenseCheck
-from xbar_spice.engines.nodal.conjugate_gradients import Check, Outcome, Preconditioner, solve_currents
+from xbar_spice.engines.nodal.conjugate_gradients import Check, Outcome, Preconditioner, correct_once, solve_currents
 from xbar_spice.engines.nodal.dissection import dissected_transfer
 from xbar_spice.engines.nodal.elimination import STACKED_TO, transfer_matrix
 from xbar_spice.engines.nodal.factor import FACTOR_CELLS, FactorPreconditioner
@@ -107,11 +107,17 @@ class LinearCircuit:
         self._solved += volts.shape[1]
         return placement.from_sense(np.concatenate(sensed))
 
-    def solve(self, source: FloatArray, check: Check) -> Outcome:
-        """(1 + G Z) y = f by conjugate gradients, with the sparse factor where the spectral preconditioner fails."""
+    def solve(self, source: FloatArray, check: Check, *, rough: bool = False) -> Outcome:
+        """(1 + G Z) y = f by conjugate gradients, with the sparse factor where the spectral preconditioner fails.
+
+        Args:
+            source: (batch, n0, n1) f, amperes.
+            check: when to stop.
+            rough: whether what conjugate gradients know of the residual is enough.
+        """
         if self._falls:
             return self.refined(np.zeros((1, *self.grid.shape)), source)
-        outcome = None if self._unfit else self._iterate(source, check)
+        outcome = None if self._unfit else self._iterate(source, check, rough=rough and not self.grid.floating)
         if outcome is not None and (outcome.converged.all() or self.grid.conductance.size > FACTOR_CELLS):
             return outcome
         start = outcome.currents if outcome and np.isfinite(outcome.currents).all() else None
@@ -147,10 +153,10 @@ class LinearCircuit:
             return outcome
         return self.refined(drive)
 
-    def _iterate(self, source: FloatArray, check: Check) -> Outcome:
+    def _iterate(self, source: FloatArray, check: Check, *, rough: bool = False) -> Outcome:
         # Slopes of nonlinear cells may lie so far apart that the preconditioner leaves the range of floats.
         with one_thread(), np.errstate(over="ignore", invalid="ignore"):
-            outcome = solve_currents(self.grid, source, self.spectral, check)
+            outcome = (correct_once if rough else solve_currents)(self.grid, source, self.spectral, check)
         self._unfit = not outcome.converged.all()
         return outcome
 

@@ -107,7 +107,9 @@ def continuous_gradients(
                 multiplier = _solve_multistep(scheme, run, multiplier, solver, total, report, past)
         reports.insert(0, report)
     ties = {run.grid.layer: run.field.tie for run in trajectory.runs}
-    adjoint = AdjointRun(multiplier, SolveReport.joined(reports))
+    report = SolveReport.joined(reports)
+    spent = sum(total.evaluations for total in totals.values()) + report.krylov_iterations.sum(axis=0)
+    adjoint = AdjointRun(multiplier, report, evaluations=spent)
     give_up(adjoint, lost)
     handle_nonconvergence(f"the adjoint equation by {name}", adjoint.report, nonconvergence, ADJOINT_HINT)
     return as_gradients(adjoint, by_layer(totals, ties), trajectory.batched)

@@ -48,6 +48,8 @@ class Gradients:
             of an adaptive method by the distance of two points of the grid, the parts of its steps held fixed. None of
             a method that does not say.
         uneven: Whether steps of the method may differ in length.
+        evaluations: Evaluations of J^T w of each sample, those of linear solves among them (NFE of the way back),
+            ([batch]); one is a transposed read of every matrix of f. None where nobody counted.
     """
 
     z0: FloatArray
@@ -57,6 +59,7 @@ class Gradients:
     residuals: FloatArray
     lengths: FloatArray | None = None
     uneven: bool = True
+    evaluations: NDArray[np.int64] | None = None
 
     @property
     def h(self) -> float:
@@ -170,13 +173,15 @@ def gradients(
         raise InvalidInputError("between has a time that integrate was not told: give it there as one of `between`")
 
     with np.errstate(over="ignore", invalid="ignore"):
-        points, lengths, totals = trajectory.dense.pulled(inside, axes)
+        own = trajectory.scheme.interpolates
+        points, lengths, totals = trajectory.dense.pulled({} if own else inside, axes)
+        runs = trajectory.dense.asked(inside) if own else trajectory.runs
         batch = batch + points.pop(trajectory.steps, 0.0)
         for k, w in points.items():
             earlier[k] = earlier.get(k, 0.0) + w
         run, parameters = chained_adjoint(
             trajectory.scheme,
-            [(run.grid.layer, run) for run in reversed(trajectory.runs)],
+            [(run.grid.layer, run) for run in reversed(runs)],
             np.where(lost, 0.0, batch),
             get_linear_solver(krylov, trajectory.options.krylov),
             axes,
@@ -260,7 +265,9 @@ def adjoint_sweep(
     """
     reports: list[SolveReport] = []
     lengths: list[tuple[int, FloatArray | None]] = []  # of each run, with the number of the step behind it
+    evaluations = np.zeros(cotangent.shape[1], dtype=np.int64)
     for total, run in runs:
+        before = total.evaluations.copy()
         total.cover(run.grid.numbers)
         part = method.adjoint(run, cotangent, krylov, total, carry)
         cotangent, carry = part.z0, part.carry
@@ -268,7 +275,8 @@ def adjoint_sweep(
             cotangent = cotangent + earlier[run.grid.start]
         lengths.append((run.grid.numbers.stop, part.lengths))
         reports.insert(0, part.report)
-    return AdjointRun(cotangent, SolveReport.joined(reports), carry, _joined_lengths(lengths))
+        evaluations += total.evaluations - before + part.report.krylov_iterations.sum(axis=0)
+    return AdjointRun(cotangent, SolveReport.joined(reports), carry, _joined_lengths(lengths), evaluations)
 
 
 def _joined_lengths(parts: Sequence[tuple[int, FloatArray | None]]) -> FloatArray | None:
@@ -295,8 +303,10 @@ def as_gradients(run: AdjointRun, parameters: Parameters, batched: bool) -> Grad
     """The result of an adjoint run; without a batch axis for a single z0."""
     report = run.report
     lengths = None if run.lengths is None else run.lengths.sum(axis=1)
+    spent = run.evaluations
     if batched:
-        return Gradients(run.z0, parameters, report.converged, report.krylov_iterations, report.residuals, lengths)
+        solves = report.converged, report.krylov_iterations, report.residuals
+        return Gradients(run.z0, parameters, *solves, lengths, evaluations=spent)
     return Gradients(
         run.z0[:, 0],
         parameters,
@@ -304,4 +314,5 @@ def as_gradients(run: AdjointRun, parameters: Parameters, batched: bool) -> Grad
         report.krylov_iterations[:, 0],
         report.residuals[:, 0],
         lengths,
+        evaluations=None if spent is None else spent[0],
     )

@@ -11,6 +11,7 @@ the run stored. Nothing of J is read again.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, final
@@ -24,7 +25,20 @@ from xbar_spice.solve.fields.evaluation import Evaluation, Parameters
 from xbar_spice.solve.fields.field import ActivationField, Field
 from xbar_spice.solve.fields.layer_field import LayerField
 
-__all__ = ["Factors", "factors_of", "field_of_factors", "jacobians", "of_matrices", "with_curvature"]
+__all__ = ["Factors", "ReadField", "factors_of", "field_of_factors", "jacobians", "of_matrices", "with_curvature"]
+
+
+class ReadField(Field):
+    """A field around another one, whose reads have derivatives of their own."""
+
+    @property
+    @abstractmethod
+    def inner(self) -> Field:
+        """The other one."""
+
+    @abstractmethod
+    def factor_gradients(self, left: FloatArray, right: FloatArray) -> Parameters:
+        """As `of_matrices`, with those of the reads by unit vectors which L and R are known by."""
 
 
 @final
@@ -64,6 +78,8 @@ class Factors:
 
 def factors_of(field: Field) -> Factors | None:
     """What reads make of L and R, by a unit vector for each of their columns; None of another field."""
+    if isinstance(field, ReadField):
+        return factors_of(field.inner)
     if field.outputs != field.states:
         return None
     if isinstance(field, ActivationField):
@@ -79,18 +95,18 @@ def field_of_factors(field: Field) -> tuple[Field, Factors, Activation]:
     Raises:
         InvalidInputError: It is none, or its activation does not say how it is curved.
     """
-    found = factors_of(field)
-    if found is None or not isinstance(field, ActivationField | LayerField):
+    found, formula = factors_of(field), field.inner if isinstance(field, ReadField) else field
+    if found is None or not isinstance(formula, ActivationField | LayerField):
         raise InvalidInputError(
             "the gradient of a density needs a field of the form L sig(R z + b), such as ActivationField, ReluField or "
-            f"LayerField, got {type(field).__name__}; log_density itself takes any field"
+            f"LayerField, got {type(formula).__name__}; log_density itself takes any field"
         )
-    if field.activation.curvature is None:
+    if formula.activation.curvature is None:
         raise InvalidInputError(
-            f"the activation {field.activation.name} does not say its second derivative, which the gradient of a "
+            f"the activation {formula.activation.name} does not say its second derivative, which the gradient of a "
             "density needs: give Activation(..., curvature=lambda s, r: ...)"
         )
-    return field, found, field.activation
+    return field, found, formula.activation
 
 
 def jacobians(field: Field, at: Evaluation, factors: Factors | None) -> FloatArray:
@@ -120,6 +136,8 @@ def of_matrices(field: Field, left: FloatArray, right: FloatArray) -> Parameters
     A field knows the gradients of w^T f. Two evaluations with opposite cotangents, one driven with unit vectors and one
     with nothing, leave those of the matrices and take away those of biases.
     """
+    if isinstance(field, ReadField):
+        return field.factor_gradients(left, right)
     n, m = left.shape
     empty = np.zeros
     of_right = field.parameter_gradients(

@@ -12,18 +12,18 @@ mass 1 in the limit of small h; by the determinant the mass is 1 at any h at whi
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, final
+from typing import Literal, NamedTuple, cast, final
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from xbar_spice.checks import ANYTHING, Array, Real, Whole, checked, given
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.parts import METHODS
-from xbar_spice.solve.adjoint.discrete import gradients
+from xbar_spice.solve.adjoint.discrete import Gradients, gradients
 from xbar_spice.solve.density.jacobian import factors_of, jacobians, of_matrices
 from xbar_spice.solve.density.traced import CurvedField, ProbedField, TracedField
 from xbar_spice.solve.fields.evaluation import Evaluation, Parameters
@@ -34,7 +34,7 @@ from xbar_spice.solve.integrators.integration import MOST_STEPS, Trajectory, int
 from xbar_spice.solve.integrators.layers import Layers
 from xbar_spice.solve.integrators.method import ForwardRun
 
-__all__ = ["By", "DensityGradients", "density_gradients", "log_density"]
+__all__ = ["By", "DensityGradients", "Volume", "curved", "density_gradients", "log_density", "normal", "volume"]
 
 By = Literal["determinant", "trace", "hutchinson"]
 """How a density is followed along the solution."""
@@ -56,12 +56,16 @@ class DensityGradients:
             those that have none; by layer, such as "A[0]", if there are several.
         least_determinant: (samples,) the smallest determinant of a step on each sample's way; where it is not > 0 the
             map folds, and the density has another mass than 1. None where densities follow traces.
+        evaluations: (samples,) of f on the way there (NFE).
+        adjoint_evaluations: (samples,) of J^T w on the way back.
     """
 
     log_density: FloatArray
     x: FloatArray
     parameters: Parameters
     least_determinant: FloatArray | None
+    evaluations: NDArray[np.int64]
+    adjoint_evaluations: NDArray[np.int64]
 
 
 class _Term(NamedTuple):
@@ -175,14 +179,15 @@ def density_gradients(
         z = trajectory.z[-1]
         back = gradients(trajectory, np.where(np.isfinite(z).all(axis=0), -z * share, 0.0))
         least = np.ones(len(samples)) if by == "determinant" else None
-        return DensityGradients(_normal(z), back.z0.T, back.parameters, least)
+        return DensityGradients(normal(z), back.z0.T, back.parameters, least, *_spent(trajectory, back))
     if by != "determinant":
         traced = Layers([TracedField(part, _probes(by, rng, probes, samples)) for part in layers.fields])
         trajectory = integrate(traced, _beside_zero(samples), method, h=h, steps=steps)
         z, traces = trajectory.z[-1, :-1], trajectory.z[-1, -1]
         lost = ~np.isfinite(trajectory.z[-1]).all(axis=0)
         back = gradients(trajectory, np.where(lost, 0.0, np.vstack([-z * share, share])))
-        return DensityGradients(_normal(z) + traces, back.z0[:-1].T, back.parameters, None)
+        spent = _spent(trajectory, back)
+        return DensityGradients(normal(z) + traces, back.z0[:-1].T, back.parameters, None, *spent)
     if not isinstance(scheme, LinearMultistep):
         raise InvalidInputError(
             f'{name} has no gradient of its determinant: take forward_euler, implicit_euler or trapezoid, or by="trace"'
@@ -193,20 +198,71 @@ def density_gradients(
 def _by_determinant(
     layers: Layers, samples: FloatArray, scheme: LinearMultistep, h: float, steps: int, share: FloatArray
 ) -> DensityGradients:
-    """Each step's determinant hands a cotangent to the states that it is made at, and the adjoint carries it back."""
-    curved = [CurvedField(part) for part in layers.fields]
-    trajectory = integrate(Layers(curved), samples.T, scheme, h=h, steps=steps, stops=range(1, steps))
-    z, terms = trajectory.z[-1], [(run, term) for run in trajectory.runs for term in _terms(scheme, run)]
-    total, least = np.zeros(len(samples)), np.full(len(samples), np.inf)
-    for run, term in terms:
-        sign, size = np.linalg.slogdet(_map(curved[run.grid.layer], term))
+    trajectory = integrate(curved(layers), samples.T, scheme, h=h, steps=steps, stops=range(1, steps))
+    found, z = volume(trajectory, share), trajectory.z[-1]
+    lost, at = found.lost, dict(found.at)
+    back = gradients(trajectory, at.pop(steps, 0.0) + np.where(lost, 0.0, -z * share), at=at)
+    parameters = {name: value + found.parameters[name] for name, value in back.parameters.items()}
+    x = np.where(lost, np.nan, back.z0).T
+    spent = _spent(trajectory, back)
+    return DensityGradients(normal(z) + found.logarithm, x, parameters, found.least_determinant, *spent)
+
+
+def curved(field: Field | Layers) -> Layers:
+    """The same field, whose runs keep what the volume along them needs: of the form L sig(R z + b).
+
+    Raises:
+        InvalidInputError: It is of another form, or its activation has no second derivative.
+    """
+    return Layers([CurvedField(part) for part in (field if isinstance(field, Layers) else Layers([field])).fields])
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Volume:
+    """What a run does to the volume around each sample.
+
+    Attributes:
+        logarithm: log |det| of all steps, (samples,).
+        least_determinant: The smallest determinant of a step, (samples,).
+        lost: Which samples have none, because states or determinants are not finite, (samples,).
+        at: Cotangents of the states at grid points, (n, samples), of the sum of the logarithms with their weights.
+        parameters: The same of the field's parameters, at fixed states.
+    """
+
+    logarithm: FloatArray
+    least_determinant: FloatArray
+    lost: NDArray[np.bool_]
+    at: Mapping[int, FloatArray]
+    parameters: Parameters
+
+
+def volume(trajectory: Trajectory, share: FloatArray | None = None) -> Volume:
+    """The volume along a run of a `curved` field, and the derivatives of its logarithm.
+
+    Each step's determinant hands a cotangent to the states that it is made at, and an adjoint carries it back.
+
+    Args:
+        trajectory: Of a linear method of one step, with a stop at every grid point.
+        share: (samples,) weight of each sample in the sum that is differentiated; no derivatives when left out.
+    """
+    scheme = trajectory.scheme
+    if not isinstance(scheme, LinearMultistep):
+        raise InvalidInputError(f"{scheme} has no determinant that is differentiated")
+    samples = trajectory.z.shape[-1]
+    terms = [(run, cast(CurvedField, run.field), term) for run in trajectory.runs for term in _terms(scheme, run)]
+    total, least = np.zeros(samples), np.full(samples, np.inf)
+    for _, field, term in terms:
+        sign, size = np.linalg.slogdet(_map(field, term))
         total += term.sign * size
         least = np.minimum(least, sign * np.exp(size))
-    lost = ~np.isfinite(total) | ~np.isfinite(z).all(axis=0)
+    lost = ~np.isfinite(total) | ~np.isfinite(trajectory.z[-1]).all(axis=0)
+    if share is None:
+        return Volume(total, least, lost, {}, {})
     at: dict[int, FloatArray] = {}
     direct: dict[str, FloatArray] = {}
-    for run, term in terms:
-        field = curved[run.grid.layer]
+    layers = 1 + max(run.grid.layer for run in trajectory.runs)
+    for run, field, term in terms:
         M = np.where(lost[:, np.newaxis, np.newaxis], np.eye(field.states), _map(field, term))
         G = np.where(lost, 0.0, term.sign * term.c * share)[:, np.newaxis, np.newaxis] * np.linalg.inv(M)
         left, right, of_slope = field.factors.pull(np.asarray(term.at.slope, dtype=float), G)
@@ -216,11 +272,14 @@ def _by_determinant(
         matrices = of_matrices(field.field, left, right)
         found = field.tie.collect({name: value + matrices[name] for name, value in inside.items()})
         for name, value in found.items():
-            named = name if len(curved) == 1 else f"{name}[{run.grid.layer}]"
+            named = name if layers == 1 else f"{name}[{run.grid.layer}]"
             direct[named] = direct[named] + value if named in direct else value
-    back = gradients(trajectory, at.pop(steps, 0.0) + np.where(lost, 0.0, -z * share), at=at)
-    parameters = {name: value + direct[name] for name, value in back.parameters.items()}
-    return DensityGradients(_normal(z) + total, np.where(lost, np.nan, back.z0).T, parameters, least)
+    return Volume(total, least, lost, at, direct)
+
+
+def _spent(trajectory: Trajectory, back: Gradients) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    forward = trajectory.evaluations.sum(axis=0)
+    return forward, np.zeros_like(forward) if back.evaluations is None else back.evaluations
 
 
 def _map(field: CurvedField, term: _Term) -> FloatArray:
@@ -240,14 +299,14 @@ def _followed(
 ) -> FloatArray:
     """The log density of each sample."""
     if isinstance(scheme, Verlet):  # kicks and drifts shear, and change no volume
-        return _normal(integrate(layers, samples.T, scheme, h=h, steps=steps).z[-1])
+        return normal(integrate(layers, samples.T, scheme, h=h, steps=steps).z[-1])
     if by == "determinant":
         stops = () if isinstance(scheme, LinearMultistep) else range(1, steps)
         trajectory = integrate(layers, samples.T, scheme, h=h, steps=steps, stops=stops)
-        return _normal(trajectory.z[-1]) + sum(_log_determinants(trajectory, layers))
+        return normal(trajectory.z[-1]) + sum(_log_determinants(trajectory, layers))
     traced = Layers([_traced(part, probes) for part in layers.fields])
     z = integrate(traced, _beside_zero(samples), scheme, h=h, steps=steps).z[-1]
-    return np.asarray(_normal(z[:-1]) + z[-1])
+    return np.asarray(normal(z[:-1]) + z[-1])
 
 
 def _traced(field: Field, probes: FloatArray | None) -> Field:
@@ -321,6 +380,6 @@ def _beside_zero(samples: FloatArray) -> FloatArray:
     return np.vstack([samples.T, np.zeros((1, len(samples)))])
 
 
-def _normal(z: FloatArray) -> FloatArray:
+def normal(z: FloatArray) -> FloatArray:
     """The logarithm of N(z; 0, I), (batch,) of (n, batch)."""
     return np.asarray(-0.5 * np.sum(z * z, axis=0) - 0.5 * len(z) * np.log(2.0 * np.pi))

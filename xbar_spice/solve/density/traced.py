@@ -14,6 +14,7 @@ Source: Grathwohl et al., FFJORD, ICLR 2019.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import final
 
 import numpy as np
@@ -39,8 +40,8 @@ class CurvedField(Field):
     """
 
     def __init__(self, field: Field) -> None:
-        self.field, self.factors, activation = field_of_factors(field)
-        self._curved = with_curvature(field, activation)
+        found, self.factors, activation = field_of_factors(field)
+        self.field = with_curvature(found, activation)
         self.twin, self.circuit = field.twin, field.circuit
 
     @property
@@ -52,12 +53,16 @@ class CurvedField(Field):
         return self.field.hidden_units
 
     @property
+    def kept_inputs(self) -> int:  # type: ignore[override]
+        return self.field.kept_inputs
+
+    @property
     def tie(self) -> Tie:
         return self.field.tie
 
     def evaluate(self, z: FloatArray) -> Evaluation:
-        at, m = self._curved.evaluate(z), self.hidden_units
-        return Evaluation(at.z, at.value, at.slope[:m], np.vstack([at.hidden, at.slope[m:]]))
+        at, m = self.field.evaluate(z), self.hidden_units
+        return replace(at, slope=at.slope[:m], hidden=np.vstack([at.hidden, at.slope[m:]]))
 
     def jvp(self, evaluation: Evaluation, direction: FloatArray) -> FloatArray:
         return self.field.jvp(evaluation, direction)
@@ -81,8 +86,7 @@ class CurvedField(Field):
         return evaluation.hidden[self.hidden_units :]
 
     def _plain(self, evaluation: Evaluation) -> Evaluation:
-        hidden = evaluation.hidden[: self.hidden_units]
-        return Evaluation(evaluation.z, evaluation.value, evaluation.slope, hidden)
+        return replace(evaluation, hidden=evaluation.hidden[: self.hidden_units])
 
 
 @final
@@ -112,13 +116,17 @@ class TracedField(Field):
         return self._curved.hidden_units
 
     @property
+    def kept_inputs(self) -> int:  # type: ignore[override]
+        return self._curved.kept_inputs
+
+    @property
     def tie(self) -> Tie:
         return self._curved.tie
 
     def evaluate(self, z: FloatArray) -> Evaluation:
         at = self._curved.evaluate(z[:-1])
         trace = np.sum(self._weights * at.slope, axis=0)
-        return Evaluation(z, np.vstack([at.value, trace]), at.slope, at.hidden)
+        return replace(at, z=z, value=np.vstack([at.value, trace]))
 
     def jvp(self, evaluation: Evaluation, direction: FloatArray) -> FloatArray:
         change = self._curved.jvp(evaluation, direction[:-1])
@@ -147,7 +155,7 @@ class TracedField(Field):
         raise InvalidInputError("a density has gradients, and no tangent: take density_gradients")
 
     def _inner(self, evaluation: Evaluation) -> Evaluation:
-        return Evaluation(evaluation.z[:-1], evaluation.value[:-1], evaluation.slope, evaluation.hidden)
+        return replace(evaluation, z=evaluation.z[:-1], value=evaluation.value[:-1])
 
     def _bend(self, evaluation: Evaluation) -> FloatArray:
         """The derivative of the trace with respect to the inputs of the hidden units, (m, batch)."""

@@ -15,6 +15,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Literal, final, get_args
 
 import numpy as np
+from numpy.typing import NDArray
 
 from xbar_spice.checks import Many, Text
 from xbar_spice.errors import InvalidInputError
@@ -60,10 +61,14 @@ class Contributions:
     Args:
         axes: what to keep apart, of `split_axes`.
         batch: number of samples.
+
+    Attributes:
+        evaluations: (batch,) how many times J^T w was evaluated for each sample; (1,) where all had the same.
     """
 
     def __init__(self, axes: tuple[By, ...] = (), batch: int = 1) -> None:
         self._axes, self._batch = axes, batch
+        self.evaluations: NDArray[np.int64] = np.zeros(batch, dtype=np.int64)
         self._steps = range(0)
         self._totals: dict[tuple[int, ...], dict[str, FloatArray]] = {}  # by step and sample, as far as kept apart
 
@@ -99,6 +104,7 @@ class Contributions:
         for step, cotangent in self._apart(cotangents):
             hidden.append(field.pull_hidden(evaluation, cotangent))
             self.add(field, evaluation, cotangent, hidden[-1], step=step, samples=samples, part=part)
+        self.evaluations[slice(None) if samples is None else samples] += len(hidden)
         return field.pull_state(evaluation, sum(hidden[1:], hidden[0]))
 
     def add(

@@ -1,5 +1,6 @@
 """States between the points of a grid, and what a loss of them adds to the gradients of a run.
 
+A method that interpolates says them itself, and its adjoint starts from their cotangents. For all others they are on
 Hermite's cubic through z and f(z) at both ends of a step, with x the part of the step that has passed:
 
     z(x) = (1 + 2x)(1 - x)^2 z_k + x (1 - x)^2 h f(z_k) + x^2 (3 - 2x) z_{k+1} + x^2 (x - 1) h f(z_{k+1})
@@ -12,7 +13,7 @@ Source: Hairer, Norsett and Wanner, Solving Ordinary Differential Equations I, s
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import final
 
 import numpy as np
@@ -22,7 +23,7 @@ from xbar_spice.linear.operator import FloatArray
 from xbar_spice.read_context import stage
 from xbar_spice.solve.fields.contributions import By, Contributions
 from xbar_spice.solve.fields.evaluation import Evaluation
-from xbar_spice.solve.integrators.method import ForwardRun
+from xbar_spice.solve.integrators.method import ForwardRun, Method
 
 __all__ = ["Dense"]
 
@@ -30,21 +31,25 @@ __all__ = ["Dense"]
 @final
 @dataclass(frozen=True, eq=False)
 class Dense:
-    """The cubics of a run.
+    """States within the steps of a run.
 
     Attributes:
         times: (steps + 1,) of the grid points.
         runs: The run, stretch by stretch.
+        scheme: The method that made it.
         known: What f was at ends of steps, as far as it has been asked for: no state is read twice.
     """
 
     times: FloatArray
     runs: tuple[ForwardRun, ...]
+    scheme: Method | None = None
     known: dict[tuple[int, int], Evaluation] = field(default_factory=dict)
 
     def state(self, time: float) -> FloatArray:
         """(n, batch) the state at a time."""
         run, k, x, h = self._step(time)
+        if self.scheme is not None and self.scheme.interpolates:
+            return self.scheme.between(run, k - run.grid.start, x)
         value: FloatArray = np.zeros_like(run.z[0])
         for end, of_z, of_f in _weights(x, h):
             value = value + of_z * run.z[k + end - run.grid.start] + of_f * self._at(run, k + end).value
@@ -53,6 +58,17 @@ class Dense:
     def points(self, times: Iterable[float]) -> list[int]:
         """The grid points on both sides of each time."""
         return sorted({self._place(time)[0] + end for time in times for end in (0, 1)})
+
+    def asked(self, cotangents: Mapping[float, FloatArray]) -> tuple[ForwardRun, ...]:
+        """The runs with cotangents of states within them, (n, batch), for the adjoint of a method that interpolates.
+
+        Each time is `inside` a run of one step, as `points` are stops.
+        """
+        inside: dict[int, list[tuple[float, FloatArray]]] = {}
+        for time, w in cotangents.items():
+            run, _, x, _ = self._step(time)
+            inside.setdefault(run.grid.start, []).append((x, w))
+        return tuple(replace(run, inside=tuple(inside.get(run.grid.start, ()))) for run in self.runs)
 
     def pulled(
         self, cotangents: Mapping[float, FloatArray], axes: tuple[By, ...]
@@ -82,6 +98,11 @@ class Dense:
         return next(run for run in self.runs if k in run.grid.numbers), k, part, h
 
     def _place(self, time: float) -> tuple[int, float, float]:
+        if self.scheme is not None and self.scheme.second_order:
+            raise InvalidInputError(
+                f"there are no states between grid points of this method, got time {time:g}: it solves d^2z/dt^2 = f, "
+                "and f is not the slope of z; take a shorter step that has this time among its points"
+            )
         way = np.sign(self.times[-1] - self.times[0])
         if not 0.0 <= way * (time - self.times[0]) <= abs(self.times[-1] - self.times[0]):
             raise InvalidInputError(

@@ -5,13 +5,17 @@ batched read for all samples that are still on their way to the next point of th
 The last stage of an accepted step is the first of the next one (six evaluations per attempt). The adjoint is that of
 the steps that were accepted, their sizes held fixed, as parts of the distance between two points of the grid.
 
-Source: Dormand and Prince, J. Comput. Appl. Math. 6 (1980) 19.
+Between grid points the state is the quartic z + h sum_i b_i(x) k_i of the accepted step that the time falls into, with
+x the part of it that has passed, the six stages, and f behind the step as the seventh k: of order 4, without a read.
+
+Sources: Dormand and Prince, J. Comput. Appl. Math. 6 (1980) 19; Shampine, Math. Comput. 46 (1986) 135 (the quartic).
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields, replace
-from typing import final
+from typing import NamedTuple, final
 
 import numpy as np
 
@@ -31,6 +35,7 @@ from xbar_spice.solve.integrators.method import (
     Substep,
     TangentRun,
 )
+from xbar_spice.solve.integrators.noisy_steps import said_of_noise
 from xbar_spice.solve.integrators.runge_kutta import Tableau
 from xbar_spice.solve.integrators.step_control import AdaptiveOptions
 from xbar_spice.solve.linear_solvers.solver import LinearSolver
@@ -50,6 +55,18 @@ _TABLEAU = Tableau(
 )
 # Order 5 minus order 4; the seventh stage is f at the new point.
 _ERROR = (71 / 57600, 0.0, -71 / 16695, 71 / 1920, -17253 / 339200, 22 / 525, -1 / 40)
+# Of x, x^2, x^3 and x^4 in b_i(x).
+_QUARTIC = np.array(
+    [
+        [1.0, -8048581381 / 2820520608, 8663915743 / 2820520608, -12715105075 / 11282082432],
+        [0.0, 0.0, 0.0, 0.0],
+        [0.0, 131558114200 / 32700410799, -68118460800 / 10900136933, 87487479700 / 32700410799],
+        [0.0, -1754552775 / 470086768, 14199869525 / 1410260304, -10690763975 / 1880347072],
+        [0.0, 127303824393 / 49829197408, -318862633887 / 49829197408, 701980252875 / 199316789632],
+        [0.0, -282668133 / 205662961, 2019193451 / 616988883, -1453857185 / 822651844],
+        [0.0, 40617522 / 29380423, -110615467 / 29380423, 69997945 / 29380423],
+    ]
+)
 _ORDER = 5
 _SHORTEST = 16.0 * float(np.finfo(float).eps)  # of the distance of grid points: no step is shorter
 
@@ -76,6 +93,7 @@ class DormandPrince(Method):
     max_attempts: int | None = None
     max_rejections: int | None = None
 
+    interpolates = True
     hint = (
         "its steps were rejected, or became too many: try looser tolerances; AdaptiveOptions(noise=...) as "
         "measured_noise gives it if the reads are noisy; an implicit method if the field is stiff"
@@ -120,6 +138,9 @@ class DormandPrince(Method):
         evaluations = ((),) * (grid.steps + 1)
         return ForwardRun(field, grid, z, evaluations, report, tuple(substeps), carry, (walk.h,))
 
+    def doubts(self, run: ForwardRun, options: SolveOptions) -> str:
+        return said_of_noise(run, self.step_control(options.adaptive), float(np.linalg.norm(_ERROR)))
+
     def adjoint(
         self,
         run: ForwardRun,
@@ -132,15 +153,23 @@ class DormandPrince(Method):
         for k in range(run.grid.steps - 1, -1, -1):
             step = run.grid.start + k
             with stage(phase="adjoint", step=step):
-                for taken in reversed(run.substeps[k]):
+                for place in _last_first(run, k):
+                    taken = place.taken
 
                     def pull(
                         at: Evaluation, w: FloatArray, step: int = step, samples: IndexArray = taken.samples
                     ) -> FloatArray:
                         return total.pull(run.field, at, {step: w}, samples=samples)
 
-                    part = multiplier[:, taken.samples]
-                    multiplier[:, taken.samples], length = _TABLEAU.pull(pull, taken.stages, taken.h, part)
+                    part, looks = multiplier[:, taken.samples], place.looks(run.inside)
+                    if not looks:
+                        multiplier[:, taken.samples], length = _TABLEAU.pull(pull, taken.stages, taken.h, part)
+                    else:
+                        *inside, behind = (sum(weights[i] * w for weights, w in looks) for i in range(len(_QUARTIC)))
+                        part = part + pull(taken.end, taken.h * behind)
+                        part, length = _TABLEAU.pull(pull, taken.stages, taken.h, part, inside)
+                        length = length + np.einsum("nb,nb->b", behind, taken.end.value)
+                        multiplier[:, taken.samples] = part + sum(w for _, w in looks)
                     lengths[k, taken.samples] += taken.h / run.grid.h * length
         return AdjointRun(multiplier, SolveReport.blank(run.grid.steps, cotangent.shape[1]), lengths=lengths)
 
@@ -157,6 +186,53 @@ class DormandPrince(Method):
             part = change[:, taken.samples]
             change[:, taken.samples] = _TABLEAU.push(run.field, taken.stages, taken.h, part, direction)
         return TangentRun(change, SolveReport.blank(run.grid.steps, change.shape[1]))
+
+    def between(self, run: ForwardRun, step: int, part: float) -> FloatArray:
+        state: FloatArray = np.full_like(run.z[step], np.nan)  # of samples that did not get there
+        for place in _last_first(run, step):
+            taken, here = place.taken, place.covers(part)
+            slopes = [at.value for at in (*taken.stages, taken.end)]
+            moved = sum(weight * slope for weight, slope in zip(place.weights(part), slopes, strict=True))
+            found = taken.stages[0].z + taken.h * moved
+            state[:, taken.samples[here]] = found[:, here]
+        return state
+
+
+@final
+class _Place(NamedTuple):
+    """An accepted step, and the parts of the grid's step at which it begins, has gone on, and the next one begins."""
+
+    taken: Substep
+    start: FloatArray
+    length: FloatArray
+    until: FloatArray
+
+    def covers(self, part: float) -> BoolArray:
+        """(samples,) whose time falls into it."""
+        return np.logical_and(self.start <= part, part < self.until)
+
+    def weights(self, part: float) -> FloatArray:
+        """(stages + 1, samples) b_i(x)."""
+        x = (part - self.start) / self.length
+        return np.asarray(_QUARTIC @ np.stack([x, x**2, x**3, x**4]))
+
+    def looks(self, inside: Iterable[tuple[float, FloatArray]]) -> list[tuple[FloatArray, FloatArray]]:
+        """The weights and cotangents, (n, samples), of all looks at it, with zeros for samples elsewhere."""
+        found = [(self.weights(part), self.covers(part), w[:, self.taken.samples]) for part, w in inside]
+        return [(weights, np.where(here, w, 0.0)) for weights, here, w in found if here.any()]
+
+
+def _last_first(run: ForwardRun, step: int) -> Iterator[_Place]:
+    """The accepted steps of a step of the grid, the last one first."""
+    passed = np.zeros(run.z.shape[2])
+    starts = []
+    for taken in run.substeps[step]:
+        starts.append(passed[taken.samples].copy())
+        passed[taken.samples] += taken.h / run.grid.h
+    until = np.full_like(passed, np.inf)
+    for taken, start in zip(reversed(run.substeps[step]), reversed(starts), strict=True):
+        yield _Place(taken, start, taken.h / run.grid.h, until[taken.samples])
+        until[taken.samples] = start
 
 
 @final
@@ -212,6 +288,7 @@ class _Walk:
         accepted = error <= 1.0
         kept = np.flatnonzero(accepted)
         if kept.size:
-            taken.append(Substep(active[kept], h[kept], tuple(at.columns(kept) for at in stages)))
+            parts = tuple(at.columns(kept) for at in stages)
+            taken.append(Substep(active[kept], h[kept], parts, there.columns(kept)))
             self.at = self.at.with_columns(active[kept], there.columns(kept))
         return accepted, error

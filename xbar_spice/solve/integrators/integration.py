@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from xbar_spice.checks import Array, Real, Whole, checked, given
-from xbar_spice.errors import ConvergenceError, ConvergenceWarning, InvalidInputError, StabilityWarning
+from xbar_spice.errors import ConvergenceError, ConvergenceWarning, DesignWarning, InvalidInputError, StabilityWarning
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.parts import METHODS
 from xbar_spice.solve.fields.evaluation import BoolArray
@@ -98,12 +98,13 @@ class Trajectory:
     @cached_property
     def dense(self) -> Dense:
         """Between the points of the grid."""
-        return Dense(self.t, self.runs)
+        return Dense(self.t, self.runs, self.scheme)
 
     def state(self, time: float) -> FloatArray:
-        """The state at any time of the run, (n, batch), by cubic interpolation, of order 4.
+        """The state at any time of the run, (n, batch), of order 4.
 
-        Takes a read of f at each end of a step where the method has none.
+        By the method's own quartic of `dopri5`; else by a cubic, which takes a read of f at each end of a step where
+        the method has none.
 
         Raises:
             InvalidInputError: The time is beyond the run.
@@ -197,7 +198,8 @@ def integrate(  # noqa: PLR0913 - a problem, its grid, and how it is solved
 
     Returns:
         The trajectory; its `converged`, (steps[, batch]), says which steps to trust. A `StabilityWarning` says that
-        the linear solves saw a damped part of the state that the method amplifies (`am3` beyond h |lambda| = 6).
+        the linear solves saw a damped part of the state that the method amplifies (`am3` beyond h |lambda| = 6), a
+        `DesignWarning` that an adaptive method made its steps as short as the noise of reads would have it.
 
     Raises:
         InvalidInputError: An argument is not allowed.
@@ -219,13 +221,15 @@ def integrate(  # noqa: PLR0913 - a problem, its grid, and how it is solved
     check_nonconvergence(nonconvergence)
     if len(between):
         times = h * np.arange(steps + 1) if lengths is None else np.concatenate([[0.0], np.cumsum(lengths)])
-        stops = [*stops, *Dense(times.astype(float), ()).points(between)]
+        stops = [*stops, *Dense(times.astype(float), (), scheme).points(between)]
     options = SolveOptions(newton or NewtonOptions(), get_linear_solver(krylov), adaptive or AdaptiveOptions())
     with np.errstate(over="ignore", invalid="ignore"):  # a diverging sample is reported below
         runs = chained_runs(scheme, stretches(layers.pieces(points), lengths, stops), z, options)
     trajectory = Trajectory(name, scheme, runs, options, batched=np.ndim(z0) == 2)
     handle_nonconvergence(f"{name} with h = {h:g}", trajectory.report, nonconvergence, scheme.hint)
     warn_of_instability(name, h, trajectory.report)
+    if doubt := scheme.doubts(runs[-1], options):
+        warnings.warn(f"{name} with h = {h:g}: {doubt}", DesignWarning, stacklevel=3)  # over the look at the arguments
     return trajectory
 
 

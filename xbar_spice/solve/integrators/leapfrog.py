@@ -50,6 +50,7 @@ class Leapfrog(Method):
 
     hint = "the step may be unstable: h^2 times an eigenvalue of f must not go beyond -4; try a smaller h"
     one_step = False
+    second_order = True
 
     first: float = 1.0
 

@@ -144,11 +144,13 @@ class Substep:
         samples: Which samples, ascending.
         h: Their step sizes, (samples,).
         stages: The field at each stage, for these samples only.
+        end: The field behind the step.
     """
 
     samples: IndexArray
     h: FloatArray
     stages: tuple[Evaluation, ...]
+    end: Evaluation
 
 
 @final
@@ -165,6 +167,8 @@ class ForwardRun:
         substeps: For each step those that an adaptive method took on the way.
         before: The `carry` with which the run started.
         carry: What the method needs besides the last state to go on as if the run had not ended.
+        inside: Of a run of one step, by a method that `interpolates`: the part of it that has passed, and the cotangent
+            of the state there, (n, batch), of each look at it. The adjoint starts from them, too.
     """
 
     field: Field
@@ -175,6 +179,7 @@ class ForwardRun:
     substeps: tuple[tuple[Substep, ...], ...] = ()
     before: Carry = ()
     carry: Carry = ()
+    inside: tuple[tuple[float, FloatArray], ...] = ()
 
 
 @final
@@ -188,12 +193,14 @@ class AdjointRun:
         carry: What the adjoint of the run before needs besides dL/dz_0.
         lengths: (steps, batch) dL/dh_k, by the length of each step, each sample for itself; perhaps with rows in front,
             for what this run makes of the lengths of the last steps before it. None of a method that does not say.
+        evaluations: (batch,) of J^T w, those of linear solves among them; None where nobody counted.
     """
 
     z0: FloatArray
     report: SolveReport
     carry: Carry = ()
     lengths: FloatArray | None = None
+    evaluations: NDArray[np.int64] | None = None
 
 
 @final
@@ -225,6 +232,12 @@ class Method(ABC):
 
     one_step: bool = True
     """Whether a step depends on the state before it only, so that it can be run back from the state after it."""
+
+    second_order: bool = False
+    """Whether f is d^2z/dt^2 and not dz/dt, so that no cubic through its values has the states between grid points."""
+
+    interpolates: bool = False
+    """Whether `between` knows states within a step; if not, they are on Hermite's cubic, see `dense`."""
 
     @property
     def uneven(self) -> bool:
@@ -277,6 +290,20 @@ class Method(ABC):
 
         Of a run that continues another one, `carry` is that of the tangent of the run before.
         """
+
+    def doubts(self, run: ForwardRun, options: SolveOptions) -> str:
+        """What the caller should be warned of beside steps that did not converge; nothing by default."""
+        return ""
+
+    def between(self, run: ForwardRun, step: int, part: float) -> FloatArray:
+        """The state within a step of a run, (n, batch), by a method that `interpolates`; its adjoint knows `inside`.
+
+        Args:
+            run: What the method left.
+            step: Counted from the run's first.
+            part: Of the step that has passed.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no states of its own between grid points")
 
     def reverse(self, field: Field, z: FloatArray, grid: Grid, options: SolveOptions) -> FloatArray:
         """The state before the grid's only step from the one after it; the same method run back in time by default.

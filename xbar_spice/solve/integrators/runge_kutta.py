@@ -13,7 +13,7 @@ Differentiated, with lam' = dL/dz' and from the last stage to the first:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import final
 
@@ -71,11 +71,17 @@ class Tableau:
         stages: tuple[Evaluation, ...],
         h: float | FloatArray,
         multiplier: FloatArray,
+        inside: Sequence[FloatArray] = (),
     ) -> tuple[FloatArray, FloatArray]:
-        """Lam from lam', with `pull` for J^T w at a stage; and dL/dh, (batch,)."""
+        """Lam from lam', with `pull` for J^T w at a stage; and dL/dh, (batch,).
+
+        Of a loss that looks at z + h sum_i b_i f(y_i) with other b, too, `inside` is b_i times its cotangent by stage.
+        """
         pulled: dict[int, FloatArray] = {}
         for i in range(len(stages) - 1, -1, -1):
             w = self.b[i] * multiplier + sum(self.a[j][i] * p for j, p in pulled.items())
+            if inside:
+                w = w + inside[i]
             pulled[i] = pull(stages[i], h * w)
         moved = [(self.b, multiplier), *((self.a[i], p) for i, p in pulled.items())]
         length = sum(
@@ -84,6 +90,7 @@ class Tableau:
             for weight, at in zip(row, stages, strict=False)
             if weight
         )
+        length = length + sum(np.einsum("nb,nb->b", w, at.value) for w, at in zip(inside, stages, strict=False))
         return multiplier + sum(pulled.values()), np.asarray(length)
 
     def push(

@@ -109,8 +109,11 @@ def parallel_gradients(
     totals: dict[int, Contributions] = {}
     ties: dict[int, Tie] = {run.grid.layer: run.field.tie for runs in slices for run in runs}
 
+    def collector() -> Contributions:
+        return Contributions(batch=lost.size)
+
     def swept(k: int, cut: Cut, into: dict[int, Contributions]) -> AdjointRun:
-        noted = ((into.setdefault(run.grid.layer, Contributions()), run) for run in reversed(slices[k]))
+        noted = ((into.setdefault(run.grid.layer, collector()), run) for run in reversed(slices[k]))
         return adjoint_sweep(trajectory.scheme, noted, cut.z, solver, cut.carry)
 
     def fine(j: int, cut: Cut) -> Cut:
@@ -121,7 +124,7 @@ def parallel_gradients(
         steps_over = [trajectory.coarse.run(k, states[k]) for k in range(count)]
 
         def long_step(j: int, w: FloatArray) -> FloatArray:
-            return trajectory.coarse.scheme.adjoint(steps_over[count - 1 - j], w, solver, Contributions()).z0
+            return trajectory.coarse.scheme.adjoint(steps_over[count - 1 - j], w, solver, collector()).z0
 
         wanted = [Cut(last)]
         for j in range(count if compare else 0):
