@@ -156,20 +156,48 @@ class TimedPerceptron(ConcatOde):
         return self.odefunc["conv3"](t, torch.tanh(self.odefunc["conv2"](t, torch.tanh(self.odefunc["conv1"](t, x)))))
 
 
+class OdeNet(ConcatOde):
+    """The right-hand side of the MNIST example of torchdiffeq, as it is."""
+
+    def __init__(self, channels: int, groups: int) -> None:
+        super().__init__(channels, channels)
+        self.odefunc = nn.ModuleDict(
+            {
+                "norm1": nn.GroupNorm(groups, channels), "relu": nn.ReLU(),
+                "conv1": ConcatConv2d(channels, channels, 3),
+                "norm2": nn.GroupNorm(groups, channels), "conv2": ConcatConv2d(channels, channels, 3),
+                "norm3": nn.GroupNorm(groups, channels),
+            }
+        )  # fmt: skip
+        for norm in ("norm1", "norm2", "norm3"):
+            nn.init.normal_(self.odefunc[norm].weight)
+            nn.init.normal_(self.odefunc[norm].bias)
+
+    def f(self, t: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+        parts = self.odefunc
+        out = parts["conv1"](t, parts["relu"](parts["norm1"](x)))
+        return parts["norm3"](parts["conv2"](t, parts["relu"](parts["norm2"](out))))
+
+
 def timed() -> None:
     """Convolutions of image and time, behind one of even size: a file of their own, which was made later."""
     torch.manual_seed(2)
     images, labels = torch.randn(6, 1, 7, 7, dtype=torch.float64), torch.arange(6) % 3
     expected = {"images": images.flatten(1).numpy(), "labels": labels.numpy()}
-    for name, kind in (("concat", ConcatOde), ("timed_perceptron", TimedPerceptron)):
-        net = nn.Sequential(
-            nn.Conv2d(1, 2, 4, 2, 1), nn.ReLU(), kind(2, 3),
-            nn.Sequential(nn.ReLU(), nn.AdaptiveAvgPool2d((1, 1)), nn.Flatten()), nn.Linear(2, 3),
-        ).double()  # fmt: skip
+    pooled = (nn.ReLU(), nn.AdaptiveAvgPool2d((1, 1)), nn.Flatten())
+    mnist = (nn.Conv2d(1, 4, 3, 1), nn.GroupNorm(2, 4), nn.ReLU(), nn.Conv2d(4, 4, 4, 2, 1), OdeNet(4, 2),
+             nn.GroupNorm(2, 4), *pooled, nn.Linear(4, 3))  # fmt: skip
+    for name, parts in (
+        ("concat", (nn.Conv2d(1, 2, 4, 2, 1), nn.ReLU(), ConcatOde(2, 3), *pooled, nn.Linear(2, 3))),
+        ("timed_perceptron", (nn.Conv2d(1, 2, 4, 2, 1), nn.ReLU(), TimedPerceptron(2, 3), *pooled, nn.Linear(2, 3))),
+        ("odenet_mnist", mnist),
+    ):
+        net = nn.Sequential(*parts).double()
+        ode = next(part for part in net if isinstance(part, ConcatOde))
         logits = net(images)
         nn.functional.cross_entropy(logits, labels).backward()
         torch.save(net.state_dict(), FOLDER / f"{name}.pt")
-        expected |= {f"{name}.logits": logits.detach().numpy(), f"{name}.h": net[2].h.grad.numpy()}
+        expected |= {f"{name}.logits": logits.detach().numpy(), f"{name}.h": ode.h.grad.numpy()}
         expected |= {f"{name}.grad.{key}": value.grad.numpy() for key, value in net.named_parameters()}
     np.savez_compressed(FOLDER / "timed.npz", **expected)
 

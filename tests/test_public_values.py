@@ -224,6 +224,7 @@ CALLS: dict[str, Callable[[Parts], dict[str, Any]]] = {
     "convolution_field": lambda p: {"a": np.ones(9), "b": np.ones(9), "image_shape": (2, 3)},
     "Convolution": lambda p: {"kernel": np.ones(9), "image_shape": (2, 3)},
     "PerceptronField": lambda p: {"activation": "relu", "K1": p.weights},
+    "NormalisedField": lambda p: {"activation": "relu", "K1": p.weights, "scale1": np.ones(2)},
     "TimedField": lambda p: {"field": xs.LayerField([[0.0, 1.0]])},
     "ResidualField": lambda p: {"activation": "relu", "K1": p.weights},
     "field_named": lambda p: {"name": "layer", "tensors": {"K": p.weights}},

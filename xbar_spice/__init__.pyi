@@ -104,6 +104,7 @@ from .solve.fields.field import ActivationField as ActivationField
 from .solve.fields.field import Field as Field
 from .solve.fields.field import ReluField as ReluField
 from .solve.fields.layer_field import LayerField as LayerField
+from .solve.fields.normalised import NormalisedField as NormalisedField
 from .solve.fields.residual import PerceptronField as PerceptronField
 from .solve.fields.residual import ResidualField as ResidualField
 from .solve.fields.split import SplitField as SplitField

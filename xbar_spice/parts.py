@@ -153,6 +153,7 @@ FIELDS: Registry[Field] = Registry(
         "layer": "xbar_spice.solve.fields.layer_field:LayerField",
         "residual": "xbar_spice.solve.fields.residual:ResidualField",
         "perceptron": "xbar_spice.solve.fields.residual:PerceptronField",
+        "normalised": "xbar_spice.solve.fields.normalised:NormalisedField",
         "antisymmetric": "xbar_spice.solve.fields.systems:AntisymmetricField",
         "parabolic": "xbar_spice.solve.fields.systems:ParabolicField",
         "hamiltonian": "xbar_spice.solve.fields.systems:HamiltonianField",

@@ -66,6 +66,10 @@ CHANNELS = {
     ),
     "antisymmetric in time": AntisymmetricField(numbers(3, 4), numbers(3), time=True),
     "parabolic in time": ParabolicField(image(2, 2, time=True), "tanh", bias=numbers(2), time=True),
+    "normalised": xs.NormalisedField(
+        "tanh", groups=1, time=True, K1=numbers(4, 4), b1=numbers(4), K2=numbers(3, 5),
+        **{f"scale{j}": numbers(length) for j, length in enumerate((3, 4, 3))}, shift1=numbers(4), shift2=numbers(3),
+    ),
 }  # fmt: skip
 FIELDS |= {name: xs.TimedField(field) for name, field in CHANNELS.items()}
 ON_A_LINE = (
@@ -82,10 +86,26 @@ IN_NGSPICE = (
     "activation", "layer", "residual", "antisymmetric", "parabolic", "hamiltonian", "convolutions",
     "weights of each step",
 )  # fmt: skip
-DIFFERENCES = [("antisymmetric", ("difference",)), ("antisymmetric", ("bias", "difference"))]
+FIELDS["circular"] = xs.ActivationField(
+    xs.Convolution(numbers(2, 1, 3, 3), (2, 3)), xs.Convolution(numbers(1, 2, 2, 2), (2, 3)), "tanh", bias=numbers(2)
+)
+FIELDS["several biases"] = AntisymmetricField(image(2, 2), numbers(2))
+OTHER_ARRAYS = [
+    ("antisymmetric", ("difference",)),
+    ("antisymmetric", ("bias", "difference")),
+    ("several biases", ("difference",)),
+    ("parabolic", ("bias", "transpose")),
+    ("hamiltonian", ("transpose",)),
+    ("circular", ("fourier",)),
+]
 METHODS = {
     "time as a line": "rk4",
     "time channels": "rk4",
+    "antisymmetric in time": "forward_euler",
+    "parabolic in time": "forward_euler",
+    "normalised": "forward_euler",
+    "circular": "forward_euler",
+    "several biases": "forward_euler",
     "perceptron in time": "ab3",
     "hamiltonian": "verlet",
     "weights of each step": "ab3",
@@ -118,7 +138,7 @@ def run(problem: xs.Problem, scale: tuple[float, ...], design: xs.Design = WIRED
 
 
 def range_of(model: xs.Model) -> tuple[float, ...]:
-    return tuple(2.0 * model.largest(name) for name in model.operators)
+    return tuple(2.0 * model.largest(name) for name in model.written)
 
 
 def moved(problem: xs.Problem, name: str, direction: np.ndarray, step: float) -> xs.Problem:
@@ -130,7 +150,10 @@ def moved(problem: xs.Problem, name: str, direction: np.ndarray, step: float) ->
 
 
 @pytest.mark.parametrize(
-    ("name", "on_arrays"), [(name, ()) for name in FIELDS] + [(n, ("bias",)) for n in ON_A_LINE] + DIFFERENCES
+    ("name", "on_arrays"),
+    [(name, ()) for name in FIELDS if name not in ("circular", "several biases")]
+    + [(n, ("bias",)) for n in ON_A_LINE]
+    + OTHER_ARRAYS,
 )
 def test_the_true_gradient_of_every_field_is_that_of_the_loss_on_the_chip(
     name: str, on_arrays: tuple[str, ...]
@@ -145,6 +168,46 @@ def test_the_true_gradient_of_every_field_is_that_of_the_loss_on_the_chip(
         up, down = (run(moved(problem, tensor, direction, step), scale).loss for step in (1e-5, -1e-5))
         expected = (up - down) / 2e-5
         assert np.vdot(found[tensor], direction) == pytest.approx(expected, rel=1e-6, abs=1e-9), tensor
+
+
+def test_arrays_of_another_form_act_as_the_matrix_where_nothing_is_in_the_way() -> None:
+    """States and gradients to rounding; how many arrays there are is another matter."""
+    arrays = {
+        "fourier": ["A.rows", "A.columns", "A.frequencies0", "A.frequencies1", "B.rows", "B.columns", "B.frequencies0",
+                    "B.frequencies1"],
+        "transpose": ["A", "B"],
+    }  # fmt: skip
+    for name, form in (("circular", "fourier"), ("parabolic", "transpose")):
+        problem = problem_of(FIELDS[name], METHODS.get(name, "implicit_euler"), on_arrays=(form,))
+        found = xs.cosimulate(problem, xs.Design(), engine="ideal", solver=TIGHT)
+        assert list(dict.fromkeys(read.matrix for read in found.trace)) == arrays[form]
+        assert found.record["state"]["relative_error"] < 1e-12
+        assert max(one["relative_error"] for one in found.record["gradients"].values()) < 1e-12
+
+
+def test_only_blocks_of_frequencies_are_built() -> None:
+    field = xs.LayerField(xs.Convolution(numbers(2, 4, 3, 3)[:, :2], (4, 4)))
+    model = xs.Model(field=field, h=0.1, steps=1, on_arrays=("fourier",))
+    matrices = {one.name: one.mapped for one in program_model(model, xs.Design(tile=16), "ideal")}
+    cells = {name: sum(array.crossbar.conductance.size for array in one.arrays) for name, one in matrices.items()}
+    assert cells == {"K.rows": 128, "K.columns": 128, **{f"K.frequencies{k}": 4 * 2 * 4 * 4 for k in range(4)}}
+    assert len({one.siemens_per_weight for name, one in matrices.items() if "frequencies" in name}) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "on_arrays", "message"),
+    [
+        ("convolutions", ("fourier",), "circular convolution with stride 1 .* got padding 'zero'"),
+        ("activation", ("fourier",), "no matrix of ActivationField is a convolution"),
+        ("circular", ("fourier", "bias"), "'fourier' and 'bias', which make different matrices of one"),
+        ("antisymmetric", ("transpose",), "take 'difference', which writes K - K.T to one array"),
+        ("parabolic", ("transpose", "difference"), "'difference' and 'transpose', of which a field has one at most"),
+        ("layer", ("transpose",), "LayerField has no K.T that could be on an array of its own"),
+    ],
+)
+def test_arrays_that_a_field_is_not_made_of_are_refused(name: str, on_arrays: tuple[str, ...], message: str) -> None:
+    with pytest.raises(InvalidInputError, match=message):
+        weights_on_arrays(problem_of(FIELDS[name], on_arrays=on_arrays).model)
 
 
 @pytest.mark.ngspice

@@ -112,13 +112,47 @@ def test_a_file_holds_the_network(rng, tmp_path):
     assert relative(scores, net(torch.from_numpy(x)).detach().numpy()) < 1e-7
     for wrong, message in (
         (nn.Linear(3, 2), "exactly one OdeBlock, found 0"),
-        (nn.Sequential(nn.Conv2d(1, 1, 2), net[2]), r"cannot keep 0 \(Conv2d\)"),
-        (nn.Sequential(net[2], nn.BatchNorm1d(4), net[4]), r"cannot keep .*1 \(BatchNorm1d\)"),
-        (nn.Sequential(net[0], net[1], net[2], net[1], net[4]), r"cannot keep 4 \(Linear\), 3 \(Tanh\)"),
+        (nn.Sequential(nn.Conv2d(1, 1, 2), net[2]), r"cannot keep 0 \(Conv2d\) without the pixels .* image_shape"),
+        (nn.Sequential(nn.Bilinear(4, 4, 4), net[2], net[4]), r"cannot keep 0 \(Bilinear\)"),
+        (nn.Sequential(net[2], net[4], nn.Tanh()), r"cannot keep 2 \(Tanh\)"),
+        (nn.Sequential(net[2], nn.LeakyReLU(0.3), net[4]), r"cannot keep 1 \(LeakyReLU\) with negative_slope=0.3"),
+        (nn.Sequential(net[2], nn.Tanh(), nn.BatchNorm1d(4), net[4]), r"cannot keep 1 \(Tanh\), 2 \(BatchNorm1d\)"),
     ):
         with pytest.raises(InvalidInputError, match=message):
             export(wrong, tmp_path / "wrong.npz")
     assert not (tmp_path / "wrong.npz").exists()
+
+
+def test_ends_of_several_layers_are_kept(rng, tmp_path):
+    """Convolutions of odd and even size, normalisations of both kinds, pooling; in front of the block and behind it."""
+    A, B = rng.standard_normal((6, 8)), rng.standard_normal((8, 6)) / 6
+    net = nn.Sequential(
+        nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 4, 4, 2, 1), nn.GroupNorm(2, 4), nn.SiLU(),
+        nn.Conv2d(4, 2, 3, padding=1, padding_mode="circular", bias=False), nn.ELU(), nn.MaxPool2d(2), nn.Flatten(),
+        OdeBlock(xs.Model(A, B, h=0.25, steps=2)),
+        nn.LayerNorm(8), nn.Tanh(), nn.Linear(8, 5), nn.ReLU(), nn.Linear(5, 3),
+    ).double()  # fmt: skip
+    x = torch.tensor(rng.standard_normal((4, 1, 11, 10)))
+    net(x)  # gives the normalisation its statistics
+    net.eval()
+    with pytest.warns(DesignWarning, match=r"does nothing to an evaluated network: 9 \(Flatten\)"):
+        model = xs.load_model(export(net, tmp_path / "net.npz", image_shape=(11, 10)))
+    z0 = model.initial(x.flatten(1).numpy().T)
+    run = xs.integrate(model.field, z0, model.method, h=model.h, steps=model.steps)
+    assert relative(model.classifier.logits(run.z[-1]).T, net(x).detach().numpy()) < 1e-6
+    assert (len(model.encoder.layers), len(model.classifier.layers)) == (3, 2)
+
+
+def test_a_block_writes_what_its_model_says(rng):
+    """K - K^T, and not K, where that is on the array."""
+    field = xs.antisymmetric_field(rng.standard_normal((3, 3)), rng.standard_normal(3))
+    models = [
+        xs.Model(field=field, h=0.1, steps=2, on_arrays=on) for on in ((), ("difference",), ("bias", "difference"))
+    ]
+    z = torch.tensor(rng.standard_normal((2, 3)))
+    ends = [OdeBlock(model, design=xs.Design(), engine="ideal", dtype=torch.float64)(z) for model in models]
+    for end in ends[1:]:
+        torch.testing.assert_close(end, ends[0], rtol=1e-6, atol=1e-8)
 
 
 def test_torch_reads_a_file_that_is_written_without_it(tmp_path):

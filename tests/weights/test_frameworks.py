@@ -211,7 +211,7 @@ REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "a normalisation": (
         linear(f__0=A, f__1=B) | {"f.norm.weight": LAYERS["w"]},
         {},
-        "'f.norm.weight': seems to be of a normalisation",
+        "'scale2' is of a normalisation inside the field: say how many groups",
     ),
     "two encoders": (
         linear(embed__0=W, embed__1=np.ones((4, 4)), f__0=A, f__1=B),

@@ -46,7 +46,7 @@ def write_first_step(
         The decks.
     """
     state = random_stream(seed, "feedback", "state").standard_normal(model.states)
-    if not isinstance(model.field, ActivationField) or not {"A", "B"} <= model.operators.keys():
+    if not isinstance(model.field, ActivationField) or not {"A", "B"} <= model.written.keys():
         raise InvalidInputError(
             f"the circuit solves steps of fields B sig(A z), got {type(model.field).__name__}; leave feedback out"
         )

@@ -323,6 +323,23 @@ class Convolution(LinearOperator):
         """The same convolution with another kernel."""
         return Convolution(kernel, self.image_shape, self.padding, self.stride, self.margin, self.time)
 
+    def less_transpose(self, taps: FloatArray) -> FloatArray:
+        """The kernel of W - W^T from that of W, (..., *kernel.shape); its own adjoint. A time stays out of W^T.
+
+        Raises:
+            InvalidInputError: The size is even, so that the kernel of W^T does not lie in the same window, or the
+                channels that come out are not as many as go in.
+        """
+        if kernel_size(self.kernel.shape[-1]) % 2 == 0 or self.channels != self.channels_in:
+            raise InvalidInputError(
+                "W - W^T is a convolution with a kernel of the same size for one of odd size from channels to as many, "
+                f"got a kernel of shape {self.kernel.shape}"
+            )
+        if self.kernel.ndim == 1:
+            return taps - taps[..., ::-1]
+        images, time = np.split(taps, [self.channels], axis=-2)
+        return np.concatenate([images - images[..., ::-1].swapaxes(-3, -2), time], axis=-2)
+
     def to_dense(self) -> FloatArray:
         return self.matrix.copy()
 

@@ -15,14 +15,21 @@ from dataclasses import dataclass
 from typing import final
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from xbar_spice.checks import checked
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear.convolution import convolution_matrix
 from xbar_spice.linear.operator import FloatArray, LinearOperator, as_operator
 
-__all__ = ["FourierConvolution", "FourierMatrices", "fourier_matrices", "fourier_transform"]
+__all__ = [
+    "FourierConvolution",
+    "FourierMatrices",
+    "block_diagonal",
+    "fourier_matrices",
+    "fourier_transform",
+    "frequency_response",
+]
 
 
 def fourier_transform(points: int) -> FloatArray:
@@ -84,19 +91,34 @@ def fourier_matrices(kernel: ArrayLike, image_shape: tuple[int, int]) -> Fourier
     height, width = image_shape
     pixels = height * width
     direct = convolution_matrix(kernel, image_shape)
-    impulses = direct.reshape(direct.shape[0] // pixels, height, width, -1, pixels)[..., 0]
-    response = np.fft.fft2(impulses, axes=(1, 2))  # of each output channel to each input channel
-    channels_out, channels_in = response.shape[0], response.shape[-1]
-    blocks = np.zeros((pixels, channels_out, 2, pixels, channels_in, 2))
-    for k, s in enumerate(response.reshape(channels_out, pixels, channels_in).swapaxes(0, 1)):
-        blocks[k, :, 0, k, :, 0], blocks[k, :, 0, k, :, 1] = s.real, -s.imag
-        blocks[k, :, 1, k, :, 0], blocks[k, :, 1, k, :, 1] = s.imag, s.real
+    response = frequency_response(direct.reshape(direct.shape[0], -1, pixels)[..., 0], image_shape)
     return FourierMatrices(
         fourier_transform(width),
         fourier_transform(height),
-        blocks.reshape(2 * channels_out * pixels, 2 * channels_in * pixels),
+        block_diagonal(response.reshape(pixels, *response.shape[2:])),
         (height, width),
     )
+
+
+def frequency_response(columns: FloatArray, image_shape: tuple[int, int]) -> NDArray[np.complex128]:
+    """(height, width, c_out, c_in) what each frequency is multiplied by.
+
+    Args:
+        columns: (c_out height width, c_in) those of the convolution matrix that belong to the first pixels.
+        image_shape: (height, width).
+    """
+    impulses = columns.reshape(-1, *image_shape, columns.shape[1])
+    return np.fft.fft2(impulses, axes=(1, 2)).transpose(1, 2, 0, 3)  # of each output channel to each input channel
+
+
+def block_diagonal(response: NDArray[np.complex128]) -> FloatArray:
+    """(2 c_out frequencies, 2 c_in frequencies) matrix with [[a, -b], [b, a]] for a + ib, of (frequencies, ...)."""
+    count, channels_out, channels_in = response.shape
+    blocks = np.zeros((count, channels_out, 2, count, channels_in, 2))
+    for k, s in enumerate(response):
+        blocks[k, :, 0, k, :, 0], blocks[k, :, 0, k, :, 1] = s.real, -s.imag
+        blocks[k, :, 1, k, :, 0], blocks[k, :, 1, k, :, 1] = s.imag, s.real
+    return blocks.reshape(2 * channels_out * count, 2 * channels_in * count)
 
 
 @final

@@ -17,6 +17,7 @@ from xbar_spice.errors import InvalidInputError
 from xbar_spice.hardware.crossbar import Side, other
 from xbar_spice.hardware.digital_numbers import Rounded
 from xbar_spice.linear.convolution import Convolution
+from xbar_spice.linear.fourier_form import BlockDiagonalMatrix
 from xbar_spice.linear.operator import DenseOperator, FloatArray, LinearOperator
 from xbar_spice.mapping.design import Design
 from xbar_spice.mapping.matrix import MappedMatrix, map_weights
@@ -152,7 +153,10 @@ class AnalogMatrix(LinearOperator, Closeable):
         calibration: ArrayLike | None = None,
         rounded: Rounded | None = None,
     ) -> None:
-        self._digital = weights if isinstance(weights, Convolution) else DenseOperator(cast(Any, weights), "weights")
+        if isinstance(weights, Convolution | BlockDiagonalMatrix):
+            self._digital: DenseOperator | Convolution | BlockDiagonalMatrix = weights
+        else:
+            self._digital = DenseOperator(cast(Any, weights), "weights")
         self._calibration = None if calibration is None else _checked_calibration(calibration, mapped)
         self._own = self._held = _Arrays(mapped, bank, readout or Readout(mapped), MergedReads(mapped, bank))
         self._shared: SharedArrays | None = None
@@ -219,7 +223,7 @@ class AnalogMatrix(LinearOperator, Closeable):
         return np.where(x.any(axis=0), deviation, 0.0)  # the product of a vector of zeros is exact, see `products`
 
     @property
-    def digital(self) -> DenseOperator | Convolution:
+    def digital(self) -> DenseOperator | Convolution | BlockDiagonalMatrix:
         """The wanted matrix as an operator."""
         return self._digital
 

@@ -31,6 +31,7 @@ from xbar_spice.mapping.tiled import (
     CLIPPED,
     BuiltTiles,
     by_tile,
+    design_of,
     line_orders,
     stays_sparse,
     tiled_targets,
@@ -304,7 +305,7 @@ def map_weights(
             one is needed.
     """
     design = Design() if design is None else design
-    Instance(Design, example="Design(r_word=1.0)")("design", design)
+    design = design_of(weights, Instance(Design, example="Design(r_word=1.0)")("design", design))
     Optional(Instance(np.random.Generator, example="numpy.random.default_rng(0)"))("rng", rng)
     Optional(Real("S", above=0))("siemens_per_weight", siemens_per_weight)
     if isinstance(weights, Convolution) and stays_sparse(weights, design) and conductance is None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from math import gcd
 from typing import Any, final
 
 import numpy as np
 
 from xbar_spice.hardware.variation import Variation
 from xbar_spice.linear.convolution import Convolution
+from xbar_spice.linear.fourier_form import BlockDiagonalMatrix
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.mapping.base import IntArray
 from xbar_spice.mapping.design import Design
@@ -17,6 +20,7 @@ __all__ = [
     "BuiltTiles",
     "TiledDevices",
     "by_tile",
+    "design_of",
     "line_orders",
     "stays_sparse",
     "tiled_targets",
@@ -80,6 +84,13 @@ class BuiltTiles:
     def __getitem__(self, tile: tuple[slice, slice]) -> np.ndarray[Any, np.dtype[np.bool_]]:
         rows, cols = tile
         return np.array([(rows.start, cols.start) in self._places])
+
+
+def design_of(weights: Any, design: Design) -> Design:
+    """The design of a matrix's arrays: a block-diagonal one has those of its blocks alone."""
+    if not isinstance(weights, BlockDiagonalMatrix):
+        return design
+    return replace(design, tile=gcd(weights.tile, design.tile or 0), skip_empty=True)
 
 
 def stays_sparse(operator: Convolution, design: Design) -> bool:

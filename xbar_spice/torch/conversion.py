@@ -8,7 +8,6 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from xbar_spice.checks import warn
@@ -16,16 +15,15 @@ from xbar_spice.engines.base import Engine
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.mapping.design import Design
 from xbar_spice.torch.arrays import ArraySettings, GradientKind
-from xbar_spice.torch.layers import CrossbarConv2d, CrossbarLinear, OnArrays, numbers
+from xbar_spice.torch.ends import classifier_of, encoder_of, named_parts
+from xbar_spice.torch.layers import CrossbarConv2d, CrossbarLinear, OnArrays
 from xbar_spice.torch.ode import OdeBlock
-from xbar_spice.weights import Classifier, Encoder, save_model
+from xbar_spice.weights import save_model
 
 __all__ = ["convert", "export"]
 
 _WITHOUT_EFFECT = (nn.Identity, nn.Dropout, nn.Flatten)
 """Modules that leave the numbers of an evaluated network as they are."""
-
-_ACTIVATIONS = {nn.ReLU: "relu", nn.Tanh: "tanh", nn.Softplus: "softplus"}
 
 
 def convert(
@@ -112,17 +110,19 @@ def _on_arrays(module: nn.Module, name: str, chip: ArraySettings) -> nn.Module |
     return new
 
 
-def export(module: nn.Module, path: str | PathLike[str]) -> Path:
+def export(module: nn.Module, path: str | PathLike[str], *, image_shape: tuple[int, int] | None = None) -> Path:
     """Write a network around one neural ODE as a file of weights, which every verb of the command line takes.
 
-    Taken are, one after the other: a linear layer that makes states of inputs (the encoder), with an activation, the
-    `OdeBlock`, and a linear layer that scores its last states (the classifier); on arrays or digital. Dropout and
-    flattening do nothing to an evaluated network; a warning names them.
+    Taken are, one after the other: linear layers and convolutions that make states of inputs (the encoder), each with
+    a normalisation, an activation and a pooling behind it, the `OdeBlock`, and layers that score its last states (the
+    classifier), each with the same in front of it; on arrays or digital. Dropout and flattening do nothing to an
+    evaluated network; a warning names them.
 
     Args:
         module: An `OdeBlock`, or a `torch.nn.Sequential` of such parts; of a class of one's own give the parts, as
             `nn.Sequential(net.encoder, net.ode, net.head)`.
         path: A file ending in .npz, .safetensors or .pt.
+        image_shape: (height, width) of what goes into the first part that convolves or pools images.
 
     Returns:
         The path.
@@ -135,8 +135,8 @@ def export(module: nn.Module, path: str | PathLike[str]) -> Path:
     blocks = [place for place, (_, part) in enumerate(parts) if isinstance(part, OdeBlock)]
     if len(blocks) != 1:
         raise InvalidInputError(
-            f"export needs exactly one OdeBlock, found {len(blocks)} among {_named(parts) or 'no parts'}; weights of "
-            "other layers are kept by torch.save(module.state_dict(), file)"
+            f"export needs exactly one OdeBlock, found {len(blocks)} among {named_parts(parts) or 'no parts'}; weights "
+            "of other layers are kept by torch.save(module.state_dict(), file)"
         )
     idle = [entry for entry in parts if isinstance(entry[1], _WITHOUT_EFFECT)]
     before, behind = (
@@ -145,20 +145,10 @@ def export(module: nn.Module, path: str | PathLike[str]) -> Path:
     )
     block = parts[blocks[0]][1]
     assert isinstance(block, OdeBlock)
-    activation = "identity"
-    if len(before) == 2 and type(before[1][1]) in _ACTIVATIONS:
-        activation = _ACTIVATIONS[type(before.pop()[1])]
-    lost = before[:-1] + behind[1:]
-    lost += [entry for entry in before[-1:] + behind[:1] if not isinstance(entry[1], nn.Linear | CrossbarLinear)]
-    if lost:
-        raise InvalidInputError(
-            f"export cannot keep {_named(lost)}: a file holds a linear encoder with an activation, the neural ODE and "
-            "a linear classifier; give the parts that it can hold"
-        )
+    encoder = encoder_of(before, image_shape)
+    classifier = classifier_of(behind, encoder, image_shape)
     if idle:
-        warn(f"export leaves out what does nothing to an evaluated network: {_named(idle)}")
-    encoder = Encoder(*_linear(before[0][1]), activation=activation) if before else None
-    classifier = Classifier(*_linear(behind[0][1])) if behind else None
+        warn(f"export leaves out what does nothing to an evaluated network: {named_parts(idle)}")
     file = Path(path)
     save_model(file, block.model(encoder=encoder, classifier=classifier))
     return file
@@ -176,12 +166,3 @@ def _parts(module: nn.Module, name: str) -> Iterator[tuple[str, nn.Module]]:
             yield from _parts(part, f"{name}.{child}" if name else child)
     else:
         yield name, module
-
-
-def _named(parts: Sequence[tuple[str, nn.Module]]) -> str:
-    return ", ".join(f"{name or 'the module itself'} ({type(part).__name__})" for name, part in parts)
-
-
-def _linear(layer: Any) -> tuple[Any, Any]:
-    bias = torch.zeros(layer.out_features) if layer.bias is None else layer.bias
-    return numbers(layer.weight), numbers(bias)

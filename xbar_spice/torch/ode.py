@@ -16,6 +16,7 @@ from xbar_spice.cosim import SolverOptions
 from xbar_spice.cosim.training.chip import GradientKind as HardwareGradient
 from xbar_spice.cosim.training.chip import programmed_on
 from xbar_spice.engines.base import Engine
+from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.mapping.design import Design
 from xbar_spice.solve.adjoint.discrete import gradients
@@ -23,7 +24,7 @@ from xbar_spice.solve.integrators.integration import Trajectory, integrate
 from xbar_spice.torch.arrays import ArraySettings, GradientKind
 from xbar_spice.torch.layers import OnArrays, like, numbers
 from xbar_spice.train.processor import Programmed
-from xbar_spice.weights import Classifier, Encoder, Model, named_gradients
+from xbar_spice.weights import Chain, Classifier, Encoder, Model, matrix_of, named_gradients
 
 __all__ = ["OdeBlock"]
 
@@ -87,7 +88,8 @@ class OdeBlock(OnArrays):
         dtype: Of the parameters; torch's default when left out.
 
     Raises:
-        InvalidInputError: The model has an encoder or a classifier, or a setting is not allowed, see `ArraySettings`.
+        InvalidInputError: The model has an encoder or a classifier, it asks for Fourier forms, or a setting is not
+            allowed, see `ArraySettings`.
 
     Example:
         >>> block = OdeBlock(Model([[1.0, 0.0]], [[0.0], [1.0]], h=0.25, steps=4))
@@ -109,7 +111,12 @@ class OdeBlock(OnArrays):
     ) -> None:
         Instance(Model, example="Model(A, B, h=0.1, steps=10)")("model", model)
         chip = None if design is None else ArraySettings(design, engine, gradient, seed)
-        super().__init__(chip, model.operators)
+        if "fourier" in model.on_arrays:
+            raise InvalidInputError(
+                "a block writes whole matrices, and the Fourier form of a convolution has blocks: leave 'fourier' out "
+                "of on_arrays, or take `xs.tune`"
+            )
+        super().__init__(chip, model.written)
         self._model = replace(model, encoder=None, classifier=None)
         self._solver = SolverOptions() if solver is None else solver
         kind = torch.get_default_dtype() if dtype is None else dtype
@@ -118,7 +125,7 @@ class OdeBlock(OnArrays):
             value = torch.tensor(np.array(model.tensors[name]), dtype=kind, device=device)
             self.register_parameter(_attribute(name), nn.Parameter(value))
 
-    def model(self, *, encoder: Encoder | None = None, classifier: Classifier | None = None) -> Model:
+    def model(self, *, encoder: Encoder | Chain | None = None, classifier: Classifier | Chain | None = None) -> Model:
         """The model with the tensors as they are now, with what stands before and behind it."""
         tensors = {name: numbers(getattr(self, _attribute(name))) for name in self._names}
         return replace(self._model.with_tensors(tensors), encoder=encoder, classifier=classifier)
@@ -131,7 +138,7 @@ class OdeBlock(OnArrays):
             name: Of the block, before the names of the matrices, so that blocks of one seed have different devices.
         """
         made = copy.deepcopy(self)
-        made._put_on(chip, self._model.operators, f"{name}_" if name else "")
+        made._put_on(chip, self._model.written, f"{name}_" if name else "")
         return made
 
     def forward(self, z: Tensor) -> Tensor:
@@ -146,7 +153,7 @@ class OdeBlock(OnArrays):
         chip, field, programmed = self.chip, model.field, None
         if chip is not None:
             matrices = [
-                arrays.written(weights) for arrays, weights in zip(self._arrays, model.matrices.values(), strict=True)
+                arrays.written(matrix_of(W)) for arrays, W in zip(self._arrays, model.written.values(), strict=True)
             ]
             programmed = programmed_on(model, matrices, _KINDS[chip.gradient])
             field = programmed.field

@@ -9,6 +9,7 @@ from xbar_spice.weights.kernels import Kernels
 from xbar_spice.weights.model import Model, matrix_of
 from xbar_spice.weights.prolongation import Prolongation, prolong, unroll
 from xbar_spice.weights.stages import Stage, staged
+from xbar_spice.weights.written import read_by
 
 __all__ = [
     "Chain",
@@ -29,6 +30,7 @@ __all__ = [
     "matrix_of",
     "named_gradients",
     "prolong",
+    "read_by",
     "require_savable",
     "save_model",
     "staged",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
@@ -145,12 +146,18 @@ def _shape(value: Any) -> tuple[int, int]:
 
 
 def require_said(values: Mapping[str, Any]) -> None:
-    """Ask for what the tensors of a framework do not say of encoder and classifier.
+    """Ask for what the tensors of a framework do not say of encoder, classifier and normalisations of the field.
 
     Raises:
         WeightsError: It has several layers and nobody says what stands between them, or a normalisation without
             statistics and nobody says over which channels it takes its own.
     """
+    inside = next((name for name in values if re.fullmatch(r"scale\d+", name)), "")
+    if inside and "groups" not in values:
+        raise WeightsError(
+            f"tensor {inside!r} is of a normalisation inside the field: say how many groups of channels it takes "
+            "mean and variance of, 1 for a layer normalisation (--set groups=1)"
+        )
     for end in _FORMS:
         own = named_below(values, end)
         layers = sorted({name.partition(".")[0] for name in own if name.partition(".")[0].isdecimal()}, key=int)

@@ -23,7 +23,7 @@ from xbar_spice.weights.tensors import real
 
 __all__ = ["field_named", "formula_of", "kernel_name", "seems_timed", "with_time_last"]
 
-_BIAS = re.compile(r"(.*\.)?(bias|output_bias|b\d+)")
+_BIAS = re.compile(r"(.*\.)?(bias|output_bias|(b|scale|shift)\d+)")
 _MATRIX = re.compile(r"[ABab]|[Kk]\d*")
 _KERNEL = re.compile(r"(.*\.)?(a|b|k\d*)")
 

@@ -23,6 +23,7 @@ from xbar_spice.disk import Arrays, require_writable, write
 from xbar_spice.errors import InvalidInputError, WeightsError
 from xbar_spice.parts import FIELDS
 from xbar_spice.solve.fields.field import ActivationField, Field
+from xbar_spice.solve.fields.normalised import NormalisedField
 from xbar_spice.solve.fields.timed import TimedField
 from xbar_spice.solve.integrators.layers import Layers
 from xbar_spice.weights.chains import Chain
@@ -112,6 +113,7 @@ def _tensors(model: Model) -> tuple[Arrays, dict[str, str]]:
     if model.weight_range is not None:
         tensors["weight_range"] = np.array(model.weight_range)
     texts |= _field_texts(model.field)
+    tensors |= _field_numbers(model.field)
     images = _images(model)
     if images:
         tensors["image_shape"], texts["padding"] = np.array(images[0]), images[1]
@@ -136,6 +138,16 @@ def _field_texts(field: Field | Layers) -> dict[str, str]:
         )
     texts = time | ({} if kind == "activation" else {"field": kind})
     return texts | ({"activation": activation.name} if activation is not None and activation.name != "relu" else {})
+
+
+def _field_numbers(field: Field | Layers) -> Arrays:
+    """The settings of a field that are numbers."""
+    one = field.fields[0] if isinstance(field, Layers) else field
+    one = one.field if isinstance(one, TimedField) else one
+    if not isinstance(one, NormalisedField):
+        return {}
+    groups = {} if one.groups is None else {"groups": np.array(one.groups)}
+    return groups | {"epsilon": np.array(one.epsilon)}
 
 
 def _images(model: Model) -> tuple[tuple[int, int], str] | None:

@@ -36,7 +36,7 @@ TEXTS = (
 )  # fmt: skip
 """Settings of a model that are texts."""
 NUMBERS = (
-    "h", "steps", "grid", "image_shape", "weight_range",
+    "h", "steps", "grid", "image_shape", "weight_range", "groups", "epsilon",
     *(f"{end}.{name}" for end in _ENDS for name in ("image_shape", "stride", "block", "groups", "epsilon")),
     *(f"encoder.{name}" for name in ("h", "steps", "grid", "weight_range", "channels")),
 )  # fmt: skip

@@ -32,7 +32,7 @@ _OF_LAYERS = {  # what the layers of a field are, in their order
     "parabolic": ("K",),
     "hamiltonian": ("K",),
 }
-_CHAINS = ("residual", "perceptron")  # fields of any number of layers
+_CHAINS = ("residual", "perceptron", "normalised")  # fields of any number of layers
 _FRONT = {
     "encoder",
     "enc",
@@ -118,10 +118,11 @@ def guessed(names: list[str], tensors: Arrays, field: str) -> Layout:
     layers, loose = _layers(names, tensors)
     front, inside, back = _parts(layers)
     front, back, loose = _normalised(front, back, layers, loose, tensors)
+    norms, loose = _inside_norms(inside, loose, tensors)
     if loose:
         last = words_of(loose[0])[-1]
         norm = last in ("weight", "bias", "scale", "running_mean") and tensors[loose[0]].ndim == 1
-        kind = "seems to be of a normalisation, which no field here has" if norm else "belongs to no layer"
+        kind = "seems to be of a normalisation, which belongs to no layer" if norm else "belongs to no layer"
         if re.fullmatch(r"weight_(g|v|u|orig)|original\d", last):
             kind = (
                 "is a part of a weight that its framework puts together: take that off before the network is saved "
@@ -129,7 +130,7 @@ def guessed(names: list[str], tensors: Arrays, field: str) -> Layout:
             )
         return Layout({}, unused=tuple(loose), problem=f"tensor {loose[0]!r}: {kind}; {MAP_HINT}")
     kinds = [kind for kind, matrices in _OF_LAYERS.items() if len(matrices) == len(inside)]
-    kind = field or {0: "", 1: "", 2: "activation"}.get(len(inside), "perceptron")
+    kind = field or ("normalised" if norms else {0: "", 1: "", 2: "activation"}.get(len(inside), "perceptron"))
     matrices = _matrices(kind, len(inside))
     taken = _tensors_of(
         [
@@ -138,6 +139,7 @@ def guessed(names: list[str], tensors: Arrays, field: str) -> Layout:
             *_numbered("classifier", back),
         ]
     )
+    taken |= norms
     said = ", ".join(f"{layer.path} {layer.shape}" for layer in inside) or "none"
     problem = ""
     if not kind and kinds:
@@ -221,6 +223,23 @@ def _normalised(
         beside[owner[0].path] = tuple((_OF_NORMALISATIONS[part], name) for part, name in parts.items())
     with_them = [[replace(layer, beside=beside.get(layer.path, ())) for layer in end] for end in (front, back)]
     return with_them[0], with_them[1], left
+
+
+def _inside_norms(inside: list[Layer], loose: list[str], tensors: Arrays) -> tuple[dict[str, str], list[str]]:
+    """Normalisations of the field by the names of its tensors, and what is left: "scale1" is behind the first layer."""
+    place = {name: k for k, name in enumerate(tensors)}
+    taken: dict[str, str] = {}
+    left: list[str] = []
+    for name in loose:
+        path, _, last = name.rpartition(".")
+        of = _OF_NORMALISATIONS.get(last, "")
+        layers = sum(place[named_by(tensors, layer.weight)[0]] < place[name] for layer in inside)
+        known = of in ("scale", "shift") and tensors[name].ndim == 1 and Layer(path, "", "", ()).is_inside
+        if known and f"{of}{layers}" not in taken:
+            taken[f"{of}{layers}"] = name
+        else:
+            left.append(name)
+    return taken, left
 
 
 def _layers(names: list[str], tensors: Arrays) -> tuple[list[Layer], list[str]]:

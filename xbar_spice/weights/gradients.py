@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from xbar_spice.linear.convolution import Convolution
+from xbar_spice.linear.fourier_form import FourierForm
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.solve.fields.evaluation import READS
 from xbar_spice.solve.fields.field import Field
@@ -14,6 +15,7 @@ from xbar_spice.solve.integrators.layers import Layers
 from xbar_spice.weights.end import named_below
 from xbar_spice.weights.fields import kernel_name
 from xbar_spice.weights.model import Model
+from xbar_spice.weights.written import form_of
 
 __all__ = ["end_gradients", "from_written", "named_gradients"]
 
@@ -41,10 +43,11 @@ def named_gradients(model: Model, found: Mapping[str, FloatArray], *, lead: int 
     for name, operator in fields[0].operators.items():
         if not isinstance(operator, Convolution) or name not in by_name:
             continue
-        if operator.large and by_name[name].shape[-operator.kernel.ndim :] == operator.kernel.shape:
-            by_name[kernel_name(name)] = by_name.pop(name)
-        else:
-            by_name[kernel_name(name)] = operator.kernel_gradient(by_name[name])
+        # Nobody asks for that of a large matrix; arrays of a Fourier form hold none.
+        kept = not operator.large and "fourier" not in model.on_arrays
+        found_for = by_name[name] if kept else by_name.pop(name)
+        of_kernel = operator.large and found_for.shape[-operator.kernel.ndim :] == operator.kernel.shape
+        by_name[kernel_name(name)] = found_for if of_kernel else operator.kernel_gradient(found_for)
     return by_name
 
 
@@ -55,13 +58,17 @@ def from_written(model: Model, by_matrix: Mapping[str, FloatArray]) -> dict[str,
         model: Whose field it is.
         by_matrix: By the names of all that was written; encoder and classifier are left out.
     """
-    found: dict[str, FloatArray] = {}
-    fields = model.field.fields if isinstance(model.field, Layers) else (model.field,)
-    for number, field in enumerate(fields):
-        end = f"[{number}]" if len(fields) > 1 else ""
-        mine = {name: by_matrix[f"{name}{end}"] for name in field.operators if f"{name}{end}" in by_matrix}
-        if "difference" in model.on_arrays:
-            mine = dict(field.from_difference(mine))
+    whole = dict(by_matrix)
+    for name, operator in model.deployed.operators.items():
+        if isinstance(operator, FourierForm):
+            whole[name] = operator.matrix_gradient(named_below(by_matrix, name))
+    form, found = form_of(model.on_arrays), dict[str, FloatArray]()
+    pairs = [one.fields if isinstance(one, Layers) else (one,) for one in (model.field, model.deployed)]
+    for number, (field, deployed) in enumerate(zip(*pairs, strict=True)):
+        end = f"[{number}]" if len(pairs[0]) > 1 else ""
+        mine = {name: whole[f"{name}{end}"] for name in deployed.operators if f"{name}{end}" in whole}
+        if mine and form is not None:
+            mine = dict(field.from_written(form, mine))
         found |= {f"{name}{end}": gradient for name, gradient in mine.items()}
     return found
 

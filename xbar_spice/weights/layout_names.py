@@ -22,8 +22,8 @@ _END = re.compile(
     r"(?:encoder|classifier)\.(?:\d+\.)?(?:weight|bias|scale|shift|running_mean|running_var)|encoder\.\d+\.field\..+"
 )
 """The names of tensors of encoders and classifiers, of one layer or of several."""
-_FIELD = re.compile(r"(?:(?:velocity|force)\.)?(?:[AB]|K\d*|[ab]|k\d*|bias|output_bias|b\d+)")
-"""The names of matrices, kernels and biases of fields."""
+_FIELD = re.compile(r"(?:(?:velocity|force)\.)?(?:[AB]|K\d*|[ab]|k\d*|bias|output_bias|(?:b|scale|shift)\d+)")
+"""The names of matrices, kernels, biases and normalisations of fields."""
 _BIASES = {"A": "bias", "B": "output_bias", "K": "bias", "a": "bias", "b": "output_bias", "k": "bias"}
 _WRAPPERS = {"module", "_orig_mod"}
 _CONTAINERS = {"state_dict", "model_state_dict", "model_state", "model", "net", "network"}

@@ -24,10 +24,11 @@ from xbar_spice.weights.ends import Classifier, Encoder
 from xbar_spice.weights.fields import kernel_name
 from xbar_spice.weights.kernels import Kernels
 from xbar_spice.weights.tensors import brief, names_of, range_of, real, step_count, step_length
+from xbar_spice.weights.written import FORMS, written_field, written_matrices
 
 __all__ = ["Model", "matrix_of"]
 
-_OTHERS = ("bias", "encoder", "classifier", "difference", "pooling")
+_OTHERS = ("encoder", "classifier", "pooling", *FORMS)
 _LAYER = re.compile(r"(.+)\[(\d+)\]")
 
 
@@ -57,7 +58,8 @@ class Model:
         grid: (steps + 1,) growing, or falling, times from 0, in place of h and steps.
         on_arrays: What lives on arrays beside the matrices of the field: "bias" (one more word line, driven by a
             constant), "encoder", "classifier"; the rest is digital. "difference" has an array of K - K^T in place of
-            one of K that is read from both sides, "pooling" one for each `Pool` of means.
+            one of K that is read from both sides, "transpose" one of K^T beside it. "fourier" has the Fourier form of
+            each circular convolution, "pooling" an array for each `Pool` of means.
         frozen: Names of parameters that training leaves as they are.
 
     Raises:
@@ -126,7 +128,7 @@ class Model:
             object.__setattr__(self, name, value)
         require_fitting(self.states, first, classifier, self.on_arrays)
         if weight_range is not None:
-            object.__setattr__(self, "weight_range", range_of(weight_range, len(self.operators)))
+            object.__setattr__(self, "weight_range", range_of(weight_range, len(self.written)))
         for name, allowed in (("on_arrays", _OTHERS), ("frozen", tuple(self.tensors))):
             if unknown := set(getattr(self, name)) - set(allowed):
                 raise WeightsError(
@@ -148,16 +150,14 @@ class Model:
         """The field as its matrices are written to arrays: with the biases in them that shall be there.
 
         Raises:
-            InvalidInputError: The field cannot have its bias on an array, or is not made of K - K^T.
+            InvalidInputError: The field has no such form.
         """
-        if not {"bias", "difference"} & set(self.on_arrays):
-            return self.field
-        fields = list(_fields(self.field))
-        if "difference" in self.on_arrays:
-            fields = [field.as_difference() for field in fields]
-        if "bias" in self.on_arrays:
-            fields = [field.with_bias_lines() for field in fields]
-        return Layers(fields) if isinstance(self.field, Layers) else fields[0]
+        return written_field(self.field, self.on_arrays)
+
+    @cached_property
+    def written(self) -> Mapping[str, LinearOperator]:
+        """The matrices of the field that are written to arrays, by name; of a Fourier form "A.rows" and so on."""
+        return written_matrices(self.deployed)
 
     @cached_property
     def matrices(self) -> Mapping[str, FloatArray]:
@@ -296,7 +296,7 @@ class Model:
 
     def largest(self, name: str) -> float:
         """The largest |weight| of a matrix of the field."""
-        operator = self.deployed.operators[name]
+        operator = self.written[name]
         if isinstance(operator, Convolution):  # a time drives the sums of taps
             return float(np.abs(operator.sparse.data if operator.time else operator.kernel).max())
         return float(np.abs(matrix_of(operator)).max())

@@ -231,6 +231,7 @@ def _with_field(
         padding=padding,
         time="time" in texts,
         steps=None if "steps" not in values else int(np.ravel(values["steps"])[0]),
+        **{name: np.ravel(values[name]).tolist()[0] for name in ("groups", "epsilon") if name in values},
     )
     return Model(field=made, **others)
 

@@ -134,7 +134,7 @@ class Stage(End):
 
     @property
     def operators(self) -> dict[str, LinearOperator]:
-        return {f"field.{name}": operator for name, operator in self.model.deployed.operators.items()}
+        return {f"field.{name}": operator for name, operator in self.model.written.items()}
 
     def on_arrays(self, kind: str, said: object) -> dict[str, LinearOperator]:
         return self.operators

@@ -9,6 +9,7 @@ import numpy as np
 
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear.convolution import Convolution, square_kernel
+from xbar_spice.linear.normalisation import by_channel, normalised
 from xbar_spice.linear.operator import FloatArray, LinearOperator
 from xbar_spice.solve.fields.activation import Activation
 from xbar_spice.solve.fields.field import bias_gradient, spread_bias
@@ -90,51 +91,24 @@ class Normalised(Function):
         return f"scale {channels}" if self.groups is None else f"normalisation {channels} in groups: {self.groups}"
 
     def value(self, x: FloatArray) -> FloatArray:
-        return self._shaped(self._normal(x) * self.scale[:, None, None] + self.shift[:, None, None], x)
+        normal = self._channels(normalised(x, self.groups, self.epsilon).value)
+        return np.asarray((normal * self.scale[:, None, None] + self.shift[:, None, None]).reshape(x.shape))
 
     def pull(self, x: FloatArray, y: FloatArray, cotangent: FloatArray) -> FloatArray:
         w = self._channels(cotangent) * self.scale[:, None, None]
-        if self.groups is None:
-            return self._shaped(w, x)
-        normal, by_group = self._grouped(self._normal(x)), self._grouped(w)
-        _, deviation = self._moments(x)
-        along = (by_group * normal).mean(axis=1, keepdims=True)
-        return self._shaped((by_group - by_group.mean(axis=1, keepdims=True) - normal * along) / deviation, x)
+        return normalised(x, self.groups, self.epsilon).pull(w.reshape(x.shape))
 
     def gradients(self, x: FloatArray, cotangent: FloatArray) -> dict[str, FloatArray]:
         w = self._channels(cotangent)
+        normal = self._channels(normalised(x, self.groups, self.epsilon).value)
         return {
-            f"{self.name}scale": (w * self._normal(x)).sum(axis=(1, 2)),
+            f"{self.name}scale": (w * normal).sum(axis=(1, 2)),
             f"{self.name}shift": w.sum(axis=(1, 2)),
         }
 
     def _channels(self, x: FloatArray) -> FloatArray:
         """(channels, pixels, batch)."""
-        if len(x) % len(self.scale):
-            raise InvalidInputError(
-                f"{self.name}scale: {len(self.scale)} channels do not make up {len(x)} numbers; a normalisation has "
-                "one number a channel"
-            )
-        return x.reshape(len(self.scale), -1, x.shape[1])
-
-    def _grouped(self, x: FloatArray) -> FloatArray:
-        """(groups, channels and pixels, batch)."""
-        return x.reshape(self.groups or 1, -1, x.shape[-1])
-
-    def _moments(self, x: FloatArray) -> tuple[FloatArray, FloatArray]:
-        groups = self._grouped(x)
-        variance = groups.var(axis=1, keepdims=True)
-        return groups.mean(axis=1, keepdims=True), np.sqrt(variance + self.epsilon)
-
-    def _normal(self, x: FloatArray) -> FloatArray:
-        if self.groups is None:
-            return self._channels(x)
-        mean, deviation = self._moments(x)
-        return self._channels(self._shaped((self._grouped(x) - mean) / deviation, x))
-
-    @staticmethod
-    def _shaped(values: FloatArray, x: FloatArray) -> FloatArray:
-        return np.asarray(values.reshape(x.shape))
+        return by_channel(f"{self.name}scale", x, len(self.scale))
 
 
 @final

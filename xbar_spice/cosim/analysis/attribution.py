@@ -377,7 +377,7 @@ def _unclipped(problem: Problem, design: Design) -> tuple[Problem, Design]:
     model = problem.model
     if model.weight_range is None:
         return problem, design
-    wider = max(model.largest(name) / held for name, held in zip(model.operators, model.weight_range, strict=True))
+    wider = max(model.largest(name) / held for name, held in zip(model.written, model.weight_range, strict=True))
     if wider <= 1.0:
         return problem, design
     held = tuple(largest * wider for largest in model.weight_range)

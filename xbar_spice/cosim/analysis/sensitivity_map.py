@@ -240,7 +240,7 @@ def sensitivity_map(
     maps = {
         matrix.name: _device_map(matrix, design, slopes[matrix.name], states[matrix.name])
         for matrix in matrices
-        if matrix.name in problem.model.operators
+        if matrix.name in problem.model.written
     }
     means = {name: part.mean for name, part in maps.items()}
     moved = np.sum([np.tensordot(states[name], mean, axes=3) for name, mean in means.items()], axis=0)

@@ -253,10 +253,10 @@ class _Weights:
         """The problem with the range of weights that this chip holds."""
         largest = {matrix.name: matrix.mapped.largest_weight for matrix in self.matrices}
         stages = {
-            name: replace(stage, weight_range=tuple(largest[f"{name}.{of}"] for of in stage.operators))
+            name: replace(stage, weight_range=tuple(largest[f"{name}.{of}"] for of in stage.written))
             for name, stage in self.model.stages.items()
         }
-        held = tuple(largest[name] for name in self.model.operators)
+        held = tuple(largest[name] for name in self.model.written)
         return replace(problem, model=replace(problem.model.with_stages(stages), weight_range=held))
 
     def gradients(

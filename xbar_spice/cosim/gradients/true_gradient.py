@@ -136,7 +136,7 @@ def taped_field(model: Model, reads: Sequence[TapedReads]) -> tuple[Field | Laye
             ends[name] = _End(end)
         elif isinstance(end, Field | Layers):
             ends[name] = circuit_field(end, [one for of, one in taped.items() if of.startswith(f"{name}.")])
-    return circuit_field(field, [taped[name] for name in model.operators if name in taped]), ends
+    return circuit_field(field, [taped[name] for name in model.written if name in taped]), ends
 
 
 @final

@@ -21,6 +21,7 @@ from xbar_spice.parts import ENGINES, MAPPINGS
 from xbar_spice.registry import Registry, source_hash
 from xbar_spice.settings import entries
 from xbar_spice.solve.fields.field import Field, ReluField
+from xbar_spice.solve.fields.normalised import NormalisedField
 from xbar_spice.solve.integrators.layers import Layers
 from xbar_spice.spice.libraries import opamp_subcircuit
 from xbar_spice.version import commit, versions
@@ -174,6 +175,9 @@ def _said_of(field: Field | Layers) -> str:
         for name, operator in field.operators.items()
         if isinstance(operator, Convolution)
     }
+    within = getattr(field, "field", None)  # of a field in time
+    if isinstance(within, NormalisedField):
+        held |= {"groups": within.groups, "epsilon": within.epsilon}
     activation = getattr(getattr(field, "activation", None), "name", "")
     return f"{type(field).__qualname__} {activation} {sorted(held.items())} {source_hash(field)}"
 

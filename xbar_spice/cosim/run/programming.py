@@ -12,6 +12,7 @@ from xbar_spice.engines.base import Engine
 from xbar_spice.engines.registry import get_engine
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear.convolution import Convolution
+from xbar_spice.linear.fourier_form import BlockDiagonalMatrix, FourierForm
 from xbar_spice.linear.operator import FloatArray, LinearOperator
 from xbar_spice.mapping.analog_matrix import AnalogMatrix, ReadTrace, program
 from xbar_spice.mapping.design import Design
@@ -21,7 +22,7 @@ from xbar_spice.mapping.rewritten import SharedArrays, devices_name
 from xbar_spice.solve.fields.field import Field, ReluField
 from xbar_spice.solve.integrators.layers import Layers
 from xbar_spice.streams import Streams
-from xbar_spice.weights import Model, matrix_of
+from xbar_spice.weights import Model, matrix_of, read_by
 from xbar_spice.weights.end import Read
 
 __all__ = [
@@ -52,7 +53,7 @@ def in_digital_numbers(model: Model, design: Design, seed: int, occasion: str = 
 def weights_on_arrays(model: Model) -> dict[str, FloatArray | LinearOperator]:
     """The matrices of a model that live on arrays, by name: those of its field, then of stages, and what else it says.
 
-    A large convolution comes as an operator, without its zeros.
+    A large convolution comes as an operator, without its zeros, and so does a matrix of which its blocks are written.
     """
     ends = {"encoder": model.encoder, "classifier": model.classifier}
     others = {
@@ -61,21 +62,20 @@ def weights_on_arrays(model: Model) -> dict[str, FloatArray | LinearOperator]:
         if end is not None
         for weight, operator in end.on_arrays(name, model.on_arrays).items()
     }
-    field = {name: _written(operator) for name, operator in model.deployed.operators.items()}
+    field = {name: _written(operator) for name, operator in model.written.items()}
     return {**field, **{name: _written(operator) for name, operator in others.items()}}
 
 
 def _written(operator: LinearOperator) -> FloatArray | LinearOperator:
-    return operator if isinstance(operator, Convolution) and operator.large else matrix_of(operator)
+    kept = isinstance(operator, BlockDiagonalMatrix) or (isinstance(operator, Convolution) and operator.large)
+    return operator if kept else matrix_of(operator)
 
 
 def field_on(
     model: Model, matrices: Iterable[AnalogMatrix], wrapped: Callable[[AnalogMatrix], LinearOperator] | None = None
 ) -> Field | Layers:
     """The field of a model with its matrices on arrays, or with what a function makes of each of these."""
-    return model.deployed.replaced(
-        {m.name: wrapped(m) if wrapped else m for m in matrices if m.name in model.operators}
-    )
+    return read_by(model.deployed, {m.name: wrapped(m) if wrapped else m for m in matrices if m.name in model.written})
 
 
 def fields_of(field: Field | Layers) -> tuple[Field, ...]:
@@ -93,10 +93,10 @@ def ends_on(
     model: Model, matrices: Iterable[AnalogMatrix], wrapped: Callable[[AnalogMatrix], LinearOperator] | None = None
 ) -> dict[str, Read]:
     """Those of encoder and classifier that live on arrays, by name; of stages their fields on their matrices."""
-    found: dict[str, Read] = {m.name: wrapped(m) if wrapped else m for m in matrices if m.name not in model.operators}
+    found: dict[str, Read] = {m.name: wrapped(m) if wrapped else m for m in matrices if m.name not in model.written}
     for name, stage in model.stages.items():
-        held = {of: found.pop(f"{name}.{of}") for of in stage.operators if f"{name}.{of}" in found}
-        found[name] = stage.deployed.replaced(cast("dict[str, LinearOperator]", held))
+        held = {of: found.pop(f"{name}.{of}") for of in stage.written if f"{name}.{of}" in found}
+        found[name] = read_by(stage.deployed, cast("dict[str, LinearOperator]", held))
     return found
 
 
@@ -183,12 +183,24 @@ def _require_alike(matrices: Sequence[AnalogMatrix], common: str, design: Design
 
 def weight_scales(model: Model, design: Design) -> dict[str, float]:
     """Siemens per weight of each matrix where the model says which weights its chip holds; empty where it does not."""
-    found: dict[str, float] = {}
-    if model.weight_range is not None:
-        window = design.mapping.window(design.g_min, design.g_max)
-        found = {name: window / largest for name, largest in zip(model.operators, model.weight_range, strict=True)}
+    window = design.mapping.window(design.g_min, design.g_max)
+    if model.weight_range is None:
+        found = _scales_of_frequencies(model, window / design.headroom)
+    else:
+        found = {name: window / largest for name, largest in zip(model.written, model.weight_range, strict=True)}
     for stage, one in model.stages.items():
         found |= {f"{stage}.{name}": scale for name, scale in weight_scales(one, design).items()}
+    return found
+
+
+def _scales_of_frequencies(model: Model, window: float) -> dict[str, float]:
+    """All frequencies of a convolution share one scale, that of the largest."""
+    found: dict[str, float] = {}
+    for name, form in model.deployed.operators.items():
+        if isinstance(form, FourierForm):
+            names = [part for part, one in form.parts.items() if isinstance(one, BlockDiagonalMatrix)]
+            largest = max(model.largest(f"{name}.{part}") for part in names)
+            found |= {f"{name}.{part}": window / (largest or 1.0) for part in names}
     return found
 
 
@@ -222,7 +234,7 @@ def expected_noise(model: Model, matrices: Sequence[AnalogMatrix], states: Float
 
 def _last_noise(model: Model, matrices: Sequence[AnalogMatrix], z: FloatArray) -> float:
     """The same of the field of the model alone, at (n, states)."""
-    if not isinstance(model.field, ReluField):
+    if not isinstance(model.field, ReluField) or "fourier" in model.on_arrays:
         return _measured_noise(model.h, lambda rng: field_on(model, matrices, lambda matrix: NoisyTwin(matrix, rng)), z)
     A, B = matrices[:2]
     z = z / np.abs(z).max(axis=0)  # reads are scaled to `v_read`, so that the size of a state does not matter

@@ -93,7 +93,7 @@ class Chip(Processor):
         """The model with the range of weights that the chip will hold, which one that comes with a range keeps."""
         if model.weight_range is not None:
             return model
-        largest = [model.largest(name) or 1.0 for name in model.operators]
+        largest = [model.largest(name) or 1.0 for name in model.written]
         model = model.with_stages({name: self.prepared(stage) for name, stage in model.stages.items()})
         return replace(model, weight_range=tuple(self.design.headroom * one for one in largest))
 
@@ -111,6 +111,11 @@ class Chip(Processor):
                 f"{', '.join(model.stages)}; leave update out"
             )
         moved, streams = {}, Streams(self.seed)
+        if len(model.written) != len(model.matrices):
+            raise InvalidInputError(
+                f"pulses move the entries of matrices, and the arrays of this model, {', '.join(model.written)}, hold "
+                "others; leave update out, or 'fourier' and 'transpose' out of on_arrays"
+            )
         for (name, W), largest in zip(model.matrices.items(), model.weight_range or (), strict=True):
             if name not in wanted.tensors or wanted.tensors[name].shape != W.shape:
                 raise InvalidInputError(

@@ -6,6 +6,7 @@ from xbar_spice.solve.fields.convolved import convolution_field
 from xbar_spice.solve.fields.evaluation import BoolArray, Evaluation, IndexArray, Parameters, Tie
 from xbar_spice.solve.fields.field import ActivationField, CircuitSolver, Field, ReluField
 from xbar_spice.solve.fields.layer_field import LayerField
+from xbar_spice.solve.fields.normalised import NormalisedField
 from xbar_spice.solve.fields.residual import PerceptronField, ResidualField
 from xbar_spice.solve.fields.split import SplitField, prefixed, unprefixed
 from xbar_spice.solve.fields.systems import (
@@ -31,6 +32,7 @@ __all__ = [
     "HamiltonianField",
     "IndexArray",
     "LayerField",
+    "NormalisedField",
     "ParabolicField",
     "Parameters",
     "PerceptronField",

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import final
+from typing import Literal, final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from xbar_spice.linear.operator import FloatArray
 
-__all__ = ["READS", "BoolArray", "Evaluation", "IndexArray", "Parameters", "Tie"]
+__all__ = ["READS", "BoolArray", "Evaluation", "Form", "IndexArray", "Parameters", "Tie"]
 
 READS = "@"
 """With which the names of gradients with respect to reads of arrays begin; no tensor has such a name."""
@@ -32,7 +32,8 @@ class Evaluation:
         value: f(z), (n, batch).
         slope: Derivative of the activation at each hidden unit, (m, batch); bits for relu.
         hidden: Activation of each hidden unit, (m, batch).
-        inputs: What drove each read, (lines, batch), where a field keeps that, in the order of the reads.
+        inputs: What drove each read, (lines, batch), where a field keeps that, in the order of the reads; of reads of
+            several vectors of each sample (lines, vectors of each sample * batch), the samples side by side.
     """
 
     z: FloatArray
@@ -55,21 +56,36 @@ class Evaluation:
             self.value[:, samples],
             self.slope[:, samples],
             self.hidden[:, samples],
-            tuple(x[:, samples] for x in self.inputs),
+            tuple(_of_samples(x, self.batch, samples) for x in self.inputs),
         )
 
     def with_columns(self, samples: IndexArray, other: Evaluation) -> Evaluation:
         """This evaluation with the given samples replaced by the columns of another one."""
         if samples.size == self.batch:
             return other
+        if not samples.size:
+            return self
         inputs = tuple(x.copy() for x in self.inputs)
         merged = Evaluation(self.z.copy(), self.value.copy(), self.slope.copy(), self.hidden.copy(), inputs)
         for x, read in zip(inputs, other.inputs, strict=True):
-            x[:, samples] = read
+            _of_reads(x, self.batch)[..., samples] = _of_reads(read, samples.size)
         merged.z[:, samples], merged.value[:, samples] = other.z, other.value
         merged.slope[:, samples], merged.hidden[:, samples] = other.slope, other.hidden
         return merged
 
+
+def _of_reads(x: FloatArray, batch: int) -> FloatArray:
+    """(lines, vectors of each sample, batch) what drove a read, as a view."""
+    return x.reshape(len(x), -1, batch)
+
+
+def _of_samples(x: FloatArray, batch: int, samples: IndexArray) -> FloatArray:
+    found = _of_reads(x, batch)[..., samples]
+    return found.reshape(len(x), found.shape[1] * samples.size)
+
+
+Form = Literal["difference", "transpose"]
+"""What stands on arrays in place of one matrix K that is read from both sides: K - K^T, or K^T beside K."""
 
 Parameters = Mapping[str, FloatArray]
 """Arrays by the name of a parameter."""

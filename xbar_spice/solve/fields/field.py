@@ -16,9 +16,17 @@ from xbar_spice.checks import ANYTHING, Array, checked
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear.operator import FloatArray, LinearOperator, as_operator
 from xbar_spice.solve.fields.activation import Activation, get_activation
-from xbar_spice.solve.fields.evaluation import BoolArray, Evaluation, Parameters, Tie
+from xbar_spice.solve.fields.evaluation import BoolArray, Evaluation, Form, Parameters, Tie
 
-__all__ = ["ActivationField", "CircuitSolver", "Field", "ReluField", "bias_gradient", "checked_bias", "spread_bias"]
+__all__ = [
+    "ActivationField",
+    "CircuitSolver",
+    "Field",
+    "ReluField",
+    "bias_gradient",
+    "checked_bias",
+    "spread_bias",
+]
 
 
 class Field(ABC):
@@ -115,19 +123,23 @@ class Field(ABC):
             object.__setattr__(made, self.digital.get(name, name), value)
         return made
 
-    def as_difference(self) -> Field:
-        """The field of K - K^T on an array of its own, under the name of K.
+    def written_as(self, form: Form) -> Field:
+        """The field with other matrices on its arrays in place of one K that is read from both sides.
+
+        Args:
+            form: "difference", K - K^T under the name of K; or "transpose", K^T beside K on an array of its own.
 
         Raises:
-            InvalidInputError: This one is not made of it.
+            InvalidInputError: This one is not made of them.
         """
-        raise InvalidInputError(
-            f"on_arrays has 'difference', and {type(self).__name__} is not made of K - K^T: only an antisymmetric "
-            "field is; leave 'difference' out"
-        )
+        reason = {
+            "difference": "is not made of K - K^T: only an antisymmetric field is",
+            "transpose": "has no K^T that could be on an array of its own: parabolic and Hamiltonian fields have",
+        }
+        raise InvalidInputError(f"on_arrays has {form!r}, and {type(self).__name__} {reason[form]}; leave {form!r} out")
 
-    def from_difference(self, gradients: Parameters) -> Parameters:
-        """The gradients of K from those of K - K^T, whatever axes are in front."""
+    def from_written(self, form: Form, gradients: Parameters) -> Parameters:
+        """The gradients of K from those of the matrices of such a form, whatever axes are in front."""
         return gradients
 
     def with_bias_lines(self) -> Field:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from copy import copy
 from types import MappingProxyType
-from typing import ClassVar, Self, cast, final
+from typing import Any, ClassVar, Self, cast, final
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -13,9 +13,10 @@ from numpy.typing import ArrayLike
 from xbar_spice.checks import ANYTHING, checked
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear.compose import FirstRows, ProductOperator, ScaledOperator, SumOperator
+from xbar_spice.linear.convolution import Convolution
 from xbar_spice.linear.operator import FloatArray, LinearOperator, as_operator
 from xbar_spice.solve.fields.activation import Activation
-from xbar_spice.solve.fields.evaluation import Evaluation, Parameters, Tie
+from xbar_spice.solve.fields.evaluation import Evaluation, Form, Parameters, Tie
 from xbar_spice.solve.fields.field import ActivationField, Field, bias_gradient
 from xbar_spice.solve.fields.layer_field import LayerField
 from xbar_spice.solve.fields.split import SplitField
@@ -86,16 +87,27 @@ class AntisymmetricField(LayerField):
             **bias_gradient("b", self.b, p),
         }
 
-    def as_difference(self) -> Field:
-        if self._array.keeps_kernel:
+    def written_as(self, form: Form) -> Field:
+        if form == "transpose":
             raise InvalidInputError(
-                "the kernel of K - K^T has entries that are not its own: on_arrays=('difference',) takes a K that is a "
-                "matrix; leave it out, and one array of K is read from both sides"
+                "on_arrays has 'transpose', and an antisymmetric field adds up K and -K^T: take 'difference', which "
+                "writes K - K^T to one array, or leave it out"
             )
-        return LayerField(self.K.to_dense(), self.b, self.activation, tie=self.tie)
+        array = self._array
+        if not isinstance(array, Convolution) or not array.large:
+            return LayerField(self.K.to_dense(), None, self.activation, tie=self.tie).replaced(self.vectors)
+        kernel, change = array.with_kernel(array.less_transpose(array.kernel)), self._of_kernel
+        return LayerField(kernel, self.b, self.activation, tie=Tie(change, change))
 
-    def from_difference(self, gradients: Parameters) -> Parameters:
-        return _antisymmetric(gradients)
+    def _of_kernel(self, values: Parameters) -> Parameters:
+        """How the kernel of K - K^T depends on that of K; its own adjoint."""
+        kernel = cast(Convolution, self._array)
+        return {name: kernel.less_transpose(value) if name == "K" else value for name, value in values.items()}
+
+    def from_written(self, form: Form, gradients: Parameters) -> Parameters:
+        kernel = self._array.kernel if isinstance(self._array, Convolution) and self._array.large else None
+        of_kernel = kernel is not None and gradients["K"].shape[-kernel.ndim :] == kernel.shape
+        return self._of_kernel(gradients) if of_kernel else _antisymmetric(gradients)
 
     def with_bias_lines(self) -> Field:
         return Field.with_bias_lines(self)  # one more column would not be one of K - K^T
@@ -200,6 +212,24 @@ class ParabolicField(ActivationField):
             total[:, : self.outputs] -= gradients["B"].T
         return {"K": total} | {name: value for name, value in gradients.items() if name not in ("A", "B")}
 
+    def written_as(self, form: Form) -> Field:
+        if form != "transpose":
+            return super().written_as(form)
+        return ActivationField(
+            self.A,
+            _transposed(self.A, -1.0, self.outputs),
+            self.activation,
+            bias=cast(Any, self.bias),
+            output_bias=self.output_bias,
+            tie=self.tie,
+            time=self.states > self.outputs,
+        )
+
+    def from_written(self, form: Form, gradients: Parameters) -> Parameters:
+        A = gradients["A"]
+        back = gradients["B"].swapaxes(-1, -2)
+        return {"K": np.concatenate([A[..., : self.outputs] - back, A[..., self.outputs :]], axis=-1)}
+
     @property
     def operators(self) -> Mapping[str, LinearOperator]:
         return {"K": self.A}
@@ -222,6 +252,20 @@ class ParabolicField(ActivationField):
             made.A = as_operator(values["K"], "K")
             made.B = _back(made.A, self.outputs)
         return made
+
+
+def _transposed(K: LinearOperator, factor: float, rows: int) -> FloatArray:
+    """The first rows of factor K^T, as a matrix that goes to an array of its own.
+
+    Raises:
+        InvalidInputError: K is a large convolution, whose matrix is never built.
+    """
+    if K.keeps_kernel:
+        raise InvalidInputError(
+            "on_arrays has 'transpose', and K is a large convolution, of which there is no matrix; leave it out, and "
+            "one array of K is read from both sides"
+        )
+    return np.ascontiguousarray(factor * K.to_dense().T[:rows])
 
 
 def _back(array: LinearOperator, outputs: int) -> LinearOperator:
@@ -318,6 +362,15 @@ class HamiltonianField(SplitField):
         made.velocity = self.velocity.replaced({"K": made.K.T, **biases})
         made.force = self.force.replaced({"K": made.K, **biases})
         return made
+
+    def written_as(self, form: Form) -> Field:
+        if form != "transpose":
+            return super().written_as(form)
+        back = LayerField(_transposed(self.K, 1.0, self.K.shape[1]), None, self.activation)
+        return SplitField(back.replaced(self.vectors), self.force, tie=self.tie)
+
+    def from_written(self, form: Form, gradients: Parameters) -> Parameters:
+        return {"K": gradients["force.K"] + gradients["velocity.K"].swapaxes(-1, -2)}
 
 
 @checked()

@@ -12,7 +12,7 @@ import numpy as np
 from xbar_spice.checks import checked
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear.operator import FloatArray, LinearOperator
-from xbar_spice.solve.fields.evaluation import Evaluation, Parameters, Tie
+from xbar_spice.solve.fields.evaluation import Evaluation, Form, Parameters, Tie
 from xbar_spice.solve.fields.field import Field
 
 __all__ = ["TimedField"]
@@ -77,6 +77,12 @@ class TimedField(Field):
         made = copy(self)
         made.field = self.field.replaced(values)
         return made
+
+    def written_as(self, form: Form) -> Field:
+        return TimedField(self.field.written_as(form))
+
+    def from_written(self, form: Form, gradients: Parameters) -> Parameters:
+        return self.field.from_written(form, gradients)
 
     def with_bias_lines(self) -> Field:
         return TimedField(self.field.with_bias_lines())
