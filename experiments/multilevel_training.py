@@ -19,6 +19,7 @@ from typing import Any
 from common import NODE_32, Arguments, elapsed, publish
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 import xbar_spice as xs
@@ -27,6 +28,7 @@ from xbar_spice.parts import DATA
 from xbar_spice.report.spread import spread
 from xbar_spice.train.cascade import Fitted, cascade
 from xbar_spice.train.descent import evaluate
+from xbar_spice.train.processor import Digital, Processor
 from xbar_spice.train.regulariser import Regulariser
 from xbar_spice.train.samples import Split, split_of
 
@@ -146,19 +148,25 @@ def draw(models: dict[str, xs.Model], quick: bool) -> Figure:
         low, high = test.x.min(axis=1), test.x.max(axis=1)
         margin = 0.08 * (high - low)
         x, y = (np.linspace(a, b, 20 if quick else 160) for a, b in zip(low - margin, high + margin, strict=True))
-        seen = classes_of(model, np.stack([part.ravel() for part in np.meshgrid(x, y)]))
-        ends = (x[0], x[-1], y[0], y[-1])
-        image = seen.reshape(y.size, x.size)
-        axes.imshow(image, cmap="Pastel1", vmin=0, vmax=8, origin="lower", extent=ends, aspect="auto")
+        shade_classes(axes, model, x, y, Digital())
+        axes.set_aspect("auto")
         axes.scatter(*test.x, c=test.classes, s=3, rasterized=True, cmap="Set1", vmin=0, vmax=8, linewidths=0)
-        axes.set(title=task.replace("_", " "), xticks=[], yticks=[])
-        axes.grid(visible=False)
+        axes.set_title(task.replace("_", " "))
     return figure
 
 
-def classes_of(model: xs.Model, points: FloatArray) -> FloatArray:
-    z = xs.integrate(model.field, model.initial(points), model.method, **model.times).z[-1]
-    return np.asarray(model.classifier.logits(z).argmax(axis=0))  # type: ignore[union-attr]
+def shade_classes(axes: Axes, model: xs.Model, x: FloatArray, y: FloatArray, processor: Processor) -> None:
+    """The plane by the classes that a model finds in it, at points of these coordinates."""
+    points = np.stack([part.ravel() for part in np.meshgrid(x, y)])
+    with processor.programmed(processor.prepared(model)) as programmed:
+        z = xs.integrate(programmed.field, model.initial(points), model.method, **model.times).z[-1]
+    classes = model.classifier.logits(z).argmax(axis=0).reshape(y.size, x.size)  # type: ignore[union-attr]
+    # Without interpolation a vector graphic holds the points themselves, and not many times as many pixels.
+    axes.imshow(
+        classes, cmap="Pastel1", vmin=0, vmax=8, origin="lower", extent=(x[0], x[-1], y[0], y[-1]), interpolation="none"
+    )
+    axes.set(xticks=[], yticks=[])
+    axes.grid(visible=False)
 
 
 if __name__ == "__main__":

@@ -23,10 +23,9 @@ from common import NODE_32, Arguments, elapsed, publish
 
 import numpy as np
 from matplotlib.figure import Figure
-from multilevel_training import PENALTY, samples_of
+from multilevel_training import PENALTY, samples_of, shade_classes
 
 import xbar_spice as xs
-from xbar_spice.linear.operator import FloatArray
 from xbar_spice.report.spread import spread
 from xbar_spice.solve.fields.evaluation import Parameters, Tie
 from xbar_spice.train.cascade import cascade
@@ -153,7 +152,6 @@ def main() -> None:
 def draw(models: dict[str, xs.Model], quick: bool) -> Figure:
     """The plane by classes, digitally above and on a chip below."""
     axis = np.linspace(-3.0, 3.0, 20 if quick else 160)
-    points = np.stack([part.ravel() for part in np.meshgrid(axis, axis)])
     name, design = list(CHIPS.items())[-1]
     rows: dict[str, Processor] = {"digital": Digital(), name: xs.Chip(design)}
     figure = Figure(figsize=(2.3 * len(models) + 0.4, 4.9), layout="constrained")
@@ -161,21 +159,10 @@ def draw(models: dict[str, xs.Model], quick: bool) -> Figure:
     for row, (label, processor) in zip(panels, rows.items(), strict=True):
         row[0].set_ylabel(label)
         for axes, model in zip(row, models.values(), strict=True):
-            axes.imshow(
-                classes_on(model, points, processor).reshape(axis.size, -1),
-                cmap="Pastel1", vmin=0, vmax=8, origin="lower", extent=(-3.0, 3.0, -3.0, 3.0),
-            )  # fmt: skip
-            axes.set(xticks=[], yticks=[])
-            axes.grid(visible=False)
+            shade_classes(axes, model, axis, axis, processor)
     for axes, title in zip(panels[0], models, strict=True):
         axes.set_title(title)
     return figure
-
-
-def classes_on(model: xs.Model, points: FloatArray, processor: Processor) -> FloatArray:
-    with processor.programmed(processor.prepared(model)) as programmed:
-        z = xs.integrate(programmed.field, model.initial(points), model.method, **model.times).z[-1]
-    return np.asarray(model.classifier.logits(z).argmax(axis=0))  # type: ignore[union-attr]
 
 
 if __name__ == "__main__":
