@@ -20,7 +20,7 @@ from xbar_spice.solve.newton.noise import allowing_noise
 from xbar_spice.train.augmented import augmented_pull
 from xbar_spice.train.likelihood import likelihood_of
 from xbar_spice.train.losses import CrossEntropy, Objective, Score, objective_of
-from xbar_spice.train.observed import Looks, looks_of
+from xbar_spice.train.observed import Beside, Looks, looks_of
 from xbar_spice.train.optimise import Optimiser
 from xbar_spice.train.processor import Digital, Processor, Programmed
 from xbar_spice.train.regulariser import Regulariser
@@ -123,31 +123,46 @@ def evaluate(
     return _evaluated(model, data, processor, tolerance, occasion).result
 
 
-class _Seen(NamedTuple):
-    """How well a model does, evaluations of f that a sample took in the mean, and the noise that was allowed."""
-
-    result: Evaluated
-    evaluations: float
-    noise: float
-
-
-def _evaluated(model: Model, data: Samples, processor: Processor | None, tolerance: float, occasion: str) -> _Seen:
+def _evaluated(model: Model, data: Samples, processor: Processor | None, tolerance: float, occasion: str) -> _Forward:
     with (processor or Digital()).programmed(model, occasion) as programmed:
-        objective = _objective(programmed, model, data)
-        z0, encoded = _initial(programmed, model, data.x, tolerance)
-        looks = looks_of(model, objective.times, every=objective.whole_run)
-        trajectory = _integrate(programmed, z0, tolerance, looks, objective)
-        score = objective.evaluate_path(looks.states(trajectory))
-        beside = objective.beside(trajectory, derivatives=False)
-    noise = trajectory.options.adaptive.noise
-    loss = score.loss + (beside.loss if beside else 0.0)
-    return _Seen(Evaluated(score.accuracy, loss), _spent(trajectory, encoded), noise)
+        return _run(programmed, model, data, tolerance, derivatives=False)
 
 
-def _spent(trajectory: Trajectory, encoded: Passed | None) -> float:
-    """Evaluations of f that a sample took in the mean, those of stages in front among them."""
-    runs = [trajectory, *(() if encoded is None else encoded.runs)]
-    return float(sum(run.evaluations.sum(axis=0).mean() for run in runs))
+@final
+@dataclass(frozen=True)
+class _Forward:
+    """The way forward of some samples: how its initial states came about, where the loss looks, and what it found.
+
+    `beside` is what the loss takes from the run as a whole, which is in the score; with derivatives where asked for.
+    """
+
+    encoded: Passed | None
+    looks: Looks
+    trajectory: Trajectory
+    score: Score
+    beside: Beside | None
+
+    @property
+    def result(self) -> Evaluated:
+        return Evaluated(self.score.accuracy, self.score.loss)
+
+    @property
+    def evaluations(self) -> float:
+        """Evaluations of f that a sample took in the mean, those of stages in front among them."""
+        runs = [self.trajectory, *(() if self.encoded is None else self.encoded.runs)]
+        return float(sum(run.evaluations.sum(axis=0).mean() for run in runs))
+
+
+def _run(programmed: Programmed, model: Model, data: Samples, tolerance: float, *, derivatives: bool) -> _Forward:
+    objective = _objective(programmed, model, data)
+    z0, encoded = _initial(programmed, model, data.x, tolerance)
+    looks = looks_of(model, objective.times, every=objective.whole_run)
+    trajectory = _integrate(programmed, z0, tolerance, looks, objective)
+    score = objective.evaluate_path(looks.states(trajectory))
+    beside = objective.beside(trajectory, derivatives=derivatives)
+    if beside:
+        score = replace(score, loss=score.loss + beside.loss)
+    return _Forward(encoded, looks, trajectory, score, beside)
 
 
 def _objective(programmed: Programmed, model: Model, data: Samples) -> Objective:
@@ -188,13 +203,7 @@ def loss_and_gradients(
         InvalidInputError: The samples do not fit the model, or it has no such adjoint.
     """
     found = pulled_loss(
-        model,
-        data,
-        processor=processor,
-        tolerance=tolerance,
-        matrices=matrices,
-        occasion=occasion,
-        adjoint=adjoint,
+        model, data, processor=processor, tolerance=tolerance, matrices=matrices, occasion=occasion, adjoint=adjoint
     )
     return found.score, found.slopes
 
@@ -211,23 +220,17 @@ def pulled_loss(
 ) -> Pulled:
     """The same with what it took; see `loss_and_gradients`."""
     with (processor or Digital()).programmed(model, occasion) as programmed:
-        objective = _objective(programmed, model, data)
-        z0, encoded = _initial(programmed, model, data.x, tolerance)
-        looks = looks_of(model, objective.times, every=objective.whole_run)
-        trajectory = _integrate(programmed, z0, tolerance, looks, objective)
-        score = objective.evaluate_path(looks.states(trajectory))
-        beside = objective.beside(trajectory, derivatives=matrices)
-        if beside:
-            score = replace(score, loss=score.loss + beside.loss)
+        run = _run(programmed, model, data, tolerance, derivatives=matrices)
+        score, encoded = run.score, run.encoded
         found = dict(score.tensors)
         if not matrices:
-            return Pulled(score, found, _spent(trajectory, encoded), 0.0)
+            return Pulled(score, found, run.evaluations, 0.0)
         if adjoint == "augmented":
-            if beside:
+            if run.beside:
                 raise InvalidInputError('adjoint="augmented" knows no likelihood: take adjoint="discrete"')
-            pulled = augmented_pull(programmed, looks, trajectory, score.cotangent)
+            pulled = augmented_pull(programmed, run.looks, run.trajectory, score.cotangent)
         else:
-            pulled = looks.pulled(trajectory, score.cotangent, beside=beside)
+            pulled = run.looks.pulled(run.trajectory, score.cotangent, beside=run.beside)
         adjoints = [pulled]
         sums = dict(score.sums)
         if encoded is not None:
@@ -239,7 +242,7 @@ def pulled_loss(
         found |= named_gradients(model, pulled.parameters) if of_tensors is None else of_tensors(pulled, sums)
     moving = {name: found[name] for name in model.tensors if name in found and name not in model.frozen}
     backwards = sum(float(one.evaluations.mean()) for one in adjoints if one.evaluations is not None)
-    return Pulled(score, moving, _spent(trajectory, encoded), backwards)
+    return Pulled(score, moving, run.evaluations, backwards)
 
 
 def _initial(programmed: Programmed, model: Model, x: FloatArray, tolerance: float) -> tuple[FloatArray, Passed | None]:
@@ -312,7 +315,7 @@ def judged(
     seen = _evaluated(model, test, processor, schedule.tolerance, f"epoch {number}, test")
     spent, score = (seen.evaluations, found.adjoint_evaluations), found.score
     every = schedule.levels * schedule.epochs
-    return Epoch(number, every, score.loss, score.accuracy, seen.result, *spent, seen.noise)
+    return Epoch(number, every, score.loss, score.accuracy, seen.result, *spent, seen.trajectory.options.adaptive.noise)
 
 
 def _step(
