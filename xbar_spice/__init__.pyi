@@ -71,7 +71,6 @@ from .linear.fourier import FourierConvolution as FourierConvolution
 from .linear.fourier import fourier_matrices as fourier_matrices
 from .linear.operator import LinearOperator as LinearOperator
 from .mapping.analog_matrix import AnalogMatrix as AnalogMatrix
-from .mapping.analog_matrix import ReadTrace as ReadTrace
 from .mapping.analog_matrix import program as program
 from .mapping.base import Mapping as Mapping
 from .mapping.compensation import compensate as compensate
@@ -83,6 +82,7 @@ from .mapping.pairs import Differential as Differential
 from .mapping.pairs import Interleaved as Interleaved
 from .mapping.pairs import SignedRows as SignedRows
 from .mapping.slices import BitSliced as BitSliced
+from .mapping.trace import ReadTrace as ReadTrace
 from .programming.write import WriteVerify as WriteVerify
 from .programming.write import write_verify as write_verify
 from .report.html import write_report as write_report

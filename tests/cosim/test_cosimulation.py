@@ -13,8 +13,8 @@ from xbar_spice.errors import InvalidInputError, StabilityWarning
 from xbar_spice.hardware.converters import Converters
 from xbar_spice.hardware.read_noise import ReadNoise
 from xbar_spice.hardware.variation import Variation
-from xbar_spice.mapping.analog_matrix import ReadTrace
 from xbar_spice.mapping.design import Design
+from xbar_spice.mapping.trace import ReadTrace
 from xbar_spice.report.quantities import columns_of
 from xbar_spice.solve.adjoint.discrete import gradients
 from xbar_spice.solve.fields.field import ReluField

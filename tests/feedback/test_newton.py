@@ -8,8 +8,9 @@ from xbar_spice.errors import InvalidInputError, StabilityError
 from xbar_spice.feedback import FeedbackLoop, OpAmp
 from xbar_spice.hardware.variation import Variation
 from xbar_spice.linear.operator import DenseOperator
-from xbar_spice.mapping.analog_matrix import ReadTrace, program
+from xbar_spice.mapping.analog_matrix import program
 from xbar_spice.mapping.design import Design
+from xbar_spice.mapping.trace import ReadTrace
 from xbar_spice.solve.adjoint.discrete import gradients
 from xbar_spice.solve.fields.field import ActivationField, ReluField
 from xbar_spice.solve.integrators.integration import integrate

@@ -14,8 +14,9 @@ from xbar_spice.hardware.converters import Converters
 from xbar_spice.hardware.crossbar import Crossbar, Terminations
 from xbar_spice.hardware.read_noise import ReadNoise, cmo_read_noise, pcm_read_noise, thermal_noise
 from xbar_spice.hardware.variation import Variation
-from xbar_spice.mapping.analog_matrix import ReadTrace, program
+from xbar_spice.mapping.analog_matrix import program
 from xbar_spice.mapping.design import Design
+from xbar_spice.mapping.trace import ReadTrace
 from xbar_spice.solve.fields.field import ReluField
 from xbar_spice.solve.linear_solvers.krylov import KrylovOptions
 from xbar_spice.solve.newton.noise import measured_noise

@@ -19,9 +19,10 @@ from xbar_spice.hardware.converters import Converters
 from xbar_spice.hardware.crossbar import Crossbar, Terminations
 from xbar_spice.hardware.read_noise import ReadNoise
 from xbar_spice.hardware.variation import Variation
-from xbar_spice.mapping.analog_matrix import AnalogMatrix, ReadTrace, program
+from xbar_spice.mapping.analog_matrix import AnalogMatrix, program
 from xbar_spice.mapping.matrix import Design, map_weights
 from xbar_spice.mapping.merged import MergedReads, summed_tiles
+from xbar_spice.mapping.trace import ReadTrace
 
 
 class Counted(Bank):

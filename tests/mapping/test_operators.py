@@ -6,8 +6,9 @@ from support import relative
 
 from xbar_spice.errors import InvalidInputError
 from xbar_spice.hardware.variation import Variation
-from xbar_spice.mapping.analog_matrix import ReadTrace, program
+from xbar_spice.mapping.analog_matrix import program
 from xbar_spice.mapping.design import Design
+from xbar_spice.mapping.trace import ReadTrace
 from xbar_spice.read_context import stage
 
 

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as ProgressBar
 
-from xbar_spice.mapping.analog_matrix import ReadRecord, ReadTrace
+from xbar_spice.mapping.trace import ReadRecord, ReadTrace
 from xbar_spice.study.runner import Progress
 from xbar_spice.train.descent import Epoch
 

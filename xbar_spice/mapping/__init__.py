@@ -1,6 +1,6 @@
 """Weight matrices on arrays: how they are built, read, compensated and written as decks."""
 
-from xbar_spice.mapping.analog_matrix import AnalogMatrix, ReadRecord, ReadTrace, program
+from xbar_spice.mapping.analog_matrix import AnalogMatrix, program
 from xbar_spice.mapping.base import IntArray, Layout, Lines, Mapping
 from xbar_spice.mapping.compensation import Compensation, compensate
 from xbar_spice.mapping.design import Design
@@ -10,6 +10,7 @@ from xbar_spice.mapping.offset import Offset
 from xbar_spice.mapping.pairs import Differential, Interleaved, SignedRows
 from xbar_spice.mapping.readout import Readout
 from xbar_spice.mapping.slices import BitSliced
+from xbar_spice.mapping.trace import ReadRecord, ReadTrace
 
 __all__ = [
     "AnalogMatrix",

@@ -26,7 +26,8 @@ from xbar_spice.engines.ngspice.locate import LIBRARY_VARIABLE, find_library
 from xbar_spice.errors import CharacterisationError, EngineUnavailableError, InvalidInputError, SimulationError
 from xbar_spice.hardware.cells import Sinh
 from xbar_spice.hardware.crossbar import Crossbar, Side, Terminations
-from xbar_spice.mapping.analog_matrix import ReadTrace, program
+from xbar_spice.mapping.analog_matrix import program
+from xbar_spice.mapping.trace import ReadTrace
 from xbar_spice.spice.netlist import array_deck, bank_deck
 from xbar_spice.spice.resources import search_path
 

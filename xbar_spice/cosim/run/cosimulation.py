@@ -38,8 +38,8 @@ from xbar_spice.errors import ConvergenceWarning, InvalidInputError
 from xbar_spice.hardware.digital_numbers import Rounded
 from xbar_spice.linear.operator import FloatArray, LinearOperator
 from xbar_spice.linear.threads import one_thread
-from xbar_spice.mapping.analog_matrix import ReadTrace
 from xbar_spice.mapping.design import Design
+from xbar_spice.mapping.trace import ReadTrace
 from xbar_spice.solve.adjoint.discrete import Gradients
 from xbar_spice.solve.fields.contributions import Split, split_axes
 from xbar_spice.solve.fields.field import Field

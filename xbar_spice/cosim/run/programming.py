@@ -14,11 +14,12 @@ from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear.convolution import Convolution
 from xbar_spice.linear.fourier_form import BlockDiagonalMatrix, FourierForm
 from xbar_spice.linear.operator import FloatArray, LinearOperator
-from xbar_spice.mapping.analog_matrix import AnalogMatrix, ReadTrace, program
+from xbar_spice.mapping.analog_matrix import AnalogMatrix, program
 from xbar_spice.mapping.design import Design
 from xbar_spice.mapping.matrix import MappedMatrix, map_weights
 from xbar_spice.mapping.noisy_twin import NoisyTwin
 from xbar_spice.mapping.rewritten import SharedArrays, devices_name
+from xbar_spice.mapping.trace import ReadTrace
 from xbar_spice.solve.fields.field import Field, ReluField
 from xbar_spice.solve.integrators.layers import Layers
 from xbar_spice.streams import Streams
