@@ -25,6 +25,7 @@ from xbar_spice.torch.arrays import ArraySettings, GradientKind
 from xbar_spice.torch.layers import OnArrays, like, numbers
 from xbar_spice.train.processor import Programmed
 from xbar_spice.weights import Chain, Classifier, Encoder, Model, matrix_of, named_gradients
+from xbar_spice.weights.end import of_end
 
 __all__ = ["OdeBlock"]
 
@@ -120,7 +121,7 @@ class OdeBlock(OnArrays):
         self._model = replace(model, encoder=None, classifier=None)
         self._solver = SolverOptions() if solver is None else solver
         kind = torch.get_default_dtype() if dtype is None else dtype
-        self._names = tuple(name for name in model.tensors if not name.startswith(("encoder.", "classifier.")))
+        self._names = tuple(name for name in model.tensors if not of_end(name))
         for name in self._names:
             value = torch.tensor(np.array(model.tensors[name]), dtype=kind, device=device)
             self.register_parameter(_attribute(name), nn.Parameter(value))

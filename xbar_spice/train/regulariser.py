@@ -11,6 +11,7 @@ from xbar_spice.checks import Real, settle
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.solve.integrators.layers import Layers
 from xbar_spice.weights import Model
+from xbar_spice.weights.end import of_end
 
 __all__ = ["Regulariser"]
 
@@ -44,7 +45,7 @@ class Regulariser:
         h, layered = _time_of_a_layer(model)
         found = {}
         for name, value in self._moved(model).items():
-            of_field = not name.startswith(("encoder.", "classifier."))
+            of_field = not of_end(name)
             found[name] = self.decay * (h if of_field else 1.0) * value
             if of_field and layered:
                 jumps = np.diff(value, axis=0)
@@ -56,7 +57,7 @@ class Regulariser:
         h, layered = _time_of_a_layer(model)
         smooth = decay = 0.0
         for name, value in self._moved(model).items():
-            of_field = not name.startswith(("encoder.", "classifier."))
+            of_field = not of_end(name)
             decay += 0.5 * self.decay * (h if of_field else 1.0) * float(np.vdot(value, value))
             if of_field and layered:
                 jumps = np.diff(value, axis=0)

@@ -20,7 +20,7 @@ from xbar_spice.weights.passing import Passed, Step, passed
 if TYPE_CHECKING:
     from xbar_spice.weights.model import Model
 
-__all__ = ["End", "Read", "named_below"]
+__all__ = ["End", "Read", "named_below", "of_end"]
 
 Read = LinearOperator | Field | Layers
 """What stands in for a part of an encoder or a classifier: a matrix on an array, or a field whose matrices are."""
@@ -36,6 +36,16 @@ def named_below(values: Mapping[str, T], name: str) -> dict[str, T]:
         {'0.weight': 1}
     """
     return {key.removeprefix(f"{name}."): value for key, value in values.items() if key.startswith(f"{name}.")}
+
+
+def of_end(name: str) -> bool:
+    """Whether a tensor or a matrix of a model, by its name, belongs to the encoder or the classifier.
+
+    Example:
+        >>> of_end("encoder.0.weight"), of_end("K")
+        (True, False)
+    """
+    return name.startswith(("encoder.", "classifier."))
 
 
 class End(ABC):

@@ -45,6 +45,7 @@ from xbar_spice.hardware.read_noise import ReadNoise
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.mapping.design import Design
 from xbar_spice.streams import Streams
+from xbar_spice.weights.end import of_end
 from xbar_spice.weights.fields import kernel_name
 
 __all__ = ["CLIPPED", "SOURCES", "Attribution", "attribute"]
@@ -393,6 +394,6 @@ def _measures(record: Record) -> dict[str, float]:
 def _relative_errors(what: str, comparisons: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
     """Of all tensors of fields, but of the matrices of kernels; not of the states and of what stands around fields."""
     left_out = {name for name in comparisons if kernel_name(name) in comparisons.keys() - {name}} | {"z0"}
-    around = [name for name in comparisons if name.startswith(("encoder.", "classifier.")) and ".field." not in name]
+    around = [name for name in comparisons if of_end(name) and ".field." not in name]
     names = [name for name in comparisons if name not in left_out and name not in around]
     return {f"{what} of {name}": float(comparisons[name]["relative_error"]) for name in names}

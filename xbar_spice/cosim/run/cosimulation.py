@@ -45,13 +45,13 @@ from xbar_spice.solve.fields.contributions import Split, split_axes
 from xbar_spice.solve.fields.field import Field
 from xbar_spice.solve.integrators.integration import Trajectory, integrate
 from xbar_spice.solve.integrators.layers import Layers
-from xbar_spice.solve.integrators.method import SolveOptions, SolveReport
+from xbar_spice.solve.integrators.method import SolveReport
 from xbar_spice.solve.linear_solvers.krylov import get_linear_solver
 from xbar_spice.train.likelihood import Likelihood
 from xbar_spice.train.losses import Objective
 from xbar_spice.train.observed import looks_of
 from xbar_spice.weights import Model, named_gradients
-from xbar_spice.weights.end import Read, named_below
+from xbar_spice.weights.end import Read, named_below, of_end
 
 __all__ = [
     "Cosimulation",
@@ -318,8 +318,8 @@ def solve_model(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # `Run.convergence` says which samples failed
         if model.encoder is not None:
-            solving = SolveOptions(options.newton, options.krylov, options.adaptive)  # type: ignore[arg-type]
-            encoded = model.encoder.reading(named_below(ends, "encoder")).passed(problem.inputs, "encoder.", solving)
+            encoder = model.encoder.reading(named_below(ends, "encoder"))
+            encoded = encoder.passed(problem.inputs, "encoder.", options.of_steps)
         z0 = problem.z0 if encoded is None else encoded.value
         trajectory = integrate(
             objective.followed(model_field),
@@ -367,7 +367,7 @@ def _rounded(model: Model, design: Design, counts: Sequence[Rounded | None]) -> 
         return None
     weights = Rounded(numbers, np.random.default_rng(0))  # which are counted whatever was drawn
     for name, value in model.tensors.items() if numbers.of_weights else ():
-        if not name.startswith(("encoder.", "classifier.")):
+        if not of_end(name):
             weights(value)
     found = [one for one in counts if one is not None]
     return RoundedEntry(

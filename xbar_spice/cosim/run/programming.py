@@ -24,7 +24,7 @@ from xbar_spice.solve.fields.field import Field, ReluField
 from xbar_spice.solve.integrators.layers import Layers
 from xbar_spice.streams import Streams
 from xbar_spice.weights import Model, matrix_of, read_by
-from xbar_spice.weights.end import Read
+from xbar_spice.weights.end import Read, of_end
 
 __all__ = [
     "all_fields",
@@ -47,7 +47,7 @@ def in_digital_numbers(model: Model, design: Design, seed: int, occasion: str = 
     if not design.numbers.of_weights:
         return model
     rng = Streams(seed).rounding("weights", occasion)
-    held = {name: value for name, value in model.tensors.items() if not name.startswith(("encoder.", "classifier."))}
+    held = {name: value for name, value in model.tensors.items() if not of_end(name)}
     return model.with_tensors(design.numbers.tensors(held, rng))
 
 

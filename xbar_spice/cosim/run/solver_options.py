@@ -51,7 +51,7 @@ class SolverOptions:
 
     @property
     def of_steps(self) -> SolveOptions:
-        """The same as `parallel_in_time` takes it."""
+        """The same as `parallel_in_time` and stages take it."""
         return SolveOptions(self.newton, get_linear_solver(self.krylov), self.adaptive)
 
     @property

@@ -15,6 +15,7 @@ from xbar_spice.engines.base import Engine
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.mapping.design import Design
 from xbar_spice.weights import Model
+from xbar_spice.weights.end import of_end
 
 __all__ = ["Descent", "Step"]
 
@@ -76,11 +77,7 @@ class Descent:
 def _free_parameters(model: Model) -> dict[str, FloatArray]:
     """What a trainer of the fields changes, of stages too: their kernels or matrices, and biases."""
     stages = tuple(f"{name}." for name in model.stages)
-    return {
-        name: value
-        for name, value in model.tensors.items()
-        if name.startswith(stages) or not name.startswith(("encoder.", "classifier."))
-    }
+    return {name: value for name, value in model.tensors.items() if name.startswith(stages) or not of_end(name)}
 
 
 def _joint_norm(values: Mapping[str, FloatArray], names: Mapping[str, FloatArray]) -> float:
