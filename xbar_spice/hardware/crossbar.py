@@ -7,6 +7,7 @@ One wire segment lies between neighbouring cells of a line and one between a con
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal, final
 
 import numpy as np
@@ -221,9 +222,17 @@ class Crossbar:
 
     def hookup(self, side: Side) -> Hookup:
         """The edges of a read that drives `side`."""
+        return self._hookups[_checked_side(side)]
+
+    @cached_property
+    def _hookups(self) -> dict[Side, Hookup]:
+        """Of both sides: every read asks for its own several times."""
+        return {side: self._hookup(side) for side in SIDES}
+
+    def _hookup(self, side: Side) -> Hookup:
         drive, sense = self.terminations.drive, self.terminations.sense
         near: tuple[tuple[Edge, str], tuple[Edge, str]] = (("left", drive), ("bottom", sense))
-        if _checked_side(side) == "cols":
+        if side == "cols":
             far = self.terminations.transposed == "far_ends"
             near = (("top", drive), ("right", sense)) if far else (near[1], near[0])
         names = self.resistance_names(side)

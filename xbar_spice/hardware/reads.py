@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from xbar_spice.errors import DeviceError
-from xbar_spice.hardware.biases import EDGES, Biases, End
-from xbar_spice.hardware.crossbar import EDGE_SIDE, Crossbar, Edge, Side
+from xbar_spice.hardware.biases import OPPOSITE_EDGES, Biases, End
+from xbar_spice.hardware.crossbar import SIDES, Crossbar, Edge, Side
 from xbar_spice.linear.operator import FloatArray
 
 __all__ = ["across_cells", "circuit_of", "read_biases", "read_ends", "reciprocal", "require_known_voltages"]
@@ -39,18 +39,21 @@ def read_ends(crossbar: Crossbar, side: Side, volts: FloatArray | None = None) -
     drive = None if volts is None else np.asarray(volts, dtype=float)
     drive = drive[:, np.newaxis] if drive is not None and drive.ndim == 1 else drive
     found: dict[Edge, End] = {}
-    for edge in EDGES:
-        lines = EDGE_SIDE[edge]
-        used = edge in hookup.driven or edge in hookup.sensed
-        connected = np.full(crossbar.ports(lines), used)
+    for lines, edges in zip(SIDES, OPPOSITE_EDGES, strict=True):
+        ports = crossbar.ports(lines)
+        ohms = np.full(ports, getattr(crossbar, names[lines]))
+        connected, nothing = np.ones(ports, dtype=bool), np.zeros((ports, 1 if drive is None else drive.shape[1]))
         if lines == "rows" and crossbar.open_rows:
             connected[list(crossbar.open_rows)] = False
-        at_ends = np.zeros((connected.size, 1 if drive is None else drive.shape[1]))
-        if drive is not None and edge in hookup.driven:
-            at_ends[connected] = drive[connected]
-        ohms = np.full(connected.size, getattr(crossbar, names[lines]))
-        amplifier = crossbar.amplifier if edge in hookup.sensed and crossbar.amplifier.present else None
-        found[edge] = End(edge, connected, at_ends, ohms, amplifier)
+        for edge in edges:
+            if edge in hookup.driven:
+                at_ends = nothing if drive is None else np.where(connected[:, np.newaxis], drive, 0.0)
+                found[edge] = End(edge, connected, at_ends, ohms)
+            elif edge in hookup.sensed:
+                amplifier = crossbar.amplifier if crossbar.amplifier.present else None
+                found[edge] = End(edge, connected, nothing, ohms, amplifier)
+            else:
+                found[edge] = End(edge, np.zeros(ports, dtype=bool), nothing, ohms)
     return found
 
 

@@ -214,8 +214,7 @@ class _State:
         cells = outcome.currents + outcome.residual
         self._conductance = grid.conductances()
         if not device.linear:
-            across = grid.volts(between_ends, cells, outcome.levels)
-            self._conductance = device.differential_conductance(grid.conductance, across)
+            self._conductance = device.differential_conductance(grid.conductance, outcome.volts(grid, between_ends))
         currents = self._ends.collected(cells, volts)
         if self._grounded is None:
             self._grounded = currents

@@ -18,6 +18,7 @@ from typing import Protocol, final
 import numpy as np
 
 from xbar_spice.engines.nodal.grid import BoolArray, Grid, IntArray, RealArray
+from xbar_spice.engines.nodal.memory import keep_dropped_arrays
 from xbar_spice.linear.operator import FloatArray
 
 __all__ = ["ROUNDING", "Check", "Outcome", "Preconditioner", "correct_once", "solve_currents"]
@@ -28,6 +29,8 @@ ROUNDING = 1e-13  # of the source: a residual below is noise
 NOTHING = 1e-30  # of the source: a residual below is none, even beside a sense current that should be exactly 0
 _UNSCALABLE = 1e-280  # amperes: a residual that rounding has all but removed, whose inverse would overflow
 GAIN = {np.dtype(np.float32): 3e-5, np.dtype(np.float64): 1e-12}  # what one correction can take off the residual
+
+keep_dropped_arrays()
 
 
 class Preconditioner(Protocol):
@@ -74,6 +77,7 @@ class Outcome:
         levels: (batch, lines) volts by which floating lines lie above where the source assumes them.
         iterations: number of preconditioner calls.
         inside: the voltages, where they do not follow from the currents to all digits.
+        lost: (batch, n0, n1) Z y, volts that the lines lose, where the solver has found them.
     """
 
     currents: FloatArray
@@ -82,6 +86,15 @@ class Outcome:
     iterations: int
     levels: FloatArray
     inside: Inside | None = None
+    lost: FloatArray | None = None
+
+    def volts(self, grid: Grid, drive: FloatArray) -> FloatArray:
+        """(batch, n0, n1) volts across the cells of the array that was solved, for the drive that it was solved for."""
+        if self.inside:
+            return self.inside.volts
+        if self.lost is None:
+            return grid.volts(drive, self.currents + self.residual, self.levels)
+        return grid.behind(drive, self.lost, self.levels)
 
     def with_vectors(self, places: IntArray, better: Outcome) -> Outcome:
         """The same with some vectors of the batch replaced."""
@@ -128,10 +141,10 @@ def solve_currents(
     Returns:
         The currents, and their residual by Kirchhoff's laws.
     """
-    work, residual = np.empty_like(source), source.copy()
+    lost, residual = np.zeros_like(source), source.copy()
     currents = np.zeros_like(source) if start is None else start.copy()
     if start is not None:
-        grid.residual(source, currents, residual, work)
+        grid.residual(source, currents, residual, lost)
     levels = np.zeros((source.shape[0], 0))
     descent = _Descent(grid, precondition, source.shape[0])
     done: BoolArray = np.zeros(source.shape[0], dtype=bool)
@@ -139,7 +152,7 @@ def solve_currents(
     for _ in range(CORRECTIONS):
         before = np.abs(residual).sum()
         descent.correct(currents, residual, check)
-        levels = grid.residual(source, currents, residual, work)
+        levels = grid.residual(source, currents, residual, lost)
         left = np.abs(residual).sum(axis=(1, 2))
         done = np.asarray((check.error(residual) <= check.allowance(currents, residual)).all(axis=1))
         done |= left <= NOTHING * whole
@@ -148,7 +161,7 @@ def solve_currents(
     if not done.all():
         done |= check.met_by_noise(currents, residual, left <= ROUNDING * whole)
     done &= check.told(currents, residual)
-    return Outcome(currents, residual, done, descent.iterations, levels)
+    return Outcome(currents, residual, done, descent.iterations, levels, lost=lost)
 
 
 def correct_once(grid: Grid, source: FloatArray, precondition: Preconditioner, check: Check) -> Outcome:

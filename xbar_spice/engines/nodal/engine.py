@@ -14,7 +14,6 @@ from xbar_spice.engines.nodal.biased import BiasedArray
 from xbar_spice.engines.nodal.grid import Placement, gridded, place
 from xbar_spice.engines.nodal.gridless import GridlessReads
 from xbar_spice.engines.nodal.laws import Laws
-from xbar_spice.engines.nodal.memory import keep_dropped_arrays
 from xbar_spice.engines.nodal.newton import read_nonlinear
 from xbar_spice.engines.nodal.solver import LinearCircuit, Method
 from xbar_spice.engines.nodal.stacked import eliminate_together, read_stacked, stacks
@@ -27,7 +26,6 @@ from xbar_spice.linear.operator import FloatArray
 __all__ = ["NodalBank", "NodalEngine"]
 
 KEPT = 8  # factors of biases with other ends that a session keeps
-keep_dropped_arrays()
 
 
 @final

@@ -63,20 +63,20 @@ class Grid:
             self.floating.add_drops(currents, out)
         return out
 
-    def residual(self, source: FloatArray, currents: FloatArray, out: FloatArray, work: FloatArray) -> FloatArray:
+    def residual(self, source: FloatArray, currents: FloatArray, out: FloatArray, lost: FloatArray) -> FloatArray:
         """Write the residual f - G Z y - y in amperes to `out`, what the cells would carry on top of y.
 
         Args:
             source: f, all arrays (batch, n0, n1).
             currents: y.
             out: where the residual goes.
-            work: an array to spoil.
+            lost: where Z y goes, volts.
 
         Returns:
             (batch, lines) volts by which the floating lines lie above where the source assumes them.
         """
-        self.drops(currents, out, work)
-        out *= self.conductance
+        self.drops(currents, lost, out)
+        np.multiply(lost, self.conductance, out=out)
         np.subtract(source, out, out=out)
         out -= currents
         if self.floating:
@@ -85,7 +85,11 @@ class Grid:
 
     def volts(self, drive: FloatArray, currents: FloatArray, levels: FloatArray) -> FloatArray:
         """(batch, n0, n1) volts across the cells, D0 - Z y and the levels of floating lines."""
-        volts = drive - self.drops(currents, np.empty_like(currents), np.empty_like(currents))
+        return self.behind(drive, self.drops(currents, np.empty_like(currents), np.empty_like(currents)), levels)
+
+    def behind(self, drive: FloatArray, lost: FloatArray, levels: FloatArray) -> FloatArray:
+        """The same where Z y, `lost`, is known."""
+        volts = drive - lost
         if self.floating:
             self.floating.raise_by(levels, volts)
         return np.asarray(volts)

@@ -86,8 +86,13 @@ class Line:
 
     def through_currents(self, currents: FloatArray, axis: int) -> FloatArray:
         """Current away from the near terminal in the resistance before each cell and in the one behind the last."""
-        behind = -np.expand_dims(self.far_current(currents, axis), axis)
-        return np.concatenate([self.wire_currents(currents, axis), behind], axis=axis)
+        shape = list(currents.shape)
+        shape[axis] += 1
+        through = np.empty(shape)
+        along = np.moveaxis(through, axis, 0)
+        self.wire_currents(currents, axis, np.moveaxis(along[:-1], 0, axis))
+        along[-1] = -self.far_current(currents, axis)
+        return through
 
     def add_drops(self, currents: RealArray, axis: int, out: RealArray, work: RealArray) -> None:
         """Add Z y to `out`, in volts.

@@ -32,7 +32,7 @@ HALVINGS = 25
 WORKING_ARRAYS = 20
 BEYOND = 1e30  # siemens or amperes that no circuit has, and single precision hardly holds
 NEAR = 2.0  # ratio of slopes and programmed conductances up to which one preconditioner fits both
-LEAST, MOST = 3e-5, 1e-3  # how far the linear solver reduces the residual of a Newton step
+LEAST, MOST = 3e-5, 0.1  # how far the linear solver reduces the residual of a Newton step
 SPARE = 0.01  # of the error that is allowed: what the last step aims at
 
 

@@ -133,7 +133,7 @@ class Sensitivity:
         require_convergence(outcome)
         self._outcome = outcome
         self._cells = outcome.currents + outcome.residual
-        self._volts = self._across(self._between_ends, outcome)
+        self._volts = outcome.volts(self._grid, self._between_ends)
         law, conductance = self._crossbar.device, self._grid.conductance
         with np.errstate(over="ignore", invalid="ignore"):  # of a state that will be refined before it is used
             self._small_signal = (
@@ -271,13 +271,7 @@ class Sensitivity:
             check = SenseCheck(self._small_signal, 1 - self._placement.sense_axis, self._tolerance, each=False)
             outcome = self._circuit.solve(source, check)
         require_convergence(outcome)
-        return outcome.currents + outcome.residual, self._across(ordered, outcome)
-
-    def _across(self, drive: FloatArray, outcome: Outcome) -> FloatArray:
-        """(batch, n0, n1) volts across the cells."""
-        if outcome.inside:
-            return outcome.inside.volts
-        return self._grid.volts(drive, outcome.currents + outcome.residual, outcome.levels)
+        return outcome.currents + outcome.residual, outcome.volts(self._grid, ordered)
 
     def _checked(self, change: Change) -> Change:
         if not isinstance(change, Change):
@@ -317,9 +311,9 @@ class Sensitivity:
 
     def _line_gradient(self, adjoint: FloatArray, axis: int) -> tuple[float, float]:
         """With respect to all segments and to all terminal resistances of the lines along `axis`."""
-        product = self._grid.through_currents(self._cells, axis) * self._grid.through_currents(adjoint, axis)
-        ends = np.take(product, [0, -1], axis=axis + 1).sum()
-        return -float(product.sum()), -float(ends)
+        one, other = (self._grid.through_currents(cells, axis) for cells in (self._cells, adjoint))
+        ends = [np.vdot(np.take(one, end, axis + 1), np.take(other, end, axis + 1)) for end in (0, -1)]
+        return -float(np.vdot(one, other)), -float(sum(ends))
 
     def _dropped(self, axis: int, segment: float, terminal: float) -> FloatArray:
         """The drops dZ y in volts: what the nodes lose when every resistance grows while its current flows."""

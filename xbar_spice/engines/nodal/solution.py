@@ -214,7 +214,7 @@ def _state(grid: Grid, placement: Placement, device: Device, drive: FloatArray, 
         if not balanced(outcome, grid, tolerance):
             return approach(grid, device, drive, tolerance)
         require_convergence(outcome)
-        across = grid.volts(drive, outcome.currents + outcome.residual, outcome.levels)
+        across = outcome.volts(grid, drive)
         with np.errstate(over="ignore", invalid="ignore"):
             near = LinearCircuit(replace(grid, conductance=device.differential_conductance(grid.conductance, across)))
         if near.subtle and not outcome.inside:
@@ -239,7 +239,7 @@ def _require_levels(crossbar: Crossbar, grid: Grid, placement: Placement, outcom
     """Refuse an open word line whose cells hold it nowhere, such as thresholds that are not reached."""
     if grid.floating is None or crossbar.device.linear:
         return
-    across = grid.volts(drive, outcome.currents + outcome.residual, outcome.levels)
+    across = outcome.volts(grid, drive)
     slopes = crossbar.device.differential_conductance(grid.conductance, across)
     held = placement.to_array(slopes)[0].sum(axis=1) > UNHELD * crossbar.conductance.sum(axis=1)
     loose = [row for row in crossbar.floating_rows if not held[row]]
