@@ -1,25 +1,28 @@
 #!/usr/bin/env python3
 """Prints how long ngspice takes to read arrays, in the ways that the engine has and in those that it does not take.
 
-The first table: a process for each read, resident reads of one vector, batches of 100 per vector, characterised
-reads; memory of the worker after 1 and after 1000 reads; and the overhead, which is the share of a read that is not
-spent inside libngspice. `--candidates`: ways to solve a resident circuit. `--tiles`: the arrays of a matrix in one
+The first table: a process for each read, resident reads of one vector, the same when program and worker sleep until a
+message comes, batches of 100 per vector, characterised reads; memory of the worker after 1 and after 1000 reads; and the
+overhead, which is the share of a read that is not spent inside libngspice. `--beside` keeps the cores busy with so many
+other programs. `--candidates`: ways to solve a resident circuit. `--tiles`: the arrays of a matrix in one
 deck, and in several workers. Milliseconds; wires on both sides, driver and sense resistance, conductances log-uniform
 over two decades. NGSPICE_LIBRARY_PATH chooses another libngspice, `--command` the program that goes with it.
 """
 
 from __future__ import annotations
 
+import argparse
 import csv
 import os
 import platform
 import shutil
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +45,7 @@ BATCH = 100
 MANY = 1000  # reads, after which the worker must not have grown
 WIRES: dict[str, Any] = {"r_word": 1.0, "r_bit": 2.0, "r_driver": 50.0, "r_sense": 25.0}
 LARGEST_FRESH = 128
+LONGEST, FEWEST = 3.0, 5  # seconds after which a measurement ends, and its runs at least
 Row = dict[str, float | int | None]
 
 
@@ -50,14 +54,20 @@ def example(size: int) -> tuple[Crossbar, FloatArray]:
     return Crossbar(10 ** rng.uniform(-5, -3, (size, size)), **WIRES), rng.uniform(-0.5, 0.5, (size, BATCH))
 
 
+def seconds(action: Callable[[], object], repeat: int) -> Iterator[float]:
+    """Of some runs; fewer if they would take long."""
+    end = time.perf_counter() + LONGEST
+    for run in range(repeat):
+        start = time.perf_counter()
+        if run >= FEWEST and start > end:
+            return
+        action()
+        yield time.perf_counter() - start
+
+
 def milliseconds(action: Callable[[], object], repeat: int) -> float:
     """Median of some runs."""
-    taken = []
-    for _ in range(repeat):
-        start = time.perf_counter()
-        action()
-        taken.append(time.perf_counter() - start)
-    return 1e3 * statistics.median(taken)
+    return 1e3 * statistics.median(seconds(action, repeat))
 
 
 def fresh(crossbar: Crossbar, volts: FloatArray, command: str, repeat: int) -> float:
@@ -69,10 +79,13 @@ def fresh(crossbar: Crossbar, volts: FloatArray, command: str, repeat: int) -> f
 
 
 def overhead(bank: NgspiceBank, action: Callable[[], object], repeat: int) -> tuple[float, float]:
-    """Milliseconds, and the share of the time that was not spent inside the library."""
-    busy, start = bank.busy, time.perf_counter()
-    taken = milliseconds(action, repeat)
-    return taken, 1 - (bank.busy - busy) / (time.perf_counter() - start)
+    """Milliseconds, and the share of them that was not spent inside the library; medians."""
+    busy, taken, shares = bank.busy, [], []
+    for whole in seconds(action, repeat):
+        inside, busy = bank.busy - busy, bank.busy
+        taken.append(whole)
+        shares.append(1 - inside / whole)
+    return 1e3 * statistics.median(taken), statistics.median(shares)
 
 
 def reads(size: int, command: str | None, repeat: int, many: int) -> Row:
@@ -95,6 +108,10 @@ def reads(size: int, command: str | None, repeat: int, many: int) -> Row:
             bank.read([volts[:, [k % BATCH]]])
         row[f"MB after {many}"] = worker.memory_info().rss / 2**20
         (driven,) = bank.read([volts])
+        bank.processes[0].drop()  # the next read starts another worker
+        bank.processes[0].awake = False
+        bank.read([volts[:, :1]])
+        row["asleep"], row["overhead asleep"] = overhead(bank, lambda: bank.read([volts[:, :1]]), repeat)
     with NgspiceEngine(workers=1, characterise=True, check_every=10**9).program_bank([crossbar]) as bank:
         start = time.perf_counter()
         bank.read([volts[:, :1]])
@@ -229,30 +246,37 @@ def main() -> None:
     parser.add_argument("what", nargs="*", help="Sizes N, or COUNTxSIZE with --tiles.")
     parser.add_argument("--candidates", action="store_true", help="Ways to solve a resident circuit.")
     parser.add_argument("--tiles", action="store_true", help="Several arrays, in one worker and in two.")
-    parser.add_argument("--repeats", type=int, default=20, help="Reads to take the median of.")
+    parser.add_argument("--repeats", type=int, default=200, help="Reads to take the median of, if these take seconds.")
     parser.add_argument("--many", type=int, default=MANY, help="Reads after which memory is looked at again.")
     parser.add_argument("--command", default=shutil.which("ngspice"), help="The program ngspice.")
     parser.add_argument("--csv", type=Path, help="File of the table.")
+    parser.add_argument("--beside", type=int, default=0, help="Other programs that want a core all the time.")
     chosen = parser.parse(what=["8"], repeats=2, many=10)
-    if chosen.candidates:
-        rows = candidates([int(size) for size in chosen.what or (16, 32, 64)])
-    elif chosen.tiles:
-        rows = tiles(chosen.what or ["4x16", "16x16", "4x32", "16x32", "4x64"])
-    else:
-        found = describe()
-        print(
-            f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
-        )
-        print(f"ngspice {found.version}, {'KLU' if found.klu else 'Sparse 1.3'}, {found.library}; ms per vector")
-        rows = []
-        for size in map(int, chosen.what or (16, 32, 64, 128)):
-            rows.append(reads(size, chosen.command, chosen.repeats, chosen.many))
-            show(rows[-1], first=len(rows) == 1)
+    with ExitStack() as others:
+        for _ in range(chosen.beside):
+            other = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+            others.callback(other.kill)
+        rows = table(chosen)
     if chosen.csv is not None:
         with chosen.csv.open("w", newline="") as file:
             writer = csv.DictWriter(file, list(rows[0]))
             writer.writeheader()
             writer.writerows(rows)
+
+
+def table(chosen: argparse.Namespace) -> list[Row]:
+    if chosen.candidates:
+        return candidates([int(size) for size in chosen.what or (16, 32, 64)])
+    if chosen.tiles:
+        return tiles(chosen.what or ["4x16", "16x16", "4x32", "16x32", "4x64"])
+    found = describe()
+    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
+    print(f"ngspice {found.version}, {'KLU' if found.klu else 'Sparse 1.3'}, {found.library}; ms per vector")
+    rows: list[Row] = []
+    for size in map(int, chosen.what or (16, 32, 64, 128)):
+        rows.append(reads(size, chosen.command, chosen.repeats, chosen.many))
+        show(rows[-1], first=len(rows) == 1)
+    return rows
 
 
 if __name__ == "__main__":

@@ -46,6 +46,7 @@ main(int(sys.argv[2]))
 """
 SECONDS_TO_END = 10.0
 AWAKE = 5e-3  # seconds, in which an array of 32 x 32 is read; a request is waited for during a fifth of that
+LOG_KEPT = 2**20  # bytes of what the simulator printed, after which it is thrown away
 TEMPORARY_VARIABLE = "TMPDIR"
 FAILURES: dict[Cause, type[SimulationError]] = {
     Cause.SINGULAR: SingularCircuitError,
@@ -125,6 +126,7 @@ class Worker:
             theirs.close()
         self._socket, self._channel, self._log = ours, Channel(ours), log
         self._limited = 0.0  # seconds, as set for both directions
+        self._said = 0  # bytes of the log that stood there before the last request
 
     @property
     def pid(self) -> int:
@@ -147,7 +149,7 @@ class Worker:
             WorkerFailed: the simulator reported a failure.
             EngineUnavailableError: there is no library that can be used.
         """
-        os.ftruncate(self._log.fileno(), 0)
+        self._begin_log()
         parts: list[FloatArray] = []
         self._limit(time_limit)
         try:
@@ -204,8 +206,16 @@ class Worker:
         if self._log.closed:  # by a signal handler, in the middle of a request
             return []
         size = os.fstat(self._log.fileno()).st_size
-        tail = os.pread(self._log.fileno(), 8192, max(0, size - 8192))
+        tail = os.pread(self._log.fileno(), 8192, max(self._said, size - 8192))
         return tail.decode("utf-8", "replace").splitlines()
+
+    def _begin_log(self) -> None:
+        """Let what is printed from now on be that of a new request; emptying the log takes as long as sending one."""
+        log = self._log.fileno()
+        self._said = os.lseek(log, 0, os.SEEK_END)
+        if self._said > LOG_KEPT:
+            os.ftruncate(log, 0)
+            self._said = 0
 
     def kill(self) -> None:
         """End the process and leave the channels open: all that another thread than the one that asks may do."""
