@@ -1,57 +1,63 @@
 #!/usr/bin/env python3
 """CPU time and memory of whole cases: small tiles, an image, gradients of arrays, nonlinear cells.
 
-Each measurement is a process of its own with one thread; a line shows the median of the CPU seconds over the repeats
-with the least and the largest, and the peak memory. Of reads of nonlinear cells the calls of the preconditioner are
-counted, too. With --beside, the package of another checkout does the same work in turn, and the ratio of the medians is
-printed. One set of devices and vectors per row.
+Each part is measured in processes of its own with one thread. What is compared is done in turn in one process, and the
+least of several calls counts, which are warm after the first. A line shows the median over the processes with the least
+and the largest, and the peak memory of the process; ratios are those within a process. Of reads of nonlinear cells the
+calls of the preconditioner are counted, too. With --beside, the package of another checkout does the same work in turn,
+and the ratio of the medians is printed. One set of devices and vectors per part.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import resource
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import environment  # noqa: F401 - goes on in the environment of the project
 
 import numpy as np
+from memory import peak
 
 SIZES = (16, 32, 64, 128, 256, 512)
-READS = 5
 CELLS = ("linear", "sinh", "1T1R", "1S1R")
+ROUNDS, ENOUGH = 5, 0.5  # calls of each work at least, and seconds after which there are no more
 ENDS: dict[str, Any] = {"r_word": 1.0, "r_bit": 1.0}
+Seconds = dict[str, float]
 
 
-def cpu_seconds(work: Callable[[], object], times: int) -> float:
-    """The least of several calls, which are warm after the first."""
-    least = float("inf")
-    for _ in range(times):
-        start = time.process_time()
-        work()
-        least = min(least, time.process_time() - start)
+def in_turn(works: dict[str, Callable[[], object]], rounds: int = ROUNDS) -> Seconds:
+    """The least CPU seconds of several calls of each work."""
+    least = dict.fromkeys(works, float("inf"))
+    end = time.perf_counter() + ENOUGH
+    while rounds > 0 or time.perf_counter() < end:
+        rounds -= 1
+        for name, work in works.items():
+            start = time.process_time()
+            work()
+            least[name] = min(least[name], time.process_time() - start)
     return least
 
 
-def tiles(engine: str, tile: str) -> float:
+def tiles(tile: str) -> Seconds:
     """A co-simulation of the digits model with 8 samples: forward and adjoint run, and the same on digital matrices."""
     import xbar_spice as xs  # noqa: PLC0415 - of the checkout that the process is to measure
     from xbar_spice.study.problem import make_problem  # noqa: PLC0415
 
     problem = make_problem(xs.load_model(Path(os.environ["BENCH_MODEL"])), samples=8)
     design = xs.Design(tile=int(tile) or None, **ENDS)
-    return cpu_seconds(lambda: xs.cosimulate(problem, design, engine=engine), 3)
+    return in_turn({engine: partial(xs.cosimulate, problem, design, engine=engine) for engine in ("ideal", "nodal")})
 
 
-def image(tile: str) -> float:
+def image(tile: str) -> Seconds:
     """A co-simulation of a 28 x 28 image with 8 hidden channels, two implicit steps and their gradient, 4 samples."""
     import xbar_spice as xs  # noqa: PLC0415
     from xbar_spice.study.problem import make_problem  # noqa: PLC0415
@@ -62,7 +68,7 @@ def image(tile: str) -> float:
     model = Model.from_kernels(Kernels(there, back, (28, 28), "zero"), h=0.1, steps=2, method="trapezoid")
     problem = make_problem(model, samples=4, task="random")
     design = xs.Design(tile=int(tile), skip_empty=True, **ENDS)
-    return cpu_seconds(lambda: xs.cosimulate(problem, design, engine="nodal"), 1)
+    return in_turn({"nodal": lambda: xs.cosimulate(problem, design, engine="nodal")}, rounds=1)
 
 
 def array(size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -71,25 +77,53 @@ def array(size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return 10 ** rng.uniform(-5, -3, (size, size)), rng.uniform(0.0, 0.2, size), rng.standard_normal(size)
 
 
-def read(size: str, cell: str = "linear") -> float:
-    """One vector on an array that is new."""
+def gradient(size: str) -> Seconds:
+    """One vector on an array that is new, and that with the gradient of a weighted sum.
+
+    The gradient is that with respect to all devices, wires and terminals.
+    """
+    from xbar_spice.engines.nodal.engine import NodalEngine  # noqa: PLC0415
+    from xbar_spice.engines.nodal.sensitivity import Sensitivity  # noqa: PLC0415
+    from xbar_spice.hardware.crossbar import Crossbar  # noqa: PLC0415
+
+    conductance, volts, weights = array(int(size))
+    crossbar = Crossbar(conductance, **ENDS)
+    return in_turn(
+        {
+            "read": lambda: NodalEngine().program(crossbar).read(volts),
+            "gradient": lambda: Sensitivity(crossbar, volts).vjp(weights),
+        }
+    )
+
+
+def reads(size: str) -> dict[str, Callable[[], object]]:
+    """One vector on a new array of each kind of cell."""
     from xbar_spice.engines.nodal.engine import NodalEngine  # noqa: PLC0415
     from xbar_spice.hardware import cells as devices  # noqa: PLC0415
     from xbar_spice.hardware.crossbar import Crossbar  # noqa: PLC0415
 
-    laws = {
-        "linear": devices.Ohmic(),
-        "sinh": devices.Sinh(0.3),
-        "1T1R": devices.OneTransistorOneResistor(),
-        "1S1R": devices.OneSelectorOneResistor(),
-    }
+    laws = (
+        devices.Ohmic(),
+        devices.Sinh(0.3),
+        devices.OneTransistorOneResistor(),
+        devices.OneSelectorOneResistor(),
+    )
     conductance, volts, _ = array(int(size))
-    crossbar = Crossbar(conductance, **ENDS, device=laws[cell])
-    return cpu_seconds(lambda: NodalEngine().program(crossbar).read(volts), READS)
+    arrays = {cell: Crossbar(conductance, **ENDS, device=law) for cell, law in zip(CELLS, laws, strict=True)}
+    return {cell: partial(_read, NodalEngine(), crossbar, volts) for cell, crossbar in arrays.items()}
 
 
-def calls(size: str, cell: str) -> float:
-    """The calls of the preconditioner in that read, which no other process disturbs."""
+def _read(engine: Any, crossbar: Any, volts: np.ndarray) -> object:
+    return engine.program(crossbar).read(volts)
+
+
+def nonlinear(size: str) -> Seconds:
+    """The seconds of these reads."""
+    return in_turn(reads(size))
+
+
+def calls(size: str) -> dict[str, float]:
+    """The calls of the preconditioner in these reads, which no other process disturbs."""
     from xbar_spice.engines.nodal.spectral import SpectralPreconditioner  # noqa: PLC0415
 
     counted, solve = [0], SpectralPreconditioner.__call__
@@ -99,25 +133,19 @@ def calls(size: str, cell: str) -> float:
         return solve(*arguments)
 
     SpectralPreconditioner.__call__ = count  # type: ignore[method-assign, assignment]
-    read(size, cell)
-    return counted[0] / READS
+    found = {}
+    for cell, work in reads(size).items():
+        counted[0] = 0
+        work()
+        found[cell] = counted[0]
+    return found
 
 
-def gradient(size: str) -> float:
-    """The same read and the gradient of a weighted sum with respect to all devices, wires and terminals."""
-    from xbar_spice.engines.nodal.sensitivity import Sensitivity  # noqa: PLC0415
-    from xbar_spice.hardware.crossbar import Crossbar  # noqa: PLC0415
-
-    conductance, volts, weights = array(int(size))
-    crossbar = Crossbar(conductance, **ENDS)
-    return cpu_seconds(lambda: Sensitivity(crossbar, volts).vjp(weights), 5)
-
-
-WORKERS: dict[str, Callable[..., float]] = {
+WORKERS: dict[str, Callable[[str], dict[str, float]]] = {
     "tiles": tiles,
     "image": image,
-    "read": read,
     "gradient": gradient,
+    "nonlinear": nonlinear,
     "calls": calls,
 }
 
@@ -134,34 +162,43 @@ class Bench:
             "BENCH_MODEL": str(model),
         }
 
-    def run(self, name: str, *arguments: object, checkout: Path | None = None) -> dict[str, float]:
-        """What a process of a worker prints."""
+    def run(self, name: str, argument: object, checkout: Path | None = None) -> tuple[dict[str, float], float]:
+        """What a process of a worker has found, and its peak memory in MB."""
         paths = {"PYTHONPATH": str(checkout)} if checkout else {}
-        command = [sys.executable, __file__, "--worker", name, *map(str, arguments)]
+        command = [sys.executable, __file__, "--worker", name, str(argument)]
         done = subprocess.run(command, env=self._environment | paths, capture_output=True, text=True, check=True)
-        found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-        return found
+        found, most = json.loads(done.stdout.splitlines()[-1])
+        return found, most
 
-    def measure(self, name: str, *arguments: object) -> float:
-        """Print a row; returns the median seconds of the package itself."""
-        seconds: list[list[float]] = [[] for _ in self.checkouts]
-        peak = [0.0 for _ in self.checkouts]
+    def measure(self, name: str, argument: object) -> None:
+        """Print a row for each work of a part, and what each takes of the first one."""
+        found: list[list[Seconds]] = [[] for _ in self.checkouts]
+        most = [0.0 for _ in self.checkouts]
         for _ in range(self.repeats):
             for index, checkout in enumerate(self.checkouts):
-                found = self.run(name, *arguments, checkout=checkout)
-                seconds[index].append(found["seconds"])
-                peak[index] = max(peak[index], found["peak"])
-        medians = [statistics.median(some) for some in seconds]
-        shown = [f"{medians[i]:8.4f} s ({min(s):.4f} to {max(s):.4f}) {peak[i]:5.0f} MB" for i, s in enumerate(seconds)]
-        ratio = f"{medians[1] / medians[0]:8.2f} x faster" if len(medians) > 1 else ""
-        print(f"{' '.join([name, *map(str, arguments)]):20}" + "  |".join(shown) + ratio, flush=True)
-        return medians[0]
+                seconds, memory = self.run(name, argument, checkout)
+                found[index].append(seconds)
+                most[index] = max(most[index], memory)
+        works = list(found[0][0])
+        for work in works:
+            each = [[seconds[work] for seconds in some] for some in found]
+            shown = [f"{spread(some, 4):>28} s {memory:5.0f} MB" for some, memory in zip(each, most, strict=True)]
+            medians = [statistics.median(some) for some in each]
+            faster = f"{medians[1] / medians[0]:8.2f} x faster" if len(medians) > 1 else ""
+            print(f"{f'{name} {argument} {work}':22}" + "  |".join(shown) + faster, flush=True)
+        for work in works[1:]:
+            ratios = [seconds[work] / seconds[works[0]] for seconds in found[0]]
+            print(f"{'':22}{work} takes {spread(ratios, 2)} of {works[0]}", flush=True)
+
+
+def spread(values: list[float], digits: int) -> str:
+    middle, least, most = (f"{value:.{digits}f}" for value in (statistics.median(values), min(values), max(values)))
+    return f"{middle} ({least} to {most})"
 
 
 def main() -> None:
     if sys.argv[1:2] == ["--worker"]:
-        seconds = WORKERS[sys.argv[2]](*sys.argv[3:])
-        print(json.dumps({"seconds": seconds, "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}))
+        print(json.dumps((WORKERS[sys.argv[2]](sys.argv[3]), peak())))
         return
     from common import Arguments  # noqa: PLC0415 - a worker measures the package of another checkout, which may lack parts
 
@@ -180,22 +217,19 @@ def main() -> None:
             save_model(model, train("digits-conv", seed=0).model)
         bench = Bench(options.repeats, options.beside, model)
         print(
-            f"{'work':20}CPU seconds: median (least to largest), peak memory"
+            f"{'work':22}CPU seconds: median (least to largest), peak memory"
             + "; the same beside" * bool(options.beside)
         )
         for tile in (0, 32, 16, 8) if "tiles" in options.only else ():
-            times = {engine: bench.measure("tiles", engine, tile) for engine in ("ideal", "nodal")}
-            print(f"{'':20}nodal takes {times['nodal'] / times['ideal']:.2f} times as long as ideal")
+            bench.measure("tiles", tile)
         if "image" in options.only:
             bench.measure("image", 64)
         for size in options.sizes if "gradient" in options.only else ():
-            alone, both = bench.measure("read", size), bench.measure("gradient", size)
-            print(f"{'':20}read and gradient take {both / alone:.2f} reads")
+            bench.measure("gradient", size)
         if "nonlinear" in options.only:
-            times = {cell: bench.measure("read", 512, cell) for cell in CELLS}
-            print(" " * 20 + ", ".join(f"{cell} {times[cell] / times['linear']:.2f}" for cell in CELLS[1:]) + " reads")
-            found = {cell: bench.run("calls", 512, cell)["seconds"] for cell in CELLS}
-            print(" " * 20 + ", ".join(f"{cell} {found[cell]:g}" for cell in CELLS) + " calls of the preconditioner")
+            bench.measure("nonlinear", 512)
+            found, _ = bench.run("calls", 512)
+            print(" " * 22 + ", ".join(f"{cell} {found[cell]:g}" for cell in CELLS) + " calls of the preconditioner")
 
 
 if __name__ == "__main__":

@@ -2,10 +2,10 @@
 """Prints how long ngspice takes to read arrays, in the ways that the engine has and in those that it does not take.
 
 The first table: a process for each read, resident reads of one vector, the same when program and worker sleep until a
-message comes, batches of 100 per vector, characterised reads; memory of the worker after 1 and after 1000 reads; and the
-overhead, which is the share of a read that is not spent inside libngspice. `--beside` keeps the cores busy with so many
-other programs. `--candidates`: ways to solve a resident circuit. `--tiles`: the arrays of a matrix in one
-deck, and in several workers. Milliseconds; wires on both sides, driver and sense resistance, conductances log-uniform
+message comes, batches of 100 per vector, characterised reads; memory of the worker after 1 and after 1000 reads; and
+the overhead, which is the share of a read that is not spent inside libngspice. `--beside` keeps the cores busy with so
+many other programs. `--candidates`: ways to solve a resident circuit. `--tiles`: the arrays of a matrix in one deck,
+and in several workers. Milliseconds; wires on both sides, driver and sense resistance, conductances log-uniform
 over two decades. NGSPICE_LIBRARY_PATH chooses another libngspice, `--command` the program that goes with it.
 """
 

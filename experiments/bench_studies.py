@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import resource
 import statistics
 import subprocess
@@ -29,6 +28,7 @@ import environment  # noqa: F401 - goes on in the environment of the project
 
 import numpy as np
 import psutil
+from memory import peak
 
 TINY = {"hidden": 3, "states": 2, "samples": 2, "tile": 4}
 MEDIUM = {"hidden": 64, "states": 64, "samples": 8, "tile": 16}
@@ -90,18 +90,12 @@ def run(name: str, folder: Path, quick: bool) -> dict[str, Any]:
     return {
         "wall": time.perf_counter() - start,
         "cpu": [one.ru_utime + one.ru_stime for one in used],
-        "peak": _largest(),
+        "peak": peak(),
         "workers": watch.sizes,
         "settled": summary.total - len(summary.failed),
         "files": sum(len(files) for _, _, files in os.walk(folder / "out")),
         "bytes": sum(path.stat().st_size for path in (folder / "out").rglob("*")),
     }
-
-
-def _largest() -> float:
-    """The most memory, MB, of this process since it runs this program: `ru_maxrss` counts its parent in."""
-    found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
-    return int(found[1]) / 1024 if found else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def measure(name: str, checkout: Path | None, folder: Path, quick: bool) -> dict[str, Any]:

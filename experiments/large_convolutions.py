@@ -10,8 +10,6 @@ is the largest that it ever held. One chip without programming error.
 from __future__ import annotations
 
 import argparse
-import resource
-import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -19,6 +17,7 @@ from multiprocessing import get_context
 from common import Arguments
 
 import numpy as np
+from memory import peak
 
 import xbar_spice as xs
 from xbar_spice.cosim.gradients.true_gradient import circuit_gradients
@@ -44,9 +43,7 @@ def measured(side: int, channels: int, tile: int) -> tuple[int, float, float, fl
     start = time.process_time()
     circuit_gradients(problem, matrices)
     through = time.process_time() - start
-    unit = 2**20 if sys.platform == "darwin" else 2**10
-    megabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
-    return sum(len(xs.map_weights(W, design).arrays) for W in model.operators.values()), seconds, through, megabytes
+    return sum(len(xs.map_weights(W, design).arrays) for W in model.operators.values()), seconds, through, peak()
 
 
 def options() -> argparse.Namespace:

@@ -11,15 +11,13 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import resource
-import sys
 import time
 import warnings
 from collections.abc import Callable
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from memory import largest_child, peak
 from numpy.typing import NDArray
 
 __all__ = ["R_WIRE", "WORKERS", "example"]
@@ -105,15 +103,6 @@ WORKERS: dict[str, Work] = {
 }
 
 
-def peak(who: str) -> float:
-    """The most memory, MB, of this process, or of its worker if ngspice has one."""
-    own = Path("/proc/self/status")
-    if own.exists() and who != "ngspice":  # what the system counts begins with the memory of the parent
-        return float(own.read_text().split("VmHWM:")[1].split()[0]) / 1024
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN if who == "ngspice" else resource.RUSAGE_SELF)
-    return usage.ru_maxrss / (1024.0 if sys.platform != "darwin" else 1024.0**2)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("who", choices=WORKERS, help="The solver.")
@@ -127,7 +116,7 @@ def main() -> None:
         volts = np.eye(options.size)
     currents, seconds = WORKERS[options.who](conductance, volts)
     np.save(options.path, currents)
-    print(json.dumps({"seconds": seconds, "peak": peak(options.who)}))
+    print(json.dumps({"seconds": seconds, "peak": largest_child() if options.who == "ngspice" else peak()}))
 
 
 if __name__ == "__main__":

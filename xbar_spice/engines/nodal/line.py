@@ -86,12 +86,11 @@ class Line:
 
     def through_currents(self, currents: FloatArray, axis: int) -> FloatArray:
         """Current away from the near terminal in the resistance before each cell and in the one behind the last."""
-        shape = list(currents.shape)
-        shape[axis] += 1
-        through = np.empty(shape)
-        along = np.moveaxis(through, axis, 0)
-        self.wire_currents(currents, axis, np.moveaxis(along[:-1], 0, axis))
-        along[-1] = -self.far_current(currents, axis)
+        batch, n0, n1 = currents.shape
+        through = np.empty((batch, n0 + (axis == 1), n1 + (axis == 2)))
+        wires, behind = (through[:, :-1], through[:, -1]) if axis == 1 else (through[:, :, :-1], through[:, :, -1])
+        self.wire_currents(currents, axis, wires)
+        behind[...] = -self.far_current(currents, axis)
         return through
 
     def add_drops(self, currents: RealArray, axis: int, out: RealArray, work: RealArray) -> None:

@@ -312,8 +312,8 @@ class Sensitivity:
     def _line_gradient(self, adjoint: FloatArray, axis: int) -> tuple[float, float]:
         """With respect to all segments and to all terminal resistances of the lines along `axis`."""
         one, other = (self._grid.through_currents(cells, axis) for cells in (self._cells, adjoint))
-        ends = [np.vdot(np.take(one, end, axis + 1), np.take(other, end, axis + 1)) for end in (0, -1)]
-        return -float(np.vdot(one, other)), -float(sum(ends))
+        ends = sum(float(np.vdot(one.take(end, axis + 1), other.take(end, axis + 1))) for end in (0, -1))
+        return -float(np.vdot(one, other)), -ends
 
     def _dropped(self, axis: int, segment: float, terminal: float) -> FloatArray:
         """The drops dZ y in volts: what the nodes lose when every resistance grows while its current flows."""
