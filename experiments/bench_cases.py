@@ -4,8 +4,8 @@
 Each part is measured in processes of its own with one thread. What is compared is done in turn in one process, and the
 least of several calls counts, which are warm after the first. A line shows the median over the processes with the least
 and the largest, and the peak memory of the process; ratios are those within a process. Of reads of nonlinear cells the
-calls of the preconditioner are counted, too. With --beside, the package of another checkout does the same work in turn,
-and the ratio of the medians is printed. One set of devices and vectors per part.
+calls of the preconditioner and of the law are counted, too. With --beside, the package of another checkout does the
+same work in turn, and the ratio of the medians is printed. One set of devices and vectors per part.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -96,8 +97,8 @@ def gradient(size: str) -> Seconds:
     )
 
 
-def reads(size: str) -> dict[str, Callable[[], object]]:
-    """One vector on a new array of each kind of cell."""
+def reads(size: str) -> dict[str, tuple[Callable[[], object], type]]:
+    """One vector on a new array of each kind of cell, and the class of its law."""
     from xbar_spice.engines.nodal.engine import NodalEngine  # noqa: PLC0415
     from xbar_spice.hardware import cells as devices  # noqa: PLC0415
     from xbar_spice.hardware.crossbar import Crossbar  # noqa: PLC0415
@@ -110,7 +111,10 @@ def reads(size: str) -> dict[str, Callable[[], object]]:
     )
     conductance, volts, _ = array(int(size))
     arrays = {cell: Crossbar(conductance, **ENDS, device=law) for cell, law in zip(CELLS, laws, strict=True)}
-    return {cell: partial(_read, NodalEngine(), crossbar, volts) for cell, crossbar in arrays.items()}
+    return {
+        cell: (partial(_read, NodalEngine(), crossbar, volts), type(crossbar.device))
+        for cell, crossbar in arrays.items()
+    }
 
 
 def _read(engine: Any, crossbar: Any, volts: np.ndarray) -> object:
@@ -119,34 +123,46 @@ def _read(engine: Any, crossbar: Any, volts: np.ndarray) -> object:
 
 def nonlinear(size: str) -> Seconds:
     """The seconds of these reads."""
-    return in_turn(reads(size))
+    return in_turn({cell: work for cell, (work, _) in reads(size).items()})
 
 
-def calls(size: str) -> dict[str, float]:
-    """The calls of the preconditioner in these reads, which no other process disturbs."""
+def parts(size: str) -> dict[str, tuple[int, int, float]]:
+    """Of each of these reads the calls of the preconditioner and of the law, and the CPU seconds of the latter."""
     from xbar_spice.engines.nodal.spectral import SpectralPreconditioner  # noqa: PLC0415
 
-    counted, solve = [0], SpectralPreconditioner.__call__
-
-    def count(*arguments: Any) -> Any:
-        counted[0] += 1
-        return solve(*arguments)
-
-    SpectralPreconditioner.__call__ = count  # type: ignore[method-assign, assignment]
     found = {}
-    for cell, work in reads(size).items():
-        counted[0] = 0
+    for cell, (work, law) in reads(size).items():
         work()
-        found[cell] = counted[0]
+        with counted(SpectralPreconditioner, "__call__") as solved, counted(law, "current_and_slope") as evaluated:
+            work()
+        found[cell] = len(solved), len(evaluated), sum(evaluated)
     return found
 
 
-WORKERS: dict[str, Callable[[str], dict[str, float]]] = {
+@contextmanager
+def counted(owner: type, name: str) -> Iterator[list[float]]:
+    """The CPU seconds of each call of a method from here on."""
+    seconds, method = list[float](), getattr(owner, name)
+
+    def timed(*arguments: Any) -> Any:
+        start = time.process_time()
+        result = method(*arguments)
+        seconds.append(time.process_time() - start)
+        return result
+
+    setattr(owner, name, timed)
+    try:
+        yield seconds
+    finally:
+        setattr(owner, name, method)
+
+
+WORKERS: dict[str, Callable[[str], dict[str, Any]]] = {
     "tiles": tiles,
     "image": image,
     "gradient": gradient,
     "nonlinear": nonlinear,
-    "calls": calls,
+    "parts": parts,
 }
 
 
@@ -162,7 +178,7 @@ class Bench:
             "BENCH_MODEL": str(model),
         }
 
-    def run(self, name: str, argument: object, checkout: Path | None = None) -> tuple[dict[str, float], float]:
+    def run(self, name: str, argument: object, checkout: Path | None = None) -> tuple[dict[str, Any], float]:
         """What a process of a worker has found, and its peak memory in MB."""
         paths = {"PYTHONPATH": str(checkout)} if checkout else {}
         command = [sys.executable, __file__, "--worker", name, str(argument)]
@@ -228,8 +244,8 @@ def main() -> None:
             bench.measure("gradient", size)
         if "nonlinear" in options.only:
             bench.measure("nonlinear", 512)
-            found, _ = bench.run("calls", 512)
-            print(" " * 22 + ", ".join(f"{cell} {found[cell]:g}" for cell in CELLS) + " calls of the preconditioner")
+            for cell, (solved, evaluated, seconds) in bench.run("parts", 512)[0].items():
+                print(f"{'':22}{cell}: {solved} calls of the preconditioner, {evaluated} of the law in {seconds:.4f} s")
 
 
 if __name__ == "__main__":
