@@ -3,9 +3,10 @@
 
 Prints the machine, versions, and one line for each piece of work: median CPU seconds with one thread (of the clock
 for ngspice), peak memory, the ratio to the peer and the largest relative difference of a sense current from an
-independent solution. Peers: badcrossbar (from PyPI, in
-the Python given by --peer-python), SciPy's sparse LU and ngspice; those that are missing are left out. Writes the
-measurements as nodal.csv, and their plot as nodal.png and nodal.svg. To install the peer:
+independent solution. Peers: badcrossbar (from PyPI, in the Python given by --peer-python), SciPy's sparse LU and
+ngspice; those that are missing are left out. The largest sizes, without a peer, stand beside a product of matrices of
+that size in single precision. Writes the measurements as nodal.csv, and their plot as nodal.png and nodal.svg. To
+install the peer:
 
     python3 -m venv peer && peer/bin/pip install badcrossbar
     experiments/bench_nodal.py --peer-python peer/bin/python
@@ -61,10 +62,9 @@ class Measured:
 
 def closed_form(size: int, volts: FloatArray) -> FloatArray:
     """Sense currents of the uniform array of 1e-4 S by its product of sines; an independent solution of any size."""
-    count = np.arange(1, size + 1)
-    angle = (2 * count - 1) * np.pi / (2 * size + 1)
-    sines = np.sin(np.outer(count, angle))  # (place, mode)
-    values = 2 - 2 * np.cos(angle)
+    count, parts = np.arange(1, size + 1), 2 * size + 1  # of half a turn
+    sines = np.sin(np.outer(count, 2 * count - 1) % (2 * parts) * (np.pi / parts))  # (place, mode)
+    values = 4 * np.sin((2 * count - 1) * (np.pi / (2 * parts))) ** 2
     drive = sines.T @ volts[::-1]  # (mode, batch), counted from the sense end
     wires = np.add.outer(values, values) / R_WIRE
     modes = 1e-4 / (np.outer(values, values) / R_WIRE**2 + 1e-4 * wires)
@@ -126,7 +126,10 @@ class Bench:
         """Without a peer: the error is that of a uniform array of this size."""
         uniform = measure(sys.executable, "nodal", size, 1, 1, uniform=True)
         error = uniform.difference(closed_form(size, example(size, 1, True)[1]))
-        self._print(work, self.take("nodal", size, 1), error)
+        ours, product = self.take("nodal", size, 1), self.take("product", size, 1)
+        self._print(work, ours, error)
+        products = ours.seconds / product.seconds
+        print(f"{'':34}{products:>10.1f} matrix products of that size in single precision", flush=True)
 
     def _print(self, work: str, found: Measured, error: float) -> None:
         shown = "" if np.isnan(error) else f"{error:.1e}"
@@ -169,7 +172,7 @@ def draw(rows: list[Measured]) -> Figure:
 def main() -> None:
     parser = Arguments(__doc__, sizes=[64, 128, 256, 512])
     parser.add_argument("--transfer", type=int, default=256, help="Size N of the transfer matrix.")
-    parser.add_argument("--largest", type=int, nargs="*", default=[1024, 2048], help="Sizes N without a peer.")
+    parser.add_argument("--largest", type=int, nargs="*", default=[1024, 2048, 4096], help="Sizes N without a peer.")
     parser.add_argument("--repeats", type=int, default=3, help="Runs of each piece of work.")
     parser.add_argument("--peer-python", default=sys.executable, help="A Python that has badcrossbar.")
     options = parser.parse(sizes=[16], transfer=8, largest=[32], repeats=1)

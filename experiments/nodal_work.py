@@ -93,6 +93,15 @@ def badcrossbar(conductance: Array, volts: Array) -> tuple[Array, float]:
     return solution.currents.output.T, time.process_time() - start
 
 
+def product(conductance: Array, volts: Array) -> tuple[Array, float]:
+    """A product of matrices of that size in single precision, the second one; a measure of the machine."""
+    matrix = conductance.astype(np.float32)
+    matrix @ matrix
+    start = time.process_time()
+    matrix @ matrix
+    return volts, time.process_time() - start
+
+
 WORKERS: dict[str, Work] = {
     "nodal": nodal("auto"),
     "nodal second read": nodal("auto", reads=2),
@@ -100,6 +109,7 @@ WORKERS: dict[str, Work] = {
     "sparse LU": sparse_lu,
     "ngspice": ngspice,
     "badcrossbar": badcrossbar,
+    "product": product,
 }
 
 

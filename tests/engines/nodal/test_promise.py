@@ -64,6 +64,19 @@ def test_large_terminals_of_a_larger_array(r_driver, r_sense, decades, rng):
             assert (np.abs(WAYS[way](crossbar, drive, "rows") - wanted) <= allowed).all(), way
 
 
+@pytest.mark.parametrize(("cells", "wire"), [(96, 2500.0), (128, 1200.0)])
+def test_lines_that_lose_all_they_carry_are_right_without_a_factor(cells, wire, rng, monkeypatch):
+    def refuse(*arguments, **options):
+        raise AssertionError("conjugate gradients did not trust their residual")
+
+    monkeypatch.setattr("xbar_spice.engines.nodal.solver.refine_linear", refuse)
+    monkeypatch.setattr("xbar_spice.engines.nodal.solver.FactorPreconditioner", refuse)
+    crossbar = Crossbar(10 ** rng.uniform(-5, -3, (cells, cells)), wire, wire)
+    drive = rng.uniform(0.0, 0.2, cells)
+    wanted = WAYS["direct"](crossbar, drive, "rows")
+    assert (np.abs(WAYS["iterative"](crossbar, drive, "rows") - wanted) <= 1e-10 * wanted).all()
+
+
 def test_elimination_keeps_its_digits_behind_large_terminals(rng):
     for _ in range(5):
         crossbar = Crossbar(10 ** rng.uniform(-16, -2, (4, 4)), 1e-4, 1e-4, 1e9, 1e10)

@@ -45,7 +45,7 @@ class SenseCheck:
         load = conductance.sum(axis=self._axis) * own.span + conductance.max(axis=self._axis) * across.span
         self._own = np.minimum(1.0, load)
         self.load = float(load.max())
-        self._spans, self._conductance = (own.span, across.span), conductance
+        self._grid, self._spans, self._conductance = grid, (own.span, across.span), conductance
         self._stray: FloatingLines | None = None
         self._floating = grid.floating
         if grid.floating:
@@ -107,10 +107,15 @@ class SenseCheck:
             return np.ones(len(currents), dtype=bool)
         size = np.abs(currents)
         gross, across = size.sum(axis=self._axis), size.sum(axis=3 - self._axis)
+        sensed = np.abs(currents.sum(axis=self._axis) + residual.sum(axis=self._axis))
+        allowed = np.maximum(self._share(sensed), CANCELLATION * gross)
+        # At most, all of a line's current passes all of its resistance. What it loses is found where that is too much.
         noise = self._conductance.sum(axis=self._axis) * self._spans[0] * gross
         noise += (self._conductance * (self._spans[1] * np.expand_dims(across, 3 - self._axis))).sum(axis=self._axis)
-        sensed = np.abs(currents.sum(axis=self._axis) + residual.sum(axis=self._axis))
-        return np.asarray((INVISIBLE * noise <= np.maximum(self._share(sensed), CANCELLATION * gross)).all(axis=1))
+        if (INVISIBLE * noise > allowed).any():
+            lost = self._grid.drops(size, np.empty_like(size), np.empty_like(size))
+            noise = np.minimum(noise, (self._conductance * lost).sum(axis=self._axis))
+        return np.asarray((INVISIBLE * noise <= allowed).all(axis=1))
 
     def _share(self, sensed: FloatArray) -> FloatArray:
         return self._tolerance * (sensed if self._each else sensed.max(axis=1, keepdims=True))
