@@ -23,6 +23,7 @@ LENGTHS = struct.Struct("QQ")  # of a message without its numbers, and of these
 AT_ONCE = 2**16  # bytes that are received by one call
 TAKEN_AWAY = 1e-3  # seconds that another program has the core between two looks: it wants it for itself
 SLEEPING = 100  # messages for which the channel only sleeps after that
+COUNTED = getattr(resource, "RUSAGE_THREAD", resource.RUSAGE_SELF)  # macOS counts for the process only
 
 
 @final
@@ -107,7 +108,7 @@ class Channel:
 
 def _switches() -> int:
     """How often another program has had this thread's core."""
-    return resource.getrusage(resource.RUSAGE_THREAD).ru_nivcsw
+    return resource.getrusage(COUNTED).ru_nivcsw
 
 
 def _there(data: bytes) -> bytes:

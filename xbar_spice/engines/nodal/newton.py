@@ -133,8 +133,10 @@ def operating_point(
             break
         active = ~(done | failed)
         residual = state.residual if active.all() else np.where(active[:, np.newaxis, np.newaxis], state.residual, 0.0)
-        enough = SPARE * np.divide(allowed, error, out=np.ones(error.shape), where=error > allowed).min(axis=1)
-        wanted = ReductionCheck(residual, np.clip(np.maximum(forcing, enough), LEAST, MOST))
+        enough = np.divide(allowed, error, out=np.ones(error.shape), where=error > allowed).min(axis=1)
+        # A step that comes as far as it must is solved further, so that it is surely the last one.
+        forcing = np.where(forcing <= enough, SPARE * enough, forcing)
+        wanted = ReductionCheck(residual, np.clip(forcing, LEAST, MOST))
         inner, spectral = circuit.solve(residual, wanted, rough=True), circuit.spectral
         iterations += inner.iterations
         before = state.size
