@@ -147,7 +147,7 @@ def draw(found: dict[tuple[str, int], FloatArray], widths: list[int], titles: li
         axes.set(title=kind, xlabel="width")
         set_abscissa(axes, widths)
     panels[0].set_ylabel("accuracy on samples held back, %")
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right center")
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right center", handlelength=3.5)
     return figure
 
 

@@ -19,6 +19,7 @@ from common import NODE_32, Arguments, elapsed, publish
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 import xbar_spice as xs
 from xbar_spice.errors import DesignWarning
@@ -148,8 +149,10 @@ def draw(
             )
             panel.fill_between(epochs, values.min(axis=0), values.max(axis=0), color=colour, alpha=0.15, linewidth=0)
     axes[0].set(xlabel="epoch", ylabel="evaluations of a sample", title="forwards")
-    axes[0].legend(title="tolerance")
+    axes[0].legend(title="tolerance", loc="upper right", bbox_to_anchor=(1.0, 0.44), ncols=2)
     axes[1].set(xlabel="epoch", title="backwards, dashed augmented")
+    for panel in axes[:2]:
+        panel.xaxis.set_major_locator(MaxNLocator(integer=True))
     noises = list(chips)
     for noise, colour in zip(noises, colours(noises, ordered=False), strict=True):
         for allowing, line in ((False, "o-"), (True, "s--")):

@@ -173,7 +173,7 @@ def draw(
                 points = path(models[kind, size], held, kind, sample, ohm, programming)
                 panel.plot(*points.T, "--", color=colour, label=label)
         panel.set(title=f"{kind}, {size} hidden units", aspect="equal", xlabel="$x_1$", ylabel="$x_2$")
-    axes[0].legend(fontsize="x-small")
+    axes[0].legend(fontsize="x-small", loc="upper center", bbox_to_anchor=(0.5, -0.45), ncols=3)
     for panel, kind in zip(axes[2:], KINDS, strict=True):
         for size, colour in zip(sizes, colours(sizes, ordered=True), strict=True):
             for part, line in ((0, "o--"), (1, "o-")):

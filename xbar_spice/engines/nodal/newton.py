@@ -32,8 +32,8 @@ HALVINGS = 25
 WORKING_ARRAYS = 20
 BEYOND = 1e30  # siemens or amperes that no circuit has, and single precision hardly holds
 NEAR = 2.0  # ratio of slopes and programmed conductances up to which one preconditioner fits both
-LEAST, MOST = 3e-5, 0.1  # how far the linear solver reduces the residual of a Newton step
-SPARE = 0.01  # of the error that is allowed: what the last step aims at
+MOST = 0.1  # of the residual of a Newton step: what the linear solver may leave of it
+CLOSE, SPARE = 10.0, 0.01  # of the error that is allowed: a step that would leave so much aims at so little
 
 
 def read_nonlinear(
@@ -134,9 +134,8 @@ def operating_point(
         active = ~(done | failed)
         residual = state.residual if active.all() else np.where(active[:, np.newaxis, np.newaxis], state.residual, 0.0)
         enough = np.divide(allowed, error, out=np.ones(error.shape), where=error > allowed).min(axis=1)
-        # A step that comes as far as it must is solved further, so that it is surely the last one.
-        forcing = np.where(forcing <= enough, SPARE * enough, forcing)
-        wanted = ReductionCheck(residual, np.clip(forcing, LEAST, MOST))
+        forcing = np.where(forcing <= CLOSE * enough, SPARE * enough, forcing)
+        wanted = ReductionCheck(residual, np.minimum(forcing, MOST))
         inner, spectral = circuit.solve(residual, wanted, rough=True), circuit.spectral
         iterations += inner.iterations
         before = state.size
