@@ -261,10 +261,12 @@ class _Descent:
         exact about wires.
         """
         direction, image = self._direction, self._image
-        curvature = _dot(direction, image)
+        curvature, falls = _dot(direction, image), _dot(residual, direction)
         noise = self._noise * np.sqrt(_dot(direction, direction) * _dot(image, image))
+        if (curvature > noise).all():
+            return curvature, falls / curvature
         curvature = np.where(curvature > noise, curvature, 0.0)
-        return curvature, np.where(curvature > 0, _ratio(_dot(residual, direction), curvature), 1.0)
+        return curvature, np.where(curvature > 0, _ratio(falls, curvature), 1.0)
 
 
 def _flat(cells: RealArray) -> RealArray:
@@ -274,7 +276,7 @@ def _flat(cells: RealArray) -> RealArray:
 
 def _dot(first: RealArray, second: RealArray) -> RealArray:
     """(batch, 1) inner products of (batch, cells)."""
-    return np.asarray(np.vecdot(first, second))[:, np.newaxis]
+    return np.asarray(np.vecdot(first, second)[:, np.newaxis])
 
 
 def _ratio(numerator: RealArray, denominator: RealArray) -> RealArray:
