@@ -22,8 +22,8 @@ from multilevel_training import NETWORKS, PENALTY, samples_of
 
 import xbar_spice as xs
 from xbar_spice.cosim.run import Record
-from xbar_spice.cosim.run.programming import fields_of
 from xbar_spice.report.spread import spread
+from xbar_spice.solve.integrators.layers import fields_of
 from xbar_spice.train.cascade import fit
 from xbar_spice.train.samples import Samples
 

@@ -15,7 +15,7 @@ from xbar_spice.mapping.measured import map_hash
 from xbar_spice.parts import ENGINES, METHODS
 from xbar_spice.registry import source_hash
 from xbar_spice.settings import entries
-from xbar_spice.solve.integrators.layers import Layers
+from xbar_spice.solve.integrators.layers import fields_of
 from xbar_spice.solve.linear_solvers.krylov import get_linear_solver
 from xbar_spice.spice.device_models import Lookup
 from xbar_spice.spice.libraries import opamp_subcircuit
@@ -164,7 +164,7 @@ def sources(parameters: Parameters, design: Design, model: Model) -> dict[str, s
     found = {entry.path[-1]: source_hash(entry.default) for entry in entries(design) if entry.registry is not None}
     found["engine"] = ENGINES.source_hash(parameters.engine)
     found["judge"] = None if parameters.judge is None else ENGINES.source_hash(parameters.judge)
-    found["field"] = source_hash(model.field.fields[0] if isinstance(model.field, Layers) else model.field)
+    found["field"] = source_hash(fields_of(model.field)[0])
     found["method"] = METHODS.source_hash(model.method) if ":" in model.method else None
     found["linear solver"] = source_hash(get_linear_solver(parameters.solver_options().krylov))
     return {name: code for name, code in found.items() if code is not None}

@@ -12,7 +12,7 @@ import numpy as np
 from xbar_spice.checks import SEED, Real, settle
 from xbar_spice.solve.fields.dropout import DropoutField
 from xbar_spice.solve.fields.field import Field
-from xbar_spice.solve.integrators.layers import Layers
+from xbar_spice.solve.integrators.layers import Layers, fields_of
 from xbar_spice.streams import Streams
 from xbar_spice.train.processor import Digital, Processor, Programmed
 from xbar_spice.weights import Model
@@ -68,7 +68,7 @@ class Dropout(Processor):
             )
 
     def _of_all(self, whole: Field | Layers, rng: np.random.Generator) -> Field | Layers:
-        thinned = [self._thinned(one, rng) for one in (whole.fields if isinstance(whole, Layers) else (whole,))]
+        thinned = [self._thinned(one, rng) for one in fields_of(whole)]
         return Layers(thinned) if isinstance(whole, Layers) else thinned[0]
 
     def _thinned(self, one: Field, rng: np.random.Generator) -> DropoutField:

@@ -29,7 +29,7 @@ from xbar_spice.solve.adjoint.discrete import gradients
 from xbar_spice.solve.adjoint.tangent import tangent
 from xbar_spice.solve.fields.evaluation import Parameters
 from xbar_spice.solve.integrators.integration import Trajectory, integrate
-from xbar_spice.solve.integrators.layers import Layers
+from xbar_spice.solve.integrators.layers import Layers, fields_of
 from xbar_spice.train.losses import Score, objective_of, softmax_cross_entropy
 from xbar_spice.train.processor import Digital, Processor
 from xbar_spice.train.regulariser import Regulariser
@@ -282,10 +282,10 @@ def _layers(model: Model) -> dict[str, FloatArray]:
 
 def _of_field(model: Model, direction: Mapping[str, FloatArray]) -> Parameters:
     """A direction by the names that the field's gradients have."""
-    fields = model.field.fields if isinstance(model.field, Layers) else (model.field,)
+    fields = fields_of(model.field)
     moved = model.with_tensors(direction)  # by which kernels become matrices
     found: dict[str, FloatArray] = {}
-    for j, field in enumerate(moved.field.fields if isinstance(moved.field, Layers) else (moved.field,)):
+    for j, field in enumerate(fields_of(moved.field)):
         end = f"[{j}]" if len(fields) > 1 else ""
         for name, operator in field.operators.items():
             if {name, kernel_name(name)} & direction.keys():

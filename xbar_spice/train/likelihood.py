@@ -15,7 +15,7 @@ from xbar_spice.solve.density.likelihood import curved, normal, volume
 from xbar_spice.solve.fields.field import Field
 from xbar_spice.solve.integrators import LinearMultistep, Verlet
 from xbar_spice.solve.integrators.integration import Trajectory, method_text
-from xbar_spice.solve.integrators.layers import Layers
+from xbar_spice.solve.integrators.layers import Layers, fields_of
 from xbar_spice.train.losses import Objective, Score
 from xbar_spice.train.observed import Beside
 from xbar_spice.weights import Model
@@ -79,6 +79,6 @@ def likelihood_of(model: Model, said: str = "samples") -> Likelihood:
             f"{said}: {method_text(model.method)} has no gradient of its determinant, which a likelihood needs: take "
             "forward_euler, implicit_euler, trapezoid or velocity_verlet"
         )
-    for field in model.field.fields if isinstance(model.field, Layers) else (model.field,):
+    for field in fields_of(model.field):
         field_of_factors(field)
     return Likelihood()

@@ -14,7 +14,7 @@ from xbar_spice.errors import InvalidInputError
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.solve.adjoint.discrete import Gradients
 from xbar_spice.solve.fields.evaluation import Parameters
-from xbar_spice.solve.integrators.layers import Layers
+from xbar_spice.solve.integrators.layers import fields_of
 from xbar_spice.streams import Streams
 from xbar_spice.train.processor import Digital, Processor, Programmed
 from xbar_spice.weights import Model, named_gradients
@@ -72,7 +72,7 @@ class WeightNoise(Processor):
                 yield below
             return
         rng = Streams(self.seed).cycle("weight noise", occasion)
-        fields = model.field.fields if isinstance(model.field, Layers) else (model.field,)
+        fields = fields_of(model.field)
         others = {name for one in fields for name in one.vectors}
         clean = {name: one for name, one in model.tensors.items() if "." not in name and name not in others}
         drawn = {name: self.size * rng.standard_normal(one.shape) for name, one in clean.items()}

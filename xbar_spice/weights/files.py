@@ -25,7 +25,7 @@ from xbar_spice.parts import FIELDS
 from xbar_spice.solve.fields.field import ActivationField, Field
 from xbar_spice.solve.fields.normalised import NormalisedField
 from xbar_spice.solve.fields.timed import TimedField
-from xbar_spice.solve.integrators.layers import Layers
+from xbar_spice.solve.integrators.layers import Layers, fields_of
 from xbar_spice.weights.chains import Chain
 from xbar_spice.weights.end import End
 from xbar_spice.weights.ends import Classifier, Encoder, Pool
@@ -123,7 +123,7 @@ def _tensors(model: Model) -> tuple[Arrays, dict[str, str]]:
 
 def _field_texts(field: Field | Layers) -> dict[str, str]:
     """Kind and activation of a field; nothing where they are the default ones."""
-    one = field.fields[0] if isinstance(field, Layers) else field
+    one = fields_of(field)[0]
     time = {"time": "last"} if isinstance(one, TimedField) else {}
     one = one.field if isinstance(one, TimedField) else one
     if isinstance(one, ActivationField) and type(one).__name__ in ("ActivationField", "ReluField"):
@@ -142,7 +142,7 @@ def _field_texts(field: Field | Layers) -> dict[str, str]:
 
 def _field_numbers(field: Field | Layers) -> Arrays:
     """The settings of a field that are numbers."""
-    one = field.fields[0] if isinstance(field, Layers) else field
+    one = fields_of(field)[0]
     one = one.field if isinstance(one, TimedField) else one
     if not isinstance(one, NormalisedField):
         return {}
@@ -205,7 +205,7 @@ def _require_same(model: Model, tensors: Arrays, texts: Mapping[str, str]) -> No
     except InvalidInputError as error:
         raise WeightsError(f"this model cannot be written to a file: {error}") from error
     z = model.started(np.random.default_rng(0).standard_normal((model.states, 2)))
-    fields = [one.fields if isinstance(one, Layers) else (one,) for one in (model.field, again.field)]
+    fields = [fields_of(one) for one in (model.field, again.field)]
     for was, now in zip(*fields, strict=True):
         with np.errstate(all="ignore"):
             same = np.array_equal(was.evaluate(z).value, now.evaluate(z).value, equal_nan=True)

@@ -11,7 +11,7 @@ from xbar_spice.linear.fourier_form import FourierForm
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.solve.fields.evaluation import READS
 from xbar_spice.solve.fields.field import Field
-from xbar_spice.solve.integrators.layers import Layers
+from xbar_spice.solve.integrators.layers import fields_of
 from xbar_spice.weights.end import named_below
 from xbar_spice.weights.fields import kernel_name
 from xbar_spice.weights.model import Model
@@ -32,7 +32,7 @@ def named_gradients(model: Model, found: Mapping[str, FloatArray], *, lead: int 
         By name; weights of one time step after the other are stacked along an axis behind the leading ones.
     """
     found = {name: value for name, value in found.items() if not name.startswith(READS)}
-    fields = model.field.fields if isinstance(model.field, Layers) else (model.field,)
+    fields = fields_of(model.field)
     names = {attribute: name for name, attribute in fields[0].digital.items()}
     by_name: dict[str, FloatArray] = {}
     for key in found if len(fields) == 1 else dict.fromkeys(name.rpartition("[")[0] for name in found):
@@ -63,7 +63,7 @@ def from_written(model: Model, by_matrix: Mapping[str, FloatArray]) -> dict[str,
         if isinstance(operator, FourierForm):
             whole[name] = operator.matrix_gradient(named_below(by_matrix, name))
     form, found = form_of(model.on_arrays), dict[str, FloatArray]()
-    pairs = [one.fields if isinstance(one, Layers) else (one,) for one in (model.field, model.deployed)]
+    pairs = [fields_of(one) for one in (model.field, model.deployed)]
     for number, (field, deployed) in enumerate(zip(*pairs, strict=True)):
         end = f"[{number}]" if len(pairs[0]) > 1 else ""
         mine = {name: whole[f"{name}{end}"] for name in deployed.operators if f"{name}{end}" in whole}

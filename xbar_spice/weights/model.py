@@ -17,7 +17,7 @@ from xbar_spice.linear.convolution import Convolution
 from xbar_spice.linear.operator import DenseOperator, FloatArray, LinearOperator
 from xbar_spice.solve.fields.field import Field, ReluField
 from xbar_spice.solve.fields.timed import TimedField
-from xbar_spice.solve.integrators.layers import Layers
+from xbar_spice.solve.integrators.layers import Layers, fields_of
 from xbar_spice.weights.chains import Chain, as_encoder, require_fitting
 from xbar_spice.weights.end import End, named_below
 from xbar_spice.weights.ends import Classifier, Encoder
@@ -190,7 +190,7 @@ class Model:
         Weights that change in time have the steps of the field's layers as their leading axis.
         """
         found: dict[str, Any] = {}
-        layers = self.field.fields if isinstance(self.field, Layers) else (self.field,)
+        layers = fields_of(self.field)
         for field in layers:
             one = {_tensor_name(name, operator): _tensor(operator) for name, operator in field.operators.items()}
             for name, value in {**one, **field.vectors}.items():
@@ -208,19 +208,19 @@ class Model:
             WeightsError: It has no tensor of this name, or a shape, dtype or value does not fit.
         """
         changed: dict[str, Any] = {}
-        layers = [dict[str, Any]() for _ in _fields(self.field)]
+        layers = [dict[str, Any]() for _ in fields_of(self.field)]
         for name, value in values.items():
             part, _, of = name.partition(".")
             if part in ("encoder", "classifier") and getattr(self, part) is not None:
                 changed[part] = changed.get(part, getattr(self, part)).replaced({of: value})
                 continue
             parts = real(name, value)
-            for number, field in enumerate(_fields(self.field)):
+            for number, field in enumerate(fields_of(self.field)):
                 kind, held = _place(name, field, self.tensors)
                 one = parts[number] if len(layers) > 1 else parts
                 layers[number][kind] = held(one)
         if any(layers):
-            fields = [field.replaced(one) for field, one in zip(_fields(self.field), layers, strict=True)]
+            fields = [field.replaced(one) for field, one in zip(fields_of(self.field), layers, strict=True)]
             changed["field"] = Layers(fields) if len(fields) > 1 else fields[0]
         return replace(self, **changed)
 
@@ -231,7 +231,7 @@ class Model:
 
     @property
     def _timed(self) -> bool:
-        return any(isinstance(field, TimedField) for field in _fields(self.field))
+        return any(isinstance(field, TimedField) for field in fields_of(self.field))
 
     @property
     def stages(self) -> dict[str, Model]:
@@ -257,7 +257,7 @@ class Model:
     @property
     def hidden(self) -> int:
         """Number m of hidden units."""
-        return max(field.hidden_units for field in _fields(self.field))
+        return max(field.hidden_units for field in fields_of(self.field))
 
     def started(self, z0: FloatArray) -> FloatArray:
         """Initial states, (n, samples), with the time below them if the field depends on it."""
@@ -340,10 +340,6 @@ def _field(
             f"tensor 'B': expected shape {first.shape[::-1]} for an A of shape {first.shape}, got {second.shape}"
         )
     return ReluField(first, second)
-
-
-def _fields(field: Field | Layers) -> tuple[Field, ...]:
-    return field.fields if isinstance(field, Layers) else (field,)
 
 
 def _place(name: str, field: Field, known: Mapping[str, FloatArray]) -> tuple[str, Callable[[FloatArray], Any]]:

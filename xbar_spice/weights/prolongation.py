@@ -11,7 +11,7 @@ import numpy as np
 from xbar_spice.checks import checked
 from xbar_spice.linear.operator import FloatArray
 from xbar_spice.solve.fields.field import Field
-from xbar_spice.solve.integrators.layers import Layers
+from xbar_spice.solve.integrators.layers import Layers, fields_of
 from xbar_spice.weights.model import Model
 
 __all__ = ["Prolongation", "prolong", "unroll"]
@@ -56,7 +56,7 @@ def unroll(model: Model) -> Model:
         >>> unroll(Model(field=LayerField([[1.0]]), h=0.5, steps=2)).tensors["K"].ravel()
         array([1., 1.])
     """
-    fields = model.field.fields if isinstance(model.field, Layers) else (model.field,)
+    fields = fields_of(model.field)
     each = model.steps // len(fields)
     if each < 2:
         return model

@@ -11,7 +11,7 @@ from xbar_spice.linear.fourier_form import FourierForm
 from xbar_spice.linear.operator import LinearOperator
 from xbar_spice.solve.fields.evaluation import Form
 from xbar_spice.solve.fields.field import Field
-from xbar_spice.solve.integrators.layers import Layers
+from xbar_spice.solve.integrators.layers import Layers, fields_of
 from xbar_spice.weights.end import named_below
 
 __all__ = ["FORMS", "form_of", "read_by", "written_field", "written_matrices"]
@@ -46,7 +46,7 @@ def written_field(field: Field | Layers, on_arrays: Sequence[str]) -> Field | La
             f"on_arrays has 'fourier' and {' and '.join(map(repr, others))}, which make different matrices of one: "
             "take either"
         )
-    form, fields = form_of(on_arrays), list(field.fields if isinstance(field, Layers) else (field,))
+    form, fields = form_of(on_arrays), list(fields_of(field))
     if form is not None:
         fields = [one.written_as(form) for one in fields]
     if "bias" in on_arrays:

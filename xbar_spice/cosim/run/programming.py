@@ -21,7 +21,7 @@ from xbar_spice.mapping.noisy_twin import NoisyTwin
 from xbar_spice.mapping.rewritten import SharedArrays, devices_name
 from xbar_spice.mapping.trace import ReadTrace
 from xbar_spice.solve.fields.field import Field, ReluField
-from xbar_spice.solve.integrators.layers import Layers
+from xbar_spice.solve.integrators.layers import Layers, fields_of
 from xbar_spice.streams import Streams
 from xbar_spice.weights import Model, matrix_of, read_by
 from xbar_spice.weights.end import Read, of_end
@@ -32,7 +32,6 @@ __all__ = [
     "ends_on",
     "expected_noise",
     "field_on",
-    "fields_of",
     "in_digital_numbers",
     "program_model",
     "weight_scales",
@@ -77,11 +76,6 @@ def field_on(
 ) -> Field | Layers:
     """The field of a model with its matrices on arrays, or with what a function makes of each of these."""
     return read_by(model.deployed, {m.name: wrapped(m) if wrapped else m for m in matrices if m.name in model.written})
-
-
-def fields_of(field: Field | Layers) -> tuple[Field, ...]:
-    """The fields of all layers, or the one."""
-    return field.fields if isinstance(field, Layers) else (field,)
 
 
 def all_fields(field: Field | Layers, ends: Mapping[str, Read]) -> list[Field]:

@@ -11,7 +11,7 @@ from xbar_spice.linear.operator import FloatArray, LinearOperator
 from xbar_spice.solve.fields.field import Field
 from xbar_spice.solve.integrators.method import Grid
 
-__all__ = ["Layers"]
+__all__ = ["Layers", "fields_of"]
 
 
 @final
@@ -83,3 +83,8 @@ class Layers:
             )
         for layer, field in enumerate(self.fields):
             yield field, Grid(grid.h, steps, grid.start + layer * steps, layer)
+
+
+def fields_of(field: Field | Layers) -> tuple[Field, ...]:
+    """The fields of all layers, or the one."""
+    return field.fields if isinstance(field, Layers) else (field,)
