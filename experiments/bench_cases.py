@@ -26,26 +26,11 @@ from typing import Any
 import environment  # noqa: F401 - goes on in the environment of the project
 
 import numpy as np
-from memory import peak
+from measuring import Seconds, in_turn, peak
 
 SIZES = (16, 32, 64, 128, 256, 512)
 CELLS = ("linear", "sinh", "1T1R", "1S1R")
-ROUNDS, ENOUGH = 5, 0.5  # calls of each work at least, and seconds after which there are no more
 ENDS: dict[str, Any] = {"r_word": 1.0, "r_bit": 1.0}
-Seconds = dict[str, float]
-
-
-def in_turn(works: dict[str, Callable[[], object]], rounds: int = ROUNDS) -> Seconds:
-    """The least CPU seconds of several calls of each work."""
-    least = dict.fromkeys(works, float("inf"))
-    end = time.perf_counter() + ENOUGH
-    while rounds > 0 or time.perf_counter() < end:
-        rounds -= 1
-        for name, work in works.items():
-            start = time.process_time()
-            work()
-            least[name] = min(least[name], time.process_time() - start)
-    return least
 
 
 def tiles(tile: str) -> Seconds:

@@ -28,7 +28,7 @@ import environment  # noqa: F401 - goes on in the environment of the project
 
 import numpy as np
 import psutil
-from memory import peak
+from measuring import peak
 
 TINY = {"hidden": 3, "states": 2, "samples": 2, "tile": 4}
 MEDIUM = {"hidden": 64, "states": 64, "samples": 8, "tile": 16}

@@ -25,9 +25,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from measuring import in_turn
 from numpy.typing import NDArray
 
-ENOUGH = 1.0  # seconds in which calls are repeated
 Array = NDArray[np.float64]
 Gradient = tuple[float, Array, float]
 """The sum in amperes, and its gradient: (rows, cols) per siemens, and per ohm of all wires."""
@@ -113,12 +113,7 @@ def work(who: str, size: int, path: str) -> None:
     start = time.process_time()
     call = WORKERS[who](size)
     value, cells, wire = call()
-    first, least = time.process_time() - start, float("inf")
-    end = time.perf_counter() + ENOUGH
-    while time.perf_counter() < end:
-        start = time.process_time()
-        call()
-        least = min(least, time.process_time() - start)
+    first, least = time.process_time() - start, in_turn({who: call})[who]
     np.savez(path, value=value, cells=cells, wire=wire)
     print(json.dumps([first, least]))
 

@@ -17,7 +17,7 @@ from multiprocessing import get_context
 from common import Arguments
 
 import numpy as np
-from memory import peak
+from measuring import peak
 
 import xbar_spice as xs
 from xbar_spice.cosim.gradients.true_gradient import circuit_gradients

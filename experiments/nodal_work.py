@@ -17,7 +17,7 @@ from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
-from memory import largest_child, peak
+from measuring import largest_child, peak
 from numpy.typing import NDArray
 
 __all__ = ["R_WIRE", "WORKERS", "example"]

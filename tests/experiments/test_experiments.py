@@ -20,7 +20,7 @@ from xbar_spice.train.digits import digits_conv
 from xbar_spice.weights import Classifier, save_model
 
 ROOT = Path(__file__).resolve().parents[2]
-SHARED = ("common", "environment", "memory")
+SHARED = ("common", "environment", "measuring")
 SCRIPTS = [path for folder in ("experiments", "scripts") for path in sorted((ROOT / folder).glob("*.py"))]
 SCRIPTS = [path for path in SCRIPTS if path.stem not in SHARED]
 # Those that make a figure; benches are for a machine that does nothing else.
